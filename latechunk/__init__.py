@@ -1,0 +1,46 @@
+"""Late chunking for long documents: encode the whole document, then pool each chunk from its token embeddings."""
+
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from latechunk.chunkers import SentenceChunker as SentenceChunker
+    from latechunk.chunkers import TokenChunker as TokenChunker
+    from latechunk.encoder import Encoder as Encoder
+    from latechunk.errors import LateChunkError as LateChunkError
+    from latechunk.index import AddReport as AddReport
+    from latechunk.index import Index as Index
+    from latechunk.types import Chunk as Chunk
+    from latechunk.types import Document as Document
+    from latechunk.types import Hit as Hit
+    from latechunk.types import Span as Span
+
+__version__ = "0.1.0"
+
+# Loaded at first use, so that `import latechunk` costs milliseconds and needs neither torch nor faiss.
+_HOMES = {
+    "AddReport": "latechunk.index",
+    "Chunk": "latechunk.types",
+    "Document": "latechunk.types",
+    "Encoder": "latechunk.encoder",
+    "Hit": "latechunk.types",
+    "Index": "latechunk.index",
+    "LateChunkError": "latechunk.errors",
+    "SentenceChunker": "latechunk.chunkers",
+    "Span": "latechunk.types",
+    "TokenChunker": "latechunk.chunkers",
+}
+
+__all__ = [*_HOMES, "__version__"]  # noqa: PLE0604
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _HOMES:
+        raise AttributeError(f"module 'latechunk' has no attribute {name!r}")
+    return getattr(importlib.import_module(_HOMES[name]), name)
+
+
+def __dir__() -> list[str]:
+    return sorted([*globals(), *_HOMES])

@@ -1,0 +1,200 @@
+"""A model's name in, its folder, identity and loaded modules out. No remote code, no pickled weights."""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import importlib.util
+import json
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal, TypeAlias
+
+import torch
+import transformers
+from huggingface_hub import snapshot_download
+from huggingface_hub.errors import HfHubHTTPError, HFValidationError, LocalEntryNotFoundError
+from sentence_transformers import SentenceTransformer
+from sentence_transformers.sentence_transformer.modules import Pooling, Transformer
+
+from latechunk.errors import ModelError, PoolingError
+from latechunk.models import KnownModel, find_known_model
+
+PoolingChoice: TypeAlias = Literal["checkpoint", "mean"]
+
+_DOWNLOADED = ("*.json", "*.txt", "*.model", "*.safetensors", "*/config.json", "*/*.safetensors")
+
+
+@dataclass(frozen=True, slots=True)
+class Checkpoint:
+    """A model's files on this machine.
+
+    Attributes:
+        name: What the user asked for.
+        revision: Commit of the hub's repository, None for a package or a folder.
+        folder: Where the files are.
+        known: What latechunk knows of the model, None for others.
+        weights_sha256: Over all weight files; of one ``model.safetensors``, that file's own.
+        tokenizer_sha256: Over what the tokenizer is made of, independent of JSON formatting.
+    """
+
+    name: str
+    revision: str | None
+    folder: Path
+    known: KnownModel | None
+    weights_sha256: str
+    tokenizer_sha256: str
+
+
+def find_checkpoint(name: str, *, revision: str | None, download: bool) -> Checkpoint:
+    """Find a model's files and take their fingerprint.
+
+    Args:
+        name: A known model's name, a folder (absolute, or relative with a path separator or existing), or the name of
+            a repository on the model hub.
+        revision: Branch, tag or commit; only for a repository.
+        download: Whether the hub may be asked for what is not on this machine.
+
+    Raises:
+        ModelError: If the model cannot be found, is incomplete, or is not what its name says.
+    """
+    known = find_known_model(name)
+    folder, commit = _locate(name, known, revision, download)
+    weights = sorted(path for path in folder.rglob("*.safetensors") if _is_native(path.relative_to(folder)))
+    if not (folder / "config.json").is_file() or not weights:
+        raise ModelError(
+            f"{name!r} at {folder} needs a config.json and weights in model.safetensors; it has "
+            f"{', '.join(sorted(path.name for path in folder.iterdir())[:20]) or 'no files'}. Pickled weights "
+            f"(pytorch_model.bin) are not read: convert them with transformers' save_pretrained"
+        )
+    checkpoint = Checkpoint(
+        name=name,
+        revision=commit,
+        folder=folder,
+        known=known,
+        weights_sha256=_hash_files(folder, weights),
+        tokenizer_sha256=_hash_tokenizer(folder, name),
+    )
+    if known and name == known.name and checkpoint.weights_sha256 != known.weights_sha256:
+        raise ModelError(
+            f"the weights of {name!r} at {folder} are not the published ones: SHA-256 {known.weights_sha256} was "
+            f"needed, {checkpoint.weights_sha256} came; reinstall the package {known.package}"
+        )
+    return checkpoint
+
+
+def load_modules(
+    checkpoint: Checkpoint, *, pooling: PoolingChoice, device: torch.device, dtype: torch.dtype
+) -> SentenceTransformer:
+    """Load a mean-pooled model: a Transformer in ``dtype``, a Pooling, and what follows it in float32.
+
+    Raises:
+        PoolingError: If the checkpoint does not say that it is mean-pooled and ``pooling`` does not override that.
+        ModelError: If it is of another make or does not load.
+    """
+    if pooling == "checkpoint" and not (checkpoint.folder / "modules.json").is_file():
+        raise PoolingError(
+            f"{checkpoint.name!r} does not say how its token embeddings are pooled (it has no modules.json). Late "
+            f'chunking needs a model trained with mean pooling; if this one was, pass pooling="mean"'
+        )
+    try:
+        with _without_progress_bar():
+            model = SentenceTransformer(
+                str(checkpoint.folder),
+                device=str(device),
+                local_files_only=True,
+                trust_remote_code=False,
+                model_kwargs={"use_safetensors": True, "dtype": torch.float32},
+            )
+    except (OSError, ValueError, KeyError, ImportError, RuntimeError) as error:
+        raise ModelError(f"{checkpoint.name!r} at {checkpoint.folder} does not load: {error}") from error
+    _check_modules(checkpoint.name, model, pooling)
+    model[0].to(dtype)
+    return model.eval()
+
+
+def _locate(name: str, known: KnownModel | None, revision: str | None, download: bool) -> tuple[Path, str | None]:
+    if known and known.package and name == known.name:
+        return _packaged_folder(known), None
+    if Path(name).expanduser().is_dir():
+        return Path(name).expanduser().resolve(), None
+    try:
+        folder = Path(
+            snapshot_download(name, revision=revision, allow_patterns=_DOWNLOADED, local_files_only=not download)
+        )
+    except HFValidationError as error:
+        raise ModelError(
+            f"{name!r} is neither a known model, nor a folder, nor a name that a hub's repository can have: {error}"
+        ) from error
+    except LocalEntryNotFoundError as error:
+        reason = "the hub could not be reached" if download else "nothing is downloaded unless Encoder.load names it"
+        raise ModelError(f"the model {name!r} is not on this machine, and {reason}") from error
+    except (HfHubHTTPError, OSError) as error:
+        raise ModelError(f"the model {name!r} could not be fetched from the hub: {error}") from error
+    return folder, folder.name
+
+
+def _packaged_folder(known: KnownModel) -> Path:
+    spec = importlib.util.find_spec(known.package or "")
+    if spec is None or spec.origin is None:
+        raise ModelError(
+            f"the model {known.name!r} comes with the package {known.package}, which is not installed; run: "
+            f'pip install "latechunk[{known.extra}]", or name its repository, {known.repository!r}, to download it'
+        )
+    return Path(spec.origin).parent / "model"
+
+
+def _is_native(path: Path) -> bool:
+    return path.parts[0] not in ("onnx", "openvino")
+
+
+def _hash_files(folder: Path, paths: list[Path]) -> str:
+    hashes = []
+    for path in paths:
+        with path.open("rb") as file:
+            hashes.append((path.relative_to(folder).as_posix(), hashlib.file_digest(file, "sha256").hexdigest()))
+    if len(hashes) == 1:
+        return hashes[0][1]
+    return hashlib.sha256(json.dumps(hashes).encode()).hexdigest()
+
+
+def _hash_tokenizer(folder: Path, name: str) -> str:
+    path = folder / "tokenizer.json"
+    if not path.is_file():
+        raise ModelError(
+            f"{name!r} at {folder} needs a tokenizer.json, which gives the place of every token in the text; write "
+            f"one with transformers: AutoTokenizer.from_pretrained({str(folder)!r}).save_pretrained({str(folder)!r})"
+        )
+    content = json.loads(path.read_text(encoding="utf-8"))
+    content.pop("truncation", None)
+    content.pop("padding", None)
+    return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
+
+
+@contextlib.contextmanager
+def _without_progress_bar() -> Iterator[None]:
+    """Keep transformers' progress bar for loading weights off the user's terminal."""
+    enabled = transformers.utils.logging.is_progress_bar_enabled()
+    transformers.utils.logging.disable_progress_bar()
+    try:
+        yield
+    finally:
+        if enabled:
+            transformers.utils.logging.enable_progress_bar()
+
+
+def _check_modules(name: str, model: SentenceTransformer, pooling: PoolingChoice) -> None:
+    modules = list(model)
+    if len(modules) < 2 or not isinstance(modules[0], Transformer) or not isinstance(modules[1], Pooling):
+        raise ModelError(
+            f"{name!r} needs to be a Transformer followed by a Pooling; its modules are "
+            f"{', '.join(type(module).__name__ for module in modules)}"
+        )
+    mode = modules[1].pooling_mode
+    if pooling == "checkpoint" and mode != "mean":
+        raise PoolingError(
+            f"{name!r} pools by {mode!r}. Late chunking takes means of token embeddings, which only a model trained "
+            f"with mean pooling makes sense of: others lose most of their quality in silence. Choose a mean-pooled "
+            f'model, or pass pooling="mean" if you know that this one was trained so'
+        )

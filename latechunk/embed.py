@@ -1,0 +1,170 @@
+"""Documents in, their chunks' spans and vectors out: late, naive or blended, on the same spans."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Literal, TypeAlias
+
+import numpy as np
+
+from latechunk.errors import DocumentError, InputError, ModelError, SpanError
+from latechunk.pooling import token_ranges
+from latechunk.types import Chunker, Document, FloatArray, IntArray, PoolingTask, Settings, Span, SpanEncoder, Tokens
+
+Mode: TypeAlias = Literal["late", "naive", "blend"]
+
+
+@dataclass(frozen=True, slots=True)
+class Embedding:
+    """How chunk vectors are made.
+
+    Attributes:
+        mode: ``"late"`` pools the chunk from the document's token embeddings, ``"naive"`` encodes the chunk's text
+            alone, ``"blend"`` is the unit vector along ``late_weight * late + (1 - late_weight) * naive``.
+        late_weight: Share of the late vector in a blend, strictly between 0 and 1; without effect on other modes.
+
+    Raises:
+        InputError: If a setting is out of range.
+    """
+
+    mode: Mode = "late"
+    late_weight: float = 0.5
+
+    def __post_init__(self) -> None:
+        if self.mode not in ("late", "naive", "blend"):
+            raise InputError(f'mode must be "late", "naive" or "blend", got {self.mode!r}')
+        if not isinstance(self.late_weight, float) or not 0 < self.late_weight < 1:
+            raise InputError(f"late_weight must be a float strictly between 0 and 1, got {self.late_weight!r}")
+
+    @property
+    def settings(self) -> Settings:
+        """What decides the vectors, as JSON."""
+        return {"mode": self.mode} | ({"late_weight": self.late_weight} if self.mode == "blend" else {})
+
+
+@dataclass(frozen=True, slots=True)
+class Cut:
+    """A document with its tokens and chunks, ready to be encoded; ``ranges`` are the spans' token ranges."""
+
+    document: Document
+    tokens: Tokens
+    spans: Sequence[Span]
+    ranges: IntArray
+
+
+def cut_documents(
+    encoder: SpanEncoder,
+    chunker: Chunker,
+    documents: Sequence[Document],
+    on_error: Callable[[Document, DocumentError], None],
+) -> list[Cut]:
+    """Tokenise documents and cut them into chunks.
+
+    Args:
+        encoder: Its tokenizer is used.
+        chunker: Says where to cut.
+        documents: What to cut.
+        on_error: Called for each document that cannot be indexed, which is then left out; may raise.
+
+    Returns:
+        The others, in order.
+    """
+    cuts = []
+    for document, tokens in zip(documents, encoder.tokenize([one.text for one in documents]), strict=True):
+        try:
+            cuts.append(_cut(chunker, document, tokens))
+        except DocumentError as error:
+            on_error(document, error)
+    return cuts
+
+
+def embed_cuts(
+    encoder: SpanEncoder,
+    embedding: Embedding,
+    cuts: Sequence[Cut],
+    on_progress: Callable[[int, int], None] | None = None,
+) -> list[FloatArray]:
+    """Encode documents, and pool their chunks.
+
+    Args:
+        encoder: Reads the documents.
+        embedding: How chunk vectors are made.
+        cuts: The documents.
+        on_progress: Called with (number of the document, content tokens of it done since the last call). A blend
+            reads each document twice and counts it once.
+
+    Returns:
+        For each document its chunks' unit vectors in span order, shape ``(n_spans, dims)``.
+
+    Raises:
+        SpanError: If a chunk holds no token when read alone, in naive and blended vectors.
+        ModelError: If the model gives unusable vectors.
+    """
+    if embedding.mode == "naive":
+        return _embed_naive(encoder, cuts, on_progress)
+    late = encoder.encode_spans([PoolingTask(cut.tokens, cut.ranges) for cut in cuts], on_progress)
+    if embedding.mode == "late":
+        return late
+    naive = _embed_naive(encoder, cuts, None)
+    return [_blend(one, other, embedding.late_weight) for one, other in zip(late, naive, strict=True)]
+
+
+def _cut(chunker: Chunker, document: Document, tokens: Tokens) -> Cut:
+    if not len(tokens):
+        raise DocumentError(
+            f"document {document.id!r} holds no token ({len(document.text)} characters): a document needs text that "
+            f"is not blank"
+        )
+    try:
+        spans = chunker.split(document.text, tokens.offsets)
+        _check_spans(spans, len(document.text))
+        ranges = token_ranges(tokens.offsets, spans)
+    except SpanError as error:
+        raise DocumentError(f"document {document.id!r} is cut wrongly by {chunker.settings}: {error}") from error
+    return Cut(document, tokens, spans, ranges)
+
+
+def _check_spans(spans: Sequence[Span], n_characters: int) -> None:
+    if not spans:
+        raise SpanError("there is no span at all")
+    for previous, span in zip([None, *spans], spans, strict=False):
+        if span.end > n_characters:
+            raise SpanError(f"span [{span.start}, {span.end}) ends beyond the text's {n_characters} characters")
+        if previous and span.start < previous.start:
+            raise SpanError(
+                f"span [{span.start}, {span.end}) comes behind [{previous.start}, {previous.end}); "
+                f"spans must be in order of their starts"
+            )
+
+
+def _embed_naive(
+    encoder: SpanEncoder, cuts: Sequence[Cut], on_progress: Callable[[int, int], None] | None
+) -> list[FloatArray]:
+    """Encode each chunk's text as a document of its own that is one span."""
+    texts = [cut.document.text[span.start : span.end] for cut in cuts for span in cut.spans]
+    owners = [number for number, cut in enumerate(cuts) for _ in cut.spans]
+    tasks = []
+    for owner, text, tokens in zip(owners, texts, encoder.tokenize(texts), strict=True):
+        if not len(tokens):
+            raise SpanError(
+                f"a chunk of document {cuts[owner].document.id!r} holds no token when read alone: {text!r:.80}"
+            )
+        tasks.append(PoolingTask(tokens, np.array([[0, len(tokens)]], dtype=np.int64)))
+
+    def report(number: int, n_tokens: int) -> None:
+        if on_progress:
+            on_progress(owners[number], n_tokens)
+
+    vectors = encoder.encode_spans(tasks, report)
+    bounds = np.cumsum([0, *(len(cut.spans) for cut in cuts)])
+    stacked = np.concatenate(vectors) if vectors else np.zeros((0, 0), dtype=np.float32)
+    return [stacked[begin:end] for begin, end in zip(bounds[:-1], bounds[1:], strict=True)]
+
+
+def _blend(late: FloatArray, naive: FloatArray, late_weight: float) -> FloatArray:
+    mixed = np.float32(late_weight) * late + np.float32(1 - late_weight) * naive
+    norms = np.linalg.norm(mixed, axis=1, keepdims=True)
+    if not norms.all():
+        raise ModelError("the late and the naive vector of a chunk cancel each other; choose another late_weight")
+    return np.asarray(mixed / norms, dtype=np.float32)

@@ -1,0 +1,224 @@
+"""The values that pass between the rooms, and the protocols of the parts a user can replace."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Protocol, TypeAlias
+
+import numpy as np
+from numpy.typing import NDArray
+
+from latechunk.errors import DocumentError, InputError, SpanError
+
+IntArray: TypeAlias = NDArray[np.int64]
+FloatArray: TypeAlias = NDArray[np.float32]
+Settings: TypeAlias = Mapping[str, Any]
+"""What made something, as JSON: two things made alike have equal settings."""
+
+
+def find_lone_surrogate(text: str) -> int | None:
+    """Position of the first code point that UTF-8 cannot hold, or None."""
+    try:
+        text.encode("utf-8")
+    except UnicodeEncodeError as error:
+        return error.start
+    return None
+
+
+def require_text(value: object, name: str, error: type[InputError]) -> None:
+    """Raise ``error`` unless ``value`` is a string that UTF-8 can hold."""
+    if not isinstance(value, str):
+        raise error(f"{name} must be a string, got {type(value).__name__}: {value!r:.80}")
+    position = find_lone_surrogate(value)
+    if position is not None:
+        raise error(
+            f"{name} has the lone surrogate {value[position]!r} at character {position}, which no UTF-8 text "
+            f"can hold; decode the source with the right encoding or replace the character first"
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class Document:
+    """A text to index, whole.
+
+    Attributes:
+        id: The user's name for the document, unique in an index and not empty.
+        text: The whole text; all offsets count its Unicode code points.
+        metadata: What JSON can hold, with string keys; comes back with every hit.
+
+    Raises:
+        DocumentError: If a field is of the wrong type or cannot be stored.
+    """
+
+    id: str
+    text: str
+    metadata: Mapping[str, Any] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        require_text(self.id, "the id of a document", DocumentError)
+        if not self.id:
+            raise DocumentError("the id of a document must not be empty; give each document a name of its own")
+        require_text(self.text, f"the text of document {self.id!r}", DocumentError)
+        if not isinstance(self.metadata, Mapping):
+            raise DocumentError(
+                f"the metadata of document {self.id!r} must be a mapping, got {type(self.metadata).__name__}"
+            )
+        encode_metadata(self.metadata, self.id)
+
+
+def encode_metadata(metadata: Mapping[str, Any], document_id: str) -> str:
+    """Write metadata as canonical JSON: keys sorted, no white space, UTF-8 as it is.
+
+    Raises:
+        DocumentError: If JSON cannot hold it and give the same back.
+    """
+    name = f"the metadata of document {document_id!r}"
+    try:
+        encoded = json.dumps(dict(metadata), sort_keys=True, ensure_ascii=False, allow_nan=False, separators=(",", ":"))
+        same = json.loads(encoded) == _with_lists(dict(metadata))
+    except (TypeError, ValueError, RecursionError) as error:
+        raise DocumentError(
+            f"{name} must be what JSON can hold (text, finite numbers, booleans, null, lists, mappings): {error}"
+        ) from error
+    if not same:
+        raise DocumentError(f"{name} must have string keys at every level, so that JSON gives the same back")
+    require_text(encoded, name, DocumentError)
+    return encoded
+
+
+def _with_lists(value: Any) -> Any:
+    if isinstance(value, Mapping):
+        return {key: _with_lists(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [_with_lists(item) for item in value]
+    return value
+
+
+@dataclass(frozen=True, slots=True, order=True)
+class Span:
+    """A half-open range of characters (Unicode code points) of one document's text.
+
+    Raises:
+        SpanError: If it is empty or starts before 0.
+    """
+
+    start: int
+    end: int
+
+    def __post_init__(self) -> None:
+        if not 0 <= self.start < self.end:
+            raise SpanError(f"a span needs 0 <= start < end, got [{self.start}, {self.end})")
+
+
+@dataclass(frozen=True, slots=True)
+class Tokens:
+    """One text as a model reads it, without special tokens and without truncation.
+
+    Attributes:
+        prompt_ids: Ids of the prompt's tokens, which precede the content in every window.
+        ids: Ids of the content tokens, shape ``(n_tokens,)``.
+        offsets: Half-open character range of each content token in the text, both columns non-decreasing and
+            no range empty, shape ``(n_tokens, 2)``. Tokens of one character share its range.
+    """
+
+    prompt_ids: tuple[int, ...]
+    ids: IntArray
+    offsets: IntArray
+
+    def __len__(self) -> int:
+        return len(self.ids)
+
+
+@dataclass(frozen=True, slots=True)
+class Chunk:
+    """A passage of a document: ``document.text[start:end]``, to the character.
+
+    Attributes:
+        document_id: The document it is from.
+        number: Its place among the document's chunks, from 0.
+        start: First character, in Unicode code points.
+        end: One past the last character.
+        text: The characters themselves.
+        metadata: The document's metadata.
+    """
+
+    document_id: str
+    number: int
+    start: int
+    end: int
+    text: str
+    metadata: Mapping[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class Hit:
+    """A chunk that was found, and the cosine of its vector with the query's, in [-1, 1]."""
+
+    score: float
+    chunk: Chunk
+
+
+class Chunker(Protocol):
+    """Cuts a text into chunks. It knows the tokens' places, never the model."""
+
+    @property
+    def settings(self) -> Settings:
+        """What this chunker is, as JSON; equal settings mean equal spans."""
+        ...
+
+    def split(self, text: str, offsets: IntArray) -> list[Span]:
+        """Cut ``text``.
+
+        Args:
+            text: The whole document.
+            offsets: Character range of each token, as in :class:`Tokens`, shape ``(n_tokens, 2)``; at least one.
+
+        Returns:
+            The spans in order of their starts, each holding at least one token.
+        """
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class PoolingTask:
+    """A tokenised text and the token ranges, half-open, shape ``(n_spans, 2)``, whose means are wanted."""
+
+    tokens: Tokens
+    ranges: IntArray
+
+
+class SpanEncoder(Protocol):
+    """Turns texts into contextual vectors of spans. :class:`latechunk.Encoder` is the one for real models."""
+
+    @property
+    def settings(self) -> Settings:
+        """What decides the vectors, as JSON; ``dims`` is their length, ``model`` and ``revision`` are labels."""
+        ...
+
+    def tokenize(self, texts: Sequence[str]) -> list[Tokens]:
+        """Tokenise documents, in order."""
+        ...
+
+    def encode_spans(
+        self, tasks: Sequence[PoolingTask], on_progress: Callable[[int, int], None] | None = None
+    ) -> list[FloatArray]:
+        """Read each text in context and pool its spans.
+
+        Args:
+            tasks: Texts with the ranges wanted of each.
+            on_progress: Called with (number of the task, content tokens of it done since the last call).
+
+        Returns:
+            For each task its spans' vectors in order, unit length, float32, shape ``(n_spans, dims)``.
+        """
+        ...
+
+    def encode_query(self, text: str) -> FloatArray:
+        """Encode a query to a unit vector, shape ``(dims,)``.
+
+        Raises:
+            QueryError: If the text holds no token.
+        """
+        ...
