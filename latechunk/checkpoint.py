@@ -6,24 +6,24 @@ import contextlib
 import hashlib
 import importlib.util
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal, TypeAlias
+from typing import Any, Literal, TypeAlias
 
 import torch
-import transformers
 from huggingface_hub import snapshot_download
 from huggingface_hub.errors import HfHubHTTPError, HFValidationError, LocalEntryNotFoundError
 from sentence_transformers import SentenceTransformer
 from sentence_transformers.sentence_transformer.modules import Pooling, Transformer
+from transformers.utils import logging as transformers_logging
 
 from latechunk.errors import ModelError, PoolingError
 from latechunk.models import KnownModel, find_known_model
 
 PoolingChoice: TypeAlias = Literal["checkpoint", "mean"]
 
-_DOWNLOADED = ("*.json", "*.txt", "*.model", "*.safetensors", "*/config.json", "*/*.safetensors")
+_DOWNLOADED = ["*.json", "*.txt", "*.model", "*.safetensors", "*/config.json", "*/*.safetensors"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,6 +45,33 @@ class Checkpoint:
     known: KnownModel | None
     weights_sha256: str
     tokenizer_sha256: str
+
+
+@dataclass(frozen=True, slots=True)
+class LoadedModel:
+    """A mean-pooled model in memory.
+
+    Attributes:
+        transformer: Gives token embeddings; in the dtype asked for.
+        pooling: What late chunking does in another way.
+        finish: The modules behind the pooling, such as Dense and Normalize; in float32.
+        tokenizer: The model's own, as transformers has it.
+        prompts: By name, as the checkpoint has them.
+        max_length: Tokens that the checkpoint says it reads at most, None if it does not say.
+        n_positions: The longest sequence that its architecture takes, None if it does not say.
+        hidden: Length of a token embedding.
+        dims: Length of a vector behind all modules.
+    """
+
+    transformer: Transformer
+    pooling: Pooling
+    finish: tuple[torch.nn.Module, ...]
+    tokenizer: Any
+    prompts: Mapping[str, str | None]
+    max_length: int | None
+    n_positions: int | None
+    hidden: int
+    dims: int
 
 
 def find_checkpoint(name: str, *, revision: str | None, download: bool) -> Checkpoint:
@@ -86,8 +113,8 @@ def find_checkpoint(name: str, *, revision: str | None, download: bool) -> Check
 
 def load_modules(
     checkpoint: Checkpoint, *, pooling: PoolingChoice, device: torch.device, dtype: torch.dtype
-) -> SentenceTransformer:
-    """Load a mean-pooled model: a Transformer in ``dtype``, a Pooling, and what follows it in float32.
+) -> LoadedModel:
+    """Load a mean-pooled model.
 
     Raises:
         PoolingError: If the checkpoint does not say that it is mean-pooled and ``pooling`` does not override that.
@@ -109,9 +136,28 @@ def load_modules(
             )
     except (OSError, ValueError, KeyError, ImportError, RuntimeError) as error:
         raise ModelError(f"{checkpoint.name!r} at {checkpoint.folder} does not load: {error}") from error
-    _check_modules(checkpoint.name, model, pooling)
-    model[0].to(dtype)
-    return model.eval()
+    model.eval()
+    transformer, pool = _check_modules(checkpoint.name, model, pooling)
+    transformer.to(dtype)
+    return LoadedModel(
+        transformer=transformer,
+        pooling=pool,
+        finish=tuple(model)[2:],
+        tokenizer=model.tokenizer,
+        prompts=model.prompts,
+        max_length=transformer.max_seq_length,
+        n_positions=_count_positions(transformer),
+        hidden=pool.embedding_dimension,
+        dims=model.get_embedding_dimension() or pool.pooling_output_dimension,
+    )
+
+
+def _count_positions(transformer: Transformer) -> int | None:
+    n_positions: int | None = getattr(transformer.config, "max_position_embeddings", None)
+    embeddings = getattr(getattr(transformer.model, "embeddings", None), "position_embeddings", None)
+    padding = getattr(embeddings, "padding_idx", None)
+    # RoBERTa and its kin count positions from behind the padding's index.
+    return n_positions if n_positions is None or padding is None else n_positions - padding - 1
 
 
 def _locate(name: str, known: KnownModel | None, revision: str | None, download: bool) -> tuple[Path, str | None]:
@@ -175,16 +221,16 @@ def _hash_tokenizer(folder: Path, name: str) -> str:
 @contextlib.contextmanager
 def _without_progress_bar() -> Iterator[None]:
     """Keep transformers' progress bar for loading weights off the user's terminal."""
-    enabled = transformers.utils.logging.is_progress_bar_enabled()
-    transformers.utils.logging.disable_progress_bar()
+    enabled = transformers_logging.is_progress_bar_enabled()
+    transformers_logging.disable_progress_bar()  # type: ignore[no-untyped-call]
     try:
         yield
     finally:
         if enabled:
-            transformers.utils.logging.enable_progress_bar()
+            transformers_logging.enable_progress_bar()  # type: ignore[no-untyped-call]
 
 
-def _check_modules(name: str, model: SentenceTransformer, pooling: PoolingChoice) -> None:
+def _check_modules(name: str, model: SentenceTransformer, pooling: PoolingChoice) -> tuple[Transformer, Pooling]:
     modules = list(model)
     if len(modules) < 2 or not isinstance(modules[0], Transformer) or not isinstance(modules[1], Pooling):
         raise ModelError(
@@ -198,3 +244,4 @@ def _check_modules(name: str, model: SentenceTransformer, pooling: PoolingChoice
             f"with mean pooling makes sense of: others lose most of their quality in silence. Choose a mean-pooled "
             f'model, or pass pooling="mean" if you know that this one was trained so'
         )
+    return modules[0], modules[1]

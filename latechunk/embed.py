@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import Literal, TypeAlias
 
 import numpy as np
@@ -159,7 +160,7 @@ def _embed_naive(
     vectors = encoder.encode_spans(tasks, report)
     bounds = np.cumsum([0, *(len(cut.spans) for cut in cuts)])
     stacked = np.concatenate(vectors) if vectors else np.zeros((0, 0), dtype=np.float32)
-    return [stacked[begin:end] for begin, end in zip(bounds[:-1], bounds[1:], strict=True)]
+    return [stacked[begin:end] for begin, end in pairwise(bounds)]
 
 
 def _blend(late: FloatArray, naive: FloatArray, late_weight: float) -> FloatArray:

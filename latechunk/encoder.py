@@ -10,10 +10,9 @@ from typing import Any, Literal, Self, TypeAlias
 
 import numpy as np
 import torch
-from sentence_transformers import SentenceTransformer
 from torch.nn import functional
 
-from latechunk.checkpoint import Checkpoint, PoolingChoice, find_checkpoint, load_modules
+from latechunk.checkpoint import Checkpoint, LoadedModel, PoolingChoice, find_checkpoint, load_modules
 from latechunk.errors import InputError, ModelError, QueryError
 from latechunk.models import DEFAULT_MODEL
 from latechunk.pooling import PoolingPlan, SpecialTokens, plan_pooling, rows_to_sum
@@ -21,6 +20,8 @@ from latechunk.types import FloatArray, IntArray, PoolingTask, Settings, Tokens,
 from latechunk.windows import WindowPlan, plan_windows
 
 Dtype: TypeAlias = Literal["auto", "float32", "bfloat16", "float16"]
+
+KIND = "sentence-transformers"  # in settings: tells this encoder from a user's own
 
 _DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
 
@@ -81,7 +82,7 @@ class Encoder:
     device: torch.device
     dtype: torch.dtype
     batch_tokens: int
-    _model: SentenceTransformer = field(repr=False)
+    _model: LoadedModel = field(repr=False)
     _tokenizer: Any = field(repr=False)
     _prefix_ids: tuple[int, ...] = field(repr=False)
     _suffix_ids: tuple[int, ...] = field(repr=False)
@@ -136,10 +137,10 @@ class Encoder:
         chosen_device = _choose_device(device)
         chosen_dtype = _choose_dtype(dtype, chosen_device)
         checkpoint = find_checkpoint(model, revision=revision, download=download)
-        modules = load_modules(checkpoint, pooling=pooling, device=chosen_device, dtype=chosen_dtype)
-        tokenizer = _prepare_tokenizer(model, modules)
+        loaded = load_modules(checkpoint, pooling=pooling, device=chosen_device, dtype=chosen_dtype)
+        tokenizer = _prepare_tokenizer(model, loaded)
         prefix_ids, suffix_ids = _special_ids(tokenizer)
-        window, overlap = _choose_window(checkpoint, modules, window_tokens, overlap_tokens)
+        window, overlap = _choose_window(checkpoint, loaded, window_tokens, overlap_tokens)
         settings = EncoderSettings(
             model=model,
             revision=checkpoint.revision,
@@ -147,18 +148,18 @@ class Encoder:
             tokenizer_sha256=checkpoint.tokenizer_sha256,
             pooling=pooling,
             special_tokens=_require_choice("special_tokens", special_tokens, ("exclude", "include", "paper")),
-            document_prompt=_find_prompt(modules, ("document", "passage"), document_prompt),
-            query_prompt=_find_prompt(modules, ("query",), query_prompt),
+            document_prompt=_find_prompt(loaded, ("document", "passage"), document_prompt),
+            query_prompt=_find_prompt(loaded, ("query",), query_prompt),
             window_tokens=window,
             overlap_tokens=overlap,
-            dims=modules.get_embedding_dimension() or modules[1].pooling_output_dimension,
+            dims=loaded.dims,
         )
         encoder = cls(
             _settings=settings,
             device=chosen_device,
             dtype=chosen_dtype,
             batch_tokens=batch_tokens or _BATCH_TOKENS.get(chosen_device.type, 8_192),
-            _model=modules,
+            _model=loaded,
             _tokenizer=tokenizer,
             _prefix_ids=prefix_ids,
             _suffix_ids=suffix_ids,
@@ -174,7 +175,11 @@ class Encoder:
         Raises:
             ModelError: If the model is not on this machine, or is no longer the same.
         """
-        wanted = EncoderSettings(**settings)
+        options = {name: value for name, value in settings.items() if name != "kind"}
+        try:
+            wanted = EncoderSettings(**options)
+        except TypeError as error:
+            raise ModelError(f"these are not the settings of an encoder of this version: {options}: {error}") from error
         return cls.load(
             wanted.model,
             revision=wanted.revision,
@@ -192,7 +197,7 @@ class Encoder:
     @property
     def settings(self) -> Settings:
         """What decides the vectors, as JSON."""
-        return asdict(self._settings)
+        return {"kind": KIND, **asdict(self._settings)}
 
     def tokenize(self, texts: Sequence[str]) -> list[Tokens]:
         """Tokenise documents, each with the document prompt, in order."""
@@ -227,7 +232,7 @@ class Encoder:
             raise QueryError(f"a query must hold at least one token, and {text!r:.80} holds none")
         task = PoolingTask(tokens=tokens, ranges=np.array([[0, len(tokens)]], dtype=np.int64))
         (vectors,) = self.encode_spans([task])
-        return vectors[0]
+        return np.asarray(vectors[0], dtype=np.float32)
 
     def _tokenize(self, texts: Sequence[str], prompt: str) -> list[Tokens]:
         encodings = self._tokenizer.encode_batch([prompt + text for text in texts], add_special_tokens=False)
@@ -241,8 +246,7 @@ class Encoder:
         size = self._settings.window_tokens - n_prefix - len(self._suffix_ids)
         windows = plan_windows(len(task.tokens), size, self._settings.overlap_tokens)
         plan = plan_pooling(task.ranges, windows, n_prefix, len(self._suffix_ids), self._settings.special_tokens)
-        hidden = self._model[1].embedding_dimension
-        return _Job(task.tokens, windows, plan, np.zeros((len(task.ranges), hidden), dtype=np.float32))
+        return _Job(task.tokens, windows, plan, np.zeros((len(task.ranges), self._model.hidden), dtype=np.float32))
 
     def _batches(self, jobs: Sequence[_Job]) -> Iterator[list[tuple[int, int]]]:
         """Windows of all jobs as (job, window), longest first, in batches of at most ``batch_tokens`` with padding."""
@@ -281,7 +285,8 @@ class Encoder:
 
     def _sequence(self, job: _Job, window: int) -> IntArray:
         content = job.tokens.ids[job.windows.starts[window] : job.windows.ends[window]]
-        return np.concatenate([self._prefix_ids, job.tokens.prompt_ids, content, self._suffix_ids]).astype(np.int64)
+        parts = (self._prefix_ids, job.tokens.prompt_ids, content, self._suffix_ids)
+        return np.concatenate([np.asarray(part, dtype=np.int64) for part in parts])
 
     @torch.inference_mode()
     def _forward(self, sequences: Sequence[IntArray], width: int) -> torch.Tensor:
@@ -295,7 +300,7 @@ class Encoder:
             "input_ids": torch.from_numpy(ids).to(self.device),
             "attention_mask": torch.from_numpy(mask).to(self.device),
         }
-        embeddings: torch.Tensor = self._model[0](features)["token_embeddings"]
+        embeddings: torch.Tensor = self._model.transformer(features)["token_embeddings"]
         return embeddings
 
     @torch.inference_mode()
@@ -312,7 +317,7 @@ class Encoder:
         """Means, then the modules behind the pooling, then unit length."""
         means = job.sums / job.plan.n_rows[:, None].astype(np.float32)
         features = {"sentence_embedding": torch.from_numpy(means).to(self.device)}
-        for module in list(self._model)[2:]:
+        for module in self._model.finish:
             features = module(features)
         vectors = features["sentence_embedding"].float()
         norms = torch.linalg.vector_norm(vectors, dim=1, keepdim=True)
@@ -360,7 +365,7 @@ def _choose_dtype(dtype: Dtype, device: torch.device) -> torch.dtype:
 
 @functools.cache
 def _bfloat16_is_faster() -> bool:
-    """Measure a feed-forward layer's product on the CPU: units for bfloat16 make it 2 to 5 times faster, none slower."""
+    """Measure a feed-forward layer's product on the CPU: 2 to 5 times as fast where it has units for bfloat16."""
 
     def seconds(dtype: torch.dtype) -> float:
         left, right = torch.ones(512, 384, dtype=dtype), torch.ones(384, 1536, dtype=dtype)
@@ -374,7 +379,7 @@ def _bfloat16_is_faster() -> bool:
     return seconds(torch.float32) > 1.5 * seconds(torch.bfloat16)
 
 
-def _prepare_tokenizer(name: str, model: SentenceTransformer) -> Any:
+def _prepare_tokenizer(name: str, model: LoadedModel) -> Any:
     """The Rust tokenizer behind the model's: it cuts nothing off, and a document cannot spell special tokens."""
     tokenizer = getattr(model.tokenizer, "backend_tokenizer", None)
     if tokenizer is None:
@@ -393,11 +398,11 @@ def _special_ids(tokenizer: Any) -> tuple[tuple[int, ...], tuple[int, ...]]:
 
 
 def _choose_window(
-    checkpoint: Checkpoint, model: SentenceTransformer, window: int | None, overlap: int | None
+    checkpoint: Checkpoint, model: LoadedModel, window: int | None, overlap: int | None
 ) -> tuple[int, int]:
-    positions = getattr(model[0].auto_model.config, "max_position_embeddings", None)
+    positions = model.n_positions
     if window is None:
-        window = checkpoint.known.window_tokens if checkpoint.known else model.max_seq_length or positions
+        window = checkpoint.known.window_tokens if checkpoint.known else model.max_length or positions
     if window is None:
         raise InputError(f"{checkpoint.name!r} does not say how long a text it can read; pass window_tokens")
     if positions is not None and not 1 <= window <= positions:
@@ -410,7 +415,7 @@ def _choose_window(
     return window, overlap
 
 
-def _find_prompt(model: SentenceTransformer, names: tuple[str, ...], given: str | None) -> str:
+def _find_prompt(model: LoadedModel, names: tuple[str, ...], given: str | None) -> str:
     if given is not None:
         require_text(given, "a prompt", InputError)
         return given
@@ -422,9 +427,7 @@ def _split_prompt(ids: list[int], offsets: list[tuple[int, int]], n_prompt: int,
     all_ids = np.array(ids, dtype=np.int64)
     places = np.array(offsets, dtype=np.int64).reshape(-1, 2) - n_prompt
     first = int(np.searchsorted(np.maximum.accumulate(places[:, 1]), 0, side="right")) if n_prompt else 0
-    return Tokens(
-        prompt_ids=tuple(ids[:first]), ids=all_ids[first:], offsets=_ordered(places[first:], n_characters)
-    )
+    return Tokens(prompt_ids=tuple(ids[:first]), ids=all_ids[first:], offsets=_ordered(places[first:], n_characters))
 
 
 def _ordered(offsets: IntArray, n_characters: int) -> IntArray:

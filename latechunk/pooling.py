@@ -108,7 +108,7 @@ def _counted_ranges(starts: IntArray, counts: IntArray) -> IntArray:
     """Concatenate ``arange(start, start + count)`` over all pairs."""
     ends = np.cumsum(counts)
     total = int(ends[-1]) if len(ends) else 0
-    return np.arange(total, dtype=np.int64) + np.repeat(starts - (ends - counts), counts)
+    return np.asarray(np.arange(total) + np.repeat(starts - (ends - counts), counts), dtype=np.int64)
 
 
 def rows_to_sum(starts: IntArray, ends: IntArray) -> tuple[IntArray, IntArray]:

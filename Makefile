@@ -1,0 +1,51 @@
+# What can be done here: make help
+
+PYTHON ?= python3
+TORCH ?= torch==2.13.0
+VENV := .venv
+BIN := $(VENV)/bin
+INSTALLED := $(VENV)/.installed
+INTEGRATIONS := $(patsubst %/pyproject.toml,-e ./%,$(wildcard integrations/*/pyproject.toml))
+DATA ?= ../shared/eval/fairytaleqa-val
+
+.DEFAULT_GOAL := help
+.PHONY: help install demo test check format bench clean
+
+help:  ## Show this list
+	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
+
+# TORCH is installed first, so that one can choose the build: make demo TORCH='torch==2.13.0+cpu --index-url ...'
+$(INSTALLED): pyproject.toml $(wildcard integrations/*/pyproject.toml)
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet $(TORCH)
+	$(BIN)/python -m pip install --quiet -e ".[dev]" $(INTEGRATIONS)
+	@touch $@
+
+install: $(INSTALLED)  ## Make a virtual environment in .venv and install everything into it
+
+demo: $(INSTALLED)  ## Index three long articles, ask 30 questions, compare naive with late chunking
+	$(BIN)/latechunk demo
+
+test: $(INSTALLED)  ## Run the tests
+	$(BIN)/python -m pytest -n 2
+
+check: $(INSTALLED)  ## Check format, lint, types and layers
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+
+format: $(INSTALLED)  ## Format, and mend what the linter can mend
+	$(BIN)/ruff format .
+	$(BIN)/ruff check --fix .
+
+bench: $(INSTALLED)  ## Run the benchmarks (DATA=folder of documents and questions)
+	$(BIN)/python benchmarks/retrieval.py --data $(DATA)
+	$(BIN)/python benchmarks/embed.py --data $(DATA)
+	$(BIN)/python benchmarks/memory.py
+	$(BIN)/python benchmarks/search.py
+	$(BIN)/python benchmarks/startup.py
+
+clean:  ## Remove the virtual environment and what tools left behind
+	rm -rf $(VENV) .pytest_cache .mypy_cache .ruff_cache .hypothesis .import_linter_cache build dist
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +

@@ -1,0 +1,378 @@
+"""The command line: latechunk index | search | info | demo. Results on stdout, progress and messages on stderr."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from enum import StrEnum
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, NoReturn
+
+import typer
+
+import latechunk
+from latechunk.errors import IndexMissingError, InputError, LateChunkError
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+    from latechunk.index import AddReport, Index, IndexInfo, Progress
+    from latechunk.types import Hit
+
+EXIT_ERROR = 1
+EXIT_PARTIAL = 3
+EXIT_INTERRUPTED = 130
+
+app = typer.Typer(
+    help="Index long documents by late chunking, and search them.",
+    epilog="Exit codes: 0 done, 1 error, 2 wrong usage, 3 done but some input was left out, 130 interrupted.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+
+
+class ChunkerName(StrEnum):
+    """Chunkers that the command line offers."""
+
+    sentence = "sentence"
+    token = "token"  # noqa: S105
+
+
+class ModeName(StrEnum):
+    """Ways to make chunk vectors."""
+
+    late = "late"
+    naive = "naive"
+    blend = "blend"
+
+
+class DtypeName(StrEnum):
+    """What the model computes in."""
+
+    auto = "auto"
+    float32 = "float32"
+    bfloat16 = "bfloat16"
+    float16 = "float16"
+
+
+IndexPath = Annotated[Path, typer.Argument(metavar="INDEX", help="The folder of the index.")]
+Json = Annotated[bool, typer.Option("--json", help="Print JSON.")]
+Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="No progress, only errors and results.")]
+Device = Annotated[str, typer.Option(help='"auto", or a device as torch names it: cpu, cuda, cuda:1, mps.')]
+Dtype = Annotated[DtypeName, typer.Option(help="What the model computes in.")]
+
+
+def _print_version(wanted: bool) -> None:
+    if wanted:
+        typer.echo(f"latechunk {latechunk.__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def main(
+    version: Annotated[
+        bool, typer.Option("--version", help="Print the version.", callback=_print_version, is_eager=True)
+    ] = False,
+) -> None:
+    """Index long documents by late chunking, and search them."""
+
+
+@app.command("index")
+def index_command(
+    index: IndexPath,
+    paths: Annotated[list[Path], typer.Argument(metavar="PATH...", help="Files (.txt .md .jsonl) and folders.")],
+    model: Annotated[str | None, typer.Option(help="Model name or folder  [default: all-MiniLM-L6-v2].")] = None,
+    chunker: Annotated[ChunkerName | None, typer.Option(help="What to cut by  [default: sentence].")] = None,
+    max_tokens: Annotated[int | None, typer.Option(help="Most tokens of a chunk  [default: 128; token: 256].")] = None,
+    overlap: Annotated[int | None, typer.Option(help="Sentences or tokens that chunks share  [default: 0].")] = None,
+    language: Annotated[str | None, typer.Option(help="ISO 639 code, for sentences  [default: en].")] = None,
+    mode: Annotated[ModeName | None, typer.Option(help="How to make vectors  [default: late].")] = None,
+    device: Device = "auto",
+    dtype: Dtype = DtypeName.auto,
+    as_json: Json = False,
+    quiet: Quiet = False,
+) -> None:
+    """Add files to an index, making it if there is none; a file that changed replaces its former self.
+
+    The model, chunker and mode of an index are fixed when it is made. A text file's document id is its path as
+    given; a .jsonl file has one document a line, with "id", "text" and metadata.
+    """
+    from latechunk.io import Problem, count_documents, find_files, read_documents
+
+    console = _stderr()
+    n_problems = 0
+
+    def report(problem: Problem) -> None:
+        nonlocal n_problems
+        n_problems += 1
+        console.print(f"left out: {problem.place}: {problem.reason}", style="yellow", markup=False, soft_wrap=True)
+
+    with _errors_explained(console):
+        files = find_files(paths, report)
+        if not files:
+            raise InputError("none of the paths holds a .txt, .md or .jsonl file; nothing was changed")
+        choices = _Choices(model, chunker, max_tokens, overlap, language, mode, device, dtype)
+        with _open_or_create(index, choices) as opened, _progress(console, count_documents(files), quiet) as advance:
+            result = opened.add(
+                read_documents(files, report),
+                on_error=lambda document, error: report(Problem(document.id, str(error))),
+                on_progress=advance,
+            )
+            info = opened.info()
+        _print_report(result, info, n_problems, as_json, quiet, console)
+    if n_problems:
+        raise typer.Exit(EXIT_PARTIAL)
+
+
+@app.command("search")
+def search_command(
+    index: IndexPath,
+    query: Annotated[str, typer.Argument(help="A question or a description.")],
+    k: Annotated[int, typer.Option("-k", help="How many passages.")] = 10,
+    device: Device = "auto",
+    dtype: Dtype = DtypeName.auto,
+    as_json: Json = False,
+    quiet: Quiet = False,
+) -> None:
+    """Print the passages that answer a query best, with score, document and characters."""
+    from latechunk.index import Index
+
+    console = _stderr()
+    with (
+        _errors_explained(console),
+        Index.open(index, read_only=True, device=device, dtype=dtype.value) as opened,
+    ):
+        with _spinner(console, "loading the model", quiet):
+            hits = opened.search(query, k)
+        if as_json:
+            _print_json({"query": query, "hits": [dataclasses.asdict(hit) for hit in hits]})
+        else:
+            _print_hits(hits)
+
+
+@app.command("info")
+def info_command(index: IndexPath, as_json: Json = False) -> None:
+    """Print what an index is and holds."""
+    from latechunk.index import Index
+
+    with _errors_explained(_stderr()), Index.open(index, read_only=True) as opened:
+        info = opened.info()
+        _print_json(dataclasses.asdict(info)) if as_json else _print_info(info)
+
+
+@app.command("demo")
+def demo_command(as_json: Json = False) -> None:
+    """Index three long articles that come with latechunk, ask 30 questions, and compare late with naive chunking."""
+    from latechunk.demo import run
+
+    console = _stderr()
+    with _errors_explained(console):
+        comparison = run()
+        if as_json:
+            _print_json(dataclasses.asdict(comparison))
+        else:
+            from latechunk.demo.display import show
+
+            show(comparison)
+
+
+@dataclasses.dataclass(frozen=True)
+class _Choices:
+    """What the user asked for; None where nothing was said."""
+
+    model: str | None
+    chunker: ChunkerName | None
+    max_tokens: int | None
+    overlap: int | None
+    language: str | None
+    mode: ModeName | None
+    device: str
+    dtype: DtypeName
+
+    def chunker_settings(self) -> dict[str, Any]:
+        said = {"max_tokens": self.max_tokens, "overlap": self.overlap, "language": self.language}
+        return {name: value for name, value in said.items() if value is not None}
+
+
+@contextmanager
+def _open_or_create(path: Path, choices: _Choices) -> Iterator[Index]:
+    from latechunk.index import Index
+
+    try:
+        opened = Index.open(path, device=choices.device, dtype=choices.dtype.value)
+    except IndexMissingError:
+        opened = _create(path, choices)
+    else:
+        try:
+            _require_agreement(opened, choices)
+        except InputError:
+            opened.close()
+            raise
+    with opened:
+        yield opened
+
+
+def _create(path: Path, choices: _Choices) -> Index:
+    from latechunk.chunkers import SentenceChunker, TokenChunker
+    from latechunk.encoder import Encoder
+    from latechunk.index import Index
+    from latechunk.models import DEFAULT_MODEL
+
+    settings = choices.chunker_settings()
+    if choices.chunker is ChunkerName.token and "language" in settings:
+        raise InputError("--language is for sentences, and --chunker token does not look for any")
+    chunker = TokenChunker(**settings) if choices.chunker is ChunkerName.token else SentenceChunker(**settings)
+    encoder = Encoder.load(choices.model or DEFAULT_MODEL, device=choices.device, dtype=choices.dtype.value)
+    return Index.create(
+        path, encoder=encoder, chunker=chunker, mode=choices.mode.value if choices.mode else ModeName.late.value
+    )
+
+
+def _require_agreement(opened: Index, choices: _Choices) -> None:
+    """Refuse options that contradict what the index was made with."""
+    info = opened.info()
+    asked = {
+        "--model": (choices.model, info.encoder.get("model")),
+        "--chunker": (choices.chunker and choices.chunker.value, info.chunker.get("kind")),
+        "--mode": (choices.mode and choices.mode.value, info.embedding.get("mode")),
+    } | {
+        f"--{name.replace('_', '-')}": (value, info.chunker.get(name))
+        for name, value in choices.chunker_settings().items()
+    }
+    differing = [f"{name} is {has!r}, not {said!r}" for name, (said, has) in asked.items() if said not in (None, has)]
+    if differing:
+        raise InputError(
+            f"the index at {opened.path} was made otherwise: {'; '.join(differing)}. Leave the option out, or choose "
+            f"another path to make a new index"
+        )
+
+
+def _stderr() -> Console:
+    from rich.console import Console
+
+    return Console(stderr=True, highlight=False)
+
+
+@contextmanager
+def _errors_explained(console: Console) -> Iterator[None]:
+    try:
+        yield
+    except LateChunkError as error:
+        notes = "".join(f" ({note})" for note in getattr(error, "__notes__", []))
+        _fail(console, f"error: {error}{notes}", EXIT_ERROR)
+    except KeyboardInterrupt:
+        _fail(console, "interrupted; what was committed before stays", EXIT_INTERRUPTED)
+
+
+def _fail(console: Console, message: str, code: int) -> NoReturn:
+    console.print(message, style="red", markup=False, soft_wrap=True)
+    raise typer.Exit(code)
+
+
+@contextmanager
+def _progress(console: Console, n_documents: int, quiet: bool) -> Iterator[Callable[[Progress], None]]:
+    from rich import progress as bars
+
+    columns = (
+        bars.TextColumn("indexing"),
+        bars.BarColumn(),
+        bars.TextColumn("{task.completed:.0f}/{task.total} documents, {task.fields[tokens]:,} tokens"),
+        bars.TimeRemainingColumn(),
+    )
+    with bars.Progress(*columns, console=console, transient=True, disable=quiet or not console.is_terminal) as bar:
+        task = bar.add_task("indexing", total=n_documents, tokens=0)
+        n_tokens = 0
+
+        def advance(progress: Progress) -> None:
+            nonlocal n_tokens
+            n_tokens += progress.tokens
+            bar.update(task, advance=progress.documents, tokens=n_tokens)
+
+        yield advance
+
+
+@contextmanager
+def _spinner(console: Console, text: str, quiet: bool) -> Iterator[None]:
+    if quiet or not console.is_terminal:
+        yield
+        return
+    with console.status(text):
+        yield
+
+
+def _print_json(value: Any) -> None:
+    typer.echo(json.dumps(value, ensure_ascii=False, indent=2))
+
+
+def _print_report(
+    report: AddReport, info: IndexInfo, n_problems: int, as_json: bool, quiet: bool, console: Console
+) -> None:
+    if as_json:
+        _print_json({**dataclasses.asdict(report), "n_left_out": n_problems, "index": dataclasses.asdict(info)})
+        return
+    if quiet:
+        return
+    console.print(
+        f"{report.n_added} added, {report.n_updated} updated, {report.n_unchanged} unchanged, {n_problems} left out; "
+        f"{info.path} now holds {info.n_documents:,} documents in {info.n_chunks:,} chunks "
+        f"({_megabytes(info.size_bytes)})",
+        soft_wrap=True,
+        markup=False,
+    )
+
+
+def _print_hits(hits: list[Hit]) -> None:
+    from rich.console import Console
+    from rich.markup import escape
+
+    console = Console(highlight=False, soft_wrap=True)
+    for rank, hit in enumerate(hits, start=1):
+        chunk = hit.chunk
+        console.print(
+            f"[bold]{rank:>3}[/]  {hit.score:.4f}  [cyan]{escape(chunk.document_id)}[/]  "
+            f"[dim]{chunk.start}-{chunk.end}[/]"
+        )
+        console.print(escape(_printable(chunk.text)), style=None)
+
+
+def _print_info(info: IndexInfo) -> None:
+    encoder, chunker = info.encoder, info.chunker
+    lines = {
+        "path": f"{info.path} (format {info.format})",
+        "documents": f"{info.n_documents:,}",
+        "chunks": f"{info.n_chunks:,} of {info.n_tokens:,} tokens",
+        "size": _megabytes(info.size_bytes),
+        "model": f"{encoder.get('model')}" + (f" at {encoder['revision']}" if encoder.get("revision") else ""),
+        "weights": f"SHA-256 {encoder.get('weights_sha256')}",
+        "dimensions": str(encoder.get("dims")),
+        "windows": f"{encoder.get('window_tokens')} tokens, overlapping by {encoder.get('overlap_tokens')}; "
+        f"special tokens in means: {encoder.get('special_tokens')}",
+        "mode": ", ".join(f"{value}" for value in info.embedding.values()),
+        "chunker": ", ".join(f"{name} {value}" for name, value in chunker.items() if value not in (None, False)),
+        "made": ", ".join(f"{name} {value}" for name, value in info.made.items()),
+    }
+    for name, value in lines.items():
+        typer.echo(f"{name:<12}{value}")
+
+
+def _printable(text: str) -> str:
+    """One line of text without control characters, which could otherwise steer a terminal."""
+    return "".join(character if character.isprintable() else " " for character in text.strip())
+
+
+def _megabytes(n_bytes: int) -> str:
+    return f"{n_bytes / 1e6:,.1f} MB"
+
+
+def run() -> None:
+    """Entry point of the console script."""
+    try:
+        app()
+    except BrokenPipeError:
+        sys.stderr.close()
+        raise SystemExit(EXIT_ERROR) from None

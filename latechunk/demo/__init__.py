@@ -1,0 +1,128 @@
+"""Three long articles and thirty questions in, the rank of each answer under naive, late and blended vectors out."""
+
+from __future__ import annotations
+
+import json
+import tempfile
+from dataclasses import dataclass
+from importlib.resources import files
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from latechunk.chunkers import SentenceChunker
+from latechunk.embed import Mode
+from latechunk.errors import InputError
+from latechunk.index import Index
+from latechunk.types import Chunker, Document, Hit, SpanEncoder
+
+if TYPE_CHECKING:
+    from importlib.resources.abc import Traversable
+
+
+MODES: tuple[Mode, ...] = ("naive", "late", "blend")
+
+
+@dataclass(frozen=True, slots=True)
+class Question:
+    """A question, and the exact words of the one document that answer it."""
+
+    text: str
+    document_id: str
+    quote: str
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """How a question fared: in each mode the rank of the right chunk among all, from 1; what late put first."""
+
+    question: Question
+    ranks: dict[str, int]
+    best: Hit
+
+
+@dataclass(frozen=True, slots=True)
+class Comparison:
+    """All answers, and what was searched."""
+
+    answers: list[Answer]
+    n_documents: int
+    n_chunks: int
+    n_words: int
+    model: str
+    max_tokens: int
+
+
+def read_documents() -> list[Document]:
+    """The articles that come with the package."""
+    return [
+        Document(id=file.name.removesuffix(".md"), text=file.read_text(encoding="utf-8"))
+        for file in sorted(_data().iterdir(), key=lambda file: file.name)
+        if file.name.endswith(".md")
+    ]
+
+
+def read_questions() -> list[Question]:
+    """The questions that come with the package."""
+    lines = (_data() / "questions.jsonl").read_text(encoding="utf-8").splitlines()
+    return [Question(one["question"], one["document"], one["quote"]) for one in map(json.loads, lines)]
+
+
+def run(encoder: SpanEncoder | None = None) -> Comparison:
+    """Index the articles in each mode, with the default chunker and so on the same spans, and ask every question.
+
+    A chunk is right if it shares a character with the question's quote; the rank is that of the best right one.
+
+    Args:
+        encoder: None for the default model.
+    """
+    if encoder is None:
+        from latechunk.encoder import Encoder
+
+        encoder = Encoder.load()
+    documents, questions, chunker = read_documents(), read_questions(), SentenceChunker()
+    hits = {mode: _ask(documents, questions, encoder, chunker, mode) for mode in MODES}
+    answers = [
+        Answer(
+            question=question,
+            ranks={mode: _rank(question, documents, hits[mode][number]) for mode in MODES},
+            best=hits["late"][number][0],
+        )
+        for number, question in enumerate(questions)
+    ]
+    return Comparison(
+        answers=answers,
+        n_documents=len(documents),
+        n_chunks=len(hits["late"][0]),
+        n_words=sum(len(document.text.split()) for document in documents),
+        model=str(encoder.settings["model"]),
+        max_tokens=chunker.max_tokens,
+    )
+
+
+def _ask(
+    documents: list[Document], questions: list[Question], encoder: SpanEncoder, chunker: Chunker, mode: Mode
+) -> list[list[Hit]]:
+    """Every chunk, ranked, for each question."""
+    with (
+        tempfile.TemporaryDirectory() as folder,
+        Index.create(Path(folder, "demo.latechunk"), encoder=encoder, chunker=chunker, mode=mode) as index,
+    ):
+        n_chunks = index.add(documents).n_chunks
+        return [index.search(question.text, k=n_chunks) for question in questions]
+
+
+def _rank(question: Question, documents: list[Document], hits: list[Hit]) -> int:
+    text = next(one.text for one in documents if one.id == question.document_id)
+    if text.count(question.quote) != 1:
+        raise InputError(f"the quote of {question.text!r} must stand once in {question.document_id!r}")
+    start = text.index(question.quote)
+    end = start + len(question.quote)
+    return 1 + next(
+        place
+        for place, hit in enumerate(hits)
+        if hit.chunk.document_id == question.document_id and hit.chunk.start < end and start < hit.chunk.end
+    )
+
+
+def _data() -> Traversable:
+    return files(__name__) / "data"

@@ -1,0 +1,617 @@
+"""The index: documents in, hits out. Joins encoder, chunker, store and vector cache."""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import os
+import platform
+import secrets
+import shutil
+import threading
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from types import TracebackType
+from typing import TYPE_CHECKING, Any, Self
+
+import numpy as np
+from filelock import FileLock, Timeout
+
+from latechunk.chunkers import SentenceChunker, chunker_from_settings
+from latechunk.embed import Cut, Embedding, Mode, cut_documents, embed_cuts
+from latechunk.errors import (
+    DocumentError,
+    IndexBusyError,
+    IndexDamagedError,
+    IndexExistsError,
+    IndexFormatError,
+    IndexMismatchError,
+    IndexMissingError,
+    IndexReadOnlyError,
+    InputError,
+    LateChunkError,
+    StoreError,
+)
+from latechunk.store import FORMAT, Commit, Store, StoredDocument, hash_text
+from latechunk.types import Chunker, Document, Hit, Settings, SpanEncoder, encode_metadata
+from latechunk.vectors import VectorCache
+
+if TYPE_CHECKING:
+    from latechunk.encoder import Dtype
+
+_log = logging.getLogger(__name__)
+
+_STORE = "store.sqlite3"
+_VECTORS = "vectors.faiss"
+_LOCK = "write.lock"
+_LABELS = ("model", "revision")  # of an encoder's settings: they name it, and decide no vector
+_RECORDED_PACKAGES = ("latechunk", "torch", "transformers", "sentence-transformers", "tokenizers", "sentencex")
+
+# What is encoded together and committed together: enough windows to fill batches, little enough to lose to a kill.
+_BATCH_DOCUMENTS = 64
+_BATCH_CHARACTERS = 400_000
+
+
+@dataclass(frozen=True, slots=True)
+class AddReport:
+    """What :meth:`Index.add` did: numbers of documents, and of chunks and tokens that were encoded for them."""
+
+    n_added: int = 0
+    n_updated: int = 0
+    n_unchanged: int = 0
+    n_failed: int = 0
+    n_chunks: int = 0
+    n_tokens: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Progress:
+    """What was done since the last report: documents (a fraction while one is under way) and content tokens."""
+
+    documents: float
+    tokens: int
+
+
+@dataclass(frozen=True, slots=True)
+class IndexInfo:
+    """What an index is and holds; ``size_bytes`` is what its folder takes on disk."""
+
+    path: str
+    format: int
+    n_documents: int
+    n_chunks: int
+    n_tokens: int
+    size_bytes: int
+    encoder: Settings
+    chunker: Settings
+    embedding: Settings
+    made: Settings
+
+
+class Index:
+    """Long documents, searchable by late-chunk vectors, in a folder.
+
+    Make one with :meth:`create` or :meth:`open`, and close it, or use it in a ``with`` statement. Threads may share
+    one; processes may each open the same folder, of which one writes at a time. What :meth:`add` and :meth:`delete`
+    have returned from survives a kill or a power cut at any moment.
+    """
+
+    def __init__(
+        self, path: Path, store: Store, *, encoder: SpanEncoder | None, chunker: Chunker | None, options: _Options
+    ) -> None:
+        """Internal; use :meth:`create` or :meth:`open`."""
+        self.path = path
+        self._store = store
+        self._options = options
+        self._recorded = _read_settings(store)
+        self._embedding = Embedding(**self._recorded["embedding"])
+        self._encoder = encoder
+        self._chunker = chunker
+        if encoder is not None:
+            _require_same("encoder", path, self._recorded["encoder"], encoder.settings)
+        if chunker is not None:
+            _require_same("chunker", path, self._recorded["chunker"], chunker.settings)
+        self._cache: VectorCache | None = None
+        self._written: Commit | None = None
+        self._changed = self._closed = False
+        self._search_lock = threading.Lock()
+        self._write_lock = threading.Lock()
+        self._encoder_lock = threading.Lock()
+
+    @classmethod
+    def create(
+        cls,
+        path: str | os.PathLike[str],
+        *,
+        encoder: SpanEncoder | None = None,
+        chunker: Chunker | None = None,
+        mode: Mode = "late",
+        late_weight: float = 0.5,
+        lock_timeout: float = 10.0,
+    ) -> Self:
+        """Make an empty index.
+
+        Args:
+            path: The folder to make; must not exist, or be empty.
+            encoder: None for ``Encoder.load()``, the default model.
+            chunker: None for ``SentenceChunker()``.
+            mode: ``"late"``, ``"naive"`` or ``"blend"``; see :class:`latechunk.embed.Embedding`.
+            late_weight: Share of the late vector in a blend.
+            lock_timeout: Seconds that a change waits for another writer to finish.
+
+        Raises:
+            IndexExistsError: If there is something at ``path`` already.
+            InputError: If a setting is out of range.
+            StoreError: If the disk does not take it.
+        """
+        folder = Path(path)
+        _require_vacant(folder)
+        embedding = Embedding(mode, late_weight)
+        chunker = SentenceChunker() if chunker is None else chunker
+        encoder = _load_default_encoder() if encoder is None else encoder
+        settings = {
+            "encoder": encoder.settings,
+            "chunker": chunker.settings,
+            "embedding": embedding.settings,
+            "made": {"at": datetime.now(UTC).isoformat(timespec="seconds"), **_package_versions()},
+        }
+        _create_folder(folder, settings)
+        return cls.open(folder, encoder=encoder, chunker=chunker, lock_timeout=lock_timeout)
+
+    @classmethod
+    def open(
+        cls,
+        path: str | os.PathLike[str],
+        *,
+        encoder: SpanEncoder | None = None,
+        chunker: Chunker | None = None,
+        read_only: bool = False,
+        device: str = "auto",
+        dtype: Dtype = "auto",
+        lock_timeout: float = 10.0,
+    ) -> Self:
+        """Open an index. It loads its encoder, from what is on this machine, when it is first needed.
+
+        Args:
+            path: The folder.
+            encoder: What made the index, if it is loaded already, must be downloaded, or is the user's own.
+            chunker: Likewise.
+            read_only: Refuse changes and write nothing into the folder.
+            device: Where the encoder runs; see :meth:`latechunk.Encoder.load`.
+            dtype: What it computes in; does not have to be what the index was made with.
+            lock_timeout: Seconds that a change waits for another writer to finish.
+
+        Raises:
+            IndexMissingError: If there is nothing at ``path``.
+            IndexFormatError: If it is something else, incomplete, or of a newer format.
+            IndexDamagedError: If the database is damaged.
+            IndexMismatchError: If ``encoder`` or ``chunker`` is not what made the index.
+        """
+        folder = Path(path)
+        _require_index(folder)
+        immutable = read_only and not os.access(folder, os.W_OK)
+        store = Store.open(folder / _STORE, read_only=read_only, immutable=immutable)
+        try:
+            options = _Options(device=device, dtype=dtype, lock_timeout=lock_timeout)
+            return cls(folder, store, encoder=encoder, chunker=chunker, options=options)
+        except BaseException:
+            store.close()
+            raise
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def __len__(self) -> int:
+        """Number of documents."""
+        return self._store.counts().n_documents
+
+    def __contains__(self, document_id: object) -> bool:
+        """Whether a document of this id is stored."""
+        return isinstance(document_id, str) and bool(self._store.fingerprints([document_id]))
+
+    @property
+    def encoder(self) -> SpanEncoder:
+        """What makes the vectors; loaded now if it was not yet.
+
+        Raises:
+            ModelError: If the model is not on this machine.
+            IndexMismatchError: If it is not the one that made the index.
+        """
+        with self._encoder_lock:
+            if self._encoder is None:
+                encoder = _load_encoder(self.path, self._recorded["encoder"], self._options)
+                _require_same("encoder", self.path, self._recorded["encoder"], encoder.settings)
+                self._encoder = encoder
+            return self._encoder
+
+    @property
+    def chunker(self) -> Chunker:
+        """What cuts the documents.
+
+        Raises:
+            IndexMismatchError: If it is the user's own and was not passed to :meth:`open`.
+        """
+        if self._chunker is None:
+            self._chunker = chunker_from_settings(self._recorded["chunker"])
+        if self._chunker is None:
+            raise IndexMismatchError(
+                f"the index at {self.path} was made with a chunker of your own, {self._recorded['chunker']}: "
+                f"pass it as Index.open(..., chunker=...)"
+            )
+        return self._chunker
+
+    def add(
+        self,
+        documents: Iterable[Document],
+        *,
+        on_error: Callable[[Document, DocumentError], None] | None = None,
+        on_progress: Callable[[Progress], None] | None = None,
+    ) -> AddReport:
+        """Add documents, each in place of the one with the same id.
+
+        Documents are encoded and committed in batches, so any number of them may be streamed in. One whose text is
+        stored already is not encoded again.
+
+        Args:
+            documents: What to add; ids must differ.
+            on_error: Called for each document that cannot be indexed, which is then left out. None to raise the error.
+            on_progress: Called now and then.
+
+        Returns:
+            What was done.
+
+        Raises:
+            DocumentError: If a document cannot be indexed or an id comes twice. The batches before are stored (a note
+                on the error says how many documents), this batch is not.
+            IndexBusyError: If another writer does not finish in time.
+            StoreError: If the disk does not take it; the batch under way is then not stored.
+        """
+        if isinstance(documents, Document | str):
+            raise InputError(f"add takes an iterable of documents, got one {type(documents).__name__}: pass [document]")
+        report = AddReport()
+        with self._writing():
+            try:
+                for batch in _batches(documents):
+                    report = _sum_reports(report, self._add_batch(batch, on_error or _raise, on_progress))
+            except LateChunkError as error:
+                n_done = report.n_added + report.n_updated + report.n_unchanged
+                error.add_note(f"{n_done} documents of this call were stored before the error")
+                raise
+        return report
+
+    def delete(self, ids: Sequence[str]) -> int:
+        """Delete documents, in one transaction; unknown ids are passed over. Returns how many were there.
+
+        Raises:
+            InputError: If ``ids`` is not a sequence of strings.
+            IndexBusyError: If another writer does not finish in time.
+        """
+        if isinstance(ids, str) or not all(isinstance(one, str) for one in ids):
+            raise InputError(f"delete takes a list of ids, got {ids!r:.80}")
+        with self._writing():
+            return self._store.delete(ids)
+
+    def get(self, document_id: str) -> Document | None:
+        """Read a document back, to the character, or None if there is none of this id."""
+        return self._store.document(document_id)
+
+    def ids(self) -> list[str]:
+        """Ids of all documents, the one added or replaced last at the end."""
+        return self._store.document_ids()
+
+    def search(self, query: str, k: int = 10) -> list[Hit]:
+        """Find the chunks that answer a query best.
+
+        Args:
+            query: A question or a description, of any length.
+            k: How many hits; all chunks come back if there are fewer.
+
+        Returns:
+            ``min(k, number of chunks)`` hits, best first.
+
+        Raises:
+            QueryError: If the query holds no token.
+            InputError: If ``k`` is not a whole number of at least 1.
+        """
+        if not isinstance(k, int) or isinstance(k, bool) or k < 1:
+            raise InputError(f"k must be a whole number of at least 1, got {k!r}")
+        vector = self.encoder.encode_query(query)
+        with self._search_lock, self._store.snapshot():
+            scores, numbers = self._synced_cache().search(vector, k)
+            chunks = self._store.chunks(numbers)
+        return [Hit(score, chunk) for score, chunk in zip(scores, chunks, strict=True)]
+
+    def info(self) -> IndexInfo:
+        """What the index is and holds; loads no model."""
+        counts = self._store.counts()
+        return IndexInfo(
+            path=str(self.path),
+            format=FORMAT,
+            n_documents=counts.n_documents,
+            n_chunks=counts.n_chunks,
+            n_tokens=counts.n_tokens,
+            size_bytes=sum(file.stat().st_size for file in self.path.iterdir() if file.is_file()),
+            encoder=self._recorded["encoder"],
+            chunker=self._recorded["chunker"],
+            embedding=self._recorded["embedding"],
+            made=self._recorded["made"],
+        )
+
+    def close(self) -> None:
+        """Write the vector cache for the next opening, unless read-only, and close the database."""
+        with self._search_lock:
+            if self._closed:
+                return
+            try:
+                if not self._store.read_only and (self._changed or self._cache is not None):
+                    self._write_cache()
+            finally:
+                self._closed = True
+                self._store.close()
+
+    def _add_batch(
+        self,
+        documents: Sequence[Document],
+        on_error: Callable[[Document, DocumentError], None],
+        on_progress: Callable[[Progress], None] | None,
+    ) -> AddReport:
+        known = self._store.fingerprints([one.id for one in documents])
+        changed, relabelled, n_unchanged = _sort_out(documents, known)
+        failed: list[Document] = []
+
+        def note_failure(document: Document, error: DocumentError) -> None:
+            on_error(document, error)
+            failed.append(document)
+
+        cuts = cut_documents(self.encoder, self.chunker, changed, note_failure) if changed else []
+        report_progress = _progress_of(cuts, on_progress)
+        if on_progress and len(cuts) < len(documents):
+            on_progress(Progress(len(documents) - len(cuts), 0))
+        vectors = embed_cuts(self.encoder, self._embedding, cuts, report_progress) if cuts else []
+        stored = [
+            StoredDocument(cut.document, len(cut.tokens), cut.spans, matrix)
+            for cut, matrix in zip(cuts, vectors, strict=True)
+        ]
+        if stored or relabelled:
+            self._store.put(stored, relabelled)
+        n_replaced = sum(cut.document.id in known for cut in cuts)
+        return AddReport(
+            n_added=len(cuts) - n_replaced,
+            n_updated=n_replaced + len(relabelled),
+            n_unchanged=n_unchanged,
+            n_failed=len(failed),
+            n_chunks=sum(len(cut.spans) for cut in cuts),
+            n_tokens=sum(len(cut.tokens) for cut in cuts),
+        )
+
+    @contextlib.contextmanager
+    def _writing(self) -> Iterator[None]:
+        """Hold the one writer's lock, which the system takes back when a process dies."""
+        if self._store.read_only:
+            raise IndexReadOnlyError(f"{self.path} is open for reading only; open it with read_only=False to change it")
+        with self._write_lock:
+            lock = FileLock(self.path / _LOCK)
+            try:
+                lock.acquire(timeout=self._options.lock_timeout)
+            except Timeout as error:
+                raise IndexBusyError(
+                    f"{self.path} is being written by another process; waited {self._options.lock_timeout:g} s "
+                    f"(lock_timeout). Searching goes on meanwhile; try the change again when it is done"
+                ) from error
+            except OSError as error:
+                raise StoreError(f"{self.path / _LOCK} cannot be made, so nothing was changed: {error}") from error
+            try:
+                self._changed = True
+                yield
+            finally:
+                lock.release()
+
+    def _synced_cache(self) -> VectorCache:
+        """The vector cache, brought to the state of the store; within a snapshot and under the search lock."""
+        commit = self._store.last_commit()
+        if self._cache is None:
+            self._cache = self._read_cache()
+        if self._cache.commit == commit:
+            return self._cache
+        if self._cache.commit is None or not self._store.has_commit(self._cache.commit):
+            self._cache = VectorCache(self._dims)
+        elif self._cache.commit.n_removed != commit.n_removed:
+            gone = np.setdiff1d(self._cache.numbers(), self._store.chunk_numbers(), assume_unique=True)
+            self._cache.remove(gone)
+        numbers = self._cache.numbers()
+        newest = int(numbers.max()) if len(numbers) else 0
+        for block, vectors in self._store.vectors(self._dims, after=newest):
+            self._cache.add(block, vectors)
+        self._cache.commit = commit
+        return self._cache
+
+    def _read_cache(self) -> VectorCache:
+        try:
+            cache = VectorCache.read(self.path, self._dims)
+        except IndexDamagedError as error:
+            _log.info("the vector cache is built anew from the store: %s", error)
+            return VectorCache(self._dims)
+        self._written = cache.commit
+        return cache
+
+    def _write_cache(self) -> None:
+        """Write the cache's file if it is behind; what fails here costs the next opening time and nothing else."""
+        try:
+            with FileLock(self.path / _LOCK).acquire(timeout=0), self._store.snapshot():
+                cache = self._synced_cache()
+                if cache.commit != self._written:
+                    cache.write(self.path)
+                    self._written = cache.commit
+        except Timeout:
+            _log.info("the vector cache of %s is left to the process that is writing", self.path)
+        except (OSError, StoreError) as error:
+            _log.warning(
+                "the vector cache of %s could not be written and is built at the next opening: %s", self.path, error
+            )
+
+    @property
+    def _dims(self) -> int:
+        return int(self._recorded["encoder"]["dims"])
+
+
+@dataclass(frozen=True, slots=True)
+class _Options:
+    """How to run, as against what was recorded."""
+
+    device: str
+    dtype: Dtype
+    lock_timeout: float
+
+
+def _raise(_: Document, error: DocumentError) -> None:
+    raise error
+
+
+def _load_default_encoder() -> SpanEncoder:
+    from latechunk.encoder import Encoder
+
+    return Encoder.load()
+
+
+def _load_encoder(path: Path, recorded: Settings, options: _Options) -> SpanEncoder:
+    from latechunk.encoder import KIND, Encoder
+
+    if recorded.get("kind") != KIND:
+        raise IndexMismatchError(
+            f"the index at {path} was made with an encoder of your own, {dict(recorded)}: "
+            f"pass it as Index.open(..., encoder=...)"
+        )
+    return Encoder.from_settings(recorded, device=options.device, dtype=options.dtype)
+
+
+def _read_settings(store: Store) -> dict[str, dict[str, Any]]:
+    settings = store.settings()
+    missing = {"encoder", "chunker", "embedding", "made"} - settings.keys()
+    if missing or not isinstance(settings["encoder"].get("dims"), int):
+        raise IndexDamagedError(f"the index does not record what made it; missing: {', '.join(missing) or 'dims'}")
+    return settings
+
+
+def _require_same(what: str, path: Path, recorded: Settings, given: Settings) -> None:
+    names = sorted((recorded.keys() | given.keys()) - set(_LABELS))
+    differing = [name for name in names if recorded.get(name) != given.get(name)]
+    if differing:
+        was, got = ({name: side.get(name) for name in differing} for side in (recorded, given))
+        raise IndexMismatchError(
+            f"the index at {path} was made with another {what}: it has {was}, yours has {got}. "
+            f"Open the index without {what}= to use its own, or make a new index"
+        )
+
+
+def _require_vacant(folder: Path) -> None:
+    if folder.is_dir() and not any(folder.iterdir()):
+        return
+    if folder.exists() or folder.is_symlink():
+        raise IndexExistsError(
+            f"{folder} exists already; use Index.open to open the index there, or choose another path"
+        )
+
+
+def _require_index(folder: Path) -> None:
+    if not folder.exists():
+        raise IndexMissingError(f"there is no index at {folder}; make one with Index.create")
+    if not folder.is_dir():
+        raise IndexFormatError(f"{folder} is a file, and an index is a folder")
+    if (folder / _STORE).is_file():
+        return
+    if (folder / _VECTORS).exists() or (folder / _LOCK).exists():
+        raise IndexFormatError(
+            f"{folder} has lost its {_STORE}, which held everything: restore it from a backup, or delete the folder "
+            f"and index the documents anew"
+        )
+    raise IndexFormatError(f"{folder} is a folder but not an index: it has no {_STORE}")
+
+
+def _create_folder(folder: Path, settings: Mapping[str, Settings]) -> None:
+    """Make the folder whole under another name and rename it, so that no half-made index is ever seen."""
+    new = folder.absolute().parent / f".{folder.name}.{secrets.token_hex(8)}.new"
+    try:
+        new.mkdir(parents=True)
+        Store.create(new / _STORE, settings)
+        os.replace(new, folder.absolute())
+    except OSError as error:
+        raise StoreError(f"no index could be made at {folder}: {error}") from error
+    finally:
+        shutil.rmtree(new, ignore_errors=True)
+
+
+def _package_versions() -> dict[str, str]:
+    versions = {"python": platform.python_version()}
+    for name in _RECORDED_PACKAGES:
+        with contextlib.suppress(PackageNotFoundError):
+            versions[name] = version(name)
+    return versions
+
+
+def _batches(documents: Iterable[Document]) -> Iterator[list[Document]]:
+    """Cut a stream into batches, and see to it that no id comes twice in it."""
+    seen: set[str] = set()
+    batch: list[Document] = []
+    n_characters = 0
+    for document in documents:
+        if not isinstance(document, Document):
+            raise InputError(f"add takes latechunk.Document objects, got {type(document).__name__}: {document!r:.80}")
+        if document.id in seen:
+            raise DocumentError(
+                f"the document id {document.id!r} comes twice in one call of add; ids must differ, since each "
+                f"document replaces the one with the same id"
+            )
+        seen.add(document.id)
+        batch.append(document)
+        n_characters += len(document.text)
+        if len(batch) >= _BATCH_DOCUMENTS or n_characters >= _BATCH_CHARACTERS:
+            yield batch
+            batch, n_characters = [], 0
+    if batch:
+        yield batch
+
+
+def _sort_out(
+    documents: Sequence[Document], known: Mapping[str, tuple[bytes, str]]
+) -> tuple[list[Document], list[Document], int]:
+    """Part documents into those to encode, those of which only the metadata changed, and the number of unchanged."""
+    changed, relabelled, n_unchanged = [], [], 0
+    for document in documents:
+        digest, metadata = known.get(document.id, (None, None))
+        if digest != hash_text(document.text):
+            changed.append(document)
+        elif metadata != encode_metadata(document.metadata, document.id):
+            relabelled.append(document)
+        else:
+            n_unchanged += 1
+    return changed, relabelled, n_unchanged
+
+
+def _progress_of(
+    cuts: Sequence[Cut], on_progress: Callable[[Progress], None] | None
+) -> Callable[[int, int], None] | None:
+    """Turn tokens done of one document into a share of it.
+
+    A chunk that is read alone may tokenise a little differently, so a document's shares add up to 1 within a percent.
+    """
+    if on_progress is None:
+        return None
+
+    def report(number: int, n_tokens: int) -> None:
+        on_progress(Progress(n_tokens / len(cuts[number].tokens), n_tokens))
+
+    return report
+
+
+def _sum_reports(left: AddReport, right: AddReport) -> AddReport:
+    return replace(
+        left, **{name: getattr(left, name) + getattr(right, name) for name in AddReport.__dataclass_fields__}
+    )
