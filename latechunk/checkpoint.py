@@ -163,7 +163,7 @@ def _count_positions(transformer: Transformer) -> int | None:
 def _locate(name: str, known: KnownModel | None, revision: str | None, download: bool) -> tuple[Path, str | None]:
     if known and known.package and name == known.name:
         return _packaged_folder(known), None
-    if Path(name).expanduser().is_dir():
+    if name and Path(name).expanduser().is_dir():
         return Path(name).expanduser().resolve(), None
     try:
         folder = Path(

