@@ -3,11 +3,8 @@
 from __future__ import annotations
 
 import contextlib
-import logging
 import os
 import platform
-import secrets
-import shutil
 import threading
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -17,36 +14,24 @@ from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self
 
-import numpy as np
-from filelock import FileLock, Timeout
-
 from latechunk.chunkers import SentenceChunker, chunker_from_settings
 from latechunk.embed import Cut, Embedding, Mode, cut_documents, embed_cuts
 from latechunk.errors import (
     DocumentError,
-    IndexBusyError,
     IndexDamagedError,
-    IndexExistsError,
-    IndexFormatError,
     IndexMismatchError,
-    IndexMissingError,
     IndexReadOnlyError,
     InputError,
     LateChunkError,
-    StoreError,
 )
-from latechunk.store import FORMAT, Commit, Store, StoredDocument, hash_text
+from latechunk.folder import STORE, create_folder, folder_size, hold_write_lock, require_index, require_vacant
+from latechunk.mirror import Mirror
+from latechunk.store import FORMAT, Store, StoredDocument, hash_text
 from latechunk.types import Chunker, Document, Hit, Settings, SpanEncoder, encode_metadata
-from latechunk.vectors import VectorCache
 
 if TYPE_CHECKING:
     from latechunk.encoder import Dtype
 
-_log = logging.getLogger(__name__)
-
-_STORE = "store.sqlite3"
-_VECTORS = "vectors.faiss"
-_LOCK = "write.lock"
 _LABELS = ("model", "revision")  # of an encoder's settings: they name it, and decide no vector
 _RECORDED_PACKAGES = ("latechunk", "torch", "transformers", "sentence-transformers", "tokenizers", "sentencex")
 
@@ -114,8 +99,7 @@ class Index:
             _require_same("encoder", path, self._recorded["encoder"], encoder.settings)
         if chunker is not None:
             _require_same("chunker", path, self._recorded["chunker"], chunker.settings)
-        self._cache: VectorCache | None = None
-        self._written: Commit | None = None
+        self._mirror = Mirror(path, store, int(self._recorded["encoder"]["dims"]))
         self._changed = self._closed = False
         self._search_lock = threading.Lock()
         self._write_lock = threading.Lock()
@@ -148,7 +132,7 @@ class Index:
             StoreError: If the disk does not take it.
         """
         folder = Path(path)
-        _require_vacant(folder)
+        require_vacant(folder)
         embedding = Embedding(mode, late_weight)
         chunker = SentenceChunker() if chunker is None else chunker
         encoder = _load_default_encoder() if encoder is None else encoder
@@ -158,7 +142,7 @@ class Index:
             "embedding": embedding.settings,
             "made": {"at": datetime.now(UTC).isoformat(timespec="seconds"), **_package_versions()},
         }
-        _create_folder(folder, settings)
+        create_folder(folder, settings)
         return cls.open(folder, encoder=encoder, chunker=chunker, lock_timeout=lock_timeout)
 
     @classmethod
@@ -191,9 +175,9 @@ class Index:
             IndexMismatchError: If ``encoder`` or ``chunker`` is not what made the index.
         """
         folder = Path(path)
-        _require_index(folder)
+        require_index(folder)
         immutable = read_only and not os.access(folder, os.W_OK)
-        store = Store.open(folder / _STORE, read_only=read_only, immutable=immutable)
+        store = Store.open(folder / STORE, read_only=read_only, immutable=immutable)
         try:
             options = _Options(device=device, dtype=dtype, lock_timeout=lock_timeout)
             return cls(folder, store, encoder=encoder, chunker=chunker, options=options)
@@ -276,11 +260,15 @@ class Index:
         """
         if isinstance(documents, Document | str):
             raise InputError(f"add takes an iterable of documents, got one {type(documents).__name__}: pass [document]")
+        handle = on_error or _raise
         report = AddReport()
         with self._writing():
             try:
-                for batch in _batches(documents):
-                    report = _sum_reports(report, self._add_batch(batch, on_error or _raise, on_progress))
+                for batch, repeated in _batches(documents):
+                    for document in repeated:
+                        handle(document, _explain_repetition(document))
+                    done = self._add_batch(batch, handle, on_progress)
+                    report = _sum_reports(report, replace(done, n_failed=done.n_failed + len(repeated)))
             except LateChunkError as error:
                 n_done = report.n_added + report.n_updated + report.n_unchanged
                 error.add_note(f"{n_done} documents of this call were stored before the error")
@@ -294,7 +282,7 @@ class Index:
             InputError: If ``ids`` is not a sequence of strings.
             IndexBusyError: If another writer does not finish in time.
         """
-        if isinstance(ids, str) or not all(isinstance(one, str) for one in ids):
+        if isinstance(ids, str) or not isinstance(ids, Sequence) or not all(isinstance(one, str) for one in ids):
             raise InputError(f"delete takes a list of ids, got {ids!r:.80}")
         with self._writing():
             return self._store.delete(ids)
@@ -325,7 +313,7 @@ class Index:
             raise InputError(f"k must be a whole number of at least 1, got {k!r}")
         vector = self.encoder.encode_query(query)
         with self._search_lock, self._store.snapshot():
-            scores, numbers = self._synced_cache().search(vector, k)
+            scores, numbers = self._mirror.synced().search(vector, k)
             chunks = self._store.chunks(numbers)
         return [Hit(score, chunk) for score, chunk in zip(scores, chunks, strict=True)]
 
@@ -338,7 +326,7 @@ class Index:
             n_documents=counts.n_documents,
             n_chunks=counts.n_chunks,
             n_tokens=counts.n_tokens,
-            size_bytes=sum(file.stat().st_size for file in self.path.iterdir() if file.is_file()),
+            size_bytes=folder_size(self.path),
             encoder=self._recorded["encoder"],
             chunker=self._recorded["chunker"],
             embedding=self._recorded["embedding"],
@@ -351,8 +339,8 @@ class Index:
             if self._closed:
                 return
             try:
-                if not self._store.read_only and (self._changed or self._cache is not None):
-                    self._write_cache()
+                if not self._store.read_only and (self._changed or self._mirror.is_loaded):
+                    self._mirror.write()
             finally:
                 self._closed = True
                 self._store.close()
@@ -394,72 +382,11 @@ class Index:
 
     @contextlib.contextmanager
     def _writing(self) -> Iterator[None]:
-        """Hold the one writer's lock, which the system takes back when a process dies."""
         if self._store.read_only:
             raise IndexReadOnlyError(f"{self.path} is open for reading only; open it with read_only=False to change it")
-        with self._write_lock:
-            lock = FileLock(self.path / _LOCK)
-            try:
-                lock.acquire(timeout=self._options.lock_timeout)
-            except Timeout as error:
-                raise IndexBusyError(
-                    f"{self.path} is being written by another process; waited {self._options.lock_timeout:g} s "
-                    f"(lock_timeout). Searching goes on meanwhile; try the change again when it is done"
-                ) from error
-            except OSError as error:
-                raise StoreError(f"{self.path / _LOCK} cannot be made, so nothing was changed: {error}") from error
-            try:
-                self._changed = True
-                yield
-            finally:
-                lock.release()
-
-    def _synced_cache(self) -> VectorCache:
-        """The vector cache, brought to the state of the store; within a snapshot and under the search lock."""
-        commit = self._store.last_commit()
-        if self._cache is None:
-            self._cache = self._read_cache()
-        if self._cache.commit == commit:
-            return self._cache
-        if self._cache.commit is None or not self._store.has_commit(self._cache.commit):
-            self._cache = VectorCache(self._dims)
-        elif self._cache.commit.n_removed != commit.n_removed:
-            gone = np.setdiff1d(self._cache.numbers(), self._store.chunk_numbers(), assume_unique=True)
-            self._cache.remove(gone)
-        numbers = self._cache.numbers()
-        newest = int(numbers.max()) if len(numbers) else 0
-        for block, vectors in self._store.vectors(self._dims, after=newest):
-            self._cache.add(block, vectors)
-        self._cache.commit = commit
-        return self._cache
-
-    def _read_cache(self) -> VectorCache:
-        try:
-            cache = VectorCache.read(self.path, self._dims)
-        except IndexDamagedError as error:
-            _log.info("the vector cache is built anew from the store: %s", error)
-            return VectorCache(self._dims)
-        self._written = cache.commit
-        return cache
-
-    def _write_cache(self) -> None:
-        """Write the cache's file if it is behind; what fails here costs the next opening time and nothing else."""
-        try:
-            with FileLock(self.path / _LOCK).acquire(timeout=0), self._store.snapshot():
-                cache = self._synced_cache()
-                if cache.commit != self._written:
-                    cache.write(self.path)
-                    self._written = cache.commit
-        except Timeout:
-            _log.info("the vector cache of %s is left to the process that is writing", self.path)
-        except (OSError, StoreError) as error:
-            _log.warning(
-                "the vector cache of %s could not be written and is built at the next opening: %s", self.path, error
-            )
-
-    @property
-    def _dims(self) -> int:
-        return int(self._recorded["encoder"]["dims"])
+        with self._write_lock, hold_write_lock(self.path, self._options.lock_timeout):
+            self._changed = True
+            yield
 
 
 @dataclass(frozen=True, slots=True)
@@ -511,43 +438,6 @@ def _require_same(what: str, path: Path, recorded: Settings, given: Settings) ->
         )
 
 
-def _require_vacant(folder: Path) -> None:
-    if folder.is_dir() and not any(folder.iterdir()):
-        return
-    if folder.exists() or folder.is_symlink():
-        raise IndexExistsError(
-            f"{folder} exists already; use Index.open to open the index there, or choose another path"
-        )
-
-
-def _require_index(folder: Path) -> None:
-    if not folder.exists():
-        raise IndexMissingError(f"there is no index at {folder}; make one with Index.create")
-    if not folder.is_dir():
-        raise IndexFormatError(f"{folder} is a file, and an index is a folder")
-    if (folder / _STORE).is_file():
-        return
-    if (folder / _VECTORS).exists() or (folder / _LOCK).exists():
-        raise IndexFormatError(
-            f"{folder} has lost its {_STORE}, which held everything: restore it from a backup, or delete the folder "
-            f"and index the documents anew"
-        )
-    raise IndexFormatError(f"{folder} is a folder but not an index: it has no {_STORE}")
-
-
-def _create_folder(folder: Path, settings: Mapping[str, Settings]) -> None:
-    """Make the folder whole under another name and rename it, so that no half-made index is ever seen."""
-    new = folder.absolute().parent / f".{folder.name}.{secrets.token_hex(8)}.new"
-    try:
-        new.mkdir(parents=True)
-        Store.create(new / _STORE, settings)
-        os.replace(new, folder.absolute())
-    except OSError as error:
-        raise StoreError(f"no index could be made at {folder}: {error}") from error
-    finally:
-        shutil.rmtree(new, ignore_errors=True)
-
-
 def _package_versions() -> dict[str, str]:
     versions = {"python": platform.python_version()}
     for name in _RECORDED_PACKAGES:
@@ -556,27 +446,33 @@ def _package_versions() -> dict[str, str]:
     return versions
 
 
-def _batches(documents: Iterable[Document]) -> Iterator[list[Document]]:
-    """Cut a stream into batches, and see to it that no id comes twice in it."""
+def _batches(documents: Iterable[Document]) -> Iterator[tuple[list[Document], list[Document]]]:
+    """Cut a stream into batches; beside each batch the documents met in it whose id came before in the stream."""
     seen: set[str] = set()
     batch: list[Document] = []
+    repeated: list[Document] = []
     n_characters = 0
     for document in documents:
         if not isinstance(document, Document):
             raise InputError(f"add takes latechunk.Document objects, got {type(document).__name__}: {document!r:.80}")
         if document.id in seen:
-            raise DocumentError(
-                f"the document id {document.id!r} comes twice in one call of add; ids must differ, since each "
-                f"document replaces the one with the same id"
-            )
+            repeated.append(document)
+            continue
         seen.add(document.id)
         batch.append(document)
         n_characters += len(document.text)
         if len(batch) >= _BATCH_DOCUMENTS or n_characters >= _BATCH_CHARACTERS:
-            yield batch
-            batch, n_characters = [], 0
-    if batch:
-        yield batch
+            yield batch, repeated
+            batch, repeated, n_characters = [], [], 0
+    if batch or repeated:
+        yield batch, repeated
+
+
+def _explain_repetition(document: Document) -> DocumentError:
+    return DocumentError(
+        f"the document id {document.id!r} comes twice in one call of add; ids must differ, since each document "
+        f"replaces the one with the same id"
+    )
 
 
 def _sort_out(

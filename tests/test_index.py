@@ -715,3 +715,17 @@ def test_vectors_on_disk_are_unit_length(stored):
     with create_open(path) as index, index._store.snapshot():
         for _, vectors in index._store.vectors(8, after=0):
             np.testing.assert_allclose(np.linalg.norm(vectors, axis=1), 1, atol=1e-6)
+
+
+def test_a_repeated_id_can_be_left_out(index, documents):
+    left_out = []
+
+    report = index.add(
+        [*documents, Document("berlin", "Another.")],
+        on_error=lambda document, error: left_out.append((document.text, str(error))),
+    )
+
+    assert (report.n_added, report.n_failed) == (3, 1)
+    assert left_out == [("Another.", left_out[0][1])]
+    assert "comes twice" in left_out[0][1]
+    assert index.get("berlin") == documents[0]
