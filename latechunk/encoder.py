@@ -14,14 +14,18 @@ from torch.nn import functional
 
 from latechunk.checkpoint import Checkpoint, LoadedModel, PoolingChoice, find_checkpoint, load_modules
 from latechunk.errors import InputError, ModelError, QueryError
-from latechunk.models import DEFAULT_MODEL
+from latechunk.localglobal import LocalGlobalPass, TokenSequence
+from latechunk.models import DEFAULT_MODEL, LocalGlobal
 from latechunk.pooling import PoolingPlan, SpecialTokens, plan_pooling, rows_to_sum
 from latechunk.types import FloatArray, IntArray, PoolingTask, Settings, Tokens, require_text
 from latechunk.windows import WindowPlan, plan_windows
 
 Dtype: TypeAlias = Literal["auto", "float32", "bfloat16", "float16"]
+Context: TypeAlias = Literal["auto", "windows", "local-global"]
 
 KIND = "sentence-transformers"  # in settings: tells this encoder from a user's own
+
+_LONG_WINDOW = 8_192
 
 _DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
 
@@ -45,6 +49,7 @@ class EncoderSettings:
         query_prompt: Text put before a query.
         window_tokens: Tokens of one forward pass, special tokens and prompt included.
         overlap_tokens: Content tokens that neighbouring windows share, at least.
+        local_global: How a window longer than the model's useful length is read; None for in one plain pass.
         dims: Length of the vectors.
     """
 
@@ -58,6 +63,7 @@ class EncoderSettings:
     query_prompt: str
     window_tokens: int
     overlap_tokens: int
+    local_global: LocalGlobal | None
     dims: int
 
 
@@ -86,6 +92,7 @@ class Encoder:
     _tokenizer: Any = field(repr=False)
     _prefix_ids: tuple[int, ...] = field(repr=False)
     _suffix_ids: tuple[int, ...] = field(repr=False)
+    _long_pass: LocalGlobalPass | None = field(repr=False)
 
     @classmethod
     def load(
@@ -95,6 +102,8 @@ class Encoder:
         revision: str | None = None,
         device: str = "auto",
         dtype: Dtype = "auto",
+        context: Context = "auto",
+        local_global: LocalGlobal | None = None,
         window_tokens: int | None = None,
         overlap_tokens: int | None = None,
         document_prompt: str | None = None,
@@ -114,8 +123,13 @@ class Encoder:
             dtype: What the model computes in; means are in float32 whatever this is. ``"auto"`` takes bfloat16 on
                 CUDA, on a CPU if a measurement finds it faster there (tens of milliseconds, once a process), and
                 float32 elsewhere.
-            window_tokens: Tokens of one forward pass, special tokens and prompt included. None for the useful length
-                of a known model, else what the checkpoint says it can read.
+            context: ``"windows"`` reads each window in one plain pass. ``"local-global"`` gives an encoder of short
+                texts a context of thousands of tokens: lower layers in windows of the length it was trained on, upper
+                layers over everything; for BERT, RoBERTa and XLM-RoBERTa layouts. ``"auto"`` is ``"local-global"``
+                where the settings of the model are known.
+            local_global: The settings of that; None for the known model's.
+            window_tokens: Tokens read together, special tokens and prompt included. None for 8,192 with
+                ``"local-global"``, else for the useful length of a known model or what the checkpoint says it can read.
             overlap_tokens: Content tokens that neighbouring windows of a longer document share, at least. None for
                 the known model's, else a quarter of a window, at most 256.
             document_prompt: Text before every window of a document; None for the checkpoint's own.
@@ -143,7 +157,9 @@ class Encoder:
         loaded = load_modules(checkpoint, pooling=pooling, device=chosen_device, dtype=chosen_dtype)
         tokenizer = _prepare_tokenizer(model, loaded)
         prefix_ids, suffix_ids = _special_ids(tokenizer)
-        window, overlap = _choose_window(checkpoint, loaded, window_tokens, overlap_tokens)
+        chosen = _choose_local_global(checkpoint, context, local_global)
+        window, overlap = _choose_window(checkpoint, loaded, chosen, window_tokens, overlap_tokens)
+        batch = batch_tokens or _BATCH_TOKENS.get(chosen_device.type, 8_192)
         settings = EncoderSettings(
             model=model,
             revision=checkpoint.revision,
@@ -155,17 +171,23 @@ class Encoder:
             query_prompt=_find_prompt(loaded, ("query",), query_prompt),
             window_tokens=window,
             overlap_tokens=overlap,
+            local_global=chosen,
             dims=loaded.dims,
         )
         encoder = cls(
             _settings=settings,
             device=chosen_device,
             dtype=chosen_dtype,
-            batch_tokens=batch_tokens or _BATCH_TOKENS.get(chosen_device.type, 8_192),
+            batch_tokens=batch,
             _model=loaded,
             _tokenizer=tokenizer,
             _prefix_ids=prefix_ids,
             _suffix_ids=suffix_ids,
+            _long_pass=LocalGlobalPass(
+                loaded.transformer.model, chosen, pad_id=loaded.tokenizer.pad_token_id or 0, batch_tokens=batch
+            )
+            if chosen
+            else None,
         )
         for prompt in (settings.document_prompt, settings.query_prompt):
             encoder._require_room(prompt)
@@ -180,7 +202,8 @@ class Encoder:
         """
         options = {name: value for name, value in settings.items() if name != "kind"}
         try:
-            wanted = EncoderSettings(**options)
+            nested = options.get("local_global")
+            wanted = EncoderSettings(**{**options, "local_global": LocalGlobal(**nested) if nested else None})
         except TypeError as error:
             raise ModelError(f"these are not the settings of an encoder of this version: {options}: {error}") from error
         return cls.load(
@@ -188,6 +211,8 @@ class Encoder:
             revision=wanted.revision,
             device=device,
             dtype=dtype,
+            context="local-global" if wanted.local_global else "windows",
+            local_global=wanted.local_global,
             window_tokens=wanted.window_tokens,
             overlap_tokens=wanted.overlap_tokens,
             document_prompt=wanted.document_prompt,
@@ -252,19 +277,30 @@ class Encoder:
         return _Job(task.tokens, windows, plan, np.zeros((len(task.ranges), self._model.hidden), dtype=np.float32))
 
     def _batches(self, jobs: Sequence[_Job]) -> Iterator[list[tuple[int, int]]]:
-        """Windows of all jobs as (job, window), longest first, in batches of at most ``batch_tokens`` with padding."""
+        """Windows of all jobs as (job, window), longest first, in batches of at most ``batch_tokens`` with padding.
+
+        A batch holds either sequences for a plain pass or longer ones, never both.
+        """
         jobs_of = np.repeat(np.arange(len(jobs)), [len(job.windows) for job in jobs])
         windows = np.concatenate([np.arange(len(job.windows)) for job in jobs] or [np.zeros(0, dtype=np.int64)])
         content = np.concatenate([job.windows.ends - job.windows.starts for job in jobs] or [windows])
         n_prompt = np.array([len(job.tokens.prompt_ids) for job in jobs], dtype=np.int64)[jobs_of]
         lengths = content + n_prompt + len(self._prefix_ids) + len(self._suffix_ids)
         order = np.argsort(-lengths, kind="stable")
+        n_long = int((lengths > self._plain_tokens).sum())
         begin = 0
         while begin < len(order):
             size = max(1, self.batch_tokens // int(lengths[order[begin]]))
-            batch = order[begin : begin + size]
+            end = min(begin + size, n_long) if begin < n_long else begin + size
+            batch = order[begin:end]
             yield list(zip(jobs_of[batch].tolist(), windows[batch].tolist(), strict=True))
-            begin += size
+            begin = end
+
+    @property
+    def _plain_tokens(self) -> int:
+        """The longest sequence that is read in one plain pass."""
+        long = self._settings.local_global
+        return long.local_tokens if long else self._settings.window_tokens
 
     def _run(self, jobs: Sequence[_Job], batch: list[tuple[int, int]]) -> None:
         """Run one forward pass and add the sums of its pieces to their spans."""
@@ -286,18 +322,27 @@ class Encoder:
             np.add.at(jobs[number].sums, spans, sums[done : done + len(spans)])
             done += len(spans)
 
-    def _sequence(self, job: _Job, window: int) -> IntArray:
+    def _sequence(self, job: _Job, window: int) -> TokenSequence:
         content = job.tokens.ids[job.windows.starts[window] : job.windows.ends[window]]
         parts = (self._prefix_ids, job.tokens.prompt_ids, content, self._suffix_ids)
-        return np.concatenate([np.asarray(part, dtype=np.int64) for part in parts])
+        return TokenSequence(
+            ids=np.concatenate([np.asarray(part, dtype=np.int64) for part in parts]),
+            n_prefix=len(self._prefix_ids) + len(job.tokens.prompt_ids),
+            n_suffix=len(self._suffix_ids),
+        )
+
+    def _forward(self, sequences: Sequence[TokenSequence], width: int) -> torch.Tensor:
+        """Token embeddings of sequences, shape ``(n_sequences, width, hidden)``, in the model's dtype."""
+        if self._long_pass and width > self._plain_tokens:
+            return self._long_pass(sequences, width)
+        return self._plain_pass(sequences, width)
 
     @torch.inference_mode()
-    def _forward(self, sequences: Sequence[IntArray], width: int) -> torch.Tensor:
-        """Token embeddings of padded sequences, shape ``(n_sequences, width, hidden)``, in the model's dtype."""
+    def _plain_pass(self, sequences: Sequence[TokenSequence], width: int) -> torch.Tensor:
         ids = np.full((len(sequences), width), self._model.tokenizer.pad_token_id or 0, dtype=np.int64)
         mask = np.zeros((len(sequences), width), dtype=np.int64)
         for row, sequence in enumerate(sequences):
-            ids[row, : len(sequence)] = sequence
+            ids[row, : len(sequence)] = sequence.ids
             mask[row, : len(sequence)] = 1
         features = {
             "input_ids": torch.from_numpy(ids).to(self.device),
@@ -400,19 +445,42 @@ def _special_ids(tokenizer: Any) -> tuple[tuple[int, ...], tuple[int, ...]]:
     return tuple(encoding.ids[: content[0]]), tuple(encoding.ids[content[-1] + 1 :])
 
 
+def _choose_local_global(checkpoint: Checkpoint, context: Context, given: LocalGlobal | None) -> LocalGlobal | None:
+    _require_choice("context", context, ("auto", "windows", "local-global"))
+    known = checkpoint.known.local_global if checkpoint.known else None
+    if context == "windows":
+        if given:
+            raise InputError('local_global has no effect with context="windows"; leave one of them out')
+        return None
+    if context == "local-global" and not (given or known):
+        raise InputError(
+            f"no settings for local-global context are known for {checkpoint.name!r}; "
+            f"pass local_global=LocalGlobal(...)"
+        )
+    return given or known
+
+
 def _choose_window(
-    checkpoint: Checkpoint, model: LoadedModel, window: int | None, overlap: int | None
+    checkpoint: Checkpoint,
+    model: LoadedModel,
+    local_global: LocalGlobal | None,
+    window: int | None,
+    overlap: int | None,
 ) -> tuple[int, int]:
-    positions = model.n_positions
+    known = checkpoint.known
     if window is None:
-        window = checkpoint.known.window_tokens if checkpoint.known else model.max_length or positions
+        longest = known.window_tokens if known else model.max_length or model.n_positions
+        window = _LONG_WINDOW if local_global else longest
     if window is None:
         raise InputError(f"{checkpoint.name!r} does not say how long a text it can read; pass window_tokens")
-    if positions is not None and not 1 <= window <= positions:
-        raise InputError(f"window_tokens must be from 1 to the {positions} positions of the model, got {window}")
+    name, in_one_pass = ("local_tokens", local_global.local_tokens) if local_global else ("window_tokens", window)
+    if window < 1 or (model.n_positions is not None and in_one_pass > model.n_positions):
+        raise InputError(
+            f"{name} must be from 1 to the {model.n_positions} positions of the model, got {min(window, in_one_pass)}"
+        )
     if overlap is None:
-        known = checkpoint.known
-        overlap = known.overlap_tokens if known and window == known.window_tokens else min(256, window // 4)
+        is_known = known and window == known.window_tokens
+        overlap = known.overlap_tokens if known and is_known else min(256, window // 4)
     if overlap < 0:
         raise InputError(f"overlap_tokens must not be negative, got {overlap}")
     return window, overlap

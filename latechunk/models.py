@@ -2,7 +2,49 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
+
+from latechunk.errors import InputError
+
+
+@dataclass(frozen=True, slots=True)
+class LocalGlobal:
+    """How an encoder of short texts reads a long one: lower layers in windows, upper layers over everything.
+
+    Attributes:
+        local_layers: How many layers run on windows; the others run once over the whole.
+        local_tokens: Tokens of a window, special tokens and prompt included.
+        local_overlap: Content tokens that neighbouring windows share, at least.
+        penalty: What the attention score of a far token loses: ``penalty * sigmoid((d - distance) / width)`` at a
+            distance of ``d`` tokens.
+        distance: Where half of it is lost, in tokens.
+        width: How gently, in tokens.
+        block_tokens: A token attends to its own block of so many tokens and to the two beside it one by one, and to
+            all others through means.
+        mean_tokens: Tokens of each mean; divides ``block_tokens``.
+        reference_tokens: In a longer sequence the penalty of the means grows by the logarithm of how much longer.
+
+    Raises:
+        InputError: If a setting is out of range.
+    """
+
+    local_layers: int
+    local_tokens: int
+    local_overlap: int
+    penalty: float
+    distance: float
+    width: float
+    block_tokens: int = 128
+    mean_tokens: int = 32
+    reference_tokens: int = 2_046
+
+    def __post_init__(self) -> None:
+        counts = (self.local_tokens, self.block_tokens, self.mean_tokens, self.reference_tokens)
+        if min(counts) < 1 or self.block_tokens % self.mean_tokens:
+            raise InputError(f"counts must be at least 1, and mean_tokens divide block_tokens, got {self}")
+        if self.width <= 0 or not math.isfinite(self.penalty + self.distance + self.width):
+            raise InputError(f"width must be above 0 and all settings finite, got {self}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -18,6 +60,7 @@ class KnownModel:
         licence: SPDX identifier.
         window_tokens: Tokens of one forward pass that serve late chunking best, special tokens and prompt included.
         overlap_tokens: Content tokens shared by neighbouring windows.
+        local_global: How it reads longer texts, None if in no way that is known.
         note: Why these values.
     """
 
@@ -29,6 +72,7 @@ class KnownModel:
     licence: str
     window_tokens: int
     overlap_tokens: int
+    local_global: LocalGlobal | None
     note: str
 
 
@@ -44,6 +88,9 @@ KNOWN_MODELS = (
         licence="Apache-2.0",
         window_tokens=128,
         overlap_tokens=32,
+        local_global=LocalGlobal(
+            local_layers=5, local_tokens=128, local_overlap=32, penalty=3.0, distance=96.0, width=16.0, mean_tokens=64
+        ),
         note="Trained on texts of up to 128 tokens: with windows of 256 and 512 tokens its token embeddings degrade "
         "and retrieval falls below naive chunking. This is 126 content tokens and two special ones.",
     ),

@@ -216,7 +216,7 @@ def test_the_prompt_is_in_every_window_and_in_no_mean(folder):
     assert len(lengths) > 5
     for sequence in lengths:
         assert len(sequence) <= 40
-        assert tuple(sequence[1 : 1 + n_prompt]) == task.tokens.prompt_ids
+        assert tuple(sequence.ids[1 : 1 + n_prompt]) == task.tokens.prompt_ids
 
 
 def test_a_query_longer_than_a_window_is_read_whole(encoder):
