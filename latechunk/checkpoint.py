@@ -14,6 +14,7 @@ from typing import Any, Literal, TypeAlias
 import torch
 from huggingface_hub import snapshot_download
 from huggingface_hub.errors import HfHubHTTPError, HFValidationError, LocalEntryNotFoundError
+from safetensors import SafetensorError
 from sentence_transformers import SentenceTransformer
 from sentence_transformers.sentence_transformer.modules import Pooling, Transformer
 from transformers.utils import logging as transformers_logging
@@ -24,6 +25,19 @@ from latechunk.models import KnownModel, find_known_model
 PoolingChoice: TypeAlias = Literal["checkpoint", "mean"]
 
 _DOWNLOADED = ["*.json", "*.txt", "*.model", "*.safetensors", "*/config.json", "*/*.safetensors"]
+
+
+# What transformers and its kin raise over files that are damaged, missing or not of the expected form.
+_BROKEN_FILES = (
+    OSError,
+    ValueError,
+    TypeError,
+    AttributeError,
+    LookupError,
+    ImportError,
+    RuntimeError,
+    SafetensorError,
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -134,7 +148,7 @@ def load_modules(
                 trust_remote_code=False,
                 model_kwargs={"use_safetensors": True, "dtype": torch.float32},
             )
-    except (OSError, ValueError, KeyError, ImportError, RuntimeError) as error:
+    except _BROKEN_FILES as error:
         raise ModelError(f"{checkpoint.name!r} at {checkpoint.folder} does not load: {error}") from error
     model.eval()
     transformer, pool = _check_modules(checkpoint.name, model, pooling)
@@ -161,10 +175,11 @@ def _count_positions(transformer: Transformer) -> int | None:
 
 
 def _locate(name: str, known: KnownModel | None, revision: str | None, download: bool) -> tuple[Path, str | None]:
-    if known and known.package and name == known.name:
-        return _packaged_folder(known), None
-    if name and Path(name).expanduser().is_dir():
-        return Path(name).expanduser().resolve(), None
+    local = _packaged_folder(known) if known and known.package and name == known.name else _existing_folder(name)
+    if local and revision:
+        raise ModelError(f"{name!r} is on this machine and has no revisions; revision is for a hub's repository")
+    if local:
+        return local, None
     try:
         folder = Path(
             snapshot_download(name, revision=revision, allow_patterns=_DOWNLOADED, local_files_only=not download)
@@ -179,6 +194,14 @@ def _locate(name: str, known: KnownModel | None, revision: str | None, download:
     except (HfHubHTTPError, OSError) as error:
         raise ModelError(f"the model {name!r} could not be fetched from the hub: {error}") from error
     return folder, folder.name
+
+
+def _existing_folder(name: str) -> Path | None:
+    try:
+        folder = Path(name).expanduser()
+        return folder.resolve() if name and folder.is_dir() else None
+    except (OSError, ValueError, RuntimeError):  # too long, a NUL, an unknown user
+        return None
 
 
 def _packaged_folder(known: KnownModel) -> Path:
@@ -212,9 +235,14 @@ def _hash_tokenizer(folder: Path, name: str) -> str:
             f"{name!r} at {folder} needs a tokenizer.json, which gives the place of every token in the text; write "
             f"one with transformers: AutoTokenizer.from_pretrained({str(folder)!r}).save_pretrained({str(folder)!r})"
         )
-    content = json.loads(path.read_text(encoding="utf-8"))
-    content.pop("truncation", None)
-    content.pop("padding", None)
+    try:
+        content = {
+            key: value
+            for key, value in json.loads(path.read_text(encoding="utf-8")).items()
+            if key not in ("truncation", "padding")
+        }
+    except (ValueError, AttributeError) as error:
+        raise ModelError(f"{path} is not the JSON of a tokenizer: {error}") from error
     return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
 
 

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import dataclasses
+import io
 import json
+import os
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -110,7 +112,8 @@ def index_command(
     def report(problem: Problem) -> None:
         nonlocal n_problems
         n_problems += 1
-        console.print(f"left out: {problem.place}: {problem.reason}", style="yellow", markup=False, soft_wrap=True)
+        message = _printable(f"left out: {problem.place}: {problem.reason}")
+        console.print(message, style="yellow", markup=False, soft_wrap=True)
 
     with _errors_explained(console):
         files = find_files(paths, report)
@@ -255,7 +258,7 @@ def _require_agreement(opened: Index, choices: _Choices) -> None:
 def _stderr() -> Console:
     from rich.console import Console
 
-    return Console(stderr=True, highlight=False)
+    return Console(stderr=True, highlight=False, emoji=False)
 
 
 @contextmanager
@@ -330,11 +333,11 @@ def _print_hits(hits: list[Hit]) -> None:
     from rich.console import Console
     from rich.markup import escape
 
-    console = Console(highlight=False, soft_wrap=True)
+    console = Console(highlight=False, soft_wrap=True, emoji=False)
     for rank, hit in enumerate(hits, start=1):
         chunk = hit.chunk
         console.print(
-            f"[bold]{rank:>3}[/]  {hit.score:.4f}  [cyan]{escape(chunk.document_id)}[/]  "
+            f"[bold]{rank:>3}[/]  {hit.score:.4f}  [cyan]{escape(_printable(chunk.document_id))}[/]  "
             f"[dim]{chunk.start}-{chunk.end}[/]"
         )
         console.print(escape(_printable(chunk.text)), style=None)
@@ -365,14 +368,23 @@ def _printable(text: str) -> str:
     return "".join(character if character.isprintable() else " " for character in text.strip())
 
 
+def _explain_output(error: OSError) -> int:
+    if not isinstance(error, BrokenPipeError):  # a reader that has seen enough is no error to speak of
+        sys.stderr.write(f"error: the output could not be written: {error}\n")
+    return EXIT_ERROR
+
+
 def _megabytes(n_bytes: int) -> str:
     return f"{n_bytes / 1e6:,.1f} MB"
 
 
 def run() -> None:
     """Entry point of the console script."""
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        sys.stdout.reconfigure(errors="replace")  # a terminal of another encoding shows what it can
     try:
         app()
-    except BrokenPipeError:
-        sys.stderr.close()
-        raise SystemExit(EXIT_ERROR) from None
+    except OSError as error:
+        # Python would flush what could not be written once more at its exit, and fail again.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        raise SystemExit(_explain_output(error)) from None

@@ -15,6 +15,8 @@ from latechunk.types import Chunker, Document, FloatArray, IntArray, PoolingTask
 
 Mode: TypeAlias = Literal["late", "naive", "blend"]
 
+_UNIT_TOLERANCE = 1e-3
+
 
 @dataclass(frozen=True, slots=True)
 class Embedding:
@@ -83,7 +85,10 @@ def cut_documents(
         The others, in order.
     """
     cuts = []
-    for document, tokens in zip(documents, encoder.tokenize([one.text for one in documents]), strict=True):
+    tokenised = encoder.tokenize([one.text for one in documents])
+    if len(tokenised) != len(documents):
+        raise ModelError(f"tokenize must return as many results as texts, {len(documents)}, got {len(tokenised)}")
+    for document, tokens in zip(documents, tokenised, strict=True):
         try:
             cuts.append(_cut(encoder, chunker, embedding, document, tokens))
         except DocumentError as error:
@@ -114,11 +119,42 @@ def embed_cuts(
     """
     if embedding.mode == "naive":
         return _embed_naive(encoder, cuts, on_progress)
-    late = encoder.encode_spans([PoolingTask(cut.tokens, cut.ranges) for cut in cuts], on_progress)
+    tasks = [PoolingTask(cut.tokens, cut.ranges) for cut in cuts]
+    late = check_vectors(encoder, encoder.encode_spans(tasks, on_progress), [len(cut.spans) for cut in cuts])
     if embedding.mode == "late":
         return late
     naive = _embed_naive(encoder, cuts, None)
     return [_blend(one, other, embedding.late_weight) for one, other in zip(late, naive, strict=True)]
+
+
+def check_vectors(encoder: SpanEncoder, results: Sequence[FloatArray], counts: Sequence[int]) -> list[FloatArray]:
+    """Let only what an index can hold pass.
+
+    Args:
+        encoder: Says how long its vectors are.
+        results: A matrix for each task.
+        counts: How many vectors each task wanted.
+
+    Returns:
+        The same as float32.
+
+    Raises:
+        ModelError: If there are more or fewer, of another shape, not finite or not of unit length.
+    """
+    dims = encoder.settings["dims"]
+    if not isinstance(results, list | tuple) or len(results) != len(counts):
+        raise ModelError(f"encode_spans must return a list of {len(counts)} matrices, got {results!r:.80}")
+    checked = []
+    for result, count in zip(results, counts, strict=True):
+        if not isinstance(result, np.ndarray) or result.shape != (count, dims):
+            got = f"shape {result.shape}" if isinstance(result, np.ndarray) else type(result).__name__
+            raise ModelError(f"an encoder of {dims} dims must give vectors of shape ({count}, {dims}), got {got}")
+        vectors = result.astype(np.float32)
+        norms = np.linalg.norm(vectors, axis=1)
+        if not (np.abs(norms - 1) < _UNIT_TOLERANCE).all():  # also where a norm is not a number
+            raise ModelError(f"an encoder must give finite vectors of unit length, got norms such as {norms.max()}")
+        checked.append(vectors)
+    return checked
 
 
 def _cut(encoder: SpanEncoder, chunker: Chunker, embedding: Embedding, document: Document, tokens: Tokens) -> Cut:
@@ -150,6 +186,8 @@ def _read_alone(encoder: SpanEncoder, document: Document, spans: Sequence[Span])
 
 
 def _check_spans(spans: Sequence[Span], n_characters: int) -> None:
+    if not isinstance(spans, list | tuple) or not all(isinstance(span, Span) for span in spans):
+        raise SpanError(f"split must return a list of latechunk.Span, got {spans!r:.80}")
     if not spans:
         raise SpanError("there is no span at all")
     for previous, span in zip([None, *spans], spans, strict=False):
@@ -173,7 +211,7 @@ def _embed_naive(
         if on_progress:
             on_progress(owners[number], n_tokens)
 
-    vectors = encoder.encode_spans(tasks, report)
+    vectors = check_vectors(encoder, encoder.encode_spans(tasks, report), [1] * len(tasks))
     bounds = np.cumsum([0, *(len(cut.spans) for cut in cuts)])
     stacked = np.concatenate(vectors) if vectors else np.zeros((0, 0), dtype=np.float32)
     return [stacked[begin:end] for begin, end in pairwise(bounds)]

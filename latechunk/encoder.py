@@ -149,8 +149,13 @@ class Encoder:
         """
         require_text(model, "model", InputError)
         _require_choice("pooling", pooling, ("checkpoint", "mean"))
-        if batch_tokens is not None and batch_tokens < 1:
-            raise InputError(f"batch_tokens must be at least 1, got {batch_tokens}")
+        for name, value, least in (
+            ("window_tokens", window_tokens, 1),
+            ("overlap_tokens", overlap_tokens, 0),
+            ("batch_tokens", batch_tokens, 1),
+        ):
+            if value is not None and (not isinstance(value, int) or isinstance(value, bool) or value < least):
+                raise InputError(f"{name} must be a whole number of at least {least}, got {value!r}")
         chosen_device = _choose_device(device)
         chosen_dtype = _choose_dtype(dtype, chosen_device)
         checkpoint = find_checkpoint(model, revision=revision, download=download)
@@ -397,8 +402,10 @@ def _choose_device(device: str) -> torch.device:
     if device == "auto":
         device = "cuda" if torch.cuda.is_available() else "mps" if torch.backends.mps.is_available() else "cpu"
     try:
-        return torch.empty(0, device=device).device
-    except (RuntimeError, AssertionError, ValueError, TypeError) as error:
+        probe = torch.zeros(1, device=device)
+        probe.cpu()  # fails where there are no numbers behind a tensor
+        return probe.device
+    except (RuntimeError, AssertionError, ValueError, TypeError, NotImplementedError) as error:
         raise InputError(f'device must be "auto" or one that torch can use here, got {device!r}: {error}') from error
 
 
@@ -474,15 +481,11 @@ def _choose_window(
     if window is None:
         raise InputError(f"{checkpoint.name!r} does not say how long a text it can read; pass window_tokens")
     name, in_one_pass = ("local_tokens", local_global.local_tokens) if local_global else ("window_tokens", window)
-    if window < 1 or (model.n_positions is not None and in_one_pass > model.n_positions):
-        raise InputError(
-            f"{name} must be from 1 to the {model.n_positions} positions of the model, got {min(window, in_one_pass)}"
-        )
+    if model.n_positions is not None and in_one_pass > model.n_positions:
+        raise InputError(f"{name} must be at most the {model.n_positions} positions of the model, got {in_one_pass}")
     if overlap is None:
         is_known = known and window == known.window_tokens
         overlap = known.overlap_tokens if known and is_known else min(256, window // 4)
-    if overlap < 0:
-        raise InputError(f"overlap_tokens must not be negative, got {overlap}")
     return window, overlap
 
 

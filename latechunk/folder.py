@@ -11,18 +11,44 @@ from pathlib import Path
 
 from filelock import FileLock, Timeout
 
-from latechunk.errors import IndexBusyError, IndexExistsError, IndexFormatError, IndexMissingError, StoreError
+from latechunk.errors import (
+    IndexBusyError,
+    IndexExistsError,
+    IndexFormatError,
+    IndexMissingError,
+    InputError,
+    StoreError,
+)
 from latechunk.store import Store
 from latechunk.types import Settings
 
 STORE = "store.sqlite3"
 _VECTORS = "vectors.faiss"
 _LOCK = "write.lock"
+_NEW = "new-"
+
+
+def as_folder(path: str | os.PathLike[str]) -> Path:
+    """A path as given, made absolute, so that a later change of the working directory does not matter.
+
+    Raises:
+        InputError: If it cannot be a path.
+    """
+    try:
+        folder = Path(path).absolute()
+        os.lstat(folder)
+    except FileNotFoundError:
+        pass
+    except (TypeError, ValueError) as error:
+        raise InputError(f"path must be a string or a path, got {path!r:.80}: {error}") from error
+    except OSError as error:
+        raise StoreError(f"there can be no index at {str(path)!r:.80}: {error}") from error
+    return folder
 
 
 def require_vacant(folder: Path) -> None:
     """Raise unless an index can be made at ``folder``."""
-    if folder.is_dir() and not any(folder.iterdir()):
+    if folder.is_dir() and not [file for file in _list(folder) if not file.name.startswith((_NEW, _LOCK))]:
         return
     if folder.exists() or folder.is_symlink():
         raise IndexExistsError(
@@ -47,16 +73,30 @@ def require_index(folder: Path) -> None:
 
 
 def create_folder(folder: Path, settings: Mapping[str, Settings]) -> None:
-    """Make the folder whole under another name and rename it, so that no half-made index is ever seen."""
-    new = folder.absolute().parent / f".{folder.name}.{secrets.token_hex(8)}.new"
+    """Make the store under another name and rename it, so that no half-made index is ever seen."""
+    new = folder / f"{_NEW}{secrets.token_hex(8)}"
+    is_ours = not folder.exists()
     try:
-        new.mkdir(parents=True)
-        Store.create(new / STORE, settings)
-        os.replace(new, folder.absolute())
+        folder.mkdir(parents=True, exist_ok=True)
+        with hold_write_lock(folder, timeout=0):
+            require_vacant(folder)
+            Store.create(new, settings)
+            os.replace(new, folder / STORE)
+    except BaseException as error:
+        for file in folder.glob(f"{new.name}*"):
+            file.unlink()
+        if is_ours and folder.is_dir() and {file.name for file in _list(folder)} <= {_LOCK}:
+            shutil.rmtree(folder)
+        if isinstance(error, OSError) and not isinstance(error, StoreError):
+            raise StoreError(f"no index could be made at {folder}: {error}") from error
+        raise
+
+
+def _list(folder: Path) -> list[Path]:
+    try:
+        return list(folder.iterdir())
     except OSError as error:
-        raise StoreError(f"no index could be made at {folder}: {error}") from error
-    finally:
-        shutil.rmtree(new, ignore_errors=True)
+        raise StoreError(f"{folder} cannot be read: {error}") from error
 
 
 @contextlib.contextmanager

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import contextlib
+import json
+import math
 import os
 import platform
 import threading
@@ -12,25 +14,48 @@ from datetime import UTC, datetime
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from types import TracebackType
-from typing import TYPE_CHECKING, Any, Self
+from typing import TYPE_CHECKING, Any, Self, TypeVar
+
+import numpy as np
 
 from latechunk.chunkers import SentenceChunker, chunker_from_settings
-from latechunk.embed import Cut, Embedding, Mode, cut_documents, embed_cuts
+from latechunk.embed import Cut, Embedding, Mode, check_vectors, cut_documents, embed_cuts
 from latechunk.errors import (
     DocumentError,
+    IndexBusyError,
     IndexDamagedError,
+    IndexFormatError,
     IndexMismatchError,
     IndexReadOnlyError,
     InputError,
     LateChunkError,
 )
-from latechunk.folder import STORE, create_folder, folder_size, hold_write_lock, require_index, require_vacant
+from latechunk.folder import (
+    STORE,
+    as_folder,
+    create_folder,
+    folder_size,
+    hold_write_lock,
+    require_index,
+    require_vacant,
+)
 from latechunk.mirror import Mirror
 from latechunk.store import FORMAT, Store, StoredDocument, hash_text
-from latechunk.types import Chunker, Document, Hit, Settings, SpanEncoder, encode_metadata
+from latechunk.types import (
+    Chunker,
+    Document,
+    Hit,
+    Settings,
+    SpanEncoder,
+    encode_metadata,
+    find_lone_surrogate,
+    require_text,
+)
 
 if TYPE_CHECKING:
     from latechunk.encoder import Dtype
+
+T = TypeVar("T")
 
 _LABELS = ("model", "revision")  # of an encoder's settings: they name it, and decide no vector
 _RECORDED_PACKAGES = ("latechunk", "torch", "transformers", "sentence-transformers", "tokenizers", "sentencex")
@@ -92,7 +117,7 @@ class Index:
         self._store = store
         self._options = options
         self._recorded = _read_settings(store)
-        self._embedding = Embedding(**self._recorded["embedding"])
+        self._embedding = _rebuild(path, "embedding", lambda settings: Embedding(**settings), self._recorded)
         self._encoder = encoder
         self._chunker = chunker
         if encoder is not None:
@@ -103,6 +128,7 @@ class Index:
         self._changed = self._closed = False
         self._search_lock = threading.Lock()
         self._write_lock = threading.Lock()
+        self._writer: int | None = None
         self._encoder_lock = threading.Lock()
 
     @classmethod
@@ -131,14 +157,15 @@ class Index:
             InputError: If a setting is out of range.
             StoreError: If the disk does not take it.
         """
-        folder = Path(path)
+        folder = as_folder(path)
         require_vacant(folder)
         embedding = Embedding(mode, late_weight)
         chunker = SentenceChunker() if chunker is None else chunker
         encoder = _load_default_encoder() if encoder is None else encoder
+        _require_own_kind(chunker)
         settings = {
-            "encoder": encoder.settings,
-            "chunker": chunker.settings,
+            "encoder": _require_settings("encoder", encoder.settings),
+            "chunker": _require_settings("chunker", chunker.settings),
             "embedding": embedding.settings,
             "made": {"at": datetime.now(UTC).isoformat(timespec="seconds"), **_package_versions()},
         }
@@ -174,10 +201,11 @@ class Index:
             IndexDamagedError: If the database is damaged.
             IndexMismatchError: If ``encoder`` or ``chunker`` is not what made the index.
         """
-        folder = Path(path)
+        folder = as_folder(path)
         require_index(folder)
-        immutable = read_only and not os.access(folder, os.W_OK)
-        store = Store.open(folder / STORE, read_only=read_only, immutable=immutable)
+        if not isinstance(lock_timeout, int | float) or not 0 <= lock_timeout < math.inf:
+            raise InputError(f"lock_timeout must be a number of seconds of at least 0, got {lock_timeout!r}")
+        store = Store.open(folder / STORE, read_only=read_only)
         try:
             options = _Options(device=device, dtype=dtype, lock_timeout=lock_timeout)
             return cls(folder, store, encoder=encoder, chunker=chunker, options=options)
@@ -199,7 +227,9 @@ class Index:
 
     def __contains__(self, document_id: object) -> bool:
         """Whether a document of this id is stored."""
-        return isinstance(document_id, str) and bool(self._store.fingerprints([document_id]))
+        if not isinstance(document_id, str) or find_lone_surrogate(document_id) is not None:
+            return False
+        return bool(self._store.fingerprints([document_id]))
 
     @property
     def encoder(self) -> SpanEncoder:
@@ -224,7 +254,7 @@ class Index:
             IndexMismatchError: If it is the user's own and was not passed to :meth:`open`.
         """
         if self._chunker is None:
-            self._chunker = chunker_from_settings(self._recorded["chunker"])
+            self._chunker = _rebuild(self.path, "chunker", chunker_from_settings, self._recorded)
         if self._chunker is None:
             raise IndexMismatchError(
                 f"the index at {self.path} was made with a chunker of your own, {self._recorded['chunker']}: "
@@ -258,8 +288,8 @@ class Index:
             IndexBusyError: If another writer does not finish in time.
             StoreError: If the disk does not take it; the batch under way is then not stored.
         """
-        if isinstance(documents, Document | str):
-            raise InputError(f"add takes an iterable of documents, got one {type(documents).__name__}: pass [document]")
+        if isinstance(documents, Document | str) or not isinstance(documents, Iterable):
+            raise InputError(f"add takes an iterable of documents, got {type(documents).__name__}: pass [document]")
         handle = on_error or _raise
         report = AddReport()
         with self._writing():
@@ -284,11 +314,19 @@ class Index:
         """
         if isinstance(ids, str) or not isinstance(ids, Sequence) or not all(isinstance(one, str) for one in ids):
             raise InputError(f"delete takes a list of ids, got {ids!r:.80}")
+        for one in ids:
+            require_text(one, "a document id", InputError)
         with self._writing():
             return self._store.delete(ids)
 
     def get(self, document_id: str) -> Document | None:
-        """Read a document back, to the character, or None if there is none of this id."""
+        """Read a document back, to the character, or None if there is none of this id.
+
+        Raises:
+            InputError: If ``document_id`` cannot be an id.
+            IndexDamagedError: If the text is no longer what was stored.
+        """
+        require_text(document_id, "a document id", InputError)
         return self._store.document(document_id)
 
     def ids(self) -> list[str]:
@@ -309,11 +347,12 @@ class Index:
             QueryError: If the query holds no token.
             InputError: If ``k`` is not a whole number of at least 1.
         """
-        if not isinstance(k, int) or isinstance(k, bool) or k < 1:
+        if isinstance(k, bool) or not isinstance(k, int | np.integer) or k < 1:
             raise InputError(f"k must be a whole number of at least 1, got {k!r}")
         vector = self.encoder.encode_query(query)
+        (checked,) = check_vectors(self.encoder, [np.asarray(vector)[None]], [1])
         with self._search_lock, self._store.snapshot():
-            scores, numbers = self._mirror.synced().search(vector, k)
+            scores, numbers = self._mirror.synced().search(checked[0], int(k))
             chunks = self._store.chunks(numbers)
         return [Hit(score, chunk) for score, chunk in zip(scores, chunks, strict=True)]
 
@@ -384,9 +423,22 @@ class Index:
     def _writing(self) -> Iterator[None]:
         if self._store.read_only:
             raise IndexReadOnlyError(f"{self.path} is open for reading only; open it with read_only=False to change it")
-        with self._write_lock, hold_write_lock(self.path, self._options.lock_timeout):
-            self._changed = True
-            yield
+        timeout = self._options.lock_timeout
+        if self._writer == threading.get_ident():
+            raise InputError(
+                "an index cannot be changed from within a change of it, such as from on_error or the stream"
+            )
+        if not self._write_lock.acquire(timeout=timeout):
+            raise IndexBusyError(f"{self.path} is being written by another thread; waited {timeout:g} s (lock_timeout)")
+        try:
+            self._writer = threading.get_ident()
+            self._store.require_in_place()
+            with hold_write_lock(self.path, timeout):
+                self._changed = True
+                yield
+        finally:
+            self._writer = None
+            self._write_lock.release()
 
 
 @dataclass(frozen=True, slots=True)
@@ -424,6 +476,44 @@ def _read_settings(store: Store) -> dict[str, dict[str, Any]]:
     missing = {"encoder", "chunker", "embedding", "made"} - settings.keys()
     if missing or not isinstance(settings["encoder"].get("dims"), int):
         raise IndexDamagedError(f"the index does not record what made it; missing: {', '.join(missing) or 'dims'}")
+    return settings
+
+
+def _rebuild(path: Path, name: str, build: Callable[[Settings], T], recorded: Mapping[str, Settings]) -> T:
+    """Make a part of an index from what was recorded of it."""
+    try:
+        return build(recorded[name])
+    except (TypeError, InputError) as error:
+        raise IndexFormatError(
+            f"the index at {path} records settings of its {name} that this latechunk does not know, "
+            f"{dict(recorded[name])}: {error}; upgrade latechunk"
+        ) from error
+
+
+def _require_own_kind(chunker: Chunker) -> None:
+    """See to it that a chunker of the user's own does not pass for one of ours when the index is opened."""
+    try:
+        is_ours = chunker_from_settings(chunker.settings) in (None, chunker)
+    except (TypeError, AttributeError, InputError):
+        is_ours = False
+    if not is_ours:
+        raise InputError(f"a chunker of your own needs settings with a kind of its own, got {chunker.settings!r:.200}")
+
+
+def _require_settings(what: str, settings: Settings) -> Settings:
+    """Let only settings pass that JSON gives back as they are."""
+    try:
+        same = json.loads(json.dumps(settings, allow_nan=False)) == settings
+        json.dumps(settings, ensure_ascii=False).encode("utf-8")
+    except (TypeError, ValueError) as error:
+        raise InputError(f"the settings of the {what} must be a mapping that JSON can hold: {error}") from error
+    if not same or not isinstance(settings, dict):
+        raise InputError(
+            f"the settings of the {what} must be a dict that JSON gives back as it is, got {settings!r:.200}"
+        )
+    dims = settings.get("dims")
+    if what == "encoder" and (not isinstance(dims, int) or isinstance(dims, bool) or dims < 1):
+        raise InputError(f"the settings of the encoder must have dims, a whole number of at least 1, got {dims!r}")
     return settings
 
 

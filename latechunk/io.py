@@ -33,10 +33,10 @@ def find_files(paths: Sequence[Path], on_problem: Callable[[Problem], None]) -> 
     Returns:
         Regular files, in the order given, none twice.
     """
-    found: dict[Path, None] = {}
+    found: dict[str, Path] = {}
     for path in paths:
         if path.is_dir():
-            found.update(dict.fromkeys(_files_below(path, on_problem)))
+            found.update({_normal(file): file for file in _files_below(path, on_problem)})
         elif not path.exists():
             on_problem(Problem(str(path), "there is no such file or folder"))
         elif not path.is_file():
@@ -44,8 +44,8 @@ def find_files(paths: Sequence[Path], on_problem: Callable[[Problem], None]) -> 
         elif not _is_known(path):
             on_problem(Problem(str(path), f"only {', '.join((*TEXT_SUFFIXES, JSONL_SUFFIX))} files are read"))
         else:
-            found[path] = None
-    return list(found)
+            found[_normal(path)] = path
+    return list(found.values())
 
 
 def read_documents(files: Sequence[Path], on_problem: Callable[[Problem], None]) -> Iterator[Document]:
@@ -77,6 +77,11 @@ def count_documents(files: Sequence[Path]) -> int:
     return sum(_count_lines(path) if path.suffix.lower() == JSONL_SUFFIX else 1 for path in files)
 
 
+def _normal(path: Path) -> str:
+    """A path as given, without detours, with forward slashes."""
+    return Path(os.path.normpath(path)).as_posix()
+
+
 def _is_known(path: Path) -> bool:
     return path.suffix.lower() in (*TEXT_SUFFIXES, JSONL_SUFFIX)
 
@@ -94,7 +99,7 @@ def _files_below(folder: Path, on_problem: Callable[[Problem], None]) -> Iterato
 
 
 def _read_text(path: Path) -> Document:
-    source = Path(os.path.normpath(path)).as_posix()
+    source = _normal(path)
     text = path.read_bytes().decode("utf-8-sig")
     return Document(id=source, text=text, metadata={"source": source})
 

@@ -57,6 +57,7 @@ class Mirror:
     def write(self) -> None:
         """Write the cache's file if it is behind; what fails here costs the next opening time and nothing else."""
         try:
+            self._store.require_in_place()
             with hold_write_lock(self._folder, timeout=0), self._store.snapshot():
                 cache = self.synced()
                 if cache.commit != self._written:

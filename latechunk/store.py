@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import json
+import os
 import secrets
 import sqlite3
 import threading
@@ -20,6 +21,7 @@ from latechunk.types import Chunk, Document, FloatArray, IntArray, Settings, Spa
 
 FORMAT = 1
 _APPLICATION_ID = 0x4C434831  # "LCH1"
+_REMEDY = "restore it from a backup or index the documents anew"
 _VARIABLES = 500  # values bound in one statement; SQLite's default limit is 32,766, 999 in old builds
 
 # Chunk numbers are never used twice, so a vector once seen under a number stays right. The text stands last in its
@@ -70,15 +72,18 @@ class Counts:
 class Store:
     """The database of one index. Safe to use from several threads; every change is one transaction."""
 
-    def __init__(self, connection: sqlite3.Connection, *, read_only: bool) -> None:
+    def __init__(self, connection: sqlite3.Connection, path: Path, *, read_only: bool) -> None:
         self._connection = connection
+        self._path = path
+        self._identity = _identify(path)
         self._lock = threading.RLock()
         self.read_only = read_only
 
     @classmethod
     def create(cls, path: Path, settings: Mapping[str, Settings]) -> None:
         """Make a new database with an empty store."""
-        connection = _connect(path, "rwc")
+        with _translated(path):
+            connection = _connect(path, "rwc")
         try:
             with _translated(path), _transaction(connection):
                 connection.execute(f"PRAGMA application_id = {_APPLICATION_ID}")
@@ -92,20 +97,20 @@ class Store:
             connection.close()
 
     @classmethod
-    def open(cls, path: Path, *, read_only: bool, immutable: bool = False) -> Store:
+    def open(cls, path: Path, *, read_only: bool) -> Store:
         """Open a database.
 
         Args:
             path: The file.
             read_only: Refuse changes.
-            immutable: The file lies where nobody can write, so that no files beside it are needed.
 
         Raises:
+            StoreError: If it cannot be opened.
             IndexFormatError: If it is not an index's database or of another format.
             IndexDamagedError: If it is damaged.
         """
         with _translated(path):
-            connection = _connect(path, "ro&immutable=1" if immutable else "ro" if read_only else "rw")
+            connection = _connect(path, _reading_mode(path) if read_only else "rw")
             try:
                 _check_format(connection, path)
                 connection.execute("PRAGMA query_only = ON" if read_only else "PRAGMA foreign_keys = ON")
@@ -113,12 +118,24 @@ class Store:
             except BaseException:
                 connection.close()
                 raise
-        return cls(connection, read_only=read_only)
+        return cls(connection, path, read_only=read_only)
 
     def close(self) -> None:
         """Close the database; whatever was committed is in it."""
         with self._lock:
             self._connection.close()
+
+    def require_in_place(self) -> None:
+        """Raise unless the file that is open is still the one at its path.
+
+        Raises:
+            StoreError: If it was removed or replaced, so that changes would be lost.
+        """
+        if _identify(self._path) != self._identity:
+            raise StoreError(
+                f"{self._path} was removed or replaced since it was opened, so nothing was changed: "
+                f"open the index again"
+            )
 
     @contextlib.contextmanager
     def snapshot(self) -> Iterator[None]:
@@ -172,9 +189,14 @@ class Store:
     def document(self, document_id: str) -> Document | None:
         """Read a document back, or None."""
         with self.snapshot():
-            query = "SELECT metadata, text FROM documents WHERE id = ?"
+            query = "SELECT metadata, text_sha256, text FROM documents WHERE id = ?"
             row = self._connection.execute(query, (document_id,)).fetchone()
-        return None if row is None else Document(document_id, bytes(row[1]).decode("utf-8"), json.loads(row[0]))
+            if row is None:
+                return None
+            metadata, digest, text = row
+            if hashlib.sha256(text).digest() != digest:
+                raise IndexDamagedError(f"the text of document {document_id!r} is no longer what was stored: {_REMEDY}")
+            return Document(document_id, text.decode("utf-8"), json.loads(metadata))
 
     def put(self, documents: Sequence[StoredDocument], new_metadata: Sequence[Document] = ()) -> None:
         """Add or replace documents, and give others new metadata, all in one transaction.
@@ -223,9 +245,12 @@ class Store:
         query = "SELECT chunk, vector FROM vectors WHERE chunk > ? ORDER BY chunk"
         cursor = self._connection.execute(query, (after,))
         while rows := cursor.fetchmany(block):
+            wrong = [number for number, one in rows if not isinstance(one, bytes) or len(one) != 4 * dims]
+            if wrong:
+                raise IndexDamagedError(
+                    f"{self._path}: the vector of chunk {wrong[0]} is not of {dims} numbers: {_REMEDY}"
+                )
             joined = b"".join(vector for _, vector in rows)
-            if len(joined) != 4 * dims * len(rows):
-                raise IndexDamagedError(f"the store holds vectors that are not of {dims} dimensions")
             numbers = np.array([number for number, _ in rows], dtype=np.int64)
             yield numbers, np.frombuffer(joined, dtype="<f4").reshape(len(rows), dims)
 
@@ -236,6 +261,9 @@ class Store:
             "FROM chunks c JOIN documents d ON d.number = c.document WHERE c.number IN"
         )
         rows = {row[0]: row[1:] for row in self._select_by(query, numbers)}
+        missing = [number for number in numbers if number not in rows]
+        if missing:
+            raise IndexDamagedError(f"{self._path}: chunk {missing[0]} has a vector and no text: {_REMEDY}")
         return [self._read_chunk(*rows[number]) for number in numbers]
 
     def _read_chunk(
@@ -305,7 +333,32 @@ class Store:
             yield
 
     def _translated(self) -> contextlib.AbstractContextManager[None]:
-        return _translated(Path("store.sqlite3"))
+        return _translated(self._path)
+
+
+def _identify(path: Path) -> tuple[int, int] | None:
+    """What tells a file from any other, None if there is none."""
+    try:
+        found = path.stat()
+    except OSError:
+        return None
+    return found.st_dev, found.st_ino
+
+
+def _reading_mode(path: Path) -> str:
+    """How to open for reading: on a read-only file system, where SQLite cannot keep files beside it, as it is.
+
+    Then nobody writes here, but what an unclosed writer left in the log beside the database would not be seen.
+    """
+    if not hasattr(os, "statvfs") or not os.statvfs(path).f_flag & os.ST_RDONLY:
+        return "ro"
+    log = path.with_name(f"{path.name}-wal")
+    if log.exists() and log.stat().st_size:
+        raise StoreError(
+            f"{path} lies on a read-only file system and its last changes still lie in {log.name}: open and close the "
+            f"index once where it can be written, and copy it again"
+        )
+    return "ro&immutable=1"
 
 
 def hash_text(text: str) -> bytes:
@@ -379,6 +432,8 @@ def _translated(path: Path) -> Iterator[None]:
         raise StoreError(f"the index is closed or misused: {error}") from error
     except sqlite3.DatabaseError as error:
         raise _explain(path, error) from error
+    except (UnicodeDecodeError, json.JSONDecodeError) as error:
+        raise IndexDamagedError(f"{path} is damaged ({error}): {_REMEDY}") from error
 
 
 def _explain(path: Path, error: sqlite3.DatabaseError) -> StoreError:
@@ -388,5 +443,10 @@ def _explain(path: Path, error: sqlite3.DatabaseError) -> StoreError:
     if code in (sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED):
         return IndexBusyError(f"{path} is being written by another process; try again when it is done")
     if code in (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB):
-        return IndexDamagedError(f"{path} is damaged ({error}): restore it from a backup or index the documents anew")
+        return IndexDamagedError(f"{path} is damaged ({error}): {_REMEDY}")
+    if code == sqlite3.SQLITE_CANTOPEN:
+        return StoreError(
+            f"{path} cannot be opened ({error}); reading it, too, needs the right to write into its folder, where "
+            f"SQLite keeps what readers and the writer share"
+        )
     return StoreError(f"{path} could not be read or written, and was not changed: {error}")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import operator
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Protocol, TypeAlias
@@ -65,7 +66,8 @@ class Document:
             raise DocumentError(
                 f"the metadata of document {self.id!r} must be a mapping, got {type(self.metadata).__name__}"
             )
-        encode_metadata(self.metadata, self.id)
+        # A copy, so that what was checked cannot change afterwards.
+        object.__setattr__(self, "metadata", json.loads(encode_metadata(self.metadata, self.id)))
 
 
 def encode_metadata(metadata: Mapping[str, Any], document_id: str) -> str:
@@ -108,8 +110,14 @@ class Span:
     end: int
 
     def __post_init__(self) -> None:
-        if not 0 <= self.start < self.end:
-            raise SpanError(f"a span needs 0 <= start < end, got [{self.start}, {self.end})")
+        try:
+            start, end = operator.index(self.start), operator.index(self.end)
+        except TypeError as error:
+            raise SpanError(f"a span needs whole numbers, got [{self.start!r:.40}, {self.end!r:.40})") from error
+        if not 0 <= start < end:
+            raise SpanError(f"a span needs 0 <= start < end, got [{start}, {end})")
+        object.__setattr__(self, "start", start)  # plain int, whatever kind of whole number came
+        object.__setattr__(self, "end", end)
 
 
 @dataclass(frozen=True, slots=True)

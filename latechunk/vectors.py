@@ -66,14 +66,19 @@ class VectorCache:
         """
         new_file, new_label = folder / f"{_FILE}.new", folder / f"{_LABEL}.new"
         try:
-            faiss.write_index(self._index, str(new_file))
+            with new_file.open("w+b") as file:
+                faiss.write_index(self._index, faiss.PyCallbackIOWriter(file.write))  # type: ignore[attr-defined]
+                file.seek(0)
+                sha256 = hashlib.file_digest(file, "sha256").hexdigest()
+            label = {"commit": asdict(self.commit) if self.commit else None, "sha256": sha256}
+            new_label.write_text(json.dumps(label), encoding="utf-8")
+            os.replace(new_file, folder / _FILE)
+            os.replace(new_label, folder / _LABEL)
         except RuntimeError as error:
-            new_file.unlink(missing_ok=True)
             raise OSError(f"{new_file} could not be written: {error}") from error
-        label = {"commit": asdict(self.commit) if self.commit else None, "sha256": _hash_file(new_file)}
-        os.replace(new_file, folder / _FILE)
-        new_label.write_text(json.dumps(label), encoding="utf-8")
-        os.replace(new_label, folder / _LABEL)
+        finally:
+            new_file.unlink(missing_ok=True)
+            new_label.unlink(missing_ok=True)
 
     @classmethod
     def read(cls, folder: Path, dims: int) -> VectorCache:
@@ -84,10 +89,13 @@ class VectorCache:
         """
         try:
             label = json.loads((folder / _LABEL).read_text(encoding="utf-8"))
-            commit, sha256 = Commit(**label["commit"]), label["sha256"]
-            if _hash_file(folder / _FILE) != sha256:
-                raise IndexDamagedError(f"{folder / _FILE} is not the file that was written")
-            index = faiss.read_index(str(folder / _FILE))
+            commit = _read_commit(label["commit"])
+            # Hashed and read through one handle: another process may replace the file at any moment.
+            with (folder / _FILE).open("rb") as file:
+                if hashlib.file_digest(file, "sha256").hexdigest() != label["sha256"]:
+                    raise IndexDamagedError(f"{folder / _FILE} is not the file that was written")
+                file.seek(0)
+                index = faiss.read_index(faiss.PyCallbackIOReader(file.read))  # type: ignore[attr-defined]
         except (OSError, ValueError, TypeError, KeyError, RuntimeError) as error:
             raise IndexDamagedError(f"{folder / _FILE} cannot be read: {error}") from error
         if not isinstance(index, faiss.IndexIDMap2) or index.d != dims:
@@ -97,6 +105,10 @@ class VectorCache:
         return cache
 
 
-def _hash_file(path: Path) -> str:
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
+def _read_commit(fields: dict[str, object]) -> Commit:
+    number, token, n_removed = fields["number"], fields["token"], fields["n_removed"]
+    if not (isinstance(number, int) and isinstance(token, str) and isinstance(n_removed, int)):
+        raise ValueError(f"these fields name no state of a store: {fields}")
+    if not 0 <= number < 2**63:
+        raise ValueError(f"there is no state of number {number}")
+    return Commit(number, token, n_removed)

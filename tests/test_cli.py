@@ -1,4 +1,5 @@
 import json
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -135,9 +136,9 @@ def test_options_that_agree_with_the_index_are_fine(run):
 @pytest.mark.parametrize(
     ("arguments", "code", "reason"),
     [
-        (["search", "nothing", "query"], 1, "there is no index at nothing"),
+        (["search", "nothing", "query"], 1, "there is no index at /"),
         (["search", "docs", "query"], 1, "not an index"),
-        (["info", "nothing"], 1, "there is no index at nothing"),
+        (["info", "nothing"], 1, "there is no index at /"),
         (["index", "docs", "docs"], 1, "not an index"),
         (["index", "new", "docs", "--model", "no/such/folder/at/all"], 1, "neither a known model"),
         (["index", "new", "docs", "--max-tokens", "0"], 1, "max_tokens must be"),
@@ -183,6 +184,64 @@ def test_control_characters_and_markup_of_documents_do_not_steer_the_terminal(ru
 
     assert "[bold]loud[/bold] [/nothing]" in result.stdout
     assert not {"\x1b", "\x07", "\u202e"} & set(result.stdout)
+
+
+def test_ids_do_not_steer_the_terminal_and_colons_stay_colons(run):
+    line = {"id": "esc\x1b[2Jx\nnew :heart:", "text": "At 10:100: :smile: :heart: ok."}
+    Path("docs/a.jsonl").write_text(json.dumps(line) + "\n")
+
+    run("index", "x.latechunk", "docs/a.jsonl")
+    result = run("search", "x.latechunk", "time")
+
+    assert len(result.stdout.splitlines()) == 2
+    assert "\x1b" not in result.stdout
+    assert "At 10:100: :smile: :heart: ok." in result.stdout
+
+
+def test_a_repeated_id_is_left_out_and_the_rest_is_in(run):
+    Path("corpus.jsonl").write_text(
+        '{"id": "a", "text": "One."}\n{"id": "a", "text": "Two."}\n{"id": "b", "text": "X."}\n'
+    )
+
+    result = run("index", "x.latechunk", "corpus.jsonl", "docs/paris.txt", "docs/../docs/paris.txt")
+
+    assert result.exit_code == 3
+    assert "comes twice" in result.stderr
+    assert "3 added, 0 updated, 0 unchanged, 1 left out" in result.stderr
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="needs /dev/full")
+def test_an_output_that_cannot_be_written_is_one_line(run):
+    run("index", "x.latechunk", "docs")
+    command = [sys.executable, "-c", "from latechunk.cli import run; run()", "info", "x.latechunk"]
+
+    with open("/dev/full", "w") as full:
+        result = subprocess.run(command, stdout=full, stderr=subprocess.PIPE, text=True, timeout=120)
+
+    assert result.returncode == 1
+    assert result.stderr.startswith("error: the output could not be written")
+    assert len(result.stderr.splitlines()) == 1
+
+
+def test_a_terminal_of_another_encoding_shows_what_it_can(run):
+    Path("docs/heart.txt").write_text("Hearts \u2764 are red.")
+    run("index", "x.latechunk", "docs")
+    command = [
+        sys.executable,
+        "-c",
+        "from latechunk.cli import run; run()",
+        "search",
+        "x.latechunk",
+        "hearts",
+        "--json",
+    ]
+
+    result = subprocess.run(
+        command, capture_output=True, timeout=120, env={**os.environ, "PYTHONIOENCODING": "latin-1"}
+    )
+
+    assert result.returncode == 0, result.stderr
+    assert b"Hearts ? are red." in result.stdout
 
 
 def test_version_and_help():

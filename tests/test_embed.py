@@ -134,7 +134,7 @@ def test_vectors_that_cancel_are_an_error():
             return [np.full((len(task.ranges), 4), sign / 2, dtype=np.float32) for task in tasks]
 
     with pytest.raises(ModelError, match="cancel each other"):
-        embed(Opposite(), Document("a", "one two"), "blend", chunker=FixedChunker((0, 3), (4, 7)))
+        embed(Opposite(dims=4), Document("a", "one two"), "blend", chunker=FixedChunker((0, 3), (4, 7)))
 
 
 @pytest.mark.parametrize(
@@ -143,3 +143,54 @@ def test_vectors_that_cancel_are_an_error():
 def test_settings_out_of_range_are_refused(wrong):
     with pytest.raises(InputError):
         Embedding(**wrong)
+
+
+class Wrong(FakeEncoder):
+    """Gives what a function makes of the right vectors."""
+
+    def __init__(self, spoil):
+        super().__init__()
+        self.spoil = spoil
+
+    def encode_spans(self, tasks, on_progress=None):
+        return self.spoil(super().encode_spans(tasks, on_progress))
+
+
+@pytest.mark.parametrize(
+    "spoil",
+    [
+        lambda vectors: [one[:, :-1] for one in vectors],
+        lambda vectors: [one[:-1] for one in vectors],
+        lambda vectors: [np.concatenate([one, one[:1]]) for one in vectors],
+        lambda vectors: [one.T for one in vectors],
+        lambda vectors: [one[0] for one in vectors],
+        lambda vectors: [one[None] for one in vectors],
+        lambda vectors: [one * np.nan for one in vectors],
+        lambda vectors: [one * np.inf for one in vectors],
+        lambda vectors: [one * 0 for one in vectors],
+        lambda vectors: [one * 10 for one in vectors],
+        lambda vectors: [one.tolist() for one in vectors],
+        lambda vectors: vectors[:-1],
+        lambda vectors: None,
+        lambda vectors: [None for _ in vectors],
+        lambda vectors: (one for one in vectors),
+    ],
+)
+@pytest.mark.parametrize("mode", ["late", "naive", "blend"])
+@pytest.mark.filterwarnings("ignore::RuntimeWarning")
+def test_vectors_that_an_index_cannot_hold_are_refused(spoil, mode):
+    document = Document("a", "One sentence here is long enough. Another one stands here, too, and is long.")
+
+    with pytest.raises(ModelError, match="must give|must return"):
+        embed(Wrong(spoil), document, mode)
+
+
+@pytest.mark.parametrize(
+    "spans", [[(0, 3)], [None], np.array([[0, 3]]), (Span(0, 3) for _ in range(1)), "spans", [Span(0, 3), None]]
+)
+def test_rubbish_of_a_chunker_is_named(fake, spans):
+    chunker = FixedChunker()
+    chunker.spans = spans
+
+    with pytest.raises(DocumentError, match=r"must return a list of latechunk\.Span"):
+        embed(fake, Document("a", "one two"), "late", chunker=chunker)

@@ -452,3 +452,53 @@ def test_roberta_loses_the_positions_that_it_does_not_count(tmp_path):
 
     with pytest.raises(InputError, match="64 positions"):
         Encoder.load(str(plain), pooling="mean", window_tokens=65)
+
+
+@pytest.mark.parametrize(
+    ("name", "content"),
+    [
+        ("model.safetensors", b""),
+        ("model.safetensors", b"garbage" * 100),
+        ("tokenizer.json", b"{"),
+        ("tokenizer.json", b"[]"),
+        ("tokenizer.json", b"\xff\xfe"),
+        ("tokenizer_config.json", b"[]"),
+        ("config_sentence_transformers.json", b"[]"),
+        ("1_Pooling/config.json", b"{}"),
+        ("1_Pooling/config.json", None),
+        ("modules.json", b"{}"),
+    ],
+)
+def test_a_damaged_model_is_an_error_that_names_it(tmp_path, folder, name, content):
+    copy = tmp_path / "copy"
+    shutil.copytree(folder, copy)
+    (copy / name).unlink() if content is None else (copy / name).write_bytes(content)
+
+    with pytest.raises(ModelError, match="copy"):
+        Encoder.load(str(copy))
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        dict(window_tokens="x"),
+        dict(window_tokens=25.0),
+        dict(overlap_tokens="x"),
+        dict(batch_tokens="x"),
+        dict(device="meta"),
+    ],
+)
+def test_settings_of_the_wrong_kind_are_refused(folder, wrong):
+    with pytest.raises(InputError):
+        Encoder.load(str(folder), **wrong)
+
+
+def test_a_folder_has_no_revisions(folder):
+    with pytest.raises(ModelError, match="has no revisions"):
+        Encoder.load(str(folder), revision="main")
+
+
+def test_a_name_that_no_file_can_have_is_an_error():
+    for name in ("x" * 5000, "a\0b", "~nobody-of-this-name/model"):
+        with pytest.raises(ModelError):
+            Encoder.load(name, download=False)

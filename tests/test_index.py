@@ -14,7 +14,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from latechunk import Chunk, Document, Hit, Index, SentenceChunker, TokenChunker
+from latechunk import Chunk, Document, Hit, Index, SentenceChunker, Span, TokenChunker
 from latechunk.errors import (
     DocumentError,
     IndexBusyError,
@@ -25,6 +25,7 @@ from latechunk.errors import (
     IndexMissingError,
     IndexReadOnlyError,
     InputError,
+    ModelError,
     QueryError,
     StoreError,
 )
@@ -441,7 +442,7 @@ def test_a_failed_creation_leaves_nothing(tmp_path):
     class Unstorable(FakeEncoder):
         settings = {"kind": "fake", "dims": {1, 2}}
 
-    with pytest.raises(TypeError):
+    with pytest.raises(InputError, match="JSON"):
         create(tmp_path / "index", encoder=Unstorable())
 
     assert list(tmp_path.iterdir()) == []
@@ -729,3 +730,220 @@ def test_a_repeated_id_can_be_left_out(index, documents):
     assert left_out == [("Another.", left_out[0][1])]
     assert "comes twice" in left_out[0][1]
     assert index.get("berlin") == documents[0]
+
+
+# What a hostile tester found.
+
+
+def test_offsets_as_numpy_gives_them_are_stored_as_numbers(tmp_path):
+    class Own(SentenceChunker):
+        settings = {"kind": "own"}
+
+        def split(self, text, offsets):
+            return [Span(offsets[0, 0], offsets[1, 1]), Span(offsets[2, 0], offsets[-1, 1])]
+
+    with Index.create(tmp_path / "index", encoder=FakeEncoder(), chunker=Own()) as index:
+        index.add([Document("a", "one two three four")])
+        chunks = sorted((hit.chunk for hit in index.search("one", k=2)), key=lambda chunk: chunk.number)
+    assert [(chunk.start, chunk.end, chunk.text) for chunk in chunks] == [(0, 7, "one two"), (8, 18, "three four")]
+
+
+def test_a_change_from_within_a_change_is_an_error_not_a_deadlock(index):
+    def stream():
+        yield Document("a", "Text.")
+        index.add([Document("b", "Text.")])
+
+    with pytest.raises(InputError, match="from within a change"):
+        index.add(stream())
+    with pytest.raises(InputError, match="from within a change"):
+        index.add([Document("a", " ")], on_error=lambda document, error: index.delete([document.id]))
+    index.add([Document("a", "Text.")])
+
+
+def test_another_thread_waits_no_longer_than_it_is_told(tmp_path):
+    with create(tmp_path / "index", lock_timeout=0.1) as index, ThreadPoolExecutor(1) as pool:
+
+        def stream():
+            yield Document("a", "Text.")
+            with pytest.raises(IndexBusyError, match="by another thread; waited 0.1 s"):
+                pool.submit(index.delete, ["a"]).result()
+
+        index.add(stream())
+
+
+def test_a_change_of_the_working_directory_does_not_matter(tmp_path, monkeypatch):
+    (tmp_path / "elsewhere").mkdir()
+    monkeypatch.chdir(tmp_path)
+    index = create("relative")
+    monkeypatch.chdir(tmp_path / "elsewhere")
+    index.add([Document("a", "Text.")])
+    index.close()
+
+    assert list((tmp_path / "elsewhere").iterdir()) == []
+    with create_open(tmp_path / "relative") as index:
+        assert index.ids() == ["a"]
+
+
+def test_nothing_is_added_to_an_index_that_was_removed(tmp_path):
+    index = create(tmp_path / "index")
+    shutil.rmtree(tmp_path / "index")
+
+    with pytest.raises(StoreError, match="removed or replaced"):
+        index.add([Document("a", "Text.")])
+    create(tmp_path / "index").close()
+    with pytest.raises(StoreError, match="removed or replaced"):
+        index.add([Document("a", "Text.")])
+    index.close()
+
+
+@pytest.mark.parametrize("ids", [(one for one in ["a"]), None, 5, {"a"}])
+def test_delete_takes_a_sequence(index, ids):
+    index.add([Document("a", "Text.")])
+
+    with pytest.raises(InputError, match="list of ids"):
+        index.delete(ids)
+    assert index.ids() == ["a"]
+
+
+def test_an_id_that_no_document_can_have(index):
+    for wrong in ("\ud800", 5, None, [1]):
+        assert wrong not in index
+        with pytest.raises(InputError, match="document id"):
+            index.get(wrong)
+    with pytest.raises(InputError, match="surrogate"):
+        index.delete(["\ud800"])
+
+
+def damage(path, statement, *values):
+    with sqlite3.connect(path / "store.sqlite3") as connection:
+        connection.execute(statement, values)
+    connection.close()
+
+
+@pytest.mark.parametrize(
+    "statement",
+    [
+        "UPDATE documents SET text = CAST(X'FF' || substr(text, 2) AS BLOB)",
+        "UPDATE documents SET metadata = '{'",
+        "UPDATE vectors SET vector = NULL WHERE 0",
+        "UPDATE vectors SET vector = 'text'",
+        "UPDATE vectors SET vector = X'00'",
+        "DELETE FROM chunks WHERE number = 1",
+    ],
+)
+def test_damaged_rows_are_named(stored, statement):
+    path, _ = stored
+    (path / "vectors.faiss").unlink()
+    damage(path, statement)
+
+    if "WHERE 0" not in statement:
+        with create_open(path) as index, pytest.raises(IndexDamagedError, match="restore it from a backup"):
+            index.search("the capital", k=50)
+
+
+def test_an_altered_text_is_noticed(stored):
+    path, _ = stored
+    damage(path, "UPDATE documents SET text = CAST('Madrid' || substr(text, 7) AS BLOB) WHERE id = 'berlin'")
+
+    with create_open(path) as index, pytest.raises(IndexDamagedError, match="'berlin' is no longer what was stored"):
+        index.get("berlin")
+
+
+@pytest.mark.parametrize("name", ["chunker", "embedding"])
+def test_settings_of_a_later_version_ask_for_an_upgrade(stored, name):
+    path, _ = stored
+    damage(path, "UPDATE settings SET value = json_set(value, '$.novelty', 3) WHERE name = ?", name)
+
+    with pytest.raises(IndexFormatError, match="novelty.*upgrade"), create_open(path) as index:
+        index.add([Document("new", "Text.")])
+
+
+@pytest.mark.parametrize(
+    "settings", [{"kind": "x", "a": (1, 2)}, {1: 2}, [], None, {"a": float("nan")}, {"a": "\ud800"}]
+)
+def test_settings_that_json_does_not_give_back_are_refused_before_anything_is_made(tmp_path, settings):
+    class Own(SentenceChunker):
+        pass
+
+    Own.settings = settings
+    with pytest.raises(InputError):
+        Index.create(tmp_path / "index", encoder=FakeEncoder(), chunker=Own())
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("dims", [0, -1, True, "8", None, 8.0])
+def test_dims_must_be_a_positive_whole_number(tmp_path, dims):
+    with pytest.raises(InputError, match="dims"):
+        create(tmp_path / "index", encoder=FakeEncoder(dims=dims))
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_foreign_chunker_cannot_pass_for_one_of_ours(tmp_path):
+    class Impostor:
+        settings = SentenceChunker().settings
+
+        def split(self, text, offsets):
+            return [Span(0, len(text))]
+
+    with pytest.raises(InputError, match="a kind of its own"):
+        Index.create(tmp_path / "index", encoder=FakeEncoder(), chunker=Impostor())
+
+
+@pytest.mark.parametrize("path", [5, None, b"bytes", "a\0b", "x" * 300])
+def test_odd_paths_are_refused(path, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    for use in (create, Index.open):
+        with pytest.raises((InputError, StoreError)):
+            use(path)
+
+
+@pytest.mark.parametrize("timeout", ["a", float("nan"), -1, float("inf"), None])
+def test_a_lock_timeout_is_a_number_of_seconds(tmp_path, timeout):
+    create(tmp_path / "index").close()
+    with pytest.raises(InputError, match="lock_timeout"):
+        create_open(tmp_path / "index", lock_timeout=timeout)
+
+
+def test_a_path_that_is_not_utf8_works(tmp_path):
+    path = tmp_path / "\udcff\udcfe"
+    with create(path) as index:
+        index.add([Document("a", "Text.")])
+        index.search("Text.")
+    with create_open(path) as index:
+        assert index.search("Text.")[0].chunk.document_id == "a"
+
+
+@pytest.mark.parametrize("name", ["with space", "q?x=1", "hash#", "per%20cent", "ünïcödé", "new\nline"])
+def test_special_characters_in_paths_are_nothing_special(tmp_path, name):
+    with create(tmp_path / name) as index:
+        index.add([Document("a", "Text.")])
+    with create_open(tmp_path / name, read_only=True) as index:
+        assert index.search("Text.")[0].chunk.document_id == "a"
+
+
+def test_a_numpy_number_is_a_k(index, documents):
+    index.add(documents)
+
+    assert len(index.search("a", k=np.int64(2))) == 2
+
+
+@pytest.mark.parametrize("vector", [np.zeros(8), np.full(8, np.nan), np.ones(8), np.ones(7), None, [1.0] * 8])
+def test_a_query_vector_that_is_none_is_refused(index, documents, fake, vector, monkeypatch):
+    index.add(documents)
+    monkeypatch.setattr(fake, "encode_query", lambda text: vector)
+
+    with pytest.raises(ModelError):
+        index.search("a")
+
+
+def test_two_creations_at_once_make_one_index(tmp_path):
+    def attempt(_):
+        try:
+            create(tmp_path / "index").close()
+        except (IndexExistsError, StoreError):
+            return 0
+        return 1
+
+    with ThreadPoolExecutor(8) as pool:
+        assert sum(pool.map(attempt, range(8))) == 1
+    create_open(tmp_path / "index").close()

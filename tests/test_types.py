@@ -1,5 +1,6 @@
 import math
 
+import numpy as np
 import pytest
 
 from latechunk import Document, Span
@@ -57,3 +58,24 @@ def test_metadata_must_be_a_mapping():
 def test_an_empty_or_backward_span_is_refused(start, end):
     with pytest.raises(SpanError, match="0 <= start < end"):
         Span(start, end)
+
+
+@pytest.mark.parametrize("places", [(0.0, 3), ("0", "3"), (None, 3)])
+def test_a_span_needs_whole_numbers(places):
+    with pytest.raises(SpanError, match="whole numbers"):
+        Span(*places)
+
+
+def test_whole_numbers_of_any_kind_become_plain_ones():
+    span = Span(np.int64(1), np.int32(4))
+
+    assert (type(span.start), type(span.end)) == (int, int)
+    assert span == Span(1, 4)
+
+
+def test_metadata_cannot_change_behind_the_documents_back():
+    metadata = {"tags": ["a"]}
+    document = Document("a", "text", metadata)
+    metadata["tags"].append(object())
+
+    assert document.metadata == {"tags": ["a"]}

@@ -5,6 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from latechunk import vectors
 from latechunk.errors import IndexDamagedError
 from latechunk.store import Commit
 from latechunk.vectors import VectorCache
@@ -75,7 +76,18 @@ def test_any_flipped_byte_is_found(tmp_path):
             VectorCache.read(tmp_path, 6)
 
 
-@pytest.mark.parametrize("label", ["", "{", "[]", "{}", '{"commit": null, "sha256": "x"}', '{"commit": {"n": 1}}'])
+@pytest.mark.parametrize(
+    "label",
+    [
+        "",
+        "{",
+        "[]",
+        "{}",
+        '{"commit": {"number": 1000000000000000000000, "token": "a", "n_removed": 0}, "sha256": "x"}',
+        '{"commit": null, "sha256": "x"}',
+        '{"commit": {"n": 1}}',
+    ],
+)
 def test_a_damaged_label_is_found(tmp_path, label):
     filled().write(tmp_path)
     (tmp_path / "vectors.json").write_text(label)
@@ -103,3 +115,36 @@ def test_a_label_of_other_content_is_not_trusted(tmp_path):
 
     with pytest.raises(IndexDamagedError, match="not the file that was written"):
         VectorCache.read(tmp_path, 6)
+
+
+def test_a_file_replaced_between_check_and_use_is_not_mixed_up(tmp_path, monkeypatch):
+    filled().write(tmp_path)
+    digest = vectors.hashlib.file_digest
+
+    def replace_behind_the_back(file, name):
+        result = digest(file, name)
+        other = VectorCache(6)
+        other.add(np.array([77]), unit(3, 1))
+        other.commit = Commit(9, "cd", 1)
+        monkeypatch.undo()
+        other.write(tmp_path)
+        return result
+
+    monkeypatch.setattr(vectors.hashlib, "file_digest", replace_behind_the_back)
+
+    cache = VectorCache.read(tmp_path, 6)
+
+    assert cache.commit == Commit(3, "ab", 0)
+    assert cache.numbers().tolist() == [1, 2, 3, 4, 5]
+
+
+def test_a_failed_write_leaves_no_litter(tmp_path, monkeypatch):
+    filled().write(tmp_path)
+    before = sorted(tmp_path.iterdir())
+    monkeypatch.setattr("latechunk.vectors.json.dumps", lambda value: (_ for _ in ()).throw(OSError("full")))
+
+    with pytest.raises(OSError, match="full"):
+        filled(4).write(tmp_path)
+
+    assert sorted(tmp_path.iterdir()) == before
+    assert len(VectorCache.read(tmp_path, 6)) == 5
