@@ -45,6 +45,8 @@ bench: $(INSTALLED)  ## Run the benchmarks (DATA=folder of documents and questio
 	$(BIN)/python benchmarks/memory.py
 	$(BIN)/python benchmarks/search.py
 	$(BIN)/python benchmarks/startup.py
+	$(BIN)/python benchmarks/context_speed.py
+	$(BIN)/python benchmarks/context.py --data $(dir $(DATA))
 
 clean:  ## Remove the virtual environment and what tools left behind
 	rm -rf $(VENV) .pytest_cache .mypy_cache .ruff_cache .hypothesis .import_linter_cache build dist

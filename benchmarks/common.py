@@ -44,17 +44,16 @@ def parser(description: str | None) -> argparse.ArgumentParser:
 def load_documents(folder: Path) -> list[Document]:
     """Documents of a folder: docs.jsonl if it has one, else all .txt, .md and .jsonl files below it."""
     paths = [folder / "docs.jsonl"] if (folder / "docs.jsonl").is_file() else [folder]
-    files = [file for file in find_files(paths, _stop) if file.name != _SKIPPED]
-    return list(read_documents(files, _stop))
+    files = [file for file in find_files(paths, stop) if file.name != _SKIPPED]
+    return list(read_documents(files, stop))
 
 
 def load_questions(folder: Path) -> list[Question]:
-    """Questions with gold spans, from queries.jsonl; those that name no span are left out."""
+    """Questions with gold spans, from queries.jsonl; without spans where the right document is the answer."""
     rows = [json.loads(line) for line in (folder / "queries.jsonl").read_text(encoding="utf-8").splitlines()]
     return [
         Question(row.get("id", str(number)), row["text"], row["doc_id"], tuple((a, b) for a, b in row["spans"]))
         for number, row in enumerate(rows)
-        if row["spans"]
     ]
 
 
@@ -98,5 +97,6 @@ def _environment() -> dict[str, Any]:
     }
 
 
-def _stop(problem: object) -> None:
-    raise SystemExit(f"the data cannot be read: {problem}")
+def stop(problem: object, reason: object = "") -> None:
+    """End the benchmark over data that cannot be used."""
+    raise SystemExit(f"the data cannot be used: {problem} {reason}")

@@ -45,7 +45,8 @@ def main() -> None:
     options = arguments.parse_args()
 
     documents = load_documents(options.data)
-    encoder = Encoder.load(options.model, dtype=options.dtype)
+    # In plain windows, so that the bare passes are what anybody would run.
+    encoder = Encoder.load(options.model, dtype=options.dtype, context="windows")
     batches = window_batches(encoder, documents)
     n_tokens = sum(len(tokens) for tokens in encoder.tokenize([document.text for document in documents]))
 
@@ -53,7 +54,7 @@ def main() -> None:
         chunker = SentenceChunker(max_tokens=options.max_tokens)
         with (
             tempfile.TemporaryDirectory() as folder,
-            Index.create(Path(folder, "x"), encoder=encoder, chunker=chunker) as index,
+            Index.create(Path(folder, "x"), encoder=encoder, chunker=chunker, mode="late") as index,
         ):
             index.add(documents)
 

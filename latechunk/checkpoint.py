@@ -117,7 +117,7 @@ def find_checkpoint(name: str, *, revision: str | None, download: bool) -> Check
         weights_sha256=_hash_files(folder, weights),
         tokenizer_sha256=_hash_tokenizer(folder, name),
     )
-    if known and name == known.name and checkpoint.weights_sha256 != known.weights_sha256:
+    if known and known.package and name == known.name and checkpoint.weights_sha256 != known.weights_sha256:
         raise ModelError(
             f"the weights of {name!r} at {folder} are not the published ones: SHA-256 {known.weights_sha256} was "
             f"needed, {checkpoint.weights_sha256} came; reinstall the package {known.package}"
@@ -180,9 +180,10 @@ def _locate(name: str, known: KnownModel | None, revision: str | None, download:
         raise ModelError(f"{name!r} is on this machine and has no revisions; revision is for a hub's repository")
     if local:
         return local, None
+    repository = known.repository if known else name
     try:
         folder = Path(
-            snapshot_download(name, revision=revision, allow_patterns=_DOWNLOADED, local_files_only=not download)
+            snapshot_download(repository, revision=revision, allow_patterns=_DOWNLOADED, local_files_only=not download)
         )
     except HFValidationError as error:
         raise ModelError(

@@ -93,7 +93,7 @@ def index_command(
     max_tokens: Annotated[int | None, typer.Option(help="Most tokens of a chunk  [default: 128; token: 256].")] = None,
     overlap: Annotated[int | None, typer.Option(help="Sentences or tokens that chunks share  [default: 0].")] = None,
     language: Annotated[str | None, typer.Option(help="ISO 639 code, for sentences  [default: en].")] = None,
-    mode: Annotated[ModeName | None, typer.Option(help="How to make vectors  [default: late].")] = None,
+    mode: Annotated[ModeName | None, typer.Option(help="How to make vectors  [default: what suits the model].")] = None,
     device: Device = "auto",
     dtype: Dtype = DtypeName.auto,
     as_json: Json = False,
@@ -231,9 +231,7 @@ def _create(path: Path, choices: _Choices) -> Index:
         raise InputError("--language is for sentences, and --chunker token does not look for any")
     chunker = TokenChunker(**settings) if choices.chunker is ChunkerName.token else SentenceChunker(**settings)
     encoder = Encoder.load(choices.model or DEFAULT_MODEL, device=choices.device, dtype=choices.dtype.value)
-    return Index.create(
-        path, encoder=encoder, chunker=chunker, mode=choices.mode.value if choices.mode else ModeName.late.value
-    )
+    return Index.create(path, encoder=encoder, chunker=chunker, mode=choices.mode.value if choices.mode else None)
 
 
 def _require_agreement(opened: Index, choices: _Choices) -> None:
@@ -355,12 +353,19 @@ def _print_info(info: IndexInfo) -> None:
         "dimensions": str(encoder.get("dims")),
         "windows": f"{encoder.get('window_tokens')} tokens, overlapping by {encoder.get('overlap_tokens')}; "
         f"special tokens in means: {encoder.get('special_tokens')}",
+        "context": _describe_context(encoder.get("local_global")),
         "mode": ", ".join(f"{value}" for value in info.embedding.values()),
         "chunker": ", ".join(f"{name} {value}" for name, value in chunker.items() if value not in (None, False)),
         "made": ", ".join(f"{name} {value}" for name, value in info.made.items()),
     }
     for name, value in lines.items():
         typer.echo(f"{name:<12}{value}")
+
+
+def _describe_context(local_global: dict[str, Any] | None) -> str:
+    if not local_global:
+        return "each window in one plain pass"
+    return "local-global, " + ", ".join(f"{name} {value}" for name, value in local_global.items())
 
 
 def _printable(text: str) -> str:

@@ -5,15 +5,13 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
-from typing import Literal, TypeAlias
 
 import numpy as np
 
 from latechunk.errors import DocumentError, InputError, ModelError, SpanError
+from latechunk.models import Mode
 from latechunk.pooling import token_ranges
 from latechunk.types import Chunker, Document, FloatArray, IntArray, PoolingTask, Settings, Span, SpanEncoder, Tokens
-
-Mode: TypeAlias = Literal["late", "naive", "blend"]
 
 _UNIT_TOLERANCE = 1e-3
 

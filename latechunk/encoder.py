@@ -132,8 +132,8 @@ class Encoder:
                 ``"local-global"``, else for the useful length of a known model or what the checkpoint says it can read.
             overlap_tokens: Content tokens that neighbouring windows of a longer document share, at least. None for
                 the known model's, else a quarter of a window, at most 256.
-            document_prompt: Text before every window of a document; None for the checkpoint's own.
-            query_prompt: Text before a query; None for the checkpoint's own.
+            document_prompt: Text before every window of a document; None for the model's own.
+            query_prompt: Text before a query; None for the model's own.
             special_tokens: ``"exclude"`` leaves special and prompt tokens out of the means, of documents and queries
                 alike, which retrieved better on three of four evaluation sets; ``"include"`` adds those of every
                 window that holds a part of the chunk, so that a chunk that is a whole document gets the model's own
@@ -160,6 +160,7 @@ class Encoder:
         chosen_dtype = _choose_dtype(dtype, chosen_device)
         checkpoint = find_checkpoint(model, revision=revision, download=download)
         loaded = load_modules(checkpoint, pooling=pooling, device=chosen_device, dtype=chosen_dtype)
+        known = checkpoint.known
         tokenizer = _prepare_tokenizer(model, loaded)
         prefix_ids, suffix_ids = _special_ids(tokenizer)
         chosen = _choose_local_global(checkpoint, context, local_global)
@@ -172,8 +173,10 @@ class Encoder:
             tokenizer_sha256=checkpoint.tokenizer_sha256,
             pooling=pooling,
             special_tokens=_require_choice("special_tokens", special_tokens, ("exclude", "include", "paper")),
-            document_prompt=_find_prompt(loaded, ("document", "passage"), document_prompt),
-            query_prompt=_find_prompt(loaded, ("query",), query_prompt),
+            document_prompt=_find_prompt(
+                loaded, ("document", "passage"), document_prompt, known.document_prompt if known else None
+            ),
+            query_prompt=_find_prompt(loaded, ("query",), query_prompt, known.query_prompt if known else None),
             window_tokens=window,
             overlap_tokens=overlap,
             local_global=chosen,
@@ -382,14 +385,19 @@ class Encoder:
         return np.asarray((vectors / norms).cpu().numpy(), dtype=np.float32)
 
     def _require_room(self, prompt: str) -> None:
+        """Raise unless a window holds more content, beside special tokens and the prompt, than it shares."""
         n_prompt = len(self._tokenizer.encode(prompt, add_special_tokens=False).ids)
-        room = self._settings.window_tokens - len(self._prefix_ids) - len(self._suffix_ids) - n_prompt
-        if room <= self._settings.overlap_tokens:
-            raise InputError(
-                f"a window of {self._settings.window_tokens} tokens holds {room} content tokens beside its special "
-                f"tokens and the prompt {prompt!r:.60}, which must be more than the overlap of "
-                f"{self._settings.overlap_tokens}; choose a larger window_tokens or a smaller overlap_tokens"
-            )
+        n_beside = len(self._prefix_ids) + len(self._suffix_ids) + n_prompt
+        sizes = [("window_tokens", self._settings.window_tokens, "overlap_tokens", self._settings.overlap_tokens)]
+        if long := self._settings.local_global:
+            sizes.append(("local_tokens", long.local_tokens, "local_overlap", long.local_overlap))
+        for name, size, overlap_name, overlap in sizes:
+            if size - n_beside <= overlap:
+                raise InputError(
+                    f"a window of {size} tokens ({name}) holds {size - n_beside} content tokens beside its special "
+                    f"tokens and the prompt {prompt!r:.60}, which must be more than the overlap of {overlap} "
+                    f"({overlap_name}); make the window larger or the overlap smaller"
+                )
 
 
 def _require_choice(name: str, value: Any, choices: tuple[str, ...]) -> Any:
@@ -489,10 +497,12 @@ def _choose_window(
     return window, overlap
 
 
-def _find_prompt(model: LoadedModel, names: tuple[str, ...], given: str | None) -> str:
+def _find_prompt(model: LoadedModel, names: tuple[str, ...], given: str | None, known: str | None) -> str:
     if given is not None:
         require_text(given, "a prompt", InputError)
         return given
+    if known is not None:
+        return known
     return next((prompt for name in names if (prompt := model.prompts.get(name))), "")
 
 

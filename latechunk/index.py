@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Any, Self, TypeVar
 import numpy as np
 
 from latechunk.chunkers import SentenceChunker, chunker_from_settings
-from latechunk.embed import Cut, Embedding, Mode, check_vectors, cut_documents, embed_cuts
+from latechunk.embed import Cut, Embedding, check_vectors, cut_documents, embed_cuts
 from latechunk.errors import (
     DocumentError,
     IndexBusyError,
@@ -40,6 +40,7 @@ from latechunk.folder import (
     require_vacant,
 )
 from latechunk.mirror import Mirror
+from latechunk.models import Mode, find_known_model
 from latechunk.store import FORMAT, Store, StoredDocument, hash_text
 from latechunk.types import (
     Chunker,
@@ -138,8 +139,8 @@ class Index:
         *,
         encoder: SpanEncoder | None = None,
         chunker: Chunker | None = None,
-        mode: Mode = "late",
-        late_weight: float = 0.5,
+        mode: Mode | None = None,
+        late_weight: float | None = None,
         lock_timeout: float = 10.0,
     ) -> Self:
         """Make an empty index.
@@ -148,8 +149,9 @@ class Index:
             path: The folder to make; must not exist, or be empty.
             encoder: None for ``Encoder.load()``, the default model.
             chunker: None for ``SentenceChunker()``.
-            mode: ``"late"``, ``"naive"`` or ``"blend"``; see :class:`latechunk.embed.Embedding`.
-            late_weight: Share of the late vector in a blend.
+            mode: ``"late"``, ``"naive"`` or ``"blend"``; see :class:`latechunk.embed.Embedding`. None for what was
+                measured to be best with the encoder's model, else ``"late"``.
+            late_weight: Share of the late vector in a blend; None for what was measured to be best, else 0.5.
             lock_timeout: Seconds that a change waits for another writer to finish.
 
         Raises:
@@ -159,9 +161,9 @@ class Index:
         """
         folder = as_folder(path)
         require_vacant(folder)
-        embedding = Embedding(mode, late_weight)
         chunker = SentenceChunker() if chunker is None else chunker
         encoder = _load_default_encoder() if encoder is None else encoder
+        embedding = _choose_embedding(encoder.settings, mode, late_weight)
         _require_own_kind(chunker)
         settings = {
             "encoder": _require_settings("encoder", encoder.settings),
@@ -452,6 +454,13 @@ class _Options:
 
 def _raise(_: Document, error: DocumentError) -> None:
     raise error
+
+
+def _choose_embedding(encoder: Settings, mode: Mode | None, late_weight: float | None) -> Embedding:
+    """What the caller said, and for the rest what is known to be best for the model when it reads whole documents."""
+    known = find_known_model(str(encoder.get("model"))) if encoder.get("local_global") else None
+    best = Embedding(known.mode, known.late_weight) if known else Embedding("late", 0.5)
+    return Embedding(best.mode if mode is None else mode, best.late_weight if late_weight is None else late_weight)
 
 
 def _load_default_encoder() -> SpanEncoder:

@@ -8,7 +8,6 @@ each, so that the cost of a token hardly grows with the length. No weights chang
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -93,8 +92,7 @@ class LocalGlobalPass:
             (len(sequences), layout.n_rows, model.config.hidden_size), dtype=model.dtype, device=model.device
         )
         windows = [(number, place) for number, plan in enumerate(layout.plans) for place in range(len(plan))]
-        longest = max(self._settings.local_tokens, 1)
-        size = max(1, self._batch_tokens // longest)
+        size = max(1, self._batch_tokens // self._settings.local_tokens)
         for begin in range(0, len(windows), size):
             batch = windows[begin : begin + size]
             cut = [_window_ids(sequences[number], layout.plans[number], place) for number, place in batch]
@@ -125,6 +123,7 @@ class _Layout:
         n_prefix: Room for tokens before the content.
         n_suffix: Tokens behind it.
         n_blocks: Blocks of content.
+        block: Tokens of a block.
         lengths: Content tokens of each sequence, shape ``(n_sequences,)``.
         special_visible: Which of the special rows are filled, shape ``(n_sequences, n_prefix + n_suffix)``.
     """
@@ -169,7 +168,11 @@ class _Layout:
 
 
 class _BlockAttention:
-    """Self-attention in blocks: special tokens, own block and its two neighbours as they are, the rest as means."""
+    """Self-attention in blocks: special tokens, own block and its two neighbours as they are, the rest as means.
+
+    What a block sees is gathered, not masked out of everything, so time and memory grow with the length times the sum of
+    three blocks and the number of means.
+    """
 
     def __init__(self, layout: _Layout, settings: LocalGlobal, dtype: torch.dtype) -> None:
         self._layout = layout
@@ -236,6 +239,7 @@ class _BlockAttention:
         own = torch.arange(n_blocks, device=device)[:, None]
         of_mean = torch.arange(self._n_means, device=device) // (block // settings.mean_tokens)
         is_near = (of_mean - own).abs() <= 1
+        # The weight that far tokens draw together grows with their number; the logarithm keeps it where it is.
         penalty = settings.penalty + (layout.lengths / settings.reference_tokens).clamp(min=1).log()
         weight = self._counts.clamp(min=1).log() - penalty[:, None]
         far = torch.where(is_near | (self._counts == 0)[:, None, :], _HIDDEN, weight[:, None, :])[:, :, None, :]
@@ -250,15 +254,6 @@ class _BlockAttention:
 
         parts = [part.expand(n, n_blocks, block, -1) for part in (special, far, near)]
         return torch.cat(parts, dim=3).reshape(n * n_blocks, 1, block, -1)
-
-
-def penalty_of_means(settings: LocalGlobal, n_content: int) -> float:
-    """What a far token's score loses in a sequence of ``n_content`` tokens.
-
-    The weight that far tokens draw together grows with their number; beyond ``reference_tokens`` the penalty grows
-    with the logarithm of the length, which keeps that weight where it is.
-    """
-    return settings.penalty + math.log(max(1.0, n_content / settings.reference_tokens))
 
 
 def _window_ids(sequence: TokenSequence, plan: WindowPlan, place: int) -> IntArray:

@@ -446,7 +446,8 @@ def _explain(path: Path, error: sqlite3.DatabaseError) -> StoreError:
         return IndexDamagedError(f"{path} is damaged ({error}): {_REMEDY}")
     if code == sqlite3.SQLITE_CANTOPEN:
         return StoreError(
-            f"{path} cannot be opened ({error}); reading it, too, needs the right to write into its folder, where "
-            f"SQLite keeps what readers and the writer share"
+            f"{path} cannot be opened ({error}). On a read-only file system open the index with read_only=True; "
+            f"elsewhere reading, too, needs the right to write into its folder, where SQLite keeps what readers and "
+            f"the writer share"
         )
     return StoreError(f"{path} could not be read or written, and was not changed: {error}")

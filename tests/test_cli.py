@@ -109,7 +109,7 @@ def test_quiet_says_nothing_but_errors(run):
     [
         (["--max-tokens", "64"], "--max-tokens is 128, not 64"),
         (["--chunker", "token"], "--chunker is 'sentence', not 'token'"),
-        (["--mode", "naive"], "--mode is 'late', not 'naive'"),
+        (["--mode", "naive"], "--mode is 'blend', not 'naive'"),
         (["--model", "other"], "--model is 'all-MiniLM-L6-v2', not 'other'"),
         (["--language", "de"], "--language is 'en', not 'de'"),
     ],

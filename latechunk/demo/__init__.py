@@ -10,9 +10,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from latechunk.chunkers import SentenceChunker
-from latechunk.embed import Mode
 from latechunk.errors import InputError
 from latechunk.index import Index
+from latechunk.models import Mode
 from latechunk.types import Chunker, Document, Hit, SpanEncoder
 
 if TYPE_CHECKING:

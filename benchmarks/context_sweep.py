@@ -1,0 +1,152 @@
+"""Choose the settings of the local-global context on half of the questions, and confirm them on the other half.
+
+Every configuration is tried on four sets, two chunk sizes and several weights of the blend. The gain over naive, in the
+corpus and within the document, is averaged over the sets; a configuration is admitted if it loses significantly on no
+set, and the admitted one with the largest gain on the first half of the questions wins. The second half then tells what
+it is worth.
+"""
+
+from __future__ import annotations
+
+import itertools
+import zlib
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from common import Question, load_documents, load_questions, parser, report, stop
+from scoring import interval, score
+
+from latechunk import Encoder, SentenceChunker
+from latechunk.embed import Cut, Embedding, cut_documents, embed_cuts
+from latechunk.models import LocalGlobal
+from latechunk.types import FloatArray, IntArray
+
+SETS = ("squad2-dev16", "fairytaleqa-val", "covidqa-dev", "qmsum-val")
+WEIGHTS = (0.5, 0.6, 1.0)
+SIZES = (64, 128)
+
+
+def _settings(layers: int, penalty: float, distance: float = 96.0) -> LocalGlobal:
+    return LocalGlobal(layers, 128, 32, penalty, distance, 16.0, mean_tokens=64)
+
+
+GRID: list[tuple[LocalGlobal | None, int]] = [
+    (None, 128),
+    (_settings(5, 2.0), 8_192),
+    (_settings(5, 2.0), 2_048),
+    (_settings(5, 3.0), 8_192),
+    (_settings(4, 2.0), 8_192),
+    (_settings(4, 3.0), 8_192),
+    (_settings(5, 1.0), 8_192),
+    (_settings(5, 2.0, distance=64.0), 8_192),
+]
+
+
+@dataclass(frozen=True)
+class Prepared:
+    """One set and chunk size: everything that does not depend on the configuration."""
+
+    name: str
+    size: int
+    questions: list[Question]
+    cuts: list[Cut]
+    queries: FloatArray
+    naive: FloatArray
+    half: IntArray
+    clusters: list[str]
+
+
+def prepare(encoder: Encoder, data: Path) -> list[Prepared]:
+    """Read, cut and encode naively."""
+    prepared = []
+    for name, size in itertools.product(SETS, SIZES):
+        questions = load_questions(data / name)
+        chunker = SentenceChunker(max_tokens=size)
+        cuts = cut_documents(encoder, chunker, Embedding("naive"), load_documents(data / name), stop)
+        prepared.append(
+            Prepared(
+                name=name,
+                size=size,
+                questions=questions,
+                cuts=cuts,
+                queries=np.stack([encoder.encode_query(question.text) for question in questions]),
+                naive=np.concatenate(embed_cuts(encoder, Embedding("naive"), cuts)),
+                half=np.array([zlib.crc32(question.id.encode()) % 2 for question in questions]),
+                clusters=[question.document_id for question in questions],
+            )
+        )
+    return prepared
+
+
+def try_out(encoder: Encoder, prepared: Sequence[Prepared]) -> dict[str, Any]:
+    """Gains of one configuration: by weight, half of the questions, chunk size, set and scope."""
+    gains: dict[str, Any] = {}
+    for one in prepared:
+        late = np.concatenate(embed_cuts(encoder, Embedding("late"), one.cuts))
+        for within in (False, True):
+            before = score(one.cuts, one.questions, one.queries @ one.naive.T, within=within)
+            for weight in WEIGHTS:
+                mixed = weight * late + (1 - weight) * one.naive
+                mixed /= np.linalg.norm(mixed, axis=1, keepdims=True)
+                difference = score(one.cuts, one.questions, one.queries @ mixed.T, within=within) - before
+                for number in (0, 1):
+                    mine = one.half == number
+                    clusters = [name for name, is_mine in zip(one.clusters, mine, strict=True) if is_mine]
+                    gains[f"{weight}/{number}/{one.size}/{one.name}/{'document' if within else 'corpus'}"] = {
+                        "gain": round(float(difference[mine].mean()), 3),
+                        "high": round(interval(difference[mine], clusters)[1], 3),
+                    }
+    return gains
+
+
+def summarise(gains: dict[str, Any], weight: float, half: int) -> dict[str, Any]:
+    """Mean gains of one weight on one half, and whether it loses significantly anywhere."""
+    prefix = f"{weight}/{half}/"
+    mine = {name.removeprefix(prefix): one for name, one in gains.items() if name.startswith(prefix)}
+    return {
+        "means": {
+            f"{size}-{scope}": round(float(np.mean([mine[f"{size}/{name}/{scope}"]["gain"] for name in SETS])), 2)
+            for size in SIZES
+            for scope in ("corpus", "document")
+        },
+        "losses": sorted(name for name, one in mine.items() if one["high"] < 0),
+    }
+
+
+def main() -> None:
+    arguments = parser(__doc__)
+    arguments.add_argument("--data", type=Path, required=True, help="a folder of sets")
+    options = arguments.parse_args()
+
+    prepared = prepare(Encoder.load(context="windows"), options.data)
+    tried = []
+    for configuration, window in GRID:
+        context = "local-global" if configuration else "windows"
+        encoder = Encoder.load(context=context, local_global=configuration, window_tokens=window)
+        gains = try_out(encoder, prepared)
+        for weight in WEIGHTS:
+            row = {
+                "local_global": asdict(configuration) if configuration else None,
+                "window_tokens": window,
+                "late_weight": weight,
+                "first_half": summarise(gains, weight, 0),
+                "second_half": summarise(gains, weight, 1),
+            }
+            tried.append(row)
+            label = (
+                f"K={configuration.local_layers} c={configuration.penalty:g} at={configuration.distance:g}"
+                if configuration
+                else "windows"
+            )
+            for half in ("first_half", "second_half"):
+                print(f"{label:<16} {window:>5} weight {weight} {half:<11} {row[half]}", flush=True)
+    admitted = [row for row in tried if not row["first_half"]["losses"]]
+    best = max(admitted, key=lambda row: sum(row["first_half"]["means"].values()))
+    report("context_sweep", {"best": best, "tried": tried}, save=options.save)
+
+
+if __name__ == "__main__":
+    main()
