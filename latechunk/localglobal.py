@@ -170,8 +170,8 @@ class _Layout:
 class _BlockAttention:
     """Self-attention in blocks: special tokens, own block and its two neighbours as they are, the rest as means.
 
-    What a block sees is gathered, not masked out of everything, so time and memory grow with the length times the sum of
-    three blocks and the number of means.
+    What a block sees is gathered, not masked out of everything: time and memory grow with the length times what one
+    block sees, which is three blocks and the means.
     """
 
     def __init__(self, layout: _Layout, settings: LocalGlobal, dtype: torch.dtype) -> None:
