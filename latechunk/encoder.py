@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import functools
-import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass, field
 from typing import Any, Literal, Self, TypeAlias
@@ -14,20 +12,19 @@ from torch.nn import functional
 
 from latechunk.checkpoint import Checkpoint, LoadedModel, PoolingChoice, find_checkpoint, load_modules
 from latechunk.errors import InputError, ModelError, QueryError
+from latechunk.hardware import Dtype, choose_device, choose_dtype
 from latechunk.localglobal import LocalGlobalPass, TokenSequence
 from latechunk.models import DEFAULT_MODEL, LocalGlobal
 from latechunk.pooling import PoolingPlan, SpecialTokens, plan_pooling, rows_to_sum
+from latechunk.tokens import prepare_tokenizer, special_ids, split_prompt
 from latechunk.types import FloatArray, IntArray, PoolingTask, Settings, Tokens, require_text
 from latechunk.windows import WindowPlan, plan_windows
 
-Dtype: TypeAlias = Literal["auto", "float32", "bfloat16", "float16"]
 Context: TypeAlias = Literal["auto", "windows", "local-global"]
 
 KIND = "sentence-transformers"  # in settings: tells this encoder from a user's own
 
 _LONG_WINDOW = 8_192
-
-_DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
 
 # On two CPU cores batches of 4,096 tokens ran fastest: 32 windows of 128 tokens gave 12.4 thousand tokens a second in
 # float32 and 52.8 in bfloat16, 256 windows 8.1 and 29.0, because their states no longer fit the caches.
@@ -156,13 +153,13 @@ class Encoder:
         ):
             if value is not None and (not isinstance(value, int) or isinstance(value, bool) or value < least):
                 raise InputError(f"{name} must be a whole number of at least {least}, got {value!r}")
-        chosen_device = _choose_device(device)
-        chosen_dtype = _choose_dtype(dtype, chosen_device)
+        chosen_device = choose_device(device)
+        chosen_dtype = choose_dtype(dtype, chosen_device)
         checkpoint = find_checkpoint(model, revision=revision, download=download)
         loaded = load_modules(checkpoint, pooling=pooling, device=chosen_device, dtype=chosen_dtype)
         known = checkpoint.known
-        tokenizer = _prepare_tokenizer(model, loaded)
-        prefix_ids, suffix_ids = _special_ids(tokenizer)
+        tokenizer = prepare_tokenizer(model, loaded)
+        prefix_ids, suffix_ids = special_ids(tokenizer)
         chosen = _choose_local_global(checkpoint, context, local_global)
         window, overlap = _choose_window(checkpoint, loaded, chosen, window_tokens, overlap_tokens)
         batch = batch_tokens or _BATCH_TOKENS.get(chosen_device.type, 8_192)
@@ -273,7 +270,7 @@ class Encoder:
     def _tokenize(self, texts: Sequence[str], prompt: str) -> list[Tokens]:
         encodings = self._tokenizer.encode_batch([prompt + text for text in texts], add_special_tokens=False)
         return [
-            _split_prompt(encoding.ids, encoding.offsets, len(prompt), len(text))
+            split_prompt(encoding.ids, encoding.offsets, len(prompt), len(text))
             for encoding, text in zip(encodings, texts, strict=True)
         ]
 
@@ -406,60 +403,6 @@ def _require_choice(name: str, value: Any, choices: tuple[str, ...]) -> Any:
     return value
 
 
-def _choose_device(device: str) -> torch.device:
-    if device == "auto":
-        device = "cuda" if torch.cuda.is_available() else "mps" if torch.backends.mps.is_available() else "cpu"
-    try:
-        probe = torch.zeros(1, device=device)
-        probe.cpu()  # fails where there are no numbers behind a tensor
-        return probe.device
-    except (RuntimeError, AssertionError, ValueError, TypeError, NotImplementedError) as error:
-        raise InputError(f'device must be "auto" or one that torch can use here, got {device!r}: {error}') from error
-
-
-def _choose_dtype(dtype: Dtype, device: torch.device) -> torch.dtype:
-    _require_choice("dtype", dtype, ("auto", *_DTYPES))
-    if dtype != "auto":
-        return _DTYPES[dtype]
-    if device.type == "cuda":
-        return torch.bfloat16 if torch.cuda.is_bf16_supported(including_emulation=False) else torch.float32
-    return torch.bfloat16 if device.type == "cpu" and _bfloat16_is_faster() else torch.float32
-
-
-@functools.cache
-def _bfloat16_is_faster() -> bool:
-    """Measure a feed-forward layer's product on the CPU: 2 to 5 times as fast where it has units for bfloat16."""
-
-    def seconds(dtype: torch.dtype) -> float:
-        left, right = torch.ones(512, 384, dtype=dtype), torch.ones(384, 1536, dtype=dtype)
-        times = []
-        for _ in range(6):
-            begin = time.perf_counter()
-            torch.mm(left, right)
-            times.append(time.perf_counter() - begin)
-        return min(times)
-
-    return seconds(torch.float32) > 1.5 * seconds(torch.bfloat16)
-
-
-def _prepare_tokenizer(name: str, model: LoadedModel) -> Any:
-    """The Rust tokenizer behind the model's: it cuts nothing off, and a document cannot spell special tokens."""
-    tokenizer = getattr(model.tokenizer, "backend_tokenizer", None)
-    if tokenizer is None:
-        raise ModelError(f"{name!r} has no fast tokenizer, and only those say where a token stands in the text")
-    tokenizer.no_truncation()
-    tokenizer.no_padding()
-    tokenizer.encode_special_tokens = True
-    return tokenizer
-
-
-def _special_ids(tokenizer: Any) -> tuple[tuple[int, ...], tuple[int, ...]]:
-    """The special tokens that the model's template puts before and behind a text."""
-    encoding = tokenizer.encode("a", add_special_tokens=True)
-    content = [place for place, special in enumerate(encoding.special_tokens_mask) if not special]
-    return tuple(encoding.ids[: content[0]]), tuple(encoding.ids[content[-1] + 1 :])
-
-
 def _choose_local_global(checkpoint: Checkpoint, context: Context, given: LocalGlobal | None) -> LocalGlobal | None:
     _require_choice("context", context, ("auto", "windows", "local-global"))
     known = checkpoint.known.local_global if checkpoint.known else None
@@ -504,23 +447,3 @@ def _find_prompt(model: LoadedModel, names: tuple[str, ...], given: str | None, 
     if known is not None:
         return known
     return next((prompt for name in names if (prompt := model.prompts.get(name))), "")
-
-
-def _split_prompt(ids: list[int], offsets: list[tuple[int, int]], n_prompt: int, n_characters: int) -> Tokens:
-    """Part the prompt's tokens from the content's, and count the content's offsets from the text's own start."""
-    all_ids = np.array(ids, dtype=np.int64)
-    places = np.array(offsets, dtype=np.int64).reshape(-1, 2) - n_prompt
-    first = int(np.searchsorted(np.maximum.accumulate(places[:, 1]), 0, side="right")) if n_prompt else 0
-    return Tokens(prompt_ids=tuple(ids[:first]), ids=all_ids[first:], offsets=_ordered(places[first:], n_characters))
-
-
-def _ordered(offsets: IntArray, n_characters: int) -> IntArray:
-    """Widen ranges until none is empty and both columns are non-decreasing.
-
-    Tokenizers give an empty range to what they add themselves, such as the mark of a word's start, and may give ranges
-    out of order where a normaliser reorders combining marks. A widened range still holds all of the token's characters.
-    """
-    starts = np.minimum(np.clip(offsets[:, 0], 0, None), n_characters - 1)
-    ends = np.maximum(offsets[:, 1], starts + 1)
-    starts = np.minimum.accumulate(starts[::-1])[::-1]
-    return np.stack([starts, np.maximum.accumulate(ends)], axis=1)

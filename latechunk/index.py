@@ -3,18 +3,15 @@
 from __future__ import annotations
 
 import contextlib
-import json
 import math
 import os
-import platform
 import threading
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
-from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from types import TracebackType
-from typing import TYPE_CHECKING, Any, Self, TypeVar
+from typing import TYPE_CHECKING, Self
 
 import numpy as np
 
@@ -23,8 +20,6 @@ from latechunk.embed import Cut, Embedding, check_vectors, cut_documents, embed_
 from latechunk.errors import (
     DocumentError,
     IndexBusyError,
-    IndexDamagedError,
-    IndexFormatError,
     IndexMismatchError,
     IndexReadOnlyError,
     InputError,
@@ -40,7 +35,16 @@ from latechunk.folder import (
     require_vacant,
 )
 from latechunk.mirror import Mirror
-from latechunk.models import Mode, find_known_model
+from latechunk.models import Mode
+from latechunk.recorded import (
+    choose_embedding,
+    package_versions,
+    read_settings,
+    rebuild,
+    require_own_kind,
+    require_same,
+    require_settings,
+)
 from latechunk.store import FORMAT, Store, StoredDocument, hash_text
 from latechunk.types import (
     Chunker,
@@ -54,12 +58,7 @@ from latechunk.types import (
 )
 
 if TYPE_CHECKING:
-    from latechunk.encoder import Dtype
-
-T = TypeVar("T")
-
-_LABELS = ("model", "revision")  # of an encoder's settings: they name it, and decide no vector
-_RECORDED_PACKAGES = ("latechunk", "torch", "transformers", "sentence-transformers", "tokenizers", "sentencex")
+    from latechunk.hardware import Dtype
 
 # What is encoded together and committed together: enough windows to fill batches, little enough to lose to a kill.
 _BATCH_DOCUMENTS = 64
@@ -117,14 +116,14 @@ class Index:
         self.path = path
         self._store = store
         self._options = options
-        self._recorded = _read_settings(store)
-        self._embedding = _rebuild(path, "embedding", lambda settings: Embedding(**settings), self._recorded)
+        self._recorded = read_settings(store)
+        self._embedding = rebuild(path, "embedding", lambda settings: Embedding(**settings), self._recorded)
         self._encoder = encoder
         self._chunker = chunker
         if encoder is not None:
-            _require_same("encoder", path, self._recorded["encoder"], encoder.settings)
+            require_same("encoder", path, self._recorded["encoder"], encoder.settings)
         if chunker is not None:
-            _require_same("chunker", path, self._recorded["chunker"], chunker.settings)
+            require_same("chunker", path, self._recorded["chunker"], chunker.settings)
         self._mirror = Mirror(path, store, int(self._recorded["encoder"]["dims"]))
         self._changed = self._closed = False
         self._search_lock = threading.Lock()
@@ -163,13 +162,13 @@ class Index:
         require_vacant(folder)
         chunker = SentenceChunker() if chunker is None else chunker
         encoder = _load_default_encoder() if encoder is None else encoder
-        embedding = _choose_embedding(encoder.settings, mode, late_weight)
-        _require_own_kind(chunker)
+        embedding = choose_embedding(encoder.settings, mode, late_weight)
+        require_own_kind(chunker)
         settings = {
-            "encoder": _require_settings("encoder", encoder.settings),
-            "chunker": _require_settings("chunker", chunker.settings),
+            "encoder": require_settings("encoder", encoder.settings),
+            "chunker": require_settings("chunker", chunker.settings),
             "embedding": embedding.settings,
-            "made": {"at": datetime.now(UTC).isoformat(timespec="seconds"), **_package_versions()},
+            "made": {"at": datetime.now(UTC).isoformat(timespec="seconds"), **package_versions()},
         }
         create_folder(folder, settings)
         return cls.open(folder, encoder=encoder, chunker=chunker, lock_timeout=lock_timeout)
@@ -244,7 +243,7 @@ class Index:
         with self._encoder_lock:
             if self._encoder is None:
                 encoder = _load_encoder(self.path, self._recorded["encoder"], self._options)
-                _require_same("encoder", self.path, self._recorded["encoder"], encoder.settings)
+                require_same("encoder", self.path, self._recorded["encoder"], encoder.settings)
                 self._encoder = encoder
             return self._encoder
 
@@ -256,7 +255,7 @@ class Index:
             IndexMismatchError: If it is the user's own and was not passed to :meth:`open`.
         """
         if self._chunker is None:
-            self._chunker = _rebuild(self.path, "chunker", chunker_from_settings, self._recorded)
+            self._chunker = rebuild(self.path, "chunker", chunker_from_settings, self._recorded)
         if self._chunker is None:
             raise IndexMismatchError(
                 f"the index at {self.path} was made with a chunker of your own, {self._recorded['chunker']}: "
@@ -456,13 +455,6 @@ def _raise(_: Document, error: DocumentError) -> None:
     raise error
 
 
-def _choose_embedding(encoder: Settings, mode: Mode | None, late_weight: float | None) -> Embedding:
-    """What the caller said, and for the rest what is known to be best for the model when it reads whole documents."""
-    known = find_known_model(str(encoder.get("model"))) if encoder.get("local_global") else None
-    best = Embedding(known.mode, known.late_weight) if known else Embedding("late", 0.5)
-    return Embedding(best.mode if mode is None else mode, best.late_weight if late_weight is None else late_weight)
-
-
 def _load_default_encoder() -> SpanEncoder:
     from latechunk.encoder import Encoder
 
@@ -478,71 +470,6 @@ def _load_encoder(path: Path, recorded: Settings, options: _Options) -> SpanEnco
             f"pass it as Index.open(..., encoder=...)"
         )
     return Encoder.from_settings(recorded, device=options.device, dtype=options.dtype)
-
-
-def _read_settings(store: Store) -> dict[str, dict[str, Any]]:
-    settings = store.settings()
-    missing = {"encoder", "chunker", "embedding", "made"} - settings.keys()
-    if missing or not isinstance(settings["encoder"].get("dims"), int):
-        raise IndexDamagedError(f"the index does not record what made it; missing: {', '.join(missing) or 'dims'}")
-    return settings
-
-
-def _rebuild(path: Path, name: str, build: Callable[[Settings], T], recorded: Mapping[str, Settings]) -> T:
-    """Make a part of an index from what was recorded of it."""
-    try:
-        return build(recorded[name])
-    except (TypeError, InputError) as error:
-        raise IndexFormatError(
-            f"the index at {path} records settings of its {name} that this latechunk does not know, "
-            f"{dict(recorded[name])}: {error}; upgrade latechunk"
-        ) from error
-
-
-def _require_own_kind(chunker: Chunker) -> None:
-    """See to it that a chunker of the user's own does not pass for one of ours when the index is opened."""
-    try:
-        is_ours = chunker_from_settings(chunker.settings) in (None, chunker)
-    except (TypeError, AttributeError, InputError):
-        is_ours = False
-    if not is_ours:
-        raise InputError(f"a chunker of your own needs settings with a kind of its own, got {chunker.settings!r:.200}")
-
-
-def _require_settings(what: str, settings: Settings) -> Settings:
-    """Let only settings pass that JSON gives back as they are."""
-    try:
-        same = json.loads(json.dumps(settings, allow_nan=False)) == settings
-        json.dumps(settings, ensure_ascii=False).encode("utf-8")
-    except (TypeError, ValueError) as error:
-        raise InputError(f"the settings of the {what} must be a mapping that JSON can hold: {error}") from error
-    if not same or not isinstance(settings, dict):
-        raise InputError(
-            f"the settings of the {what} must be a dict that JSON gives back as it is, got {settings!r:.200}"
-        )
-    dims = settings.get("dims")
-    if what == "encoder" and (not isinstance(dims, int) or isinstance(dims, bool) or dims < 1):
-        raise InputError(f"the settings of the encoder must have dims, a whole number of at least 1, got {dims!r}")
-    return settings
-
-
-def _require_same(what: str, path: Path, recorded: Settings, given: Settings) -> None:
-    names = sorted((recorded.keys() | given.keys()) - set(_LABELS))
-    differing = [name for name in names if recorded.get(name) != given.get(name)]
-    if differing:
-        was, got = ({name: side.get(name) for name in differing} for side in (recorded, given))
-        raise IndexMismatchError(
-            f"the index at {path} was made with another {what}: it has {was}, yours has {got}. "
-            f"Open the index without {what}= to use its own, or make a new index"
-        )
-
-
-def _package_versions() -> dict[str, str]:
-    versions = {"python": platform.python_version()}
-    for name in _RECORDED_PACKAGES:
-        with contextlib.suppress(PackageNotFoundError):
-            versions[name] = version(name)
-    return versions
 
 
 def _batches(documents: Iterable[Document]) -> Iterator[tuple[list[Document], list[Document]]]:
