@@ -9,6 +9,7 @@ it is worth.
 from __future__ import annotations
 
 import itertools
+import json
 import zlib
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
@@ -29,8 +30,8 @@ WEIGHTS = (0.5, 0.6, 1.0)
 SIZES = (64, 128)
 
 
-def _settings(layers: int, penalty: float, distance: float = 96.0) -> LocalGlobal:
-    return LocalGlobal(layers, 128, 32, penalty, distance, 16.0, mean_tokens=64)
+def _settings(layers: int, penalty: float) -> LocalGlobal:
+    return LocalGlobal(layers, 128, 32, penalty, distance=96.0, width=16.0, mean_tokens=64)
 
 
 GRID: list[tuple[LocalGlobal | None, int]] = [
@@ -38,10 +39,8 @@ GRID: list[tuple[LocalGlobal | None, int]] = [
     (_settings(5, 2.0), 8_192),
     (_settings(5, 2.0), 2_048),
     (_settings(5, 3.0), 8_192),
-    (_settings(4, 2.0), 8_192),
     (_settings(4, 3.0), 8_192),
     (_settings(5, 1.0), 8_192),
-    (_settings(5, 2.0, distance=64.0), 8_192),
 ]
 
 
@@ -116,33 +115,43 @@ def summarise(gains: dict[str, Any], weight: float, half: int) -> dict[str, Any]
     }
 
 
+def describe(configuration: LocalGlobal | None, window: int) -> str:
+    """A configuration in one line."""
+    if configuration is None:
+        return f"plain windows of {window}"
+    return f"K = {configuration.local_layers}, penalty {configuration.penalty:g}, {window} tokens"
+
+
 def main() -> None:
     arguments = parser(__doc__)
     arguments.add_argument("--data", type=Path, required=True, help="a folder of sets")
+    arguments.add_argument("--log", type=Path, required=True, help="a file of finished configurations, to go on from")
     options = arguments.parse_args()
 
-    prepared = prepare(Encoder.load(context="windows"), options.data)
-    tried = []
-    for configuration, window in GRID:
+    lines = options.log.read_text(encoding="utf-8").splitlines() if options.log.exists() else []
+    tried = [json.loads(line) for line in lines]
+    left = [one for one in GRID if describe(*one) not in {row["configuration"] for row in tried}]
+    prepared = prepare(Encoder.load(context="windows"), options.data) if left else []
+    for configuration, window in left:
         context = "local-global" if configuration else "windows"
         encoder = Encoder.load(context=context, local_global=configuration, window_tokens=window)
         gains = try_out(encoder, prepared)
-        for weight in WEIGHTS:
-            row = {
+        rows = [
+            {
+                "configuration": describe(configuration, window),
                 "local_global": asdict(configuration) if configuration else None,
                 "window_tokens": window,
                 "late_weight": weight,
                 "first_half": summarise(gains, weight, 0),
                 "second_half": summarise(gains, weight, 1),
             }
-            tried.append(row)
-            label = (
-                f"K={configuration.local_layers} c={configuration.penalty:g} at={configuration.distance:g}"
-                if configuration
-                else "windows"
-            )
-            for half in ("first_half", "second_half"):
-                print(f"{label:<16} {window:>5} weight {weight} {half:<11} {row[half]}", flush=True)
+            for weight in WEIGHTS
+        ]
+        with options.log.open("a", encoding="utf-8") as log:
+            log.writelines(f"{json.dumps(row)}\n" for row in rows)
+        tried += rows
+        for row in rows:
+            print(row["configuration"], row["late_weight"], row["first_half"], row["second_half"], flush=True)
     admitted = [row for row in tried if not row["first_half"]["losses"]]
     best = max(admitted, key=lambda row: sum(row["first_half"]["means"].values()))
     report("context_sweep", {"best": best, "tried": tried}, save=options.save)

@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from latechunk.errors import LateChunkError as LateChunkError
     from latechunk.index import AddReport as AddReport
     from latechunk.index import Index as Index
+    from latechunk.models import LocalGlobal as LocalGlobal
     from latechunk.types import Chunk as Chunk
     from latechunk.types import Document as Document
     from latechunk.types import Hit as Hit
@@ -28,6 +29,7 @@ _HOMES = {
     "Hit": "latechunk.types",
     "Index": "latechunk.index",
     "LateChunkError": "latechunk.errors",
+    "LocalGlobal": "latechunk.models",
     "SentenceChunker": "latechunk.chunkers",
     "Span": "latechunk.types",
     "TokenChunker": "latechunk.chunkers",

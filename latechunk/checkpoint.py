@@ -190,8 +190,12 @@ def _locate(name: str, known: KnownModel | None, revision: str | None, download:
             f"{name!r} is neither a known model, nor a folder, nor a name that a hub's repository can have: {error}"
         ) from error
     except LocalEntryNotFoundError as error:
-        reason = "the hub could not be reached" if download else "nothing is downloaded unless Encoder.load names it"
-        raise ModelError(f"the model {name!r} is not on this machine, and {reason}") from error
+        remedy = (
+            "the hub could not be reached or has no such model; check the name and the network, or name a folder"
+            if download
+            else f"nothing is downloaded unless named: load it once with Encoder.load({name!r}), or name a folder"
+        )
+        raise ModelError(f"the model {name!r} is not on this machine; {remedy}") from error
     except (HfHubHTTPError, OSError) as error:
         raise ModelError(f"the model {name!r} could not be fetched from the hub: {error}") from error
     return folder, folder.name

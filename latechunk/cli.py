@@ -1,4 +1,4 @@
-"""The command line: latechunk index | search | info | demo. Results on stdout, progress and messages on stderr."""
+"""The command line: latechunk index | search | delete | info | demo. Results go to stdout, messages to stderr."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ import io
 import json
 import os
 import sys
+from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from enum import StrEnum
@@ -25,6 +26,7 @@ if TYPE_CHECKING:
     from latechunk.types import Hit
 
 EXIT_ERROR = 1
+EXIT_USAGE = 2
 EXIT_PARTIAL = 3
 EXIT_INTERRUPTED = 130
 
@@ -33,6 +35,7 @@ app = typer.Typer(
     epilog="Exit codes: 0 done, 1 error, 2 wrong usage, 3 done but some input was left out, 130 interrupted.",
     no_args_is_help=True,
     add_completion=False,
+    rich_markup_mode=None,
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
@@ -116,7 +119,11 @@ def index_command(
         console.print(message, style="yellow", markup=False, soft_wrap=True)
 
     with _errors_explained(console):
-        files = find_files(paths, report)
+        others: Counter[str] = Counter()
+        files = find_files(paths, report, lambda path: others.update([path.suffix.lower() or "no suffix"]))
+        if others and not quiet:
+            kinds = ", ".join(f"{suffix} {count}" for suffix, count in others.most_common(8))
+            console.print(_printable(f"passed over {others.total()} files of other kinds: {kinds}"), markup=False)
         if not files:
             raise InputError("none of the paths holds a .txt, .md or .jsonl file; nothing was changed")
         choices = _Choices(model, chunker, max_tokens, overlap, language, mode, device, dtype)
@@ -135,7 +142,7 @@ def index_command(
 @app.command("search")
 def search_command(
     index: IndexPath,
-    query: Annotated[str, typer.Argument(help="A question or a description.")],
+    query: Annotated[str, typer.Argument(metavar="QUERY", help="A question or a description.")],
     k: Annotated[int, typer.Option("-k", help="How many passages.")] = 10,
     device: Device = "auto",
     dtype: Dtype = DtypeName.auto,
@@ -158,6 +165,28 @@ def search_command(
             _print_hits(hits)
 
 
+@app.command("delete")
+def delete_command(
+    index: IndexPath,
+    ids: Annotated[list[str], typer.Argument(metavar="ID...", help="Document ids, as search prints them.")],
+    quiet: Quiet = False,
+) -> None:
+    """Delete documents from an index; exit with 3 if one of them is not in it."""
+    from latechunk.index import Index
+
+    console = _stderr()
+    with _errors_explained(console), Index.open(index) as opened:
+        unknown = [one for one in ids if one not in opened]
+        n_deleted = opened.delete(ids)
+        n_left = len(opened)
+    for one in unknown:
+        console.print(_printable(f"left out: {one}: there is no document of this id"), style="yellow", markup=False)
+    if not quiet:
+        console.print(f"{n_deleted} deleted; {n_left} left", markup=False)
+    if unknown:
+        raise typer.Exit(EXIT_PARTIAL)
+
+
 @app.command("info")
 def info_command(index: IndexPath, as_json: Json = False) -> None:
     """Print what an index is and holds."""
@@ -169,7 +198,10 @@ def info_command(index: IndexPath, as_json: Json = False) -> None:
 
 
 @app.command("demo")
-def demo_command(as_json: Json = False) -> None:
+def demo_command(
+    full: Annotated[bool, typer.Option("--full", help="Show the passages of every question.")] = False,
+    as_json: Json = False,
+) -> None:
     """Index three long articles that come with latechunk, ask 30 questions, and compare late with naive chunking."""
     from latechunk.demo import run
 
@@ -181,7 +213,7 @@ def demo_command(as_json: Json = False) -> None:
         else:
             from latechunk.demo.display import show
 
-            show(comparison)
+            show(comparison, full=full)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -263,6 +295,8 @@ def _stderr() -> Console:
 def _errors_explained(console: Console) -> Iterator[None]:
     try:
         yield
+    except InputError as error:
+        _fail(console, f"error: {error}", EXIT_USAGE)
     except LateChunkError as error:
         notes = "".join(f" ({note})" for note in getattr(error, "__notes__", []))
         _fail(console, f"error: {error}{notes}", EXIT_ERROR)
@@ -320,7 +354,7 @@ def _print_report(
         return
     console.print(
         f"{report.n_added} added, {report.n_updated} updated, {report.n_unchanged} unchanged, {n_problems} left out; "
-        f"{info.path} now holds {info.n_documents:,} documents in {info.n_chunks:,} chunks "
+        f"{info.path} now holds {_count(info.n_documents, 'document')} in {_count(info.n_chunks, 'chunk')} "
         f"({_megabytes(info.size_bytes)})",
         soft_wrap=True,
         markup=False,
@@ -338,7 +372,7 @@ def _print_hits(hits: list[Hit]) -> None:
             f"[bold]{rank:>3}[/]  {hit.score:.4f}  [cyan]{escape(_printable(chunk.document_id))}[/]  "
             f"[dim]{chunk.start}-{chunk.end}[/]"
         )
-        console.print(escape(_printable(chunk.text)), style=None)
+        console.print(escape(_printable(chunk.text)), end="\n\n" if rank < len(hits) else "\n")
 
 
 def _print_info(info: IndexInfo) -> None:
@@ -346,7 +380,7 @@ def _print_info(info: IndexInfo) -> None:
     lines = {
         "path": f"{info.path} (format {info.format})",
         "documents": f"{info.n_documents:,}",
-        "chunks": f"{info.n_chunks:,} of {info.n_tokens:,} tokens",
+        "chunks": f"{info.n_chunks:,}, with {info.n_tokens:,} tokens in all",
         "size": _megabytes(info.size_bytes),
         "model": f"{encoder.get('model')}" + (f" at {encoder['revision']}" if encoder.get("revision") else ""),
         "weights": f"SHA-256 {encoder.get('weights_sha256')}",
@@ -377,6 +411,10 @@ def _explain_output(error: OSError) -> int:
     if not isinstance(error, BrokenPipeError):  # a reader that has seen enough is no error to speak of
         sys.stderr.write(f"error: the output could not be written: {error}\n")
     return EXIT_ERROR
+
+
+def _count(number: int, name: str) -> str:
+    return f"{number:,} {name}{'' if number == 1 else 's'}"
 
 
 def _megabytes(n_bytes: int) -> str:

@@ -59,7 +59,7 @@ def require_vacant(folder: Path) -> None:
 def require_index(folder: Path) -> None:
     """Raise unless ``folder`` looks like an index."""
     if not folder.exists():
-        raise IndexMissingError(f"there is no index at {folder}; make one with Index.create")
+        raise IndexMissingError(f"there is no index at {folder}; make one with Index.create or `latechunk index`")
     if not folder.is_dir():
         raise IndexFormatError(f"{folder} is a file, and an index is a folder")
     if (folder / STORE).is_file():
@@ -69,7 +69,9 @@ def require_index(folder: Path) -> None:
             f"{folder} has lost its {STORE}, which held everything: restore it from a backup, or delete the folder "
             f"and index the documents anew"
         )
-    raise IndexFormatError(f"{folder} is a folder but not an index: it has no {STORE}")
+    raise IndexFormatError(
+        f"{folder} is a folder but not an index: it has no {STORE}. On the command line the index comes first"
+    )
 
 
 def create_folder(folder: Path, settings: Mapping[str, Settings]) -> None:

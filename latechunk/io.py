@@ -23,12 +23,17 @@ class Problem:
     reason: str
 
 
-def find_files(paths: Sequence[Path], on_problem: Callable[[Problem], None]) -> list[Path]:
+def find_files(
+    paths: Sequence[Path],
+    on_problem: Callable[[Problem], None],
+    on_other: Callable[[Path], None] | None = None,
+) -> list[Path]:
     """List the files to read: those given, and those of a known kind in folders given, recursively and in order.
 
     Args:
         paths: Files and folders. Links inside a folder are not followed.
-        on_problem: Called for each path that is missing or of an unknown kind.
+        on_problem: Called for each path given that is missing or of an unknown kind.
+        on_other: Called for each file in a folder that is of an unknown kind.
 
     Returns:
         Regular files, in the order given, none twice.
@@ -36,7 +41,7 @@ def find_files(paths: Sequence[Path], on_problem: Callable[[Problem], None]) -> 
     found: dict[str, Path] = {}
     for path in paths:
         if path.is_dir():
-            found.update({_normal(file): file for file in _files_below(path, on_problem)})
+            found.update({_normal(file): file for file in _files_below(path, on_problem, on_other)})
         elif not path.exists():
             on_problem(Problem(str(path), "there is no such file or folder"))
         elif not path.is_file():
@@ -86,7 +91,9 @@ def _is_known(path: Path) -> bool:
     return path.suffix.lower() in (*TEXT_SUFFIXES, JSONL_SUFFIX)
 
 
-def _files_below(folder: Path, on_problem: Callable[[Problem], None]) -> Iterator[Path]:
+def _files_below(
+    folder: Path, on_problem: Callable[[Problem], None], on_other: Callable[[Path], None] | None
+) -> Iterator[Path]:
     def report(error: OSError) -> None:
         on_problem(Problem(str(error.filename), str(error)))
 
@@ -94,8 +101,12 @@ def _files_below(folder: Path, on_problem: Callable[[Problem], None]) -> Iterato
         folders.sort()
         for name in sorted(names):
             path = Path(parent, name)
-            if _is_known(path) and path.is_file() and not path.is_symlink():
+            if path.is_symlink() or not path.is_file():
+                continue
+            if _is_known(path):
                 yield path
+            elif on_other:
+                on_other(path)
 
 
 def _read_text(path: Path) -> Document:
@@ -122,8 +133,11 @@ def _parse_line(line: str) -> Document:
         fields = json.loads(line)
     except json.JSONDecodeError as error:
         raise DocumentError(f"not JSON: {error}") from error
-    if not isinstance(fields, dict) or not {"id", "text"} <= fields.keys():
-        raise DocumentError('a line must be an object with "id" and "text"')
+    if not isinstance(fields, dict):
+        raise DocumentError(f'a line must be an object with "id" and "text", got {type(fields).__name__}')
+    missing = [name for name in ("id", "text") if name not in fields]
+    if missing:
+        raise DocumentError(f'a line must be an object with "id" and "text"; it lacks {" and ".join(missing)}')
     nested = fields.pop("metadata", {})
     if not isinstance(nested, dict):
         raise DocumentError(f'"metadata" must be an object, got {type(nested).__name__}')

@@ -179,7 +179,7 @@ class _BlockAttention:
         self._n_means = layout.block // settings.mean_tokens * layout.n_blocks
         self._mean_tokens = settings.mean_tokens
         self._counts = self._count_means(settings)
-        self._bias = self._content_bias(settings).to(dtype)
+        self._bias = self._content_bias(settings, dtype)
         hidden = torch.cat([~layout.special_visible, ~self._content_visible()], dim=1)
         self._special_bias = (hidden[:, None, None, :] * _HIDDEN).to(dtype)
 
@@ -229,31 +229,34 @@ class _BlockAttention:
         starts = torch.arange(self._n_means, device=self._layout.lengths.device) * settings.mean_tokens
         return (self._layout.lengths[:, None] - starts).clamp(0, settings.mean_tokens)
 
-    def _content_bias(self, settings: LocalGlobal) -> torch.Tensor:
+    def _content_bias(self, settings: LocalGlobal, dtype: torch.dtype) -> torch.Tensor:
         """Additive bias of special tokens, means and near tokens, shape ``(n * blocks, 1, block, seen)``."""
         layout = self._layout
-        device = layout.lengths.device
         n, block, n_blocks = len(layout.lengths), layout.block, layout.n_blocks
-        special = torch.where(layout.special_visible, 0.0, _HIDDEN)[:, None, None, :]
+        own = torch.arange(n_blocks, device=layout.lengths.device)[:, None]
+        sizes = [layout.n_special, self._n_means, 3 * block]
+        bias = torch.empty((n, n_blocks, block, sum(sizes)), dtype=dtype, device=layout.lengths.device)
+        special, far, near = torch.split(bias, sizes, dim=3)
+        special.copy_(torch.where(layout.special_visible, 0.0, _HIDDEN)[:, None, None, :].expand_as(special))
+        far.copy_(self._far_bias(settings, own)[:, :, None, :].expand_as(far))
 
-        own = torch.arange(n_blocks, device=device)[:, None]
-        of_mean = torch.arange(self._n_means, device=device) // (block // settings.mean_tokens)
-        is_near = (of_mean - own).abs() <= 1
-        # The weight that far tokens draw together grows with their number; the logarithm keeps it where it is.
-        penalty = settings.penalty + (layout.lengths / settings.reference_tokens).clamp(min=1).log()
-        weight = self._counts.clamp(min=1).log() - penalty[:, None]
-        far = torch.where(is_near | (self._counts == 0)[:, None, :], _HIDDEN, weight[:, None, :])[:, :, None, :]
-
-        inside = torch.arange(block, device=device)[:, None]
-        offset = torch.arange(-block, 2 * block, device=device)
+        inside = torch.arange(block, device=own.device)[:, None]
+        offset = torch.arange(-block, 2 * block, device=own.device)
         distance = (inside - offset).abs().float()
         decay = -settings.penalty * torch.sigmoid((distance - settings.distance) / settings.width)
         place = own * block + offset
         exists = (place >= 0) & (place < layout.lengths[:, None, None])
-        near = torch.where(exists[:, :, None, :], decay, _HIDDEN)
+        near.copy_(torch.where(exists[:, :, None, :], decay.to(dtype), torch.tensor(_HIDDEN, dtype=dtype)))
+        return bias.view(n * n_blocks, 1, block, -1)
 
-        parts = [part.expand(n, n_blocks, block, -1) for part in (special, far, near)]
-        return torch.cat(parts, dim=3).reshape(n * n_blocks, 1, block, -1)
+    def _far_bias(self, settings: LocalGlobal, own: torch.Tensor) -> torch.Tensor:
+        """Bias of the means as each block sees them, shape ``(n, blocks, n_means)``."""
+        of_mean = torch.arange(self._n_means, device=own.device) // (settings.block_tokens // settings.mean_tokens)
+        is_near = (of_mean - own).abs() <= 1
+        # The weight that far tokens draw together grows with their number; the logarithm keeps it where it is.
+        penalty = settings.penalty + (self._layout.lengths / settings.reference_tokens).clamp(min=1).log()
+        weight = self._counts.clamp(min=1).log() - penalty[:, None]
+        return torch.where(is_near | (self._counts == 0)[:, None, :], _HIDDEN, weight[:, None, :])
 
 
 def _window_ids(sequence: TokenSequence, plan: WindowPlan, place: int) -> IntArray:

@@ -39,7 +39,8 @@ def test_index_search_and_info(run):
     found = run("search", "cities.latechunk", "How many people live in Berlin?", "-k", "2")
     assert found.exit_code == 0
     lines = found.stdout.splitlines()
-    assert len(lines) == 4
+    assert len(lines) == 5
+    assert lines[2] == ""
     assert lines[0].split()[0] == "1"
     assert "docs/berlin.md" in lines[0]
     assert "3.8 million" in found.stdout
@@ -94,9 +95,34 @@ def test_nothing_to_index_makes_no_index(run):
 
     result = run("index", "x.latechunk", "empty")
 
-    assert result.exit_code == 1
+    assert result.exit_code == 2
     assert "none of the paths holds" in result.stderr
     assert not Path("x.latechunk").exists()
+
+
+def test_files_of_other_kinds_are_counted(run):
+    Path("docs/a.pdf").touch()
+    Path("docs/b.PDF").touch()
+    Path("docs/Makefile").touch()
+
+    result = run("index", "x.latechunk", "docs")
+
+    assert result.exit_code == 0
+    assert "passed over 3 files of other kinds: .pdf 2, no suffix 1" in result.stderr
+
+
+def test_documents_are_deleted_by_id(run):
+    run("index", "x.latechunk", "docs")
+
+    result = run("delete", "x.latechunk", "docs/paris.txt")
+    assert (result.exit_code, result.stderr) == (0, "1 deleted; 1 left\n")
+    result = run("delete", "x.latechunk", "docs/paris.txt")
+    assert result.exit_code == 3
+    assert "left out: docs/paris.txt: there is no document of this id" in result.stderr
+
+
+def test_help_shows_defaults(run):
+    assert "[default: 128; token: 256]" in run("index", "--help").stdout
 
 
 def test_quiet_says_nothing_but_errors(run):
@@ -119,7 +145,7 @@ def test_options_that_contradict_the_index_are_refused(run, options, reason):
 
     result = run("index", "x.latechunk", "docs", *options)
 
-    assert result.exit_code == 1
+    assert result.exit_code == 2
     assert reason in result.stderr
 
 
@@ -141,8 +167,8 @@ def test_options_that_agree_with_the_index_are_fine(run):
         (["info", "nothing"], 1, "there is no index at /"),
         (["index", "docs", "docs"], 1, "not an index"),
         (["index", "new", "docs", "--model", "no/such/folder/at/all"], 1, "neither a known model"),
-        (["index", "new", "docs", "--max-tokens", "0"], 1, "max_tokens must be"),
-        (["index", "new", "docs", "--chunker", "token", "--language", "en"], 1, "--language is for sentences"),
+        (["index", "new", "docs", "--max-tokens", "0"], 2, "max_tokens must be"),
+        (["index", "new", "docs", "--chunker", "token", "--language", "en"], 2, "--language is for sentences"),
         (["index", "new", "docs", "--mode", "best"], 2, "best"),
         (["index", "new"], 2, "Missing argument"),
         (["nonsense"], 2, "No such command"),
@@ -163,7 +189,7 @@ def test_k_must_be_positive(run, k):
 
     result = run("search", "x.latechunk", "query", "-k", k)
 
-    assert result.exit_code == 1
+    assert result.exit_code == 2
     assert "k must be a whole number of at least 1" in result.stderr
 
 
@@ -172,7 +198,7 @@ def test_an_empty_query_is_an_error(run):
 
     result = run("search", "x.latechunk", "  ")
 
-    assert result.exit_code == 1
+    assert result.exit_code == 2
     assert "at least one token" in result.stderr
 
 

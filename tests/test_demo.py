@@ -35,8 +35,12 @@ def test_the_demo_ranks_every_answer_in_every_mode_on_the_same_chunks(capsys):
     for answer in comparison.answers:
         assert set(answer.ranks) == set(MODES)
         assert all(1 <= rank <= comparison.n_chunks for rank in answer.ranks.values())
-        if answer.ranks["late"] == 1:
-            assert answer.best.chunk.document_id == answer.question.document_id
+        for mode in MODES:
+            if answer.ranks[mode] == 1:
+                assert answer.best[mode].chunk.document_id == answer.question.document_id
+    assert comparison.late_weight == 0.6
+    show(comparison, full=True)
+    assert capsys.readouterr().out.count("first comes:") == 2 * 30
     show(comparison)
     shown = capsys.readouterr().out
     first = sum(answer.ranks["naive"] == 1 for answer in comparison.answers)

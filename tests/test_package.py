@@ -22,6 +22,7 @@ def test_public_names():
         "Hit",
         "Index",
         "LateChunkError",
+        "LocalGlobal",
         "SentenceChunker",
         "Span",
         "TokenChunker",

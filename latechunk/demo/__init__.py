@@ -13,6 +13,7 @@ from latechunk.chunkers import SentenceChunker
 from latechunk.errors import InputError
 from latechunk.index import Index
 from latechunk.models import Mode
+from latechunk.recorded import choose_embedding
 from latechunk.types import Chunker, Document, Hit, SpanEncoder
 
 if TYPE_CHECKING:
@@ -33,11 +34,11 @@ class Question:
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """How a question fared: in each mode the rank of the right chunk among all, from 1; what late put first."""
+    """How a question fared: in each mode the rank of the right chunk among all, from 1, and what came first."""
 
     question: Question
     ranks: dict[str, int]
-    best: Hit
+    best: dict[str, Hit]
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,6 +49,7 @@ class Comparison:
     n_documents: int
     n_chunks: int
     n_words: int
+    late_weight: float
     model: str
     max_tokens: int
 
@@ -73,19 +75,19 @@ def run(encoder: SpanEncoder | None = None) -> Comparison:
     A chunk is right if it shares a character with the question's quote; the rank is that of the best right one.
 
     Args:
-        encoder: None for the default model.
+        encoder: None for the default model, in float32, so that every machine shows the same.
     """
     if encoder is None:
         from latechunk.encoder import Encoder
 
-        encoder = Encoder.load()
+        encoder = Encoder.load(dtype="float32")
     documents, questions, chunker = read_documents(), read_questions(), SentenceChunker()
     hits = {mode: _ask(documents, questions, encoder, chunker, mode) for mode in MODES}
     answers = [
         Answer(
             question=question,
             ranks={mode: _rank(question, documents, hits[mode][number]) for mode in MODES},
-            best=hits["late"][number][0],
+            best={mode: hits[mode][number][0] for mode in MODES},
         )
         for number, question in enumerate(questions)
     ]
@@ -93,6 +95,7 @@ def run(encoder: SpanEncoder | None = None) -> Comparison:
         answers=answers,
         n_documents=len(documents),
         n_chunks=len(hits["late"][0]),
+        late_weight=choose_embedding(encoder.settings, "blend", None).late_weight,
         n_words=sum(len(document.text.split()) for document in documents),
         model=str(encoder.settings["model"]),
         max_tokens=chunker.max_tokens,

@@ -1,4 +1,4 @@
-"""A comparison in, tables for a terminal out."""
+"""A comparison in, tables and examples for a terminal out."""
 
 from __future__ import annotations
 
@@ -11,49 +11,42 @@ from rich.table import Table
 from latechunk.demo import MODES, Answer, Comparison
 
 _WIDTH = 110  # where the output is no terminal
+_TOP = 3
 
 
-def show(comparison: Comparison) -> None:
-    """Print, per question, the best passage and the rank of the right one in each mode, then totals."""
-    console = Console(highlight=False)
+def show(comparison: Comparison, *, full: bool = False) -> None:
+    """Print totals, the ranks of every question, and passages: of the clearest win and loss, or of all."""
+    console = Console(highlight=False, emoji=False)
     if not console.is_terminal:
-        console = Console(highlight=False, width=_WIDTH)
+        console = Console(highlight=False, emoji=False, width=_WIDTH)
+    answers = comparison.answers
     console.print(
-        f"{comparison.n_documents} articles of {comparison.n_words:,} words, cut into {comparison.n_chunks} chunks of "
-        f"at most {comparison.max_tokens} tokens; model {comparison.model}. No passage that answers names its "
-        f"subject.\n\n"
-        f"The numbers are the rank of the right chunk among all {comparison.n_chunks}, 1 being the best:\n"
+        f"{comparison.n_documents} articles of {comparison.n_words:,} words in {comparison.n_chunks} chunks of at most "
+        f"{comparison.max_tokens} tokens, {len(answers)} questions, model {comparison.model}.\n"
+        f"The sentence that answers never names its subject: it says she, the river, the company.\n\n"
         f"  [bold]naive[/]  encodes each chunk alone\n"
         f"  [bold]late[/]   encodes the document, then pools the same chunk from it\n"
-        f"  [bold]blend[/]  half of each\n"
+        f"  [bold]blend[/]  {comparison.late_weight:g} late + {1 - comparison.late_weight:g} naive: the default with "
+        f"this model\n"
     )
-    console.print(_table(comparison.answers))
-    console.print(_totals(comparison.answers))
+    console.print(_totals(answers))
     console.print(
-        f"\n{len(comparison.answers)} questions illustrate, they do not prove: the README has figures from thousands."
+        f"\nRank of the right chunk among all {comparison.n_chunks}, blend against naive, and of the passage that the "
+        f"blend puts first the part that matters ([green]✓[/] it answers):\n"
     )
-
-
-def _table(answers: Sequence[Answer]) -> Table:
-    table = Table(box=None, pad_edge=False, padding=(0, 2, 1, 0))
-    for mode in MODES:
-        table.add_column(mode, justify="right")
-    table.add_column("question, and the passage that late chunking ranks first", overflow="fold")
-    for answer in answers:
-        best = min(answer.ranks.values())
-        ranks = (f"[bold green]{rank}[/]" if rank == best else str(rank) for rank in answer.ranks.values())
-        passage = " ".join(answer.best.chunk.text.split())
-        mark = "[green]right:[/]" if answer.ranks["late"] == 1 else "[yellow]wrong:[/]"
-        table.add_row(*ranks, f"[bold]{escape(answer.question.text)}[/]\n{mark} [dim]{escape(passage)}[/]")
-    return table
+    console.print(_ranks(answers))
+    for answer in answers if full else _telling(answers):
+        _show_passages(console, answer)
+    hint = "" if full else "All passages: latechunk demo --full. "
+    console.print(f"\n{hint}{len(answers)} questions illustrate and prove nothing: the README has thousands.")
 
 
 def _totals(answers: Sequence[Answer]) -> Table:
     measures: dict[str, Callable[[list[int]], str]] = {
         "right chunk first": lambda ranks: f"{sum(rank == 1 for rank in ranks)} of {len(ranks)}",
-        "right chunk among the first 5": lambda ranks: f"{sum(rank <= 5 for rank in ranks)} of {len(ranks)}",
+        f"right chunk among the first {_TOP}": lambda ranks: f"{sum(rank <= _TOP for rank in ranks)} of {len(ranks)}",
         "mean reciprocal rank": lambda ranks: f"{sum(1 / rank for rank in ranks) / len(ranks):.3f}",
-        "worst rank": lambda ranks: str(max(ranks)),
+        "mean rank": lambda ranks: f"{sum(ranks) / len(ranks):.1f}",
     }
     table = Table(box=None, pad_edge=False, padding=(0, 3, 0, 0))
     table.add_column("totals")
@@ -61,10 +54,52 @@ def _totals(answers: Sequence[Answer]) -> Table:
         table.add_column(mode, justify="right")
     for name, measure in measures.items():
         table.add_row(name, *(measure([answer.ranks[mode] for answer in answers]) for mode in MODES))
-    table.add_row("better than naive on", "", *(str(_wins(answers, mode, "naive")) for mode in ("late", "blend")))
-    table.add_row("worse than naive on", "", *(str(_wins(answers, "naive", mode)) for mode in ("late", "blend")))
+    for name, sign in (("better than naive on", 1), ("worse than naive on", -1)):
+        counts = (sum(sign * _gain(answer, mode) > 0 for answer in answers) for mode in MODES[1:])
+        table.add_row(name, "", *map(str, counts))
     return table
 
 
-def _wins(answers: Sequence[Answer], mode: str, other: str) -> int:
-    return sum(answer.ranks[mode] < answer.ranks[other] for answer in answers)
+def _ranks(answers: Sequence[Answer]) -> Table:
+    table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), expand=True)
+    for mode in MODES:
+        table.add_column(mode, justify="right", min_width=len("naive"))
+    table.add_column("", min_width=len("better"))
+    table.add_column("question", no_wrap=True, overflow="ellipsis", ratio=1)
+    for answer in answers:
+        gain = _gain(answer, "blend")
+        mark = "[green]better[/]" if gain > 0 else "[yellow]worse[/]" if gain < 0 else "[dim]same[/]"
+        ranks = (str(answer.ranks[mode]) for mode in MODES)
+        table.add_row(*ranks, mark, f"[bold]{escape(answer.question.text)}[/]")
+        table.add_row("", "", "", "", _excerpt(answer))
+    return table
+
+
+def _excerpt(answer: Answer) -> str:
+    """One line of the passage that comes first: the answer if it is in it, else the beginning."""
+    passage = " ".join(answer.best["blend"].chunk.text.split())
+    if answer.ranks["blend"] == 1 and answer.question.quote in passage:
+        return f"[green]✓ {escape(answer.question.quote)}[/]"
+    return f"[dim]  {escape(passage)}[/]"
+
+
+def _telling(answers: Sequence[Answer]) -> list[Answer]:
+    """The two clearest wins of the default, and its clearest loss if there is one."""
+    by_gain = sorted(answers, key=lambda answer: 1 / answer.ranks["naive"] - 1 / answer.ranks["blend"])
+    wins = [answer for answer in by_gain[:2] if _gain(answer, "blend") > 0]
+    losses = [answer for answer in by_gain[-1:] if _gain(answer, "blend") < 0]
+    return wins + losses
+
+
+def _show_passages(console: Console, answer: Answer) -> None:
+    console.print(f"\n[bold]{escape(answer.question.text)}[/]")
+    console.print(f"  the answer: [green]{escape(answer.question.quote)}[/]")
+    for mode in ("naive", "blend"):
+        passage = escape(" ".join(answer.best[mode].chunk.text.split()))
+        quote = escape(answer.question.quote)
+        marked = passage.replace(quote, f"[green]{quote}[/]")
+        console.print(f"  {mode} puts it at {answer.ranks[mode]}; first comes: [dim]{marked}[/]")
+
+
+def _gain(answer: Answer, mode: str) -> int:
+    return answer.ranks["naive"] - answer.ranks[mode]
