@@ -21,7 +21,7 @@ from latechunk import Document
 from latechunk.io import find_files, read_documents
 
 RESULTS = Path(__file__).parent / "results"
-_SKIPPED = "queries.jsonl"
+_SKIPPED = ("queries.jsonl", "questions.jsonl")
 
 
 @dataclass(frozen=True)
@@ -44,7 +44,7 @@ def parser(description: str | None) -> argparse.ArgumentParser:
 def load_documents(folder: Path) -> list[Document]:
     """Documents of a folder: docs.jsonl if it has one, else all .txt, .md and .jsonl files below it."""
     paths = [folder / "docs.jsonl"] if (folder / "docs.jsonl").is_file() else [folder]
-    files = [file for file in find_files(paths, stop) if file.name != _SKIPPED]
+    files = [file for file in find_files(paths, stop) if file.name not in _SKIPPED]
     return list(read_documents(files, stop))
 
 
