@@ -53,7 +53,10 @@ class StoredDocument:
 
 @dataclass(frozen=True, slots=True)
 class Commit:
-    """One state of the store: its number, a random token that tells it from any other, chunks removed so far."""
+    """One state of the store: its number, a random token that tells it from any other, rows removed until then.
+
+    Two states of one store with equal ``n_removed`` differ by additions only.
+    """
 
     number: int
     token: str
@@ -306,12 +309,11 @@ class Store:
         return 1 if row is None else int(row[0]) + 1
 
     def _remove(self, ids: Sequence[str]) -> int:
-        """Delete documents with all that hangs on them; how many chunks that were."""
+        """Delete documents with all that hangs on them; how many rows that were."""
         (before,) = self._row("SELECT total_changes()")
         self._connection.executemany("DELETE FROM documents WHERE id = ?", [(one,) for one in ids])
         (after,) = self._row("SELECT total_changes()")
-        # Cascaded deletions do not count as changes of the statement, but do in the total: a document, its chunks and
-        # their vectors. Only whether anything was removed matters, so the total will do.
+        # The total counts cascaded deletions, too: documents, their chunks and their vectors.
         return int(after - before)
 
     def _row(self, query: str) -> Any:

@@ -732,6 +732,33 @@ def test_a_repeated_id_can_be_left_out(index, documents):
     assert index.get("berlin") == documents[0]
 
 
+# On a read-only file system SQLite can keep no files beside the database, so it must be complete as it is.
+
+
+class ReadOnlyFileSystem:
+    f_flag = getattr(os, "ST_RDONLY", 1)
+
+
+@pytest.mark.skipif(not hasattr(os, "statvfs"), reason="needs statvfs")
+def test_an_index_on_a_read_only_file_system_is_read_as_it_is(stored, monkeypatch):
+    path, expected_hits = stored
+    monkeypatch.setattr("latechunk.store.os.statvfs", lambda path: ReadOnlyFileSystem)
+
+    with create_open(path, read_only=True) as index:
+        assert index.search("the capital", k=50) == expected_hits
+    assert not list(path.glob("store.sqlite3-*"))
+
+
+@pytest.mark.skipif(not hasattr(os, "statvfs"), reason="needs statvfs")
+def test_changes_that_only_the_log_holds_are_never_passed_over(stored, monkeypatch):
+    path, _ = stored
+    with create_open(path) as writer:
+        writer.add([Document("rome", "Rome is old.")])
+        monkeypatch.setattr("latechunk.store.os.statvfs", lambda path: ReadOnlyFileSystem)
+        with pytest.raises(StoreError, match="last changes still lie in store.sqlite3-wal"):
+            create_open(path, read_only=True)
+
+
 # What a hostile tester found.
 
 
