@@ -1,43 +1,20 @@
-"""A model's name in, its folder, identity and loaded modules out. No remote code, no pickled weights."""
+"""A model's name in, its files and their fingerprints out. No pickled weights."""
 
 from __future__ import annotations
 
-import contextlib
 import hashlib
 import importlib.util
 import json
-from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal, TypeAlias
 
-import torch
 from huggingface_hub import snapshot_download
 from huggingface_hub.errors import HfHubHTTPError, HFValidationError, LocalEntryNotFoundError
-from safetensors import SafetensorError
-from sentence_transformers import SentenceTransformer
-from sentence_transformers.sentence_transformer.modules import Pooling, Transformer
-from transformers.utils import logging as transformers_logging
 
-from latechunk.errors import ModelError, PoolingError
-from latechunk.models import KnownModel, find_known_model
-
-PoolingChoice: TypeAlias = Literal["checkpoint", "mean"]
+from latechunk.errors import ModelError
+from latechunk.models import KnownModel, find_known_model, recognise
 
 _DOWNLOADED = ["*.json", "*.txt", "*.model", "*.safetensors", "*/config.json", "*/*.safetensors"]
-
-
-# What transformers and its kin raise over files that are damaged, missing or not of the expected form.
-_BROKEN_FILES = (
-    OSError,
-    ValueError,
-    TypeError,
-    AttributeError,
-    LookupError,
-    ImportError,
-    RuntimeError,
-    SafetensorError,
-)
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,33 +36,6 @@ class Checkpoint:
     known: KnownModel | None
     weights_sha256: str
     tokenizer_sha256: str
-
-
-@dataclass(frozen=True, slots=True)
-class LoadedModel:
-    """A mean-pooled model in memory.
-
-    Attributes:
-        transformer: Gives token embeddings; in the dtype asked for.
-        pooling: What late chunking does in another way.
-        finish: The modules behind the pooling, such as Dense and Normalize; in float32.
-        tokenizer: The model's own, as transformers has it.
-        prompts: By name, as the checkpoint has them.
-        max_length: Tokens that the checkpoint says it reads at most, None if it does not say.
-        n_positions: The longest sequence that its architecture takes, None if it does not say.
-        hidden: Length of a token embedding.
-        dims: Length of a vector behind all modules.
-    """
-
-    transformer: Transformer
-    pooling: Pooling
-    finish: tuple[torch.nn.Module, ...]
-    tokenizer: Any
-    prompts: Mapping[str, str | None]
-    max_length: int | None
-    n_positions: int | None
-    hidden: int
-    dims: int
 
 
 def find_checkpoint(name: str, *, revision: str | None, download: bool) -> Checkpoint:
@@ -113,7 +63,7 @@ def find_checkpoint(name: str, *, revision: str | None, download: bool) -> Check
         name=name,
         revision=commit,
         folder=folder,
-        known=known,
+        known=known or recognise(_read_model_type(folder)),
         weights_sha256=_hash_files(folder, weights),
         tokenizer_sha256=_hash_tokenizer(folder, name),
     )
@@ -123,55 +73,6 @@ def find_checkpoint(name: str, *, revision: str | None, download: bool) -> Check
             f"needed, {checkpoint.weights_sha256} came; reinstall the package {known.package}"
         )
     return checkpoint
-
-
-def load_modules(
-    checkpoint: Checkpoint, *, pooling: PoolingChoice, device: torch.device, dtype: torch.dtype
-) -> LoadedModel:
-    """Load a mean-pooled model.
-
-    Raises:
-        PoolingError: If the checkpoint does not say that it is mean-pooled and ``pooling`` does not override that.
-        ModelError: If it is of another make or does not load.
-    """
-    if pooling == "checkpoint" and not (checkpoint.folder / "modules.json").is_file():
-        raise PoolingError(
-            f"{checkpoint.name!r} does not say how its token embeddings are pooled (it has no modules.json). Late "
-            f'chunking needs a model trained with mean pooling; if this one was, pass pooling="mean"'
-        )
-    try:
-        with _without_progress_bar():
-            model = SentenceTransformer(
-                str(checkpoint.folder),
-                device=str(device),
-                local_files_only=True,
-                trust_remote_code=False,
-                model_kwargs={"use_safetensors": True, "dtype": torch.float32},
-            )
-    except _BROKEN_FILES as error:
-        raise ModelError(f"{checkpoint.name!r} at {checkpoint.folder} does not load: {error}") from error
-    model.eval()
-    transformer, pool = _check_modules(checkpoint.name, model, pooling)
-    transformer.to(dtype)
-    return LoadedModel(
-        transformer=transformer,
-        pooling=pool,
-        finish=tuple(model)[2:],
-        tokenizer=model.tokenizer,
-        prompts=model.prompts,
-        max_length=transformer.max_seq_length,
-        n_positions=_count_positions(transformer),
-        hidden=pool.embedding_dimension,
-        dims=model.get_embedding_dimension() or pool.pooling_output_dimension,
-    )
-
-
-def _count_positions(transformer: Transformer) -> int | None:
-    n_positions: int | None = getattr(transformer.config, "max_position_embeddings", None)
-    embeddings = getattr(getattr(transformer.model, "embeddings", None), "position_embeddings", None)
-    padding = getattr(embeddings, "padding_idx", None)
-    # RoBERTa and its kin count positions from behind the padding's index.
-    return n_positions if n_positions is None or padding is None else n_positions - padding - 1
 
 
 def _locate(name: str, known: KnownModel | None, revision: str | None, download: bool) -> tuple[Path, str | None]:
@@ -219,6 +120,14 @@ def _packaged_folder(known: KnownModel) -> Path:
     return Path(spec.origin).parent / "model"
 
 
+def _read_model_type(folder: Path) -> str | None:
+    try:
+        config = json.loads((folder / "config.json").read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return None  # loading says better what is wrong with it
+    return config.get("model_type") if isinstance(config, dict) else None
+
+
 def _is_native(path: Path) -> bool:
     return path.parts[0] not in ("onnx", "openvino")
 
@@ -249,32 +158,3 @@ def _hash_tokenizer(folder: Path, name: str) -> str:
     except (ValueError, AttributeError) as error:
         raise ModelError(f"{path} is not the JSON of a tokenizer: {error}") from error
     return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
-
-
-@contextlib.contextmanager
-def _without_progress_bar() -> Iterator[None]:
-    """Keep transformers' progress bar for loading weights off the user's terminal."""
-    enabled = transformers_logging.is_progress_bar_enabled()
-    transformers_logging.disable_progress_bar()  # type: ignore[no-untyped-call]
-    try:
-        yield
-    finally:
-        if enabled:
-            transformers_logging.enable_progress_bar()  # type: ignore[no-untyped-call]
-
-
-def _check_modules(name: str, model: SentenceTransformer, pooling: PoolingChoice) -> tuple[Transformer, Pooling]:
-    modules = list(model)
-    if len(modules) < 2 or not isinstance(modules[0], Transformer) or not isinstance(modules[1], Pooling):
-        raise ModelError(
-            f"{name!r} needs to be a Transformer followed by a Pooling; its modules are "
-            f"{', '.join(type(module).__name__ for module in modules)}"
-        )
-    mode = modules[1].pooling_mode
-    if pooling == "checkpoint" and mode != "mean":
-        raise PoolingError(
-            f"{name!r} pools by {mode!r}. Late chunking takes means of token embeddings, which only a model trained "
-            f"with mean pooling makes sense of: others lose most of their quality in silence. Choose a mean-pooled "
-            f'model, or pass pooling="mean" if you know that this one was trained so'
-        )
-    return modules[0], modules[1]

@@ -1,34 +1,32 @@
-"""Texts in, contextual unit vectors of their spans out: the forward passes of a mean-pooled encoder."""
+"""Texts in, contextual unit vectors of their spans out: a mean-pooled encoder with its tokenizer and settings."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+import functools
+import logging
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, field
 from typing import Any, Literal, Self, TypeAlias
 
 import numpy as np
 import torch
-from torch.nn import functional
 
-from latechunk.checkpoint import Checkpoint, LoadedModel, PoolingChoice, find_checkpoint, load_modules
-from latechunk.errors import InputError, ModelError, QueryError
-from latechunk.hardware import Dtype, choose_device, choose_dtype
-from latechunk.localglobal import LocalGlobalPass, TokenSequence
-from latechunk.models import DEFAULT_MODEL, LocalGlobal
-from latechunk.pooling import PoolingPlan, SpecialTokens, plan_pooling, rows_to_sum
+from latechunk.checkpoint import Checkpoint, find_checkpoint
+from latechunk.errors import InputError, ModelError, PoolingError, QueryError
+from latechunk.hardware import Attention, Dtype, choose_device, choose_dtype, name_of
+from latechunk.loading import LoadedModel, PoolingChoice, compile_forward, load_modules
+from latechunk.models import DEFAULT_MODEL, KnownModel, LocalGlobal, find_known_model, find_refused_model
+from latechunk.pooling import SpecialTokens
+from latechunk.runner import Plan, SpanRunner
 from latechunk.tokens import prepare_tokenizer, special_ids, split_prompt
-from latechunk.types import FloatArray, IntArray, PoolingTask, Settings, Tokens, require_text
-from latechunk.windows import WindowPlan, plan_windows
+from latechunk.types import FloatArray, PoolingTask, Settings, Tokens, require_text
 
 Context: TypeAlias = Literal["auto", "windows", "local-global"]
 
 KIND = "sentence-transformers"  # in settings: tells this encoder from a user's own
 
+_LOG = logging.getLogger("latechunk")
 _LONG_WINDOW = 8_192
-
-# On two CPU cores batches of 4,096 tokens ran fastest: 32 windows of 128 tokens gave 12.4 thousand tokens a second in
-# float32 and 52.8 in bfloat16, 256 windows 8.1 and 29.0, because their states no longer fit the caches.
-_BATCH_TOKENS = {"cpu": 4_096, "mps": 8_192, "cuda": 65_536}
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,6 +46,8 @@ class EncoderSettings:
         overlap_tokens: Content tokens that neighbouring windows share, at least.
         local_global: How a window longer than the model's useful length is read; None for in one plain pass.
         dims: Length of the vectors.
+        document_task: What documents are encoded for, of a model with tasks.
+        query_task: What queries are encoded for.
     """
 
     model: str
@@ -62,16 +62,8 @@ class EncoderSettings:
     overlap_tokens: int
     local_global: LocalGlobal | None
     dims: int
-
-
-@dataclass(frozen=True, slots=True)
-class _Job:
-    """One text on its way: its windows and the sums of its spans so far, shape ``(n_spans, hidden)``."""
-
-    tokens: Tokens
-    windows: WindowPlan
-    plan: PoolingPlan
-    sums: FloatArray
+    document_task: str | None = None
+    query_task: str | None = None
 
 
 @dataclass(frozen=True)
@@ -84,12 +76,11 @@ class Encoder:
     _settings: EncoderSettings
     device: torch.device
     dtype: torch.dtype
-    batch_tokens: int
+    _known: KnownModel | None = field(repr=False)
     _model: LoadedModel = field(repr=False)
     _tokenizer: Any = field(repr=False)
-    _prefix_ids: tuple[int, ...] = field(repr=False)
-    _suffix_ids: tuple[int, ...] = field(repr=False)
-    _long_pass: LocalGlobalPass | None = field(repr=False)
+    _runner: SpanRunner = field(repr=False)
+    _compiled: bool = field(repr=False)
 
     @classmethod
     def load(
@@ -99,27 +90,36 @@ class Encoder:
         revision: str | None = None,
         device: str = "auto",
         dtype: Dtype = "auto",
+        attention: Attention = "auto",
         context: Context = "auto",
         local_global: LocalGlobal | None = None,
         window_tokens: int | None = None,
         overlap_tokens: int | None = None,
+        dims: int | None = None,
         document_prompt: str | None = None,
         query_prompt: str | None = None,
+        document_task: str | None = None,
+        query_task: str | None = None,
         special_tokens: SpecialTokens = "exclude",
         pooling: PoolingChoice = "checkpoint",
         batch_tokens: int | None = None,
+        compile: bool = False,  # noqa: A002  torch's own word for it
         download: bool = True,
     ) -> Self:
         """Load a model.
 
         Args:
-            model: ``"all-MiniLM-L6-v2"`` (carried by the extra ``minilm``, no download), a folder, or the name of a
-                repository on the model hub, which is downloaded if it is not on this machine.
+            model: ``"all-MiniLM-L6-v2"`` (carried by the extra ``minilm``, no download), another name that
+                ``latechunk models`` lists, a folder, or the name of a repository on the model hub, which is downloaded
+                if it is not on this machine.
             revision: Branch, tag or commit of the repository.
             device: ``"auto"`` for CUDA, then MPS, then CPU, or a device's name as torch has it.
             dtype: What the model computes in; means are in float32 whatever this is. ``"auto"`` takes bfloat16 on
                 CUDA, on a CPU if a measurement finds it faster there (tens of milliseconds, once a process), and
                 float32 elsewhere.
+            attention: ``"auto"`` takes FlashAttention 2 where flash-attn is installed and device and dtype allow it,
+                then with batches without padding, else what transformers prefers, which is SDPA for most models.
+                ``"flash_attention_2"``, ``"sdpa"`` and ``"eager"`` are taken by name.
             context: ``"windows"`` reads each window in one plain pass. ``"local-global"`` gives an encoder of short
                 texts a context of thousands of tokens: lower layers in windows of the length it was trained on, upper
                 layers over everything; for BERT, RoBERTa and XLM-RoBERTa layouts. ``"auto"`` is ``"local-global"``
@@ -129,77 +129,114 @@ class Encoder:
                 ``"local-global"``, else for the useful length of a known model or what the checkpoint says it can read.
             overlap_tokens: Content tokens that neighbouring windows of a longer document share, at least. None for
                 the known model's, else a quarter of a window, at most 256.
+            dims: Length of the vectors, of a model trained for shorter ones (Matryoshka); they are cut before they
+                are normalised. None for all.
             document_prompt: Text before every window of a document; None for the model's own.
             query_prompt: Text before a query; None for the model's own.
+            document_task: What documents are encoded for, by the names of the model card, of a model with task
+                adapters; None for passages to retrieve.
+            query_task: What queries are encoded for; None for queries to retrieve with.
             special_tokens: ``"exclude"`` leaves special and prompt tokens out of the means, of documents and queries
                 alike, which retrieved better on three of four evaluation sets; ``"include"`` adds those of every
                 window that holds a part of the chunk, so that a chunk that is a whole document gets the model's own
                 sentence embedding; ``"paper"`` adds the first ones to the first chunk and the last ones to the last.
             pooling: ``"mean"`` overrides what the checkpoint says (or does not say) of its pooling.
-            batch_tokens: Padded tokens of one batch; None for what suits the device.
+            batch_tokens: Padded tokens of one batch; None for what suits the device, which on CUDA is measured. If
+                memory runs out, the batches are halved, and the log of ``latechunk`` says so.
+            compile: Compile the forward pass with ``torch.compile``: the first passes take minutes, later ones less
+                time. For ``context="windows"``.
             download: False to use only what is on this machine.
 
         Raises:
             PoolingError: If the model is not mean-pooled.
-            ModelError: If the model is missing, altered, incomplete, or cannot be used.
+            ModelError: If the model is missing, altered, incomplete, gives unusable vectors, or cannot be used.
+            MissingDependencyError: If it needs a package that is not installed.
             InputError: If an argument is out of range.
         """
         require_text(model, "model", InputError)
         _require_choice("pooling", pooling, ("checkpoint", "mean"))
+        _require_choice("special_tokens", special_tokens, ("exclude", "include", "paper"))
         for name, value, least in (
             ("window_tokens", window_tokens, 1),
             ("overlap_tokens", overlap_tokens, 0),
+            ("dims", dims, 1),
             ("batch_tokens", batch_tokens, 1),
         ):
             if value is not None and (not isinstance(value, int) or isinstance(value, bool) or value < least):
                 raise InputError(f"{name} must be a whole number of at least {least}, got {value!r}")
+        _require_possible(model, pooling)
         chosen_device = choose_device(device)
         chosen_dtype = choose_dtype(dtype, chosen_device)
         checkpoint = find_checkpoint(model, revision=revision, download=download)
-        loaded = load_modules(checkpoint, pooling=pooling, device=chosen_device, dtype=chosen_dtype)
         known = checkpoint.known
+        if known and not known.takes_float16 and chosen_dtype == torch.float16:
+            raise InputError(f'{model!r} overflows float16; pass dtype="bfloat16" or dtype="float32"')
+        chosen = _choose_local_global(checkpoint, context, local_global)
+        loaded = load_modules(
+            checkpoint,
+            pooling=pooling,
+            device=chosen_device,
+            dtype=chosen_dtype,
+            attention=_attention_for(attention, chosen, compile),
+        )
         tokenizer = prepare_tokenizer(model, loaded)
         prefix_ids, suffix_ids = special_ids(tokenizer)
-        chosen = _choose_local_global(checkpoint, context, local_global)
         window, overlap = _choose_window(checkpoint, loaded, chosen, window_tokens, overlap_tokens)
-        batch = batch_tokens or _BATCH_TOKENS.get(chosen_device.type, 8_192)
+        sides = [
+            _choose_side(model, loaded, known, side, task, prompt)
+            for side, task, prompt in (
+                ("document", document_task, document_prompt),
+                ("query", query_task, query_prompt),
+            )
+        ]
         settings = EncoderSettings(
             model=model,
             revision=checkpoint.revision,
             weights_sha256=checkpoint.weights_sha256,
             tokenizer_sha256=checkpoint.tokenizer_sha256,
             pooling=pooling,
-            special_tokens=_require_choice("special_tokens", special_tokens, ("exclude", "include", "paper")),
-            document_prompt=_find_prompt(
-                loaded, ("document", "passage"), document_prompt, known.document_prompt if known else None
-            ),
-            query_prompt=_find_prompt(loaded, ("query",), query_prompt, known.query_prompt if known else None),
+            special_tokens=special_tokens,
+            document_prompt=sides[0][1],
+            query_prompt=sides[1][1],
             window_tokens=window,
             overlap_tokens=overlap,
             local_global=chosen,
-            dims=loaded.dims,
+            dims=_choose_dims(model, loaded, known, dims),
+            document_task=sides[0][0],
+            query_task=sides[1][0],
         )
+        plan = Plan(
+            prefix_ids=prefix_ids,
+            suffix_ids=suffix_ids,
+            window_tokens=window,
+            overlap_tokens=overlap,
+            special_tokens=special_tokens,
+            local_global=chosen,
+            dims=settings.dims,
+            layer_norm=bool(known and known.layer_norm and settings.dims < loaded.dims),
+        )
+        _require_room(plan, tokenizer, (settings.document_prompt, settings.query_prompt))
+        if compile:
+            compile_forward(loaded)
         encoder = cls(
             _settings=settings,
             device=chosen_device,
             dtype=chosen_dtype,
-            batch_tokens=batch,
+            _known=known,
             _model=loaded,
             _tokenizer=tokenizer,
-            _prefix_ids=prefix_ids,
-            _suffix_ids=suffix_ids,
-            _long_pass=LocalGlobalPass(
-                loaded.transformer.model, chosen, pad_id=loaded.tokenizer.pad_token_id or 0, batch_tokens=batch
-            )
-            if chosen
-            else None,
+            _runner=SpanRunner(model, loaded, plan, device=chosen_device, batch_tokens=batch_tokens),
+            _compiled=compile,
         )
-        for prompt in (settings.document_prompt, settings.query_prompt):
-            encoder._require_room(prompt)
+        encoder.encode_query("a")  # a model that computes nonsense says so now, and not after a night of indexing
+        if known and not known.is_open:
+            _say_licence(known)
         return encoder
 
     @classmethod
-    def from_settings(cls, settings: Settings, *, device: str = "auto", dtype: Dtype = "auto") -> Self:
+    def from_settings(
+        cls, settings: Settings, *, device: str = "auto", dtype: Dtype = "auto", attention: Attention = "auto"
+    ) -> Self:
         """Load the encoder that an index recorded, from what is on this machine.
 
         Raises:
@@ -216,12 +253,16 @@ class Encoder:
             revision=wanted.revision,
             device=device,
             dtype=dtype,
+            attention=attention,
             context="local-global" if wanted.local_global else "windows",
             local_global=wanted.local_global,
             window_tokens=wanted.window_tokens,
             overlap_tokens=wanted.overlap_tokens,
+            dims=wanted.dims,
             document_prompt=wanted.document_prompt,
             query_prompt=wanted.query_prompt,
+            document_task=wanted.document_task,
+            query_task=wanted.query_task,
             special_tokens=wanted.special_tokens,
             pooling=wanted.pooling,
             download=False,
@@ -231,6 +272,28 @@ class Encoder:
     def settings(self) -> Settings:
         """What decides the vectors, as JSON."""
         return {"kind": KIND, **asdict(self._settings)}
+
+    @property
+    def runtime(self) -> Settings:
+        """How this encoder computes here, as JSON: what may differ from machine to machine for the same vectors."""
+        return {
+            "device": str(self.device),
+            "dtype": name_of(self.dtype),
+            "attention": self._model.attention,
+            "batches": "packed" if self._model.transformer.can_flatten_inputs else "padded",
+            "batch_tokens": self._runner.batch_tokens,
+            "compiled": self._compiled,
+        }
+
+    @property
+    def batch_tokens(self) -> int:
+        """Tokens of one batch; falls when memory runs out."""
+        return self._runner.batch_tokens
+
+    @property
+    def tasks(self) -> tuple[str, ...]:
+        """What the model has adapters for, by the names of its card; empty for a model without tasks."""
+        return tuple(task.name for task in self._known.tasks) if self._known and self._model.adapters else ()
 
     def tokenize(self, texts: Sequence[str]) -> list[Tokens]:
         """Tokenise documents, each with the document prompt, in order."""
@@ -242,16 +305,10 @@ class Encoder:
         """Read each text in context and pool its spans; see :class:`latechunk.types.SpanEncoder`.
 
         Raises:
-            ModelError: If the model gives vectors that are not finite or are zero.
+            ModelError: If the model gives vectors that are not finite or are zero, or memory does not suffice for one
+                window.
         """
-        jobs = [self._start(task) for task in tasks]
-        for batch in self._batches(jobs):
-            self._run(jobs, batch)
-            if on_progress:
-                for number, window in batch:
-                    seams = jobs[number].windows.seams
-                    on_progress(number, int(seams[window + 1] - seams[window]))
-        return [self._finish(job) for job in jobs]
+        return self._runner.run(tasks, adapter=self._adapter(self._settings.document_task), on_progress=on_progress)
 
     def encode_query(self, text: str) -> FloatArray:
         """Encode a query, of any length, to a unit vector, shape ``(dims,)``.
@@ -263,9 +320,43 @@ class Encoder:
         (tokens,) = self._tokenize([text], self._settings.query_prompt)
         if not len(tokens):
             raise QueryError(f"a query must hold at least one token, and {text!r:.80} holds none")
-        task = PoolingTask(tokens=tokens, ranges=np.array([[0, len(tokens)]], dtype=np.int64))
-        (vectors,) = self.encode_spans([task])
-        return np.asarray(vectors[0], dtype=np.float32)
+        return np.asarray(self._encode_whole([tokens], self._settings.query_task)[0], dtype=np.float32)
+
+    def encode_texts(self, texts: Sequence[str], *, task: str | None = None) -> FloatArray:
+        """Encode whole texts, of any length, each to one vector: to compare, cluster or classify them.
+
+        Args:
+            texts: What to encode.
+            task: Of a model with tasks, what for, by the names of its card; with the task's own prompt. None to
+                encode as documents of an index are.
+
+        Returns:
+            Unit vectors, shape ``(len(texts), dims)``.
+
+        Raises:
+            InputError: If the model has no such task, or a text is no string, cannot be UTF-8 or holds no token.
+        """
+        if isinstance(texts, str):
+            raise InputError("encode_texts takes a sequence of texts, got one string: pass [text]")
+        for text in texts:
+            require_text(text, "a text", InputError)
+        prompt = self._settings.document_prompt
+        if task is not None:
+            task, prompt = _choose_side(self._settings.model, self._model, self._known, "document", task, None)
+        tokenised = self._tokenize(texts, prompt)
+        for text, tokens in zip(texts, tokenised, strict=True):
+            if not len(tokens):
+                raise InputError(f"a text must hold at least one token, and {text!r:.80} holds none")
+        return self._encode_whole(tokenised, task or self._settings.document_task)
+
+    def _encode_whole(self, tokenised: Sequence[Tokens], task: str | None) -> FloatArray:
+        pooled = [PoolingTask(tokens, np.array([[0, len(tokens)]], dtype=np.int64)) for tokens in tokenised]
+        vectors = self._runner.run(pooled, adapter=self._adapter(task))
+        return np.concatenate(vectors) if vectors else np.zeros((0, self._settings.dims), dtype=np.float32)
+
+    def _adapter(self, task: str | None) -> str | None:
+        found = self._known.task(task) if self._known and task else None
+        return found.adapter if found else None
 
     def _tokenize(self, texts: Sequence[str], prompt: str) -> list[Tokens]:
         encodings = self._tokenizer.encode_batch([prompt + text for text in texts], add_special_tokens=False)
@@ -274,120 +365,49 @@ class Encoder:
             for encoding, text in zip(encodings, texts, strict=True)
         ]
 
-    def _start(self, task: PoolingTask) -> _Job:
-        n_prefix = len(self._prefix_ids) + len(task.tokens.prompt_ids)
-        size = self._settings.window_tokens - n_prefix - len(self._suffix_ids)
-        windows = plan_windows(len(task.tokens), size, self._settings.overlap_tokens)
-        plan = plan_pooling(task.ranges, windows, n_prefix, len(self._suffix_ids), self._settings.special_tokens)
-        return _Job(task.tokens, windows, plan, np.zeros((len(task.ranges), self._model.hidden), dtype=np.float32))
 
-    def _batches(self, jobs: Sequence[_Job]) -> Iterator[list[tuple[int, int]]]:
-        """Windows of all jobs as (job, window), longest first, in batches of at most ``batch_tokens`` with padding.
+@functools.cache
+def _say_licence(known: KnownModel) -> None:
+    what = "not for commercial use" if "-NC-" in known.licence else "read them before you use or share it"
+    _LOG.warning("the weights of %s are under %s: %s", known.name, known.licence, what)
 
-        A batch holds either sequences for a plain pass or longer ones, never both.
-        """
-        jobs_of = np.repeat(np.arange(len(jobs)), [len(job.windows) for job in jobs])
-        windows = np.concatenate([np.arange(len(job.windows)) for job in jobs] or [np.zeros(0, dtype=np.int64)])
-        content = np.concatenate([job.windows.ends - job.windows.starts for job in jobs] or [windows])
-        n_prompt = np.array([len(job.tokens.prompt_ids) for job in jobs], dtype=np.int64)[jobs_of]
-        lengths = content + n_prompt + len(self._prefix_ids) + len(self._suffix_ids)
-        order = np.argsort(-lengths, kind="stable")
-        n_long = int((lengths > self._plain_tokens).sum())
-        begin = 0
-        while begin < len(order):
-            size = max(1, self.batch_tokens // int(lengths[order[begin]]))
-            end = min(begin + size, n_long) if begin < n_long else begin + size
-            batch = order[begin:end]
-            yield list(zip(jobs_of[batch].tolist(), windows[batch].tolist(), strict=True))
-            begin = end
 
-    @property
-    def _plain_tokens(self) -> int:
-        """The longest sequence that is read in one plain pass."""
-        long = self._settings.local_global
-        return long.local_tokens if long else self._settings.window_tokens
-
-    def _run(self, jobs: Sequence[_Job], batch: list[tuple[int, int]]) -> None:
-        """Run one forward pass and add the sums of its pieces to their spans."""
-        sequences = [self._sequence(jobs[number], window) for number, window in batch]
-        width = max(len(sequence) for sequence in sequences)
-        starts, ends = [], []
-        pieces = [
-            slice(jobs[number].plan.window_pieces[window], jobs[number].plan.window_pieces[window + 1])
-            for number, window in batch
-        ]
-        for row, ((number, _), piece) in enumerate(zip(batch, pieces, strict=True)):
-            starts.append(jobs[number].plan.piece_start[piece] + row * width)
-            ends.append(jobs[number].plan.piece_end[piece] + row * width)
-        rows, bags = rows_to_sum(np.concatenate(starts), np.concatenate(ends))
-        sums = self._sum_rows(self._forward(sequences, width), rows, bags)
-        done = 0
-        for (number, _), piece in zip(batch, pieces, strict=True):
-            spans = jobs[number].plan.piece_span[piece]
-            np.add.at(jobs[number].sums, spans, sums[done : done + len(spans)])
-            done += len(spans)
-
-    def _sequence(self, job: _Job, window: int) -> TokenSequence:
-        content = job.tokens.ids[job.windows.starts[window] : job.windows.ends[window]]
-        parts = (self._prefix_ids, job.tokens.prompt_ids, content, self._suffix_ids)
-        return TokenSequence(
-            ids=np.concatenate([np.asarray(part, dtype=np.int64) for part in parts]),
-            n_prefix=len(self._prefix_ids) + len(job.tokens.prompt_ids),
-            n_suffix=len(self._suffix_ids),
+def _require_possible(name: str, pooling: PoolingChoice) -> None:
+    """Raise for a model that is known not to work, before anything is downloaded."""
+    known, refused = find_known_model(name), find_refused_model(name)
+    if known and known.obstacle:
+        raise ModelError(f"{name!r} cannot be loaded: {known.obstacle}; `latechunk models` lists what can")
+    if refused and pooling == "checkpoint":
+        raise PoolingError(
+            f"{name!r} {refused.reason}. Late chunking takes means of token embeddings, which only a model trained "
+            f"with mean pooling makes sense of; `latechunk models` lists some. To try it all the same, pass "
+            f'pooling="mean"'
         )
 
-    def _forward(self, sequences: Sequence[TokenSequence], width: int) -> torch.Tensor:
-        """Token embeddings of sequences, shape ``(n_sequences, width, hidden)``, in the model's dtype."""
-        if self._long_pass and width > self._plain_tokens:
-            return self._long_pass(sequences, width)
-        return self._plain_pass(sequences, width)
 
-    @torch.inference_mode()
-    def _plain_pass(self, sequences: Sequence[TokenSequence], width: int) -> torch.Tensor:
-        ids = np.full((len(sequences), width), self._model.tokenizer.pad_token_id or 0, dtype=np.int64)
-        mask = np.zeros((len(sequences), width), dtype=np.int64)
-        for row, sequence in enumerate(sequences):
-            ids[row, : len(sequence)] = sequence.ids
-            mask[row, : len(sequence)] = 1
-        features = {
-            "input_ids": torch.from_numpy(ids).to(self.device),
-            "attention_mask": torch.from_numpy(mask).to(self.device),
-        }
-        embeddings: torch.Tensor = self._model.transformer(features)["token_embeddings"]
-        return embeddings
+def _require_choice(name: str, value: Any, choices: tuple[str, ...]) -> Any:
+    if value not in choices:
+        raise InputError(f"{name} must be one of {', '.join(map(repr, choices))}, got {value!r}")
+    return value
 
-    @torch.inference_mode()
-    def _sum_rows(self, embeddings: torch.Tensor, rows: IntArray, bags: IntArray) -> FloatArray:
-        """Sum runs of rows in float32 on the device, shape ``(n_bags, hidden)``."""
-        table = embeddings.reshape(-1, embeddings.shape[-1]).float()
-        sums = functional.embedding_bag(
-            torch.from_numpy(rows).to(self.device), table, torch.from_numpy(bags).to(self.device), mode="sum"
-        )
-        return np.asarray(sums.cpu().numpy(), dtype=np.float32)
 
-    @torch.inference_mode()
-    def _finish(self, job: _Job) -> FloatArray:
-        """Means, then the modules behind the pooling, then unit length."""
-        means = job.sums / job.plan.n_rows[:, None].astype(np.float32)
-        features = {"sentence_embedding": torch.from_numpy(means).to(self.device)}
-        for module in self._model.finish:
-            features = module(features)
-        vectors = features["sentence_embedding"].float()
-        norms = torch.linalg.vector_norm(vectors, dim=1, keepdim=True)
-        if not bool(torch.isfinite(vectors).all()) or bool((norms == 0).any()):
-            raise ModelError(
-                f"{self._settings.model!r} in {self.dtype} on {self.device} gave vectors that are not finite or are "
-                f'zero; load it with dtype="float32"'
-            )
-        return np.asarray((vectors / norms).cpu().numpy(), dtype=np.float32)
+def _attention_for(attention: Attention, local_global: LocalGlobal | None, compiled: bool) -> Attention:
+    """Local-global context brings block attention of its own, which is SDPA."""
+    if local_global and compiled:
+        raise InputError('compile=True is for context="windows"; local-global context runs the layers one by one')
+    if local_global and attention == "flash_attention_2":
+        raise InputError('local-global context attends by SDPA; pass context="windows" to use FlashAttention 2')
+    return "sdpa" if local_global and attention == "auto" else attention
 
-    def _require_room(self, prompt: str) -> None:
-        """Raise unless a window holds more content, beside special tokens and the prompt, than it shares."""
-        n_prompt = len(self._tokenizer.encode(prompt, add_special_tokens=False).ids)
-        n_beside = len(self._prefix_ids) + len(self._suffix_ids) + n_prompt
-        sizes = [("window_tokens", self._settings.window_tokens, "overlap_tokens", self._settings.overlap_tokens)]
-        if long := self._settings.local_global:
-            sizes.append(("local_tokens", long.local_tokens, "local_overlap", long.local_overlap))
+
+def _require_room(plan: Plan, tokenizer: Any, prompts: Sequence[str]) -> None:
+    """Raise unless a window holds more content, beside special tokens and the prompt, than it shares."""
+    sizes = [("window_tokens", plan.window_tokens, "overlap_tokens", plan.overlap_tokens)]
+    if long := plan.local_global:
+        sizes.append(("local_tokens", long.local_tokens, "local_overlap", long.local_overlap))
+    for prompt in prompts:
+        n_prompt = len(tokenizer.encode(prompt, add_special_tokens=False).ids)
+        n_beside = len(plan.prefix_ids) + len(plan.suffix_ids) + n_prompt
         for name, size, overlap_name, overlap in sizes:
             if size - n_beside <= overlap:
                 raise InputError(
@@ -397,10 +417,35 @@ class Encoder:
                 )
 
 
-def _require_choice(name: str, value: Any, choices: tuple[str, ...]) -> Any:
-    if value not in choices:
-        raise InputError(f"{name} must be one of {', '.join(map(repr, choices))}, got {value!r}")
-    return value
+def _choose_dims(name: str, model: LoadedModel, known: KnownModel | None, dims: int | None) -> int:
+    sizes = sorted({*(known.matryoshka if known else ()), *model.matryoshka, model.dims})
+    if dims is None or dims in sizes:
+        return dims or model.dims
+    raise InputError(
+        f"{name!r} has vectors of {', '.join(map(str, sizes))} dims, got dims={dims}"
+        + ("" if len(sizes) > 1 else "; it is not known to have been trained for shorter ones")
+    )
+
+
+def _choose_side(
+    name: str, model: LoadedModel, known: KnownModel | None, side: str, task: str | None, prompt: str | None
+) -> tuple[str | None, str]:
+    """Task and prompt of documents or of queries."""
+    if prompt is not None:
+        require_text(prompt, "a prompt", InputError)
+    if known and known.tasks:
+        wanted = task or str(getattr(known, f"{side}_task"))
+        found = known.task(wanted)
+        if found is None:
+            raise InputError(f"{name!r} has the tasks {', '.join(one.name for one in known.tasks)}, got {wanted!r}")
+        return found.name, found.prompt if prompt is None else prompt
+    if task is not None:
+        raise InputError(f"{name!r} has no task adapters, got the task {task!r}; leave it out")
+    if prompt is None:
+        prompt = getattr(known, f"{side}_prompt") if known else None
+    keys = ("document", "passage") if side == "document" else ("query",)
+    own = next((text for key in keys if (text := model.prompts.get(key))), "")
+    return None, own if prompt is None else prompt
 
 
 def _choose_local_global(checkpoint: Checkpoint, context: Context, given: LocalGlobal | None) -> LocalGlobal | None:
@@ -438,12 +483,3 @@ def _choose_window(
         is_known = known and window == known.window_tokens
         overlap = known.overlap_tokens if known and is_known else min(256, window // 4)
     return window, overlap
-
-
-def _find_prompt(model: LoadedModel, names: tuple[str, ...], given: str | None, known: str | None) -> str:
-    if given is not None:
-        require_text(given, "a prompt", InputError)
-        return given
-    if known is not None:
-        return known
-    return next((prompt for name in names if (prompt := model.prompts.get(name))), "")

@@ -1,4 +1,4 @@
-"""A wish in, the device and the number format to compute with out."""
+"""A wish in; the device, number format, attention and batch size to compute with out."""
 
 from __future__ import annotations
 
@@ -7,10 +7,14 @@ import time
 from typing import Literal, TypeAlias
 
 import torch
+from transformers.utils.import_utils import is_flash_attn_2_available
 
-from latechunk.errors import InputError
+from latechunk.errors import InputError, MissingDependencyError
 
 Dtype: TypeAlias = Literal["auto", "float32", "bfloat16", "float16"]
+Attention: TypeAlias = Literal["auto", "eager", "sdpa", "flash_attention_2"]
+
+ATTENTIONS: tuple[Attention, ...] = ("auto", "eager", "sdpa", "flash_attention_2")
 
 _DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
 
@@ -52,3 +56,57 @@ def _bfloat16_is_faster() -> bool:
         return min(times)
 
     return seconds(torch.float32) > 1.5 * seconds(torch.bfloat16)
+
+
+def choose_attention(attention: Attention, device: torch.device, dtype: torch.dtype) -> Attention:
+    """``"auto"`` is FlashAttention 2 where flash-attn is installed and fits; else it stays, for the model to choose.
+
+    Raises:
+        InputError: If FlashAttention 2 is asked for on a device or in a dtype that it does not have.
+        MissingDependencyError: If it is asked for and flash-attn is not installed.
+    """
+    if attention not in ATTENTIONS:
+        raise InputError(f"attention must be one of {', '.join(ATTENTIONS)}, got {attention!r}")
+    fits = device.type == "cuda" and dtype in (torch.bfloat16, torch.float16)
+    if attention == "auto":
+        return "flash_attention_2" if fits and is_flash_attn_2_available() else "auto"
+    if attention == "flash_attention_2" and not fits:
+        raise InputError(
+            f"FlashAttention 2 needs a CUDA device and bfloat16 or float16, got {name_of(dtype)} on {device}; "
+            f'pass attention="sdpa"'
+        )
+    if attention == "flash_attention_2" and not is_flash_attn_2_available():
+        raise MissingDependencyError(
+            "FlashAttention 2 needs the package flash-attn, which is not installed or does not support this GPU; run: "
+            'pip install "latechunk[flash-attn]", or pass attention="sdpa"'
+        )
+    return attention
+
+
+def name_of(dtype: torch.dtype) -> str:
+    """``torch.bfloat16`` as ``"bfloat16"``."""
+    return str(dtype).removeprefix("torch.")
+
+
+def is_out_of_memory(error: BaseException) -> bool:
+    """Whether torch ran out of memory, on a GPU or (which has no error type of its own) on the CPU."""
+    if isinstance(error, torch.OutOfMemoryError):
+        return True
+    return isinstance(error, RuntimeError) and "can't allocate memory" in str(error)
+
+
+def tokens_that_fit(free_bytes: int, used_bytes: int, n_tokens: int, *, least: int, most: int = 65_536) -> int:
+    """Size a batch by what a small one took.
+
+    Args:
+        free_bytes: Memory that is free.
+        used_bytes: What a pass over ``n_tokens`` tokens took.
+        n_tokens: Tokens of that pass.
+        least: A batch is no smaller.
+        most: A batch is no larger: by then a GPU has been busy for long.
+
+    Returns:
+        Tokens that take about seven tenths of the free memory.
+    """
+    fitting = int(0.7 * free_bytes * n_tokens / max(used_bytes, 1))
+    return max(least, min(most, fitting))

@@ -45,14 +45,13 @@ class TokenSequence:
 class LocalGlobalPass:
     """The forward pass of a BERT-like model, local layers first, global layers last."""
 
-    def __init__(self, model: Any, settings: LocalGlobal, *, pad_id: int, batch_tokens: int) -> None:
+    def __init__(self, model: Any, settings: LocalGlobal, *, pad_id: int) -> None:
         """Wrap a model.
 
         Args:
             model: A BERT, RoBERTa or XLM-RoBERTa of transformers; its own layers are run.
             settings: How.
             pad_id: Token for padding.
-            batch_tokens: Padded tokens of one batch of windows.
 
         Raises:
             ModelError: If the model is of another layout or has fewer layers than are to be local.
@@ -67,32 +66,36 @@ class LocalGlobalPass:
         self._model = model
         self._settings = settings
         self._pad_id = pad_id
-        self._batch_tokens = batch_tokens
 
     @torch.inference_mode()
-    def __call__(self, sequences: Sequence[TokenSequence], width: int) -> torch.Tensor:
-        """Run the model over sequences, all of which end in as many special tokens.
+    def __call__(self, sequences: Sequence[TokenSequence], width: int, batch_tokens: int) -> torch.Tensor:
+        """Run the model over sequences.
+
+        Args:
+            sequences: All of them end in as many special tokens.
+            width: Rows of the result for each.
+            batch_tokens: Padded tokens of one batch of windows, in the lower layers.
 
         Returns:
             Token embeddings in the model's dtype, zero behind each sequence's end, shape
             ``(len(sequences), width, hidden)``.
         """
         layout = _Layout.of(sequences, self._settings, self._model.device)
-        states = self._local(sequences, layout)
+        states = self._local(sequences, layout, batch_tokens)
         attention = _BlockAttention(layout, self._settings, states.dtype)
         for layer in self._model.encoder.layer[self._settings.local_layers :]:
             attended = layer.attention.output(attention(layer.attention.self, states), states)
             states = layer.feed_forward_chunk(attended)
         return _to_rows(states, layout, sequences, width)
 
-    def _local(self, sequences: Sequence[TokenSequence], layout: _Layout) -> torch.Tensor:
+    def _local(self, sequences: Sequence[TokenSequence], layout: _Layout, batch_tokens: int) -> torch.Tensor:
         """Run the lower layers on windows and keep each token's state from the window that owns it."""
         model = self._model
         states = torch.zeros(
             (len(sequences), layout.n_rows, model.config.hidden_size), dtype=model.dtype, device=model.device
         )
         windows = [(number, place) for number, plan in enumerate(layout.plans) for place in range(len(plan))]
-        size = max(1, self._batch_tokens // self._settings.local_tokens)
+        size = max(1, batch_tokens // self._settings.local_tokens)
         for begin in range(0, len(windows), size):
             batch = windows[begin : begin + size]
             cut = [_window_ids(sequences[number], layout.plans[number], place) for number, place in batch]

@@ -59,7 +59,13 @@ class PoolingPlan:
 
 
 def plan_pooling(
-    ranges: IntArray, windows: WindowPlan, n_prefix: int, n_suffix: int, special_tokens: SpecialTokens
+    ranges: IntArray,
+    windows: WindowPlan,
+    n_prefix: int,
+    n_suffix: int,
+    special_tokens: SpecialTokens,
+    *,
+    prefix_counts: bool = True,
 ) -> PoolingPlan:
     """Split each span's tokens among the windows that own them.
 
@@ -70,6 +76,8 @@ def plan_pooling(
         n_suffix: Rows behind the content.
         special_tokens: ``"exclude"`` leaves prefix and suffix out; ``"include"`` adds those of every window that owns
             a token of the span; ``"paper"`` adds the first prefix to the first span and the last suffix to the last.
+        prefix_counts: False to leave the prefix out of what ``special_tokens`` adds, for a model whose own pooling
+            leaves out everything up to the end of the prompt.
     """
     first = np.searchsorted(windows.seams, ranges[:, 0], side="right") - 1
     last = np.searchsorted(windows.seams, ranges[:, 1], side="left") - 1
@@ -87,6 +95,8 @@ def plan_pooling(
         with_prefix = with_suffix = np.arange(len(span))
     else:
         with_prefix, with_suffix = np.array([0]), np.array([len(span) - 1])
+    if not prefix_counts:
+        with_prefix = with_prefix[:0]
     span = np.concatenate([span, span[with_prefix], span[with_suffix]])
     start = np.concatenate([start, np.zeros_like(with_prefix), lengths[window[with_suffix]] - n_suffix])
     end = np.concatenate([end, np.full_like(with_prefix, n_prefix), lengths[window[with_suffix]]])

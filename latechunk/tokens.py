@@ -6,8 +6,8 @@ from typing import Any
 
 import numpy as np
 
-from latechunk.checkpoint import LoadedModel
 from latechunk.errors import ModelError
+from latechunk.loading import LoadedModel
 from latechunk.types import IntArray, Tokens
 
 

@@ -8,7 +8,16 @@ import torch
 from sentence_transformers import SentenceTransformer
 from sentence_transformers.sentence_transformer.modules import Dense, Normalize, Pooling, Transformer
 from tokenizers import Tokenizer, decoders, models, normalizers, pre_tokenizers, processors, trainers
-from transformers import BertConfig, BertModel, PreTrainedTokenizerFast, XLMRobertaConfig, XLMRobertaModel
+from transformers import (
+    AutoModel,
+    BertConfig,
+    BertModel,
+    JinaEmbeddingsV3Config,
+    JinaEmbeddingsV3Model,
+    PreTrainedTokenizerFast,
+    XLMRobertaConfig,
+    XLMRobertaModel,
+)
 
 from tests.conftest import SCRIPTS
 
@@ -69,14 +78,18 @@ def write_bert(
     positions: int = 128,
     pooling: str = "mean",
     dense: bool = False,
+    normalize: bool = True,
+    include_prompt: bool = True,
     prompts: dict[str, str] | None = None,
 ) -> Path:
-    """A sentence-transformers folder: BERT, Pooling, Dense if wanted, Normalize."""
+    """A sentence-transformers folder: BERT, Pooling, Dense if wanted, Normalize if wanted."""
     plain = write_plain(folder.parent / f"{folder.name}-plain", tokenizer or train_wordpiece(), positions)
-    modules = [Transformer(str(plain)), Pooling(32, pooling_mode=pooling)]
+    modules = [Transformer(str(plain)), Pooling(32, pooling_mode=pooling, include_prompt=include_prompt)]
     if dense:
         modules.append(Dense(32, 16))
-    model = SentenceTransformer(modules=[*modules, Normalize()], device="cpu", prompts=prompts)
+    if normalize:
+        modules.append(Normalize())
+    model = SentenceTransformer(modules=modules, device="cpu", prompts=prompts)
     model.save(str(folder), create_model_card=False)
     return folder
 
@@ -99,6 +112,54 @@ def write_plain(folder: Path, tokenizer: PreTrainedTokenizerFast, positions: int
         model = XLMRobertaModel(XLMRobertaConfig(**sizes, pad_token_id=tokenizer.pad_token_id))
     model.save_pretrained(str(folder))
     tokenizer.save_pretrained(str(folder))
+    return folder
+
+
+JINA_ADAPTERS = ("retrieval_query", "retrieval_passage", "separation", "classification", "text_matching")
+JINA_TARGETS = (
+    *("word_embeddings", "token_type_embeddings", "q_proj", "k_proj", "v_proj", "o_proj", "fc1", "fc2", "dense"),
+)
+
+
+def write_jina(folder: Path, *, modules: bool = False) -> Path:
+    """A tiny random jina-embeddings-v3 in its released layout: the base, and five LoRA adapters in subfolders.
+
+    Args:
+        folder: To be made.
+        modules: Whether its files say how it is pooled, as sentence-transformers has it.
+    """
+    from peft import LoraConfig, get_peft_model
+
+    tokenizer = train_unigram()
+    torch.manual_seed(0)
+    config = JinaEmbeddingsV3Config(
+        vocab_size=len(tokenizer),
+        hidden_size=32,
+        num_hidden_layers=2,
+        num_attention_heads=4,
+        intermediate_size=64,
+        initializer_range=0.2,
+        pad_token_id=tokenizer.pad_token_id,
+    )
+    config.matryoshka_dimensions = [8, 16, 32]
+    base = JinaEmbeddingsV3Model(config)
+    if modules:
+        plain = folder.parent / f"{folder.name}-plain"
+        base.save_pretrained(str(plain))
+        tokenizer.save_pretrained(str(plain))
+        pooled = [Transformer(str(plain)), Pooling(32, pooling_mode="mean"), Normalize()]
+        SentenceTransformer(modules=pooled, device="cpu").save(str(folder), create_model_card=False)
+    else:
+        base.save_pretrained(str(folder))
+        tokenizer.save_pretrained(str(folder))
+    for seed, name in enumerate(JINA_ADAPTERS, start=1):
+        torch.manual_seed(seed)
+        lora = LoraConfig(r=4, lora_alpha=1, target_modules=list(JINA_TARGETS))
+        adapted = get_peft_model(AutoModel.from_pretrained(str(folder)), lora)
+        for weight_name, weight in adapted.named_parameters():
+            if "lora_" in weight_name:
+                torch.nn.init.normal_(weight, std=0.5)
+        adapted.to(torch.bfloat16).save_pretrained(str(folder / name))
     return folder
 
 

@@ -52,7 +52,7 @@ def sequence_of(n_content, seed=0, n_prefix=1):
 
 
 def pass_of(model, **options):
-    return LocalGlobalPass(model, LocalGlobal(**{**SMALL, **options}), pad_id=0, batch_tokens=512)
+    return LocalGlobalPass(model, LocalGlobal(**{**SMALL, **options}), pad_id=0)
 
 
 def by_hand(model, states, n_prefix, long, n_content):
@@ -101,14 +101,14 @@ def test_upper_layers_do_what_their_definition_says(layers, n_content, reference
     # All layers global: the lower part is then the embeddings of each window, which hand-written code can follow.
     long = LocalGlobal(**{**SMALL, "local_layers": 0, "penalty": 1.5, "reference_tokens": reference})
     sequence = sequence_of(n_content)
-    run = LocalGlobalPass(layers, long, pad_id=0, batch_tokens=512)
+    run = LocalGlobalPass(layers, long, pad_id=0)
 
-    (got,) = run([sequence], len(sequence))
+    (got,) = run([sequence], len(sequence), 512)
 
     from latechunk.localglobal import _Layout
 
     layout = _Layout.of([sequence], long, torch.device("cpu"))
-    local = run._local([sequence], layout)[0]
+    local = run._local([sequence], layout, 512)[0]
     states = torch.cat([local[:1], local[2 : 2 + n_content], local[1:2]])
     torch.testing.assert_close(got, by_hand(layers, states, 1, long, n_content), atol=2e-5, rtol=1e-4)
 
@@ -118,7 +118,7 @@ def test_upper_layers_do_what_their_definition_says(layers, n_content, reference
 def test_one_window_without_penalty_equals_the_plain_model(layers, n_content):
     sequence = sequence_of(n_content)
 
-    (got,) = pass_of(layers, local_layers=1, penalty=0.0)([sequence], len(sequence))
+    (got,) = pass_of(layers, local_layers=1, penalty=0.0)([sequence], len(sequence), 512)
 
     plain = layers(input_ids=torch.from_numpy(sequence.ids)[None]).last_hidden_state[0]
     torch.testing.assert_close(got, plain, atol=1e-5, rtol=1e-5)
@@ -132,7 +132,7 @@ def test_the_default_model_without_penalty_equals_itself_where_all_is_near():
     long = LocalGlobal(4, local_tokens=400, local_overlap=8, penalty=0.0, distance=96.0, width=16.0)
     ids = np.array([101, *np.random.default_rng(0).integers(1000, 20000, 250), 102])
 
-    (got,) = LocalGlobalPass(model, long, pad_id=0, batch_tokens=4096)([TokenSequence(ids, 1, 1)], len(ids))
+    (got,) = LocalGlobalPass(model, long, pad_id=0)([TokenSequence(ids, 1, 1)], len(ids), 4096)
 
     plain = model(input_ids=torch.from_numpy(ids)[None]).last_hidden_state[0]
     torch.testing.assert_close(got, plain, atol=1e-5, rtol=1e-5)
@@ -177,10 +177,10 @@ def test_prompts_of_different_lengths_share_a_batch(layers):
     sequences = [sequence_of(30, 1), sequence_of(41, 2, n_prefix=3), sequence_of(26, 3, n_prefix=2)]
     run = pass_of(layers, local_layers=1, penalty=1.0)
 
-    together = run(sequences, 60)
+    together = run(sequences, 60, 512)
 
     for sequence, rows in zip(sequences, together, strict=True):
-        (alone,) = run([sequence], len(sequence))
+        (alone,) = run([sequence], len(sequence), 512)
         torch.testing.assert_close(rows[: len(sequence)], alone, atol=1e-5, rtol=1e-5)
         assert not rows[len(sequence) :].any()
 
@@ -313,5 +313,7 @@ def test_known_models_are_consistent():
     names = [name for model in KNOWN_MODELS for name in (model.name, model.repository)]
     assert len(names) == len(set(names))
     for model in KNOWN_MODELS:
-        assert model.local_global.local_tokens <= model.window_tokens
-        assert model.local_global.local_overlap < model.local_global.local_tokens
+        assert model.overlap_tokens < model.window_tokens
+        if model.local_global:
+            assert model.local_global.local_tokens <= model.window_tokens
+            assert model.local_global.local_overlap < model.local_global.local_tokens

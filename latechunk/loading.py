@@ -1,0 +1,235 @@
+"""A checkpoint's files in, a mean-pooled model in memory out. No remote code, nothing half loaded."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import logging
+import re
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any, Literal, TypeAlias
+
+import torch
+from safetensors import SafetensorError
+from sentence_transformers import SentenceTransformer
+from sentence_transformers.sentence_transformer.modules import Normalize, Pooling, Transformer
+from transformers.utils import logging as transformers_logging
+
+from latechunk.adapters import TaskAdapters, load_adapters
+from latechunk.checkpoint import Checkpoint
+from latechunk.errors import ModelError, PoolingError
+from latechunk.hardware import Attention, choose_attention
+
+PoolingChoice: TypeAlias = Literal["checkpoint", "mean"]
+
+_LOG = logging.getLogger("latechunk")
+
+# What transformers and its kin raise over files that are damaged, missing or not of the expected form.
+_BROKEN_FILES = (
+    OSError,
+    ValueError,
+    TypeError,
+    AttributeError,
+    LookupError,
+    ImportError,
+    RuntimeError,
+    SafetensorError,
+)
+
+_MISSING_WEIGHT = re.compile(r"^(\S+(?: \S+)*?)\s*\|\s*(?:\x1b\[[\d;]*m)*MISSING\b", re.MULTILINE)
+_UNUSED_WEIGHT = re.compile(r"(^|\.)pooler\.")  # of the transformer's own pooling, which a mean makes no use of
+
+
+@dataclass(frozen=True, slots=True)
+class LoadedModel:
+    """A mean-pooled model in memory.
+
+    Attributes:
+        transformer: Gives token embeddings; in the dtype asked for.
+        adapters: Of a model with tasks, None for others.
+        attention: How its layers attend, as transformers names it.
+        prompt_counts: Whether the prompt's tokens are in the model's own mean.
+        finish: The modules behind the pooling, such as Dense and Normalize; in float32.
+        tokenizer: The model's own, as transformers has it.
+        prompts: By name, as the checkpoint has them.
+        max_length: Tokens that the checkpoint says it reads at most, None if it does not say.
+        n_positions: The longest sequence that its architecture takes, None if it does not say.
+        hidden: Length of a token embedding.
+        dims: Length of a vector behind all modules.
+        matryoshka: Shorter lengths that a vector may be cut to, as the checkpoint says; empty if it says nothing.
+    """
+
+    transformer: Transformer
+    adapters: TaskAdapters | None
+    attention: str
+    prompt_counts: bool
+    finish: tuple[torch.nn.Module, ...]
+    tokenizer: Any
+    prompts: Mapping[str, str | None]
+    max_length: int | None
+    n_positions: int | None
+    hidden: int
+    dims: int
+    matryoshka: tuple[int, ...]
+
+
+def load_modules(
+    checkpoint: Checkpoint,
+    *,
+    pooling: PoolingChoice,
+    device: torch.device,
+    dtype: torch.dtype,
+    attention: Attention = "auto",
+) -> LoadedModel:
+    """Load a mean-pooled model.
+
+    Raises:
+        PoolingError: If the checkpoint does not say that it is mean-pooled and ``pooling`` does not override that.
+        ModelError: If it is of another make, does not load, or loads only in part.
+    """
+    chosen = choose_attention(attention, device, dtype)
+    own_layout = _needs_own_layout(checkpoint)
+    if pooling == "checkpoint" and not own_layout and not (checkpoint.folder / "modules.json").is_file():
+        raise PoolingError(
+            f"{checkpoint.name!r} does not say how its token embeddings are pooled (it has no modules.json). Late "
+            f'chunking needs a model trained with mean pooling; if this one was, pass pooling="mean"'
+        )
+    try:
+        with _quiet_loading() as reports:
+            try:
+                model = _build(checkpoint, own_layout, device, dtype, chosen)
+            except ValueError:
+                if attention != "auto" or chosen == "auto":
+                    raise
+                model = _build(checkpoint, own_layout, device, dtype, "auto")  # of a kind without FlashAttention
+    except _BROKEN_FILES as error:
+        raise ModelError(f"{checkpoint.name!r} at {checkpoint.folder} does not load: {error}") from error
+    _require_whole(checkpoint, reports)
+    model.eval()
+    transformer, pool = _check_modules(checkpoint.name, model, pooling)
+    finish = tuple(module.float() for module in tuple(model)[2:])
+    names = [task.adapter for task in checkpoint.known.tasks] if checkpoint.known else []
+    adapters = load_adapters(checkpoint.name, transformer.model, checkpoint.folder, names) if names else None
+    config = transformer.config
+    return LoadedModel(
+        transformer=transformer,
+        adapters=adapters,
+        attention=getattr(config, "_attn_implementation", None) or "eager",
+        prompt_counts=pool.include_prompt,
+        finish=finish,
+        tokenizer=model.tokenizer,
+        prompts=model.prompts,
+        max_length=transformer.max_seq_length,
+        n_positions=_count_positions(transformer),
+        hidden=pool.embedding_dimension,
+        dims=model.get_embedding_dimension() or pool.pooling_output_dimension,
+        matryoshka=_read_matryoshka(config),
+    )
+
+
+def compile_forward(model: LoadedModel) -> None:
+    """Have ``torch.compile`` build the forward pass when it first runs; one build serves all lengths."""
+    backbone: Any = model.transformer.model
+    backbone.forward = torch.compile(backbone.forward, dynamic=True)
+
+
+def _needs_own_layout(checkpoint: Checkpoint) -> bool:
+    """Whether the files of a model that is known to be mean-pooled cannot say so without code of their own."""
+    if not (checkpoint.known and checkpoint.known.model_type):
+        return False
+    path = checkpoint.folder / "modules.json"
+    try:
+        modules = json.loads(path.read_text(encoding="utf-8")) if path.is_file() else [{"type": ""}]
+        return not all(str(module["type"]).startswith("sentence_transformers.") for module in modules)
+    except (OSError, ValueError, LookupError, TypeError):
+        return False  # loading says better what is wrong with it
+
+
+def _build(
+    checkpoint: Checkpoint, own_layout: bool, device: torch.device, dtype: torch.dtype, attention: Attention
+) -> SentenceTransformer:
+    # The weights are loaded in the dtype, not converted to it: a conversion would round the buffers of rotary
+    # positions too, by radians at the far end of a long text.
+    model_kwargs: dict[str, Any] = {"use_safetensors": True, "dtype": dtype}
+    if attention != "auto":
+        model_kwargs["attn_implementation"] = attention
+    folder = str(checkpoint.folder)
+    if not own_layout:
+        return SentenceTransformer(
+            folder, device=str(device), local_files_only=True, trust_remote_code=False, model_kwargs=model_kwargs
+        )
+    local = {"local_files_only": True, "trust_remote_code": False}
+    transformer = Transformer(
+        folder, model_kwargs={**local, **model_kwargs}, processor_kwargs=local, config_kwargs=local
+    )
+    pool = Pooling(transformer.get_embedding_dimension(), pooling_mode="mean")
+    return SentenceTransformer(modules=[transformer, pool, Normalize()], device=str(device))
+
+
+def _count_positions(transformer: Transformer) -> int | None:
+    n_positions: int | None = getattr(transformer.config, "max_position_embeddings", None)
+    embeddings = getattr(getattr(transformer.model, "embeddings", None), "position_embeddings", None)
+    padding = getattr(embeddings, "padding_idx", None)
+    # RoBERTa and its kin count positions from behind the padding's index.
+    return n_positions if n_positions is None or padding is None else n_positions - padding - 1
+
+
+def _read_matryoshka(config: Any) -> tuple[int, ...]:
+    sizes = getattr(config, "matryoshka_dimensions", None) or ()
+    return tuple(sorted(size for size in sizes if isinstance(size, int)))
+
+
+@contextlib.contextmanager
+def _quiet_loading() -> Iterator[list[str]]:
+    """Keep what transformers prints while it loads off the user's terminal, and collect it."""
+    reports: list[str] = []
+
+    class Collector(logging.Handler):
+        def emit(self, record: logging.LogRecord) -> None:
+            reports.append(record.getMessage())
+
+    logger = logging.getLogger("transformers")
+    handlers, level, propagates = list(logger.handlers), logger.level, logger.propagate
+    showed_progress = transformers_logging.is_progress_bar_enabled()
+    transformers_logging.disable_progress_bar()  # type: ignore[no-untyped-call]
+    logger.handlers = [Collector()]
+    logger.setLevel(logging.WARNING)
+    logger.propagate = False
+    try:
+        yield reports
+    finally:
+        logger.handlers = handlers
+        logger.setLevel(level)
+        logger.propagate = propagates
+        if showed_progress:
+            transformers_logging.enable_progress_bar()  # type: ignore[no-untyped-call]
+        for report in reports:
+            _LOG.debug("transformers: %s", report)
+
+
+def _require_whole(checkpoint: Checkpoint, reports: list[str]) -> None:
+    """Raise if transformers filled in weights that the files lack; it gives them random values."""
+    missing = [key for report in reports for key in _MISSING_WEIGHT.findall(report) if not _UNUSED_WEIGHT.search(key)]
+    if missing:
+        raise ModelError(
+            f"{checkpoint.name!r} at {checkpoint.folder} is incomplete: its files lack {len(missing)} kinds of "
+            f"weights that its configuration asks for, such as {missing[0]!r}; get its files again"
+        )
+
+
+def _check_modules(name: str, model: SentenceTransformer, pooling: PoolingChoice) -> tuple[Transformer, Pooling]:
+    modules = list(model)
+    if len(modules) < 2 or not isinstance(modules[0], Transformer) or not isinstance(modules[1], Pooling):
+        raise ModelError(
+            f"{name!r} needs to be a Transformer followed by a Pooling; its modules are "
+            f"{', '.join(type(module).__name__ for module in modules)}"
+        )
+    mode = modules[1].pooling_mode
+    if pooling == "checkpoint" and mode != "mean":
+        raise PoolingError(
+            f"{name!r} pools by {mode!r}. Late chunking takes means of token embeddings, which only a model trained "
+            f"with mean pooling makes sense of: others lose most of their quality in silence. Choose a mean-pooled "
+            f'model, or pass pooling="mean" if you know that this one was trained so'
+        )
+    return modules[0], modules[1]
