@@ -6,7 +6,10 @@ import contextlib
 import math
 import os
 import threading
+import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Set as AbstractSet
+from contextlib import closing
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
@@ -36,6 +39,7 @@ from latechunk.folder import (
 )
 from latechunk.mirror import Mirror
 from latechunk.models import Mode
+from latechunk.pipeline import Pace, prepare_ahead, take_batches
 from latechunk.recorded import (
     choose_embedding,
     package_versions,
@@ -59,10 +63,6 @@ from latechunk.types import (
 
 if TYPE_CHECKING:
     from latechunk.hardware import Dtype
-
-# What is encoded together and committed together: enough windows to fill batches, little enough to lose to a kill.
-_BATCH_DOCUMENTS = 64
-_BATCH_CHARACTERS = 400_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -293,13 +293,14 @@ class Index:
             raise InputError(f"add takes an iterable of documents, got {type(documents).__name__}: pass [document]")
         handle = on_error or _raise
         report = AddReport()
+        pace = Pace()
         with self._writing():
             try:
-                for batch, repeated in _batches(documents):
-                    for document in repeated:
-                        handle(document, _explain_repetition(document))
-                    done = self._add_batch(batch, handle, on_progress)
-                    report = _sum_reports(report, replace(done, n_failed=done.n_failed + len(repeated)))
+                with closing(prepare_ahead(self._sorted_batches(documents, pace), self._cut)) as batches:
+                    for batch in batches:
+                        begin = time.monotonic()
+                        report = _sum_reports(report, self._add_batch(batch, handle, on_progress))
+                        pace.note(sum(len(cut.document.text) for cut in batch.cuts), time.monotonic() - begin)
             except LateChunkError as error:
                 n_done = report.n_added + report.n_updated + report.n_unchanged
                 error.add_note(f"{n_done} documents of this call were stored before the error")
@@ -385,37 +386,54 @@ class Index:
                 self._closed = True
                 self._store.close()
 
+    def _sorted_batches(self, documents: Iterable[Document], pace: Pace) -> Iterator[_Sorted]:
+        """Batches of a stream, each compared with what is stored."""
+        for documents_of_batch, repeated in take_batches(documents, pace):
+            known = self._store.fingerprints([one.id for one in documents_of_batch])
+            changed, relabelled, n_unchanged = _sort_out(documents_of_batch, known)
+            yield _Sorted(changed, relabelled, repeated, known.keys(), n_unchanged)
+
+    def _cut(self, batch: _Sorted) -> _Prepared:
+        """Tokenise and cut what is to be encoded; runs beside the encoding of the batch before."""
+        failures: list[tuple[Document, DocumentError]] = [(one, _explain_repetition(one)) for one in batch.repeated]
+        cuts = (
+            cut_documents(
+                self.encoder,
+                self.chunker,
+                self._embedding,
+                batch.changed,
+                lambda document, error: failures.append((document, error)),
+            )
+            if batch.changed
+            else []
+        )
+        return _Prepared(batch, cuts, failures)
+
     def _add_batch(
         self,
-        documents: Sequence[Document],
+        batch: _Prepared,
         on_error: Callable[[Document, DocumentError], None],
         on_progress: Callable[[Progress], None] | None,
     ) -> AddReport:
-        known = self._store.fingerprints([one.id for one in documents])
-        changed, relabelled, n_unchanged = _sort_out(documents, known)
-        failed: list[Document] = []
-
-        def note_failure(document: Document, error: DocumentError) -> None:
+        for document, error in batch.failures:
             on_error(document, error)
-            failed.append(document)
-
-        cuts = cut_documents(self.encoder, self.chunker, self._embedding, changed, note_failure) if changed else []
-        report_progress = _progress_of(cuts, on_progress)
-        if on_progress and len(cuts) < len(documents):
-            on_progress(Progress(len(documents) - len(cuts), 0))
-        vectors = embed_cuts(self.encoder, self._embedding, cuts, report_progress) if cuts else []
+        cuts, origin = batch.cuts, batch.origin
+        n_done = len(origin.relabelled) + origin.n_unchanged + len(batch.failures) - len(origin.repeated)
+        if on_progress and n_done:
+            on_progress(Progress(n_done, 0))
+        vectors = embed_cuts(self.encoder, self._embedding, cuts, _progress_of(cuts, on_progress)) if cuts else []
         stored = [
             StoredDocument(cut.document, len(cut.tokens), cut.spans, matrix)
             for cut, matrix in zip(cuts, vectors, strict=True)
         ]
-        if stored or relabelled:
-            self._store.put(stored, relabelled)
-        n_replaced = sum(cut.document.id in known for cut in cuts)
+        if stored or origin.relabelled:
+            self._store.put(stored, origin.relabelled)
+        n_replaced = sum(cut.document.id in origin.known for cut in cuts)
         return AddReport(
             n_added=len(cuts) - n_replaced,
-            n_updated=n_replaced + len(relabelled),
-            n_unchanged=n_unchanged,
-            n_failed=len(failed),
+            n_updated=n_replaced + len(origin.relabelled),
+            n_unchanged=origin.n_unchanged,
+            n_failed=len(batch.failures),
             n_chunks=sum(len(cut.spans) for cut in cuts),
             n_tokens=sum(len(cut.tokens) for cut in cuts),
         )
@@ -440,6 +458,26 @@ class Index:
         finally:
             self._writer = None
             self._write_lock.release()
+
+
+@dataclass(frozen=True, slots=True)
+class _Sorted:
+    """A batch as compared with the store: documents to encode, to relabel, and met before in the stream."""
+
+    changed: Sequence[Document]
+    relabelled: Sequence[Document]
+    repeated: Sequence[Document]
+    known: AbstractSet[str]
+    n_unchanged: int
+
+
+@dataclass(frozen=True, slots=True)
+class _Prepared:
+    """A batch ready to be encoded, with what cannot be indexed."""
+
+    origin: _Sorted
+    cuts: Sequence[Cut]
+    failures: Sequence[tuple[Document, DocumentError]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -470,28 +508,6 @@ def _load_encoder(path: Path, recorded: Settings, options: _Options) -> SpanEnco
             f"pass it as Index.open(..., encoder=...)"
         )
     return Encoder.from_settings(recorded, device=options.device, dtype=options.dtype)
-
-
-def _batches(documents: Iterable[Document]) -> Iterator[tuple[list[Document], list[Document]]]:
-    """Cut a stream into batches; beside each batch the documents met in it whose id came before in the stream."""
-    seen: set[str] = set()
-    batch: list[Document] = []
-    repeated: list[Document] = []
-    n_characters = 0
-    for document in documents:
-        if not isinstance(document, Document):
-            raise InputError(f"add takes latechunk.Document objects, got {type(document).__name__}: {document!r:.80}")
-        if document.id in seen:
-            repeated.append(document)
-            continue
-        seen.add(document.id)
-        batch.append(document)
-        n_characters += len(document.text)
-        if len(batch) >= _BATCH_DOCUMENTS or n_characters >= _BATCH_CHARACTERS:
-            yield batch, repeated
-            batch, repeated, n_characters = [], [], 0
-    if batch or repeated:
-        yield batch, repeated
 
 
 def _explain_repetition(document: Document) -> DocumentError:

@@ -644,6 +644,7 @@ try:
     index.add([Document(f"big{number}", f"Word{number} and more. " * 2000) for number in range(20)])
 except StoreError as error:
     print("refused:", error)
+    print("stored", error.__notes__[0].split()[0])
 index.search("the capital", k=3)
 index.close()
 """
@@ -661,8 +662,12 @@ def test_a_disk_that_takes_no_more_loses_nothing(stored, documents):
     assert result.returncode == 0, result.stderr
     assert "refused:" in result.stdout
     assert "was not changed" in result.stdout
+    n_stored = int(result.stdout.split("stored ")[1])
+    big = [Document(f"big{number}", f"Word{number} and more. " * 2000) for number in range(n_stored)]
+    assert n_stored < 20
     with create_open(path) as index:
-        assert contents(index) == expected(*documents)
+        assert contents(index) == expected(*documents, *big)
+        index.delete([one.id for one in big])
         assert index.search("the capital", k=50) == expected_hits
 
 
