@@ -10,14 +10,14 @@ import resource
 import statistics
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
-from latechunk import Document
+from latechunk import Document, Encoder
 from latechunk.io import find_files, read_documents
 
 RESULTS = Path(__file__).parent / "results"
@@ -57,16 +57,16 @@ def load_questions(folder: Path) -> list[Question]:
     ]
 
 
-def time_pairs(first: Callable[[], object], second: Callable[[], object], rounds: int) -> tuple[float, float]:
-    """Run two things in turn, after a warm-up of each; the median seconds of each."""
-    seconds: tuple[list[float], list[float]] = ([], [])
+def time_in_turn(functions: Sequence[Callable[[], object]], rounds: int) -> list[float]:
+    """Run things in turn, after a warm-up of each; the median seconds of each."""
+    seconds: list[list[float]] = [[] for _ in functions]
     for number in range(rounds + 1):
-        for function, times in zip((first, second), seconds, strict=True):
+        for function, times in zip(functions, seconds, strict=True):
             begin = time.perf_counter()
             function()
             if number:
                 times.append(time.perf_counter() - begin)
-    return statistics.median(seconds[0]), statistics.median(seconds[1])
+    return [statistics.median(times) for times in seconds]
 
 
 def peak_rss_mb() -> float:
@@ -95,6 +95,22 @@ def _environment() -> dict[str, Any]:
             **{name: version(name) for name in ("latechunk", "torch", "transformers", "faiss-cpu", "numpy")},
         },
     }
+
+
+def load_random_jina(folder: Path, *, tiny: bool, **options: Any) -> Encoder:
+    """Write jina-embeddings-v3 with random weights, in its released layout, if it is not there yet, and load it.
+
+    Args:
+        folder: To be made; its files may be deleted once the model is loaded.
+        tiny: For a tiny one instead of 570 million parameters.
+        options: For :meth:`latechunk.Encoder.load`.
+    """
+    sys.path.insert(0, str(Path(__file__).parent.parent))
+    from tests.checkpoints import write_jina
+
+    if not folder.is_dir():
+        write_jina(folder, sizes=None if tiny else {})
+    return Encoder.load(str(folder), **options)
 
 
 def stop(problem: object, reason: object = "") -> None:

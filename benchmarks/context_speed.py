@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from common import parser, peak_rss_mb, report, time_pairs
+from common import parser, peak_rss_mb, report, time_in_turn
 
 from latechunk import Document, Encoder, Index, SentenceChunker
 from latechunk.demo import read_documents
@@ -64,7 +64,7 @@ def main() -> None:
     ratios = {}
     for n_tokens in LENGTHS:
         documents = cut_to_tokens(long, n_tokens, 40_000 // n_tokens)
-        ours, plain = time_pairs(
+        ours, plain = time_in_turn(
             lambda documents=documents: index_all(long, documents, "late"),
             lambda documents=documents: index_all(windows, documents, "late"),
             options.rounds,

@@ -1,4 +1,4 @@
-"""The command line: latechunk index | search | delete | info | demo. Results go to stdout, messages to stderr."""
+"""The command line, latechunk: index, search, delete, info, models, demo. Results to stdout, messages to stderr."""
 
 from __future__ import annotations
 
@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from rich.console import Console
 
     from latechunk.index import AddReport, Index, IndexInfo, Progress
+    from latechunk.models import KnownModel
     from latechunk.types import Hit
 
 EXIT_ERROR = 1
@@ -65,11 +66,21 @@ class DtypeName(StrEnum):
     float16 = "float16"
 
 
+class AttentionName(StrEnum):
+    """How the model's layers attend."""
+
+    auto = "auto"
+    eager = "eager"
+    sdpa = "sdpa"
+    flash_attention_2 = "flash_attention_2"
+
+
 IndexPath = Annotated[Path, typer.Argument(metavar="INDEX", help="The folder of the index.")]
 Json = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="No progress, only errors and results.")]
 Device = Annotated[str, typer.Option(help='"auto", or a device as torch names it: cpu, cuda, cuda:1, mps.')]
 Dtype = Annotated[DtypeName, typer.Option(help="What the model computes in.")]
+Attention = Annotated[AttentionName, typer.Option(help="How its layers attend; auto: FlashAttention 2 if installed.")]
 
 
 def _print_version(wanted: bool) -> None:
@@ -91,7 +102,10 @@ def main(
 def index_command(
     index: IndexPath,
     paths: Annotated[list[Path], typer.Argument(metavar="PATH...", help="Files (.txt .md .jsonl) and folders.")],
-    model: Annotated[str | None, typer.Option(help="Model name or folder  [default: all-MiniLM-L6-v2].")] = None,
+    model: Annotated[
+        str | None, typer.Option(help="Name (see latechunk models) or folder  [default: all-MiniLM-L6-v2].")
+    ] = None,
+    dims: Annotated[int | None, typer.Option(help="Length of vectors, of a Matryoshka model  [default: all].")] = None,
     chunker: Annotated[ChunkerName | None, typer.Option(help="What to cut by  [default: sentence].")] = None,
     max_tokens: Annotated[int | None, typer.Option(help="Most tokens of a chunk  [default: 128; token: 256].")] = None,
     overlap: Annotated[int | None, typer.Option(help="Sentences or tokens that chunks share  [default: 0].")] = None,
@@ -99,6 +113,7 @@ def index_command(
     mode: Annotated[ModeName | None, typer.Option(help="How to make vectors  [default: what suits the model].")] = None,
     device: Device = "auto",
     dtype: Dtype = DtypeName.auto,
+    attention: Attention = AttentionName.auto,
     as_json: Json = False,
     quiet: Quiet = False,
 ) -> None:
@@ -126,7 +141,18 @@ def index_command(
             console.print(_printable(f"passed over {others.total()} files of other kinds: {kinds}"), markup=False)
         if not files:
             raise InputError("none of the paths holds a .txt, .md or .jsonl file; nothing was changed")
-        choices = _Choices(model, chunker, max_tokens, overlap, language, mode, device, dtype)
+        choices = _Choices(
+            model=model,
+            dims=dims,
+            chunker=chunker,
+            max_tokens=max_tokens,
+            overlap=overlap,
+            language=language,
+            mode=mode,
+            device=device,
+            dtype=dtype,
+            attention=attention,
+        )
         with _open_or_create(index, choices) as opened, _progress(console, count_documents(files), quiet) as advance:
             result = opened.add(
                 read_documents(files, report),
@@ -188,13 +214,52 @@ def delete_command(
 
 
 @app.command("info")
-def info_command(index: IndexPath, as_json: Json = False) -> None:
-    """Print what an index is and holds."""
+def info_command(
+    index: IndexPath,
+    load: Annotated[bool, typer.Option("--load", help="Load the model, and show how it runs here.")] = False,
+    device: Device = "auto",
+    dtype: Dtype = DtypeName.auto,
+    attention: Attention = AttentionName.auto,
+    as_json: Json = False,
+) -> None:
+    """Print what an index is, holds, and was made with."""
     from latechunk.index import Index
 
-    with _errors_explained(_stderr()), Index.open(index, read_only=True) as opened:
+    with (
+        _errors_explained(_stderr()),
+        Index.open(index, read_only=True, device=device, dtype=dtype.value, attention=attention.value) as opened,
+    ):
         info = opened.info()
-        _print_json(dataclasses.asdict(info)) if as_json else _print_info(info)
+        here = dict(getattr(opened.encoder, "runtime", {})) if load else None
+        if as_json:
+            _print_json(dataclasses.asdict(info) | ({"here": here} if load else {}))
+        else:
+            _print_info(info, here)
+
+
+@app.command("models")
+def models_command(as_json: Json = False) -> None:
+    """List the models that latechunk knows, and those that late chunking does not fit.
+
+    Any other mean-pooled model in the format of sentence-transformers loads by its repository or folder too.
+    """
+    from latechunk.models import KNOWN_MODELS, REFUSED_MODELS
+
+    if as_json:
+        _print_json(
+            {
+                "known": [dataclasses.asdict(model) for model in KNOWN_MODELS],
+                "refused": [dataclasses.asdict(model) for model in REFUSED_MODELS],
+            }
+        )
+        return
+    for model in KNOWN_MODELS:
+        typer.echo(f"{model.name}  ({model.repository})")
+        for name, value in _describe_model(model).items():
+            typer.echo(f"  {name:<11}{value}")
+    typer.echo("\nRefused, since their token embeddings were not trained to be averaged:")
+    for refused in REFUSED_MODELS:
+        typer.echo(f"  {refused.family}: {refused.reason}")
 
 
 @app.command("demo")
@@ -221,6 +286,7 @@ class _Choices:
     """What the user asked for; None where nothing was said."""
 
     model: str | None
+    dims: int | None
     chunker: ChunkerName | None
     max_tokens: int | None
     overlap: int | None
@@ -228,6 +294,7 @@ class _Choices:
     mode: ModeName | None
     device: str
     dtype: DtypeName
+    attention: AttentionName
 
     def chunker_settings(self) -> dict[str, Any]:
         said = {"max_tokens": self.max_tokens, "overlap": self.overlap, "language": self.language}
@@ -239,7 +306,7 @@ def _open_or_create(path: Path, choices: _Choices) -> Iterator[Index]:
     from latechunk.index import Index
 
     try:
-        opened = Index.open(path, device=choices.device, dtype=choices.dtype.value)
+        opened = Index.open(path, device=choices.device, dtype=choices.dtype.value, attention=choices.attention.value)
     except IndexMissingError:
         opened = _create(path, choices)
     else:
@@ -262,7 +329,13 @@ def _create(path: Path, choices: _Choices) -> Index:
     if choices.chunker is ChunkerName.token and "language" in settings:
         raise InputError("--language is for sentences, and --chunker token does not look for any")
     chunker = TokenChunker(**settings) if choices.chunker is ChunkerName.token else SentenceChunker(**settings)
-    encoder = Encoder.load(choices.model or DEFAULT_MODEL, device=choices.device, dtype=choices.dtype.value)
+    encoder = Encoder.load(
+        choices.model or DEFAULT_MODEL,
+        device=choices.device,
+        dtype=choices.dtype.value,
+        attention=choices.attention.value,
+        dims=choices.dims,
+    )
     return Index.create(path, encoder=encoder, chunker=chunker, mode=choices.mode.value if choices.mode else None)
 
 
@@ -271,6 +344,7 @@ def _require_agreement(opened: Index, choices: _Choices) -> None:
     info = opened.info()
     asked = {
         "--model": (choices.model, info.encoder.get("model")),
+        "--dims": (choices.dims, info.encoder.get("dims")),
         "--chunker": (choices.chunker and choices.chunker.value, info.chunker.get("kind")),
         "--mode": (choices.mode and choices.mode.value, info.embedding.get("mode")),
     } | {
@@ -375,7 +449,22 @@ def _print_hits(hits: list[Hit]) -> None:
         console.print(escape(_printable(chunk.text)), end="\n\n" if rank < len(hits) else "\n")
 
 
-def _print_info(info: IndexInfo) -> None:
+def _describe_model(model: KnownModel) -> dict[str, str]:
+    sizes = ", ".join(str(size) for size in (*model.matryoshka, model.dims))
+    lines = {
+        "dims": sizes,
+        "window": f"{model.window_tokens:,} tokens"
+        + (", with local-global context 8,192" if model.local_global else ""),
+        "tasks": ", ".join(task.name for task in model.tasks),
+        "licence": model.licence + ("" if model.is_open else "  (restricts use)"),
+        "comes with": f"the package {model.package}, no download" if model.package else "",
+        "not usable": model.obstacle or "",
+        "note": model.note,
+    }
+    return {name: value for name, value in lines.items() if value}
+
+
+def _print_info(info: IndexInfo, here: dict[str, Any] | None) -> None:
     encoder, chunker = info.encoder, info.chunker
     lines = {
         "path": f"{info.path} (format {info.format})",
@@ -390,10 +479,26 @@ def _print_info(info: IndexInfo) -> None:
         "context": _describe_context(encoder.get("local_global")),
         "mode": ", ".join(f"{value}" for value in info.embedding.values()),
         "chunker": ", ".join(f"{name} {value}" for name, value in chunker.items() if value not in (None, False)),
-        "made": ", ".join(f"{name} {value}" for name, value in info.made.items()),
+        "task": f"documents {encoder['document_task']}, queries {encoder['query_task']}"
+        if encoder.get("document_task")
+        else "",
+        "made": ", ".join(f"{name} {value}" for name, value in info.made.items() if name != "on"),
+        "made on": _describe_runtime(info.made.get("on")),
+        "here": _describe_runtime(here),
     }
     for name, value in lines.items():
-        typer.echo(f"{name:<12}{value}")
+        if value:
+            typer.echo(f"{name:<12}{value}")
+
+
+def _describe_runtime(runtime: dict[str, Any] | None) -> str:
+    if not runtime:
+        return ""
+    compiled = ", compiled" if runtime.get("compiled") else ""
+    return (
+        f"{runtime.get('device')}, {runtime.get('dtype')}, attention {runtime.get('attention')}, "
+        f"{runtime.get('batches')} batches of {runtime.get('batch_tokens'):,} tokens{compiled}"
+    )
 
 
 def _describe_context(local_global: dict[str, Any] | None) -> str:

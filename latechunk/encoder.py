@@ -143,8 +143,9 @@ class Encoder:
             pooling: ``"mean"`` overrides what the checkpoint says (or does not say) of its pooling.
             batch_tokens: Padded tokens of one batch; None for what suits the device, which on CUDA is measured. If
                 memory runs out, the batches are halved, and the log of ``latechunk`` says so.
-            compile: Compile the forward pass with ``torch.compile``: the first passes take minutes, later ones less
-                time. For ``context="windows"``.
+            compile: Compile the forward pass with ``torch.compile``, for ``context="windows"``: the first passes take
+                tens of seconds; later ones ran 1.24 times as fast in float32 on two CPU cores, and 1.04 times in
+                bfloat16.
             download: False to use only what is on this machine.
 
         Raises:

@@ -54,6 +54,7 @@ from latechunk.types import (
     Chunker,
     Document,
     Hit,
+    SaysHowItRuns,
     Settings,
     SpanEncoder,
     encode_metadata,
@@ -62,7 +63,7 @@ from latechunk.types import (
 )
 
 if TYPE_CHECKING:
-    from latechunk.hardware import Dtype
+    from latechunk.hardware import Attention, Dtype
 
 
 @dataclass(frozen=True, slots=True)
@@ -168,7 +169,11 @@ class Index:
             "encoder": require_settings("encoder", encoder.settings),
             "chunker": require_settings("chunker", chunker.settings),
             "embedding": embedding.settings,
-            "made": {"at": datetime.now(UTC).isoformat(timespec="seconds"), **package_versions()},
+            "made": {
+                "at": datetime.now(UTC).isoformat(timespec="seconds"),
+                **package_versions(),
+                "on": dict(encoder.runtime) if isinstance(encoder, SaysHowItRuns) else {},
+            },
         }
         create_folder(folder, settings)
         return cls.open(folder, encoder=encoder, chunker=chunker, lock_timeout=lock_timeout)
@@ -183,6 +188,7 @@ class Index:
         read_only: bool = False,
         device: str = "auto",
         dtype: Dtype = "auto",
+        attention: Attention = "auto",
         lock_timeout: float = 10.0,
     ) -> Self:
         """Open an index. It loads its encoder, from what is on this machine, when it is first needed.
@@ -194,6 +200,7 @@ class Index:
             read_only: Refuse changes and write nothing into the folder.
             device: Where the encoder runs; see :meth:`latechunk.Encoder.load`.
             dtype: What it computes in; does not have to be what the index was made with.
+            attention: How its layers attend; likewise.
             lock_timeout: Seconds that a change waits for another writer to finish.
 
         Raises:
@@ -208,7 +215,7 @@ class Index:
             raise InputError(f"lock_timeout must be a number of seconds of at least 0, got {lock_timeout!r}")
         store = Store.open(folder / STORE, read_only=read_only)
         try:
-            options = _Options(device=device, dtype=dtype, lock_timeout=lock_timeout)
+            options = _Options(device=device, dtype=dtype, attention=attention, lock_timeout=lock_timeout)
             return cls(folder, store, encoder=encoder, chunker=chunker, options=options)
         except BaseException:
             store.close()
@@ -486,6 +493,7 @@ class _Options:
 
     device: str
     dtype: Dtype
+    attention: Attention
     lock_timeout: float
 
 
@@ -507,7 +515,7 @@ def _load_encoder(path: Path, recorded: Settings, options: _Options) -> SpanEnco
             f"the index at {path} was made with an encoder of your own, {dict(recorded)}: "
             f"pass it as Index.open(..., encoder=...)"
         )
-    return Encoder.from_settings(recorded, device=options.device, dtype=options.dtype)
+    return Encoder.from_settings(recorded, device=options.device, dtype=options.dtype, attention=options.attention)
 
 
 def _explain_repetition(document: Document) -> DocumentError:

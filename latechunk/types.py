@@ -6,7 +6,7 @@ import json
 import operator
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Protocol, TypeAlias
+from typing import Any, Protocol, TypeAlias, runtime_checkable
 
 import numpy as np
 from numpy.typing import NDArray
@@ -198,7 +198,10 @@ class PoolingTask:
 
 
 class SpanEncoder(Protocol):
-    """Turns texts into contextual vectors of spans. :class:`latechunk.Encoder` is the one for real models."""
+    """Turns texts into contextual vectors of spans. :class:`latechunk.Encoder` is the one for real models.
+
+    An index calls ``tokenize`` in a thread of its own, while ``encode_spans`` runs on the documents before.
+    """
 
     @property
     def settings(self) -> Settings:
@@ -229,4 +232,14 @@ class SpanEncoder(Protocol):
         Raises:
             QueryError: If the text holds no token.
         """
+        ...
+
+
+@runtime_checkable
+class SaysHowItRuns(Protocol):
+    """An encoder that says how it computes here, for the index to record beside what decides the vectors."""
+
+    @property
+    def runtime(self) -> Settings:
+        """Device, dtype, attention and the like, as JSON."""
         ...

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import torch
 from sentence_transformers import SentenceTransformer
@@ -121,44 +122,38 @@ JINA_TARGETS = (
 )
 
 
-def write_jina(folder: Path, *, modules: bool = False) -> Path:
-    """A tiny random jina-embeddings-v3 in its released layout: the base, and five LoRA adapters in subfolders.
+TINY = dict(hidden_size=32, num_hidden_layers=2, num_attention_heads=4, intermediate_size=64, initializer_range=0.2)
+
+
+def write_jina(folder: Path, *, modules: bool = False, sizes: dict[str, Any] | None = None) -> Path:
+    """A random jina-embeddings-v3 in its released layout: the base in bfloat16, and five LoRA adapters in subfolders.
 
     Args:
         folder: To be made.
         modules: Whether its files say how it is pooled, as sentence-transformers has it.
+        sizes: Of its configuration; None for a tiny one, empty for the released ones.
     """
     from peft import LoraConfig, get_peft_model
 
     tokenizer = train_unigram()
     torch.manual_seed(0)
-    config = JinaEmbeddingsV3Config(
-        vocab_size=len(tokenizer),
-        hidden_size=32,
-        num_hidden_layers=2,
-        num_attention_heads=4,
-        intermediate_size=64,
-        initializer_range=0.2,
-        pad_token_id=tokenizer.pad_token_id,
-    )
-    config.matryoshka_dimensions = [8, 16, 32]
-    base = JinaEmbeddingsV3Model(config)
+    sizes = {"vocab_size": len(tokenizer), **TINY} if sizes is None else sizes
+    config = JinaEmbeddingsV3Config(**sizes, pad_token_id=tokenizer.pad_token_id)
+    config.matryoshka_dimensions = [config.hidden_size // 4, config.hidden_size // 2, config.hidden_size]
+    base = JinaEmbeddingsV3Model(config).to(torch.bfloat16)
+    plain = folder.parent / f"{folder.name}-plain" if modules else folder
+    base.save_pretrained(str(plain))
+    tokenizer.save_pretrained(str(plain))
     if modules:
-        plain = folder.parent / f"{folder.name}-plain"
-        base.save_pretrained(str(plain))
-        tokenizer.save_pretrained(str(plain))
-        pooled = [Transformer(str(plain)), Pooling(32, pooling_mode="mean"), Normalize()]
+        pooled = [Transformer(str(plain)), Pooling(config.hidden_size, pooling_mode="mean"), Normalize()]
         SentenceTransformer(modules=pooled, device="cpu").save(str(folder), create_model_card=False)
-    else:
-        base.save_pretrained(str(folder))
-        tokenizer.save_pretrained(str(folder))
     for seed, name in enumerate(JINA_ADAPTERS, start=1):
         torch.manual_seed(seed)
         lora = LoraConfig(r=4, lora_alpha=1, target_modules=list(JINA_TARGETS))
-        adapted = get_peft_model(AutoModel.from_pretrained(str(folder)), lora)
+        adapted = get_peft_model(AutoModel.from_pretrained(str(folder), dtype=torch.bfloat16), lora)
         for weight_name, weight in adapted.named_parameters():
             if "lora_" in weight_name:
-                torch.nn.init.normal_(weight, std=0.5)
+                torch.nn.init.normal_(weight, std=0.5 if config.hidden_size < 100 else 0.02)
         adapted.to(torch.bfloat16).save_pretrained(str(folder / name))
     return folder
 

@@ -128,9 +128,18 @@ def test_batched_equals_single(encoder, texts):
 
 
 @pytest.mark.parametrize("dense", [False, True])
+@pytest.mark.parametrize("normalize", [False, True])
+@pytest.mark.parametrize("include_prompt", [False, True])
 @pytest.mark.parametrize("prompts", [None, {"query": "query: ", "document": "passage: "}])
-def test_a_one_chunk_document_equals_sentence_transformers(tmp_path, dense, prompts):
-    folder = write_bert(tmp_path / "model", positions=512, dense=dense, prompts=prompts)
+def test_a_one_chunk_document_equals_sentence_transformers(tmp_path, dense, normalize, include_prompt, prompts):
+    folder = write_bert(
+        tmp_path / "model",
+        positions=512,
+        dense=dense,
+        normalize=normalize,
+        include_prompt=include_prompt,
+        prompts=prompts,
+    )
     encoder = Encoder.load(str(folder), dtype="float32", special_tokens="include")
     model = SentenceTransformer(str(folder), device="cpu")
     texts = [text for name, text in SCRIPTS.items() if name != "Emoji"]
@@ -139,8 +148,9 @@ def test_a_one_chunk_document_equals_sentence_transformers(tmp_path, dense, prom
     documents = np.concatenate(encoder.encode_spans(tasks))
     queries = np.stack([encoder.encode_query(text) for text in texts])
 
-    np.testing.assert_allclose(documents, model.encode_document(texts), atol=2e-6)
-    np.testing.assert_allclose(queries, model.encode_query(texts), atol=2e-6)
+    for got, expected in ((documents, model.encode_document(texts)), (queries, model.encode_query(texts))):
+        np.testing.assert_allclose(got, expected / np.linalg.norm(expected, axis=1, keepdims=True), atol=2e-6)
+    np.testing.assert_array_equal(encoder.encode_texts(texts), documents)
     assert encoder.settings["dims"] == documents.shape[1] == (16 if dense else 32)
 
 

@@ -8,7 +8,7 @@ from sentence_transformers import SentenceTransformer
 from latechunk import Document, Encoder, Index, SentenceChunker, TokenChunker
 from latechunk.errors import InputError, ModelError
 from latechunk.localglobal import LocalGlobalPass, TokenSequence
-from latechunk.models import KNOWN_MODELS, LocalGlobal
+from latechunk.models import LocalGlobal
 from latechunk.pooling import token_ranges
 from latechunk.types import PoolingTask
 from tests.checkpoints import train_unigram, train_wordpiece, write_bert, write_plain
@@ -307,13 +307,3 @@ def test_more_local_layers_than_there_are_is_an_error(folder):
 def test_a_window_without_room_for_its_overlap_is_an_error(folder):
     with pytest.raises(InputError, match="overlap"):
         load(folder, local_tokens=8)
-
-
-def test_known_models_are_consistent():
-    names = [name for model in KNOWN_MODELS for name in (model.name, model.repository)]
-    assert len(names) == len(set(names))
-    for model in KNOWN_MODELS:
-        assert model.overlap_tokens < model.window_tokens
-        if model.local_global:
-            assert model.local_global.local_tokens <= model.window_tokens
-            assert model.local_global.local_overlap < model.local_global.local_tokens

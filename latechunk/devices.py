@@ -1,0 +1,134 @@
+"""One encoder on several devices: a process for each, started and fed by sentence-transformers' own machinery."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from types import TracebackType
+from typing import Any, Self
+
+import numpy as np
+import torch
+from sentence_transformers import SentenceTransformer
+
+from latechunk.encoder import Encoder
+from latechunk.errors import InputError, ModelError
+from latechunk.hardware import Dtype, name_of
+from latechunk.types import FloatArray, PoolingTask, Settings, Tokens
+
+_GROUPS_PER_DEVICE = 4  # more than one, so that no device waits long for the slowest
+
+
+class DevicePool:
+    """An encoder that spreads documents over devices, one process each. Use it in a ``with`` statement.
+
+    Implements :class:`latechunk.types.SpanEncoder` with the settings of the encoder it is made of, so that an index
+    may be made with it and opened with any other, and the other way round. Queries are encoded by the encoder itself.
+    As with all processes that Python spawns, the program's main module must guard its start with
+    ``if __name__ == "__main__":``.
+    """
+
+    def __init__(self, encoder: Encoder, devices: Sequence[str]) -> None:
+        """Start the processes, each of which loads the model from this machine.
+
+        Args:
+            encoder: Says what to load; also tokenises and encodes queries.
+            devices: Names as torch has them, such as ``["cuda:0", "cuda:1"]``.
+
+        Raises:
+            InputError: If there is no device, or one of them is not a name.
+        """
+        if isinstance(devices, str) or not devices or not all(isinstance(one, str) for one in devices):
+            raise InputError(f'devices must be a sequence of names, such as ["cuda:0", "cuda:1"], got {devices!r}')
+        self._encoder = encoder
+        self._devices = tuple(devices)
+        self._host = _Worker(dict(encoder.settings), name_of(encoder.dtype))
+        self._pool: Any = self._host.start_multi_process_pool(list(devices))
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """End the processes."""
+        if self._pool is not None:
+            self._host.stop_multi_process_pool(self._pool)
+            self._pool = None
+
+    @property
+    def settings(self) -> Settings:
+        """Those of the encoder."""
+        return self._encoder.settings
+
+    @property
+    def runtime(self) -> Settings:
+        """How it computes here, as JSON."""
+        return {**self._encoder.runtime, "device": ", ".join(self._devices)}
+
+    def tokenize(self, texts: Sequence[str]) -> list[Tokens]:
+        """Tokenise documents, in order."""
+        return self._encoder.tokenize(texts)
+
+    def encode_query(self, text: str) -> FloatArray:
+        """Encode a query to a unit vector, shape ``(dims,)``, on the encoder's own device."""
+        return self._encoder.encode_query(text)
+
+    def encode_spans(
+        self, tasks: Sequence[PoolingTask], on_progress: Callable[[int, int], None] | None = None
+    ) -> list[FloatArray]:
+        """Read each text on one of the devices; see :class:`latechunk.types.SpanEncoder`. Reports progress at the end.
+
+        Raises:
+            ModelError: If a process fails or dies, or the model gives unusable vectors.
+            InputError: If the pool is closed.
+        """
+        if self._pool is None:
+            raise InputError("this pool of devices is closed; make another")
+        groups = _share_out([len(task.tokens) for task in tasks], _GROUPS_PER_DEVICE * len(self._devices))
+        try:
+            answers = self._host._multi_process(
+                [[tasks[number] for number in group] for group in groups],
+                show_progress_bar=False,
+                pool=self._pool,
+                chunk_size=1,
+            )
+        except RuntimeError as error:
+            raise ModelError(f"encoding on {', '.join(self._devices)} failed: {error}") from error
+        results: dict[int, FloatArray] = {}
+        for group, vectors in zip(groups, answers, strict=True):
+            results.update(zip(group, vectors, strict=True))
+        if on_progress:
+            for number, task in enumerate(tasks):
+                on_progress(number, len(task.tokens))
+        return [results[number] for number in range(len(tasks))]
+
+
+class _Worker(SentenceTransformer):
+    """What sentence-transformers sends to each process: not weights, but what to load there."""
+
+    def __init__(self, settings: dict[str, Any], dtype: Dtype | str) -> None:
+        super().__init__(modules=[torch.nn.Identity()], device="cpu")
+        self._latechunk_settings = settings
+        self._latechunk_dtype: Any = dtype
+        self._latechunk_encoder: Encoder | None = None
+
+    def _inference(self, inputs: list[Any], **options: Any) -> list[list[FloatArray]]:  # type: ignore[override]
+        if self._latechunk_encoder is None:
+            self._latechunk_encoder = Encoder.from_settings(
+                self._latechunk_settings, device=str(options["device"]), dtype=self._latechunk_dtype
+            )
+        return [self._latechunk_encoder.encode_spans(tasks) for tasks in inputs]
+
+
+def _share_out(weights: Sequence[int], n_groups: int) -> list[list[int]]:
+    """Part numbered things into groups of about the same weight, heaviest things first; no group is empty."""
+    groups: list[list[int]] = [[] for _ in range(min(n_groups, len(weights)))]
+    loads = np.zeros(len(groups), dtype=np.int64)
+    for number in sorted(range(len(weights)), key=lambda one: -weights[one]):
+        lightest = int(loads.argmin())
+        groups[lightest].append(number)
+        loads[lightest] += max(1, weights[number])
+    return groups
