@@ -41,7 +41,8 @@ format: $(INSTALLED)  ## Format, and mend what the linter can mend
 
 bench: $(INSTALLED)  ## Run the benchmarks; DATA=folder with docs.jsonl and queries.jsonl for those that need it
 	$(if $(DATA),$(BIN)/python benchmarks/retrieval.py --data $(DATA),@echo "no DATA=folder: retrieval left out")
-	$(BIN)/python benchmarks/embed.py --data $(or $(DATA),latechunk/demo/data)
+	$(BIN)/python benchmarks/encode.py --data $(or $(DATA),latechunk/demo/data)
+	$(BIN)/python benchmarks/jina.py
 	$(BIN)/python benchmarks/memory.py
 	$(BIN)/python benchmarks/search.py
 	$(BIN)/python benchmarks/startup.py

@@ -48,7 +48,8 @@ def by_hand(folder, encoder, text, task, special=False):
     """Mean over a text's tokens under one adapter, computed with transformers and peft alone."""
     prompt = PROMPTS.get(task, "")
     adapter = JINA_ADAPTERS[TASKS.index(task)]
-    model = PeftModel.from_pretrained(AutoModel.from_pretrained(str(folder)), str(folder / adapter)).eval()
+    base = AutoModel.from_pretrained(str(folder), dtype=torch.float32)
+    model = PeftModel.from_pretrained(base, str(folder / adapter)).eval()
     tokenizer = encoder._tokenizer
     n_prompt = len(tokenizer.encode(prompt, add_special_tokens=False).ids) if prompt else 0
     ids = tokenizer.encode(prompt + text, add_special_tokens=True).ids
@@ -286,7 +287,7 @@ def test_an_adapter_of_another_kind_is_an_error(tmp_path, folder):
 
 
 def test_loaded_adapters_equal_their_files(folder):
-    model = AutoModel.from_pretrained(str(folder))
+    model = AutoModel.from_pretrained(str(folder), dtype=torch.float32)
     load_adapters("tiny", model, folder, JINA_ADAPTERS)
 
     state = model.state_dict()

@@ -41,7 +41,7 @@ def test_the_commands_run(tmp_path, monkeypatch):
     Path("corpus.jsonl").write_text('{"id": "a", "text": "More text."}\n')
     commands = [line for block in blocks("") for line in block.splitlines() if line.startswith("latechunk ")]
 
-    assert len(commands) == 4
+    assert len(commands) == 5
     for command in commands:
         result = CliRunner().invoke(app, shlex.split(command)[1:])
         assert result.exit_code == 0, result.output
