@@ -1,4 +1,4 @@
-"""The command line, latechunk: index, search, delete, info, models, demo. Results to stdout, messages to stderr."""
+"""The command line, latechunk: index, search, evaluate and more. Results to stdout, messages to stderr."""
 
 from __future__ import annotations
 
@@ -21,10 +21,11 @@ from latechunk.errors import IndexMissingError, InputError, LateChunkError
 
 if TYPE_CHECKING:
     from rich.console import Console
+    from rich.table import Table
 
     from latechunk.index import AddReport, Index, IndexInfo, Progress
     from latechunk.models import KnownModel
-    from latechunk.types import Hit
+    from latechunk.types import Hit, Span
 
 EXIT_ERROR = 1
 EXIT_USAGE = 2
@@ -262,6 +263,97 @@ def models_command(as_json: Json = False) -> None:
         typer.echo(f"  {refused.family}: {refused.reason}")
 
 
+@app.command("evaluate")
+def evaluate_command(
+    data: Annotated[
+        Path, typer.Argument(metavar="DATA", help="A folder of documents and questions, or of such folders.")
+    ],
+    out: Annotated[Path, typer.Option(help="Folder for report.html, results.json and what is finished.")] = Path(
+        "report"
+    ),
+    arms: Annotated[str, typer.Option(help="Of naive, late, blend, document, bm25, hybrid.")] = "naive,late,blend",
+    max_tokens: Annotated[str, typer.Option(help="Chunk sizes.")] = "128",
+    model: Annotated[
+        list[str] | None, typer.Option(help="Name or folder; may be given again  [default: all-MiniLM-L6-v2].")
+    ] = None,
+    dims: Annotated[str | None, typer.Option(help="Lengths of vectors, of Matryoshka models  [default: all].")] = None,
+    window: Annotated[str | None, typer.Option(help="Tokens read together  [default: what suits the model].")] = None,
+    depth: Annotated[int, typer.Option("-k", help="The k of nDCG@k and the like.")] = 10,
+    device: Device = "auto",
+    dtype: Dtype = DtypeName.auto,
+    as_json: Json = False,
+    quiet: Quiet = False,
+) -> None:
+    """Measure on questions with known answers whether late chunking helps, by how much, and how sure that is.
+
+    DATA holds docs.jsonl and queries.jsonl, or BEIR's corpus.jsonl, queries.jsonl and qrels/test.tsv, or is a SQuAD
+    .json file, or holds questions.csv (columns: question, quote) beside text files. Run it again with the same --out,
+    and what is finished is not run again.
+    """
+    from latechunk.evaluation.run import Wishes, evaluate_folder, require_packages
+
+    console = _stderr()
+    with _errors_explained(console):
+        require_packages()
+        wishes = Wishes(
+            data=data,
+            out=out,
+            arms=_split(arms),
+            max_tokens=_split_numbers("--max-tokens", max_tokens),
+            models=tuple(model or ()),
+            dims=_split_numbers("--dims", dims or ""),
+            windows=_split_numbers("--window", window or ""),
+            depth=depth,
+            device=device,
+            dtype=dtype.value,
+        )
+        with _percentage(console, quiet) as advance:
+            report = evaluate_folder(wishes, advance)
+        if as_json:
+            _print_json({"made": report.made, "reference": report.reference, "rows": report.rows})
+        else:
+            from latechunk.evaluation.report import to_table
+
+            _print_table(to_table(report.rows, report.reference))
+        if not quiet:
+            console.print(f"the report is in {out / 'report.html'}", markup=False, soft_wrap=True)
+
+
+@app.command("inspect")
+def inspect_command(
+    index: IndexPath,
+    question: Annotated[str, typer.Argument(metavar="QUESTION", help="What to ask of the document.")],
+    document: Annotated[str | None, typer.Option(help="Its id  [default: the one of the best hit].")] = None,
+    gold: Annotated[
+        str | None, typer.Option(metavar="START:END", help="Characters in which the answer stands, to mark them.")
+    ] = None,
+    out: Annotated[Path, typer.Option(help="The page to write.")] = Path("latechunk-inspect.html"),
+    device: Device = "auto",
+    dtype: Dtype = DtypeName.auto,
+    quiet: Quiet = False,
+) -> None:
+    """Write a page that shows a document with its chunks shaded by their scores, under late and naive vectors.
+
+    The page is one file that works without network. It shows offsets, score, rank and context shift of each chunk, and
+    where the windows of a long document meet.
+    """
+    from latechunk.index import Index
+    from latechunk.inspection.page import write_page
+    from latechunk.inspection.view import inspect
+
+    console = _stderr()
+    with _errors_explained(console):
+        span = _parse_span("--gold", gold) if gold is not None else None
+        with (
+            Index.open(index, read_only=True, device=device, dtype=dtype.value) as opened,
+            _spinner(console, "loading the model and reading the document", quiet),
+        ):
+            view = inspect(opened, question, document_id=document, gold=span)
+        write_page(out, view)
+    if not quiet:
+        console.print(_printable(f"the page of {view.document_id} is in {out}"), markup=False, soft_wrap=True)
+
+
 @app.command("demo")
 def demo_command(
     full: Annotated[bool, typer.Option("--full", help="Show the passages of every question.")] = False,
@@ -406,12 +498,55 @@ def _progress(console: Console, n_documents: int, quiet: bool) -> Iterator[Calla
 
 
 @contextmanager
+def _percentage(console: Console, quiet: bool) -> Iterator[Callable[[str, float], None]]:
+    from rich import progress as bars
+
+    columns = (
+        bars.TextColumn("{task.description}"),
+        bars.BarColumn(),
+        bars.TaskProgressColumn(),
+        bars.TimeElapsedColumn(),
+    )
+    with bars.Progress(*columns, console=console, transient=True, disable=quiet or not console.is_terminal) as bar:
+        task = bar.add_task("loading", total=1.0)
+        yield lambda what, share: bar.update(task, description=what, completed=share)
+
+
+@contextmanager
 def _spinner(console: Console, text: str, quiet: bool) -> Iterator[None]:
     if quiet or not console.is_terminal:
         yield
         return
     with console.status(text):
         yield
+
+
+def _parse_span(name: str, text: str) -> Span:
+    from latechunk.types import Span
+
+    start, _, end = text.partition(":")
+    if not (start.isdecimal() and end.isdecimal()):
+        raise InputError(f"{name} must be START:END, two numbers of characters such as 120:180, got {text!r}")
+    return Span(int(start), int(end))
+
+
+def _split(text: str) -> tuple[str, ...]:
+    return tuple(part.strip() for part in text.split(",") if part.strip())
+
+
+def _split_numbers(name: str, text: str) -> tuple[int, ...]:
+    try:
+        return tuple(int(part) for part in _split(text))
+    except ValueError as error:
+        raise InputError(f"{name} must be whole numbers with commas between them, got {text!r}") from error
+
+
+def _print_table(table: Table) -> None:
+    from rich.console import Console
+
+    console = Console(highlight=False, emoji=False)
+    width = None if console.is_terminal else 160  # a file or pipe has no width of its own
+    Console(highlight=False, emoji=False, width=width).print(table)
 
 
 def _print_json(value: Any) -> None:

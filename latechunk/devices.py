@@ -14,6 +14,7 @@ from latechunk.encoder import Encoder
 from latechunk.errors import InputError, ModelError
 from latechunk.hardware import Dtype, name_of
 from latechunk.types import FloatArray, PoolingTask, Settings, Tokens
+from latechunk.windows import WindowPlan
 
 _GROUPS_PER_DEVICE = 4  # more than one, so that no device waits long for the slowest
 
@@ -71,6 +72,10 @@ class DevicePool:
     def tokenize(self, texts: Sequence[str]) -> list[Tokens]:
         """Tokenise documents, in order."""
         return self._encoder.tokenize(texts)
+
+    def windows(self, tokens: Tokens) -> WindowPlan:
+        """The windows in which a document of these tokens is read."""
+        return self._encoder.windows(tokens)
 
     def encode_query(self, text: str) -> FloatArray:
         """Encode a query to a unit vector, shape ``(dims,)``, on the encoder's own device."""

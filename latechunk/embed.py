@@ -122,7 +122,20 @@ def embed_cuts(
     if embedding.mode == "late":
         return late
     naive = _embed_naive(encoder, cuts, None)
-    return [_blend(one, other, embedding.late_weight) for one, other in zip(late, naive, strict=True)]
+    return [blend(one, other, embedding.late_weight) for one, other in zip(late, naive, strict=True)]
+
+
+def blend(late: FloatArray, naive: FloatArray, late_weight: float) -> FloatArray:
+    """Unit vectors along ``late_weight * late + (1 - late_weight) * naive``, row by row, shape ``(n, dims)``.
+
+    Raises:
+        ModelError: If two vectors cancel each other.
+    """
+    mixed = np.float32(late_weight) * late + np.float32(1 - late_weight) * naive
+    norms = np.linalg.norm(mixed, axis=1, keepdims=True)
+    if not norms.all():
+        raise ModelError("the late and the naive vector of a chunk cancel each other; choose another late_weight")
+    return np.asarray(mixed / norms, dtype=np.float32)
 
 
 def check_vectors(encoder: SpanEncoder, results: Sequence[FloatArray], counts: Sequence[int]) -> list[FloatArray]:
@@ -213,11 +226,3 @@ def _embed_naive(
     bounds = np.cumsum([0, *(len(cut.spans) for cut in cuts)])
     stacked = np.concatenate(vectors) if vectors else np.zeros((0, 0), dtype=np.float32)
     return [stacked[begin:end] for begin, end in pairwise(bounds)]
-
-
-def _blend(late: FloatArray, naive: FloatArray, late_weight: float) -> FloatArray:
-    mixed = np.float32(late_weight) * late + np.float32(1 - late_weight) * naive
-    norms = np.linalg.norm(mixed, axis=1, keepdims=True)
-    if not norms.all():
-        raise ModelError("the late and the naive vector of a chunk cancel each other; choose another late_weight")
-    return np.asarray(mixed / norms, dtype=np.float32)

@@ -20,6 +20,7 @@ from latechunk.pooling import SpecialTokens
 from latechunk.runner import Plan, SpanRunner
 from latechunk.tokens import prepare_tokenizer, special_ids, split_prompt
 from latechunk.types import FloatArray, PoolingTask, Settings, Tokens, require_text
+from latechunk.windows import WindowPlan
 
 Context: TypeAlias = Literal["auto", "windows", "local-global"]
 
@@ -300,6 +301,10 @@ class Encoder:
         """Tokenise documents, each with the document prompt, in order."""
         return self._tokenize(texts, self._settings.document_prompt)
 
+    def windows(self, tokens: Tokens) -> WindowPlan:
+        """The windows in which a document of these tokens is read."""
+        return self._runner.windows(tokens)
+
     def encode_spans(
         self, tasks: Sequence[PoolingTask], on_progress: Callable[[int, int], None] | None = None
     ) -> list[FloatArray]:
@@ -317,11 +322,21 @@ class Encoder:
         Raises:
             QueryError: If the text is no string, cannot be UTF-8, or holds no token.
         """
-        require_text(text, "a query", QueryError)
-        (tokens,) = self._tokenize([text], self._settings.query_prompt)
-        if not len(tokens):
-            raise QueryError(f"a query must hold at least one token, and {text!r:.80} holds none")
-        return np.asarray(self._encode_whole([tokens], self._settings.query_task)[0], dtype=np.float32)
+        return np.asarray(self.encode_queries([text])[0], dtype=np.float32)
+
+    def encode_queries(self, texts: Sequence[str]) -> FloatArray:
+        """Encode queries together, to unit vectors in order, shape ``(len(texts), dims)``.
+
+        Raises:
+            QueryError: If a text is no string, cannot be UTF-8, or holds no token.
+        """
+        for text in texts:
+            require_text(text, "a query", QueryError)
+        tokenised = self._tokenize(texts, self._settings.query_prompt)
+        for text, tokens in zip(texts, tokenised, strict=True):
+            if not len(tokens):
+                raise QueryError(f"a query must hold at least one token, and {text!r:.80} holds none")
+        return self._encode_whole(tokenised, self._settings.query_task)
 
     def encode_texts(self, texts: Sequence[str], *, task: str | None = None) -> FloatArray:
         """Encode whole texts, of any length, each to one vector: to compare, cluster or classify them.

@@ -51,6 +51,7 @@ from latechunk.recorded import (
 )
 from latechunk.store import FORMAT, Store, StoredDocument, hash_text
 from latechunk.types import (
+    Chunk,
     Chunker,
     Document,
     Hit,
@@ -337,6 +338,16 @@ class Index:
         """
         require_text(document_id, "a document id", InputError)
         return self._store.document(document_id)
+
+    def chunks(self, document_id: str) -> list[Chunk]:
+        """The chunks of a document, in the order of their starts; none if there is no document of this id.
+
+        Raises:
+            InputError: If ``document_id`` cannot be an id.
+        """
+        require_text(document_id, "a document id", InputError)
+        with self._store.snapshot():
+            return self._store.chunks(self._store.chunk_numbers_of(document_id))
 
     def ids(self) -> list[str]:
         """Ids of all documents, the one added or replaced last at the end."""

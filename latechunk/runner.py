@@ -132,11 +132,16 @@ class SpanRunner:
             vectors = self._finish(sums, n_rows)
         return [vectors[begin:end] for begin, end in pairwise(bounds)]
 
+    def windows(self, tokens: Tokens) -> WindowPlan:
+        """The windows in which a text is read."""
+        plan = self._plan
+        n_beside = len(plan.prefix_ids) + len(tokens.prompt_ids) + len(plan.suffix_ids)
+        return plan_windows(len(tokens), plan.window_tokens - n_beside, plan.overlap_tokens)
+
     def _start(self, task: PoolingTask, first_span: int) -> _Job:
         plan, tokens = self._plan, task.tokens
         n_prefix = len(plan.prefix_ids) + len(tokens.prompt_ids)
-        size = plan.window_tokens - n_prefix - len(plan.suffix_ids)
-        windows = plan_windows(len(tokens), size, plan.overlap_tokens)
+        windows = self.windows(tokens)
         prefix_counts = self._model.prompt_counts or not tokens.prompt_ids
         pieces = plan_pooling(
             task.ranges, windows, n_prefix, len(plan.suffix_ids), plan.special_tokens, prefix_counts=prefix_counts

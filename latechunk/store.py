@@ -257,6 +257,13 @@ class Store:
             numbers = np.array([number for number, _ in rows], dtype=np.int64)
             yield numbers, np.frombuffer(joined, dtype="<f4").reshape(len(rows), dims)
 
+    def chunk_numbers_of(self, document_id: str) -> list[int]:
+        """Numbers of a document's chunks, in the order of their starts, within one :meth:`snapshot`."""
+        query = (
+            "SELECT c.number FROM chunks c JOIN documents d ON d.number = c.document WHERE d.id = ? ORDER BY c.place"
+        )
+        return [number for (number,) in self._connection.execute(query, (document_id,))]
+
     def chunks(self, numbers: Sequence[int]) -> list[Chunk]:
         """Read chunks by number, in the order given, within one :meth:`snapshot`."""
         query = (

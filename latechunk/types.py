@@ -243,3 +243,12 @@ class SaysHowItRuns(Protocol):
     def runtime(self) -> Settings:
         """Device, dtype, attention and the like, as JSON."""
         ...
+
+
+@runtime_checkable
+class EncodesManyQueries(Protocol):
+    """An encoder that encodes many queries faster together than one by one."""
+
+    def encode_queries(self, texts: Sequence[str]) -> FloatArray:
+        """Encode queries to unit vectors in order, shape ``(len(texts), dims)``."""
+        ...

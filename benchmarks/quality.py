@@ -1,0 +1,42 @@
+"""All evaluation sets of a folder with the default model: naive, late, blend, whole document, BM25 and hybrid.
+
+The figures are those of ``latechunk evaluate``; what is finished under --out is not run again. With --save the table of
+the README and of docs/evaluation.md can be made anew by ``python benchmarks/tables.py``.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from common import parser, report
+
+from latechunk.evaluation.harness import ARMS
+from latechunk.evaluation.run import Wishes, evaluate_folder
+
+
+def main() -> None:
+    arguments = parser(__doc__)
+    arguments.add_argument("--data", type=Path, required=True, help="a folder of sets")
+    arguments.add_argument(
+        "--out", type=Path, default=Path("build/quality"), help="for the report and what is finished"
+    )
+    arguments.add_argument("--max-tokens", type=int, nargs="+", default=[64, 128])
+    options = arguments.parse_args()
+
+    told: set[str] = set()
+
+    def tell(what: str, share: float) -> None:
+        if what not in told:
+            told.add(what)
+            print(what, flush=True)
+
+    wishes = Wishes(data=options.data, out=options.out, arms=ARMS, max_tokens=tuple(options.max_tokens))
+    found = evaluate_folder(wishes, tell)
+    rows: list[dict[str, Any]] = [{name: value for name, value in row.items() if name != "parts"} for row in found.rows]
+    figures = {"rows": rows, "seconds": found.made["seconds"], "encoders": found.encoders}
+    report("quality", figures, save=options.save)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,178 @@
+"""Results in, a table for the terminal, ``results.json`` and a self-contained ``report.html`` out."""
+
+from __future__ import annotations
+
+import json
+import os
+import platform
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from importlib.resources import files
+from pathlib import Path
+from typing import Any
+
+from jinja2 import Environment, StrictUndefined
+from rich.table import Table
+
+from latechunk.errors import InputError
+from latechunk.evaluation.harness import SetResult, Setup
+from latechunk.evaluation.plots import draw_gains, draw_shift
+from latechunk.evaluation.summary import most_changed, summarise
+from latechunk.recorded import package_versions
+
+TITLES = (("corpus", "In the corpus"), ("document", "Within the right document"))
+_CHANGES = 20
+
+
+@dataclass(frozen=True, slots=True)
+class Report:
+    """All that an evaluation found.
+
+    Attributes:
+        rows: As :func:`latechunk.evaluation.summary.summarise` gives them, of all sets.
+        changes: The questions that changed most, of all sets, most first.
+        shifts: Context shift of the chunks of each set, at the first encoder and chunk size.
+        reference: The arm that others are compared with.
+        compared: The arm that ``changes`` compares with it.
+        made: When, with what, how long it took.
+        encoders: Settings by name.
+        depth: The k of measures.
+    """
+
+    rows: Sequence[Mapping[str, Any]]
+    changes: Sequence[Mapping[str, Any]]
+    shifts: Mapping[str, Any]
+    reference: str
+    compared: str
+    made: Mapping[str, Any]
+    encoders: Mapping[str, Any]
+    depth: int
+
+
+def build_report(results: Sequence[SetResult], setup: Setup, seconds: Mapping[str, float]) -> Report:
+    """Sum up what was ranked."""
+    reference = "naive" if "naive" in setup.arms else setup.arms[0]
+    compared = next(
+        (arm for arm in ("blend", "late", *setup.arms) if arm in setup.arms and arm != reference), reference
+    )
+    rows = [row for result in results for row in summarise(result, reference, setup.depth)]
+    changes = [
+        change for result in results for change in most_changed(result, compared, reference, setup.depth, _CHANGES)
+    ]
+    shifts = {
+        result.evaluation_set.name: next(iter(result.context_shift.values()))
+        for result in results
+        if result.context_shift
+    }
+    made = {
+        "at": datetime.now(UTC).isoformat(timespec="seconds"),
+        "machine": f"{platform.system()} {platform.machine()}, {os.cpu_count()} cores",
+        "arms": ", ".join(setup.arms),
+        "chunks": ", ".join(f"at most {size} tokens" for size in setup.max_tokens),
+        "seed": setup.seed,
+        "seconds": {name: round(value, 1) for name, value in seconds.items()},
+        "versions": package_versions(),
+    }
+    return Report(
+        rows=rows,
+        changes=sorted(changes, key=lambda change: -abs(change["change"]))[:_CHANGES],
+        shifts=shifts,
+        reference=reference,
+        compared=compared,
+        made=made,
+        encoders={name: dict(encoder.settings) for name, encoder in setup.encoders.items()},
+        depth=setup.depth,
+    )
+
+
+def write_report(folder: Path, report: Report) -> None:
+    """Write ``results.json`` and ``report.html``, each whole or not at all.
+
+    Raises:
+        InputError: If the folder cannot be written into.
+    """
+    content = {"made": report.made, "encoders": report.encoders, "reference": report.reference, "rows": report.rows}
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        _write_whole(folder / "results.json", json.dumps(content, ensure_ascii=False, indent=1) + "\n")
+        _write_whole(folder / "report.html", render(report))
+    except OSError as error:
+        raise InputError(f"the report cannot be written to {folder}: {error}") from error
+
+
+def render(report: Report) -> str:
+    """The report as one page of HTML that needs nothing else; documents' texts are escaped."""
+    environment = Environment(autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True)
+    template = environment.from_string(files("latechunk.evaluation").joinpath("report.html").read_text("utf-8"))
+    plots = {
+        scope: draw_gains(
+            [row for row in report.rows if row["scope"] == scope], f"{title}: gain over {report.reference}"
+        )
+        for scope, title in TITLES
+        if any(row["scope"] == scope and row["comparison"] for row in report.rows)
+    }
+    return template.render(
+        rows=report.rows,
+        scopes=TITLES,
+        plots={"corpus": "", "document": "", **plots},
+        shift=draw_shift(report.shifts) if report.shifts else "",
+        changes=report.changes,
+        reference=report.reference,
+        compared=report.compared,
+        made=report.made,
+        encoders=report.encoders,
+        many_encoders=len(report.encoders) > 1,
+        one_headline=len({row["headline"] for row in report.rows}) == 1,
+        verdicts=tell_verdicts(report.rows, report.reference),
+        depth=report.depth,
+    )
+
+
+def tell_verdicts(rows: Sequence[Mapping[str, Any]], reference: str) -> list[str]:
+    """A sentence for each arm and scope: how often it is better, worse, or not shown to differ."""
+    lines = []
+    for arm in dict.fromkeys(row["arm"] for row in rows if row["comparison"]):
+        for scope, where in (("corpus", "in the corpus"), ("document", "within the right document")):
+            found = [row["comparison"] for row in rows if row["arm"] == arm and row["scope"] == scope]
+            compared = [one for one in found if one]
+            if compared:
+                sure = [one["difference"] > 0 for one in compared if one["is_sure"]]
+                mean = sum(one["difference"] for one in compared) / len(compared)
+                lines.append(
+                    f"{arm}, {where}: better than {reference} in {sum(sure)} of {len(compared)} comparisons, worse in "
+                    f"{len(sure) - sum(sure)}, no difference shown in {len(compared) - len(sure)}; {mean:+.2f} points "
+                    f"on average"
+                )
+    return lines
+
+
+def to_table(rows: Sequence[Mapping[str, Any]], reference: str) -> Table:
+    """The headline of every set and arm, for the terminal; says "no difference" where the interval holds zero."""
+    table = Table(title=f"gain over {reference}, 95 % interval over documents", title_justify="left", box=None)
+    many = len({row["encoder"] for row in rows}) > 1
+    for name in ("set", "chunk", *(("encoder",) if many else ()), "scope", "arm"):
+        table.add_column(name)
+    for name in ("measure", "value", "gain", "interval", ""):
+        table.add_column(name, justify="right" if name in ("value", "gain") else "left")
+    for row in rows:
+        compared = row["comparison"]
+        cells = [row["set"], str(row["max_tokens"]), *((row["encoder"],) if many else ()), row["scope"], row["arm"]]
+        cells += [row["headline"], f"{row['measures'][row['headline']]:.2f}"]
+        table.add_row(*cells, *_tell(compared))
+    return table
+
+
+def _tell(compared: Mapping[str, Any] | None) -> tuple[str, str, str]:
+    if compared is None:
+        return "", "", "reference"
+    if compared["low"] is None:
+        return f"{compared['difference']:+.2f}", "", "one document: no interval"
+    verdict = "no difference" if not compared["is_sure"] else "better" if compared["difference"] > 0 else "worse"
+    return f"{compared['difference']:+.2f}", f"{compared['low']:+.2f} to {compared['high']:+.2f}", verdict
+
+
+def _write_whole(path: Path, text: str) -> None:
+    unfinished = path.with_suffix(path.suffix + ".unfinished")
+    unfinished.write_text(text, encoding="utf-8")
+    os.replace(unfinished, path)

@@ -1,0 +1,94 @@
+"""What a user asks for in, encoders loaded, sets evaluated, the report written and given back out."""
+
+from __future__ import annotations
+
+import importlib.util
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, cast
+
+from latechunk.errors import MissingDependencyError
+from latechunk.models import DEFAULT_MODEL
+from latechunk.types import SpanEncoder
+
+if TYPE_CHECKING:
+    from latechunk.evaluation.report import Report
+
+_PACKAGES = ("ir_measures", "scipy", "jinja2", "matplotlib")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Wishes:
+    """What to evaluate; empty where the default is wanted."""
+
+    data: Path
+    out: Path
+    arms: tuple[str, ...]
+    max_tokens: tuple[int, ...]
+    models: tuple[str, ...] = ()
+    dims: tuple[int, ...] = ()
+    windows: tuple[int, ...] = ()
+    depth: int = 10
+    device: str = "auto"
+    dtype: str = "auto"
+
+
+def require_packages() -> None:
+    """Raise unless the packages are there that an evaluation needs beside the core.
+
+    Raises:
+        MissingDependencyError: It names them and the extra.
+    """
+    missing = [name for name in _PACKAGES if importlib.util.find_spec(name) is None]
+    if missing:
+        raise MissingDependencyError(
+            f'an evaluation needs {", ".join(missing)}; run: pip install "latechunk[evaluation]"'
+        )
+
+
+def evaluate_folder(wishes: Wishes, on_progress: Callable[[str, float], None]) -> Report:
+    """Evaluate all sets of a folder and write the report.
+
+    Raises:
+        InputError: If a wish cannot be met or the data cannot be read.
+        ModelError: If a model cannot be used.
+    """
+    from latechunk.evaluation.harness import Arm, Setup, evaluate
+    from latechunk.evaluation.readers import read_sets
+    from latechunk.evaluation.report import build_report, write_report
+
+    sets = read_sets(wishes.data)
+    setup = Setup(
+        encoders=_load_encoders(wishes),
+        max_tokens=wishes.max_tokens,
+        arms=cast("tuple[Arm, ...]", wishes.arms),
+        depth=wishes.depth,
+    )
+    results, seconds = [], {}
+    for one in sets:
+        begin = time.perf_counter()
+        results.append(evaluate(one, setup, wishes.out / "work", on_progress))
+        seconds[one.name] = time.perf_counter() - begin
+    on_progress("writing the report", 1.0)
+    report = build_report(results, setup, seconds)
+    write_report(wishes.out, report)
+    return report
+
+
+def _load_encoders(wishes: Wishes) -> dict[str, SpanEncoder]:
+    """An encoder for each model, length of vectors and window."""
+    from latechunk.encoder import Encoder
+
+    encoders: dict[str, SpanEncoder] = {}
+    for model in wishes.models or (DEFAULT_MODEL,):
+        for dims in wishes.dims or (None,):
+            for window in wishes.windows or (None,):
+                options: dict[str, Any] = {"device": wishes.device, "dtype": wishes.dtype, "dims": dims}
+                name = model + (f", {dims} dims" if dims else "")
+                if window:
+                    options |= {"window_tokens": window, "context": "windows"}
+                    name += f", windows of {window}"
+                encoders[name] = Encoder.load(model, **options)
+    return encoders

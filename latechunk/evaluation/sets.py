@@ -1,0 +1,114 @@
+"""What questions and the characters that answer them are, whatever layout they were read from."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from latechunk.errors import InputError
+from latechunk.types import Document, Span
+
+
+@dataclass(frozen=True, slots=True)
+class Gold:
+    """An answer to a question.
+
+    Attributes:
+        document_id: The document that holds it.
+        spans: The characters that answer; empty where the document as a whole is the answer.
+        grade: How relevant, at least 1.
+    """
+
+    document_id: str
+    spans: tuple[Span, ...] = ()
+    grade: int = 1
+
+
+@dataclass(frozen=True, slots=True)
+class Question:
+    """A question with its answers, at least one.
+
+    Attributes:
+        id: Unique in its set.
+        text: What is asked.
+        gold: Answers, all of which have spans, or none.
+    """
+
+    id: str
+    text: str
+    gold: tuple[Gold, ...]
+
+    @property
+    def has_spans(self) -> bool:
+        """Whether characters answer, and not documents."""
+        return bool(self.gold[0].spans)
+
+    @property
+    def cluster(self) -> str:
+        """What it shares with other questions: the document of its first answer."""
+        return self.gold[0].document_id
+
+
+@dataclass(frozen=True, slots=True)
+class EvaluationSet:
+    """Documents with questions about them. Metadata ``lang``, an ISO 639 code, says a document's language.
+
+    Raises:
+        InputError: If there is no question, an id comes twice, or an answer lies outside its document.
+    """
+
+    name: str
+    documents: tuple[Document, ...]
+    questions: tuple[Question, ...]
+
+    def __post_init__(self) -> None:
+        lengths = {document.id: len(document.text) for document in self.documents}
+        if not self.questions:
+            raise InputError(f"{self.name}: there are no questions")
+        _require_unique(self.name, "document", [document.id for document in self.documents])
+        _require_unique(self.name, "question", [question.id for question in self.questions])
+        for question in self.questions:
+            _require_answerable(self.name, question, lengths)
+
+    @property
+    def fingerprint(self) -> str:
+        """SHA-256 over all that decides a measure."""
+        digest = hashlib.sha256()
+        for document in self.documents:
+            digest.update(json.dumps([document.id, document.text, document.metadata.get("lang")]).encode())
+        for question in self.questions:
+            gold = [[one.document_id, one.grade, [(s.start, s.end) for s in one.spans]] for one in question.gold]
+            digest.update(json.dumps([question.id, question.text, gold]).encode())
+        return digest.hexdigest()
+
+
+def _require_unique(name: str, what: str, ids: Sequence[str]) -> None:
+    seen: set[str] = set()
+    for one in ids:
+        if one in seen:
+            raise InputError(f"{name}: the {what} id {one!r} comes twice; ids must differ")
+        seen.add(one)
+
+
+def _require_answerable(name: str, question: Question, lengths: dict[str, int]) -> None:
+    if not question.gold:
+        raise InputError(f"{name}: question {question.id!r} has no answer")
+    if len({bool(gold.spans) for gold in question.gold}) > 1:
+        raise InputError(
+            f"{name}: question {question.id!r} has answers with and without spans; give all spans, or none"
+        )
+    for gold in question.gold:
+        if gold.document_id not in lengths:
+            raise InputError(
+                f"{name}: question {question.id!r} names the document {gold.document_id!r}, which is missing"
+            )
+        if gold.grade < 1:
+            raise InputError(f"{name}: question {question.id!r} has a grade of {gold.grade}; it must be at least 1")
+        for span in gold.spans:
+            if span.end > lengths[gold.document_id]:
+                raise InputError(
+                    f"{name}: question {question.id!r} is answered by [{span.start}, {span.end}), beyond the "
+                    f"{lengths[gold.document_id]} characters of {gold.document_id!r}"
+                )

