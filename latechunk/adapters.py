@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import threading
 import warnings
 from collections.abc import Iterator, Sequence
@@ -81,13 +82,12 @@ def load_adapters(label: str, model: torch.nn.Module, folder: Path, names: Seque
         config, weights = _read_adapter(label, folder / name)
         weights = {key: value.to(dtype=like.dtype, device=like.device) for key, value in weights.items()}
         try:
-            # On the meta device first: what the file lacks then has no value that could be taken for a trained one.
             with warnings.catch_warnings():
                 warnings.filterwarnings("ignore", "Already found a `peft_config` attribute")  # several are meant
                 warnings.filterwarnings("ignore", "`is_gradient_checkpointing` is deprecated")  # between two libraries
-                inject_adapter_in_model(config, model, name, low_cpu_mem_usage=True)
-            set_peft_model_state_dict(model, dict(weights), adapter_name=name, low_cpu_mem_usage=True)
-        except (RuntimeError, ValueError, TypeError, LookupError) as error:
+                inject_adapter_in_model(config, model, name)
+            set_peft_model_state_dict(model, dict(weights), adapter_name=name)
+        except (RuntimeError, ValueError, TypeError, LookupError, AttributeError, re.error) as error:
             raise ModelError(f"the adapter {name!r} of {label!r} does not fit its model: {error}") from error
         _require_same(label, name, weights, get_peft_model_state_dict(model, adapter_name=name))
     model.eval()
@@ -105,14 +105,28 @@ def _read_adapter(label: str, folder: Path) -> tuple[LoraConfig, dict[str, torch
             f"the download is incomplete, or this is another checkpoint"
         )
     try:
-        config: Any = PeftConfig.from_pretrained(str(folder))
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # what peft makes of settings that it does not know
+            config: Any = PeftConfig.from_pretrained(str(folder))
         weights = load_file(folder / _WEIGHTS)
-    except (OSError, ValueError, TypeError, LookupError, SafetensorError) as error:
+    except (OSError, ValueError, TypeError, LookupError, RecursionError, SafetensorError) as error:
         raise ModelError(f"the adapter at {folder} does not load: {error}") from error
     if not isinstance(config, LoraConfig):
         raise ModelError(f"the adapter at {folder} must be of the type LORA, got {config.peft_type}")
-    plain = replace(config, inference_mode=True, init_lora_weights=True)
-    return plain, {key.removeprefix(_FILE_PREFIX): value for key, value in weights.items()}
+    _require_plain(folder, config)
+    return replace(config, inference_mode=True), {
+        key.removeprefix(_FILE_PREFIX): value for key, value in weights.items()
+    }
+
+
+def _require_plain(folder: Path, config: LoraConfig) -> None:
+    """Raise for what changes more than the layers that are switched: the base's weights, or its modules."""
+    if config.modules_to_save or config.layer_replication or config.init_lora_weights not in (True, False, "gaussian"):
+        raise ModelError(
+            f"the adapter at {folder} must be plain LoRA over an unchanged base; it has modules_to_save "
+            f"{config.modules_to_save}, layer_replication {config.layer_replication}, init_lora_weights "
+            f"{config.init_lora_weights!r}. Have peft convert or merge it first"
+        )
 
 
 def _require_same(label: str, name: str, file: dict[str, torch.Tensor], loaded: dict[str, torch.Tensor]) -> None:

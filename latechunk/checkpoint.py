@@ -7,6 +7,7 @@ import importlib.util
 import json
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from huggingface_hub import snapshot_download
 from huggingface_hub.errors import HfHubHTTPError, HFValidationError, LocalEntryNotFoundError
@@ -14,6 +15,20 @@ from huggingface_hub.errors import HfHubHTTPError, HFValidationError, LocalEntry
 from latechunk.errors import ModelError
 from latechunk.models import KnownModel, find_known_model, recognise
 
+# Settings that decide no vector: labels, versions, and what is chosen at load.
+_UNDECISIVE = (
+    "_name_or_path",
+    "architectures",
+    "auto_map",
+    "auto_mapping",
+    "base_model_name_or_path",
+    "dtype",
+    "inference_mode",
+    "peft_version",
+    "revision",
+    "torch_dtype",
+    "transformers_version",
+)
 _DOWNLOADED = ["*.json", "*.txt", "*.model", "*.safetensors", "*/config.json", "*/*.safetensors"]
 
 
@@ -28,6 +43,7 @@ class Checkpoint:
         known: What latechunk knows of the model, None for others.
         weights_sha256: Over all weight files; of one ``model.safetensors``, that file's own.
         tokenizer_sha256: Over what the tokenizer is made of, independent of JSON formatting.
+        config_sha256: Over the settings of the model, its modules and its adapters, likewise.
     """
 
     name: str
@@ -36,6 +52,7 @@ class Checkpoint:
     known: KnownModel | None
     weights_sha256: str
     tokenizer_sha256: str
+    config_sha256: str
 
 
 def find_checkpoint(name: str, *, revision: str | None, download: bool) -> Checkpoint:
@@ -52,7 +69,7 @@ def find_checkpoint(name: str, *, revision: str | None, download: bool) -> Check
     """
     known = find_known_model(name)
     folder, commit = _locate(name, known, revision, download)
-    weights = sorted(path for path in folder.rglob("*.safetensors") if _is_native(path.relative_to(folder)))
+    weights = _list_files(folder, "*.safetensors")
     if not (folder / "config.json").is_file() or not weights:
         raise ModelError(
             f"{name!r} at {folder} needs a config.json and weights in model.safetensors; it has "
@@ -66,6 +83,7 @@ def find_checkpoint(name: str, *, revision: str | None, download: bool) -> Check
         known=known or recognise(_read_model_type(folder)),
         weights_sha256=_hash_files(folder, weights),
         tokenizer_sha256=_hash_tokenizer(folder, name),
+        config_sha256=_hash_configs(folder),
     )
     if known and known.package and name == known.name and checkpoint.weights_sha256 != known.weights_sha256:
         raise ModelError(
@@ -123,7 +141,7 @@ def _packaged_folder(known: KnownModel) -> Path:
 def _read_model_type(folder: Path) -> str | None:
     try:
         config = json.loads((folder / "config.json").read_text(encoding="utf-8"))
-    except (OSError, ValueError):
+    except (OSError, ValueError, RecursionError):
         return None  # loading says better what is wrong with it
     return config.get("model_type") if isinstance(config, dict) else None
 
@@ -132,9 +150,39 @@ def _is_native(path: Path) -> bool:
     return path.parts[0] not in ("onnx", "openvino")
 
 
+def _list_files(folder: Path, pattern: str) -> list[Path]:
+    """Files in a folder and in its subfolders, linked ones too."""
+    found = {*folder.glob(pattern), *folder.glob(f"*/{pattern}")}
+    return sorted(path for path in found if _is_native(path.relative_to(folder)) and not path.is_dir())
+
+
+def _hash_configs(folder: Path) -> str:
+    """Over what decides how the weights are used: config.json, modules.json, their modules' and adapters' settings."""
+    contents = {}
+    for path in _list_files(folder, "*.json"):
+        if path.name in ("config.json", "modules.json", "adapter_config.json", "sentence_bert_config.json"):
+            contents[path.relative_to(folder).as_posix()] = _read_config(path)
+    return hashlib.sha256(json.dumps(contents, sort_keys=True).encode()).hexdigest()
+
+
+def _read_config(path: Path) -> Any:
+    try:
+        content = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError, RecursionError) as error:
+        raise ModelError(f"{path} cannot be read as JSON: {error}") from error
+    if isinstance(content, dict):
+        content = {name: value for name, value in content.items() if name not in _UNDECISIVE}
+        for name, value in content.items():
+            if name == "target_modules" and isinstance(value, list):  # a set, which peft writes in any order
+                content[name] = sorted(map(str, value))
+    return content
+
+
 def _hash_files(folder: Path, paths: list[Path]) -> str:
     hashes = []
     for path in paths:
+        if not path.is_file():
+            raise ModelError(f"{path} is a link to nothing: the model's files are incomplete; get them again")
         with path.open("rb") as file:
             hashes.append((path.relative_to(folder).as_posix(), hashlib.file_digest(file, "sha256").hexdigest()))
     if len(hashes) == 1:
@@ -155,6 +203,6 @@ def _hash_tokenizer(folder: Path, name: str) -> str:
             for key, value in json.loads(path.read_text(encoding="utf-8")).items()
             if key not in ("truncation", "padding")
         }
-    except (ValueError, AttributeError) as error:
+    except (ValueError, AttributeError, RecursionError) as error:
         raise ModelError(f"{path} is not the JSON of a tokenizer: {error}") from error
     return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()

@@ -422,7 +422,7 @@ def _create(path: Path, choices: _Choices) -> Index:
         raise InputError("--language is for sentences, and --chunker token does not look for any")
     chunker = TokenChunker(**settings) if choices.chunker is ChunkerName.token else SentenceChunker(**settings)
     encoder = Encoder.load(
-        choices.model or DEFAULT_MODEL,
+        DEFAULT_MODEL if choices.model is None else choices.model,
         device=choices.device,
         dtype=choices.dtype.value,
         attention=choices.attention.value,
@@ -629,11 +629,7 @@ def _print_info(info: IndexInfo, here: dict[str, Any] | None) -> None:
 def _describe_runtime(runtime: dict[str, Any] | None) -> str:
     if not runtime:
         return ""
-    compiled = ", compiled" if runtime.get("compiled") else ""
-    return (
-        f"{runtime.get('device')}, {runtime.get('dtype')}, attention {runtime.get('attention')}, "
-        f"{runtime.get('batches')} batches of {runtime.get('batch_tokens'):,} tokens{compiled}"
-    )
+    return ", ".join(f"{name.replace('_', ' ')} {value}" for name, value in runtime.items() if value is not False)
 
 
 def _describe_context(local_global: dict[str, Any] | None) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Callable, Sequence
 from types import TracebackType
 from typing import Any, Self
@@ -11,8 +12,8 @@ import torch
 from sentence_transformers import SentenceTransformer
 
 from latechunk.encoder import Encoder
-from latechunk.errors import InputError, ModelError
-from latechunk.hardware import Dtype, name_of
+from latechunk.errors import InputError, LateChunkError, ModelError
+from latechunk.hardware import choose_device
 from latechunk.types import FloatArray, PoolingTask, Settings, Tokens
 from latechunk.windows import WindowPlan
 
@@ -24,6 +25,7 @@ class DevicePool:
 
     Implements :class:`latechunk.types.SpanEncoder` with the settings of the encoder it is made of, so that an index
     may be made with it and opened with any other, and the other way round. Queries are encoded by the encoder itself.
+    Threads may share a pool, and take turns.
     As with all processes that Python spawns, the program's main module must guard its start with
     ``if __name__ == "__main__":``.
     """
@@ -36,14 +38,16 @@ class DevicePool:
             devices: Names as torch has them, such as ``["cuda:0", "cuda:1"]``.
 
         Raises:
-            InputError: If there is no device, or one of them is not a name.
+            InputError: If there is no device, or one of them is not a name that torch can use here.
         """
         if isinstance(devices, str) or not devices or not all(isinstance(one, str) for one in devices):
             raise InputError(f'devices must be a sequence of names, such as ["cuda:0", "cuda:1"], got {devices!r}')
         self._encoder = encoder
-        self._devices = tuple(devices)
-        self._host = _Worker(dict(encoder.settings), name_of(encoder.dtype))
-        self._pool: Any = self._host.start_multi_process_pool(list(devices))
+        self._devices = tuple(str(choose_device(device)) for device in devices)
+        runtime = encoder.runtime
+        self._host = _Worker(dict(encoder.settings), str(runtime["dtype"]), str(runtime["attention"]))
+        self._lock = threading.Lock()
+        self._pool: Any = self._host.start_multi_process_pool(list(self._devices))
 
     def __enter__(self) -> Self:
         return self
@@ -54,7 +58,11 @@ class DevicePool:
         self.close()
 
     def close(self) -> None:
-        """End the processes."""
+        """End the processes, once they have answered what they were asked."""
+        with self._lock:
+            self._stop()
+
+    def _stop(self) -> None:
         if self._pool is not None:
             self._host.stop_multi_process_pool(self._pool)
             self._pool = None
@@ -90,18 +98,9 @@ class DevicePool:
             ModelError: If a process fails or dies, or the model gives unusable vectors.
             InputError: If the pool is closed.
         """
-        if self._pool is None:
-            raise InputError("this pool of devices is closed; make another")
         groups = _share_out([len(task.tokens) for task in tasks], _GROUPS_PER_DEVICE * len(self._devices))
-        try:
-            answers = self._host._multi_process(
-                [[tasks[number] for number in group] for group in groups],
-                show_progress_bar=False,
-                pool=self._pool,
-                chunk_size=1,
-            )
-        except RuntimeError as error:
-            raise ModelError(f"encoding on {', '.join(self._devices)} failed: {error}") from error
+        with self._lock:
+            answers = self._ask([[tasks[number] for number in group] for group in groups])
         results: dict[int, FloatArray] = {}
         for group, vectors in zip(groups, answers, strict=True):
             results.update(zip(group, vectors, strict=True))
@@ -110,22 +109,48 @@ class DevicePool:
                 on_progress(number, len(task.tokens))
         return [results[number] for number in range(len(tasks))]
 
+    def _ask(self, groups: list[list[PoolingTask]]) -> list[list[FloatArray]]:
+        """Have the processes answer; a call that did not end leaves answers behind, so the pool ends with it."""
+        if self._pool is None:
+            raise InputError("this pool of devices is closed, or a call of it did not end; make another")
+        finished = False
+        try:
+            answers: Any = self._host._multi_process(groups, show_progress_bar=False, pool=self._pool, chunk_size=1)
+            finished = True
+        except RuntimeError as error:
+            raise ModelError(
+                f"encoding on {', '.join(self._devices)} failed: {error}. The pool is closed; make another"
+            ) from error
+        finally:
+            if not finished:
+                self._stop()
+        whole = []
+        for answer in answers:
+            if isinstance(answer, LateChunkError):
+                raise answer
+            whole.append(answer)
+        return whole
+
 
 class _Worker(SentenceTransformer):
     """What sentence-transformers sends to each process: not weights, but what to load there."""
 
-    def __init__(self, settings: dict[str, Any], dtype: Dtype | str) -> None:
+    def __init__(self, settings: dict[str, Any], dtype: str, attention: str) -> None:
         super().__init__(modules=[torch.nn.Identity()], device="cpu")
         self._latechunk_settings = settings
-        self._latechunk_dtype: Any = dtype
+        self._latechunk_options: dict[str, Any] = {"dtype": dtype, "attention": attention}
         self._latechunk_encoder: Encoder | None = None
 
-    def _inference(self, inputs: list[Any], **options: Any) -> list[list[FloatArray]]:  # type: ignore[override]
-        if self._latechunk_encoder is None:
-            self._latechunk_encoder = Encoder.from_settings(
-                self._latechunk_settings, device=str(options["device"]), dtype=self._latechunk_dtype
-            )
-        return [self._latechunk_encoder.encode_spans(tasks) for tasks in inputs]
+    def _inference(self, inputs: list[Any], **options: Any) -> list[Any]:
+        """Vectors of each group; an error of ours is an answer too, and no line on the user's terminal."""
+        try:
+            if self._latechunk_encoder is None:
+                self._latechunk_encoder = Encoder.from_settings(
+                    self._latechunk_settings, device=str(options["device"]), **self._latechunk_options
+                )
+            return [self._latechunk_encoder.encode_spans(tasks) for tasks in inputs]
+        except LateChunkError as error:
+            return [error]
 
 
 def _share_out(weights: Sequence[int], n_groups: int) -> list[list[int]]:

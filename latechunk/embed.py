@@ -84,6 +84,8 @@ def cut_documents(
     """
     cuts = []
     tokenised = encoder.tokenize([one.text for one in documents])
+    if not isinstance(tokenised, list | tuple) or not all(isinstance(one, Tokens) for one in tokenised):
+        raise ModelError(f"tokenize must return a list of latechunk.types.Tokens, got {tokenised!r:.80}")
     if len(tokenised) != len(documents):
         raise ModelError(f"tokenize must return as many results as texts, {len(documents)}, got {len(tokenised)}")
     for document, tokens in zip(documents, tokenised, strict=True):
@@ -169,7 +171,7 @@ def check_vectors(encoder: SpanEncoder, results: Sequence[FloatArray], counts: S
 
 
 def _cut(encoder: SpanEncoder, chunker: Chunker, embedding: Embedding, document: Document, tokens: Tokens) -> Cut:
-    if not len(tokens):
+    if not len(tokens) or not document.text.strip():
         raise DocumentError(
             f"document {document.id!r} holds no token ({len(document.text)} characters): a document needs text that "
             f"is not blank"

@@ -49,6 +49,8 @@ class EncoderSettings:
         dims: Length of the vectors.
         document_task: What documents are encoded for, of a model with tasks.
         query_task: What queries are encoded for.
+        config_sha256: Fingerprint of the model's settings.
+        layer_norm: Whether a layer norm comes before the cut to fewer dims.
     """
 
     model: str
@@ -65,6 +67,8 @@ class EncoderSettings:
     dims: int
     document_task: str | None = None
     query_task: str | None = None
+    config_sha256: str | None = None
+    layer_norm: bool = False
 
 
 @dataclass(frozen=True)
@@ -206,6 +210,8 @@ class Encoder:
             dims=_choose_dims(model, loaded, known, dims),
             document_task=sides[0][0],
             query_task=sides[1][0],
+            config_sha256=checkpoint.config_sha256,
+            layer_norm=bool(known and known.layer_norm and (dims or loaded.dims) < loaded.dims),
         )
         plan = Plan(
             prefix_ids=prefix_ids,
@@ -215,9 +221,10 @@ class Encoder:
             special_tokens=special_tokens,
             local_global=chosen,
             dims=settings.dims,
-            layer_norm=bool(known and known.layer_norm and settings.dims < loaded.dims),
+            layer_norm=settings.layer_norm,
         )
-        _require_room(plan, tokenizer, (settings.document_prompt, settings.query_prompt))
+        others = [task.prompt for task in known.tasks] if known else []
+        _require_room(plan, tokenizer, (settings.document_prompt, settings.query_prompt, *others))
         if compile:
             compile_forward(loaded)
         encoder = cls(
@@ -230,10 +237,21 @@ class Encoder:
             _runner=SpanRunner(model, loaded, plan, device=chosen_device, batch_tokens=batch_tokens),
             _compiled=compile,
         )
-        encoder.encode_query("a")  # a model that computes nonsense says so now, and not after a night of indexing
+        encoder._test()
         if known and not known.is_open:
             _say_licence(known)
         return encoder
+
+    def _test(self) -> None:
+        """Encode a letter for each task: a model that computes nonsense says so now, not after a night of indexing."""
+        try:
+            self.encode_query("a")
+            for task in self.tasks or (None,):
+                self.encode_texts(["a"], task=task)
+        except (RuntimeError, IndexError, TypeError, QueryError) as error:
+            raise ModelError(
+                f"{self._settings.model!r} loads and does not compute: {error}; its files do not belong together"
+            ) from error
 
     @classmethod
     def from_settings(
@@ -334,7 +352,7 @@ class Encoder:
             require_text(text, "a query", QueryError)
         tokenised = self._tokenize(texts, self._settings.query_prompt)
         for text, tokens in zip(texts, tokenised, strict=True):
-            if not len(tokens):
+            if not len(tokens) or not text.strip():
                 raise QueryError(f"a query must hold at least one token, and {text!r:.80} holds none")
         return self._encode_whole(tokenised, self._settings.query_task)
 
@@ -352,8 +370,10 @@ class Encoder:
         Raises:
             InputError: If the model has no such task, or a text is no string, cannot be UTF-8 or holds no token.
         """
-        if isinstance(texts, str):
-            raise InputError("encode_texts takes a sequence of texts, got one string: pass [text]")
+        if isinstance(texts, str) or not isinstance(texts, Sequence):
+            raise InputError(
+                f"encode_texts takes a list of texts, got {type(texts).__name__}: pass [text], list(texts)"
+            )
         for text in texts:
             require_text(text, "a text", InputError)
         prompt = self._settings.document_prompt
@@ -361,7 +381,7 @@ class Encoder:
             task, prompt = _choose_side(self._settings.model, self._model, self._known, "document", task, None)
         tokenised = self._tokenize(texts, prompt)
         for text, tokens in zip(texts, tokenised, strict=True):
-            if not len(tokens):
+            if not len(tokens) or not text.strip():
                 raise InputError(f"a text must hold at least one token, and {text!r:.80} holds none")
         return self._encode_whole(tokenised, task or self._settings.document_task)
 
@@ -434,7 +454,8 @@ def _require_room(plan: Plan, tokenizer: Any, prompts: Sequence[str]) -> None:
 
 
 def _choose_dims(name: str, model: LoadedModel, known: KnownModel | None, dims: int | None) -> int:
-    sizes = sorted({*(known.matryoshka if known else ()), *model.matryoshka, model.dims})
+    known_sizes = {*(known.matryoshka if known else ()), *model.matryoshka}
+    sizes = sorted({size for size in known_sizes if 0 < size < model.dims} | {model.dims})
     if dims is None or dims in sizes:
         return dims or model.dims
     raise InputError(
@@ -466,6 +487,8 @@ def _choose_side(
 
 def _choose_local_global(checkpoint: Checkpoint, context: Context, given: LocalGlobal | None) -> LocalGlobal | None:
     _require_choice("context", context, ("auto", "windows", "local-global"))
+    if given is not None and not isinstance(given, LocalGlobal):
+        raise InputError(f"local_global must be a latechunk.LocalGlobal or None, got {given!r:.80}")
     known = checkpoint.known.local_global if checkpoint.known else None
     if context == "windows":
         if given:

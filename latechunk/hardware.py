@@ -16,6 +16,7 @@ Attention: TypeAlias = Literal["auto", "eager", "sdpa", "flash_attention_2"]
 
 ATTENTIONS: tuple[Attention, ...] = ("auto", "eager", "sdpa", "flash_attention_2")
 
+_NO_MEMORY = ("can't allocate memory", "not enough memory", "CUBLAS_STATUS_ALLOC_FAILED")  # no error type of their own
 _DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
 
 
@@ -92,7 +93,7 @@ def is_out_of_memory(error: BaseException) -> bool:
     """Whether torch ran out of memory, on a GPU or (which has no error type of its own) on the CPU."""
     if isinstance(error, torch.OutOfMemoryError):
         return True
-    return isinstance(error, RuntimeError) and "can't allocate memory" in str(error)
+    return isinstance(error, RuntimeError) and any(words in str(error) for words in _NO_MEMORY)
 
 
 def tokens_that_fit(free_bytes: int, used_bytes: int, n_tokens: int, *, least: int, most: int = 65_536) -> int:

@@ -173,7 +173,7 @@ class Index:
             "made": {
                 "at": datetime.now(UTC).isoformat(timespec="seconds"),
                 **package_versions(),
-                "on": dict(encoder.runtime) if isinstance(encoder, SaysHowItRuns) else {},
+                "on": require_settings("runtime", encoder.runtime) if isinstance(encoder, SaysHowItRuns) else {},
             },
         }
         create_folder(folder, settings)

@@ -6,14 +6,17 @@ import contextlib
 import json
 import logging
 import re
+import threading
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, Literal, TypeAlias
 
 import torch
+from huggingface_hub.errors import StrictDataclassError
 from safetensors import SafetensorError
 from sentence_transformers import SentenceTransformer
-from sentence_transformers.sentence_transformer.modules import Normalize, Pooling, Transformer
+from sentence_transformers.sentence_transformer.modules import Dense, Normalize, Pooling, Transformer
+from transformers import modeling_utils
 from transformers.utils import logging as transformers_logging
 
 from latechunk.adapters import TaskAdapters, load_adapters
@@ -23,7 +26,6 @@ from latechunk.hardware import Attention, choose_attention
 
 PoolingChoice: TypeAlias = Literal["checkpoint", "mean"]
 
-_LOG = logging.getLogger("latechunk")
 
 # What transformers and its kin raise over files that are damaged, missing or not of the expected form.
 _BROKEN_FILES = (
@@ -34,10 +36,15 @@ _BROKEN_FILES = (
     LookupError,
     ImportError,
     RuntimeError,
+    ArithmeticError,
+    AssertionError,
     SafetensorError,
+    StrictDataclassError,
 )
 
-_MISSING_WEIGHT = re.compile(r"^(\S+(?: \S+)*?)\s*\|\s*(?:\x1b\[[\d;]*m)*MISSING\b", re.MULTILINE)
+# One at a time: transformers and peft change what all threads share while they load.
+_LOADING = threading.RLock()
+
 _UNUSED_WEIGHT = re.compile(r"(^|\.)pooler\.")  # of the transformer's own pooling, which a mean makes no use of
 
 
@@ -95,22 +102,24 @@ def load_modules(
             f"{checkpoint.name!r} does not say how its token embeddings are pooled (it has no modules.json). Late "
             f'chunking needs a model trained with mean pooling; if this one was, pass pooling="mean"'
         )
-    try:
-        with _quiet_loading() as reports:
-            try:
-                model = _build(checkpoint, own_layout, device, dtype, chosen)
-            except ValueError:
-                if attention != "auto" or chosen == "auto":
-                    raise
-                model = _build(checkpoint, own_layout, device, dtype, "auto")  # of a kind without FlashAttention
-    except _BROKEN_FILES as error:
-        raise ModelError(f"{checkpoint.name!r} at {checkpoint.folder} does not load: {error}") from error
-    _require_whole(checkpoint, reports)
-    model.eval()
-    transformer, pool = _check_modules(checkpoint.name, model, pooling)
+    with _LOADING:
+        try:
+            with _watched_loading() as missing:
+                try:
+                    model = _build(checkpoint, own_layout, device, dtype, chosen)
+                except ValueError:
+                    if attention != "auto" or chosen == "auto":
+                        raise
+                    model = _build(checkpoint, own_layout, device, dtype, "auto")  # of a kind without FlashAttention
+        except _BROKEN_FILES as error:
+            raise ModelError(f"{checkpoint.name!r} at {checkpoint.folder} does not load: {error}") from error
+        _require_whole(checkpoint, missing)
+        model.eval()
+        transformer, pool = _check_modules(checkpoint.name, model, pooling)
+        names = [task.adapter for task in checkpoint.known.tasks] if checkpoint.known else []
+        adapters = load_adapters(checkpoint.name, transformer.model, checkpoint.folder, names) if names else None
     finish = tuple(module.float() for module in tuple(model)[2:])
-    names = [task.adapter for task in checkpoint.known.tasks] if checkpoint.known else []
-    adapters = load_adapters(checkpoint.name, transformer.model, checkpoint.folder, names) if names else None
+    _require_whole_dense(checkpoint, finish)
     config = transformer.config
     return LoadedModel(
         transformer=transformer,
@@ -142,7 +151,7 @@ def _needs_own_layout(checkpoint: Checkpoint) -> bool:
     try:
         modules = json.loads(path.read_text(encoding="utf-8")) if path.is_file() else [{"type": ""}]
         return not all(str(module["type"]).startswith("sentence_transformers.") for module in modules)
-    except (OSError, ValueError, LookupError, TypeError):
+    except (OSError, ValueError, LookupError, TypeError, RecursionError):
         return False  # loading says better what is wrong with it
 
 
@@ -176,46 +185,70 @@ def _count_positions(transformer: Transformer) -> int | None:
 
 
 def _read_matryoshka(config: Any) -> tuple[int, ...]:
-    sizes = getattr(config, "matryoshka_dimensions", None) or ()
-    return tuple(sorted(size for size in sizes if isinstance(size, int)))
+    sizes = getattr(config, "matryoshka_dimensions", None)
+    return tuple(sorted(size for size in sizes if isinstance(size, int))) if isinstance(sizes, list) else ()
 
 
 @contextlib.contextmanager
-def _quiet_loading() -> Iterator[list[str]]:
-    """Keep what transformers prints while it loads off the user's terminal, and collect it."""
-    reports: list[str] = []
+def _watched_loading() -> Iterator[list[str]]:
+    """Keep what transformers prints while it loads off the user's terminal; gives the weights it did not find.
 
-    class Collector(logging.Handler):
-        def emit(self, record: logging.LogRecord) -> None:
-            reports.append(record.getMessage())
+    transformers fills in what the files lack with random values, and only reports it. The report is taken where it is
+    made, since its way through the log depends on how the user has set up logging.
+    """
+    missing: list[str] = []
 
-    logger = logging.getLogger("transformers")
-    handlers, level, propagates = list(logger.handlers), logger.level, logger.propagate
+    def note_report(*, loading_info: Any, **_: Any) -> None:
+        missing.extend(sorted(loading_info.missing_keys))
+        if loading_info.error_msgs or loading_info.mismatched_keys or loading_info.conversion_errors:
+            raise ValueError(
+                f"weights do not fit its configuration: "
+                f"{[*loading_info.error_msgs, *loading_info.mismatched_keys, *loading_info.conversion_errors][:3]}"
+            )
+
+    logger, silent = logging.getLogger("transformers"), logging.NullHandler()
+    handlers, propagates = list(logger.handlers), logger.propagate
     showed_progress = transformers_logging.is_progress_bar_enabled()
+    original = vars(modeling_utils)["log_state_dict_report"]
     transformers_logging.disable_progress_bar()  # type: ignore[no-untyped-call]
-    logger.handlers = [Collector()]
-    logger.setLevel(logging.WARNING)
-    logger.propagate = False
+    logger.handlers, logger.propagate = [silent], False
+    vars(modeling_utils)["log_state_dict_report"] = note_report
     try:
-        yield reports
+        yield missing
     finally:
-        logger.handlers = handlers
-        logger.setLevel(level)
-        logger.propagate = propagates
+        vars(modeling_utils)["log_state_dict_report"] = original
+        logger.handlers, logger.propagate = handlers, propagates
         if showed_progress:
             transformers_logging.enable_progress_bar()  # type: ignore[no-untyped-call]
-        for report in reports:
-            _LOG.debug("transformers: %s", report)
 
 
-def _require_whole(checkpoint: Checkpoint, reports: list[str]) -> None:
-    """Raise if transformers filled in weights that the files lack; it gives them random values."""
-    missing = [key for report in reports for key in _MISSING_WEIGHT.findall(report) if not _UNUSED_WEIGHT.search(key)]
-    if missing:
+def _require_whole(checkpoint: Checkpoint, missing: list[str]) -> None:
+    """Raise if transformers filled in weights that the files lack."""
+    needed = [key for key in missing if not _UNUSED_WEIGHT.search(key)]
+    if needed:
         raise ModelError(
-            f"{checkpoint.name!r} at {checkpoint.folder} is incomplete: its files lack {len(missing)} kinds of "
-            f"weights that its configuration asks for, such as {missing[0]!r}; get its files again"
+            f"{checkpoint.name!r} at {checkpoint.folder} is incomplete: its files lack {len(needed)} weights that its "
+            f"configuration asks for, such as {needed[0]!r}; get its files again"
         )
+
+
+def _require_whole_dense(checkpoint: Checkpoint, finish: tuple[torch.nn.Module, ...]) -> None:
+    """Raise if a dense layer would do something else than its file says, as sentence-transformers lets it."""
+    for path in checkpoint.folder.glob("*/config.json"):
+        try:
+            wanted = json.loads(path.read_text(encoding="utf-8")).get("activation_function", "torch.")
+        except (OSError, ValueError, AttributeError, RecursionError):
+            continue  # no file of a module that was loaded
+        if not str(wanted).startswith("torch."):
+            raise ModelError(f"{path} wants the activation {wanted!r}, which is code of its own; it is not run")
+    for module in finish:
+        if isinstance(module, Dense) and getattr(module, "module_output_name", None) not in (
+            None,
+            "sentence_embedding",
+        ):
+            raise ModelError(
+                f"{checkpoint.name!r} has a dense layer whose output {module.module_output_name!r} nothing reads"
+            )
 
 
 def _check_modules(name: str, model: SentenceTransformer, pooling: PoolingChoice) -> tuple[Transformer, Pooling]:

@@ -80,7 +80,7 @@ def prepare_ahead(source: Iterable[Source], prepare: Callable[[Source], Result])
                 result = [done.result()] if done else []
                 running = upcoming
                 yield from result
-        except (GeneratorExit, KeyboardInterrupt):
+        except (GeneratorExit, KeyboardInterrupt, SystemExit):
             running = None  # the caller wants no more
             raise
         finally:

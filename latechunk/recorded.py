@@ -20,6 +20,7 @@ from latechunk.types import Chunker, Settings
 T = TypeVar("T")
 
 _LABELS = ("model", "revision")  # of an encoder's settings: they name it, and decide no vector
+_ADDED = ("config_sha256", "document_task", "layer_norm", "query_task")  # which older indexes do not record
 _RECORDED_PACKAGES = ("latechunk", "torch", "transformers", "sentence-transformers", "tokenizers", "sentencex")
 
 
@@ -92,7 +93,8 @@ def rebuild(path: Path, name: str, build: Callable[[Settings], T], recorded: Map
 
 def require_same(what: str, path: Path, recorded: Settings, given: Settings) -> None:
     """Raise unless what is in hand makes the same vectors as what made the index."""
-    names = sorted((recorded.keys() | given.keys()) - set(_LABELS))
+    unknown = {name for name in _ADDED if name not in recorded}
+    names = sorted((recorded.keys() | given.keys()) - set(_LABELS) - unknown)
     differing = [name for name in names if recorded.get(name) != given.get(name)]
     if differing:
         was, got = ({name: side.get(name) for name in differing} for side in (recorded, given))

@@ -11,12 +11,13 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from itertools import pairwise
+from typing import Any
 
 import numpy as np
 import torch
 from torch.nn import functional
 
-from latechunk.errors import ModelError
+from latechunk.errors import ModelError, SpanError
 from latechunk.hardware import is_out_of_memory, name_of, tokens_that_fit
 from latechunk.loading import LoadedModel
 from latechunk.localglobal import LocalGlobalPass, TokenSequence
@@ -89,6 +90,8 @@ class SpanRunner:
         self._plan = plan
         self._device = device
         self._pad_id = int(model.tokenizer.pad_token_id or 0)
+        backbone: Any = model.transformer.model
+        self._n_embeddings = int(backbone.get_input_embeddings().weight.shape[0])
         self._long_pass = (
             LocalGlobalPass(model.transformer.model, plan.local_global, pad_id=self._pad_id)
             if plan.local_global
@@ -140,6 +143,12 @@ class SpanRunner:
 
     def _start(self, task: PoolingTask, first_span: int) -> _Job:
         plan, tokens = self._plan, task.tokens
+        _require_ranges(task)
+        if len(tokens) and int(tokens.ids.max()) >= self._n_embeddings:
+            raise ModelError(
+                f"{self._label!r} has {self._n_embeddings} token embeddings, and its tokenizer gave the token "
+                f"{int(tokens.ids.max())}: the tokenizer belongs to another model"
+            )
         n_prefix = len(plan.prefix_ids) + len(tokens.prompt_ids)
         windows = self.windows(tokens)
         prefix_counts = self._model.prompt_counts or not tokens.prompt_ids
@@ -154,15 +163,19 @@ class SpanRunner:
         """Run all windows, longest first; yields those of each pass as (job, window) when it is done."""
         jobs_of, windows, lengths = self._sorted_windows(jobs)
         n_long = int((lengths > self._plan.plain_tokens).sum())
-        begin = 0
+        begin, budget = 0, self.batch_tokens
         while begin < len(lengths):
-            budget = self.batch_tokens
             size = max(1, budget // int(lengths[begin]))
             end = min(begin + size, n_long if begin < n_long else len(lengths))  # a pass is plain, or it is not
             batch = list(zip(jobs_of[begin:end].tolist(), windows[begin:end].tolist(), strict=True))
             if self._fits(jobs, batch, sums, adapter, budget):
                 yield batch
-                begin = end
+                begin, budget = end, self.batch_tokens
+            else:
+                budget = max(1, min(budget, int(lengths[begin]) * len(batch)) // 2)
+                # A batch that was small already says more about the moment than about what fits.
+                self.batch_tokens = min(self.batch_tokens, max(budget, self._plan.plain_tokens))
+                _LOG.warning("memory ran out on %s; going on with a batch of %d tokens", self._device, budget)
 
     def _sorted_windows(self, jobs: Sequence[_Job]) -> tuple[IntArray, IntArray, IntArray]:
         """Job, window and length of all windows, longest first."""
@@ -183,7 +196,7 @@ class SpanRunner:
         adapter: str | None,
         budget: int,
     ) -> bool:
-        """Run one pass and add its sums; False if memory ran out, in which case the budget is now half."""
+        """Run one pass and add its sums; False if memory ran out over it, and it can be cut into smaller ones."""
         try:
             self._run_pass(jobs, batch, sums, adapter, budget)
         except RuntimeError as error:
@@ -199,10 +212,8 @@ class SpanRunner:
         else:
             return True
         # Outside of the handler, where the error no longer holds the tensors of the pass that failed.
-        self.batch_tokens = min(self.batch_tokens, max(1, budget // 2))
         if self._device.type == "cuda":
             torch.cuda.empty_cache()
-        _LOG.warning("memory ran out on %s; going on with batches of %d tokens", self._device, self.batch_tokens)
         return False
 
     def _run_pass(
@@ -315,6 +326,15 @@ class SpanRunner:
             used = torch.cuda.max_memory_allocated(self._device) - before
         free, _ = torch.cuda.mem_get_info(self._device)
         return tokens_that_fit(free, used, n_tokens, least=self._plan.plain_tokens)
+
+
+def _require_ranges(task: PoolingTask) -> None:
+    """Raise unless every range holds a token and none reaches beyond the text."""
+    starts, ends = task.ranges[:, 0], task.ranges[:, 1]
+    wrong = np.flatnonzero((starts < 0) | (starts >= ends) | (ends > len(task.tokens)))
+    if len(wrong):
+        start, end = task.ranges[wrong[0]].tolist()
+        raise SpanError(f"a range of tokens needs 0 <= start < end <= {len(task.tokens)}, got [{start}, {end})")
 
 
 def sum_rows(table: torch.Tensor, rows: torch.Tensor, bags: torch.Tensor) -> torch.Tensor:

@@ -26,6 +26,8 @@ def special_ids(tokenizer: Any) -> tuple[tuple[int, ...], tuple[int, ...]]:
     """The special tokens that the model's template puts before and behind a text."""
     encoding = tokenizer.encode("a", add_special_tokens=True)
     content = [place for place, special in enumerate(encoding.special_tokens_mask) if not special]
+    if not content:
+        raise ModelError("the model's tokenizer finds no token in the letter a; it is damaged or made for another use")
     return tuple(encoding.ids[: content[0]]), tuple(encoding.ids[content[-1] + 1 :])
 
 

@@ -293,3 +293,31 @@ def test_off_a_terminal_there_is_no_colour_and_no_progress_bar(run):
     assert made.stderr.startswith("2 added")
     assert found.stderr == ""
     assert "\x1b" not in made.stderr + found.stdout
+
+
+def test_info_shows_whatever_an_encoder_says_of_its_run(tmp_path, monkeypatch):
+    from latechunk import Index
+    from tests.conftest import FakeEncoder
+
+    class Talkative(FakeEncoder):
+        runtime = {"device": "abacus", "batch_tokens": None, "compiled": False}
+
+    with Index.create(tmp_path / "x", encoder=Talkative()):
+        pass
+
+    result = CliRunner().invoke(app, ["info", str(tmp_path / "x")])
+
+    assert result.exit_code == 0
+    assert "made on     device abacus, batch tokens None" in result.output
+
+
+def test_a_runtime_that_is_no_json_is_refused(tmp_path):
+    from latechunk import Index
+    from latechunk.errors import InputError
+    from tests.conftest import FakeEncoder
+
+    class Broken(FakeEncoder):
+        runtime = {"device": object()}
+
+    with pytest.raises(InputError, match="the settings of the runtime must be a mapping that JSON can hold"):
+        Index.create(tmp_path / "x", encoder=Broken())

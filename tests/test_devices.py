@@ -1,3 +1,5 @@
+from concurrent.futures import ThreadPoolExecutor
+
 import numpy as np
 import pytest
 from hypothesis import given
@@ -5,7 +7,7 @@ from hypothesis import strategies as st
 
 from latechunk import Document, Encoder, Index, TokenChunker
 from latechunk.devices import DevicePool, _share_out
-from latechunk.errors import InputError, ModelError
+from latechunk.errors import InputError, ModelError, SpanError
 from latechunk.pooling import token_ranges
 from latechunk.types import PoolingTask
 from tests.checkpoints import write_bert
@@ -65,6 +67,47 @@ def test_a_process_that_dies_is_an_error(encoder):
             pool.encode_spans(tasks_of(encoder)[:1])
 
 
+def test_a_call_that_did_not_end_closes_the_pool(encoder, monkeypatch):
+    tasks = tasks_of(encoder)
+    pool = DevicePool(encoder, ["cpu"])
+    ask = pool._host._multi_process
+
+    def interrupted(groups, **options):
+        for number, group in enumerate(groups):
+            pool._pool["input"].put([number, [group], {}])
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(pool._host, "_multi_process", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        pool.encode_spans(tasks[:4])
+    monkeypatch.setattr(pool._host, "_multi_process", ask)
+
+    with pytest.raises(InputError, match="a call of it did not end"):
+        pool.encode_spans(tasks[4:8])
+
+
+def test_threads_take_turns(encoder, pool):
+    tasks = tasks_of(encoder)
+    parts = [tasks[start : start + 3] for start in range(0, len(tasks), 3)] * 3
+    expected = [encoder.encode_spans(part) for part in parts]
+
+    with ThreadPoolExecutor(4) as threads:
+        got = list(threads.map(pool.encode_spans, parts))
+
+    for one, other in zip(got, expected, strict=True):
+        for vectors, right in zip(one, other, strict=True):
+            np.testing.assert_allclose(vectors, right, atol=1e-6)
+
+
+def test_an_error_in_a_process_keeps_its_kind_and_the_pool(encoder, pool, capfd):
+    (tokens,) = encoder.tokenize(["one two three"])
+
+    with pytest.raises(SpanError, match="a range of tokens needs"):
+        pool.encode_spans([PoolingTask(tokens, np.array([[0, 99]]))])
+    assert len(pool.encode_spans(tasks_of(encoder)[:2])) == 2
+    assert "Traceback" not in capfd.readouterr().err
+
+
 def test_a_closed_pool_says_so(encoder):
     pool = DevicePool(encoder, ["cpu"])
     pool.close()
@@ -74,9 +117,9 @@ def test_a_closed_pool_says_so(encoder):
         pool.encode_spans([])
 
 
-@pytest.mark.parametrize("devices", ["cuda:0", [], [0]])
+@pytest.mark.parametrize("devices", ["cuda:0", [], [0], ["nonsense"], [""]])
 def test_devices_that_are_no_names_are_refused(encoder, devices):
-    with pytest.raises(InputError, match="devices must be a sequence of names"):
+    with pytest.raises(InputError, match="devices must be a sequence of names|device must be"):
         DevicePool(encoder, devices)
 
 

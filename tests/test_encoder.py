@@ -395,7 +395,7 @@ def test_a_broken_configuration_is_an_error(tmp_path, folder):
     shutil.copytree(folder, copy)
     (copy / "config.json").write_text("{")
 
-    with pytest.raises(ModelError, match="does not load"):
+    with pytest.raises(ModelError, match="config.json cannot be read as JSON"):
         Encoder.load(str(copy))
 
 

@@ -4,6 +4,7 @@ import json
 import logging
 import shutil
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -15,7 +16,7 @@ from transformers import AutoModel
 from latechunk import Document, Encoder, Index, TokenChunker
 from latechunk.adapters import load_adapters
 from latechunk.encoder import _say_licence
-from latechunk.errors import InputError, ModelError
+from latechunk.errors import DocumentError, IndexMismatchError, InputError, ModelError, QueryError, SpanError
 from latechunk.models import find_known_model
 from latechunk.pooling import token_ranges
 from latechunk.types import PoolingTask
@@ -186,12 +187,8 @@ def test_nothing_is_printed_while_loading(folder, capfd, caplog):
     assert "LOAD REPORT" not in err
 
 
-@pytest.mark.parametrize("dims", [8, 16, 32, 64])
+@pytest.mark.parametrize("dims", [8, 16, 32])
 def test_vectors_are_cut_before_they_are_normalised(folder, encoder, dims):
-    # The tiny model has 32 dims; what it says of itself and what v3's card says are both allowed.
-    if dims == 64:
-        dims, whole = 32, Encoder.load(str(folder), dtype="float32", dims=32).encode_query(TEXT)
-        np.testing.assert_array_equal(whole, encoder.encode_query(TEXT))
     cut = Encoder.load(str(folder), dtype="float32", dims=dims)
 
     got, whole = cut.encode_query(TEXT), encoder.encode_query(TEXT)
@@ -201,7 +198,7 @@ def test_vectors_are_cut_before_they_are_normalised(folder, encoder, dims):
 
 
 def test_a_size_that_the_model_was_not_trained_for_lists_those_that_it_was(folder):
-    with pytest.raises(InputError, match=r"has vectors of 8, 16, 32, .* dims, got dims=24"):
+    with pytest.raises(InputError, match=r"has vectors of 8, 16, 32 dims, got dims=24"):
         Encoder.load(str(folder), dims=24)
     assert find_known_model("jina-embeddings-v3").matryoshka == (32, 64, 128, 256, 512, 768)
 
@@ -272,7 +269,7 @@ def test_a_base_that_lacks_weights_is_an_error(tmp_path, folder):
     del weights[key]
     save_file(weights, copy / "model.safetensors", metadata={"format": "pt"})
 
-    with pytest.raises(ModelError, match=r"is incomplete: its files lack 1 kinds of weights .*layers.1.mlp.fc2.weight"):
+    with pytest.raises(ModelError, match=r"is incomplete: its files lack 1 weights .*layers.1.mlp.fc2.weight"):
         Encoder.load(str(copy))
 
 
@@ -305,3 +302,190 @@ def test_peft_agrees_on_which_adapter_is_at_work(encoder):
         with adapters.at_work(name):
             assert {tuple(layer.active_adapters) for layer in adapters._layers} == {(name,)}
             assert len(adapters._layers) == 2 + 6 * 2 + 1  # embeddings, both layers, the pooler
+
+
+# What a hostile tester found.
+
+
+def change_config(folder, copy, name, **changes):
+    shutil.copytree(folder, copy)
+    path = copy / name
+    path.write_text(json.dumps({**json.loads(path.read_text()), **changes}))
+    return copy
+
+
+@pytest.mark.parametrize(
+    ("name", "changes"),
+    [("retrieval_passage/adapter_config.json", {"lora_alpha": 16}), ("config.json", {"hidden_act": "relu"})],
+)
+def test_settings_that_change_vectors_change_what_an_index_accepts(tmp_path, folder, name, changes):
+    same = Encoder.load(str(folder), dtype="float32")
+    with Index.create(tmp_path / "x", encoder=same, chunker=TokenChunker(max_tokens=20)):
+        pass
+    other = Encoder.load(str(change_config(folder, tmp_path / "copy", name, **changes)), dtype="float32")
+
+    with pytest.raises(IndexMismatchError, match="config_sha256"):
+        Index.open(tmp_path / "x", encoder=other)
+    Index.open(tmp_path / "x", encoder=Encoder.load(str(folder), dtype="bfloat16")).close()
+
+
+def test_labels_in_settings_change_nothing(tmp_path, folder):
+    changes = {"_name_or_path": "elsewhere", "transformers_version": "9", "dtype": "float32"}
+    copy = change_config(folder, tmp_path / "copy", "config.json", **changes)
+
+    assert Encoder.load(str(copy)).settings["config_sha256"] == Encoder.load(str(folder)).settings["config_sha256"]
+
+
+def test_linked_adapters_are_part_of_the_fingerprint(tmp_path, folder):
+    copy, elsewhere = tmp_path / "copy", tmp_path / "elsewhere"
+    shutil.copytree(folder, copy)
+    shutil.move(copy / "separation", elsewhere)
+    (copy / "separation").symlink_to(elsewhere)
+    before = Encoder.load(str(copy)).settings["weights_sha256"]
+    shutil.copy(copy / "classification" / "adapter_model.safetensors", elsewhere / "adapter_model.safetensors")
+
+    assert Encoder.load(str(copy)).settings["weights_sha256"] != before
+
+
+def test_a_link_to_nothing_is_an_error_that_names_it(tmp_path, folder):
+    copy = tmp_path / "copy"
+    shutil.copytree(folder, copy)
+    (copy / "model.safetensors").unlink()
+    (copy / "model.safetensors").symlink_to(tmp_path / "gone")
+
+    with pytest.raises(ModelError, match=r"model.safetensors is a link to nothing"):
+        Encoder.load(str(copy))
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"modules_to_save": ["dense"]},
+        {"init_lora_weights": "pissa"},
+        {"init_lora_weights": "nonsense"},
+        {"layer_replication": [[0, 2]]},
+        {"rank_pattern": 5},
+        {"target_modules": "(((("},
+    ],
+)
+def test_adapters_that_are_more_than_lora_are_refused(tmp_path, folder, changes):
+    copy = change_config(folder, tmp_path / "copy", "separation/adapter_config.json", **changes)
+
+    with pytest.raises(ModelError, match="separation"):
+        Encoder.load(str(copy))
+
+
+def test_every_task_is_tried_at_load(tmp_path, folder):
+    def spoil(weights):
+        weights[KEY][:] = float("nan")
+
+    change_adapter(folder, tmp_path / "copy", spoil)
+
+    with pytest.raises(ModelError, match="classification"):  # NaN is not even equal to what the file holds
+        Encoder.load(str(tmp_path / "copy"))
+    copy = change_config(folder, tmp_path / "other", "separation/adapter_config.json", lora_alpha=1e300)
+    with pytest.raises(ModelError, match="not finite"):
+        Encoder.load(str(copy))
+
+
+def test_loading_in_threads_spoils_nothing(folder):
+    def load(_):
+        return Encoder.load(str(folder), dtype="float32").encode_query(TEXT)
+
+    with ThreadPoolExecutor(4) as pool:
+        vectors = list(pool.map(load, range(8)))
+
+    for vector in vectors:
+        np.testing.assert_array_equal(vector, vectors[0])
+    assert torch.nn.Linear(2, 2).weight.device.type == "cpu"
+
+
+@pytest.mark.parametrize(
+    "quiet",
+    [
+        lambda: logging.disable(logging.CRITICAL),
+        lambda: logging.getLogger("transformers.modeling_utils").setLevel(logging.CRITICAL),
+    ],
+)
+def test_missing_weights_are_found_however_logging_is_set_up(tmp_path, folder, quiet):
+    copy = tmp_path / "copy"
+    shutil.copytree(folder, copy)
+    weights = load_file(copy / "model.safetensors")
+    (key,) = [key for key in weights if key.endswith("layers.1.mlp.fc2.weight")]
+    del weights[key]
+    save_file(weights, copy / "model.safetensors", metadata={"format": "pt"})
+    level = logging.getLogger("transformers.modeling_utils").level
+    quiet()
+    try:
+        with pytest.raises(ModelError, match="is incomplete"):
+            Encoder.load(str(copy))
+    finally:
+        logging.disable(logging.NOTSET)
+        logging.getLogger("transformers.modeling_utils").setLevel(level)
+
+
+def test_dims_beyond_the_model_are_refused(folder):
+    with pytest.raises(InputError, match="has vectors of 8, 16, 32 dims, got dims=512"):
+        Encoder.load(str(folder), dims=512)
+
+
+@pytest.mark.parametrize("texts", [None, "text", (one for one in ["a"]), map(str, [1])])
+def test_texts_must_be_a_list(encoder, texts):
+    with pytest.raises(InputError, match="encode_texts takes a list of texts"):
+        encoder.encode_texts(texts)
+
+
+def test_no_texts_give_no_vectors(encoder):
+    assert encoder.encode_texts([]).shape == (0, 32)
+
+
+@pytest.mark.parametrize("text", [" ", "\n\n", "\t "])
+def test_blank_texts_are_refused_where_white_space_is_a_token(tmp_path, encoder, text):
+    with pytest.raises(QueryError):
+        encoder.encode_query(text)
+    with pytest.raises(InputError):
+        encoder.encode_texts([text])
+    with (
+        Index.create(tmp_path / "x", encoder=encoder, chunker=TokenChunker(max_tokens=20)) as index,
+        pytest.raises(DocumentError, match="a document needs text that is not blank"),
+    ):
+        index.add([Document("a", text)])
+
+
+@pytest.mark.parametrize("ranges", [[[0, 0]], [[2, 1]], [[-1, 2]], [[0, 10_000]]])
+def test_ranges_that_hold_no_token_are_refused(encoder, ranges):
+    (tokens,) = encoder.tokenize([TEXT])
+
+    with pytest.raises(SpanError, match="a range of tokens needs 0 <= start < end"):
+        encoder.encode_spans([PoolingTask(tokens, np.array(ranges))])
+
+
+def test_a_tokenizer_of_another_model_is_an_error(encoder):
+    (tokens,) = encoder.tokenize([TEXT])
+    foreign = replace(tokens, ids=tokens.ids + 100_000)
+
+    with pytest.raises(ModelError, match="the tokenizer belongs to another model"):
+        encoder.encode_spans([PoolingTask(foreign, np.array([[0, 1]]))])
+
+
+@pytest.mark.parametrize(
+    ("name", "content"),
+    [
+        ("config.json", {"pad_token_id": "x"}),
+        ("config.json", {"num_attention_heads": 0}),
+        ("config.json", {"hidden_size": "abc"}),
+        ("config.json", {"pad_token_id": 100_000}),
+    ],
+)
+def test_settings_that_make_no_sense_are_errors(tmp_path, folder, name, content):
+    with pytest.raises(ModelError):
+        Encoder.load(str(change_config(folder, tmp_path / "copy", name, **content)))
+
+
+def test_settings_nested_too_deep_are_an_error(tmp_path, folder):
+    for name in ("config.json", "tokenizer.json", "separation/adapter_config.json"):
+        copy = tmp_path / name.replace("/", "-")
+        shutil.copytree(folder, copy)
+        (copy / name).write_text("[" * 100_000)
+        with pytest.raises(ModelError):
+            Encoder.load(str(copy))

@@ -111,8 +111,8 @@ def test_when_memory_runs_out_batches_are_halved_and_the_log_says_so(folder, cap
         np.testing.assert_allclose(one, other, atol=1e-5)
     assert encoder.batch_tokens == 240
     assert caplog.messages == [
-        "memory ran out on cpu; going on with batches of 480 tokens",
-        "memory ran out on cpu; going on with batches of 240 tokens",
+        "memory ran out on cpu; going on with a batch of 480 tokens",
+        "memory ran out on cpu; going on with a batch of 240 tokens",
     ]
     assert sum(rows * width > 300 for rows, width in shapes) == 2
 
