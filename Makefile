@@ -40,7 +40,7 @@ format: $(INSTALLED)  ## Format, and mend what the linter can mend
 	$(BIN)/ruff check --fix .
 
 bench: $(INSTALLED)  ## Run the benchmarks; DATA=folder with docs.jsonl and queries.jsonl for those that need it
-	$(if $(DATA),$(BIN)/python benchmarks/retrieval.py --data $(DATA),@echo "no DATA=folder: retrieval left out")
+	$(if $(DATA),$(BIN)/latechunk evaluate $(DATA) --out build/evaluation,@echo "no DATA=folder: evaluation left out")
 	$(BIN)/python benchmarks/encode.py --data $(or $(DATA),latechunk/demo/data)
 	$(BIN)/python benchmarks/jina.py
 	$(BIN)/python benchmarks/memory.py

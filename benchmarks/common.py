@@ -11,7 +11,6 @@ import statistics
 import sys
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from datetime import UTC, datetime
 from importlib.metadata import version
 from pathlib import Path
@@ -22,16 +21,6 @@ from latechunk.io import find_files, read_documents
 
 RESULTS = Path(__file__).parent / "results"
 _SKIPPED = ("queries.jsonl", "questions.jsonl")
-
-
-@dataclass(frozen=True)
-class Question:
-    """A question, the document that answers it, and the characters of the answer, half-open."""
-
-    id: str
-    text: str
-    document_id: str
-    spans: tuple[tuple[int, int], ...]
 
 
 def parser(description: str | None) -> argparse.ArgumentParser:
@@ -46,15 +35,6 @@ def load_documents(folder: Path) -> list[Document]:
     paths = [folder / "docs.jsonl"] if (folder / "docs.jsonl").is_file() else [folder]
     files = [file for file in find_files(paths, stop) if file.name not in _SKIPPED]
     return list(read_documents(files, stop))
-
-
-def load_questions(folder: Path) -> list[Question]:
-    """Questions with gold spans, from queries.jsonl; without spans where the right document is the answer."""
-    rows = [json.loads(line) for line in (folder / "queries.jsonl").read_text(encoding="utf-8").splitlines()]
-    return [
-        Question(row.get("id", str(number)), row["text"], row["doc_id"], tuple((a, b) for a, b in row["spans"]))
-        for number, row in enumerate(rows)
-    ]
 
 
 def time_in_turn(functions: Sequence[Callable[[], object]], rounds: int) -> list[float]:

@@ -12,11 +12,13 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from common import load_documents, load_questions, parser, report, stop
-from scoring import interval, score
+from common import parser, report, stop
+from scoring import score
 
 from latechunk import Encoder, SentenceChunker
 from latechunk.embed import Embedding, cut_documents, embed_cuts
+from latechunk.evaluation.readers import read_sets
+from latechunk.evaluation.statistics import bootstrap_interval
 from latechunk.models import find_known_model
 
 MEAN_OVER = ("squad2-dev16", "fairytaleqa-val", "covidqa-dev", "qmsum-val")
@@ -26,20 +28,21 @@ ALL = (*MEAN_OVER, "chroma-chunking", "squality-dev")
 def measure(encoder: Encoder, embedding: Embedding, folder: Path, max_tokens: int) -> dict[str, Any]:
     """The default and naive on one set."""
     begin = time.perf_counter()
-    questions = load_questions(folder)
+    (asked_of,) = read_sets(folder)
+    questions = asked_of.questions
     chunker = SentenceChunker(max_tokens=max_tokens)
-    cuts = cut_documents(encoder, chunker, Embedding("blend"), load_documents(folder), stop)
+    cuts = cut_documents(encoder, chunker, Embedding("blend"), asked_of.documents, stop)
     queries = np.stack([encoder.encode_query(question.text) for question in questions])
     naive = np.concatenate(embed_cuts(encoder, Embedding("naive"), cuts))
     chosen = np.concatenate(embed_cuts(encoder, embedding, cuts))
     row: dict[str, Any] = {"n_questions": len(questions)}
     for scope, within in (("corpus", False), ("document", True)):
-        asked = [question for question in questions if question.spans or not within]
+        asked = [question for question in questions if question.has_spans or not within]
         if not asked:
             continue
-        kept = [number for number, question in enumerate(questions) if question.spans or not within]
+        kept = [number for number, question in enumerate(questions) if question.has_spans or not within]
         before, after = (score(cuts, asked, queries[kept] @ one.T, within=within) for one in (naive, chosen))
-        low, high = interval(after - before, [question.document_id for question in asked])
+        low, high = bootstrap_interval(after - before, [question.cluster for question in asked])
         row[scope] = {
             "naive": round(float(before.mean()), 2),
             "default": round(float(after.mean()), 2),

@@ -17,11 +17,14 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from common import Question, load_documents, load_questions, parser, report, stop
-from scoring import interval, score
+from common import parser, report, stop
+from scoring import score
 
 from latechunk import Encoder, SentenceChunker
 from latechunk.embed import Cut, Embedding, cut_documents, embed_cuts
+from latechunk.evaluation.readers import read_sets
+from latechunk.evaluation.sets import Question
+from latechunk.evaluation.statistics import bootstrap_interval
 from latechunk.models import LocalGlobal
 from latechunk.types import FloatArray, IntArray
 
@@ -62,19 +65,19 @@ def prepare(encoder: Encoder, data: Path) -> list[Prepared]:
     """Read, cut and encode naively."""
     prepared = []
     for name, size in itertools.product(SETS, SIZES):
-        questions = load_questions(data / name)
+        (asked,) = read_sets(data / name)
         chunker = SentenceChunker(max_tokens=size)
-        cuts = cut_documents(encoder, chunker, Embedding("naive"), load_documents(data / name), stop)
+        cuts = cut_documents(encoder, chunker, Embedding("naive"), asked.documents, stop)
         prepared.append(
             Prepared(
                 name=name,
                 size=size,
-                questions=questions,
+                questions=list(asked.questions),
                 cuts=cuts,
-                queries=np.stack([encoder.encode_query(question.text) for question in questions]),
+                queries=np.stack([encoder.encode_query(question.text) for question in asked.questions]),
                 naive=np.concatenate(embed_cuts(encoder, Embedding("naive"), cuts)),
-                half=np.array([zlib.crc32(question.id.encode()) % 2 for question in questions]),
-                clusters=[question.document_id for question in questions],
+                half=np.array([zlib.crc32(question.id.encode()) % 2 for question in asked.questions]),
+                clusters=[question.cluster for question in asked.questions],
             )
         )
     return prepared
@@ -96,7 +99,7 @@ def try_out(encoder: Encoder, prepared: Sequence[Prepared]) -> dict[str, Any]:
                     clusters = [name for name, is_mine in zip(one.clusters, mine, strict=True) if is_mine]
                     gains[f"{weight}/{number}/{one.size}/{one.name}/{'document' if within else 'corpus'}"] = {
                         "gain": round(float(difference[mine].mean()), 3),
-                        "high": round(interval(difference[mine], clusters)[1], 3),
+                        "high": round(bootstrap_interval(difference[mine], clusters)[1], 3),
                     }
     return gains
 

@@ -1,4 +1,4 @@
-"""Write the tables of README.md and docs/local-global.md from benchmarks/results, between their markers."""
+"""Write the tables of README.md and docs from benchmarks/results, between their markers."""
 
 from __future__ import annotations
 
@@ -17,7 +17,12 @@ TITLES = {
     "qmsum-val": "QMSum (meetings)",
     "chroma-chunking": "Chroma chunking (mixed)",
     "squality-dev": "SQuALITY (which story)",
+    "xquad-dev16": "XQuAD (12 languages)",
+    "jaquad-train101": "JaQuAD (Japanese)",
+    "drcd-dev": "DRCD (Chinese)",
+    "iapp-thai-dev": "iApp (Thai)",
 }
+SCOPES = (("corpus", "in the corpus"), ("document", "within the right document"))
 
 
 def read(name: str) -> dict[str, Any]:
@@ -46,6 +51,76 @@ def gains(max_tokens: int) -> str:
             )
         rows.append(cells)
     return table([f"chunks of at most {max_tokens} tokens", "questions", "in the corpus", "within the document"], rows)
+
+
+def find_rows(max_tokens: int, scope: str) -> dict[str, dict[str, Any]]:
+    """Rows of the quality benchmark by set and arm."""
+    found: dict[str, dict[str, Any]] = {name: {} for name in TITLES}
+    for row in read("quality")["figures"]["rows"]:
+        if row["max_tokens"] == max_tokens and row["scope"] == scope:
+            found[row["set"]][row["arm"]] = row
+    return {name: arms for name, arms in found.items() if arms}
+
+
+def value(row: dict[str, Any]) -> str:
+    compared = row["comparison"]
+    shown = f"{row['measures'][row['headline']]:.1f}"
+    return f"**{shown}**" if compared and compared["is_sure"] else shown
+
+
+def gain(row: dict[str, Any]) -> str:
+    compared = row["comparison"]
+    return f"{compared['difference']:+.1f} ({compared['low']:+.1f} to {compared['high']:+.1f})"
+
+
+def quality_short() -> str:
+    """What the README shows: naive, and what late, blend and hybrid gain over it, at 64 tokens in the corpus."""
+    rows = [
+        [
+            TITLES[name],
+            f"{arms['naive']['n_questions']:,}",
+            f"{arms['naive']['measures'][arms['naive']['headline']]:.1f}",
+            *(gain(arms[arm]) for arm in ("late", "blend", "hybrid")),
+        ]
+        for name, arms in find_rows(64, "corpus").items()
+    ]
+    return table(
+        ["chunks of at most 64 tokens", "questions", "naive", "late", "blend", "hybrid (blend and BM25)"], rows
+    )
+
+
+def quality() -> str:
+    """All sets, arms, scopes and chunk sizes."""
+    arms = ("naive", "late", "blend", "document", "bm25", "hybrid")
+    parts = []
+    for size in (64, 128):
+        for scope, title in SCOPES:
+            rows = [[TITLES[name], *(value(row[arm]) for arm in arms)] for name, row in find_rows(size, scope).items()]
+            parts.append(table([f"at most {size} tokens, {title}", *arms], rows))
+    parts.append("Gains over naive with their 95 % intervals:")
+    for size in (64, 128):
+        for scope, title in SCOPES:
+            rows = [
+                [TITLES[name], *(gain(row[arm]) for arm in ("late", "blend", "hybrid"))]
+                for name, row in find_rows(size, scope).items()
+            ]
+            parts.append(table([f"at most {size} tokens, {title}", "late", "blend", "hybrid"], rows))
+    return "\n\n".join(parts)
+
+
+def passkey() -> str:
+    default, windows = (read(f"passkey-{name}")["figures"] for name in ("auto", "windows"))
+    lengths = [name for name in default if name.isdecimal()]
+    columns = [(default, "naive"), (default, "late"), (default, "blend"), (windows, "late")]
+    rows = [[f"{int(n):,} tokens", *(f"{found[n][arm]['hit@1']:.2f}" for found, arm in columns)] for n in lengths]
+    header = ["documents of", "naive", "late, local-global", "blend, local-global", "late, plain windows"]
+    lines = [table(header, rows), "By depth, for the longest:"]
+    longest = lengths[-1]
+    rows = [
+        [name, *(f"{found[longest][arm]['by_depth'][place]:.2f}" for found, arm in columns)]
+        for place, name in enumerate(default["depths"])
+    ]
+    return "\n\n".join([*lines, table([f"{int(longest):,} tokens, key in the", *header[1:]], rows)])
 
 
 def sweep() -> str:
@@ -159,7 +234,8 @@ def fill(path: Path, contents: dict[str, str]) -> None:
 
 
 def main() -> None:
-    fill(ROOT / "README.md", {"gains": gains(64), "speed": speed()})
+    fill(ROOT / "README.md", {"quality": quality_short(), "speed": speed()})
+    fill(ROOT / "docs" / "evaluation.md", {"quality": quality(), "passkey": passkey()})
     fill(ROOT / "docs" / "models.md", {"encode": encode(), "jina": jina(), "runtimes": runtimes()})
     every_size = "\n\n".join(gains(size) for size in (64, 128, 256))
     fill(ROOT / "docs" / "local-global.md", {"sweep": sweep(), "gains": every_size, "cost": cost()})

@@ -355,6 +355,24 @@ def test_a_blend_is_weighed_on_the_other_half(tmp_path):
         )
 
 
+def test_with_one_document_there_is_nothing_to_fit_a_weight_on(tmp_path):
+    documents = scripts_set().documents[:1]
+    questions = tuple(asking(f"q{n}", documents[0].id, (n, n + 9)) for n in range(3))
+
+    result, _ = run(tmp_path, FakeEncoder(), evaluation_set=EvaluationSet("one", documents, questions))
+
+    (blend,) = [one for one in result.results if one.arm == "blend"]
+    halves = split_in_halves([question.cluster for question in questions])
+    assert set(halves.tolist()) == {0}
+    assert blend.weights["corpus"][0] == 0.5
+
+
+def test_more_scores_than_memory_holds_are_refused(tmp_path, monkeypatch):
+    monkeypatch.setattr("latechunk.evaluation.harness._MOST_SCORES", 10)
+    with pytest.raises(InputError, match="are more than fit the memory"):
+        run(tmp_path, FakeEncoder())
+
+
 def test_whole_documents_give_all_their_chunks_one_score(tmp_path):
     result, _ = run(tmp_path, FakeEncoder(), arms=("naive", "document"))
     table = result.tables["fake", 6]

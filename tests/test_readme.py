@@ -39,9 +39,12 @@ def test_the_commands_run(tmp_path, monkeypatch):
     Path("docs/a.txt").write_text("Berlin is the capital. It has 3.8 million inhabitants.")
     Path("report.md").write_text("# Report\n\nAll is well.")
     Path("corpus.jsonl").write_text('{"id": "a", "text": "More text."}\n')
+    Path("my-questions").mkdir()
+    Path("my-questions/city.txt").write_text("Berlin is the capital. It has 3.8 million inhabitants.")
+    Path("my-questions/questions.csv").write_text("question,quote\nHow many?,It has 3.8 million inhabitants.\n")
     commands = [line for block in blocks("") for line in block.splitlines() if line.startswith("latechunk ")]
 
-    assert len(commands) == 5
+    assert len(commands) == 7
     for command in commands:
         result = CliRunner().invoke(app, shlex.split(command)[1:])
         assert result.exit_code == 0, result.output

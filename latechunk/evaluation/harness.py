@@ -9,7 +9,7 @@ import os
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal, TypeAlias
+from typing import Literal, TypeAlias, TypeVar
 
 import numpy as np
 
@@ -22,10 +22,12 @@ from latechunk.evaluation.sets import EvaluationSet
 from latechunk.evaluation.statistics import Values, split_in_halves
 from latechunk.types import EncodesManyQueries, FloatArray, IntArray, SpanEncoder
 
+Needed = TypeVar("Needed")
 Arm: TypeAlias = Literal["naive", "late", "blend", "document", "bm25", "hybrid"]
 
 ARMS: tuple[Arm, ...] = ("naive", "late", "blend", "document", "bm25", "hybrid")
 WEIGHTS = tuple(round(0.1 * step, 1) for step in range(1, 10))
+_MOST_SCORES = 10**9  # 4 GB in float32, some of which are held at a time
 _LATE: tuple[Arm, ...] = ("late", "blend", "document", "hybrid")
 _NAIVE: tuple[Arm, ...] = ("naive", "blend", "hybrid")
 
@@ -207,6 +209,11 @@ def _compute(
     vectors: Vectors | None,
     work: Path,
 ) -> None:
+    if len(evaluation_set.questions) * len(table) > _MOST_SCORES:
+        raise InputError(
+            f"{evaluation_set.name}: {len(evaluation_set.questions):,} questions of {len(table):,} chunks are more than "
+            "fit the memory; evaluate fewer questions, larger chunks, or use latechunk.evaluation.mteb"
+        )
     queries = _encode_queries(encoder, [question.text for question in evaluation_set.questions]) if vectors else None
     scorer = _Scorer(evaluation_set, setup, table, vectors, queries)
     for arm in arms:
@@ -259,14 +266,10 @@ class _Scorer:
         return {scope: rank(self._set, self._table, scores, scope, depth) for scope in SCOPES}
 
     def _dense(self, arm: Arm) -> FloatArray:
-        vectors, queries = self._vectors, self._queries
-        if vectors is None or queries is None:
-            raise AssertionError(f"the vectors for {arm} were not computed")
+        vectors, queries = _needed(self._vectors), _needed(self._queries)
         if arm == "document":
             return np.asarray((queries @ vectors.whole.T)[:, self._table.document_of], dtype=np.float32)
-        matrix = vectors.late if arm == "late" else vectors.naive
-        if matrix is None:
-            raise AssertionError(f"the vectors for {arm} were not computed")
+        matrix = _needed(vectors.late if arm == "late" else vectors.naive)
         return np.asarray(queries @ matrix.T, dtype=np.float32)
 
     def _score_bm25(self) -> FloatArray:
@@ -279,10 +282,8 @@ class _Scorer:
 
     def _blended(self, weight: float, late: FloatArray, naive: FloatArray) -> FloatArray:
         """Scores of ``normalise(weight * late + (1 - weight) * naive)``, from the scores of both."""
-        vectors = self._vectors
-        if vectors is None or vectors.late is None or vectors.naive is None:
-            raise AssertionError("the vectors for blend were not computed")
-        mixed = np.float32(weight) * vectors.late + np.float32(1 - weight) * vectors.naive
+        vectors = _needed(self._vectors)
+        mixed = np.float32(weight) * _needed(vectors.late) + np.float32(1 - weight) * _needed(vectors.naive)
         norms = np.linalg.norm(mixed, axis=1)
         return np.asarray((np.float32(weight) * late + np.float32(1 - weight) * naive) / norms, dtype=np.float32)
 
@@ -297,7 +298,7 @@ class _Scorer:
                 weight: headline(self._judgements, ranked[scope], scope, self._setup.depth)
                 for weight, ranked in by_weight.items()
             }
-            chosen = [max(WEIGHTS, key=lambda one: _mean(values[one][self._halves != half])) for half in (0, 1)]
+            chosen = [_fit({one: values[one][self._halves != half] for one in WEIGHTS}) for half in (0, 1)]
             rankings[scope] = _take_halves([by_weight[weight][scope] for weight in chosen], self._halves)
             weights[scope] = tuple(chosen)
         return rankings, weights
@@ -313,9 +314,17 @@ class _Scorer:
         return rankings
 
 
-def _mean(values: Values) -> float:
-    kept = values[~np.isnan(values)]
-    return float(kept.mean()) if len(kept) else 0.0
+def _needed(value: Needed | None) -> Needed:
+    """What :func:`_encode_missing` has computed for the arms that were missing."""
+    if value is None:
+        raise RuntimeError("an arm was scored whose vectors were not computed")
+    return value
+
+
+def _fit(values: Mapping[float, Values]) -> float:
+    """The weight with the highest mean; the middle one where there is no question to fit it on."""
+    kept = {weight: one[~np.isnan(one)] for weight, one in values.items()}
+    return max(kept, key=lambda weight: kept[weight].mean()) if all(map(len, kept.values())) else 0.5
 
 
 def _cut(ranking: Ranking, depth: int) -> Ranking:

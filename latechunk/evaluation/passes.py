@@ -12,7 +12,7 @@ from latechunk.embed import Cut, Embedding, cut_documents, embed_cuts
 from latechunk.errors import DocumentError, InputError
 from latechunk.evaluation.ranking import ChunkTable
 from latechunk.evaluation.sets import EvaluationSet
-from latechunk.types import Chunker, Document, FloatArray, PoolingTask, SpanEncoder
+from latechunk.types import Chunker, Document, FloatArray, PoolingTask, Span, SpanEncoder
 
 _BATCH_CHARACTERS = 300_000
 
@@ -65,7 +65,7 @@ def encode(
     Raises:
         InputError: If a document cannot be cut.
     """
-    spans: dict[int, list[list[object]]] = {size: [] for size in max_tokens}
+    spans: dict[int, list[Sequence[Span]]] = {size: [] for size in max_tokens}
     found: dict[tuple[int, str], list[FloatArray]] = {}
     whole: list[FloatArray] = []
     for documents in _batches(evaluation_set.documents):
@@ -74,14 +74,14 @@ def encode(
             for size, vectors in _pool_once(encoder, cuts, whole).items():
                 found.setdefault((size, "late"), []).extend(vectors)
         for size in max_tokens:
-            spans[size] += [list(cut.spans) for cut in cuts[size]]
+            spans[size] += [cut.spans for cut in cuts[size]]
             if naive[size]:
                 found.setdefault((size, "naive"), []).extend(embed_cuts(encoder, Embedding("naive"), cuts[size]))
         on_progress(sum(len(document.text) for document in documents))
     dims = int(encoder.settings["dims"])
     return {
         size: Vectors(
-            table=ChunkTable.of(spans[size]),  # type: ignore[arg-type]
+            table=ChunkTable.of(spans[size]),
             late=np.concatenate(found[size, "late"]) if late else None,
             naive=np.concatenate(found[size, "naive"]) if naive[size] else None,
             whole=np.concatenate(whole) if whole else np.zeros((0, dims), dtype=np.float32),
