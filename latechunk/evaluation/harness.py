@@ -211,8 +211,8 @@ def _compute(
 ) -> None:
     if len(evaluation_set.questions) * len(table) > _MOST_SCORES:
         raise InputError(
-            f"{evaluation_set.name}: {len(evaluation_set.questions):,} questions of {len(table):,} chunks are more than "
-            "fit the memory; evaluate fewer questions, larger chunks, or use latechunk.evaluation.mteb"
+            f"{evaluation_set.name}: {len(evaluation_set.questions):,} questions of {len(table):,} chunks are more "
+            f"than fit the memory; evaluate fewer questions, larger chunks, or use latechunk.evaluation.mteb"
         )
     queries = _encode_queries(encoder, [question.text for question in evaluation_set.questions]) if vectors else None
     scorer = _Scorer(evaluation_set, setup, table, vectors, queries)
