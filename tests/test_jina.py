@@ -17,7 +17,7 @@ from latechunk import Document, Encoder, Index, TokenChunker
 from latechunk.adapters import load_adapters
 from latechunk.encoder import _say_licence
 from latechunk.errors import DocumentError, IndexMismatchError, InputError, ModelError, QueryError, SpanError
-from latechunk.models import find_known_model
+from latechunk.models import KNOWN_MODELS, find_known_model
 from latechunk.pooling import token_ranges
 from latechunk.types import PoolingTask
 from tests.checkpoints import JINA_ADAPTERS, write_jina
@@ -489,3 +489,30 @@ def test_settings_nested_too_deep_are_an_error(tmp_path, folder):
         (copy / name).write_text("[" * 100_000)
         with pytest.raises(ModelError):
             Encoder.load(str(copy))
+
+
+def with_known(monkeypatch, **changes):
+    """Have jina-embeddings-v3 known otherwise, to try what other models need."""
+    known = tuple(replace(one, **changes) if one.model_type == "jina_embeddings_v3" else one for one in KNOWN_MODELS)
+    monkeypatch.setattr("latechunk.models.KNOWN_MODELS", known)
+
+
+def test_a_model_that_overflows_float16_says_so(folder, monkeypatch):
+    with_known(monkeypatch, takes_float16=False)
+
+    with pytest.raises(InputError, match='overflows float16; pass dtype="bfloat16"'):
+        Encoder.load(str(folder), dtype="float16")
+
+
+def test_a_layer_norm_comes_before_the_cut_where_the_card_says_so(folder, encoder, monkeypatch):
+    with_known(monkeypatch, layer_norm=True)
+    whole = encoder.encode_query(TEXT).astype(np.float64)
+    normed = (whole - whole.mean()) / whole.std()
+
+    cut = Encoder.load(str(folder), dtype="float32", dims=8)
+    full = Encoder.load(str(folder), dtype="float32")
+
+    np.testing.assert_allclose(cut.encode_query(TEXT), normed[:8] / np.linalg.norm(normed[:8]), atol=1e-4)
+    np.testing.assert_allclose(full.encode_query(TEXT), whole, atol=1e-5)
+    assert cut.settings["layer_norm"]
+    assert not full.settings["layer_norm"]
