@@ -240,3 +240,85 @@ def test_passkeys_are_about_as_long_as_asked():
 def test_passkeys_out_of_range_are_refused(wrong):
     with pytest.raises(InputError, match="passkeys are made for 1 to 100 documents"):
         make_passkeys(**wrong)
+
+
+# What a hostile tester found.
+
+
+@pytest.mark.parametrize(
+    "table",
+    ["question;quote\nQ?;sky is blue\n", "Question\tQuote\nQ?\tsky is blue\n", "question, quote\nQ?,sky is blue\n"],
+)
+def test_tables_as_spreadsheets_write_them(tmp_path, table):
+    (one,) = read_sets(write_quotes(tmp_path / "x", table))
+
+    assert [question.text for question in one.questions] == ["Q?"]
+
+
+@pytest.mark.parametrize("table", ["q,a\nQ?,sky is blue\n", "Q?,sky is blue\n", ""])
+def test_a_table_without_its_columns_says_what_was_found(tmp_path, table):
+    with pytest.raises(InputError, match="the first line must name the columns question and quote"):
+        read_sets(write_quotes(tmp_path / "x", table))
+
+
+def test_a_table_in_another_encoding_says_so(tmp_path):
+    folder = write_quotes(tmp_path / "x", "question,quote\n")
+    (folder / "questions.csv").write_bytes("question,quote\nWö?,sky is blue\n".encode("utf-16"))
+    with pytest.raises(InputError, match="save it as UTF-8"):
+        read_sets(folder)
+
+
+def test_errors_name_the_line_that_a_row_ends_on(tmp_path):
+    with pytest.raises(InputError, match=r"questions.csv:5: the quote 'nowhere'"):
+        read_sets(write_quotes(tmp_path / "x", 'question,quote\n\n"a\nb",sky is blue\nQ?,nowhere\n'))
+
+
+@pytest.mark.parametrize(
+    "line", ["[" * 100_000, "{", '{"question": "A", "quote": "sky is blue", "document": ["x"]}', "3"]
+)
+def test_broken_lines_are_errors_with_their_number(tmp_path, line):
+    folder = write_quotes(tmp_path / "x", "", "questions.jsonl")
+    good = '{"question": "Q?", "quote": "sky is blue"}'
+    (folder / "questions.jsonl").write_text(f"{good}\n{line}\n", encoding="utf-8-sig")
+    with pytest.raises(InputError, match=r"questions.jsonl:2"):
+        read_sets(folder)
+
+
+def test_beir_as_it_comes(tmp_path):
+    folder = tmp_path / "trec"
+    write_lines(
+        folder / "corpus.jsonl", [{"_id": 1, "title": "Only a title", "text": ""}, {"_id": "2", "text": 'A " b'}]
+    )
+    write_lines(folder / "queries.jsonl", [{"_id": 7, "text": "mice?"}])
+    (folder / "qrels").mkdir()
+    (folder / "qrels" / "test.tsv").write_text("query-id\tcorpus-id\tscore\n7\t1\t1.0\n7\t2\t2\n")
+
+    (one,) = read_sets(folder)
+
+    assert one.documents[0] == Document("1", "Only a title")
+    assert one.questions == (Question("7", "mice?", (Gold("1", (), 1), Gold("2", (), 2))),)
+
+
+def test_squad_answers_must_stand_where_they_say(tmp_path):
+    asked = [{"id": "1", "question": "Where?", "answers": [{"text": "NOT THERE", "answer_start": 1}]}]
+    data = {"data": [{"title": "A", "paragraphs": [{"context": "It is here.", "qas": asked}]}]}
+    (tmp_path / "dev.json").write_text(json.dumps(data))
+    with pytest.raises(InputError, match="the answer 'NOT THERE' of question '1' is not at 1"):
+        read_sets(tmp_path / "dev.json")
+
+
+@pytest.mark.parametrize("text", ["   ", "\u200b", "\n"])
+def test_blank_questions_and_documents_are_found_before_anything_is_encoded(tmp_path, text):
+    with pytest.raises(InputError, match="question 'q' is blank"):
+        read_sets(write_own(tmp_path / "x", text=text))
+    with pytest.raises(InputError, match="document 'a' is blank"):
+        EvaluationSet("x", (Document("a", " \n"),), (Question("q", "?", (Gold("a"),)),))
+
+
+def test_sets_of_one_name_are_refused(tmp_path):
+    write_own(tmp_path / "a")
+    asked = [{"id": "1", "question": "Where?", "answers": [{"text": "is", "answer_start": 3}]}]
+    data = {"data": [{"title": "A", "paragraphs": [{"context": "It is here.", "qas": asked}]}]}
+    (tmp_path / "a.json").write_text(json.dumps(data))
+    with pytest.raises(InputError, match="two sets that are both called 'a'"):
+        read_sets(tmp_path)

@@ -6,6 +6,9 @@ import functools
 import hashlib
 import json
 import os
+import re
+import zipfile
+import zlib
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,10 +20,11 @@ from latechunk.errors import InputError
 from latechunk.evaluation.lexical import bm25_scores
 from latechunk.evaluation.measures import headline, judge
 from latechunk.evaluation.passes import Vectors, cut_only, encode
-from latechunk.evaluation.ranking import SCOPES, ChunkTable, Ranking, Scope, fuse, rank
+from latechunk.evaluation.ranking import NOTHING, SCOPES, ChunkTable, Ranking, Scope, fuse, rank
 from latechunk.evaluation.sets import EvaluationSet
 from latechunk.evaluation.statistics import Values, split_in_halves
-from latechunk.types import EncodesManyQueries, FloatArray, IntArray, SpanEncoder
+from latechunk.recorded import package_versions
+from latechunk.types import EncodesManyQueries, FloatArray, IntArray, SaysHowItRuns, SpanEncoder
 
 Needed = TypeVar("Needed")
 Arm: TypeAlias = Literal["naive", "late", "blend", "document", "bm25", "hybrid"]
@@ -61,6 +65,8 @@ class Setup:
             raise InputError(f"arms must be some of {', '.join(ARMS)}, got {', '.join(unknown) or 'none'}")
         if not self.encoders or not self.max_tokens or min(self.max_tokens) < 1:
             raise InputError("an evaluation needs an encoder and a chunk size of at least 1")
+        object.__setattr__(self, "arms", tuple(dict.fromkeys(self.arms)))
+        object.__setattr__(self, "max_tokens", tuple(dict.fromkeys(self.max_tokens)))
         if not 1 <= self.depth <= 1_000:
             raise InputError(f"depth must be from 1 to 1,000, got {self.depth}")
 
@@ -118,17 +124,17 @@ def evaluate(
     results: list[ArmResult] = []
     for name, encoder in setup.encoders.items():
         keys = {size: _Key(evaluation_set, encoder, name, size, setup) for size in setup.max_tokens}
-        missing = {size: [arm for arm in setup.arms if not keys[size].path(work, arm).is_file()] for size in keys}
+        missing = {size: [arm for arm in setup.arms if keys[size].read(work, arm) is None] for size in keys}
         vectors = _encode_missing(evaluation_set, encoder, missing, on_progress)
         for size in setup.max_tokens:
             table = vectors[size].table if size in vectors else cut_only(encoder, evaluation_set, size)
             tables[name, size] = table
             if missing[size]:
                 _compute(evaluation_set, encoder, setup, keys[size], missing[size], table, vectors.get(size), work)
-            results += [keys[size].read(work, arm) for arm in setup.arms]
-            shift = keys[size].path(work, "shift")
-            if shift.is_file():
-                shifts[name, size] = np.load(shift, allow_pickle=False)["shift"]
+            results += [_needed(keys[size].read(work, arm)) for arm in setup.arms]
+            shift = read_arrays(keys[size].path(work, "shift")).get("shift")
+            if shift is not None and shift.shape == (len(table),):
+                shifts[name, size] = shift
     return SetResult(evaluation_set, tables, tuple(results), shifts)
 
 
@@ -144,22 +150,45 @@ class _Key:
 
     def path(self, work: Path, part: str) -> Path:
         settings = {name: value for name, value in self.encoder.settings.items() if name not in ("model", "revision")}
-        decisive = [self.evaluation_set.fingerprint, settings, self.max_tokens, self.setup.depth, self.setup.seed, part]
-        digest = hashlib.sha256(json.dumps(decisive, sort_keys=True).encode()).hexdigest()[:16]
-        return work / f"{self.evaluation_set.name}-{self.max_tokens}-{part}-{digest}.npz"
+        made_by = {name: value for name, value in package_versions().items() if name in ("latechunk", "sentencex")}
+        dtype = self.encoder.runtime.get("dtype") if isinstance(self.encoder, SaysHowItRuns) else None
+        run = [self.max_tokens, self.setup.depth, self.setup.seed, dtype, made_by, part]
+        decisive = json.dumps([self.evaluation_set.fingerprint, settings, *run], sort_keys=True)
+        digest = hashlib.sha256(decisive.encode()).hexdigest()[:16]
+        name = re.sub(r"[^\w.-]", "_", self.evaluation_set.name)[:60]
+        return work / f"{name}-{self.max_tokens}-{part}-{digest}.npz"
 
-    def write(self, work: Path, result: ArmResult) -> None:
-        arrays: dict[str, np.ndarray] = {}
+    def write(self, work: Path, result: ArmResult, n_chunks: int) -> None:
+        arrays: dict[str, np.ndarray] = {"n_chunks": np.array([n_chunks])}
         for scope, ranking in result.rankings.items():
             arrays[f"{scope}-chunks"], arrays[f"{scope}-documents"] = ranking.chunks, ranking.documents
-            arrays[f"{scope}-weights"] = np.array(result.weights.get(scope, ()))
+            arrays[f"{scope}-weights"] = np.array(result.weights.get(scope, ()), dtype=np.float64)
         write_arrays(self.path(work, result.arm), arrays)
 
-    def read(self, work: Path, arm: Arm) -> ArmResult:
-        with np.load(self.path(work, arm), allow_pickle=False) as arrays:
-            rankings = {scope: Ranking(arrays[f"{scope}-chunks"], arrays[f"{scope}-documents"]) for scope in SCOPES}
-            weights = {scope: tuple(arrays[f"{scope}-weights"].tolist()) for scope in SCOPES}
+    def read(self, work: Path, arm: Arm) -> ArmResult | None:
+        """What an earlier run has finished; None if it has not, or its file is damaged."""
+        arrays = read_arrays(self.path(work, arm))
+        n_questions, n_documents = len(self.evaluation_set.questions), len(self.evaluation_set.documents)
+        n_chunks = int(arrays["n_chunks"][0]) if arrays.get("n_chunks", np.zeros(0)).shape == (1,) else 0
+        rankings: dict[Scope, Ranking] = {}
+        weights: dict[Scope, tuple[float, ...]] = {}
+        for scope in SCOPES:
+            width = self.setup.depth if scope == "corpus" else 0
+            chunks, documents = arrays.get(f"{scope}-chunks"), arrays.get(f"{scope}-documents")
+            if not _are_places(chunks, (n_questions, self.setup.depth), n_chunks) or not _are_places(
+                documents, (n_questions, width), n_documents
+            ):
+                return None
+            rankings[scope] = Ranking(_needed(chunks), _needed(documents))
+            weights[scope] = tuple(arrays.get(f"{scope}-weights", np.zeros(0)).tolist())
         return ArmResult(arm, self.name, self.max_tokens, rankings, weights)
+
+
+def _are_places(array: np.ndarray | None, shape: tuple[int, int], n: int) -> bool:
+    """Whether these are numbers of ``n`` things, or ``NOTHING``."""
+    if array is None or array.shape != shape or array.dtype != np.int64:
+        return False
+    return not array.size or bool(array.min() >= NOTHING and array.max() < n)
 
 
 def write_arrays(path: Path, arrays: Mapping[str, np.ndarray]) -> None:
@@ -169,6 +198,16 @@ def write_arrays(path: Path, arrays: Mapping[str, np.ndarray]) -> None:
     with unfinished.open("wb") as file:
         np.savez_compressed(file, **arrays)  # type: ignore[arg-type]
     os.replace(unfinished, path)
+
+
+def read_arrays(path: Path) -> dict[str, np.ndarray]:
+    """Read what :func:`write_arrays` wrote; empty if it is not there or damaged. Never unpickles."""
+    try:
+        with path.open("rb") as opened:  # which NumPy leaves open where it finds no archive
+            file = np.load(opened, allow_pickle=False)
+            return {name: file[name] for name in file.files} if isinstance(file, np.lib.npyio.NpzFile) else {}
+    except (OSError, ValueError, LookupError, TypeError, EOFError, zipfile.BadZipFile, zlib.error):
+        return {}
 
 
 def _encode_missing(
@@ -218,7 +257,7 @@ def _compute(
     scorer = _Scorer(evaluation_set, setup, table, vectors, queries)
     for arm in arms:
         rankings, weights = scorer.rank(arm)
-        key.write(work, ArmResult(arm, key.name, key.max_tokens, rankings, weights))
+        key.write(work, ArmResult(arm, key.name, key.max_tokens, rankings, weights), len(table))
     if vectors and vectors.late is not None and vectors.naive is not None:
         shift = 1 - (vectors.late * vectors.naive).sum(axis=1)
         write_arrays(key.path(work, "shift"), {"shift": shift.astype(np.float32)})

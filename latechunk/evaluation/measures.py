@@ -17,6 +17,7 @@ from latechunk.evaluation.statistics import Values
 from latechunk.types import IntArray, Span
 
 CUTOFFS = (1, 5, 10)
+_CHARACTER_DEPTH = 5
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,7 +75,7 @@ def measure(judgements: Judgements, ranking: Ranking, scope: Scope, depth: int) 
         name: np.where(judgements.has_spans, values, np.nan)
         for name, values in _library(_names(depth), judgements.chunks, ranking.chunks).items()
     }
-    found |= _by_character(judgements, ranking.chunks)
+    found |= _by_character(judgements, ranking.chunks[:, : min(_CHARACTER_DEPTH, depth)])
     if scope == "corpus":
         by_document = _library(_names(depth), judgements.documents, ranking.documents)
         found |= {f"document {name}": values for name, values in by_document.items()}
@@ -122,16 +123,16 @@ def _scored(ranked: IntArray) -> Iterator[ir_measures.ScoredDoc]:
 
 
 def _by_character(judgements: Judgements, ranked: IntArray) -> dict[str, Values]:
-    """Recall, precision and intersection over union of the characters in the first 5 chunks.
+    """Recall, precision and intersection over union of the characters in the chunks of a ranking.
 
     As Chroma defines them (Smith and Troynikov, 2024, Evaluating Chunking Strategies for Retrieval), over characters
     instead of tokens: retrieved are the characters of the chunks together, each once.
     """
-    names = [f"character {name}@5" for name in ("recall", "precision", "IoU")]
+    names = [f"character {name}@{ranked.shape[1]}" for name in ("recall", "precision", "IoU")]
     values = np.full((3, len(ranked)), np.nan)
     table, documents = judgements.table, judgements.evaluation_set.documents
     for number in np.flatnonzero(judgements.has_spans):
-        chunks = [int(chunk) for chunk in ranked[number, :5] if chunk != NOTHING]
+        chunks = [int(chunk) for chunk in ranked[number] if chunk != NOTHING]
         retrieved = _by_document((documents[table.document_of[one]].id, table.spans[one]) for one in chunks)
         gold = judgements.evaluation_set.questions[number].gold
         expected = _by_document((one.document_id, span) for one in gold for span in one.spans)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import re
+import warnings
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -11,6 +12,7 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
+_LONGEST_LABEL = 40
 _INK = "#010203"  # stands for the page's own colour
 COLOURS = {
     "naive": "#8c8c8c",
@@ -38,7 +40,7 @@ def draw_gains(rows: Sequence[Mapping[str, Any]], title: str) -> str:
         filled = COLOURS[row["arm"]] if compared["is_sure"] else "none"
         axes.plot(compared["difference"], place, marker="o", markersize=5, color=COLOURS[row["arm"]], mfc=filled)
     several = len({encoder for _, _, encoder in groups}) > 1
-    names = [f"{name}, {size}" + (f"\n{encoder}" if several else "") for name, size, encoder in groups]
+    names = [f"{_plain(name)}, {size}" + (f"\n{_plain(encoder)}" if several else "") for name, size, encoder in groups]
     axes.set_yticks(range(len(groups)), names)
     axes.set_ylim(len(groups) - 0.5, -0.5)
     axes.axvline(0, color=_INK, linewidth=0.8)
@@ -57,11 +59,17 @@ def draw_shift(shifts: Mapping[str, np.ndarray]) -> str:
     bins = np.linspace(0, max(most, 1e-3), 41)
     for number, (name, shift) in enumerate(shifts.items()):
         counts, _ = np.histogram(np.clip(shift, 0, bins[-1]), bins)
-        axes.stairs(100 * counts / len(shift), bins, label=name, color=f"C{number % 10}", linewidth=1.4)
+        axes.stairs(100 * counts / len(shift), bins, label=_plain(name), color=f"C{number % 10}", linewidth=1.4)
     axes.set_xlabel("context shift: 1 - cosine of a chunk's late and naive vector")
     axes.set_ylabel("% of chunks")
     axes.legend(frameon=False, labelcolor=_INK, fontsize=8)
     return _to_svg(figure, "Context shift")
+
+
+def _plain(name: str) -> str:
+    """A label that is no mathematics, no secret of the legend's, and not too long."""
+    shown = name if len(name) <= _LONGEST_LABEL else f"{name[: _LONGEST_LABEL - 1]}…"
+    return " " * shown.startswith("_") + shown.replace("$", r"\$")
 
 
 def _figure(width: float, height: float) -> tuple[Figure, Axes]:
@@ -82,7 +90,11 @@ def _to_svg(figure: Figure, title: str) -> str:
     from matplotlib import rc_context
 
     buffer = io.StringIO()
-    with rc_context({"svg.fonttype": "none", "svg.hashsalt": "latechunk", "font.family": "sans-serif"}):
+    with (
+        warnings.catch_warnings(),
+        rc_context({"svg.fonttype": "none", "svg.hashsalt": "latechunk", "font.family": "sans-serif"}),
+    ):
+        warnings.filterwarnings("ignore", "Glyph .* missing")  # the page's own fonts draw the words
         figure.savefig(buffer, format="svg", transparent=True, metadata={"Date": None, "Creator": None})
     text = buffer.getvalue()
     text = re.sub(r"<metadata>.*?</metadata>", "", text[text.index("<svg") :], flags=re.DOTALL)

@@ -16,7 +16,7 @@ import json
 import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from latechunk.errors import InputError, SpanError
 from latechunk.evaluation.sets import EvaluationSet, Gold, Question
@@ -35,10 +35,14 @@ def read_sets(path: Path) -> list[EvaluationSet]:
     """
     if not path.exists():
         raise InputError(f"there is nothing at {path}")
+    path = path.resolve()
     if (reader := _find_reader(path)) is not None:
         return [reader(path)]
     parts = sorted(part for part in path.iterdir()) if path.is_dir() else []
     sets = [reader(part) for part in parts if (reader := _find_reader(part)) is not None]
+    names = [one.name for one in sets]
+    if twice := {name for name in names if names.count(name) > 1}:
+        raise InputError(f"{path} holds two sets that are both called {min(twice)!r}; rename one of them")
     if not sets:
         raise InputError(
             f"{path} holds no evaluation set: needed are docs.jsonl and queries.jsonl, or corpus.jsonl, queries.jsonl "
@@ -79,16 +83,13 @@ def _to_document(place: str, row: Mapping[str, Any]) -> Document:
 def _read_beir(folder: Path) -> EvaluationSet:
     documents = []
     for place, row in _rows(folder / "corpus.jsonl"):
-        title, text = row.get("title") or "", _field(place, row, "text", str)
-        documents.append(Document(_field(place, row, "_id", str), f"{title}{_SEPARATOR}{text}" if title else text))
-    texts = {
-        _field(place, row, "_id", str): _field(place, row, "text", str)
-        for place, row in _rows(folder / "queries.jsonl")
-    }
+        parts = [str(row[name]) for name in ("title", "text") if row.get(name)]
+        documents.append(Document(_identifier(place, row), _SEPARATOR.join(parts)))
+    texts = {_identifier(place, row): _field(place, row, "text", str) for place, row in _rows(folder / "queries.jsonl")}
     gold: dict[str, list[Gold]] = {}
-    for place, row in _table(folder / "qrels" / "test.tsv", "\t"):
+    for place, row in _table(folder / "qrels" / "test.tsv", "\t", quoting=csv.QUOTE_NONE):
         try:
-            query, document, grade = row["query-id"], row["corpus-id"], int(row["score"])
+            query, document, grade = row["query-id"], row["corpus-id"], int(float(row["score"]))
         except (KeyError, ValueError) as error:
             raise InputError(f"{place}: needed are query-id, corpus-id and a whole score, got {dict(row)}") from error
         if query not in texts:
@@ -99,6 +100,13 @@ def _read_beir(folder: Path) -> EvaluationSet:
     return EvaluationSet(folder.name, tuple(documents), questions)
 
 
+def _identifier(place: str, row: Mapping[str, Any]) -> str:
+    value = row.get("_id")
+    if isinstance(value, bool) or not isinstance(value, str | int) or value == "":
+        raise InputError(f"{place}: needed is a field '_id' (text or a whole number), got {value!r:.60}")
+    return str(value)
+
+
 def _is_squad(path: Path) -> bool:
     with path.open(encoding="utf-8", errors="replace") as file:
         return '"data"' in file.read(10_000) or '"paragraphs"' in file.read(100_000)
@@ -107,7 +115,7 @@ def _is_squad(path: Path) -> bool:
 def _read_squad(path: Path) -> EvaluationSet:
     """Articles whole: their paragraphs joined, so that questions are about long documents."""
     try:
-        data = json.loads(path.read_text(encoding="utf-8"))["data"]
+        data = json.loads(path.read_text(encoding="utf-8-sig"))["data"]
         documents, questions = [], []
         for number, article in enumerate(data):
             name = str(article.get("title") or number)
@@ -117,13 +125,17 @@ def _read_squad(path: Path) -> EvaluationSet:
                 contexts.append(paragraph["context"])
                 place += len(paragraph["context"]) + len(_SEPARATOR)
             documents.append(Document(name, _SEPARATOR.join(contexts)))
-    except (OSError, ValueError, LookupError, TypeError, AttributeError) as error:
+    except (OSError, ValueError, LookupError, TypeError, AttributeError, RecursionError) as error:
         raise InputError(f"{path} is not of SQuAD's form: {type(error).__name__}: {error}") from error
     return EvaluationSet(path.stem, tuple(documents), tuple(questions))
 
 
 def _squad_questions(name: str, place: int, paragraph: Mapping[str, Any]) -> Iterator[Question]:
     for asked in paragraph["qas"]:
+        for one in asked["answers"]:
+            start = one["answer_start"]
+            if paragraph["context"][start : start + len(one["text"])] != one["text"]:
+                raise ValueError(f"the answer {one['text']!r:.60} of question {asked['id']!r} is not at {start}")
         starts = {(one["answer_start"], one["answer_start"] + len(one["text"])) for one in asked["answers"]}
         spans = tuple(Span(place + start, place + end) for start, end in sorted(starts) if end > start)
         if spans:  # SQuAD 2.0 also has questions that nothing answers
@@ -137,10 +149,12 @@ def _read_quotes(folder: Path) -> EvaluationSet:
     if not documents:
         raise InputError(f"{folder} has {path.name} and no documents: put .txt, .md or .jsonl files beside it")
     named = _by_names(documents, folder)
-    rows = _table(path, ",") if path.suffix == ".csv" else _rows(path)
+    rows = _table(path, _find_delimiter(path)) if path.suffix == ".csv" else _rows(path)
     questions = []
     for number, (place, row) in enumerate(rows, start=1):
         wanted = row.get("document")
+        if wanted and not isinstance(wanted, str):
+            raise InputError(f"{place}: the field 'document' must be text, got {wanted!r:.60}")
         if wanted and wanted not in named:
             raise InputError(f"{place}: there is no document {wanted!r}; there are {', '.join(list(named)[:10])}")
         among = [named[wanted]] if wanted else documents
@@ -190,27 +204,49 @@ def _by_names(documents: Sequence[Document], folder: Path) -> dict[str, Document
 
 def _rows(path: Path) -> Iterator[tuple[str, Mapping[str, Any]]]:
     """Lines of a .jsonl file, each with its place."""
+    number = 0
     try:
-        with path.open(encoding="utf-8") as file:
+        with path.open(encoding="utf-8-sig") as file:
             for number, line in enumerate(file, start=1):
                 if line.strip():
                     row = json.loads(line)
                     if not isinstance(row, dict):
                         raise InputError(f"{path}:{number}: needed is a JSON object, got {line.strip():.60}")
                     yield f"{path}:{number}", row
-    except (OSError, ValueError) as error:
-        if isinstance(error, InputError):
-            raise
-        raise InputError(f"{path} cannot be read as lines of JSON: {error}") from error
+    except InputError:
+        raise
+    except (OSError, ValueError, RecursionError) as error:
+        raise InputError(f"{path}:{max(number, 1)}: this cannot be read as lines of JSON in UTF-8: {error}") from error
 
 
-def _table(path: Path, delimiter: str) -> Iterator[tuple[str, Mapping[str, str]]]:
+def _find_delimiter(path: Path) -> str:
+    """Comma, semicolon or tab: the one that parts the header's columns."""
+    try:
+        with path.open(encoding="utf-8-sig") as file:
+            header = file.readline()
+    except (OSError, UnicodeDecodeError) as error:
+        raise InputError(f"{path} cannot be read as a table in UTF-8: {error}; save it as UTF-8") from error
+    for delimiter in (",", ";", "\t"):
+        if {"question", "quote"} <= {name.strip().strip('"').lower() for name in header.split(delimiter)}:
+            return delimiter
+    raise InputError(
+        f"{path}: the first line must name the columns question and quote (and document, if need be), with commas, "
+        f"semicolons or tabs between them, got {header.strip():.80}"
+    )
+
+
+def _table(
+    path: Path, delimiter: str, quoting: Literal[0, 3] = csv.QUOTE_MINIMAL
+) -> Iterator[tuple[str, Mapping[str, str]]]:
+    """Rows of a table, each with the line that it ends on."""
     try:
         with path.open(encoding="utf-8-sig", newline="") as file:
-            for number, row in enumerate(csv.DictReader(file, delimiter=delimiter), start=2):
-                yield f"{path}:{number}", {name: value for name, value in row.items() if name and value is not None}
+            reader = csv.DictReader(file, delimiter=delimiter, quoting=quoting)
+            for row in reader:
+                named = {str(name).strip().lower(): value for name, value in row.items() if name}
+                yield f"{path}:{reader.line_num}", {name: value for name, value in named.items() if value is not None}
     except (OSError, UnicodeDecodeError, csv.Error) as error:
-        raise InputError(f"{path} cannot be read as a table: {error}") from error
+        raise InputError(f"{path} cannot be read as a table in UTF-8: {error}; save it as UTF-8") from error
 
 
 def _field(place: str, row: Mapping[str, Any], name: str, kind: type) -> Any:
@@ -223,6 +259,8 @@ def _field(place: str, row: Mapping[str, Any], name: str, kind: type) -> Any:
 def _span(place: str, pair: Any) -> Span:
     try:
         start, end = pair
+        if isinstance(start, bool) or isinstance(end, bool):
+            raise TypeError("true and false are no places")
         return Span(start, end)
     except (TypeError, ValueError, SpanError) as error:
         raise InputError(f"{place}: a span must be [start, end], got {pair!r:.60}: {error}") from error

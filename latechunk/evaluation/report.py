@@ -14,12 +14,14 @@ from typing import Any
 
 from jinja2 import Environment, StrictUndefined
 from rich.table import Table
+from rich.text import Text
 
 from latechunk.errors import InputError
 from latechunk.evaluation.harness import SetResult, Setup
 from latechunk.evaluation.plots import draw_gains, draw_shift
 from latechunk.evaluation.summary import most_changed, summarise
 from latechunk.recorded import package_versions
+from latechunk.types import SaysHowItRuns, SpanEncoder
 
 TITLES = (("corpus", "In the corpus"), ("document", "Within the right document"))
 _CHANGES = 20
@@ -81,7 +83,7 @@ def build_report(results: Sequence[SetResult], setup: Setup, seconds: Mapping[st
         reference=reference,
         compared=compared,
         made=made,
-        encoders={name: dict(encoder.settings) for name, encoder in setup.encoders.items()},
+        encoders={name: _describe(encoder) for name, encoder in setup.encoders.items()},
         depth=setup.depth,
     )
 
@@ -159,7 +161,7 @@ def to_table(rows: Sequence[Mapping[str, Any]], reference: str) -> Table:
         compared = row["comparison"]
         cells = [row["set"], str(row["max_tokens"]), *((row["encoder"],) if many else ()), row["scope"], row["arm"]]
         cells += [row["headline"], f"{row['measures'][row['headline']]:.2f}"]
-        table.add_row(*cells, *_tell(compared))
+        table.add_row(*(Text(_printable(cell)) for cell in (*cells, *_tell(compared))))
     return table
 
 
@@ -170,6 +172,16 @@ def _tell(compared: Mapping[str, Any] | None) -> tuple[str, str, str]:
         return f"{compared['difference']:+.2f}", "", "one document: no interval"
     verdict = "no difference" if not compared["is_sure"] else "better" if compared["difference"] > 0 else "worse"
     return f"{compared['difference']:+.2f}", f"{compared['low']:+.2f} to {compared['high']:+.2f}", verdict
+
+
+def _printable(text: str) -> str:
+    """Without control characters, which could otherwise steer a terminal."""
+    return "".join(character if character.isprintable() else " " for character in text)
+
+
+def _describe(encoder: SpanEncoder) -> dict[str, Any]:
+    """What decides an encoder's vectors, and how it ran here."""
+    return {**encoder.settings, **({"ran": dict(encoder.runtime)} if isinstance(encoder, SaysHowItRuns) else {})}
 
 
 def _write_whole(path: Path, text: str) -> None:

@@ -5,11 +5,13 @@ from __future__ import annotations
 import importlib.util
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
-from latechunk.errors import MissingDependencyError
+from latechunk.chunkers import SentenceChunker
+from latechunk.errors import InputError, MissingDependencyError
+from latechunk.evaluation.sets import EvaluationSet
 from latechunk.models import DEFAULT_MODEL
 from latechunk.types import SpanEncoder
 
@@ -30,6 +32,7 @@ class Wishes:
     models: tuple[str, ...] = ()
     dims: tuple[int, ...] = ()
     windows: tuple[int, ...] = ()
+    language: str = "en"
     depth: int = 10
     device: str = "auto"
     dtype: str = "auto"
@@ -59,7 +62,8 @@ def evaluate_folder(wishes: Wishes, on_progress: Callable[[str, float], None]) -
     from latechunk.evaluation.readers import read_sets
     from latechunk.evaluation.report import build_report, write_report
 
-    sets = read_sets(wishes.data)
+    _require_writable(wishes.out)
+    sets = [_with_language(one, wishes.language) for one in read_sets(wishes.data)]
     setup = Setup(
         encoders=_load_encoders(wishes),
         max_tokens=wishes.max_tokens,
@@ -75,6 +79,30 @@ def evaluate_folder(wishes: Wishes, on_progress: Callable[[str, float], None]) -
     report = build_report(results, setup, seconds)
     write_report(wishes.out, report)
     return report
+
+
+def _require_writable(out: Path) -> None:
+    """Raise now, and not after everything was encoded, if the results cannot be kept."""
+    try:
+        (out / "work").mkdir(parents=True, exist_ok=True)
+        probe = out / "work" / ".probe"
+        probe.touch()
+        probe.unlink()
+    except OSError as error:
+        raise InputError(f"the report cannot be written to {out}: {error}; choose another folder with --out") from error
+
+
+def _with_language(one: EvaluationSet, language: str) -> EvaluationSet:
+    """Documents that do not say their language are taken to be of the one that the user says."""
+    documents = []
+    for document in one.documents:
+        told = document.metadata.get("lang", language)
+        try:
+            SentenceChunker(language=told)
+        except InputError as error:
+            raise InputError(f"{one.name}: document {document.id!r}: {error}") from error
+        documents.append(replace(document, metadata={**document.metadata, "lang": told}))
+    return replace(one, documents=tuple(documents))
 
 
 def _load_encoders(wishes: Wishes) -> dict[str, SpanEncoder]:

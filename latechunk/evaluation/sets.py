@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from latechunk.errors import InputError
-from latechunk.types import Document, Span
+from latechunk.types import Document, Span, require_text
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,6 +69,9 @@ class EvaluationSet:
             raise InputError(f"{self.name}: there are no questions")
         _require_unique(self.name, "document", [document.id for document in self.documents])
         _require_unique(self.name, "question", [question.id for question in self.questions])
+        for document in self.documents:
+            if not document.text.strip():
+                raise InputError(f"{self.name}: document {document.id!r} is blank; leave it out")
         for question in self.questions:
             _require_answerable(self.name, question, lengths)
 
@@ -93,6 +96,9 @@ def _require_unique(name: str, what: str, ids: Sequence[str]) -> None:
 
 
 def _require_answerable(name: str, question: Question, lengths: dict[str, int]) -> None:
+    require_text(question.text, f"{name}: question {question.id!r}", InputError)
+    if not any(character.isprintable() and not character.isspace() for character in question.text):
+        raise InputError(f"{name}: question {question.id!r} is blank")
     if not question.gold:
         raise InputError(f"{name}: question {question.id!r} has no answer")
     if len({bool(gold.spans) for gold in question.gold}) > 1:

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from latechunk.evaluation.harness import ArmResult, SetResult
-from latechunk.evaluation.measures import Judgements, judge, measure
+from latechunk.evaluation.measures import Judgements, headline, judge, measure
 from latechunk.evaluation.ranking import NOTHING, SCOPES, Scope
 from latechunk.evaluation.statistics import Comparison, Values, compare
 
@@ -24,8 +24,7 @@ def summarise(result: SetResult, reference: str, depth: int) -> list[dict[str, A
 
     Args:
         result: What was ranked.
-        reference: The arm that others are compared with; rows of other encoders are compared with the same arm of
-            the first encoder.
+        reference: The arm that the others of the same encoder and chunk size are compared with.
         depth: The k of the measures.
 
     Returns:
@@ -45,16 +44,18 @@ def _summarise_scope(
     result: SetResult, arms: Sequence[ArmResult], scope: Scope, reference: str, depth: int
 ) -> list[dict[str, Any]]:
     judged = {one.encoder: judge(result.evaluation_set, result.tables[one.encoder, one.max_tokens]) for one in arms}
-    values = [measure(judged[one.encoder], one.rankings[scope], scope, depth) for one in arms]
-    headline = pick_headline(values[0], depth)
-    if headline is None:
+    name = name_headline(judged[arms[0].encoder], scope, depth)
+    if name is None:
         return []
-    base = next((found for one, found in zip(arms, values, strict=True) if one.arm == reference), values[0])
-    asked = ~np.isnan(base[headline])
-    clusters = [one.cluster for one, kept in zip(result.evaluation_set.questions, asked, strict=True) if kept]
+    heads = [headline(judged[one.encoder], one.rankings[scope], scope, depth) for one in arms]
     rows = []
-    for one, found in zip(arms, values, strict=True):
-        compared = None if found is base else compare(found[headline][asked], base[headline][asked], clusters)
+    for one, values in zip(arms, heads, strict=True):
+        own = [number for number, other in enumerate(arms) if other.encoder == one.encoder]
+        base = next((heads[number] for number in own if arms[number].arm == reference), heads[own[0]])
+        asked = ~np.isnan(base)
+        clusters = [each.cluster for each, kept in zip(result.evaluation_set.questions, asked, strict=True) if kept]
+        compared = None if values is base else compare(values[asked], base[asked], clusters)
+        found = measure(judged[one.encoder], one.rankings[scope], scope, depth)
         rows.append(
             {
                 "set": result.evaluation_set.name,
@@ -64,21 +65,23 @@ def _summarise_scope(
                 "arm": one.arm,
                 "late_weights": list(one.weights.get(scope, ())),
                 "n_questions": int(asked.sum()),
-                "headline": headline,
-                "measures": {name: _percent(_mean(column)) for name, column in found.items()},
+                "headline": name,
+                "measures": {name: _percent(_mean(values))}
+                | {other: _percent(_mean(column)) for other, column in found.items() if other != name},
                 "comparison": None if compared is None else _in_percent(compared),
-                "parts": {} if compared is None else split_gains(judged[one.encoder], found[headline] - base[headline]),
+                "parts": {} if compared is None else split_gains(judged[one.encoder], values - base),
             }
         )
     return rows
 
 
-def pick_headline(values: Mapping[str, Values], depth: int) -> str | None:
-    """The measure to compare by: nDCG of chunks where questions have spans, of documents where they have not."""
-    for name in (f"nDCG@{depth}", f"document nDCG@{depth}"):
-        if name in values and not np.isnan(values[name]).all():
-            return name
-    return None
+def name_headline(judgements: Judgements, scope: Scope, depth: int) -> str | None:
+    """What is compared: nDCG of chunks where questions ask for characters, of documents where they ask for those."""
+    if judgements.has_spans.all():
+        return f"nDCG@{depth}"
+    if scope == "document":
+        return f"nDCG@{depth}" if judgements.has_spans.any() else None
+    return f"chunk or document nDCG@{depth}" if judgements.has_spans.any() else f"document nDCG@{depth}"
 
 
 def split_gains(judgements: Judgements, gains: Values) -> dict[str, dict[str, Any]]:
@@ -135,11 +138,8 @@ def most_changed(result: SetResult, arm: str, reference: str, depth: int, n: int
     if arm not in by_arm or reference not in by_arm:
         return []
     judged = judge(result.evaluation_set, result.tables[key])
-    found = {name: measure(judged, by_arm[name].rankings["corpus"], "corpus", depth) for name in (arm, reference)}
-    headline = pick_headline(found[arm], depth)
-    if headline is None:
-        return []
-    changes = np.nan_to_num(found[arm][headline] - found[reference][headline])
+    before, after = (headline(judged, by_arm[name].rankings["corpus"], "corpus", depth) for name in (reference, arm))
+    changes = np.nan_to_num(after - before)
     order = np.argsort(-np.abs(changes), kind="stable")[:n]
     return [
         _describe_change(judged, {name: by_arm[name] for name in (reference, arm)}, int(number), float(changes[number]))
