@@ -37,8 +37,6 @@ class TaskAdapters:
 
         self.names = tuple(names)
         self._layers = [module for module in model.modules() if isinstance(module, BaseTunerLayer)]
-        for layer in self._layers:
-            layer.set_adapter(self.names[0], inference_mode=True)
         self._lock = threading.Lock()
         self._active: str | None = None
 
@@ -132,7 +130,7 @@ def _require_plain(folder: Path, config: LoraConfig) -> None:
 def _require_same(label: str, name: str, file: dict[str, torch.Tensor], loaded: dict[str, torch.Tensor]) -> None:
     """Raise unless the model holds exactly what the file holds."""
     differing = sorted(file.keys() ^ loaded.keys()) or [
-        key for key, value in file.items() if loaded[key].is_meta or not torch.equal(value, loaded[key])
+        key for key, value in file.items() if not torch.equal(value, loaded[key])
     ]
     if differing:
         raise ModelError(

@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import io
 import json
+import logging
 import os
 import sys
 from collections import Counter
@@ -18,6 +19,7 @@ import typer
 
 import latechunk
 from latechunk.errors import IndexMissingError, InputError, LateChunkError
+from latechunk.printing import printable
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -131,15 +133,15 @@ def index_command(
     def report(problem: Problem) -> None:
         nonlocal n_problems
         n_problems += 1
-        message = _printable(f"left out: {problem.place}: {problem.reason}")
+        message = printable(f"left out: {problem.place}: {problem.reason}")
         console.print(message, style="yellow", markup=False, soft_wrap=True)
 
-    with _errors_explained(console):
+    with _errors_explained(console, quiet=quiet):
         others: Counter[str] = Counter()
         files = find_files(paths, report, lambda path: others.update([path.suffix.lower() or "no suffix"]))
         if others and not quiet:
             kinds = ", ".join(f"{suffix} {count}" for suffix, count in others.most_common(8))
-            console.print(_printable(f"passed over {others.total()} files of other kinds: {kinds}"), markup=False)
+            console.print(printable(f"passed over {others.total()} files of other kinds: {kinds}"), markup=False)
         if not files:
             raise InputError("none of the paths holds a .txt, .md or .jsonl file; nothing was changed")
         choices = _Choices(
@@ -181,7 +183,7 @@ def search_command(
 
     console = _stderr()
     with (
-        _errors_explained(console),
+        _errors_explained(console, quiet=quiet),
         Index.open(index, read_only=True, device=device, dtype=dtype.value) as opened,
     ):
         with _spinner(console, "loading the model", quiet):
@@ -202,12 +204,12 @@ def delete_command(
     from latechunk.index import Index
 
     console = _stderr()
-    with _errors_explained(console), Index.open(index) as opened:
+    with _errors_explained(console, quiet=quiet), Index.open(index) as opened:
         unknown = [one for one in ids if one not in opened]
         n_deleted = opened.delete(ids)
         n_left = len(opened)
     for one in unknown:
-        console.print(_printable(f"left out: {one}: there is no document of this id"), style="yellow", markup=False)
+        console.print(printable(f"left out: {one}: there is no document of this id"), style="yellow", markup=False)
     if not quiet:
         console.print(f"{n_deleted} deleted; {n_left} left", markup=False)
     if unknown:
@@ -294,7 +296,7 @@ def evaluate_command(
     from latechunk.evaluation.run import Wishes, evaluate_folder, require_packages
 
     console = _stderr()
-    with _errors_explained(console):
+    with _errors_explained(console, quiet=quiet):
         require_packages()
         wishes = Wishes(
             data=data,
@@ -344,7 +346,7 @@ def inspect_command(
     from latechunk.inspection.view import inspect
 
     console = _stderr()
-    with _errors_explained(console):
+    with _errors_explained(console, quiet=quiet):
         span = _parse_span("--gold", gold) if gold is not None else None
         with (
             Index.open(index, read_only=True, device=device, dtype=dtype.value) as opened,
@@ -353,7 +355,7 @@ def inspect_command(
             view = inspect(opened, question, document_id=document, gold=span)
         write_page(out, view)
     if not quiet:
-        console.print(_printable(f"the page of {view.document_id} is in {out}"), markup=False, soft_wrap=True)
+        console.print(printable(f"the page of {view.document_id} is in {out}"), markup=False, soft_wrap=True)
 
 
 @app.command("demo")
@@ -460,7 +462,12 @@ def _stderr() -> Console:
 
 
 @contextmanager
-def _errors_explained(console: Console) -> Iterator[None]:
+def _errors_explained(console: Console, *, quiet: bool = False) -> Iterator[None]:
+    """Tell errors in a line; with ``quiet``, nothing of less weight comes from the log."""
+    log = logging.getLogger("latechunk")
+    level = log.level
+    if quiet:
+        log.setLevel(logging.ERROR)
     try:
         yield
     except InputError as error:
@@ -470,6 +477,8 @@ def _errors_explained(console: Console) -> Iterator[None]:
         _fail(console, f"error: {error}{notes}", EXIT_ERROR)
     except KeyboardInterrupt:
         _fail(console, "interrupted; what was committed before stays", EXIT_INTERRUPTED)
+    finally:
+        log.setLevel(level)
 
 
 def _fail(console: Console, message: str, code: int) -> NoReturn:
@@ -580,10 +589,10 @@ def _print_hits(hits: list[Hit]) -> None:
     for rank, hit in enumerate(hits, start=1):
         chunk = hit.chunk
         console.print(
-            f"[bold]{rank:>3}[/]  {hit.score:.4f}  [cyan]{escape(_printable(chunk.document_id))}[/]  "
+            f"[bold]{rank:>3}[/]  {hit.score:.4f}  [cyan]{escape(printable(chunk.document_id))}[/]  "
             f"[dim]{chunk.start}-{chunk.end}[/]"
         )
-        console.print(escape(_printable(chunk.text)), end="\n\n" if rank < len(hits) else "\n")
+        console.print(escape(printable(chunk.text)), end="\n\n" if rank < len(hits) else "\n")
 
 
 def _describe_model(model: KnownModel) -> dict[str, str]:
@@ -638,11 +647,6 @@ def _describe_context(local_global: dict[str, Any] | None) -> str:
     if not local_global:
         return "each window in one plain pass"
     return "local-global, " + ", ".join(f"{name} {value}" for name, value in local_global.items())
-
-
-def _printable(text: str) -> str:
-    """One line of text without control characters, which could otherwise steer a terminal."""
-    return "".join(character if character.isprintable() else " " for character in text.strip())
 
 
 def _explain_output(error: OSError) -> int:

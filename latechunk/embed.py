@@ -140,6 +140,15 @@ def blend(late: FloatArray, naive: FloatArray, late_weight: float) -> FloatArray
     return np.asarray(mixed / norms, dtype=np.float32)
 
 
+def context_shifts(late: FloatArray, naive: FloatArray) -> FloatArray:
+    """How far its context moves each chunk: 1 less the cosine of two unit vectors, row by row, shape ``(n_chunks,)``.
+
+    What rounding puts below 0 is 0.
+    """
+    cosines = (late.astype(np.float64) * naive).sum(axis=1)
+    return np.asarray(np.maximum(0, 1 - cosines), dtype=np.float32)
+
+
 def check_vectors(encoder: SpanEncoder, results: Sequence[FloatArray], counts: Sequence[int]) -> list[FloatArray]:
     """Let only what an index can hold pass.
 

@@ -3,6 +3,8 @@
 import json
 import logging
 import shutil
+import subprocess
+import sys
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 
@@ -175,7 +177,7 @@ def test_files_that_name_code_of_their_own_are_read_without_it(tmp_path, folder,
 
 def test_nothing_is_printed_while_loading(folder, capfd, caplog):
     _say_licence.cache_clear()
-    with caplog.at_level(logging.WARNING):
+    with caplog.at_level(logging.WARNING, logger="latechunk"):
         Encoder.load(str(folder), dtype="float32")
         Encoder.load(str(folder), dtype="float32")
 
@@ -516,3 +518,25 @@ def test_a_layer_norm_comes_before_the_cut_where_the_card_says_so(folder, encode
     np.testing.assert_allclose(full.encode_query(TEXT), whole, atol=1e-5)
     assert cut.settings["layer_norm"]
     assert not full.settings["layer_norm"]
+
+
+def test_quiet_says_nothing_of_the_licence(tmp_path, folder):
+    with Index.create(tmp_path / "x", encoder=Encoder.load(str(folder)), chunker=TokenChunker(max_tokens=20)) as index:
+        index.add([Document("a", TEXT)])
+    command = [
+        sys.executable,
+        "-c",
+        "from latechunk.cli import run; run()",
+        "search",
+        str(tmp_path / "x"),
+        "Berlin",
+        "--dtype",
+        "float32",
+    ]
+
+    told = subprocess.run(command, capture_output=True, text=True, timeout=120)
+    quiet = subprocess.run([*command, "-q"], capture_output=True, text=True, timeout=120)
+
+    assert "CC-BY-NC-4.0" in told.stderr
+    assert quiet.stderr == ""
+    assert quiet.stdout == told.stdout != ""

@@ -16,6 +16,7 @@ from typing import Literal, TypeAlias, TypeVar
 
 import numpy as np
 
+from latechunk.embed import context_shifts
 from latechunk.errors import InputError
 from latechunk.evaluation.lexical import bm25_scores
 from latechunk.evaluation.measures import headline, judge
@@ -259,8 +260,7 @@ def _compute(
         rankings, weights = scorer.rank(arm)
         key.write(work, ArmResult(arm, key.name, key.max_tokens, rankings, weights), len(table))
     if vectors and vectors.late is not None and vectors.naive is not None:
-        shift = 1 - (vectors.late * vectors.naive).sum(axis=1)
-        write_arrays(key.path(work, "shift"), {"shift": shift.astype(np.float32)})
+        write_arrays(key.path(work, "shift"), {"shift": context_shifts(vectors.late, vectors.naive)})
 
 
 def _encode_queries(encoder: SpanEncoder, texts: Sequence[str]) -> FloatArray:

@@ -20,6 +20,7 @@ from latechunk.errors import InputError
 from latechunk.evaluation.harness import SetResult, Setup
 from latechunk.evaluation.plots import draw_gains, draw_shift
 from latechunk.evaluation.summary import most_changed, summarise
+from latechunk.printing import printable
 from latechunk.recorded import package_versions
 from latechunk.types import SaysHowItRuns, SpanEncoder
 
@@ -161,7 +162,7 @@ def to_table(rows: Sequence[Mapping[str, Any]], reference: str) -> Table:
         compared = row["comparison"]
         cells = [row["set"], str(row["max_tokens"]), *((row["encoder"],) if many else ()), row["scope"], row["arm"]]
         cells += [row["headline"], f"{row['measures'][row['headline']]:.2f}"]
-        table.add_row(*(Text(_printable(cell)) for cell in (*cells, *_tell(compared))))
+        table.add_row(*(Text(printable(cell)) for cell in (*cells, *_tell(compared))))
     return table
 
 
@@ -172,11 +173,6 @@ def _tell(compared: Mapping[str, Any] | None) -> tuple[str, str, str]:
         return f"{compared['difference']:+.2f}", "", "one document: no interval"
     verdict = "no difference" if not compared["is_sure"] else "better" if compared["difference"] > 0 else "worse"
     return f"{compared['difference']:+.2f}", f"{compared['low']:+.2f} to {compared['high']:+.2f}", verdict
-
-
-def _printable(text: str) -> str:
-    """Without control characters, which could otherwise steer a terminal."""
-    return "".join(character if character.isprintable() else " " for character in text)
 
 
 def _describe(encoder: SpanEncoder) -> dict[str, Any]:

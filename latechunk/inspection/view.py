@@ -8,7 +8,7 @@ from typing import NoReturn, Protocol, runtime_checkable
 
 import numpy as np
 
-from latechunk.embed import Cut, Embedding, blend, cut_documents, embed_cuts
+from latechunk.embed import Cut, Embedding, blend, context_shifts, cut_documents, embed_cuts
 from latechunk.errors import DocumentError, InputError, QueryError, SpanError
 from latechunk.index import Index
 from latechunk.models import Mode
@@ -125,15 +125,6 @@ def make_arm(name: Mode, scores: FloatArray) -> Arm:
     ranks = np.empty(len(scores), dtype=np.int64)
     ranks[np.argsort(-scores, kind="stable")] = np.arange(1, len(scores) + 1)
     return Arm(name, tuple(scores.tolist()), tuple(ranks.tolist()))
-
-
-def context_shifts(late: FloatArray, naive: FloatArray) -> FloatArray:
-    """How far its context moves each chunk: 1 less the cosine of two unit vectors, row by row, shape ``(n_chunks,)``.
-
-    What rounding puts below 0 is 0.
-    """
-    cosines = (late.astype(np.float64) * naive).sum(axis=1)
-    return np.asarray(np.maximum(0, 1 - cosines), dtype=np.float32)
 
 
 def seams_in_text(windows: WindowPlan, offsets: IntArray) -> tuple[int, ...]:
