@@ -1,0 +1,71 @@
+"""The command line, latechunk: index, search, evaluate and more. Results to stdout, messages to stderr."""
+
+from __future__ import annotations
+
+import io
+import os
+import sys
+from typing import Annotated
+
+import typer
+
+import latechunk
+from latechunk.cli.console import EXIT_ERROR
+from latechunk.cli.describing import info_command, models_command
+from latechunk.cli.indexing import delete_command, index_command
+from latechunk.cli.measuring import demo_command, evaluate_command
+from latechunk.cli.searching import inspect_command, search_command
+
+app = typer.Typer(
+    help="Index long documents by late chunking, and search them.",
+    epilog="Exit codes: 0 done, 1 error, 2 wrong usage, 3 done but some input was left out, 130 interrupted.",
+    no_args_is_help=True,
+    add_completion=False,
+    rich_markup_mode=None,
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+
+
+def _print_version(wanted: bool) -> None:
+    if wanted:
+        typer.echo(f"latechunk {latechunk.__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def main(
+    version: Annotated[
+        bool, typer.Option("--version", help="Print the version.", callback=_print_version, is_eager=True)
+    ] = False,
+) -> None:
+    """Index long documents by late chunking, and search them."""
+
+
+# --help lists them in this order.
+app.command("index")(index_command)
+app.command("search")(search_command)
+app.command("delete")(delete_command)
+app.command("info")(info_command)
+app.command("models")(models_command)
+app.command("evaluate")(evaluate_command)
+app.command("inspect")(inspect_command)
+app.command("demo")(demo_command)
+
+
+def run() -> None:
+    """Entry point of the console script."""
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        sys.stdout.reconfigure(errors="replace")  # a terminal of another encoding shows what it can
+    try:
+        app()
+    except OSError as error:
+        # Python would flush what could not be written once more at its exit, and fail again.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        raise SystemExit(_explain_output(error)) from None
+
+
+def _explain_output(error: OSError) -> int:
+    if not isinstance(error, BrokenPipeError):  # a reader that has seen enough is no error to speak of
+        sys.stderr.write(f"error: the output could not be written: {error}\n")
+    return EXIT_ERROR

@@ -1,0 +1,129 @@
+"""What commands share of the terminal: exit codes, errors explained, progress, and results printed."""
+
+from __future__ import annotations
+
+import json
+import logging
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any, NoReturn
+
+import typer
+
+from latechunk.errors import InputError, LateChunkError
+
+if TYPE_CHECKING:
+    from rich.console import Console
+    from rich.table import Table
+
+    from latechunk.index import Progress
+
+EXIT_ERROR = 1
+EXIT_USAGE = 2
+EXIT_PARTIAL = 3
+EXIT_INTERRUPTED = 130
+
+
+def stderr_console() -> Console:
+    """Make the console for messages: results alone go to stdout."""
+    from rich.console import Console
+
+    return Console(stderr=True, highlight=False, emoji=False)
+
+
+@contextmanager
+def errors_explained(console: Console, *, quiet: bool = False) -> Iterator[None]:
+    """Tell errors in a line; with ``quiet``, nothing of less weight comes from the log."""
+    log = logging.getLogger("latechunk")
+    level = log.level
+    if quiet:
+        log.setLevel(logging.ERROR)
+    try:
+        yield
+    except InputError as error:
+        _fail(console, f"error: {error}", EXIT_USAGE)
+    except LateChunkError as error:
+        notes = "".join(f" ({note})" for note in getattr(error, "__notes__", []))
+        _fail(console, f"error: {error}{notes}", EXIT_ERROR)
+    except KeyboardInterrupt:
+        _fail(console, "interrupted; what was committed before stays", EXIT_INTERRUPTED)
+    finally:
+        log.setLevel(level)
+
+
+def _fail(console: Console, message: str, code: int) -> NoReturn:
+    console.print(message, style="red", markup=False, soft_wrap=True)
+    raise typer.Exit(code)
+
+
+@contextmanager
+def documents_bar(console: Console, n_documents: int, quiet: bool) -> Iterator[Callable[[Progress], None]]:
+    """Show a bar of documents, on a terminal; what it yields takes what was done since the last call."""
+    from rich import progress as bars
+
+    columns = (
+        bars.TextColumn("indexing"),
+        bars.BarColumn(),
+        bars.TextColumn("{task.completed:.0f}/{task.total} documents, {task.fields[tokens]:,} tokens"),
+        bars.TimeRemainingColumn(),
+    )
+    with bars.Progress(*columns, console=console, transient=True, disable=quiet or not console.is_terminal) as bar:
+        task = bar.add_task("indexing", total=n_documents, tokens=0)
+        n_tokens = 0
+
+        def advance(progress: Progress) -> None:
+            nonlocal n_tokens
+            n_tokens += progress.tokens
+            bar.update(task, advance=progress.documents, tokens=n_tokens)
+
+        yield advance
+
+
+@contextmanager
+def percentage_bar(console: Console, quiet: bool) -> Iterator[Callable[[str, float], None]]:
+    """Show a bar, on a terminal; what it yields takes what is being done, and the share done of all, 0 to 1."""
+    from rich import progress as bars
+
+    columns = (
+        bars.TextColumn("{task.description}"),
+        bars.BarColumn(),
+        bars.TaskProgressColumn(),
+        bars.TimeElapsedColumn(),
+    )
+    with bars.Progress(*columns, console=console, transient=True, disable=quiet or not console.is_terminal) as bar:
+        task = bar.add_task("loading", total=1.0)
+        yield lambda what, share: bar.update(task, description=what, completed=share)
+
+
+@contextmanager
+def spinner(console: Console, text: str, quiet: bool) -> Iterator[None]:
+    """Show that something of unknown length goes on, on a terminal."""
+    if quiet or not console.is_terminal:
+        yield
+        return
+    with console.status(text):
+        yield
+
+
+def print_table(table: Table) -> None:
+    """Print a table to stdout, as wide as the terminal."""
+    from rich.console import Console
+
+    console = Console(highlight=False, emoji=False)
+    width = None if console.is_terminal else 160  # a file or pipe has no width of its own
+    Console(highlight=False, emoji=False, width=width).print(table)
+
+
+def print_json(value: Any) -> None:
+    """Print a value to stdout as indented JSON, in its own script."""
+    typer.echo(json.dumps(value, ensure_ascii=False, indent=2))
+
+
+def counted(number: int, name: str) -> str:
+    """Word a number of things: ``1 chunk``, ``1,200 chunks``."""
+    return f"{number:,} {name}{'' if number == 1 else 's'}"
+
+
+def megabytes(n_bytes: int) -> str:
+    """Word a size in units of 10^6 bytes."""
+    return f"{n_bytes / 1e6:,.1f} MB"

@@ -1,0 +1,86 @@
+"""What commands share of their options: types that typer reads, and texts parsed into values."""
+
+from __future__ import annotations
+
+from enum import StrEnum
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from latechunk.errors import InputError
+
+if TYPE_CHECKING:
+    from latechunk.types import Span
+
+
+class ChunkerName(StrEnum):
+    """Chunkers that the command line offers."""
+
+    sentence = "sentence"
+    token = "token"  # noqa: S105
+
+
+class ModeName(StrEnum):
+    """Ways to make chunk vectors."""
+
+    late = "late"
+    naive = "naive"
+    blend = "blend"
+
+
+class DtypeName(StrEnum):
+    """What the model computes in."""
+
+    auto = "auto"
+    float32 = "float32"
+    bfloat16 = "bfloat16"
+    float16 = "float16"
+
+
+class AttentionName(StrEnum):
+    """How the model's layers attend."""
+
+    auto = "auto"
+    eager = "eager"
+    sdpa = "sdpa"
+    flash_attention_2 = "flash_attention_2"
+
+
+IndexPath = Annotated[Path, typer.Argument(metavar="INDEX", help="The folder of the index.")]
+Json = Annotated[bool, typer.Option("--json", help="Print JSON.")]
+Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="No progress, only errors and results.")]
+Device = Annotated[str, typer.Option(help='"auto", or a device as torch names it: cpu, cuda, cuda:1, mps.')]
+Dtype = Annotated[DtypeName, typer.Option(help="What the model computes in.")]
+Attention = Annotated[AttentionName, typer.Option(help="How its layers attend; auto: FlashAttention 2 if installed.")]
+
+
+def parse_span(name: str, text: str) -> Span:
+    """Read characters START:END, half-open, as the option ``name`` has them.
+
+    Raises:
+        InputError: If ``text`` is not two whole numbers with a colon between them, or they span nothing.
+    """
+    from latechunk.types import Span
+
+    start, _, end = text.partition(":")
+    if not (start.isdecimal() and end.isdecimal()):
+        raise InputError(f"{name} must be START:END, two numbers of characters such as 120:180, got {text!r}")
+    return Span(int(start), int(end))
+
+
+def split_list(text: str) -> tuple[str, ...]:
+    """Split at commas, leaving out blanks and empty parts."""
+    return tuple(part.strip() for part in text.split(",") if part.strip())
+
+
+def split_numbers(name: str, text: str) -> tuple[int, ...]:
+    """Read whole numbers with commas between them, as the option ``name`` has them.
+
+    Raises:
+        InputError: If a part is not a whole number.
+    """
+    try:
+        return tuple(int(part) for part in split_list(text))
+    except ValueError as error:
+        raise InputError(f"{name} must be whole numbers with commas between them, got {text!r}") from error

@@ -1,0 +1,89 @@
+"""The commands that ask an index: search, and inspect, which shows why a document was found."""
+
+from __future__ import annotations
+
+import dataclasses
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from latechunk.cli.console import errors_explained, print_json, spinner, stderr_console
+from latechunk.cli.options import Device, Dtype, DtypeName, IndexPath, Json, Quiet, parse_span
+from latechunk.printing import printable
+
+if TYPE_CHECKING:
+    from latechunk.types import Hit
+
+
+def search_command(
+    index: IndexPath,
+    query: Annotated[str, typer.Argument(metavar="QUERY", help="A question or a description.")],
+    k: Annotated[int, typer.Option("-k", help="How many passages.")] = 10,
+    device: Device = "auto",
+    dtype: Dtype = DtypeName.auto,
+    as_json: Json = False,
+    quiet: Quiet = False,
+) -> None:
+    """Print the passages that answer a query best, with score, document and characters."""
+    from latechunk.index import Index
+
+    console = stderr_console()
+    with (
+        errors_explained(console, quiet=quiet),
+        Index.open(index, read_only=True, device=device, dtype=dtype.value) as opened,
+    ):
+        with spinner(console, "loading the model", quiet):
+            hits = opened.search(query, k)
+        if as_json:
+            print_json({"query": query, "hits": [dataclasses.asdict(hit) for hit in hits]})
+        else:
+            _print_hits(hits)
+
+
+def inspect_command(
+    index: IndexPath,
+    question: Annotated[str, typer.Argument(metavar="QUESTION", help="What to ask of the document.")],
+    document: Annotated[str | None, typer.Option(help="Its id  [default: the one of the best hit].")] = None,
+    gold: Annotated[
+        str | None, typer.Option(metavar="START:END", help="Characters in which the answer stands, to mark them.")
+    ] = None,
+    out: Annotated[Path, typer.Option(help="The page to write.")] = Path("latechunk-inspect.html"),
+    device: Device = "auto",
+    dtype: Dtype = DtypeName.auto,
+    quiet: Quiet = False,
+) -> None:
+    """Write a page that shows a document with its chunks shaded by their scores, under late and naive vectors.
+
+    The page is one file that works without network. It shows offsets, score, rank and context shift of each chunk, and
+    where the windows of a long document meet.
+    """
+    from latechunk.index import Index
+    from latechunk.inspection.page import write_page
+    from latechunk.inspection.view import inspect
+
+    console = stderr_console()
+    with errors_explained(console, quiet=quiet):
+        span = parse_span("--gold", gold) if gold is not None else None
+        with (
+            Index.open(index, read_only=True, device=device, dtype=dtype.value) as opened,
+            spinner(console, "loading the model and reading the document", quiet),
+        ):
+            view = inspect(opened, question, document_id=document, gold=span)
+        write_page(out, view)
+    if not quiet:
+        console.print(printable(f"the page of {view.document_id} is in {out}"), markup=False, soft_wrap=True)
+
+
+def _print_hits(hits: list[Hit]) -> None:
+    from rich.console import Console
+    from rich.markup import escape
+
+    console = Console(highlight=False, soft_wrap=True, emoji=False)
+    for rank, hit in enumerate(hits, start=1):
+        chunk = hit.chunk
+        console.print(
+            f"[bold]{rank:>3}[/]  {hit.score:.4f}  [cyan]{escape(printable(chunk.document_id))}[/]  "
+            f"[dim]{chunk.start}-{chunk.end}[/]"
+        )
+        console.print(escape(printable(chunk.text)), end="\n\n" if rank < len(hits) else "\n")
