@@ -17,6 +17,10 @@ class QueryError(InputError):
     """A query cannot be searched for."""
 
 
+class FilterError(InputError):
+    """A metadata filter is not one; the message names the place in it."""
+
+
 class SpanError(InputError):
     """A span lies outside its text, is empty, or holds no token."""
 
@@ -63,3 +67,7 @@ class IndexBusyError(StoreError):
 
 class IndexReadOnlyError(StoreError):
     """A change was asked of an index that was opened for reading only."""
+
+
+class TransferError(LateChunkError):
+    """A file to import is not a whole and sound export of an index; the message names the line or row."""

@@ -1,0 +1,178 @@
+"""What must hold of a document's metadata, as SQL over its JSON with all keys and values bound.
+
+Written for SQLite 3.38 and all later: its ``json_each``, and none of its JSON paths.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import TypeAlias
+
+_IS_TEXT = "type = 'text'"
+_IS_NUMBER = "type IN ('integer', 'real')"
+
+# Before 3.45, SQLite ends strings of JSON at a NUL. So NUL is written as the two characters U+0001 "a", and U+0001 as
+# U+0001 "b", here and in what is bound, which keeps equality and order. To find the escapes of these characters,
+# escaped backslashes are put out of the way, behind a raw U+0001, which JSON cannot hold. A subquery without FROM is
+# never flattened, so this runs once for each document.
+_METADATA = (
+    r"SELECT CASE WHEN instr(d.metadata, '\u000') THEN replace(replace(replace(replace(d.metadata, '\\', char(1)), "
+    r"'\u0001', '\u0001b'), '\u0000', '\u0001a'), char(1), '\\') ELSE d.metadata END AS metadata"
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Condition:
+    """A boolean expression of SQL over a table ``d`` with a column ``metadata``, of JSON from ``encode_metadata``.
+
+    Equal conditions choose equal documents, so a condition can be a key of a cache.
+
+    Attributes:
+        sql: The expression; nothing of the user's is in it.
+        values: What to bind to its question marks, in order.
+    """
+
+    sql: str
+    values: tuple[str | int, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Logic:
+    """Conditions on the column ``m.metadata``, and how they hang together.
+
+    Attributes:
+        pattern: An expression of SQL with ``{}`` for each condition.
+        conditions: In the order of their ``{}``.
+    """
+
+    pattern: str
+    conditions: tuple[Condition, ...]
+
+
+Scalar: TypeAlias = str | bool | int | float | None
+Test: TypeAlias = Callable[[str], Condition]
+"""Whether the row of ``json_each`` that has the given alias is what is looked for."""
+
+
+def over_documents(logic: Logic) -> Condition:
+    """Put it all into one condition over documents."""
+    if not logic.conditions:
+        return Condition(logic.pattern, ())
+    # The conditions stand apart from what joins them, as the parser before 3.46 has a stack of 100 places, of which a
+    # condition takes about 40. SQLite moves them back, so none is computed that is not needed.
+    where = logic.pattern.format(*(f"k.c{n}" for n in range(len(logic.conditions))))
+    columns = ", ".join(f"{one.sql} AS c{n}" for n, one in enumerate(logic.conditions))
+    return Condition(
+        f"EXISTS (SELECT 1 FROM (SELECT {columns} FROM ({_METADATA}) m) k WHERE {where})",
+        tuple(value for one in logic.conditions for value in one.values),
+    )
+
+
+def has_path(path: str, test: Test | None = None) -> Logic:
+    """Whether the metadata has keys within keys that joined by dots are ``path``, or a top-level key that is it.
+
+    Args:
+        path: Names of keys, joined by dots.
+        test: What the value, or an element of it if it is an array, must satisfy, too.
+    """
+    keys = path.split(".")
+    nested = Logic("{}", (_has_keys(keys, test),))
+    if len(keys) == 1:
+        return nested
+    # Few documents have such a key; to look for its text spares the others a second reading of their JSON. In CASE,
+    # as SQLite may compute both sides of an AND.
+    whole = _has_keys([path], test)
+    values = (f"{_encode(_escape(path))}:", *whole.values)
+    rare = Condition(f"CASE WHEN instr(m.metadata, ?) THEN {whole.sql} ELSE 0 END", values)
+    return join("OR", [nested, Logic("{}", (rare,))])
+
+
+def _has_keys(keys: Sequence[str], test: Test | None) -> Condition:
+    # Joins rather than paths like $."a""b", as SQLite's versions differ in how those quote odd keys.
+    within = [
+        f"json_each(CASE p{n}.type WHEN 'object' THEN p{n}.value ELSE '{{}}' END) p{n + 1}" for n in range(1, len(keys))
+    ]
+    tables = ", ".join(["json_each(m.metadata) p1", *within])
+    parts = [Condition(f"p{n}.key = ?", (_escape(key),)) for n, key in enumerate(keys, start=1)]
+    if test is not None:
+        parts.append(_any_candidate(f"p{len(keys)}", test))
+    where = _chain("AND", parts)
+    return Condition(f"EXISTS (SELECT 1 FROM {tables} WHERE {where.sql})", where.values)
+
+
+def _any_candidate(row: str, test: Test) -> Condition:
+    element, itself = test("c"), test(row)
+    return Condition(
+        f"CASE {row}.type WHEN 'array' THEN EXISTS (SELECT 1 FROM json_each({row}.value) c WHERE {element.sql}) "
+        f"ELSE {itself.sql} END",
+        element.values + itself.values,
+    )
+
+
+def compares(sign: str, value: Scalar) -> Test:
+    """Test for a value of the same JSON type that stands in this order to ``value``.
+
+    Args:
+        sign: ``=``, ``<``, ``<=``, ``>`` or ``>=``; ``=`` alone for null and booleans.
+        value: Without lone surrogates, finite, and in the range of floats.
+    """
+    if value is None or isinstance(value, bool):
+        return lambda row: Condition(f"{row}.type = '{json.dumps(value)}'", ())
+    if isinstance(value, str):
+        return lambda row: Condition(f"({row}.{_IS_TEXT} AND {row}.atom {sign} ?)", (_escape(value),))
+    if isinstance(value, int) and -(2**63) <= value < 2**63:
+        return lambda row: Condition(f"({row}.{_IS_NUMBER} AND {row}.atom {sign} ?)", (value,))
+    # As JSON, for SQLite to round it as it rounds the metadata: some builds round unlike Python, some unlike CAST.
+    read = "(SELECT o.atom FROM json_each(?) o)"
+    return lambda row: Condition(f"({row}.{_IS_NUMBER} AND {row}.atom {sign} {read})", (json.dumps(value),))
+
+
+def equals_any(values: Sequence[Scalar]) -> Test:
+    """Test for equality with any of many values: at most two variables, of which SQLite makes an index each."""
+    constants = [compares("=", one) for one in (None, False, True) if any(one is other for other in values)]
+    texts = [_escape(one) for one in values if isinstance(one, str)]
+    numbers = [one for one in values if isinstance(one, int | float) and not isinstance(one, bool)]
+    kinds = [(kind, _encode(some)) for kind, some in ((_IS_TEXT, texts), (_IS_NUMBER, numbers)) if some]
+
+    def test(row: str) -> Condition:
+        listed = [
+            Condition(f"({row}.{kind} AND {row}.atom IN (SELECT o.atom FROM json_each(?) o))", (encoded,))
+            for kind, encoded in kinds
+        ]
+        return _chain("OR", [constant(row) for constant in constants] + listed)
+
+    return test
+
+
+def join(word: str, parts: Sequence[Logic]) -> Logic:
+    """Join by ``AND`` (true of no parts) or ``OR`` (false of no parts)."""
+    return Logic(
+        _write_chain(word, [part.pattern for part in parts]), tuple(one for part in parts for one in part.conditions)
+    )
+
+
+def negate(logic: Logic) -> Logic:
+    """What holds where this does not; nothing is ever unknown (NULL)."""
+    return Logic(f"NOT {logic.pattern}", logic.conditions)
+
+
+def _chain(word: str, parts: Sequence[Condition]) -> Condition:
+    return Condition(
+        _write_chain(word, [part.sql for part in parts]), tuple(value for part in parts for value in part.values)
+    )
+
+
+def _write_chain(word: str, parts: Sequence[str]) -> str:
+    if not parts:
+        return "1" if word == "AND" else "0"
+    return parts[0] if len(parts) == 1 else f"({f' {word} '.join(parts)})"
+
+
+def _escape(text: str) -> str:
+    return text.replace("\x01", "\x01b").replace("\x00", "\x01a")
+
+
+def _encode(value: str | Sequence[str] | Sequence[int | float]) -> str:
+    return json.dumps(value, ensure_ascii=False, separators=(",", ":"))
