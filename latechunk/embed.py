@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import pairwise
 
 import numpy as np
@@ -51,21 +51,42 @@ class Cut:
     Attributes:
         document: What was cut.
         tokens: Of the whole text.
-        spans: Its chunks.
-        ranges: Token ranges of the spans, shape ``(n_spans, 2)``.
+        chunkings: Its chunks, by each chunker.
+        ranges: Token ranges of all spans, chunker by chunker, shape ``(n_spans, 2)``.
         alone: Tokens of each chunk's text read alone; empty where only late vectors are wanted.
     """
 
     document: Document
     tokens: Tokens
-    spans: Sequence[Span]
+    chunkings: Sequence[Sequence[Span]]
     ranges: IntArray
     alone: Sequence[Tokens]
+
+    @property
+    def spans(self) -> list[Span]:
+        """All chunks, chunker by chunker."""
+        return [span for spans in self.chunkings for span in spans]
+
+
+@dataclass(frozen=True, slots=True)
+class CutAsBefore:
+    """A chunker that cuts where one has cut before, to encode the same spans of a document anew."""
+
+    spans: Sequence[Span]
+
+    @property
+    def settings(self) -> Settings:
+        """Of no chunker that an index records."""
+        return {"kind": "stored", "n_spans": len(self.spans)}
+
+    def split(self, text: str, offsets: IntArray) -> list[Span]:  # noqa: ARG002  the protocol's
+        """The spans as they are."""
+        return list(self.spans)
 
 
 def cut_documents(
     encoder: SpanEncoder,
-    chunker: Chunker,
+    chunkers: Sequence[Chunker],
     embedding: Embedding,
     documents: Sequence[Document],
     on_error: Callable[[Document, DocumentError], None],
@@ -74,7 +95,7 @@ def cut_documents(
 
     Args:
         encoder: Its tokenizer is used.
-        chunker: Says where to cut.
+        chunkers: Say where to cut; each document is tokenised, and later encoded, once for all of them.
         embedding: How chunk vectors are to be made.
         documents: What to cut.
         on_error: Called for each document that cannot be indexed, which is then left out; may raise.
@@ -90,7 +111,7 @@ def cut_documents(
         raise ModelError(f"tokenize must return as many results as texts, {len(documents)}, got {len(tokenised)}")
     for document, tokens in zip(documents, tokenised, strict=True):
         try:
-            cuts.append(_cut(encoder, chunker, embedding, document, tokens))
+            cuts.append(_cut(encoder, chunkers, embedding, document, tokens))
         except DocumentError as error:
             on_error(document, error)
     return cuts
@@ -179,20 +200,25 @@ def check_vectors(encoder: SpanEncoder, results: Sequence[FloatArray], counts: S
     return checked
 
 
-def _cut(encoder: SpanEncoder, chunker: Chunker, embedding: Embedding, document: Document, tokens: Tokens) -> Cut:
+def _cut(
+    encoder: SpanEncoder, chunkers: Sequence[Chunker], embedding: Embedding, document: Document, tokens: Tokens
+) -> Cut:
     if not len(tokens) or not document.text.strip():
         raise DocumentError(
             f"document {document.id!r} holds no token ({len(document.text)} characters): a document needs text that "
             f"is not blank"
         )
-    try:
-        spans = chunker.split(document.text, tokens.offsets)
-        _check_spans(spans, len(document.text))
-        ranges = token_ranges(tokens.offsets, spans)
-    except SpanError as error:
-        raise DocumentError(f"document {document.id!r} is cut wrongly by {chunker.settings}: {error}") from error
-    alone = [] if embedding.mode == "late" else _read_alone(encoder, document, spans)
-    return Cut(document, tokens, spans, ranges, alone)
+    chunkings, ranges = [], []
+    for chunker in chunkers:
+        try:
+            spans = chunker.split(document.text, tokens.offsets)
+            _check_spans(spans, len(document.text))
+            ranges.append(token_ranges(tokens.offsets, spans))
+        except SpanError as error:
+            raise DocumentError(f"document {document.id!r} is cut wrongly by {chunker.settings}: {error}") from error
+        chunkings.append(spans)
+    cut = Cut(document, tokens, chunkings, np.concatenate(ranges), [])
+    return cut if embedding.mode == "late" else replace(cut, alone=_read_alone(encoder, document, cut.spans))
 
 
 def _read_alone(encoder: SpanEncoder, document: Document, spans: Sequence[Span]) -> list[Tokens]:

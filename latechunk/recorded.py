@@ -10,12 +10,15 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any, TypeVar
 
-from latechunk.chunkers import chunker_from_settings
+from latechunk.chunkers import SentenceChunker, chunker_from_settings
 from latechunk.embed import Embedding
+from latechunk.engine import require_buildable
 from latechunk.errors import IndexDamagedError, IndexFormatError, IndexMismatchError, InputError
+from latechunk.kinds import VectorKind
 from latechunk.models import Mode, find_known_model
+from latechunk.schema import MOST_GRANULARITIES
 from latechunk.store import Store
-from latechunk.types import Chunker, Settings
+from latechunk.types import Chunker, Settings, require_text
 
 T = TypeVar("T")
 
@@ -31,9 +34,12 @@ def read_settings(store: Store) -> dict[str, dict[str, Any]]:
         IndexDamagedError: If a part is missing.
     """
     settings = store.settings()
-    missing = {"encoder", "chunker", "embedding", "made"} - settings.keys()
+    missing = {"encoder", "chunkers", "embedding", "made", "search"} - settings.keys()
     if missing or not isinstance(settings["encoder"].get("dims"), int):
         raise IndexDamagedError(f"the index does not record what made it; missing: {', '.join(missing) or 'dims'}")
+    chunkers = settings["chunkers"]
+    if not 0 < len(chunkers) <= MOST_GRANULARITIES or not all(isinstance(one, dict) for one in chunkers.values()):
+        raise IndexDamagedError(f"the index records no chunkers that can be read, but {chunkers!r:.80}")
     return settings
 
 
@@ -63,7 +69,80 @@ def require_settings(what: str, settings: Settings) -> Settings:
     return settings
 
 
-def require_own_kind(chunker: Chunker) -> None:
+def name_chunkers(chunker: Chunker | None, chunkers: Mapping[str, Chunker] | None) -> dict[str, Chunker]:
+    """The granularities of a new index, by name.
+
+    Raises:
+        InputError: If they cannot be recorded or told apart.
+    """
+    if chunkers is None:
+        named: dict[str, Chunker] = {"chunks": SentenceChunker() if chunker is None else chunker}
+    elif chunker is not None:
+        raise InputError("chunker and chunkers both say how to cut: pass chunker for one way, chunkers for several")
+    elif not isinstance(chunkers, Mapping) or not 0 < len(chunkers) <= MOST_GRANULARITIES:
+        raise InputError(
+            f"chunkers must be a mapping of 1 to {MOST_GRANULARITIES} names to chunkers, got {chunkers!r:.80}"
+        )
+    else:
+        named = dict(chunkers)
+    for name, one in named.items():
+        require_text(name, "the name of a granularity", InputError)
+        if not name.strip():
+            raise InputError("the name of a granularity must not be blank")
+        _require_own_kind(one)
+    return named
+
+
+def rebuild_chunkers(path: Path, recorded: Mapping[str, Settings], given: Mapping[str, Chunker]) -> dict[str, Chunker]:
+    """All chunkers of an index, those that were given and the others from what was recorded of them.
+
+    Raises:
+        IndexMismatchError: If one is the user's own and was not given.
+    """
+    complete: dict[str, Chunker] = {}
+    for name, settings in recorded.items():
+        chunker = given.get(name) or rebuild(path, name, chunker_from_settings, recorded)
+        if chunker is None:
+            how = "chunker=..." if len(recorded) == 1 else f"chunkers={{{name!r}: ...}}"
+            raise IndexMismatchError(
+                f"the index at {path} was made with a chunker of your own, {settings}: "
+                f"pass it as Index.open(..., {how})"
+            )
+        complete[name] = chunker
+    return complete
+
+
+def require_same_chunkers(path: Path, recorded: Mapping[str, Settings], given: Mapping[str, Chunker]) -> None:
+    """Raise unless the chunkers in hand are among those that made the index."""
+    unknown = [name for name in given if name not in recorded]
+    if unknown:
+        known = ", ".join(map(repr, recorded))
+        raise IndexMismatchError(f"the index at {path} has the granularities {known}, and none called {unknown[0]!r}")
+    for name, chunker in given.items():
+        require_same("chunker", path, recorded[name], chunker.settings)
+
+
+def to_vector_kind(settings: Settings) -> VectorKind:
+    """How vectors are searched, as recorded."""
+    return VectorKind(kind=settings["vectors"], first_pass_dims=settings["first_pass_dims"])
+
+
+def require_fitting(kind: VectorKind, encoder: Settings) -> None:
+    """Raise unless vectors of this encoder can be searched in that way.
+
+    Raises:
+        InputError: If FAISS cannot build it for vectors of that length, or their first numbers alone mean nothing.
+    """
+    require_buildable(kind, int(encoder["dims"]))
+    known = find_known_model(str(encoder.get("model")))
+    if kind.first_pass_dims is not None and known and not known.matryoshka:
+        raise InputError(
+            f"first_pass_dims needs a Matryoshka model, whose vectors can be cut short, and {known.name} is none: "
+            f"leave it out; `latechunk models` shows which have several dims"
+        )
+
+
+def _require_own_kind(chunker: Chunker) -> None:
     """See to it that a chunker of the user's own does not pass for one of ours when the index is opened."""
     try:
         is_ours = chunker_from_settings(chunker.settings) in (None, chunker)

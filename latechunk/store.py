@@ -5,50 +5,72 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import json
-import os
-import secrets
 import sqlite3
 import threading
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Set as AbstractSet
 from dataclasses import dataclass
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from latechunk.errors import IndexBusyError, IndexDamagedError, IndexFormatError, IndexReadOnlyError, StoreError
+from latechunk.conditions import Condition
+from latechunk.database import REMEDY, connect, reading_mode, transaction, translated
+from latechunk.errors import IndexDamagedError, IndexFormatError, IndexReadOnlyError, SpanError, StoreError
+from latechunk.schema import (
+    FORMAT,
+    clear_words,
+    create_tables,
+    format_of,
+    hash_vectors,
+    log_commit,
+    mend_sequences,
+    migrate_from_1,
+    read_settings_table,
+    rows_to_hash,
+    texts_of_chunks,
+)
 from latechunk.types import Chunk, Document, FloatArray, IntArray, Settings, Span, encode_metadata
 
-FORMAT = 1
-_APPLICATION_ID = 0x4C434831  # "LCH1"
-_REMEDY = "restore it from a backup or index the documents anew"
 _VARIABLES = 500  # values bound in one statement; SQLite's default limit is 32,766, 999 in old builds
-
-# Chunk numbers are never used twice, so a vector once seen under a number stays right. The text stands last in its
-# row, because SQLite reads what stands before a column to get at it; it is a BLOB, because SQLite's own text functions
-# stop at a NUL, and a chunk's text is read from the middle of it by bytes.
-_SCHEMA = (
-    "CREATE TABLE settings (name TEXT PRIMARY KEY, value TEXT NOT NULL) WITHOUT ROWID",
-    "CREATE TABLE commits (number INTEGER PRIMARY KEY, token BLOB NOT NULL, n_removed INTEGER NOT NULL)",
-    "CREATE TABLE documents (number INTEGER PRIMARY KEY AUTOINCREMENT, id TEXT NOT NULL UNIQUE, "
-    "metadata TEXT NOT NULL, text_sha256 BLOB NOT NULL, n_tokens INTEGER NOT NULL, text BLOB NOT NULL)",
-    "CREATE TABLE chunks (number INTEGER PRIMARY KEY AUTOINCREMENT, "
-    "document INTEGER NOT NULL REFERENCES documents (number) ON DELETE CASCADE, place INTEGER NOT NULL, "
-    '"start" INTEGER NOT NULL, "end" INTEGER NOT NULL, byte_start INTEGER NOT NULL, byte_end INTEGER NOT NULL, '
-    "UNIQUE (document, place))",
-    "CREATE TABLE vectors (chunk INTEGER PRIMARY KEY REFERENCES chunks (number) ON DELETE CASCADE, "
-    "vector BLOB NOT NULL)",
+_ALWAYS = Condition("1", ())
+_ROW = (
+    'SELECT c.number, c.document, c.granularity, c.place, c."start", c."end", c.byte_start, c.byte_end '
+    "FROM chunks c WHERE "
 )
 
 
 @dataclass(frozen=True, slots=True)
 class StoredDocument:
-    """A document with its chunks, as the store takes it; vectors have shape ``(n_spans, dims)``."""
+    """A document with its chunks, as the store takes it.
+
+    Attributes:
+        document: The document.
+        n_tokens: Content tokens of its text.
+        chunkings: Its spans, for each granularity of the index.
+        vectors: Of all spans, granularity by granularity, shape ``(n_spans, dims)``.
+    """
 
     document: Document
     n_tokens: int
-    spans: Sequence[Span]
+    chunkings: Sequence[Sequence[Span]]
     vectors: FloatArray
+
+
+@dataclass(frozen=True, slots=True)
+class ChunkRow:
+    """Where a chunk stands: its number, its document's, its granularity's, its place there, characters and bytes."""
+
+    number: int
+    document: int
+    granularity: int
+    place: int
+    start: int
+    end: int
+    byte_start: int
+    byte_end: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,7 +87,7 @@ class Commit:
 
 @dataclass(frozen=True, slots=True)
 class Counts:
-    """How much a store holds."""
+    """How much a store holds; ``n_chunks`` of all granularities."""
 
     n_documents: int
     n_chunks: int
@@ -81,27 +103,26 @@ class Store:
         self._identity = _identify(path)
         self._lock = threading.RLock()
         self.read_only = read_only
+        settings = self.settings()
+        self._granularities = tuple(settings.get("chunkers", {}))
+        self._has_words = settings.get("search", {}).get("words") is not None
 
     @classmethod
     def create(cls, path: Path, settings: Mapping[str, Settings]) -> None:
         """Make a new database with an empty store."""
-        with _translated(path):
-            connection = _connect(path, "rwc")
+        with translated(path):
+            connection = connect(path, "rwc")
         try:
-            with _translated(path), _transaction(connection):
-                connection.execute(f"PRAGMA application_id = {_APPLICATION_ID}")
-                connection.execute(f"PRAGMA user_version = {FORMAT}")
-                for statement in _SCHEMA:
-                    connection.execute(statement)
-                rows = [(name, json.dumps(value, ensure_ascii=False)) for name, value in settings.items()]
-                connection.executemany("INSERT INTO settings VALUES (?, ?)", rows)
-                _log_commit(connection, 0)
+            with translated(path), transaction(connection):
+                create_tables(connection, settings)
+            with translated(path):  # closing would do it as well, and not say when it fails
+                connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
         finally:
             connection.close()
 
     @classmethod
     def open(cls, path: Path, *, read_only: bool) -> Store:
-        """Open a database.
+        """Open a database, and bring it to this version's format if it is older.
 
         Args:
             path: The file.
@@ -109,19 +130,21 @@ class Store:
 
         Raises:
             StoreError: If it cannot be opened.
-            IndexFormatError: If it is not an index's database or of another format.
+            IndexFormatError: If it is not an index's database, of a newer format, or of an older one and only to be
+                read.
             IndexDamagedError: If it is damaged.
         """
-        with _translated(path):
-            connection = _connect(path, _reading_mode(path) if read_only else "rw")
+        with translated(path):
+            connection = connect(path, reading_mode(path) if read_only else "rw")
             try:
-                _check_format(connection, path)
+                if format_of(connection, path) < FORMAT:
+                    _migrate(connection, path, read_only=read_only)
                 connection.execute("PRAGMA query_only = ON" if read_only else "PRAGMA foreign_keys = ON")
                 connection.execute("PRAGMA synchronous = FULL")
+                return cls(connection, path, read_only=read_only)
             except BaseException:
                 connection.close()
                 raise
-        return cls(connection, path, read_only=read_only)
 
     def close(self) -> None:
         """Close the database; whatever was committed is in it."""
@@ -143,21 +166,34 @@ class Store:
     @contextlib.contextmanager
     def snapshot(self) -> Iterator[None]:
         """Within this, all reads of this thread see one state, and no other thread reads or writes."""
-        with self._lock, self._translated():
+        with self._lock, translated(self._path):
             if self._connection.in_transaction:
                 yield
             else:
-                with _transaction(self._connection, "BEGIN"):
+                with transaction(self._connection, "BEGIN"):
                     yield
 
     def settings(self) -> dict[str, dict[str, Any]]:
         """What was recorded when the index was made."""
         with self.snapshot():
-            rows = self._connection.execute("SELECT name, value FROM settings").fetchall()
-        try:
-            return {name: dict(json.loads(value)) for name, value in rows}
-        except (ValueError, TypeError) as error:
-            raise IndexDamagedError(f"the settings of the index cannot be read: {error}") from error
+            return read_settings_table(self._connection)
+
+    def change_setting(self, name: str, value: Settings) -> None:
+        """Record another value, of what decides no vector."""
+        with self._change():
+            changed = json.dumps(value, ensure_ascii=False)
+            self._connection.execute("UPDATE settings SET value = ? WHERE name = ?", (changed, name))
+
+    def compact(self) -> None:
+        """Give back to the file system what deleted documents took."""
+        if self.read_only:
+            raise IndexReadOnlyError("the index is open for reading only; open it with read_only=False to change it")
+        with self._lock, translated(self._path):
+            for granularity in range(len(self._granularities) if self._has_words else 0):
+                table = f"words_{granularity}"
+                self._connection.execute(f"INSERT INTO {table} ({table}) VALUES ('optimize')")
+            self._connection.execute("VACUUM")
+            self._connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
 
     def counts(self) -> Counts:
         """Count what is stored."""
@@ -198,8 +234,39 @@ class Store:
                 return None
             metadata, digest, text = row
             if hashlib.sha256(text).digest() != digest:
-                raise IndexDamagedError(f"the text of document {document_id!r} is no longer what was stored: {_REMEDY}")
+                raise IndexDamagedError(f"the text of document {document_id!r} is no longer what was stored: {REMEDY}")
             return Document(document_id, text.decode("utf-8"), json.loads(metadata))
+
+    def stored(self, document_id: str) -> StoredDocument | None:
+        """Read a document back with its chunks and vectors, or None; what :meth:`put` takes.
+
+        Raises:
+            IndexDamagedError: If the text, the chunks or the vectors are no longer what was stored.
+        """
+        with self.snapshot():
+            document = self.document(document_id)
+            if document is None:
+                return None
+            number, n_tokens, checksum = self._row(
+                "SELECT number, n_tokens, vectors_sha256 FROM documents WHERE id = ?", document_id
+            )
+            if hash_vectors(rows_to_hash(self._connection, number)) != checksum:
+                raise IndexDamagedError(
+                    f"the chunks or vectors of document {document_id!r} are no longer what was stored: {REMEDY}"
+                )
+            chunkings = [self.rows_of_document(document_id, one) for one in range(len(self._granularities))]
+            dims = int(self.settings()["encoder"]["dims"])
+            vectors = self.vectors_of([row.number for rows in chunkings for row in rows], dims)
+            try:
+                spans = [[Span(row.start, row.end) for row in rows] for rows in chunkings]
+            except SpanError as error:
+                raise IndexDamagedError(f"a chunk of document {document_id!r} is none ({error}): {REMEDY}") from error
+            return StoredDocument(document, n_tokens, spans, vectors)
+
+    def checksums(self, ids: Sequence[str]) -> dict[str, bytes]:
+        """SHA-256 of chunks and vectors, as :func:`latechunk.schema.hash_vectors` makes it, of documents stored."""
+        with self.snapshot():
+            return dict(self._select_by("SELECT id, vectors_sha256 FROM documents WHERE id IN", ids))
 
     def put(self, documents: Sequence[StoredDocument], new_metadata: Sequence[Document] = ()) -> None:
         """Add or replace documents, and give others new metadata, all in one transaction.
@@ -216,7 +283,7 @@ class Store:
                 "UPDATE documents SET metadata = ? WHERE id = ?",
                 [(encode_metadata(one.metadata, one.id), one.id) for one in new_metadata],
             )
-            _log_commit(self._connection, n_removed)
+            log_commit(self._connection, n_removed)
 
     def delete(self, ids: Sequence[str]) -> int:
         """Delete documents in one transaction; ids that are not stored are passed over. Returns how many were."""
@@ -225,106 +292,295 @@ class Store:
             n_removed = self._remove(ids)
             (after,) = self._row("SELECT count(*) FROM documents")
             if before != after:
-                _log_commit(self._connection, n_removed)
+                log_commit(self._connection, n_removed)
         return int(before - after)
 
-    def chunk_numbers(self) -> IntArray:
-        """Numbers of all chunks, ascending."""
+    def replace_damaged(self, numbers: Sequence[int], documents: Sequence[StoredDocument] = ()) -> None:
+        """Remove documents without a look at what is in them, and add others, in one transaction.
+
+        The lexical index must hold nothing of those that are removed: see :meth:`refill_words`.
+        """
+        with self._change():
+            (before,) = self._row("SELECT total_changes()")
+            self._connection.executemany("DELETE FROM documents WHERE number = ?", [(one,) for one in numbers])
+            (after,) = self._row("SELECT total_changes()")
+            for stored in documents:
+                self._insert(stored)
+            log_commit(self._connection, int(after - before))
+
+    def refill_words(self, without: AbstractSet[int] = frozenset()) -> None:
+        """Make the lexical index anew from the texts, in one transaction.
+
+        Args:
+            without: Numbers of documents to leave out. Those whose texts cannot be read are left out, too.
+
+        Raises:
+            IndexDamagedError: If it is too damaged even to be emptied.
+        """
+        if not self._has_words:
+            return
+        with self._change():
+            granularities = range(len(self._granularities))
+            for granularity in granularities:
+                try:
+                    clear_words(self._connection, granularity)
+                except sqlite3.OperationalError as error:
+                    if error.sqlite_errorcode != sqlite3.SQLITE_ERROR:  # such as a full disk
+                        raise
+                    raise IndexDamagedError(f"the lexical index of {self._path} is damaged: {error}") from error
+            for document, text in self._connection.execute("SELECT number, text FROM documents ORDER BY number"):
+                if document in without:
+                    continue
+                for granularity in granularities:
+                    # All of a chunking or nothing: chunks of a damaged document may lie anywhere.
+                    with contextlib.suppress(UnicodeDecodeError, TypeError):
+                        rows = list(texts_of_chunks(self._connection, document, granularity, text))
+                        insert = f"INSERT INTO words_{granularity} (rowid, text) VALUES (?, ?)"
+                        self._connection.executemany(insert, rows)
+
+    def mend_references(self) -> int:
+        """Remove chunks without a document and vectors without a chunk, and see that no number is used twice.
+
+        The history of changes starts anew, so that every vector cache is built anew.
+
+        Returns:
+            How many rows were removed.
+        """
+        with self._change():
+            lost = (
+                ("chunks", "document NOT IN (SELECT number FROM documents)"),
+                ("vectors", "chunk NOT IN (SELECT number FROM chunks)"),
+            )
+            n_removed = 0
+            for table, condition in lost:
+                (before,) = self._row("SELECT total_changes()")
+                self._connection.execute(f"DELETE FROM {table} WHERE {condition}")
+                (after,) = self._row("SELECT total_changes()")
+                n_removed += int(after - before)
+            mend_sequences(self._connection)
+            self._connection.execute("DELETE FROM commits")
+            log_commit(self._connection, 0)
+        return n_removed
+
+    def document_numbers(self, where: Condition | None = None) -> IntArray:
+        """Numbers of all documents, or of those that meet a condition, ascending."""
         with self.snapshot():
-            rows = self._connection.execute("SELECT number FROM chunks ORDER BY number")
+            condition = where or _ALWAYS
+            query = f"SELECT d.number FROM documents d WHERE {condition.sql} ORDER BY d.number"
+            rows = self._connection.execute(query, condition.values)
             return np.fromiter((number for (number,) in rows), dtype=np.int64)
 
-    def vectors(self, dims: int, *, after: int, block: int = 16_384) -> Iterator[tuple[IntArray, FloatArray]]:
+    def numbers_of_ids(self, ids: Sequence[str]) -> list[int]:
+        """Numbers of those documents that are stored."""
+        with self.snapshot():
+            return [number for (number,) in self._select_by("SELECT number FROM documents WHERE id IN", ids)]
+
+    def count_vectors(self, granularity: int) -> int:
+        """How many chunks of a granularity there are."""
+        with self.snapshot():
+            (count,) = self._row("SELECT count(*) FROM chunks WHERE granularity = ?", granularity)
+        return int(count)
+
+    def vectors(
+        self, dims: int, *, after: int, granularity: int = 0, block: int = 16_384
+    ) -> Iterator[tuple[IntArray, IntArray, FloatArray]]:
         """Read vectors in blocks, within one :meth:`snapshot`.
 
         Args:
             dims: Length of each.
             after: Only chunks with a number above this.
+            granularity: Of which chunks.
             block: How many at a time.
 
         Yields:
-            Chunk numbers, ascending, and their vectors, shape ``(n, dims)``.
+            Chunk numbers, ascending, their documents' numbers, and their vectors, shape ``(n, dims)``.
         """
-        query = "SELECT chunk, vector FROM vectors WHERE chunk > ? ORDER BY chunk"
-        cursor = self._connection.execute(query, (after,))
+        # The length is looked at first, since a value of another one may be as large as an attacker likes.
+        query = (
+            "SELECT v.chunk, c.document, CASE WHEN length(v.vector) = ? THEN v.vector END FROM vectors v "
+            "LEFT JOIN chunks c ON c.number = v.chunk WHERE v.chunk > ? AND coalesce(c.granularity, ?) = ? "
+            "ORDER BY v.chunk"
+        )
+        cursor = self._connection.execute(query, (4 * dims, after, granularity, granularity))
         while rows := cursor.fetchmany(block):
-            wrong = [number for number, one in rows if not isinstance(one, bytes) or len(one) != 4 * dims]
-            if wrong:
-                raise IndexDamagedError(
-                    f"{self._path}: the vector of chunk {wrong[0]} is not of {dims} numbers: {_REMEDY}"
-                )
-            joined = b"".join(vector for _, vector in rows)
-            numbers = np.array([number for number, _ in rows], dtype=np.int64)
-            yield numbers, np.frombuffer(joined, dtype="<f4").reshape(len(rows), dims)
+            numbers, documents, vectors = zip(*rows, strict=True)
+            if None in documents:
+                lost = numbers[documents.index(None)]
+                raise IndexDamagedError(f"{self._path}: chunk {lost} has a vector and no text: {REMEDY}")
+            yield (
+                np.array(numbers, dtype=np.int64),
+                np.array(documents, dtype=np.int64),
+                self._stack(numbers, vectors, dims),
+            )
 
-    def chunk_numbers_of(self, document_id: str) -> list[int]:
-        """Numbers of a document's chunks, in the order of their starts, within one :meth:`snapshot`."""
-        query = (
-            "SELECT c.number FROM chunks c JOIN documents d ON d.number = c.document WHERE d.id = ? ORDER BY c.place"
-        )
-        return [number for (number,) in self._connection.execute(query, (document_id,))]
+    def vectors_of(self, numbers: Sequence[int], dims: int) -> FloatArray:
+        """The vectors of chunks, in the order given, shape ``(n, dims)``, within one :meth:`snapshot`."""
+        query = f"SELECT chunk, CASE WHEN length(vector) = {int(4 * dims)} THEN vector END FROM vectors WHERE chunk IN"
+        found = dict(self._select_by(query, [int(one) for one in numbers]))
+        return self._stack(numbers, [found.get(int(number)) for number in numbers], dims)
 
-    def chunks(self, numbers: Sequence[int]) -> list[Chunk]:
-        """Read chunks by number, in the order given, within one :meth:`snapshot`."""
-        query = (
-            'SELECT c.number, c.document, c.place, c."start", c."end", c.byte_start, c.byte_end, d.id, d.metadata '
-            "FROM chunks c JOIN documents d ON d.number = c.document WHERE c.number IN"
+    def lexical(
+        self, query: str, k: int, *, granularity: int, where: Condition | None = None
+    ) -> tuple[list[float], list[int]]:
+        """Find chunks by words, within one :meth:`snapshot`.
+
+        Args:
+            query: In FTS5's syntax.
+            k: How many at most.
+            granularity: Of which chunks.
+            where: Only those of documents that meet this.
+
+        Returns:
+            BM25 scores (k1 = 1.2, b = 0.75), more being better, and chunk numbers: best first, by number on a tie.
+        """
+        table = f"words_{int(granularity)}"
+        condition = where or _ALWAYS
+        joined = (
+            f"JOIN chunks c ON c.number = w.rowid WHERE {table} MATCH ? AND c.document IN "
+            f"(SELECT d.number FROM documents d WHERE {condition.sql})"
+            if where
+            else f"WHERE {table} MATCH ?"
         )
-        rows = {row[0]: row[1:] for row in self._select_by(query, numbers)}
-        missing = [number for number in numbers if number not in rows]
+        sql = f"SELECT -bm25({table}) AS score, w.rowid FROM {table} w {joined} ORDER BY score DESC, w.rowid LIMIT ?"
+        limit = min(k, 2**62)  # SQLite's numbers end at 2**63
+        rows = self._connection.execute(sql, (query, *condition.values, limit)).fetchall()
+        return [score for score, _ in rows], [number for _, number in rows]
+
+    def rows(self, numbers: Sequence[int]) -> list[ChunkRow]:
+        """Where chunks stand, in the order given, within one :meth:`snapshot`."""
+        found = {
+            row[0]: ChunkRow(*row) for row in self._select_by(f"{_ROW} c.number IN", [int(one) for one in numbers])
+        }
+        missing = [number for number in numbers if number not in found]
         if missing:
-            raise IndexDamagedError(f"{self._path}: chunk {missing[0]} has a vector and no text: {_REMEDY}")
-        return [self._read_chunk(*rows[number]) for number in numbers]
+            raise IndexDamagedError(f"{self._path}: chunk {missing[0]} has a vector and no text: {REMEDY}")
+        return [found[number] for number in numbers]
 
-    def _read_chunk(
-        self, document: int, place: int, start: int, end: int, byte_start: int, byte_end: int, id_: str, metadata: str
-    ) -> Chunk:
-        with self._connection.blobopen("documents", "text", document, readonly=True) as blob:
-            blob.seek(byte_start)
-            text = blob.read(byte_end - byte_start).decode("utf-8")
-        return Chunk(id_, place, start, end, text, json.loads(metadata))
+    def rows_of_document(self, document_id: str, granularity: int) -> list[ChunkRow]:
+        """A document's chunks, in the order of their starts, within one :meth:`snapshot`."""
+        numbers = self.numbers_of_ids([document_id])
+        query = f"{_ROW} c.document = ? AND c.granularity = ? ORDER BY c.place"
+        return [ChunkRow(*row) for number in numbers for row in self._connection.execute(query, (number, granularity))]
+
+    def rows_around(self, row: ChunkRow, n: int) -> list[ChunkRow]:
+        """A chunk with up to ``n`` neighbours on either side, in order, within one :meth:`snapshot`."""
+        query = f"{_ROW} c.document = ? AND c.granularity = ? AND c.place BETWEEN ? AND ? ORDER BY c.place"
+        values = (row.document, row.granularity, row.place - n, row.place + n)
+        return [ChunkRow(*one) for one in self._connection.execute(query, values)]
+
+    def rows_beside(
+        self, document: int, granularity: int, place: int, end: int
+    ) -> tuple[ChunkRow | None, ChunkRow | None, ChunkRow | None]:
+        """The chunk at a place, the one before, and the one behind a passage that begins with it and ends at ``end``.
+
+        Each is None if it is not there; to be called within one :meth:`snapshot`.
+        """
+        start = f"{_ROW} c.document = ? AND c.granularity = ? AND c.place"
+
+        def find(condition: str, *values: int) -> ChunkRow | None:
+            query = f"{start} {condition} ORDER BY c.place LIMIT 1"
+            row = self._connection.execute(query, (document, granularity, *values)).fetchone()
+            return row and ChunkRow(*row)
+
+        own, before = find("= ?", place), find("= ?", place - 1)
+        if own and own.end == end:
+            return own, before, find("= ?", place + 1)
+        return own, before, find('> ? AND c."end" > ?', place, end)
+
+    def row_over(self, row: ChunkRow, granularity: int) -> ChunkRow | None:
+        """The chunk of another granularity that shares the most characters with this one, the first on a tie."""
+        query = (
+            f'{_ROW} c.document = ? AND c.granularity = ? AND c."start" < ? AND c."end" > ? '
+            f'ORDER BY min(c."end", ?) - max(c."start", ?) DESC, c.place LIMIT 1'
+        )
+        values = (row.document, granularity, row.end, row.start, row.end, row.start)
+        found = self._connection.execute(query, values).fetchone()
+        return found and ChunkRow(*found)
+
+    def chunks(self, rows: Sequence[ChunkRow]) -> list[Chunk]:
+        """Read the text and metadata of chunks, or of any ranges of documents, within one :meth:`snapshot`."""
+        query = "SELECT number, id, metadata FROM documents WHERE number IN"
+        documents = {one[0]: one[1:] for one in self._select_by(query, sorted({row.document for row in rows}))}
+        missing = [row.number for row in rows if row.document not in documents]
+        if missing:
+            raise IndexDamagedError(f"{self._path}: chunk {missing[0]} has no document: {REMEDY}")
+        return [self._read_chunk(row, *documents[row.document]) for row in rows]
+
+    def _read_chunk(self, row: ChunkRow, document_id: str, metadata: str) -> Chunk:
+        with self._connection.blobopen("documents", "text", row.document, readonly=True) as blob:
+            if not 0 <= row.byte_start < row.byte_end <= len(blob):
+                raise IndexDamagedError(f"{self._path}: chunk {row.number} lies outside its document's text: {REMEDY}")
+            blob.seek(row.byte_start)
+            text = blob.read(row.byte_end - row.byte_start).decode("utf-8")
+        name = self._granularities[row.granularity] if row.granularity < len(self._granularities) else ""
+        return Chunk(document_id, row.place, row.start, row.end, text, json.loads(metadata), name)
+
+    def _stack(self, numbers: Sequence[int], vectors: Sequence[Any], dims: int) -> FloatArray:
+        for number, vector in zip(numbers, vectors, strict=True):
+            if not isinstance(vector, bytes):
+                raise IndexDamagedError(
+                    f"{self._path}: the vector of chunk {number} is not of {dims} numbers: {REMEDY}"
+                )
+        return np.frombuffer(b"".join(vectors), dtype="<f4").reshape(len(vectors), dims)
 
     def _insert(self, stored: StoredDocument) -> None:
         document = stored.document
+        rows = list(self._chunk_rows(stored))
+        vectors = [one.tobytes() for one in np.ascontiguousarray(stored.vectors, dtype="<f4")]
+        digest = hash_vectors((*row[2:], vector) for row, vector in zip(rows, vectors, strict=True))
         encoded = document.text.encode("utf-8")
-        row = (
-            document.id,
-            encode_metadata(document.metadata, document.id),
-            hash_text(document.text),
-            stored.n_tokens,
-            encoded,
+        metadata = encode_metadata(document.metadata, document.id)
+        self._connection.execute(
+            "INSERT INTO documents VALUES (?, ?, ?, ?, ?, ?, ?)",
+            (rows[0][1], document.id, metadata, hash_text(document.text), digest, stored.n_tokens, encoded),
         )
-        insert = "INSERT INTO documents (id, metadata, text_sha256, n_tokens, text) VALUES (?, ?, ?, ?, ?)"
-        number = self._connection.execute(insert, row).lastrowid
-        next_chunk = self._next_chunk()
-        byte_of = _byte_places(document.text, stored.spans)
-        self._connection.executemany(
-            "INSERT INTO chunks VALUES (?, ?, ?, ?, ?, ?, ?)",
-            [
-                (next_chunk + place, number, place, span.start, span.end, byte_of[span.start], byte_of[span.end])
-                for place, span in enumerate(stored.spans)
-            ],
-        )
-        vectors = np.ascontiguousarray(stored.vectors, dtype="<f4")
-        self._connection.executemany(
-            "INSERT INTO vectors VALUES (?, ?)",
-            [(next_chunk + place, vectors[place].tobytes()) for place in range(len(stored.spans))],
-        )
+        self._connection.executemany("INSERT INTO chunks VALUES (?, ?, ?, ?, ?, ?, ?, ?)", rows)
+        numbered = [(row[0], vector) for row, vector in zip(rows, vectors, strict=True)]
+        self._connection.executemany("INSERT INTO vectors VALUES (?, ?)", numbered)
+        self._write_words(rows[0][1], encoded)
 
-    def _next_chunk(self) -> int:
-        row = self._connection.execute("SELECT seq FROM sqlite_sequence WHERE name = 'chunks'").fetchone()
+    def _chunk_rows(self, stored: StoredDocument) -> Iterator[tuple[int, ...]]:
+        """Rows of a new document's chunks, numbered anew."""
+        document, chunk = self._next_number("documents"), self._next_number("chunks")
+        for granularity, spans in enumerate(stored.chunkings):
+            byte_of = _byte_places(stored.document.text, spans)
+            for place, span in enumerate(spans):
+                yield chunk, document, granularity, place, span.start, span.end, byte_of[span.start], byte_of[span.end]
+                chunk += 1
+
+    def _next_number(self, table: str) -> int:
+        row = self._connection.execute("SELECT seq FROM sqlite_sequence WHERE name = ?", (table,)).fetchone()
         return 1 if row is None else int(row[0]) + 1
 
     def _remove(self, ids: Sequence[str]) -> int:
         """Delete documents with all that hangs on them; how many rows that were."""
+        for number in self.numbers_of_ids(ids):
+            self._write_words(number, None)
         (before,) = self._row("SELECT total_changes()")
         self._connection.executemany("DELETE FROM documents WHERE id = ?", [(one,) for one in ids])
         (after,) = self._row("SELECT total_changes()")
         # The total counts cascaded deletions, too: documents, their chunks and their vectors.
         return int(after - before)
 
-    def _row(self, query: str) -> Any:
-        row = self._connection.execute(query).fetchone()
+    def _write_words(self, document: int, text: bytes | None) -> None:
+        """Enter a document's chunks into the lexical index, or with None take them out of it."""
+        if not self._has_words:
+            return
+        is_new = text is not None
+        if text is None:
+            (text,) = self._row("SELECT text FROM documents WHERE number = ?", document)
+        for granularity in range(len(self._granularities)):
+            table = f"words_{granularity}"
+            rows = texts_of_chunks(self._connection, document, granularity, text)
+            if is_new:
+                self._connection.executemany(f"INSERT INTO {table} (rowid, text) VALUES (?, ?)", rows)
+            else:
+                # The index holds no texts, so FTS5 must be told again what to take out.
+                delete = f"INSERT INTO {table} ({table}, rowid, text) VALUES ('delete', ?, ?)"
+                self._connection.executemany(delete, rows)
+
+    def _row(self, query: str, *values: Any) -> Any:
+        row = self._connection.execute(query, values).fetchone()
         if row is None:
             raise IndexDamagedError(f"the store is incomplete: it has no row for {query!r}")
         return row
@@ -338,11 +594,19 @@ class Store:
     def _change(self) -> Iterator[None]:
         if self.read_only:
             raise IndexReadOnlyError("the index is open for reading only; open it with read_only=False to change it")
-        with self._lock, self._translated(), _transaction(self._connection):
+        with self._lock, translated(self._path), transaction(self._connection):
             yield
 
-    def _translated(self) -> contextlib.AbstractContextManager[None]:
-        return _translated(self._path)
+
+def _migrate(connection: sqlite3.Connection, path: Path, *, read_only: bool) -> None:
+    if read_only:
+        raise IndexFormatError(
+            f"{path} was made by an older latechunk and must be brought to format {FORMAT} first: open it once for "
+            f"writing, for example with `latechunk optimize {path.parent}`; make a copy of the folder before"
+        )
+    with transaction(connection):
+        if format_of(connection, path) < FORMAT:  # nobody else was faster
+            migrate_from_1(connection)
 
 
 def _identify(path: Path) -> tuple[int, int] | None:
@@ -354,74 +618,15 @@ def _identify(path: Path) -> tuple[int, int] | None:
     return found.st_dev, found.st_ino
 
 
-def _reading_mode(path: Path) -> str:
-    """How to open for reading: on a read-only file system, where SQLite cannot keep files beside it, as it is.
-
-    Then nobody writes here, but what an unclosed writer left in the log beside the database would not be seen.
-    """
-    if not hasattr(os, "statvfs") or not os.statvfs(path).f_flag & os.ST_RDONLY:
-        return "ro"
-    log = path.with_name(f"{path.name}-wal")
-    if log.exists() and log.stat().st_size:
-        raise StoreError(
-            f"{path} lies on a read-only file system and its last changes still lie in {log.name}: open and close the "
-            f"index once where it can be written, and copy it again"
-        )
-    return "ro&immutable=1"
-
-
 def hash_text(text: str) -> bytes:
     """SHA-256 of a text's UTF-8."""
     return hashlib.sha256(text.encode("utf-8")).digest()
 
 
-def _connect(path: Path, mode: str) -> sqlite3.Connection:
-    uri = f"{path.absolute().as_uri()}?mode={mode}"
-    connection = sqlite3.connect(uri, uri=True, isolation_level=None, check_same_thread=False, timeout=30)
-    connection.execute("PRAGMA trusted_schema = OFF")
-    if mode == "rwc":
-        connection.execute("PRAGMA journal_mode = WAL")
-    return connection
-
-
-@contextlib.contextmanager
-def _transaction(connection: sqlite3.Connection, begin: str = "BEGIN IMMEDIATE") -> Iterator[None]:
-    connection.execute(begin)
-    try:
-        yield
-        connection.execute("COMMIT")
-    except BaseException:
-        if connection.in_transaction:
-            connection.execute("ROLLBACK")
-        raise
-
-
-def _log_commit(connection: sqlite3.Connection, n_removed: int) -> None:
-    connection.execute(
-        "INSERT INTO commits SELECT coalesce(max(number), 0) + 1, ?, coalesce(max(n_removed), 0) + ? FROM commits",
-        (secrets.token_bytes(16), n_removed),
-    )
-
-
-def _check_format(connection: sqlite3.Connection, path: Path) -> None:
-    (application_id,) = connection.execute("PRAGMA application_id").fetchone()
-    if application_id != _APPLICATION_ID:
-        raise IndexFormatError(f"{path} is not the database of a latechunk index")
-    (version,) = connection.execute("PRAGMA user_version").fetchone()
-    if version > FORMAT:
-        raise IndexFormatError(
-            f"{path} has format {version}, and this latechunk reads formats up to {FORMAT}: upgrade latechunk"
-        )
-    found = {row[0] for row in connection.execute("SELECT sql FROM sqlite_schema WHERE sql IS NOT NULL")}
-    unexpected = found.symmetric_difference({*_SCHEMA, "CREATE TABLE sqlite_sequence(name,seq)"})
-    if unexpected:
-        raise IndexFormatError(f"{path} is not as latechunk made it; this differs: {min(unexpected)[:200]}")
-
-
 def _byte_places(text: str, spans: Sequence[Span]) -> dict[int, int]:
     """The place in UTF-8 of each end of a span."""
     places = sorted({place for span in spans for place in (span.start, span.end)})
-    sizes = (len(text[begin:end].encode("utf-8")) for begin, end in zip([0, *places], places, strict=False))
+    sizes = (len(text[begin:end].encode("utf-8")) for begin, end in pairwise([0, *places]))
     return dict(zip(places, _running_sum(sizes), strict=True))
 
 
@@ -430,33 +635,3 @@ def _running_sum(sizes: Iterable[int]) -> Iterator[int]:
     for size in sizes:
         total += size
         yield total
-
-
-@contextlib.contextmanager
-def _translated(path: Path) -> Iterator[None]:
-    """Turn sqlite3's errors into this package's."""
-    try:
-        yield
-    except sqlite3.ProgrammingError as error:
-        raise StoreError(f"the index is closed or misused: {error}") from error
-    except sqlite3.DatabaseError as error:
-        raise _explain(path, error) from error
-    except (UnicodeDecodeError, json.JSONDecodeError) as error:
-        raise IndexDamagedError(f"{path} is damaged ({error}): {_REMEDY}") from error
-
-
-def _explain(path: Path, error: sqlite3.DatabaseError) -> StoreError:
-    code = getattr(error, "sqlite_errorcode", 0) & 0xFF
-    if code == sqlite3.SQLITE_FULL:
-        return StoreError(f"the disk is full, so {path} was not changed: free some space and try again")
-    if code in (sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED):
-        return IndexBusyError(f"{path} is being written by another process; try again when it is done")
-    if code in (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB):
-        return IndexDamagedError(f"{path} is damaged ({error}): {_REMEDY}")
-    if code == sqlite3.SQLITE_CANTOPEN:
-        return StoreError(
-            f"{path} cannot be opened ({error}). On a read-only file system open the index with read_only=True; "
-            f"elsewhere reading, too, needs the right to write into its folder, where SQLite keeps what readers and "
-            f"the writer share"
-        )
-    return StoreError(f"{path} could not be read or written, and was not changed: {error}")

@@ -19,6 +19,9 @@ Settings: TypeAlias = Mapping[str, Any]
 """What made something, as JSON: two things made alike have equal settings."""
 
 
+_MOST_LEVELS = 100  # of metadata; SQLite reads JSON of 1,000 and no more
+
+
 def find_lone_surrogate(text: str) -> int | None:
     """Position of the first code point that UTF-8 cannot hold, or None."""
     try:
@@ -79,7 +82,7 @@ def encode_metadata(metadata: Mapping[str, Any], document_id: str) -> str:
     name = f"the metadata of document {document_id!r}"
     try:
         encoded = json.dumps(dict(metadata), sort_keys=True, ensure_ascii=False, allow_nan=False, separators=(",", ":"))
-        same = json.loads(encoded) == _with_lists(dict(metadata))
+        same = json.loads(encoded) == _with_lists(dict(metadata), _MOST_LEVELS)
     except (TypeError, ValueError, RecursionError) as error:
         raise DocumentError(
             f"{name} must be what JSON can hold (text, finite numbers, booleans, null, lists, mappings): {error}"
@@ -90,11 +93,13 @@ def encode_metadata(metadata: Mapping[str, Any], document_id: str) -> str:
     return encoded
 
 
-def _with_lists(value: Any) -> Any:
+def _with_lists(value: Any, n_levels: int) -> Any:
+    if isinstance(value, Mapping | list | tuple) and not n_levels:
+        raise ValueError(f"it is nested more than {_MOST_LEVELS} levels deep")
     if isinstance(value, Mapping):
-        return {key: _with_lists(item) for key, item in value.items()}
+        return {key: _with_lists(item, n_levels - 1) for key, item in value.items()}
     if isinstance(value, list | tuple):
-        return [_with_lists(item) for item in value]
+        return [_with_lists(item, n_levels - 1) for item in value]
     return value
 
 
@@ -150,6 +155,7 @@ class Chunk:
         end: One past the last character.
         text: The characters themselves.
         metadata: The document's metadata.
+        granularity: The name of the chunking that it belongs to.
     """
 
     document_id: str
@@ -158,14 +164,24 @@ class Chunk:
     end: int
     text: str
     metadata: Mapping[str, Any]
+    granularity: str = "chunks"
 
 
 @dataclass(frozen=True, slots=True)
 class Hit:
-    """A chunk that was found, and the cosine of its vector with the query's, in [-1, 1]."""
+    """A passage that was found.
+
+    Attributes:
+        score: How well it answers the query, more being better. In dense search the cosine of its vector with the
+            query's, in [-1, 1].
+        chunk: The passage. Where chunks were joined or replaced by a larger one, its ``number`` and ``granularity``
+            are those of its first part or of the larger one.
+        found: The chunks that were found in the passage, best first, where it is not one of them itself.
+    """
 
     score: float
     chunk: Chunk
+    found: tuple[Chunk, ...] = ()
 
 
 class Chunker(Protocol):

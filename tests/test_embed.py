@@ -23,7 +23,7 @@ class FixedChunker:
 
 def embed(encoder, document, mode, late_weight=0.5, chunker=None):
     embedding = Embedding(mode, late_weight)
-    cuts = cut_documents(encoder, chunker or SentenceChunker(max_tokens=8), embedding, [document], no_error)
+    cuts = cut_documents(encoder, [chunker or SentenceChunker(max_tokens=8)], embedding, [document], no_error)
     return cuts[0], embed_cuts(encoder, embedding, cuts)[0]
 
 
@@ -74,7 +74,7 @@ def test_vectors_come_back_per_document_in_order(fake):
     documents = [Document(name, text * 2) for name, text in SCRIPTS.items()]
 
     for mode in ("late", "naive", "blend"):
-        cuts = cut_documents(fake, SentenceChunker(max_tokens=5), Embedding(mode), documents, no_error)
+        cuts = cut_documents(fake, [SentenceChunker(max_tokens=5)], Embedding(mode), documents, no_error)
         together = embed_cuts(fake, Embedding(mode), cuts)
         for cut, vectors in zip(cuts, together, strict=True):
             np.testing.assert_array_equal(embed_cuts(fake, Embedding(mode), [cut])[0], vectors)
@@ -86,7 +86,7 @@ def test_a_document_without_a_token_is_named(fake, text):
 
     cuts = cut_documents(
         fake,
-        SentenceChunker(),
+        [SentenceChunker()],
         Embedding(),
         [Document("blank", text), Document("good", "some text")],
         lambda document, error: failed.update({document.id: str(error)}),

@@ -79,3 +79,15 @@ def test_metadata_cannot_change_behind_the_documents_back():
     metadata["tags"].append(object())
 
     assert document.metadata == {"tags": ["a"]}
+
+
+def test_metadata_may_be_nested_as_deep_as_sqlite_reads_it():
+    def nested(n_levels):
+        value = {}
+        for _ in range(n_levels - 1):
+            value = {"a": value}
+        return value
+
+    assert Document("a", "text", nested(100)).metadata == nested(100)
+    with pytest.raises(DocumentError, match="more than 100 levels"):
+        Document("a", "text", nested(101))

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import re
 import sqlite3
 from collections.abc import Sequence
 from contextlib import closing
 
 import numpy as np
 
+from latechunk.lexical import to_query
 from latechunk.types import FloatArray
 
 # Languages that put no space between words, by ISO 639 code: three characters at a time are looked for there.
@@ -39,11 +39,3 @@ def bm25_scores(texts: Sequence[str], questions: Sequence[str], languages: set[s
                 for row, score in rows:
                     scores[number, row - 1] = -score
     return scores
-
-
-def to_query(question: str, *, trigrams: bool) -> str:
-    """A question as an FTS5 query of quoted words or trigrams, any of which may match; empty where there is none."""
-    words = re.findall(r"\w+", question)
-    if trigrams:
-        words = [word[place : place + 3] for word in words for place in range(len(word) - 2)]
-    return " OR ".join(f'"{word}"' for word in dict.fromkeys(words))

@@ -168,7 +168,7 @@ class ChunkedSearch:
         vectors: dict[str, FloatArray] = {}
 
         def cut(batch: list[Document]) -> tuple[int, list[Any]]:
-            return len(batch), cut_documents(self._encoder, self._chunker, self._embedding, batch, self._pass_over)
+            return len(batch), cut_documents(self._encoder, [self._chunker], self._embedding, batch, self._pass_over)
 
         console = Console(stderr=True)
         with (

@@ -99,7 +99,7 @@ def _cut(encoder: SpanEncoder, max_tokens: int, documents: Sequence[Document]) -
     cuts = []
     for document in documents:  # one by one, since the language may differ
         chunker = chunker_for(max_tokens, document)
-        cuts += cut_documents(encoder, chunker, Embedding("blend"), [document], _stop)
+        cuts += cut_documents(encoder, [chunker], Embedding("blend"), [document], _stop)
     return cuts
 
 

@@ -8,11 +8,11 @@ from typing import NoReturn, Protocol, runtime_checkable
 
 import numpy as np
 
-from latechunk.embed import Cut, Embedding, blend, context_shifts, cut_documents, embed_cuts
+from latechunk.embed import Cut, CutAsBefore, Embedding, blend, context_shifts, cut_documents, embed_cuts
 from latechunk.errors import DocumentError, InputError, QueryError, SpanError
 from latechunk.index import Index
 from latechunk.models import Mode
-from latechunk.types import Document, FloatArray, IntArray, Settings, Span, SpanEncoder, Tokens, require_text
+from latechunk.types import Document, FloatArray, IntArray, Span, SpanEncoder, Tokens, require_text
 from latechunk.windows import WindowPlan
 
 
@@ -137,20 +137,6 @@ def seams_in_text(windows: WindowPlan, offsets: IntArray) -> tuple[int, ...]:
     return tuple(offsets[windows.seams[1:-1], 0].tolist())
 
 
-@dataclass(frozen=True, slots=True)
-class _AsStored:
-    """A chunker that cuts where one has cut before."""
-
-    spans: Sequence[Span]
-
-    @property
-    def settings(self) -> Settings:
-        return {"kind": "stored", "n_spans": len(self.spans)}
-
-    def split(self, text: str, offsets: IntArray) -> list[Span]:  # noqa: ARG002  the protocol's
-        return list(self.spans)
-
-
 def _require_question(question: str) -> None:
     require_text(question, "the question", QueryError)
     if not question.strip():
@@ -182,7 +168,7 @@ def _require_within(gold: Span | None, document: Document) -> None:
 
 def _cut_as_stored(encoder: SpanEncoder, document: Document, spans: Sequence[Span]) -> Cut:
     """Tokenise the document and each chunk alone; raises what cannot be cut or read."""
-    (cut,) = cut_documents(encoder, _AsStored(spans), Embedding("blend"), [document], _raise)
+    (cut,) = cut_documents(encoder, [CutAsBefore(spans)], Embedding("blend"), [document], _raise)
     return cut
 
 

@@ -1,0 +1,97 @@
+"""Connections to an index's SQLite file, its transactions, and SQLite's errors in this package's words."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import sqlite3
+from collections.abc import Iterator
+from pathlib import Path
+
+from latechunk.errors import IndexBusyError, IndexDamagedError, StoreError
+
+REMEDY = "`latechunk verify` says what is wrong; restore it from a backup or index the documents anew"
+
+# What one value of an untrusted file may take of memory; SQLite's own limit is a gigabyte.
+_LONGEST_VALUE = 500_000_000
+
+
+def connect(path: Path, mode: str) -> sqlite3.Connection:
+    """Open a database file; ``mode`` is one of SQLite's URI modes."""
+    uri = f"{path.absolute().as_uri()}?mode={mode}"
+    connection = sqlite3.connect(uri, uri=True, isolation_level=None, check_same_thread=False, timeout=30)
+    connection.setlimit(sqlite3.SQLITE_LIMIT_LENGTH, _LONGEST_VALUE)
+    connection.execute("PRAGMA trusted_schema = OFF")
+    if mode == "rwc":
+        connection.execute("PRAGMA journal_mode = WAL")
+    return connection
+
+
+def reading_mode(path: Path) -> str:
+    """How to open for reading: on a read-only file system, where SQLite cannot keep files beside it, as it is.
+
+    Then nobody writes here, but what an unclosed writer left in the log beside the database would not be seen.
+    """
+    if not hasattr(os, "statvfs") or not os.statvfs(path).f_flag & os.ST_RDONLY:
+        return "ro"
+    log = path.with_name(f"{path.name}-wal")
+    if log.exists() and log.stat().st_size:
+        raise StoreError(
+            f"{path} lies on a read-only file system and its last changes still lie in {log.name}: open and close the "
+            f"index once where it can be written, and copy it again"
+        )
+    return "ro&immutable=1"
+
+
+@contextlib.contextmanager
+def transaction(connection: sqlite3.Connection, begin: str = "BEGIN IMMEDIATE") -> Iterator[None]:
+    """Commit what is done within, or nothing of it."""
+    connection.execute(begin)
+    try:
+        yield
+        connection.execute("COMMIT")
+    except BaseException:
+        if connection.in_transaction:
+            connection.execute("ROLLBACK")
+        raise
+
+
+@contextlib.contextmanager
+def translated(path: Path) -> Iterator[None]:
+    """Turn sqlite3's errors into this package's."""
+    try:
+        yield
+    except sqlite3.ProgrammingError as error:
+        raise StoreError(f"the index is closed or misused: {error}") from error
+    except sqlite3.DatabaseError as error:
+        raise _explain(path, error) from error
+    except (UnicodeDecodeError, json.JSONDecodeError) as error:
+        raise IndexDamagedError(f"{path} is damaged ({error}): {REMEDY}") from error
+
+
+def _explain(path: Path, error: sqlite3.DatabaseError) -> StoreError:
+    code = getattr(error, "sqlite_errorcode", 0) & 0xFF
+    if code == sqlite3.SQLITE_FULL:
+        return StoreError(f"the disk is full, so {path} was not changed: free some space and try again")
+    if code in (sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED):
+        return IndexBusyError(f"{path} is being written by another process; try again when it is done")
+    if code in (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB):
+        return IndexDamagedError(f"{path} is damaged ({error}): {REMEDY}")
+    if code == sqlite3.SQLITE_TOOBIG:
+        return StoreError(
+            f"a document's text or metadata takes more than {_LONGEST_VALUE:,} bytes, the most that {path} holds in "
+            f"one piece, so nothing was changed: split the document"
+        )
+    if code == sqlite3.SQLITE_READONLY:
+        return StoreError(
+            f"{path} could be opened for reading only, so it was not changed: free some space or see to the right to "
+            f"write into its folder, and open the index again"
+        )
+    if code == sqlite3.SQLITE_CANTOPEN:
+        return StoreError(
+            f"{path} cannot be opened ({error}). On a read-only file system open the index with read_only=True; "
+            f"elsewhere reading, too, needs some space in its folder and the right to write there, where SQLite keeps "
+            f"what readers and the writer share"
+        )
+    return StoreError(f"{path} could not be read or written, and was not changed: {error}")
