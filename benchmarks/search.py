@@ -89,7 +89,7 @@ def main() -> None:
         index.search("0", options.k)
         first_seconds = time.perf_counter() - begin
         with index._store.snapshot():
-            vectors = np.concatenate([block for _, block in index._store.vectors(options.dims, after=0)])
+            vectors = np.concatenate([block for _, _, block in index._store.vectors(options.dims, after=0)])
         raw = faiss.IndexFlatIP(options.dims)
         raw.add(vectors)
         times: tuple[list[float], list[float]] = ([], [])

@@ -2,113 +2,171 @@
 
 from __future__ import annotations
 
-import hashlib
-import json
-import os
-from dataclasses import asdict
-from pathlib import Path
+from dataclasses import dataclass
 
 import faiss
 import numpy as np
 
-from latechunk.errors import IndexDamagedError
+from latechunk import gpu
+from latechunk.engine import Effort, add, build, can_renumber, is_exact, lists_of, nearest, remove
+from latechunk.kinds import EXACT, Recipe
+from latechunk.selection import BoolArray, Selection, Selections
 from latechunk.store import Commit
 from latechunk.types import FloatArray, IntArray
 
-_FILE = "vectors.faiss"
-_LABEL = "vectors.json"
+
+@dataclass(frozen=True, slots=True)
+class Tuning:
+    """What was learnt when an index was trained.
+
+    Attributes:
+        n_trained: How many vectors it held then.
+        recall: Share of the ten best hits found, with stored vectors as queries.
+        recall_noisy: The same with queries that lie further from any stored vector.
+    """
+
+    n_trained: int
+    recall: float
+    recall_noisy: float
 
 
 class VectorCache:
-    """An exact inner-product index over unit vectors. Not safe for use from several threads at once.
+    """Unit vectors in a FAISS index, under positions 0, 1, 2 and so on. Not safe for use from several threads at once.
 
     Attributes:
-        dims: Length of the vectors.
+        recipe: What the index is.
+        index: The FAISS index; empty if its recipe needs training that it did not have.
+        effort: How hard to search.
+        tuning: What was learnt at training, None for an exact index.
         commit: The state of the store that it mirrors, None for none.
     """
 
-    def __init__(self, dims: int) -> None:
-        self.dims = dims
+    def __init__(self, recipe: Recipe, index: faiss.Index | None = None) -> None:
+        self.recipe = recipe
+        self.index = build(recipe) if index is None else index
+        self.effort = Effort()
+        self.tuning: Tuning | None = None
         self.commit: Commit | None = None
-        self._index = faiss.IndexIDMap2(faiss.IndexFlatIP(dims))
-
-    def __len__(self) -> int:
-        return int(self._index.ntotal)
-
-    def numbers(self) -> IntArray:
-        """Numbers of all vectors held, in the order in which they were added."""
-        return np.asarray(faiss.vector_to_array(self._index.id_map), dtype=np.int64)
-
-    def add(self, numbers: IntArray, vectors: FloatArray) -> None:
-        """Add vectors, shape ``(n, dims)``, under numbers that are not in use."""
-        self._index.add_with_ids(np.ascontiguousarray(vectors, dtype=np.float32), numbers)
-
-    def remove(self, numbers: IntArray) -> None:
-        """Remove vectors; numbers that are not held are passed over."""
-        if len(numbers):
-            self._index.remove_ids(faiss.IDSelectorBatch(numbers))
-
-    def search(self, query: FloatArray, k: int) -> tuple[list[float], list[int]]:
-        """Find the ``min(k, len(self))`` vectors with the largest inner product, best first, by number on a tie."""
-        k = min(k, len(self))
-        if k == 0:
-            return [], []
-        scores, numbers = self._index.search(query.reshape(1, -1), k)
-        found = numbers[0] >= 0
-        order = np.lexsort((numbers[0][found], -scores[0][found]))
-        return scores[0][found][order].tolist(), numbers[0][found][order].tolist()
-
-    def write(self, folder: Path) -> None:
-        """Write to files in ``folder``, each replaced whole, the label last.
-
-        Raises:
-            OSError: If the disk does not take them; what was there before is then stale or unlabelled, never trusted.
-        """
-        new_file, new_label = folder / f"{_FILE}.new", folder / f"{_LABEL}.new"
-        try:
-            with new_file.open("w+b") as file:
-                faiss.write_index(self._index, faiss.PyCallbackIOWriter(file.write))  # type: ignore[attr-defined]
-                file.seek(0)
-                sha256 = hashlib.file_digest(file, "sha256").hexdigest()
-            label = {"commit": asdict(self.commit) if self.commit else None, "sha256": sha256}
-            new_label.write_text(json.dumps(label), encoding="utf-8")
-            os.replace(new_file, folder / _FILE)
-            os.replace(new_label, folder / _LABEL)
-        except RuntimeError as error:
-            raise OSError(f"{new_file} could not be written: {error}") from error
-        finally:
-            new_file.unlink(missing_ok=True)
-            new_label.unlink(missing_ok=True)
+        self._numbers: IntArray = np.empty(0, dtype=np.int64)
+        self._documents: IntArray = np.empty(0, dtype=np.int64)
+        self._alive: BoolArray = np.empty(0, dtype=np.bool_)
+        self._n_positions = 0
+        self._new: list[tuple[IntArray, IntArray]] = []
+        self._selections: Selections | None = None
+        self._gpu: faiss.Index | None = None
 
     @classmethod
-    def read(cls, folder: Path, dims: int) -> VectorCache:
-        """Read what :meth:`write` wrote.
+    def exact(cls, dims: int) -> VectorCache:
+        """An empty cache that is searched exactly."""
+        return cls(Recipe(EXACT, dims))
 
-        Raises:
-            IndexDamagedError: If it is missing, incomplete, altered, or not of ``dims``; build a new one instead.
+    def __len__(self) -> int:
+        return int(np.count_nonzero(self.alive))
+
+    @property
+    def numbers(self) -> IntArray:
+        """The chunk number of each position, ascending, the dead ones' too."""
+        self._settle()
+        return self._numbers
+
+    @property
+    def documents(self) -> IntArray:
+        """The number of the document of each position."""
+        self._settle()
+        return self._documents
+
+    @property
+    def alive(self) -> BoolArray:
+        """Whether each position still holds a chunk."""
+        self._settle()
+        return self._alive
+
+    @property
+    def newest(self) -> int:
+        """The highest chunk number held, 0 for none."""
+        return int(self.numbers[-1]) if len(self.numbers) else 0
+
+    @property
+    def dead_share(self) -> float:
+        """Which part of the positions holds nothing any more."""
+        return 1.0 - len(self) / max(1, len(self.numbers))
+
+    def is_exact(self, dims: int) -> bool:
+        """Whether vectors of ``dims`` numbers are held whole."""
+        return is_exact(self.recipe, dims)
+
+    def add(self, numbers: IntArray, documents: IntArray, vectors: FloatArray) -> None:
+        """Add chunks: ascending numbers above all that are held, their documents, vectors of shape ``(n, dims)``."""
+        add(self.index, self._n_positions, first_pass(vectors, self.recipe.dims))
+        self._new.append((numbers, documents))
+        self._n_positions += len(numbers)
+        self._forget()
+
+    def fill(self, numbers: IntArray, documents: IntArray, alive: BoolArray) -> None:
+        """Say what the positions of the index hold that was read from a file."""
+        self._numbers, self._documents, self._alive = numbers, documents, alive
+        self._n_positions = len(numbers)
+        self._forget()
+
+    def keep(self, documents: IntArray) -> None:
+        """Remove the chunks of all documents but these."""
+        gone = self.alive & ~np.isin(self.documents, documents)
+        if not gone.any():
+            return
+        remove(self.index, np.flatnonzero(gone))
+        if can_renumber(self.index):
+            self.fill(self._numbers[~gone], self._documents[~gone], self._alive[~gone])
+        else:
+            self.fill(self._numbers, self._documents, self._alive & ~gone)
+
+    def select(self, documents: IntArray | None) -> Selection:
+        """The positions of the chunks of these documents, of all for None."""
+        if self._selections is None:
+            self._selections = Selections(self.documents, self.alive, lambda: lists_of(self.index, self._n_positions))
+        return self._selections.of(documents)
+
+    def find(self, query: FloatArray, n: int, selection: Selection) -> IntArray:
+        """The numbers of the nearest chunks among those selected.
+
+        Args:
+            query: The whole vector, shape ``(dims,)``.
+            n: How many.
+            selection: From :meth:`select`.
+
+        Returns:
+            Chunk numbers, best first; fewer than ``min(n, selection.n)`` only if the index is damaged.
         """
-        try:
-            label = json.loads((folder / _LABEL).read_text(encoding="utf-8"))
-            commit = _read_commit(label["commit"])
-            # Hashed and read through one handle: another process may replace the file at any moment.
-            with (folder / _FILE).open("rb") as file:
-                if hashlib.file_digest(file, "sha256").hexdigest() != label["sha256"]:
-                    raise IndexDamagedError(f"{folder / _FILE} is not the file that was written")
-                file.seek(0)
-                index = faiss.read_index(faiss.PyCallbackIOReader(file.read))  # type: ignore[attr-defined]
-        except (OSError, ValueError, TypeError, KeyError, RuntimeError) as error:
-            raise IndexDamagedError(f"{folder / _FILE} cannot be read: {error}") from error
-        if not isinstance(index, faiss.IndexIDMap2) or index.d != dims:
-            raise IndexDamagedError(f"{folder / _FILE} holds another kind of index")
-        cache = cls(dims)
-        cache._index, cache.commit = index, commit
-        return cache
+        n = min(n, selection.n)
+        if n == 0:
+            return np.empty(0, dtype=np.int64)
+        if n == selection.n:
+            return self.numbers[selection.positions]
+        row = first_pass(query.reshape(1, -1), self.recipe.dims)[0]
+        return self.numbers[nearest(self._index_for(selection), row, n, self.effort, selection)]
+
+    def _index_for(self, selection: Selection) -> faiss.Index:
+        if not selection.is_all or self.recipe.factory != EXACT or not gpu.is_there():
+            return self.index
+        if self._gpu is None:
+            self._gpu = gpu.copy_to_gpu(self.index)
+        return self._gpu
+
+    def _settle(self) -> None:
+        if self._new:
+            numbers, documents = zip(*self._new, strict=True)
+            self._new = []
+            self._numbers = np.concatenate([self._numbers, *numbers])
+            self._documents = np.concatenate([self._documents, *documents])
+            self._alive = np.concatenate([self._alive, np.ones(len(self._numbers) - len(self._alive), dtype=np.bool_)])
+
+    def _forget(self) -> None:
+        self._selections = self._gpu = None
 
 
-def _read_commit(fields: dict[str, object]) -> Commit:
-    number, token, n_removed = fields["number"], fields["token"], fields["n_removed"]
-    if not (isinstance(number, int) and isinstance(token, str) and isinstance(n_removed, int)):
-        raise ValueError(f"these fields name no state of a store: {fields}")
-    if not 0 <= number < 2**63:
-        raise ValueError(f"there is no state of number {number}")
-    return Commit(number, token, n_removed)
+def first_pass(vectors: FloatArray, dims: int) -> FloatArray:
+    """The first ``dims`` numbers of each vector, made unit length again; the vectors themselves if that is all."""
+    if vectors.shape[1] == dims:
+        return np.ascontiguousarray(vectors, dtype=np.float32)
+    head = np.array(vectors[:, :dims], dtype=np.float32)
+    # A vector may have nothing but zeros in front; it then stays zero.
+    return np.asarray(head / np.maximum(np.linalg.norm(head, axis=1, keepdims=True), 1e-12), dtype=np.float32)

@@ -1,0 +1,305 @@
+"""Search of many chunks, filtered and not: time, recall, memory and disk of each kind of vector index.
+
+The vectors are real: those of a file, or those of documents encoded here. Where they are fewer than asked for, the rest
+are drawn to look like them, because independent random vectors have no neighbours to find: each is a real vector v
+drawn at random, plus the sum of g_j (n_j - v) / sqrt(8) over its 8 nearest real neighbours n_j with g_j from the
+standard normal distribution, that is, noise of the covariance that the vectors have about v, made unit length.
+
+An index is built through Index.add, of documents of 20 chunks each, which are true in the fields "tenth_percent",
+"percent", "tenth" and "half" of their metadata for such shares of the documents, at random. Each kind is then searched
+by Index.search_by_vector in a fresh process that holds nothing else; the first time that a filter is used is reported
+apart, since what it selects is then remembered. Queries are those of a file, else vectors of the same making that are
+not in the index. Recall is the share of hits whose exact score is that of the exact tenth hit or more. disk_mb is the
+whole index, cache_mb the part of FAISS.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import resource
+import sqlite3
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from latechunk.cachefile import file_names
+from latechunk.folder import STORE, folder_size
+from latechunk.types import FloatArray, IntArray, PoolingTask, Tokens
+
+if TYPE_CHECKING:
+    from latechunk import Index
+
+PER_DOCUMENT = 20
+K = 10
+N_NEAR = 8
+SHARES = {"tenth_percent": 0.001, "percent": 0.01, "tenth": 0.1, "half": 0.5}
+BLOCK = 16_384
+
+
+class PreparedEncoder:
+    """Gives out prepared vectors one after the other; each word is a token."""
+
+    def __init__(self, vectors: FloatArray) -> None:
+        self.vectors = vectors
+        self._next = 0
+
+    @property
+    def settings(self) -> dict[str, object]:
+        """What an index records."""
+        return {"kind": "prepared", "model": "prepared", "dims": self.vectors.shape[1]}
+
+    def tokenize(self, texts: Sequence[str]) -> list[Tokens]:
+        """Words of one letter are tokens."""
+        results = []
+        for text in texts:
+            starts = np.arange(0, len(text), 2)
+            results.append(Tokens((), np.zeros(len(starts), dtype=np.int64), np.stack([starts, starts + 1], axis=1)))
+        return results
+
+    def encode_spans(
+        self, tasks: Sequence[PoolingTask], on_progress: Callable[[int, int], None] | None = None
+    ) -> list[FloatArray]:
+        """The next vectors."""
+        results = []
+        for task in tasks:
+            end = self._next + len(task.ranges)
+            results.append(np.array(self.vectors[self._next : end], dtype=np.float32))
+            self._next = end
+        return results
+
+    def encode_query(self, text: str) -> FloatArray:
+        """Not asked for."""
+        raise NotImplementedError(text)
+
+
+def encode_documents(folder: Path) -> FloatArray:
+    """Vectors of the documents of a folder, in chunks of 32 tokens, by the default model."""
+    from common import load_documents
+
+    from latechunk import Encoder, TokenChunker
+    from latechunk.embed import Embedding, cut_documents, embed_cuts
+
+    encoder, late = Encoder.load(), Embedding("late")
+    documents = [one for one in load_documents(folder) if one.text.strip()]
+    cuts = cut_documents(encoder, TokenChunker(max_tokens=32), late, documents, _stop)
+    return np.concatenate(embed_cuts(encoder, late, cuts))
+
+
+def draw(random: np.random.Generator, real: FloatArray, n: int) -> FloatArray:
+    """Vectors that lie about real ones as those lie about each other."""
+    chosen = random.integers(len(real), size=n)
+    near = _neighbours(real, np.unique(chosen))
+    drawn = np.empty((n, real.shape[1]), dtype=np.float32)
+    for place, number in enumerate(chosen):
+        around = real[near[number]] - real[number]
+        drawn[place] = real[number] + random.standard_normal(len(around)) @ around / np.sqrt(len(around))
+    return drawn / np.linalg.norm(drawn, axis=1, keepdims=True)
+
+
+def _neighbours(real: FloatArray, numbers: IntArray) -> dict[int, IntArray]:
+    n_near = min(N_NEAR, len(real) - 1)
+    found = {}
+    for begin in range(0, len(numbers), 256):
+        part = numbers[begin : begin + 256]
+        scores = real[part] @ real.T
+        scores[np.arange(len(part)), part] = -2
+        found.update(zip(part.tolist(), np.argpartition(-scores, n_near - 1, axis=1)[:, :n_near], strict=True))
+    return found
+
+
+def prepare(options: argparse.Namespace) -> tuple[FloatArray, FloatArray, int]:
+    """The vectors to index, those to search with, and how many of the indexed are real."""
+    random = np.random.default_rng(0)
+    real = np.load(options.vectors, mmap_mode="r") if options.vectors else encode_documents(options.data)
+    if real.shape[1] != options.dims:
+        raise SystemExit(f"the vectors have {real.shape[1]} numbers, not {options.dims}")
+    n_real = min(len(real), options.chunks)
+    vectors: FloatArray = real[:n_real]
+    if n_real < options.chunks:
+        vectors = np.concatenate([vectors, draw(random, np.asarray(real), options.chunks - n_real)])
+    if options.queries:
+        queries = np.load(options.queries)[: options.n_queries]
+    elif len(real) >= options.chunks + options.n_queries:
+        queries = np.array(real[-options.n_queries :])
+    else:
+        queries = draw(random, np.asarray(real[:100_000]), options.n_queries)
+    return vectors, np.asarray(queries, dtype=np.float32), n_real
+
+
+def build(folder: Path, encoder: PreparedEncoder) -> tuple[float, float]:
+    """Make an index of the vectors; seconds of adding and of closing, which is when the vector index is trained."""
+    from latechunk import Document, Index, TokenChunker
+
+    random = np.random.default_rng(1)
+    vectors = encoder.vectors
+    n_documents = -(-len(vectors) // PER_DOCUMENT)
+    fields = {name: random.random(n_documents) < share for name, share in SHARES.items()}
+
+    def documents() -> Iterator[Document]:
+        for number in range(n_documents):
+            n = min(PER_DOCUMENT, len(vectors) - number * PER_DOCUMENT)
+            yield Document(f"d{number}", "x " * n, {name: bool(values[number]) for name, values in fields.items()})
+
+    begin = time.perf_counter()
+    index = Index.create(folder, encoder=encoder, chunker=TokenChunker(max_tokens=1))
+    try:
+        index.add(documents())
+        middle = time.perf_counter()
+    finally:
+        index.close()
+    return middle - begin, time.perf_counter() - middle
+
+
+def find_documents(folder: Path, name: str) -> IntArray:
+    """Numbers of the documents that are true in a field."""
+    with sqlite3.connect(f"file:{folder / STORE}?mode=ro", uri=True) as connection:
+        rows = connection.execute(f"SELECT number FROM documents WHERE json_extract(metadata, '$.{name}') ORDER BY 1")
+        return np.array([number for (number,) in rows], dtype=np.int64)
+
+
+def exact_scores(vectors: FloatArray, queries: FloatArray, folder: Path) -> dict[str, Any]:
+    """For all chunks and for those of each field: how many there are, and the score of each query's tenth hit."""
+    masks = {"all": np.ones(len(vectors), dtype=bool)}
+    owners = 1 + np.arange(len(vectors)) // PER_DOCUMENT
+    masks.update({name: np.isin(owners, find_documents(folder, name)) for name in SHARES})
+    best = {name: np.full((len(queries), K), -np.inf, dtype=np.float32) for name in masks}
+    for begin in range(0, len(vectors), BLOCK):
+        scores = queries @ np.asarray(vectors[begin : begin + BLOCK]).T
+        for name, mask in masks.items():
+            joined = np.concatenate([best[name], scores[:, mask[begin : begin + BLOCK]]], axis=1)
+            best[name] = np.partition(joined, -K, axis=1)[:, -K:]
+    return {name: {"n": int(mask.sum()), "tenth": best[name].min(axis=1).tolist()} for name, mask in masks.items()}
+
+
+def measure(folder: Path, kind: str) -> dict[str, Any]:
+    """Open an index and search it, filtered and not; run by a process of its own."""
+    from latechunk import Index
+
+    queries = np.load(folder.parent / "queries.npy")
+    truth = json.loads((folder.parent / "truth.json").read_text())
+    begin = time.perf_counter()
+    index = Index.open(folder, read_only=True)
+    index.search_by_vector(queries[0], K)
+    figures: dict[str, Any] = {"open_s": round(time.perf_counter() - begin, 3)}
+    seconds, recall, exact = _run(index, queries, None, truth["all"])
+    figures["p50_ms"], figures["p99_ms"] = (round(1e3 * float(np.percentile(seconds, at)), 3) for at in (50, 99))
+    figures["recall_at_10"] = round(recall, 4)
+    for name, share in SHARES.items():
+        begin = time.perf_counter()
+        index.search_by_vector(queries[0], K, filter={name: True})
+        first = time.perf_counter() - begin
+        seconds, recall, is_exact = _run(index, queries, {name: True}, truth[name])
+        p50 = 1e3 * statistics.median(seconds)
+        prefix = f"filtered_{100 * share:g}pct"
+        figures[f"{prefix}_p50_ms"] = round(p50, 3)
+        figures[f"{prefix}_first_ms"] = round(1e3 * first, 3)
+        figures[f"{prefix}_ratio"] = round(p50 / figures["p50_ms"], 2)
+        figures[f"{prefix}_recall_at_10"] = round(recall, 4)
+        exact = exact and is_exact
+    figures["counts_exact"] = exact
+    figures["rss_mb"] = round(_peak_rss_mb())
+    index.close()
+    return figures
+
+
+def _peak_rss_mb() -> float:
+    """The most memory this program held; what getrusage says counts the parent's at the time of the fork, too."""
+    status = Path("/proc/self/status")
+    if not status.exists():
+        return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1e6
+    (line,) = [line for line in status.read_text().splitlines() if line.startswith("VmHWM:")]
+    return int(line.split()[1]) * 1024 / 1e6
+
+
+def _run(
+    index: Index, queries: FloatArray, condition: dict[str, bool] | None, truth: dict[str, Any]
+) -> tuple[list[float], float, bool]:
+    """Seconds of each query, the recall, and whether there were as many hits as there had to be."""
+    seconds, found, is_exact = [], [], True
+    for query, tenth in zip(queries, truth["tenth"], strict=True):
+        begin = time.perf_counter()
+        hits = index.search_by_vector(query, K, filter=condition)
+        seconds.append(time.perf_counter() - begin)
+        wanted = min(K, truth["n"])
+        is_exact = is_exact and len(hits) == wanted
+        found.append(sum(hit.score >= tenth - 1e-5 for hit in hits) / wanted if wanted else 1.0)
+    for k in (1, 100, 1000):
+        is_exact = is_exact and len(index.search_by_vector(queries[0], k, filter=condition)) == min(k, truth["n"])
+    return seconds, statistics.mean(found), is_exact
+
+
+def run_kind(folder: Path, encoder: PreparedEncoder, kind: str, build_s: float | None) -> dict[str, Any]:
+    """Build one kind, unless it is there, and measure it in a process of its own."""
+    from latechunk import Index
+
+    if build_s is None:
+        with Index.open(folder, encoder=encoder) as index:
+            begin = time.perf_counter()
+            index.optimize(vectors=kind)
+            build_s = time.perf_counter() - begin
+    label = json.loads((folder / file_names(0)[1]).read_text())
+    command = [sys.executable, __file__, "--measure", str(folder), "--kinds", kind]
+    output = subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True).stdout
+    return {
+        "kind": label["recipe"]["factory"],
+        **json.loads(output),
+        "build_s": round(build_s, 1),
+        "disk_mb": round(folder_size(folder) / 1e6),
+        "cache_mb": round(sum((folder / name).stat().st_size for name in file_names(0)) / 1e6),
+        "effort": label["effort"],
+        "tuning": label["tuning"],
+    }
+
+
+def _stop(document: object, error: object) -> None:
+    raise SystemExit(f"{document}: {error}")
+
+
+def main() -> None:
+    arguments = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else None)
+    arguments.add_argument("--chunks", type=int, default=100_000)
+    arguments.add_argument("--dims", type=int, default=384)
+    arguments.add_argument("--kinds", nargs="+", default=["auto", "flat", "hnsw"], help="auto and others")
+    default_data = Path(__file__).parent.parent / "latechunk" / "demo" / "data"
+    arguments.add_argument("--data", type=Path, default=default_data, help="documents to encode")
+    arguments.add_argument("--vectors", type=Path, help="a .npy of unit vectors, instead of documents")
+    arguments.add_argument("--queries", type=Path, help="a .npy of unit vectors to search with")
+    arguments.add_argument("--n-queries", type=int, default=200)
+    arguments.add_argument("--save", action="store_true", help="also write the figures to benchmarks/results")
+    arguments.add_argument("--measure", type=Path, help=argparse.SUPPRESS)
+    options = arguments.parse_args()
+    if options.measure:
+        print(json.dumps(measure(options.measure, options.kinds[0])))
+        return
+
+    from common import report  # not above: the process that measures memory needs no torch
+
+    vectors, queries, n_real = prepare(options)
+    figures: dict[str, Any] = {"n_chunks": len(vectors), "n_real": n_real, "dims": options.dims}
+    with tempfile.TemporaryDirectory() as scratch:
+        folder = Path(scratch, "index")
+        encoder = PreparedEncoder(vectors)
+        add_s, close_s = build(folder, encoder)
+        np.save(Path(scratch, "queries.npy"), queries)
+        Path(scratch, "truth.json").write_text(json.dumps(exact_scores(vectors, queries, folder)))
+        encoder.vectors = vectors[:0]
+        del vectors
+        figures["add_s"] = round(add_s, 1)
+        for kind in options.kinds:
+            found = run_kind(folder, encoder, kind, close_s if kind == "auto" else None)
+            prefix = "" if kind == "auto" else f"{kind}_"
+            figures.update({f"{prefix}{name}": value for name, value in found.items()})
+            print(json.dumps({kind: found}), flush=True)
+    report(f"scale-{options.chunks}", figures, save=options.save)
+
+
+if __name__ == "__main__":
+    main()
