@@ -31,7 +31,7 @@ def measure(encoder: Encoder, embedding: Embedding, folder: Path, max_tokens: in
     (asked_of,) = read_sets(folder)
     questions = asked_of.questions
     chunker = SentenceChunker(max_tokens=max_tokens)
-    cuts = cut_documents(encoder, chunker, Embedding("blend"), asked_of.documents, stop)
+    cuts = cut_documents(encoder, [chunker], Embedding("blend"), asked_of.documents, stop)
     queries = np.stack([encoder.encode_query(question.text) for question in questions])
     naive = np.concatenate(embed_cuts(encoder, Embedding("naive"), cuts))
     chosen = np.concatenate(embed_cuts(encoder, embedding, cuts))

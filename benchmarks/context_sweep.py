@@ -67,7 +67,7 @@ def prepare(encoder: Encoder, data: Path) -> list[Prepared]:
     for name, size in itertools.product(SETS, SIZES):
         (asked,) = read_sets(data / name)
         chunker = SentenceChunker(max_tokens=size)
-        cuts = cut_documents(encoder, chunker, Embedding("naive"), asked.documents, stop)
+        cuts = cut_documents(encoder, [chunker], Embedding("naive"), asked.documents, stop)
         prepared.append(
             Prepared(
                 name=name,

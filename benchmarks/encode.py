@@ -71,7 +71,7 @@ def run_bare(encoder: Encoder, batches: Sequence[dict[str, torch.Tensor]]) -> No
 
 def embed_all(encoder: Encoder, chunker: Chunker, embedding: Embedding, documents: Sequence[Document]) -> None:
     """Text to chunk vectors, without storing them."""
-    embed_cuts(encoder, embedding, cut_documents(encoder, chunker, embedding, documents, stop))
+    embed_cuts(encoder, embedding, cut_documents(encoder, [chunker], embedding, documents, stop))
 
 
 def chonkie(documents: Sequence[Document], chunk_size: int | None) -> Callable[[], object]:

@@ -52,7 +52,7 @@ def main() -> None:
     document, chunker, embedding = fit_document(encoder), TokenChunker(max_tokens=256), Embedding("late")
 
     def ours() -> None:
-        cuts = cut_documents(encoder, chunker, embedding, [document], lambda _, error: print(error))
+        cuts = cut_documents(encoder, [chunker], embedding, [document], lambda _, error: print(error))
         (vectors,) = embed_cuts(encoder, embedding, cuts)
         if len(vectors) < 8_000 // 256:
             raise SystemExit("too few chunks")

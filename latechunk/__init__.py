@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from latechunk.index import AddReport as AddReport
     from latechunk.index import Index as Index
     from latechunk.models import LocalGlobal as LocalGlobal
+    from latechunk.reranker import CrossEncoderReranker as CrossEncoderReranker
     from latechunk.types import Chunk as Chunk
     from latechunk.types import Document as Document
     from latechunk.types import Hit as Hit
@@ -24,6 +25,7 @@ __version__ = "0.1.0"
 _HOMES = {
     "AddReport": "latechunk.index",
     "Chunk": "latechunk.types",
+    "CrossEncoderReranker": "latechunk.reranker",
     "Document": "latechunk.types",
     "Encoder": "latechunk.encoder",
     "Hit": "latechunk.types",

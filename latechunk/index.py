@@ -14,12 +14,11 @@ from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from types import TracebackType
-from typing import TYPE_CHECKING, Self
+from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
 
-from latechunk.chunkers import SentenceChunker, chunker_from_settings
-from latechunk.embed import Cut, Embedding, check_vectors, cut_documents, embed_cuts
+from latechunk.embed import Cut, Embedding, cut_documents, embed_cuts
 from latechunk.errors import (
     DocumentError,
     IndexBusyError,
@@ -27,6 +26,7 @@ from latechunk.errors import (
     IndexReadOnlyError,
     InputError,
     LateChunkError,
+    QueryError,
 )
 from latechunk.folder import (
     STORE,
@@ -37,23 +37,32 @@ from latechunk.folder import (
     require_index,
     require_vacant,
 )
-from latechunk.mirror import Mirror
+from latechunk.kinds import VectorKind
+from latechunk.mirror import Mirror, OptimizeReport
 from latechunk.models import Mode
 from latechunk.pipeline import Pace, prepare_ahead, take_batches
 from latechunk.recorded import (
     choose_embedding,
+    name_chunkers,
     package_versions,
     read_settings,
     rebuild,
-    require_own_kind,
+    rebuild_chunkers,
+    require_fitting,
     require_same,
+    require_same_chunkers,
     require_settings,
+    to_vector_kind,
 )
-from latechunk.store import FORMAT, Store, StoredDocument, hash_text
+from latechunk.schema import FORMAT, Words, check_words
+from latechunk.search import Fusion, Reranker, SearchMode, SearchOptions
+from latechunk.searcher import Searcher
+from latechunk.store import Store, StoredDocument, hash_text
 from latechunk.types import (
     Chunk,
     Chunker,
     Document,
+    FloatArray,
     Hit,
     SaysHowItRuns,
     Settings,
@@ -89,7 +98,11 @@ class Progress:
 
 @dataclass(frozen=True, slots=True)
 class IndexInfo:
-    """What an index is and holds; ``size_bytes`` is what its folder takes on disk."""
+    """What an index is and holds.
+
+    ``size_bytes`` is what its folder takes on disk, ``chunker`` the first of ``chunkers``, ``n_chunks`` counts those of
+    all granularities.
+    """
 
     path: str
     format: int
@@ -99,6 +112,8 @@ class IndexInfo:
     size_bytes: int
     encoder: Settings
     chunker: Settings
+    chunkers: Mapping[str, Settings]
+    search: Settings
     embedding: Settings
     made: Settings
 
@@ -112,7 +127,13 @@ class Index:
     """
 
     def __init__(
-        self, path: Path, store: Store, *, encoder: SpanEncoder | None, chunker: Chunker | None, options: _Options
+        self,
+        path: Path,
+        store: Store,
+        *,
+        encoder: SpanEncoder | None,
+        chunkers: Mapping[str, Chunker],
+        options: _Options,
     ) -> None:
         """Internal; use :meth:`create` or :meth:`open`."""
         self.path = path
@@ -121,14 +142,20 @@ class Index:
         self._recorded = read_settings(store)
         self._embedding = rebuild(path, "embedding", lambda settings: Embedding(**settings), self._recorded)
         self._encoder = encoder
-        self._chunker = chunker
+        self._chunkers = dict(chunkers)
         if encoder is not None:
             require_same("encoder", path, self._recorded["encoder"], encoder.settings)
-        if chunker is not None:
-            require_same("chunker", path, self._recorded["chunker"], chunker.settings)
-        self._mirror = Mirror(path, store, int(self._recorded["encoder"]["dims"]))
+        require_same_chunkers(path, self._recorded["chunkers"], chunkers)
+        kind = rebuild(path, "search", to_vector_kind, self._recorded)
+        dims = int(self._recorded["encoder"]["dims"])
+        self._mirrors = [
+            Mirror(path, store, dims, granularity=number, kind=kind)
+            for number in range(len(self._recorded["chunkers"]))
+        ]
+        self._searcher = Searcher(
+            store, self._mirrors, list(self._recorded["chunkers"]), self._recorded["search"]["words"]
+        )
         self._changed = self._closed = False
-        self._search_lock = threading.Lock()
         self._write_lock = threading.Lock()
         self._writer: int | None = None
         self._encoder_lock = threading.Lock()
@@ -140,8 +167,12 @@ class Index:
         *,
         encoder: SpanEncoder | None = None,
         chunker: Chunker | None = None,
+        chunkers: Mapping[str, Chunker] | None = None,
         mode: Mode | None = None,
         late_weight: float | None = None,
+        words: Words | None = "unicode61",
+        vectors: str = "auto",
+        first_pass_dims: int | None = None,
         lock_timeout: float = 10.0,
     ) -> Self:
         """Make an empty index.
@@ -150,9 +181,17 @@ class Index:
             path: The folder to make; must not exist, or be empty.
             encoder: None for ``Encoder.load()``, the default model.
             chunker: None for ``SentenceChunker()``.
+            chunkers: Several granularities by name, in place of ``chunker``: the same documents cut in several ways,
+                each encoded once for all. The first is the one that is searched where nothing else is said.
             mode: ``"late"``, ``"naive"`` or ``"blend"``; see :class:`latechunk.embed.Embedding`. None for what was
                 measured to be best with the encoder's model, else ``"late"``.
             late_weight: Share of the late vector in a blend; None for what was measured to be best, else 0.5.
+            words: How lexical search takes texts apart: ``"unicode61"`` into words, ``"trigram"`` into any three
+                characters in a row, for languages without spaces; None for no lexical search.
+            vectors: How vectors are searched: ``"flat"`` compares all, ``"hnsw"`` and ``"ivf"`` only likely ones,
+                ``"auto"`` chooses by their number; or a FAISS factory string for inner products, such as
+                ``"IVF1024,PQ48"``. What is found is always re-scored with the exact vectors.
+            first_pass_dims: Of a Matryoshka model, how many numbers of each vector the first comparison takes.
             lock_timeout: Seconds that a change waits for another writer to finish.
 
         Raises:
@@ -162,14 +201,18 @@ class Index:
         """
         folder = as_folder(path)
         require_vacant(folder)
-        chunker = SentenceChunker() if chunker is None else chunker
+        named = name_chunkers(chunker, chunkers)
+        check_words(words)
         encoder = _load_default_encoder() if encoder is None else encoder
-        embedding = choose_embedding(encoder.settings, mode, late_weight)
-        require_own_kind(chunker)
+        recorded = require_settings("encoder", encoder.settings)
+        embedding = choose_embedding(recorded, mode, late_weight)
+        kind = VectorKind(kind=vectors, first_pass_dims=first_pass_dims)
+        require_fitting(kind, recorded)
         settings = {
-            "encoder": require_settings("encoder", encoder.settings),
-            "chunker": require_settings("chunker", chunker.settings),
+            "encoder": recorded,
+            "chunkers": {name: require_settings("chunker", one.settings) for name, one in named.items()},
             "embedding": embedding.settings,
+            "search": {"words": words, "vectors": kind.kind, "first_pass_dims": kind.first_pass_dims},
             "made": {
                 "at": datetime.now(UTC).isoformat(timespec="seconds"),
                 **package_versions(),
@@ -177,7 +220,7 @@ class Index:
             },
         }
         create_folder(folder, settings)
-        return cls.open(folder, encoder=encoder, chunker=chunker, lock_timeout=lock_timeout)
+        return cls.open(folder, encoder=encoder, chunkers=named, lock_timeout=lock_timeout)
 
     @classmethod
     def open(
@@ -186,6 +229,7 @@ class Index:
         *,
         encoder: SpanEncoder | None = None,
         chunker: Chunker | None = None,
+        chunkers: Mapping[str, Chunker] | None = None,
         read_only: bool = False,
         device: str = "auto",
         dtype: Dtype = "auto",
@@ -197,7 +241,8 @@ class Index:
         Args:
             path: The folder.
             encoder: What made the index, if it is loaded already, must be downloaded, or is the user's own.
-            chunker: Likewise.
+            chunker: Likewise, where there is one granularity.
+            chunkers: Likewise by name, where there are several.
             read_only: Refuse changes and write nothing into the folder.
             device: Where the encoder runs; see :meth:`latechunk.Encoder.load`.
             dtype: What it computes in; does not have to be what the index was made with.
@@ -206,7 +251,8 @@ class Index:
 
         Raises:
             IndexMissingError: If there is nothing at ``path``.
-            IndexFormatError: If it is something else, incomplete, or of a newer format.
+            IndexFormatError: If it is something else, incomplete, of a newer format, or of an older one and to be read
+                only; opened for writing, an index of an older format is brought to this one.
             IndexDamagedError: If the database is damaged.
             IndexMismatchError: If ``encoder`` or ``chunker`` is not what made the index.
         """
@@ -217,7 +263,7 @@ class Index:
         store = Store.open(folder / STORE, read_only=read_only)
         try:
             options = _Options(device=device, dtype=dtype, attention=attention, lock_timeout=lock_timeout)
-            return cls(folder, store, encoder=encoder, chunker=chunker, options=options)
+            return cls(folder, store, encoder=encoder, chunkers=_given(store, chunker, chunkers), options=options)
         except BaseException:
             store.close()
             raise
@@ -257,19 +303,23 @@ class Index:
 
     @property
     def chunker(self) -> Chunker:
-        """What cuts the documents.
+        """What cuts the documents into the chunks that are searched where nothing else is said.
 
         Raises:
             IndexMismatchError: If it is the user's own and was not passed to :meth:`open`.
         """
-        if self._chunker is None:
-            self._chunker = rebuild(self.path, "chunker", chunker_from_settings, self._recorded)
-        if self._chunker is None:
-            raise IndexMismatchError(
-                f"the index at {self.path} was made with a chunker of your own, {self._recorded['chunker']}: "
-                f"pass it as Index.open(..., chunker=...)"
-            )
-        return self._chunker
+        return next(iter(self.chunkers.values()))
+
+    @property
+    def chunkers(self) -> Mapping[str, Chunker]:
+        """What cuts the documents, by the names of the granularities.
+
+        Raises:
+            IndexMismatchError: If one is the user's own and was not passed to :meth:`open`.
+        """
+        if len(self._chunkers) < len(self._recorded["chunkers"]):
+            self._chunkers = rebuild_chunkers(self.path, self._recorded["chunkers"], self._chunkers)
+        return self._chunkers
 
     def add(
         self,
@@ -339,42 +389,189 @@ class Index:
         require_text(document_id, "a document id", InputError)
         return self._store.document(document_id)
 
-    def chunks(self, document_id: str) -> list[Chunk]:
+    def chunks(self, document_id: str, *, granularity: str | None = None) -> list[Chunk]:
         """The chunks of a document, in the order of their starts; none if there is no document of this id.
+
+        Args:
+            document_id: Which document.
+            granularity: Which of its chunkings, by name; None for the first.
+
+        Raises:
+            InputError: If ``document_id`` cannot be an id, or there is no such granularity.
+        """
+        require_text(document_id, "a document id", InputError)
+        number = self._searcher.number_of("granularity", granularity)
+        with self._store.snapshot():
+            return self._store.chunks(self._store.rows_of_document(document_id, number))
+
+    def neighbours(self, passages: Sequence[Chunk]) -> list[tuple[Chunk | None, Chunk | None]]:
+        """The chunks before and behind passages, as :meth:`search` gives them: single chunks, or several joined.
+
+        Args:
+            passages: In any order.
+
+        Returns:
+            For each the chunk before its first and the chunk behind its last, None where there is none. Both are None
+            if the document was changed since, so that the passage is no longer in it.
+        """
+        with self._store.snapshot():
+            return [self._neighbours_of(one) for one in passages]
+
+    def _neighbours_of(self, passage: Chunk) -> tuple[Chunk | None, Chunk | None]:
+        granularity = self._searcher.number_of("granularity", passage.granularity)
+        for document in self._store.numbers_of_ids([passage.document_id]):
+            own, before, behind = self._store.rows_beside(document, granularity, passage.number, passage.end)
+            rows = [row for row in (own, before, behind) if row]
+            chunks = dict(zip(rows, self._store.chunks(rows), strict=True))
+            if own and own.start == passage.start and passage.text.startswith(chunks[own].text):
+                return chunks[before] if before else None, chunks[behind] if behind else None
+        return None, None
+
+    def stored(self, document_id: str) -> StoredDocument | None:
+        """All that is stored of a document: text, metadata, spans and vectors; None if there is none of this id.
 
         Raises:
             InputError: If ``document_id`` cannot be an id.
+            IndexDamagedError: If any of it is no longer what was stored.
         """
         require_text(document_id, "a document id", InputError)
-        with self._store.snapshot():
-            return self._store.chunks(self._store.chunk_numbers_of(document_id))
+        return self._store.stored(document_id)
 
     def ids(self) -> list[str]:
         """Ids of all documents, the one added or replaced last at the end."""
         return self._store.document_ids()
 
-    def search(self, query: str, k: int = 10) -> list[Hit]:
-        """Find the chunks that answer a query best.
+    def search(
+        self,
+        query: str,
+        k: int = 10,
+        *,
+        mode: SearchMode = "dense",
+        filter: Mapping[str, Any] | None = None,  # noqa: A002  as users of vector stores know it
+        document_ids: Sequence[str] | None = None,
+        granularity: str | None = None,
+        fusion: Fusion = "rrf",
+        dense_weight: float = 0.5,
+        score_threshold: float | None = None,
+        rerank: Reranker | None = None,
+        mmr: float | None = None,
+        candidates: int | None = None,
+        per_document: bool = False,
+        within: str | None = None,
+        expand: int = 0,
+    ) -> list[Hit]:
+        """Find the passages that answer a query best.
 
         Args:
             query: A question or a description, of any length.
             k: How many hits; all chunks come back if there are fewer.
+            mode: ``"dense"`` compares vectors, ``"lexical"`` words (BM25) and loads no model, ``"hybrid"`` fuses both.
+            filter: Only documents whose metadata meet this; see :func:`latechunk.filters.compile_filter`.
+            document_ids: Only these documents; unknown ids are passed over.
+            granularity: Which chunks to search, by name; None for the first.
+            fusion: ``"rrf"``, reciprocal rank fusion, or ``"weighted"``, a sum of scores each stretched to [0, 1].
+            dense_weight: Share of the dense side in a fusion, from 0 to 1.
+            score_threshold: Leave out hits with a lower score, which is a cosine, a BM25 score, a fused score, or what
+                ``rerank`` gives.
+            rerank: Orders the candidates anew; :class:`latechunk.CrossEncoderReranker` or any function of a question
+                and texts.
+            mmr: Maximal marginal relevance: 1 for relevance alone, 0 for difference from better hits alone.
+            candidates: How many chunks are fused, re-ranked or thinned; None for ``max(4 * k, 50)``.
+            per_document: Only the best chunk of each document.
+            within: Give back the chunks of this granularity that the found ones lie in, each once.
+            expand: Give back each hit with so many neighbours on either side; passages that touch become one, so that
+                there may be fewer than ``k``.
 
         Returns:
-            ``min(k, number of chunks)`` hits, best first.
+            ``min(k, number of what matches)`` hits, best first; fewer where a threshold or ``expand`` says so, and in
+            lexical search where fewer chunks hold a word of the query.
 
         Raises:
             QueryError: If the query holds no token.
-            InputError: If ``k`` is not a whole number of at least 1.
+            FilterError: If the filter is not one.
+            InputError: If another argument is out of range, or contradicts the index.
         """
-        if isinstance(k, bool) or not isinstance(k, int | np.integer) or k < 1:
-            raise InputError(f"k must be a whole number of at least 1, got {k!r}")
-        vector = self.encoder.encode_query(query)
-        (checked,) = check_vectors(self.encoder, [np.asarray(vector)[None]], [1])
-        with self._search_lock, self._store.snapshot():
-            scores, numbers = self._mirror.synced().search(checked[0], int(k))
-            chunks = self._store.chunks(numbers)
-        return [Hit(score, chunk) for score, chunk in zip(scores, chunks, strict=True)]
+        if not isinstance(query, str):
+            raise QueryError(f"the query must be a string, got {type(query).__name__}; search_by_vector takes a vector")
+        require_text(query, "the query", QueryError)
+        options = SearchOptions(
+            k=k,
+            mode=mode,
+            filter=filter,
+            document_ids=document_ids,
+            granularity=granularity,
+            fusion=fusion,
+            dense_weight=dense_weight,
+            score_threshold=score_threshold,
+            rerank=rerank,
+            mmr=mmr,
+            candidates=candidates,
+            per_document=per_document,
+            within=within,
+            expand=expand,
+        )
+        return self._searcher.search(query, options, lambda: self.encoder)
+
+    def search_by_vector(
+        self,
+        vector: FloatArray,
+        k: int = 10,
+        *,
+        filter: Mapping[str, Any] | None = None,  # noqa: A002
+        document_ids: Sequence[str] | None = None,
+        granularity: str | None = None,
+        score_threshold: float | None = None,
+        mmr: float | None = None,
+        candidates: int | None = None,
+        per_document: bool = False,
+        within: str | None = None,
+        expand: int = 0,
+    ) -> list[Hit]:
+        """Find the passages whose vectors are nearest to a vector, shape ``(dims,)``; else as :meth:`search`.
+
+        Raises:
+            InputError: If the vector is of another length, zero or not finite, or another argument is out of range.
+        """
+        options = SearchOptions(
+            k=k,
+            filter=filter,
+            document_ids=document_ids,
+            granularity=granularity,
+            score_threshold=score_threshold,
+            mmr=mmr,
+            candidates=candidates,
+            per_document=per_document,
+            within=within,
+            expand=expand,
+        )
+        dims = int(self._recorded["encoder"]["dims"])
+        return self._searcher.search(_check_query_vector(vector, dims), options, lambda: self.encoder)
+
+    def optimize(self, *, vectors: str | None = None, first_pass_dims: int | None = None) -> list[OptimizeReport]:
+        """Train and tune the search structure anew, compact it and the database; nothing stored changes.
+
+        Args:
+            vectors: Change how vectors are searched, see :meth:`create`; None to keep it.
+            first_pass_dims: Goes with ``vectors``.
+
+        Returns:
+            What came of it, for each granularity.
+
+        Raises:
+            InputError: If there is no such kind.
+            IndexBusyError: If another writer does not finish in time.
+        """
+        if vectors is None and first_pass_dims is not None:
+            raise InputError("first_pass_dims needs vectors, the kind that it is for")
+        if vectors is not None:
+            self._change_kind(VectorKind(kind=vectors, first_pass_dims=first_pass_dims))
+        with self._writing():
+            self._store.compact()
+        reports = [self._train(number) for number in range(len(self._mirrors))]
+        with self._searcher.alone():
+            for mirror in self._mirrors:
+                mirror.reload()
+        return reports
 
     def info(self) -> IndexInfo:
         """What the index is and holds; loads no model."""
@@ -387,22 +584,43 @@ class Index:
             n_tokens=counts.n_tokens,
             size_bytes=folder_size(self.path),
             encoder=self._recorded["encoder"],
-            chunker=self._recorded["chunker"],
+            chunker=next(iter(self._recorded["chunkers"].values())),
+            chunkers=self._recorded["chunkers"],
+            search=self._recorded["search"],
             embedding=self._recorded["embedding"],
             made=self._recorded["made"],
         )
 
     def close(self) -> None:
         """Write the vector cache for the next opening, unless read-only, and close the database."""
-        with self._search_lock:
+        with self._searcher.alone():
             if self._closed:
                 return
             try:
-                if not self._store.read_only and (self._changed or self._mirror.is_loaded):
-                    self._mirror.write()
+                if not self._store.read_only:
+                    for mirror in self._mirrors:
+                        if self._changed or mirror.is_loaded:
+                            mirror.write()
             finally:
                 self._closed = True
                 self._store.close()
+
+    def _change_kind(self, kind: VectorKind) -> None:
+        require_fitting(kind, self._recorded["encoder"])
+        search = {**self._recorded["search"], "vectors": kind.kind, "first_pass_dims": kind.first_pass_dims}
+        with self._writing(), self._searcher.alone():
+            self._store.change_setting("search", search)
+            self._recorded["search"] = search
+            for mirror in self._mirrors:
+                mirror.change_kind(kind)
+
+    def _train(self, granularity: int) -> OptimizeReport:
+        """Build a cache anew over a connection of its own, so that this index is searched and changed meanwhile."""
+        kind = to_vector_kind(self._recorded["search"])
+        dims = int(self._recorded["encoder"]["dims"])
+        with closing(Store.open(self.path / STORE, read_only=True)) as own:
+            mirror = Mirror(self.path, own, dims, granularity=granularity, kind=kind)
+            return mirror.optimize(lock_timeout=self._options.lock_timeout)
 
     def _sorted_batches(self, documents: Iterable[Document], pace: Pace) -> Iterator[_Sorted]:
         """Batches of a stream, each compared with what is stored."""
@@ -417,7 +635,7 @@ class Index:
         cuts = (
             cut_documents(
                 self.encoder,
-                self.chunker,
+                list(self.chunkers.values()),
                 self._embedding,
                 batch.changed,
                 lambda document, error: failures.append((document, error)),
@@ -441,7 +659,7 @@ class Index:
             on_progress(Progress(n_done, 0))
         vectors = embed_cuts(self.encoder, self._embedding, cuts, _progress_of(cuts, on_progress)) if cuts else []
         stored = [
-            StoredDocument(cut.document, len(cut.tokens), cut.spans, matrix)
+            StoredDocument(cut.document, len(cut.tokens), cut.chunkings, matrix)
             for cut, matrix in zip(cuts, vectors, strict=True)
         ]
         if stored or origin.relabelled:
@@ -506,6 +724,30 @@ class _Options:
     dtype: Dtype
     attention: Attention
     lock_timeout: float
+
+
+def _given(store: Store, chunker: Chunker | None, chunkers: Mapping[str, Chunker] | None) -> Mapping[str, Chunker]:
+    """The chunkers that :meth:`Index.open` was given, by name."""
+    if chunker is None:
+        return chunkers or {}
+    if chunkers is not None:
+        raise InputError("chunker and chunkers both say how to cut: pass chunker for one way, chunkers for several")
+    names = list(read_settings(store)["chunkers"])
+    if len(names) > 1:
+        raise InputError(f"the index has several chunkers, {names}: pass chunkers={{name: chunker}}")
+    return {names[0]: chunker}
+
+
+def _check_query_vector(vector: FloatArray, dims: int) -> FloatArray:
+    """Let only a unit vector of the index's length pass; what is nearly one is made one."""
+    if not isinstance(vector, np.ndarray) or vector.shape != (dims,) or vector.dtype.kind not in "fiu":
+        got = f"shape {vector.shape}" if isinstance(vector, np.ndarray) else type(vector).__name__
+        raise InputError(f"the vector must be a numpy array of {dims} numbers, shape ({dims},), got {got}")
+    peak = float(np.abs(vector.astype(np.float64)).max())
+    if not (math.isfinite(peak) and peak > 0):
+        raise InputError(f"the vector must be finite and not zero, got numbers of up to {peak}")
+    scaled = vector.astype(np.float64) / peak  # so that no square overflows
+    return np.asarray(scaled / np.linalg.norm(scaled), dtype=np.float32)
 
 
 def _raise(_: Document, error: DocumentError) -> None:

@@ -28,7 +28,7 @@ PoolingChoice: TypeAlias = Literal["checkpoint", "mean"]
 
 
 # What transformers and its kin raise over files that are damaged, missing or not of the expected form.
-_BROKEN_FILES = (
+BROKEN_FILES = (
     OSError,
     ValueError,
     TypeError,
@@ -43,7 +43,7 @@ _BROKEN_FILES = (
 )
 
 # One at a time: transformers and peft change what all threads share while they load.
-_LOADING = threading.RLock()
+LOADING = threading.RLock()
 
 _UNUSED_WEIGHT = re.compile(r"(^|\.)pooler\.")  # of the transformer's own pooling, which a mean makes no use of
 
@@ -102,18 +102,18 @@ def load_modules(
             f"{checkpoint.name!r} does not say how its token embeddings are pooled (it has no modules.json). Late "
             f'chunking needs a model trained with mean pooling; if this one was, pass pooling="mean"'
         )
-    with _LOADING:
+    with LOADING:
         try:
-            with _watched_loading() as missing:
+            with watched_loading() as missing:
                 try:
                     model = _build(checkpoint, own_layout, device, dtype, chosen)
                 except ValueError:
                     if attention != "auto" or chosen == "auto":
                         raise
                     model = _build(checkpoint, own_layout, device, dtype, "auto")  # of a kind without FlashAttention
-        except _BROKEN_FILES as error:
+        except BROKEN_FILES as error:
             raise ModelError(f"{checkpoint.name!r} at {checkpoint.folder} does not load: {error}") from error
-        _require_whole(checkpoint, missing)
+        require_whole(checkpoint, missing)
         model.eval()
         transformer, pool = _check_modules(checkpoint.name, model, pooling)
         names = [task.adapter for task in checkpoint.known.tasks] if checkpoint.known else []
@@ -190,7 +190,7 @@ def _read_matryoshka(config: Any) -> tuple[int, ...]:
 
 
 @contextlib.contextmanager
-def _watched_loading() -> Iterator[list[str]]:
+def watched_loading() -> Iterator[list[str]]:
     """Keep what transformers prints while it loads off the user's terminal; gives the weights it did not find.
 
     transformers fills in what the files lack with random values, and only reports it. The report is taken where it is
@@ -222,7 +222,7 @@ def _watched_loading() -> Iterator[list[str]]:
             transformers_logging.enable_progress_bar()  # type: ignore[no-untyped-call]
 
 
-def _require_whole(checkpoint: Checkpoint, missing: list[str]) -> None:
+def require_whole(checkpoint: Checkpoint, missing: list[str]) -> None:
     """Raise if transformers filled in weights that the files lack."""
     needed = [key for key in missing if not _UNUSED_WEIGHT.search(key)]
     if needed:

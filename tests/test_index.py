@@ -75,7 +75,7 @@ def test_hits_are_the_exact_nearest_chunks(index, documents, fake):
     assert all(-1.0001 <= score <= 1.0001 for score in scores)
     with index._store.snapshot():
         (block,) = index._store.vectors(8, after=0)
-    assert scores == pytest.approx(sorted((block[1] @ query).tolist(), reverse=True), abs=1e-6)
+    assert scores == pytest.approx(sorted((block[2] @ query).tolist(), reverse=True), abs=1e-6)
 
 
 @given(
@@ -278,9 +278,11 @@ def test_info_says_what_made_the_index(index, documents):
     index.add(documents)
     info = index.info()
 
-    assert (info.n_documents, info.format) == (3, 1)
+    assert (info.n_documents, info.format) == (3, 2)
     assert info.encoder == {"kind": "fake", "model": "fake", "dims": 8}
     assert info.chunker == CHUNKER.settings
+    assert info.chunkers == {"chunks": CHUNKER.settings}
+    assert info.search == {"words": "unicode61", "vectors": "auto", "first_pass_dims": None}
     assert info.made["latechunk"]
     assert info.size_bytes > 10_000
 
@@ -331,12 +333,43 @@ def test_a_half_deleted_index_says_what_is_lost(tmp_path, documents):
         Index.open(tmp_path / "index")
 
 
+@pytest.mark.parametrize("name", ["store.sqlite3", "store.sqlite3-wal", "vectors.faiss", "vectors.json", "write.lock"])
+@pytest.mark.parametrize("kind", ["link", "fifo", "folder"])
+def test_files_of_an_index_that_lead_outside_are_refused(tmp_path, documents, name, kind):
+    path, outside = tmp_path / "index", tmp_path / "precious"
+    with create(path) as index:
+        index.add(documents)
+        index.search("capital")
+    file = path / name
+    outside.write_bytes(file.read_bytes() if file.exists() else b"content")
+    before = outside.read_bytes()
+    file.unlink(missing_ok=True)
+    if kind == "link":
+        file.symlink_to(outside)
+    elif kind == "fifo":
+        os.mkfifo(file)
+    else:
+        file.mkdir()
+
+    for read_only in (True, False):
+        with pytest.raises(IndexFormatError, match="is a link, a folder or a device"):
+            Index.open(path, encoder=FakeEncoder(), read_only=read_only)
+    assert outside.read_bytes() == before
+
+
+def test_a_rollback_journal_is_not_obeyed(tmp_path):
+    create(tmp_path / "index").close()
+    (tmp_path / "index" / "store.sqlite3-journal").write_bytes(b"\xd9\xd5\x05\xf9\x20\xa1\x63\xd7" + b"\0" * 512)
+    with pytest.raises(IndexFormatError, match="rollback journal"):
+        Index.open(tmp_path / "index", encoder=FakeEncoder())
+
+
 def test_a_newer_format_asks_for_an_upgrade(tmp_path):
     create(tmp_path / "index").close()
     with sqlite3.connect(tmp_path / "index" / "store.sqlite3") as connection:
-        connection.execute("PRAGMA user_version = 2")
+        connection.execute("PRAGMA user_version = 3")
     connection.close()
-    with pytest.raises(IndexFormatError, match="format 2.*up to 1: upgrade"):
+    with pytest.raises(IndexFormatError, match="format 3.*up to 2: upgrade"):
         Index.open(tmp_path / "index")
 
 
@@ -361,9 +394,9 @@ def test_a_schema_that_is_not_ours_is_refused(tmp_path, statement):
 def test_lost_settings_are_named(tmp_path):
     create(tmp_path / "index").close()
     with sqlite3.connect(tmp_path / "index" / "store.sqlite3") as connection:
-        connection.execute("DELETE FROM settings WHERE name = 'chunker'")
+        connection.execute("DELETE FROM settings WHERE name = 'embedding'")
     connection.close()
-    with pytest.raises(IndexDamagedError, match="missing: chunker"):
+    with pytest.raises(IndexDamagedError, match="missing: embedding"):
         Index.open(tmp_path / "index")
 
 
@@ -436,6 +469,25 @@ def test_nothing_is_created_over_something(tmp_path):
     (tmp_path / "empty").mkdir()
     create(tmp_path / "empty").close()
     create(tmp_path / "new" / "parents" / "index").close()
+
+
+def test_files_named_like_ours_are_not_taken_for_ours(tmp_path):
+    (tmp_path / "new-york.txt").touch()
+
+    with pytest.raises(IndexExistsError, match="exists already"):
+        create(tmp_path)
+
+    assert [file.name for file in tmp_path.iterdir()] == ["new-york.txt"]
+
+
+def test_what_a_killed_creation_left_is_removed_by_the_next(tmp_path):
+    for suffix in ("", "-journal", "-wal", "-shm"):
+        (tmp_path / f"new-0123456789abcdef{suffix}").touch()
+    (tmp_path / "write.lock").touch()
+
+    create(tmp_path).close()
+
+    assert {file.name for file in tmp_path.iterdir()} == {"store.sqlite3", "write.lock"}
 
 
 def test_a_failed_creation_leaves_nothing(tmp_path):
@@ -523,9 +575,7 @@ def test_a_cache_of_an_abandoned_future_is_not_used(stored, tmp_path):
 
 def test_a_cache_that_cannot_be_written_costs_nothing_but_time(stored, monkeypatch, caplog):
     path, _ = stored
-    monkeypatch.setattr(
-        "latechunk.vectors.faiss.write_index", lambda *args: (_ for _ in ()).throw(RuntimeError("full"))
-    )
+    monkeypatch.setattr("latechunk.cachefile.write_data", lambda _: (_ for _ in ()).throw(OSError("full")))
     with caplog.at_level(logging.WARNING), create_open(path) as index:
         index.add([Document("rome", "Rome is a capital.")])
     assert "could not be written" in caplog.text
@@ -719,7 +769,7 @@ def test_an_index_behaves_like_a_dictionary(tmp_path_factory, data):
 def test_vectors_on_disk_are_unit_length(stored):
     path, _ = stored
     with create_open(path) as index, index._store.snapshot():
-        for _, vectors in index._store.vectors(8, after=0):
+        for _, _, vectors in index._store.vectors(8, after=0):
             np.testing.assert_allclose(np.linalg.norm(vectors, axis=1), 1, atol=1e-6)
 
 
@@ -747,7 +797,7 @@ class ReadOnlyFileSystem:
 @pytest.mark.skipif(not hasattr(os, "statvfs"), reason="needs statvfs")
 def test_an_index_on_a_read_only_file_system_is_read_as_it_is(stored, monkeypatch):
     path, expected_hits = stored
-    monkeypatch.setattr("latechunk.store.os.statvfs", lambda path: ReadOnlyFileSystem)
+    monkeypatch.setattr("latechunk.database.os.statvfs", lambda path: ReadOnlyFileSystem)
 
     with create_open(path, read_only=True) as index:
         assert index.search("the capital", k=50) == expected_hits
@@ -759,7 +809,7 @@ def test_changes_that_only_the_log_holds_are_never_passed_over(stored, monkeypat
     path, _ = stored
     with create_open(path) as writer:
         writer.add([Document("rome", "Rome is old.")])
-        monkeypatch.setattr("latechunk.store.os.statvfs", lambda path: ReadOnlyFileSystem)
+        monkeypatch.setattr("latechunk.database.os.statvfs", lambda path: ReadOnlyFileSystem)
         with pytest.raises(StoreError, match="last changes still lie in store.sqlite3-wal"):
             create_open(path, read_only=True)
 
@@ -881,10 +931,10 @@ def test_an_altered_text_is_noticed(stored):
         index.get("berlin")
 
 
-@pytest.mark.parametrize("name", ["chunker", "embedding"])
-def test_settings_of_a_later_version_ask_for_an_upgrade(stored, name):
+@pytest.mark.parametrize(("name", "place"), [("chunkers", "$.chunks.novelty"), ("embedding", "$.novelty")])
+def test_settings_of_a_later_version_ask_for_an_upgrade(stored, name, place):
     path, _ = stored
-    damage(path, "UPDATE settings SET value = json_set(value, '$.novelty', 3) WHERE name = ?", name)
+    damage(path, "UPDATE settings SET value = json_set(value, ?, 3) WHERE name = ?", place, name)
 
     with pytest.raises(IndexFormatError, match="novelty.*upgrade"), create_open(path) as index:
         index.add([Document("new", "Text.")])

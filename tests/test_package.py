@@ -17,6 +17,7 @@ def test_public_names():
     assert sorted(latechunk.__all__) == [
         "AddReport",
         "Chunk",
+        "CrossEncoderReranker",
         "Document",
         "Encoder",
         "Hit",
