@@ -15,6 +15,14 @@ from latechunk.cli.describing import info_command, models_command
 from latechunk.cli.indexing import delete_command, index_command
 from latechunk.cli.measuring import demo_command, evaluate_command
 from latechunk.cli.searching import inspect_command, search_command
+from latechunk.cli.upkeep import (
+    audit_command,
+    export_command,
+    import_command,
+    optimize_command,
+    repair_command,
+    verify_command,
+)
 
 app = typer.Typer(
     help="Index long documents by late chunking, and search them.",
@@ -47,6 +55,12 @@ app.command("index")(index_command)
 app.command("search")(search_command)
 app.command("delete")(delete_command)
 app.command("info")(info_command)
+app.command("verify")(verify_command)
+app.command("repair")(repair_command)
+app.command("audit")(audit_command)
+app.command("optimize")(optimize_command)
+app.command("export")(export_command)
+app.command("import")(import_command)
 app.command("models")(models_command)
 app.command("evaluate")(evaluate_command)
 app.command("inspect")(inspect_command)

@@ -63,7 +63,7 @@ def models_command(as_json: Json = False) -> None:
 
 
 def _print_info(info: IndexInfo, here: dict[str, Any] | None) -> None:
-    encoder, chunker = info.encoder, info.chunker
+    encoder = info.encoder
     lines = {
         "path": f"{info.path} (format {info.format})",
         "documents": f"{info.n_documents:,}",
@@ -76,7 +76,15 @@ def _print_info(info: IndexInfo, here: dict[str, Any] | None) -> None:
         f"special tokens in means: {encoder.get('special_tokens')}",
         "context": _describe_context(encoder.get("local_global")),
         "mode": ", ".join(f"{value}" for value in info.embedding.values()),
-        "chunker": ", ".join(f"{name} {value}" for name, value in chunker.items() if value not in (None, False)),
+        **{
+            f"chunker {name}" if len(info.chunkers) > 1 else "chunker": ", ".join(
+                f"{name} {value}" for name, value in chunker.items() if value not in (None, False)
+            )
+            for name, chunker in info.chunkers.items()
+        },
+        "search": f"vectors {info.search.get('vectors')}"
+        + (f" (first pass {info.search['first_pass_dims']} dims)" if info.search.get("first_pass_dims") else "")
+        + (f", words {info.search['words']}" if info.search.get("words") else ", no lexical search"),
         "task": f"documents {encoder['document_task']}, queries {encoder['query_task']}"
         if encoder.get("document_task")
         else "",

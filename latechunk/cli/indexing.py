@@ -31,6 +31,7 @@ from latechunk.cli.options import (
     Json,
     ModeName,
     Quiet,
+    WordsName,
 )
 from latechunk.errors import IndexMissingError, InputError
 from latechunk.printing import printable
@@ -53,6 +54,13 @@ def index_command(
     overlap: Annotated[int | None, typer.Option(help="Sentences or tokens that chunks share  [default: 0].")] = None,
     language: Annotated[str | None, typer.Option(help="ISO 639 code, for sentences  [default: en].")] = None,
     mode: Annotated[ModeName | None, typer.Option(help="How to make vectors  [default: what suits the model].")] = None,
+    words: Annotated[
+        WordsName | None,
+        typer.Option(help="What lexical search finds; trigram suits languages without spaces  [default: unicode61]."),
+    ] = None,
+    vectors: Annotated[
+        str | None, typer.Option(help="flat, hnsw, ivf, auto or a FAISS factory string  [default: auto].")
+    ] = None,
     device: Device = "auto",
     dtype: Dtype = DtypeName.auto,
     attention: Attention = AttentionName.auto,
@@ -91,6 +99,8 @@ def index_command(
             overlap=overlap,
             language=language,
             mode=mode,
+            words=words,
+            vectors=vectors,
             device=device,
             dtype=dtype,
             attention=attention,
@@ -142,9 +152,17 @@ class _Choices:
     overlap: int | None
     language: str | None
     mode: ModeName | None
+    words: WordsName | None
+    vectors: str | None
     device: str
     dtype: DtypeName
     attention: AttentionName
+
+    def stored_words(self) -> str | None:
+        """What the index is to record: None for no lexical search."""
+        if self.words is None:
+            return WordsName.unicode61.value
+        return None if self.words is WordsName.none else self.words.value
 
     def chunker_settings(self) -> dict[str, Any]:
         said = {"max_tokens": self.max_tokens, "overlap": self.overlap, "language": self.language}
@@ -174,6 +192,7 @@ def _create(path: Path, choices: _Choices) -> Index:
     from latechunk.encoder import Encoder
     from latechunk.index import Index
     from latechunk.models import DEFAULT_MODEL
+    from latechunk.schema import check_words
 
     settings = choices.chunker_settings()
     if choices.chunker is ChunkerName.token and "language" in settings:
@@ -186,7 +205,14 @@ def _create(path: Path, choices: _Choices) -> Index:
         attention=choices.attention.value,
         dims=choices.dims,
     )
-    return Index.create(path, encoder=encoder, chunker=chunker, mode=choices.mode.value if choices.mode else None)
+    return Index.create(
+        path,
+        encoder=encoder,
+        chunker=chunker,
+        mode=choices.mode.value if choices.mode else None,
+        words=check_words(choices.stored_words()),
+        vectors=choices.vectors or "auto",
+    )
 
 
 def _require_agreement(opened: Index, choices: _Choices) -> None:
@@ -197,6 +223,8 @@ def _require_agreement(opened: Index, choices: _Choices) -> None:
         "--dims": (choices.dims, info.encoder.get("dims")),
         "--chunker": (choices.chunker and choices.chunker.value, info.chunker.get("kind")),
         "--mode": (choices.mode and choices.mode.value, info.embedding.get("mode")),
+        "--words": (choices.words and choices.words.value, info.search.get("words") or "none"),
+        "--vectors": (choices.vectors, info.search.get("vectors")),
     } | {
         f"--{name.replace('_', '-')}": (value, info.chunker.get(name))
         for name, value in choices.chunker_settings().items()

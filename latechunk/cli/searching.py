@@ -9,10 +9,21 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from latechunk.cli.console import errors_explained, print_json, spinner, stderr_console
-from latechunk.cli.options import Device, Dtype, DtypeName, IndexPath, Json, Quiet, parse_span
+from latechunk.cli.options import (
+    Device,
+    Dtype,
+    DtypeName,
+    IndexPath,
+    Json,
+    Quiet,
+    SearchModeName,
+    parse_object,
+    parse_span,
+)
 from latechunk.printing import printable
 
 if TYPE_CHECKING:
+    from latechunk.search import Reranker
     from latechunk.types import Hit
 
 
@@ -20,6 +31,25 @@ def search_command(
     index: IndexPath,
     query: Annotated[str, typer.Argument(metavar="QUERY", help="A question or a description.")],
     k: Annotated[int, typer.Option("-k", help="How many passages.")] = 10,
+    mode: Annotated[
+        SearchModeName, typer.Option(help="Compare vectors, words (BM25; loads no model), or both.")
+    ] = SearchModeName.dense,
+    where: Annotated[
+        str | None,
+        typer.Option(
+            "--filter", metavar="JSON", help='Only documents with such metadata: \'{"year": {"$gte": 2020}}\'.'
+        ),
+    ] = None,
+    document: Annotated[list[str] | None, typer.Option(help="Only this document; may be given again.")] = None,
+    min_score: Annotated[float | None, typer.Option(help="Leave out what scores less.")] = None,
+    rerank: Annotated[
+        str | None, typer.Option(metavar="MODEL", help="Cross-encoder, folder or hub name, to order by.")
+    ] = None,
+    mmr: Annotated[float | None, typer.Option(help="1: the best, 0: what differs most from better ones.")] = None,
+    per_document: Annotated[bool, typer.Option("--per-document", help="Only the best passage of each.")] = False,
+    expand: Annotated[int, typer.Option(help="Show so many neighbours on either side, too.")] = 0,
+    granularity: Annotated[str | None, typer.Option(help="Which chunks to search, where an index has several.")] = None,
+    within: Annotated[str | None, typer.Option(help="Show the chunks of this granularity around the hits.")] = None,
     device: Device = "auto",
     dtype: Dtype = DtypeName.auto,
     as_json: Json = False,
@@ -33,8 +63,22 @@ def search_command(
         errors_explained(console, quiet=quiet),
         Index.open(index, read_only=True, device=device, dtype=dtype.value) as opened,
     ):
+        metadata = parse_object("--filter", where) if where is not None else None
         with spinner(console, "loading the model", quiet):
-            hits = opened.search(query, k)
+            hits = opened.search(
+                query,
+                k,
+                mode=mode.value,
+                filter=metadata,
+                document_ids=document,
+                score_threshold=min_score,
+                rerank=_load_reranker(rerank, device) if rerank else None,
+                mmr=mmr,
+                per_document=per_document,
+                expand=expand,
+                granularity=granularity,
+                within=within,
+            )
         if as_json:
             print_json({"query": query, "hits": [dataclasses.asdict(hit) for hit in hits]})
         else:
@@ -73,6 +117,12 @@ def inspect_command(
         write_page(out, view)
     if not quiet:
         console.print(printable(f"the page of {view.document_id} is in {out}"), markup=False, soft_wrap=True)
+
+
+def _load_reranker(name: str, device: str) -> Reranker:
+    from latechunk.reranker import CrossEncoderReranker
+
+    return CrossEncoderReranker.load(name, device=device)
 
 
 def _print_hits(hits: list[Hit]) -> None:
