@@ -16,6 +16,7 @@ from latechunk.errors import QueryError
 from latechunk.types import FloatArray, PoolingTask, Tokens
 
 settings.register_profile("default", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.register_profile("nightly", parent=settings.get_profile("default"), max_examples=1000)
 settings.load_profile("default")
 
 DIMS = 8
