@@ -1,0 +1,17 @@
+"""LangChain on latechunk: whole documents in, chunks with their places out, embedded with the document's context."""
+
+from langchain_latechunk.embeddings import LateChunkEmbeddings
+from langchain_latechunk.errors import NotLateChunkError, PreSplitError, PreSplitWarning
+from langchain_latechunk.ready import add_late_chunks
+from langchain_latechunk.retriever import LateChunkRetriever
+from langchain_latechunk.vectorstore import LateChunkVectorStore
+
+__all__ = [
+    "LateChunkEmbeddings",
+    "LateChunkRetriever",
+    "LateChunkVectorStore",
+    "NotLateChunkError",
+    "PreSplitError",
+    "PreSplitWarning",
+    "add_late_chunks",
+]

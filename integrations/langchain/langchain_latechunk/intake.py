@@ -1,0 +1,120 @@
+"""LangChain documents in, latechunk documents out, checked; and an index of its own for those who name no path."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import shutil
+import tempfile
+import uuid
+import weakref
+from collections import Counter
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+from langchain_core.documents import Document
+
+import latechunk
+from langchain_latechunk.passages import name_chunk, split_chunk_id
+from langchain_latechunk.presplit import require_whole
+from latechunk import Index
+from latechunk.errors import DocumentError, InputError
+from latechunk.types import Chunker, SpanEncoder
+
+
+def to_latechunk(documents: Sequence[Document], ids: Sequence[str | None] | None) -> list[latechunk.Document]:
+    """Whole LangChain documents as latechunk's.
+
+    Args:
+        documents: What to convert; nothing of them is changed.
+        ids: Their ids, before those that they have themselves; where neither says one, it is a new random one.
+
+    Raises:
+        InputError: If the numbers differ or something else than documents came.
+        DocumentError: If an id comes twice or metadata cannot be stored.
+        PreSplitError: If they are pieces.
+    """
+    if not isinstance(documents, Sequence) or not all(isinstance(one, Document) for one in documents):
+        raise InputError("documents must be a list of langchain_core.documents.Document; for strings use add_texts")
+    if ids is not None and len(ids) != len(documents):
+        raise InputError(f"ids must be as many as the documents, {len(documents)}, got {len(ids)}")
+    given = [one.id for one in documents]
+    if ids is not None:
+        given = [own if name is None else name for name, own in zip(ids, given, strict=True)]
+    require_whole(documents, given)
+    names = [uuid.uuid4().hex if name is None else name for name in given]
+    _require_different(names)
+    return [
+        latechunk.Document(name, one.page_content, one.metadata) for name, one in zip(names, documents, strict=True)
+    ]
+
+
+def require_unambiguous(index: Index, names: Sequence[str]) -> None:
+    """Raise where a new document would have the id of a chunk of another document.
+
+    What is looked for is ``"a#1"`` beside a document ``"a"`` that has such a chunk, and ``"a"`` beside a document
+    ``"a#0"`` or ``"a#1"``.
+
+    Raises:
+        DocumentError: If there is one.
+    """
+    new = set(names)
+    for name in names:
+        parts = split_chunk_id(name)
+        if parts is not None and (parts[0] in new or parts[1] < _count_named_chunks(index, parts[0])):
+            raise DocumentError(_explain_collision(name, parts[0]))
+        for other in (name_chunk(name, 0), name_chunk(name, 1)):
+            if other in index:
+                raise DocumentError(_explain_collision(other, name))
+
+
+def make_index(path: str | os.PathLike[str] | None, encoder: SpanEncoder | None, chunker: Chunker | None) -> Index:
+    """A new index at ``path``, or in a folder of its own that goes with the last reference to the index, or at exit."""
+    if path is not None:
+        return Index.create(path, encoder=encoder, chunker=chunker)
+    folder = Path(tempfile.mkdtemp(prefix="latechunk-"))
+    try:
+        index = Index.create(folder / "index", encoder=encoder, chunker=chunker)
+    except BaseException:
+        shutil.rmtree(folder, ignore_errors=True)
+        raise
+    weakref.finalize(index, _discard, index._store.close, folder)
+    return index
+
+
+@contextlib.contextmanager
+def closed_on_error(index: Index) -> Iterator[None]:
+    """Within this, an error closes the index."""
+    try:
+        yield
+    except BaseException:
+        index.close()
+        raise
+
+
+def _discard(close: Callable[[], Any], folder: Path) -> None:
+    close()
+    shutil.rmtree(folder, ignore_errors=True)
+
+
+def _require_different(names: Sequence[str]) -> None:
+    name, count = Counter(names).most_common(1)[0] if names else ("", 1)
+    if count > 1:
+        raise DocumentError(
+            f"the id {name!r} comes {count} times in one call: a document replaces the one with the same id, so only "
+            f"one would be left. Give each whole document an id of its own"
+        )
+
+
+def _count_named_chunks(index: Index, document_id: str) -> int:
+    """How many chunks of a stored document have ids that are not the document's own."""
+    n_chunks = len(index.chunks(document_id)) if document_id in index else 0
+    return n_chunks if n_chunks > 1 else 0
+
+
+def _explain_collision(name: str, document_id: str) -> str:
+    return (
+        f"{name!r} is the id of a chunk of document {document_id!r}, so no other document can have it. If it is a "
+        f"piece of that document, add the whole one instead; else choose another id"
+    )

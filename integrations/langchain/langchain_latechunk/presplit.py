@@ -1,0 +1,91 @@
+"""Documents in, an error out where they are surely pieces that a text splitter made.
+
+A late chunk's vector is pooled from the token embeddings of its whole document. A piece that comes alone has no
+document, and the result would be the naive vector that this package exists to avoid, without anybody noticing.
+"""
+
+from __future__ import annotations
+
+import os
+import warnings
+from collections.abc import Sequence
+from itertools import pairwise
+
+from langchain_core.documents import Document
+
+from langchain_latechunk.errors import PreSplitError, PreSplitWarning
+from langchain_latechunk.passages import DOCUMENT_ID
+
+_LEAST_OVERLAP = 20  # characters; splitters overlap by hundreds, whole documents hardly by a word
+_MOST_OVERLAP = 4_000  # what splitters are commonly told, and more
+_REMEDY = (
+    "add the document as it was before the splitter: this package cuts it itself, and each chunk's vector needs the "
+    "text around it"
+)
+
+
+def require_whole(documents: Sequence[Document], names: Sequence[str | None]) -> None:
+    """Let only documents pass that are not known to be pieces.
+
+    Certain, and refused: ``start_index`` in the metadata, which text splitters write; the metadata of a chunk that
+    this package gave back; neighbours with the same metadata of which one begins with the end of the other. Likely, and
+    warned about: several documents with the same metadata, whose ``source`` is a path or an address.
+
+    Args:
+        documents: In the order in which they came.
+        names: Of each document its id, or None; for the error.
+
+    Raises:
+        PreSplitError: If one is.
+    """
+    called = [
+        f"document number {number} of the list" if n is None else f"document {n!r}" for number, n in enumerate(names)
+    ]
+    for name, document in zip(called, documents, strict=True):
+        if type(document.metadata.get("start_index")) is int:
+            raise PreSplitError(
+                f"{name} is a piece of a larger one: its metadata have start_index "
+                f"{document.metadata['start_index']}, which a text splitter writes; {_REMEDY}. If the key means "
+                f"something else, give it another name"
+            )
+        if DOCUMENT_ID in document.metadata:
+            raise PreSplitError(
+                f"{name} is a chunk that was found in {document.metadata[DOCUMENT_ID]!r}; {_REMEDY}. Keys that begin "
+                f"with {DOCUMENT_ID.removesuffix('document_id')!r} are for chunks that were found"
+            )
+    for name, (left, right) in zip(called[1:], pairwise(documents), strict=True):
+        if left.metadata == right.metadata and _overlap(left.page_content, right.page_content):
+            raise PreSplitError(
+                f"{name} begins with the end of the one before it, as the pieces of a text splitter do; {_REMEDY}"
+            )
+    _warn_of_shared_source(documents)
+
+
+def _overlap(left: str, right: str) -> bool:
+    """Whether a true end of ``left`` is a true beginning of ``right``, of more than a few characters."""
+    head = right[:_LEAST_OVERLAP]
+    if len(head) < _LEAST_OVERLAP or not head.strip() or left.startswith(right) or right.startswith(left):
+        return False
+    place = left.find(head, max(0, len(left) - _MOST_OVERLAP))
+    while place >= 0:
+        if right.startswith(left[place:]):
+            return True
+        place = left.find(head, place + 1)
+    return False
+
+
+def _warn_of_shared_source(documents: Sequence[Document]) -> None:
+    first: dict[str, Document] = {}
+    for document in documents:
+        source = document.metadata.get("source")
+        if not isinstance(source, str) or not ("/" in source or os.sep in source):
+            continue
+        other = first.setdefault(source, document)
+        if other is not document and other.metadata == document.metadata:
+            warnings.warn(
+                f"several documents have the source {source!r:.80} and the same metadata: if they are pieces of one "
+                f"document, {_REMEDY}; if they are whole, metadata that tell them apart silence this",
+                PreSplitWarning,
+                stacklevel=5,
+            )
+            return

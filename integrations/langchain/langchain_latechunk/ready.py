@@ -1,0 +1,154 @@
+"""Whole documents in, late-chunk vectors written into any LangChain vector store that takes ready vectors."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable, Iterable, Sequence
+from typing import Any, NoReturn, TypeAlias
+
+from langchain_core.documents import Document
+from langchain_core.vectorstores import VectorStore
+
+import latechunk
+from langchain_latechunk.embeddings import LateChunkEmbeddings, load_default_encoder
+from langchain_latechunk.errors import NotLateChunkError
+from langchain_latechunk.intake import to_latechunk
+from langchain_latechunk.passages import name_chunk, provenance
+from langchain_latechunk.presplit import require_whole
+from langchain_latechunk.vectorstore import LateChunkVectorStore
+from latechunk import Chunk, SentenceChunker
+from latechunk.embed import Cut, Embedding, cut_documents, embed_cuts
+from latechunk.errors import DocumentError, IndexMismatchError
+from latechunk.models import Mode
+from latechunk.recorded import choose_embedding
+from latechunk.types import Chunker, FloatArray, SpanEncoder
+
+_Write: TypeAlias = Callable[[list[str], FloatArray, list[dict[str, Any]], list[str]], object]
+
+
+def add_late_chunks(
+    store: VectorStore,
+    documents: Iterable[Document],
+    *,
+    encoder: SpanEncoder | None = None,
+    chunker: Chunker | None = None,
+    mode: Mode | None = None,
+    name: Callable[[str, int], str] = name_chunk,
+) -> list[str]:
+    """Cut whole documents, and write the chunks with their late vectors into another vector store.
+
+    Vectors go to the store's ``add_embeddings`` if it has one. Else they are handed over when the store asks its
+    ``embeddings`` for the chunks' vectors, for which those must be :class:`LateChunkEmbeddings`. A chunk's metadata
+    are its document's, and ``latechunk_document_id``, ``latechunk_chunk``, ``latechunk_granularity``,
+    ``latechunk_start`` and ``latechunk_end``. Chunks that the store has from an older version of a document stay there:
+    delete them first.
+
+    Args:
+        store: Any but :class:`LateChunkVectorStore`, which does this itself. It should have been made with
+            ``LateChunkEmbeddings(encoder)``, so that queries are read by the same model.
+        documents: Whole ones, written one by one.
+        encoder: None for the store's own, or for the default model if it tells none.
+        chunker: None for ``latechunk.SentenceChunker()``.
+        mode: ``"late"``, ``"naive"`` or ``"blend"``; None for what was measured to be best with the model.
+        name: Makes a chunk's id from its document's and its number, for stores that want ids of a certain form.
+
+    Returns:
+        Ids of all chunks, in order.
+
+    Raises:
+        NotLateChunkError: If the store cannot take vectors.
+        IndexMismatchError: If the store's queries are read by another model.
+        PreSplitError: If a document is a piece.
+        DocumentError: If one cannot be embedded; the documents before it are written.
+    """
+    encoder = _choose_encoder(store, encoder)
+    write = _find_writer(store)
+    chunker = SentenceChunker() if chunker is None else chunker
+    embedding = choose_embedding(encoder.settings, mode, None)
+    written: list[str] = []
+    seen: set[str] = set()
+    previous: list[Document] = []
+    for document in documents:
+        (converted,) = to_latechunk([document], None)
+        require_whole([*previous, document], [*(one.id for one in previous), converted.id])
+        if converted.id in seen:
+            raise DocumentError(
+                f"the document id {converted.id!r} comes twice; give each whole document one of its own"
+            )
+        seen.add(converted.id)
+        previous = [document]
+        (cut,) = cut_documents(encoder, [chunker], embedding, [converted], _raise)
+        ids = [name(converted.id, number) for number in range(len(cut.spans))]
+        _write_one(write, encoder, embedding, cut, ids)
+        written.extend(ids)
+    return written
+
+
+def _write_one(write: _Write, encoder: SpanEncoder, embedding: Embedding, cut: Cut, ids: list[str]) -> None:
+    (vectors,) = embed_cuts(encoder, embedding, [cut])
+    chunks = _to_chunks(cut)
+    write([one.text for one in chunks], vectors, [{**one.metadata, **provenance(one)} for one in chunks], ids)
+
+
+def _to_chunks(cut: Cut) -> list[Chunk]:
+    document = cut.document
+    return [
+        Chunk(document.id, number, span.start, span.end, document.text[span.start : span.end], document.metadata)
+        for number, span in enumerate(cut.spans)
+    ]
+
+
+def _choose_encoder(store: VectorStore, encoder: SpanEncoder | None) -> SpanEncoder:
+    if isinstance(store, LateChunkVectorStore):
+        raise NotLateChunkError("a LateChunkVectorStore cuts and embeds documents itself: use its add_documents")
+    own = store.embeddings
+    if own is None:
+        return load_default_encoder() if encoder is None else encoder
+    if not isinstance(own, LateChunkEmbeddings):
+        raise NotLateChunkError(
+            f"this {type(store).__name__} reads queries with {type(own).__name__}, whose vectors are not those of the "
+            f"chunks: make the store with LateChunkEmbeddings(encoder)"
+        )
+    if encoder is not None and encoder is not own.encoder and encoder.settings != own.encoder.settings:
+        raise IndexMismatchError(
+            f"this {type(store).__name__} reads queries with {dict(own.encoder.settings)}, and the chunks would be "
+            f"embedded with {dict(encoder.settings)}: use one encoder for both, or leave encoder out"
+        )
+    return own.encoder
+
+
+def _find_writer(store: VectorStore) -> _Write:
+    add_embeddings = getattr(store, "add_embeddings", None)
+    takes = set(inspect.signature(add_embeddings).parameters) if callable(add_embeddings) else set[str]()
+    if add_embeddings is not None and {"text_embeddings", "metadatas", "ids"} <= takes:
+        return lambda texts, vectors, metadatas, ids: add_embeddings(
+            text_embeddings=list(zip(texts, vectors.tolist(), strict=True)), metadatas=metadatas, ids=ids
+        )
+    if add_embeddings is not None and {"texts", "embeddings", "metadatas", "ids"} <= takes:
+        return lambda texts, vectors, metadatas, ids: add_embeddings(
+            texts=texts, embeddings=vectors.tolist(), metadatas=metadatas, ids=ids
+        )
+    own = store.embeddings
+    if not isinstance(own, LateChunkEmbeddings):
+        raise NotLateChunkError(
+            f"{type(store).__name__} takes no ready vectors: it has no add_embeddings that takes text_embeddings, or "
+            f"texts and embeddings, with metadatas and ids, and it does not tell its embeddings. Make it with "
+            f"LateChunkEmbeddings if it can be, or use LateChunkVectorStore"
+        )
+    return lambda texts, vectors, metadatas, ids: _hand_over(store, own, texts, vectors, metadatas, ids)
+
+
+def _hand_over(
+    store: VectorStore,
+    own: LateChunkEmbeddings,
+    texts: Sequence[str],
+    vectors: FloatArray,
+    metadatas: list[dict[str, Any]],
+    ids: list[str],
+) -> None:
+    with own.handing_over(texts, vectors):
+        store.add_texts(texts, metadatas, ids=ids)
+
+
+def _raise(_: latechunk.Document, error: DocumentError) -> NoReturn:
+    raise error

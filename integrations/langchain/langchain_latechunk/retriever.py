@@ -1,0 +1,186 @@
+"""A question in, the passages of an index that answer it out, each knowing its place."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping, Sequence
+from typing import Any, Literal, Self
+
+from langchain_core.callbacks import AsyncCallbackManagerForRetrieverRun, CallbackManagerForRetrieverRun
+from langchain_core.documents import Document
+from langchain_core.retrievers import BaseRetriever
+from langchain_core.runnables import run_in_executor
+from pydantic import ConfigDict, Field, PrivateAttr, model_validator
+
+from langchain_latechunk.embeddings import LateChunkEmbeddings, require_encoder
+from langchain_latechunk.intake import closed_on_error, make_index, to_latechunk
+from langchain_latechunk.passages import Passages
+from latechunk import Index
+from latechunk.errors import InputError
+from latechunk.filters import compile_filter
+from latechunk.search import Reranker, SearchMode, SearchOptions
+from latechunk.types import Chunker
+
+
+class LateChunkRetriever(BaseRetriever):
+    """Finds passages of an index.
+
+    Each comes as a document whose metadata are those of the document that it is from, and beside them
+    ``latechunk_document_id``, ``latechunk_chunk`` (its number there, from 0), ``latechunk_granularity``,
+    ``latechunk_start``, ``latechunk_end`` and ``latechunk_score``: ``index.get(document_id).text[start:end]`` is its
+    text, to the character. Threads may share one; the index is the caller's to close.
+
+    ``k`` and ``filter`` may also be passed to ``invoke`` and ``ainvoke``.
+
+    Attributes:
+        index: What is searched.
+        k: How many passages.
+        search_type: ``"similarity"``, or ``"mmr"`` for passages that also differ from each other.
+        fetch_k: With ``"mmr"``, of how many passages the ``k`` are chosen.
+        lambda_mult: With ``"mmr"``, 1 for relevance alone, 0 for difference alone.
+        mode: ``"dense"``, ``"lexical"`` or ``"hybrid"``; this and what follows as :meth:`latechunk.Index.search` says.
+        filter: Only documents whose metadata meet this.
+        score_threshold: Leave out passages with a lower score, in dense search a cosine in [-1, 1].
+        expand: Give each passage with so many neighbours on either side.
+        granularity: Which chunks to search.
+        within: Give back the chunks of this granularity that the found ones lie in.
+        per_document: Only the best passage of each document.
+        rerank: Orders the candidates anew.
+    """
+
+    model_config = ConfigDict(arbitrary_types_allowed=True, extra="forbid")
+
+    index: Index = Field(repr=False)
+    k: int = 4
+    search_type: Literal["similarity", "mmr"] = "similarity"
+    fetch_k: int = 20
+    lambda_mult: float = 0.5
+    mode: SearchMode = "dense"
+    filter: Mapping[str, Any] | None = None
+    score_threshold: float | None = None
+    expand: int = 0
+    granularity: str | None = None
+    within: str | None = None
+    per_document: bool = False
+    rerank: Reranker | None = None
+
+    _passages: Passages = PrivateAttr()
+
+    @classmethod
+    def open(
+        cls, path: str | os.PathLike[str], *, embedding: LateChunkEmbeddings | None = None, **settings: Any
+    ) -> Self:
+        """A retriever on an index on disk.
+
+        Args:
+            path: The index's folder.
+            embedding: What made the index, if it is loaded already; None to load what it records, at first use.
+            settings: The attributes of this class.
+
+        Raises:
+            IndexMissingError: If there is nothing at ``path``.
+            IndexMismatchError: If ``embedding`` is not what made the index.
+        """
+        index = Index.open(path, encoder=None if embedding is None else require_encoder(embedding))
+        with closed_on_error(index):
+            return cls(index=index, **settings)
+
+    @classmethod
+    def from_documents(
+        cls,
+        documents: Sequence[Document],
+        *,
+        embedding: LateChunkEmbeddings | None = None,
+        ids: Sequence[str] | None = None,
+        path: str | os.PathLike[str] | None = None,
+        chunker: Chunker | None = None,
+        **settings: Any,
+    ) -> Self:
+        """Make an index of documents, and a retriever on it.
+
+        Args:
+            documents: Whole ones, not pieces.
+            embedding: None for the default model.
+            ids: Of the documents, before those that they have themselves.
+            path: Where to make the index; None for a temporary one that goes with the retriever.
+            chunker: What cuts the documents; None for ``latechunk.SentenceChunker()``.
+            settings: The attributes of this class.
+
+        Raises:
+            PreSplitError: If the documents are pieces.
+            DocumentError: If one cannot be indexed.
+            IndexExistsError: If there is something at ``path`` already.
+        """
+        converted = to_latechunk(documents, ids)
+        encoder = None if embedding is None else require_encoder(embedding)
+        index = make_index(path, encoder, chunker)
+        with closed_on_error(index):
+            retriever = cls(index=index, **settings)
+            index.add(converted)
+            return retriever
+
+    @model_validator(mode="after")
+    def _check(self) -> Self:
+        self._options(self.k, self.filter)
+        known = list(self.index.info().chunkers)
+        for name, value in (("granularity", self.granularity), ("within", self.within)):
+            if value is not None and value not in known:
+                raise InputError(f"{name} must be one of the index's granularities, {known}, got {value!r:.80}")
+        if self.filter is not None:
+            compile_filter(self.filter)
+        self._passages = Passages(self.index)
+        return self
+
+    def _get_relevant_documents(
+        self,
+        query: str,
+        *,
+        run_manager: CallbackManagerForRetrieverRun,  # noqa: ARG002  LangChain passes it by name
+        k: int | None = None,
+        filter: Mapping[str, Any] | None = None,  # noqa: A002
+    ) -> list[Document]:
+        return self._find(query, k, filter)
+
+    async def _aget_relevant_documents(
+        self,
+        query: str,
+        *,
+        run_manager: AsyncCallbackManagerForRetrieverRun,  # noqa: ARG002
+        k: int | None = None,
+        filter: Mapping[str, Any] | None = None,  # noqa: A002
+    ) -> list[Document]:
+        return await run_in_executor(None, self._find, query, k, filter)
+
+    def _find(self, query: str, k: int | None, filter: Mapping[str, Any] | None) -> list[Document]:  # noqa: A002
+        options = self._options(self.k if k is None else k, self.filter if filter is None else filter)
+        hits = self.index.search(
+            query,
+            options.k,
+            mode=options.mode,
+            filter=options.filter,
+            granularity=options.granularity,
+            score_threshold=options.score_threshold,
+            rerank=options.rerank,
+            mmr=options.mmr,
+            candidates=options.candidates,
+            per_document=options.per_document,
+            within=options.within,
+            expand=options.expand,
+        )
+        return [self._passages.from_hit(hit, with_provenance=True) for hit in hits]
+
+    def _options(self, k: int, filter: Mapping[str, Any] | None) -> SearchOptions:  # noqa: A002
+        is_mmr = self.search_type == "mmr"
+        return SearchOptions(
+            k=k,
+            mode=self.mode,
+            filter=filter,
+            granularity=self.granularity,
+            score_threshold=self.score_threshold,
+            rerank=self.rerank,
+            mmr=self.lambda_mult if is_mmr else None,
+            candidates=max(k, self.fetch_k) if is_mmr else None,
+            per_document=self.per_document,
+            within=self.within,
+            expand=self.expand,
+        )

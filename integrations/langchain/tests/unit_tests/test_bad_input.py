@@ -1,0 +1,225 @@
+"""What cannot go well is an error that names the remedy, and changes nothing."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+import warnings
+from pathlib import Path
+
+import pytest
+from hypothesis import assume, given
+from hypothesis import strategies as st
+from langchain_core.documents import Document
+from langchain_latechunk import (
+    LateChunkEmbeddings,
+    LateChunkRetriever,
+    LateChunkVectorStore,
+    PreSplitError,
+    PreSplitWarning,
+)
+from langchain_latechunk.presplit import require_whole
+
+from latechunk import Index
+from latechunk.errors import (
+    DocumentError,
+    IndexBusyError,
+    IndexMismatchError,
+    IndexReadOnlyError,
+    InputError,
+    LateChunkError,
+)
+
+TEXT = (
+    "The first sentence of a longer text is here. The second sentence follows it at once. The third sentence ends it."
+)
+
+
+def pieces(**metadata):
+    """What a splitter with an overlap makes."""
+    return [Document(TEXT[begin : begin + 60], metadata=dict(metadata)) for begin in (0, 35, 70)]
+
+
+@pytest.mark.parametrize(
+    ("documents", "message"),
+    [
+        ([Document("It has people.", id="x", metadata={"start_index": 0})], "document 'x' is a piece .* start_index 0"),
+        ([Document("a"), Document("b", metadata={"start_index": 9})], "document number 1 of the list is a piece"),
+        ([Document("b", metadata={"latechunk_document_id": "x"})], "a chunk that was found in 'x'"),
+        (pieces(source="a.txt"), "document number 1 of the list begins with the end of the one before it"),
+        (pieces(), "begins with the end of the one before it"),
+    ],
+)
+def test_pieces_are_refused(store, embedding, documents, message):
+    for add in (
+        lambda: store.add_documents(documents),
+        lambda: LateChunkVectorStore.from_documents(documents, embedding),
+        lambda: LateChunkRetriever.from_documents(documents, embedding=embedding),
+    ):
+        with pytest.raises(PreSplitError, match=f"{message}.*add the document as it was before the splitter"):
+            add()
+    assert len(store.index) == 0
+
+
+@given(st.text(min_size=21, max_size=60), st.text(min_size=20, max_size=40), st.text(min_size=21, max_size=60))
+def test_any_overlap_is_seen(before, shared, after):
+    assume(shared.strip())
+    left, right = Document("L" + before + shared), Document(shared + after + "R")
+    with pytest.raises(PreSplitError, match="begins with the end"):
+        require_whole([left, right], [None, None])
+
+
+@given(st.lists(st.text(min_size=1), min_size=1, max_size=5))
+def test_different_metadata_make_whole_documents(texts):
+    documents = [Document(text, metadata={"n": number}) for number, text in enumerate(texts)]
+    require_whole(documents, [None] * len(documents))
+
+
+def test_a_refusal_leaves_no_index(tmp_path, embedding):
+    path = tmp_path / "x"
+    with pytest.raises(PreSplitError):
+        LateChunkVectorStore.from_documents(pieces(), embedding, path=path)
+    with pytest.raises(PreSplitError):
+        LateChunkRetriever.from_documents(pieces(), embedding=embedding, path=path)
+    assert not path.exists()
+
+
+def test_what_a_search_gave_is_not_taken_back(store, documents):
+    store.add_documents(documents)
+    with pytest.raises(LateChunkError):
+        store.add_documents(store.similarity_search("people", k=5))
+    with pytest.raises(PreSplitError):
+        store.add_documents(LateChunkRetriever(index=store.index).invoke("people"))
+    assert len(store.index) == 3
+
+
+def test_likely_pieces_are_warned_about(store):
+    with pytest.warns(
+        PreSplitWarning, match=r"several documents have the source 'docs/a\.txt' and the same metadata"
+    ) as warned:
+        store.add_documents([Document(text, metadata={"source": "docs/a.txt"}) for text in ("One.", "Two.")])
+    assert Path(warned[0].filename).name == "test_bad_input.py"
+
+
+@pytest.mark.parametrize(
+    "documents",
+    [
+        [Document(text, metadata={"source": "tweet"}) for text in ("One.", "Two.", "Three.")],
+        [Document("Page.", metadata={"source": "/a.pdf", "page": number}) for number in range(3)],
+        [Document("The same text twice, which may happen.") for _ in range(2)],
+        [Document("word " * number) for number in (9, 19, 29)],
+        [Document(TEXT[begin : begin + 60], metadata={"page": begin}) for begin in (0, 35)],  # headers repeat footers
+        [Document("One ends in words. "), Document("words. Two.")],
+        [Document("x", metadata={"start_index": "A to F"})],
+    ],
+)
+def test_whole_documents_are_not_suspected(store, documents):
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        store.add_documents(documents)
+    assert len(store.index) == len(documents)
+
+
+@pytest.mark.parametrize("value", [{1, 2}, object(), float("nan"), b"bytes", {1: "a"}, Path("x")])
+def test_metadata_that_json_cannot_hold(store, value):
+    with pytest.raises(DocumentError, match="the metadata of document 'x' must"):
+        store.add_documents([Document("fine", id="ok"), Document("a", id="x", metadata={"key": value})])
+    assert len(store.index) == 0
+
+
+def test_an_id_that_comes_twice(store):
+    with pytest.raises(DocumentError, match="the id '1' comes 2 times in one call.*an id of its own"):
+        store.add_documents([Document("a", id="1"), Document("b", id="2"), Document("c", id="1")])
+    with pytest.raises(DocumentError, match="comes 2 times"):
+        store.add_texts(["a", "b"], ids=["1", "1"])
+    assert len(store.index) == 0
+
+
+def test_ids_that_are_those_of_chunks(store, documents):
+    store.add_documents(documents)
+    for name in ("berlin#0", "berlin#2"):
+        with pytest.raises(DocumentError, match=f"'{name}' is the id of a chunk of document 'berlin'"):
+            store.add_documents([Document("a", id=name)])
+    store.add_documents([Document("An issue, not a chunk.", id="berlin#7"), Document("Another.", id="repo#0")])
+    with pytest.raises(DocumentError, match="'repo#0' is the id of a chunk of document 'repo'"):
+        store.add_documents([Document("One sentence. Two sentences.", id="repo")])
+    with pytest.raises(DocumentError, match="'x#3' is the id of a chunk of document 'x'"):
+        store.add_documents([Document("a", id="x"), Document("b", id="x#3")])
+    assert store.get_by_ids(["berlin#7"])[0].page_content == "An issue, not a chunk."
+
+
+@pytest.mark.parametrize("name", ["", 7, "lone \ud800"])
+def test_ids_that_cannot_be(store, name):
+    with pytest.raises(DocumentError, match="the id of a document (must|has)"):
+        store.add_texts(["a"], ids=[name])
+
+
+def test_deleting_a_chunk_of_a_larger_document(store, documents):
+    store.add_documents(documents)
+    with pytest.raises(ValueError, match="'berlin#1' is one of 3 chunks of document 'berlin'.*delete 'berlin'") as e:
+        store.delete(["stub", "berlin#1"])
+    assert isinstance(e.value, InputError)
+    assert len(store.index) == 3
+    assert store.delete(["berlin#9", "nobody#1"]) is True
+
+
+def test_blank_documents(store):
+    with pytest.raises(DocumentError, match="holds no token"):
+        store.add_documents([Document(" \n", id="x")])
+
+
+@pytest.mark.parametrize("documents", ["text", ["text"], Document("text"), [None]])
+def test_what_is_no_list_of_documents(store, documents):
+    with pytest.raises(InputError, match="documents must be a list of langchain_core"):
+        store.add_documents(documents)
+
+
+def test_a_store_takes_an_index(tmp_path):
+    with pytest.raises(InputError, match=r"LateChunkVectorStore\.open\(path\)"):
+        LateChunkVectorStore(tmp_path)
+
+
+def test_an_index_of_another_model(tmp_path, embedding, other, documents):
+    path = tmp_path / "x"
+    LateChunkVectorStore.from_documents(documents, embedding, path=path).close()
+
+    for kind in (LateChunkVectorStore, LateChunkRetriever):
+        with pytest.raises(IndexMismatchError, match="fake.*other|other.*fake"):
+            kind.open(path, embedding=LateChunkEmbeddings(other))
+        with pytest.raises(IndexMismatchError, match="default|all-MiniLM|encoder"):
+            kind.open(path, embedding=LateChunkEmbeddings())
+
+
+def test_an_index_that_another_process_is_writing(tmp_path, fake, documents):
+    path = tmp_path / "x"
+    with Index.create(path, encoder=fake, lock_timeout=0.2) as index:
+        store = LateChunkVectorStore(index)
+        store.add_documents(documents)
+        program = (
+            "import sys; from pathlib import Path; from latechunk.folder import hold_write_lock\n"
+            f"with hold_write_lock(Path({str(path)!r}), 5): print('held', flush=True); sys.stdin.readline()"
+        )
+        with subprocess.Popen(
+            [sys.executable, "-c", program], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+        ) as writer:
+            assert writer.stdout.readline() == "held\n"
+            with pytest.raises(IndexBusyError, match="is being written by another process.*try the change again"):
+                store.add_documents([Document("new", id="new")])
+            with pytest.raises(IndexBusyError):
+                store.delete(["stub"])
+            assert store.similarity_search("Hello there.", k=1)[0].id == "stub"
+            assert len(LateChunkRetriever(index=index).invoke("Hello there.")) == 3
+            writer.communicate("\n")
+        assert store.add_documents([Document("new", id="new")]) == ["new"]
+
+
+def test_an_index_open_elsewhere_shows_what_was_added_there(tmp_path, embedding, documents):
+    path = tmp_path / "x"
+    with (
+        LateChunkVectorStore.from_documents(documents[:2], embedding, path=path) as one,
+        LateChunkVectorStore.open(path, embedding=embedding, read_only=True) as two,
+    ):
+        one.add_documents(documents[2:])
+        assert two.similarity_search("Hello there.", k=1)[0].id == "stub"
+        with pytest.raises(IndexReadOnlyError, match="read_only=False"):
+            two.add_documents(documents)

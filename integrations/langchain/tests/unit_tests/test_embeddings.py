@@ -1,0 +1,71 @@
+"""Our encoder as LangChain's Embeddings."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+import pytest
+from langchain_core.embeddings import DeterministicFakeEmbedding
+from langchain_latechunk import LateChunkEmbeddings, LateChunkRetriever, LateChunkVectorStore, NotLateChunkError
+
+from latechunk import Encoder
+from latechunk.errors import InputError, LateChunkError, QueryError
+
+
+def test_a_text_is_a_document_that_is_one_chunk(embedding, index, documents):
+    vectors = embedding.embed_documents([one.page_content for one in documents])
+
+    store = LateChunkVectorStore(index)
+    store.add_documents(documents[2:])
+    (hit,) = index.search_by_vector(np.array(vectors[2], dtype=np.float32), 1)
+    assert hit.score == pytest.approx(1)
+    assert all(math.hypot(*vector) == pytest.approx(1) for vector in vectors)
+    assert embedding.embed_documents([]) == []
+
+
+def test_a_query_is_read_as_a_query(minilm):
+    embedding = LateChunkEmbeddings(minilm)
+    assert embedding.embed_query("Which river?") == minilm.encode_query("Which river?").tolist()
+
+
+def test_texts_without_tokens(embedding):
+    with pytest.raises(InputError, match="text number 1 holds no token"):
+        embedding.embed_documents(["a", " "])
+    with pytest.raises(QueryError):
+        embedding.embed_query("")
+
+
+def test_the_default_model_is_loaded_at_first_use(minilm):
+    embedding = LateChunkEmbeddings()
+    assert embedding._encoder is None
+    assert isinstance(embedding.encoder, Encoder)
+    assert embedding.encoder is embedding.encoder
+    assert embedding.encoder.settings == minilm.settings
+
+
+@pytest.mark.parametrize(
+    "make",
+    [
+        lambda theirs, path: LateChunkVectorStore.from_texts(["a"], theirs),
+        lambda theirs, path: LateChunkVectorStore.from_documents([], theirs),
+        lambda theirs, path: LateChunkVectorStore.create(path, embedding=theirs),
+        lambda theirs, path: LateChunkVectorStore.open(path, embedding=theirs),
+        lambda theirs, path: LateChunkRetriever.from_documents([], embedding=theirs),
+    ],
+)
+def test_other_embeddings_are_refused(tmp_path, make):
+    with pytest.raises(
+        TypeError, match=r"got DeterministicFakeEmbedding: late chunking pools.*LateChunkEmbeddings\(\)"
+    ) as e:
+        make(DeterministicFakeEmbedding(size=8), tmp_path / "x")
+    assert isinstance(e.value, NotLateChunkError)
+    assert isinstance(e.value, LateChunkError)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_bare_encoder_is_refused_with_its_remedy(fake):
+    with pytest.raises(TypeError, match=r"got an encoder: LateChunkEmbeddings\(encoder\)"):
+        LateChunkVectorStore.from_texts(["a"], fake)
+    with pytest.raises(TypeError, match="got DeterministicFakeEmbedding"):
+        LateChunkEmbeddings(DeterministicFakeEmbedding(size=8))

@@ -1,0 +1,308 @@
+"""What the standard suite leaves out: scores, vectors, diversity, filters, thresholds, ids, persistence."""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+
+import numpy as np
+import pytest
+from langchain_core.documents import Document
+from langchain_core.vectorstores import VectorStoreRetriever
+from langchain_latechunk import LateChunkEmbeddings, LateChunkVectorStore
+
+from latechunk import Index, SentenceChunker
+from latechunk.errors import FilterError, IndexExistsError, IndexMissingError, InputError, QueryError
+
+
+def test_a_document_goes_in_whole_and_comes_out_in_chunks(store, index, documents):
+    assert store.add_documents(documents) == ["berlin", "paris", "stub"]
+
+    found = store.similarity_search("people", k=10)
+
+    whole = {document.id: document.page_content for document in documents}
+    assert index.get("berlin").text == whole["berlin"]
+    assert {one.id for one in found} == {"berlin#0", "berlin#1", "berlin#2", "paris#0", "paris#1", "stub"}
+    for one in found:
+        assert one.page_content in whole[one.id.partition("#")[0]]
+        assert one.metadata == next(d.metadata for d in documents if d.id == one.id.partition("#")[0])
+
+
+def test_the_vectors_are_late(store, fake, index, documents):
+    store.add_documents(documents[:1])
+    (alone,) = LateChunkEmbeddings(fake).embed_documents(["It has many people."])
+
+    (late,) = index.search_by_vector(np.array(alone, dtype=np.float32), 1)
+
+    assert late.chunk.text == "It has many people. "
+    assert 0.9 < late.score < 0.9999  # the words before and after the chunk reach into it
+
+
+def test_ids_are_those_given_or_the_documents_or_random(store):
+    ids = store.add_documents([Document("one", id="own"), Document("two", id="own2")], ids=["given", None])
+    (first,), (second,) = store.add_documents([Document("three")]), store.add_texts(["four"])
+
+    assert ids == ["given", "own2"]
+    assert first != second
+    assert {one.id for one in store.get_by_ids(["given", "own2", first, second])} == {"given", "own2", first, second}
+
+
+def test_replacing_a_document_drops_its_old_chunks(store, documents):
+    store.add_documents(documents)
+    store.add_documents([Document("Berlin is smaller now.", id="berlin")])
+
+    found = store.similarity_search("Berlin", k=10)
+
+    assert [one.page_content for one in found if one.id.startswith("berlin")] == ["Berlin is smaller now."]
+
+
+def test_get_by_ids_takes_documents_and_chunks(store, documents):
+    store.add_documents(documents)
+
+    whole, chunk, part, only = store.get_by_ids(["berlin", "berlin#1", "berlin#10:20", "stub#0"])
+
+    assert (whole.id, whole.page_content, whole.metadata) == (
+        "berlin",
+        documents[0].page_content,
+        {"n": 1, "source": "berlin.txt"},
+    )
+    assert (chunk.id, chunk.page_content) == ("berlin#1", "It has many people. ")
+    assert (part.id, part.page_content) == ("berlin#10:20", documents[0].page_content[10:20])
+    assert (only.id, only.page_content) == ("stub#0", "Hello there.")
+    assert store.get_by_ids(["no", "no#1", "berlin#9", "berlin#7:5", "berlin#0:1000", "", "#1", "berlin#-1"]) == []
+
+
+def test_every_id_that_a_search_gives_can_be_looked_up(tmp_path, fake, documents):
+    chunkers = {"small": SentenceChunker(max_tokens=8), "large": SentenceChunker(max_tokens=12)}
+    with Index.create(tmp_path / "x", encoder=fake, chunkers=chunkers) as index:
+        store = LateChunkVectorStore(index)
+        store.add_documents(documents)
+        for options in ({}, {"expand": 1}, {"within": "large"}, {"granularity": "large"}):
+            for found in store.similarity_search("people", k=10, **options):
+                (again,) = store.get_by_ids([found.id])
+                assert again == found, options
+
+
+def test_chunk_metadata_on_demand(index, documents):
+    store = LateChunkVectorStore(index, add_chunk_metadata=True)
+    store.add_documents(documents)
+
+    ((found, score),) = store.similarity_search_with_score("many people", k=1)
+
+    assert found.metadata == {
+        "source": "berlin.txt",
+        "n": 1,
+        "latechunk_document_id": "berlin",
+        "latechunk_chunk": 1,
+        "latechunk_granularity": "chunks",
+        "latechunk_start": 34,
+        "latechunk_end": 54,
+        "latechunk_score": score,
+    }
+    assert documents[0].page_content[34:54] == found.page_content
+    (same,) = store.get_by_ids(["berlin#1"])
+    assert same.metadata == {key: value for key, value in found.metadata.items() if key != "latechunk_score"}
+
+
+def test_scores_are_those_of_the_index(store, index, documents):
+    store.add_documents(documents)
+
+    pairs = store.similarity_search_with_score("The Seine", k=3)
+
+    hits = index.search("The Seine", 3)
+    assert [score for _, score in pairs] == [hit.score for hit in hits]
+    assert [one.page_content for one, _ in pairs] == [hit.chunk.text for hit in hits]
+
+
+def test_relevance_lies_between_0_and_1(store, documents):
+    store.add_documents(documents)
+
+    cosines = [score for _, score in store.similarity_search_with_score("Hello there.", k=10)]
+    relevance = [score for _, score in store.similarity_search_with_relevance_scores("Hello there.", k=10)]
+    above = store.similarity_search_with_relevance_scores("Hello there.", k=10, score_threshold=0.9)
+
+    assert relevance == pytest.approx([(cosine + 1) / 2 for cosine in cosines])
+    assert [one.id for one, _ in above] == ["stub"]
+    assert min(cosines) < 0.5 < max(cosines)
+
+
+@pytest.mark.parametrize("options", [{"mode": "hybrid"}, {"mode": "lexical"}, {"rerank": lambda q, texts: [0.0] * 9}])
+async def test_relevance_needs_cosines(store, documents, options):
+    store.add_documents(documents)
+
+    with pytest.raises(InputError, match="only dense search"):
+        store.similarity_search_with_relevance_scores("Hello", **options)
+    with pytest.raises(InputError, match="only dense search"):
+        await store.asimilarity_search_with_relevance_scores("Hello", **options)
+
+
+def test_search_by_vector_is_search_by_its_text(store, documents):
+    store.add_documents(documents)
+    vector = store.embeddings.embed_query("The Seine")
+
+    assert store.similarity_search_by_vector(vector, k=2) == store.similarity_search("The Seine", k=2)
+    assert store.max_marginal_relevance_search_by_vector(vector, k=2, lambda_mult=0.3) == (
+        store.max_marginal_relevance_search("The Seine", k=2, lambda_mult=0.3)
+    )
+
+
+def test_diversity_skips_repetition(store):
+    store.add_texts(["red apple", "red apple", "green pear"], ids=["a", "b", "c"])
+
+    near = [one.id for one in store.similarity_search("red apple", k=2)]
+    diverse = [one.id for one in store.max_marginal_relevance_search("red apple", k=2, lambda_mult=0.1)]
+    relevant = [one.id for one in store.max_marginal_relevance_search("red apple", k=2, lambda_mult=1.0)]
+    few = [one.id for one in store.max_marginal_relevance_search("red apple", k=2, fetch_k=1, lambda_mult=0.1)]
+
+    assert near == relevant == ["a", "b"]
+    assert diverse == ["a", "c"]
+    assert few == ["a", "b"]  # fetch_k below k is k
+
+
+def test_filters_and_thresholds_and_modes(store, documents):
+    store.add_documents(documents)
+
+    assert {one.metadata["n"] for one in store.similarity_search("it", k=9, filter={"n": {"$gt": 1}})} == {2}
+    assert {one.id for one in store.similarity_search("it", k=9, document_ids=["stub"])} == {"stub"}
+    assert [one.id for one in store.similarity_search("Hello there.", k=9, score_threshold=0.99)] == ["stub"]
+    assert [one.id for one in store.similarity_search("Seine", k=9, mode="lexical")] == ["paris#1"]
+    assert len(store.similarity_search("it", k=9, per_document=True)) == 3
+    with pytest.raises(FilterError, match="did you mean"):
+        store.similarity_search("it", filter={"n": {"$gte ": 1}})
+
+
+def test_expanded_passages_have_ids_of_their_own(store, documents):
+    store.add_documents(documents)
+
+    (found,) = store.similarity_search("many people", k=1, expand=1)
+
+    assert (found.id, found.page_content) == ("berlin", documents[0].page_content)  # all of it
+
+
+def test_unknown_keywords_are_named(store, documents):
+    store.add_documents(documents)
+
+    with pytest.raises(InputError, match="takes these keywords: .*filter.*; got filters"):
+        store.similarity_search("it", filters={})
+    with pytest.raises(InputError, match="by vector takes .*; got mode"):
+        store.similarity_search_by_vector([1.0] * 16, mode="lexical")
+    with pytest.raises(InputError, match="got collection_name"):
+        LateChunkVectorStore.from_texts([], store.embeddings, collection_name="x")
+
+
+@pytest.mark.parametrize("vector", [[1.0], [0.0] * 16, [float("nan")] * 16])
+def test_a_vector_that_is_none(store, documents, vector):
+    store.add_documents(documents)
+    with pytest.raises(InputError, match="the vector must be"):
+        store.similarity_search_by_vector(vector)
+
+
+def test_an_empty_query(store, documents):
+    store.add_documents(documents)
+    with pytest.raises(QueryError):
+        store.similarity_search("")
+
+
+def test_delete(store, documents):
+    store.add_documents(documents)
+
+    assert store.delete(["berlin", "nobody"]) is True
+    assert store.delete([]) is True
+    assert store.get_by_ids(["berlin"]) == []
+    assert len(store.similarity_search("it", k=9)) == 3
+    assert store.delete() is True
+    assert store.similarity_search("it", k=9) == []
+
+
+def test_as_retriever(store, documents):
+    store.add_documents(documents)
+    retriever = store.as_retriever(search_kwargs={"k": 1, "filter": {"n": 2}})
+
+    assert isinstance(retriever, VectorStoreRetriever)
+    assert [one.id for one in retriever.invoke("The Seine")] == ["paris#1"]
+    assert len(retriever.invoke("The Seine", k=2)) == 2
+    assert len(store.as_retriever(search_type="mmr", search_kwargs={"k": 2}).invoke("it")) == 2
+    threshold = {"score_threshold": 0.99}
+    best = store.as_retriever(search_type="similarity_score_threshold", search_kwargs=threshold)
+    assert [one.id for one in best.invoke("Hello there.")] == ["stub"]
+
+
+async def test_async_twins(tmp_path, embedding, documents):
+    store = await LateChunkVectorStore.afrom_documents(documents, embedding, path=tmp_path / "x")
+    with store:
+        vector = await store.embeddings.aembed_query("people")
+        assert (await store.asimilarity_search("Hello there.", k=1))[0].id == "stub"
+        assert await store.asimilarity_search_by_vector(vector, k=2) == store.similarity_search("people", k=2)
+        assert len(await store.amax_marginal_relevance_search("people", k=2)) == 2
+        assert len(await store.amax_marginal_relevance_search_by_vector(vector, k=2)) == 2
+        assert (await store.asimilarity_search_with_relevance_scores("people", k=1))[0][1] <= 1
+        assert await store.aadd_documents([Document("new", id="new")]) == ["new"]
+        assert len(await store.aadd_texts(["newer"])) == 1
+        assert (await store.aget_by_ids(["new"]))[0].page_content == "new"
+        assert await store.adelete(["new"]) is True
+        assert len(await store.as_retriever().ainvoke("people")) == 3 + 1
+
+
+async def test_async_twins_leave_the_loop_free(tmp_path, fake, documents):
+    free = threading.Event()
+    encode = fake.encode_spans
+
+    def wait(tasks, on_progress=None):
+        assert free.wait(30)
+        return encode(tasks, on_progress)
+
+    fake.encode_spans = wait
+    with LateChunkVectorStore.create(tmp_path / "x", embedding=LateChunkEmbeddings(fake)) as store:
+        adding = asyncio.create_task(store.aadd_documents(documents))
+        await asyncio.sleep(0.05)
+        assert not adding.done()
+        free.set()  # would never be reached if adding held the loop
+        assert await adding == ["berlin", "paris", "stub"]
+    assert threading.get_ident() not in fake.threads
+
+
+def test_a_store_survives_on_disk(tmp_path, embedding, documents):
+    with LateChunkVectorStore.from_documents(documents, embedding, path=tmp_path / "x") as store:
+        before = store.similarity_search_with_score("people", k=5)
+        n_encoded = embedding.encoder.n_encoded
+
+    with LateChunkVectorStore.open(tmp_path / "x", embedding=embedding) as store:
+        assert store.similarity_search_with_score("people", k=5) == before
+        assert store.get_by_ids(["paris"])[0].page_content == documents[1].page_content
+        store.add_documents(documents)
+    assert embedding.encoder.n_encoded == n_encoded
+
+    with pytest.raises(IndexExistsError, match=r"Index\.open"):
+        LateChunkVectorStore.create(tmp_path / "x", embedding=embedding)
+    with pytest.raises(IndexMissingError, match="there is no index"):
+        LateChunkVectorStore.open(tmp_path / "nothing")
+
+
+def test_opening_loads_the_model_when_it_is_needed(tmp_path, minilm, documents):
+    LateChunkVectorStore.from_documents(documents, LateChunkEmbeddings(minilm), path=tmp_path / "x").close()
+
+    with LateChunkVectorStore.open(tmp_path / "x") as store:
+        retriever = store.as_retriever(search_kwargs={"k": 1})
+        assert store.index._encoder is None
+        assert retriever.invoke("Which river is in the capital of France?")[0].id == "paris"
+
+
+def test_a_temporary_index_goes_with_its_store(embedding, documents):
+    store = LateChunkVectorStore.from_documents(documents, embedding)
+    folder = store.index.path
+    assert store.index.get("berlin").text == documents[0].page_content
+    assert folder.is_dir()
+
+    retriever = store.as_retriever()
+    del store
+    assert retriever.invoke("people")
+    del retriever
+    assert not folder.parent.exists()
+
+
+def test_add_texts_counts(store):
+    with pytest.raises(InputError, match="metadatas must be as many as the texts, 2, got 1"):
+        store.add_texts(["a", "b"], [{}])
+    with pytest.raises(InputError, match="ids must be as many as the texts, 2, got 1"):
+        store.add_texts(["a", "b"], ids=["1"])
+    assert store.index.ids() == []
