@@ -1,0 +1,16 @@
+"""Late chunking for LlamaIndex: a retriever over an index, a transform for any vector store, its query embedding."""
+
+from llama_index.retrievers.latechunk.embedding import LateChunkEmbedding
+from llama_index.retrievers.latechunk.filters import to_filter
+from llama_index.retrievers.latechunk.nodes import LateChunkNode, to_documents
+from llama_index.retrievers.latechunk.retriever import LateChunkRetriever
+from llama_index.retrievers.latechunk.transform import LateChunkTransform
+
+__all__ = [
+    "LateChunkEmbedding",
+    "LateChunkNode",
+    "LateChunkRetriever",
+    "LateChunkTransform",
+    "to_documents",
+    "to_filter",
+]

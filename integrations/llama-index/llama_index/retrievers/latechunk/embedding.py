@@ -1,0 +1,55 @@
+"""Queries in, vectors out, to ask a vector store that holds late-chunk vectors."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import NoReturn, Self
+
+from llama_index.core.base.embeddings.base import BaseEmbedding, Embedding
+from llama_index.retrievers.latechunk.model import ModelFields
+from pydantic import ConfigDict, model_validator
+
+from latechunk.errors import InputError
+
+
+class LateChunkEmbedding(ModelFields, BaseEmbedding):
+    """Encodes queries, with the model's query task and prompt, and nothing else.
+
+    Give it the settings of the :class:`LateChunkTransform` that made the nodes, so that both share one model. It
+    refuses texts: a chunk's vector is made from its whole document, which an embed model does not see.
+    """
+
+    model_config = ConfigDict(extra="forbid", arbitrary_types_allowed=True)
+
+    @classmethod
+    def class_name(cls) -> str:
+        """Name in serialised form."""
+        return "LateChunkEmbedding"
+
+    @model_validator(mode="after")
+    def _name_model(self) -> Self:
+        if self.model_name not in ("unknown", self.model):
+            raise InputError(f"the model's name goes into model=, and model_name was given, {self.model_name!r}")
+        self.model_name = self.model if self.encoder is None else str(self.encoder.settings.get("model", "unknown"))
+        return self
+
+    def _get_query_embedding(self, query: str) -> Embedding:
+        vector: Embedding = self.load_encoder().encode_query(query).tolist()
+        return vector
+
+    async def _aget_query_embedding(self, query: str) -> Embedding:
+        return await asyncio.to_thread(self._get_query_embedding, query)
+
+    def _get_text_embedding(self, text: str) -> Embedding:
+        _refuse(text)
+
+    async def _aget_text_embedding(self, text: str) -> Embedding:
+        _refuse(text)
+
+
+def _refuse(text: str) -> NoReturn:
+    raise InputError(
+        f"LateChunkEmbedding encodes queries only, and was asked to embed the text {text!r:.60}. A chunk's late vector "
+        f"comes from its whole document, which an embed model does not see: make the nodes with LateChunkTransform, "
+        f"which sets their embeddings, as the last of the transformations, and leave this one out of them"
+    )

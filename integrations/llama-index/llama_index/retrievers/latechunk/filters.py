@@ -1,0 +1,72 @@
+"""LlamaIndex's metadata filters in, latechunk's filter mapping out."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from llama_index.core.vector_stores import FilterCondition, FilterOperator, MetadataFilter, MetadataFilters
+
+from latechunk.errors import FilterError
+from latechunk.filters import compile_filter
+
+_OPERATORS = {
+    FilterOperator.EQ: "$eq",
+    FilterOperator.NE: "$ne",
+    FilterOperator.GT: "$gt",
+    FilterOperator.GTE: "$gte",
+    FilterOperator.LT: "$lt",
+    FilterOperator.LTE: "$lte",
+    FilterOperator.IN: "$in",
+    FilterOperator.NIN: "$nin",
+    FilterOperator.ANY: "$in",  # an operator looks at the elements of an array
+    FilterOperator.CONTAINS: "$eq",
+}
+_REMEDIES = {
+    FilterOperator.TEXT_MATCH: 'search for words with mode="lexical" or mode="hybrid"',
+    FilterOperator.TEXT_MATCH_INSENSITIVE: 'search for words with mode="lexical" or mode="hybrid"',
+    FilterOperator.IS_EMPTY: 'for a missing field pass filter={"field": {"$exists": False}}, for null {"field": None}',
+}
+
+
+def to_filter(filters: MetadataFilters) -> dict[str, Any]:
+    """Translate filters.
+
+    Args:
+        filters: May be nested. None at all hold for every document, as in LlamaIndex's own stores.
+
+    Returns:
+        What :func:`latechunk.filters.compile_filter` reads.
+
+    Raises:
+        FilterError: If an operator has no counterpart, or a filter cannot be used.
+    """
+    if not isinstance(filters, MetadataFilters):
+        raise FilterError(
+            f"filters must be LlamaIndex's MetadataFilters, got {type(filters).__name__}; "
+            f"a mapping in latechunk's own words goes into filter="
+        )
+    translated = _join(filters)
+    compile_filter(translated)  # what is wrong with it is an error now, not at the first question
+    return translated
+
+
+def _join(filters: MetadataFilters) -> dict[str, Any]:
+    parts = [_join(one) if isinstance(one, MetadataFilters) else _translate(one) for one in filters.filters]
+    if not parts:
+        return {}
+    if filters.condition == FilterCondition.NOT:  # none of them
+        return {"$not": {"$or": parts}}
+    return {"$or" if filters.condition == FilterCondition.OR else "$and": parts}
+
+
+def _translate(one: MetadataFilter) -> dict[str, Any]:
+    if one.operator in _REMEDIES:
+        raise FilterError(
+            f"the filter on {one.key!r} has the operator {one.operator.value!r}, which an index does not know; "
+            f"{_REMEDIES[one.operator]}"
+        )
+    if one.operator != FilterOperator.ALL:
+        return {one.key: {_OPERATORS[one.operator]: one.value}}
+    if not isinstance(one.value, list):
+        raise FilterError(f"the filter on {one.key!r} has the operator 'all' and needs a list, got {one.value!r:.80}")
+    return {"$and": [{one.key: {"$eq": value}} for value in one.value]} if one.value else {}

@@ -1,0 +1,205 @@
+"""LlamaIndex's documents in, latechunk's out; chunks and hits in, LlamaIndex's nodes out."""
+
+from __future__ import annotations
+
+import copy
+import json
+import uuid
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from typing import Any
+
+from llama_index.core.schema import (
+    BaseNode,
+    MetadataMode,
+    NodeRelationship,
+    NodeWithScore,
+    ObjectType,
+    RelatedNodeInfo,
+    RelatedNodeType,
+    TextNode,
+)
+from llama_index.core.schema import Document as LlamaDocument
+
+from latechunk.errors import DocumentError, InputError
+from latechunk.types import Chunk, Document, FloatArray, Hit, Span, encode_metadata
+
+# Ids are UUIDs, since Qdrant takes no others, and never the document's own id, which a document store has in use.
+_NAMESPACE = uuid.UUID("9b1f0f5e-6f0b-5c53-9d62-6b1f3f8f2c11")
+
+# How a node's text and metadata are put together for an LLM.
+_PASSED_ON = (
+    "excluded_embed_metadata_keys",
+    "excluded_llm_metadata_keys",
+    "metadata_separator",
+    "metadata_template",
+    "text_template",
+)
+
+
+class LateChunkNode(TextNode):
+    """A text node that keeps its vector: an embed model run after the transform would overwrite it unseen.
+
+    To stores and caches it is a TextNode, and what comes back from them is one.
+    """
+
+    def __setattr__(self, name: str, value: Any) -> None:
+        """Set a field, but for the embedding only to None or to itself."""
+        if name == "embedding" and None not in (value, self.embedding) and list(value) != self.embedding:
+            raise InputError(
+                "this node has a late-chunk vector, which another embed model was about to overwrite: leave the embed "
+                "model out of the transformations, and give LateChunkEmbedding to the VectorStoreIndex for its "
+                "queries. To replace vectors on purpose, set node.embedding = None first"
+            )
+        super().__setattr__(name, value)
+
+
+def to_documents(nodes: Iterable[BaseNode]) -> Iterator[Document]:
+    """Turn LlamaIndex's documents into what :meth:`latechunk.Index.add` takes, one by one.
+
+    Their ids should be stable (``Document(id_=...)``): by default they are random, and nothing can be recognised.
+
+    Raises:
+        InputError: If one is not a whole document of text.
+        DocumentError: If one cannot be stored.
+    """
+    return map(to_document, nodes)
+
+
+def to_document(node: BaseNode) -> Document:
+    """Turn one of LlamaIndex's documents into one of ours; see :func:`to_documents`."""
+    _require_whole(node)
+    try:
+        return Document(node.node_id, node.get_content(MetadataMode.NONE), node.metadata)
+    except DocumentError as error:
+        at_fault = [key for key, value in node.metadata.items() if not _is_json(key, value)]
+        if not at_fault:
+            raise
+        raise DocumentError(
+            f"{error}. What cannot be kept is under {', '.join(map(repr, at_fault))}: give dates as ISO strings "
+            f"(value.isoformat()), numpy numbers as plain ones (value.item()), and leave other objects out"
+        ) from error
+
+
+def to_nodes(
+    original: BaseNode, document: Document, spans: Sequence[Span], vectors: FloatArray, *, citation_key: str | None
+) -> list[TextNode]:
+    """Make the finished nodes of a document.
+
+    Args:
+        original: LlamaIndex's document.
+        document: The same as ours.
+        spans: Its chunks.
+        vectors: Their vectors, shape ``(n_spans, dims)``.
+        citation_key: Metadata key for ``document:start-end``; None for none.
+
+    Raises:
+        DocumentError: If the metadata has that key already.
+    """
+    source = original.as_related_node_info()  # hashes the whole text, hence once
+    ids = [make_id(document.id, number, span.start, span.end) for number, span in enumerate(spans)]
+    shared: dict[str, Any] = {
+        name: copy.copy(getattr(original, name)) for name in _PASSED_ON if hasattr(original, name)
+    }
+    return [
+        LateChunkNode(
+            id_=ids[number],
+            text=document.text[span.start : span.end],
+            start_char_idx=span.start,
+            end_char_idx=span.end,
+            embedding=vectors[number].tolist(),
+            relationships=_relate(source, ids[number - 1] if number else None, ids[number + 1 : number + 2]),
+            **shared | {"metadata": cite(document.metadata, document.id, span.start, span.end, citation_key)},
+        )
+        for number, span in enumerate(spans)
+    ]
+
+
+def to_scored_node(
+    hit: Hit, previous: Chunk | None, following: Chunk | None, *, citation_key: str | None
+) -> NodeWithScore:
+    """Make a node of a hit.
+
+    Args:
+        hit: A passage that was found.
+        previous: The chunk before it, to name as a neighbour; None for none.
+        following: The chunk behind it, likewise.
+        citation_key: As in :func:`to_nodes`.
+    """
+    chunk = hit.chunk
+    node = TextNode(
+        id_=_id_of(chunk),
+        text=chunk.text,
+        start_char_idx=chunk.start,
+        end_char_idx=chunk.end,
+        metadata=cite(chunk.metadata, chunk.document_id, chunk.start, chunk.end, citation_key),
+        relationships=_relate(
+            RelatedNodeInfo(
+                node_id=chunk.document_id,
+                node_type=ObjectType.DOCUMENT,
+                metadata=copy.deepcopy(dict(chunk.metadata)),
+            ),
+            _id_of(previous) if previous else None,
+            [_id_of(following)] if following else [],
+        ),
+    )
+    return NodeWithScore(node=node, score=hit.score)
+
+
+def make_id(document_id: str, number: int, start: int, end: int) -> str:
+    """The id of a passage's node: the same for the same place in the same document, in transform and retriever."""
+    return str(uuid.uuid5(_NAMESPACE, json.dumps([document_id, number, start, end])))
+
+
+def cite(
+    metadata: Mapping[str, Any], document_id: str, start: int, end: int, citation_key: str | None
+) -> dict[str, Any]:
+    """A copy of a document's metadata, with the place under ``citation_key`` where one is wanted.
+
+    Raises:
+        DocumentError: If the metadata has that key already.
+    """
+    own = copy.deepcopy(dict(metadata))
+    if citation_key is None:
+        return own
+    if citation_key in own:
+        raise DocumentError(
+            f"document {document_id!r} has the metadata key {citation_key!r} already; choose another citation_key"
+        )
+    return own | {citation_key: f"{document_id}:{start}-{end}"}
+
+
+def _id_of(chunk: Chunk) -> str:
+    return make_id(chunk.document_id, chunk.number, chunk.start, chunk.end)
+
+
+def _relate(
+    source: RelatedNodeInfo, previous: str | None, following: Sequence[str]
+) -> dict[NodeRelationship, RelatedNodeType]:
+    related: dict[NodeRelationship, RelatedNodeType] = {NodeRelationship.SOURCE: source}
+    if previous:
+        related[NodeRelationship.PREVIOUS] = RelatedNodeInfo(node_id=previous, node_type=ObjectType.TEXT)
+    if following:
+        related[NodeRelationship.NEXT] = RelatedNodeInfo(node_id=following[0], node_type=ObjectType.TEXT)
+    return related
+
+
+def _require_whole(node: BaseNode) -> None:
+    """Raise for what is a piece of a document, or more than text."""
+    if not isinstance(node, LlamaDocument) and type(node) is not TextNode:
+        raise InputError(f"late chunking takes LlamaIndex's Document objects, got {type(node).__name__}")
+    if node.source_node is not None or getattr(node, "start_char_idx", None) is not None:
+        raise InputError(
+            f"node {node.node_id!r} is a piece of a document already, and late chunking needs whole documents to read "
+            f"each chunk in context: leave out the splitter before it (SentenceSplitter and the like), and say how to "
+            f"cut with chunker="
+        )
+    if any(getattr(node, f"{kind}_resource", None) is not None for kind in ("image", "audio", "video")):
+        raise InputError(f"document {node.node_id!r} holds more than text, which would be lost; pass its text alone")
+
+
+def _is_json(key: str, value: Any) -> bool:
+    try:
+        encode_metadata({key: value}, "")
+    except DocumentError:
+        return False
+    return True

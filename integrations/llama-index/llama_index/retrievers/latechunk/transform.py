@@ -1,0 +1,182 @@
+"""Whole documents in, finished nodes with late-chunk vectors out, for any of LlamaIndex's vector stores."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import time
+from collections.abc import Callable, Mapping, Sequence
+from typing import Annotated, Any, Literal, Self
+
+from llama_index.core.schema import BaseNode, TransformComponent
+from llama_index.retrievers.latechunk.model import ModelFields
+from llama_index.retrievers.latechunk.nodes import to_document, to_nodes
+from pydantic import (
+    ConfigDict,
+    Field,
+    SkipValidation,
+    field_serializer,
+    field_validator,
+    model_validator,
+)
+
+from latechunk.chunkers import SentenceChunker, chunker_from_settings
+from latechunk.embed import Embedding, cut_documents, embed_cuts
+from latechunk.errors import DocumentError, InputError
+from latechunk.models import Mode
+from latechunk.pipeline import Pace, prepare_ahead, take_batches
+from latechunk.recorded import choose_embedding, require_settings
+from latechunk.types import Chunker, Document
+
+_LOG = logging.getLogger("latechunk")
+
+
+class LateChunkTransform(ModelFields, TransformComponent):
+    """Cuts documents and sets each node's ``embedding``, so that nothing behind it embeds the chunk's text alone.
+
+    It takes the place of both the splitter and the embed model among the transformations. Everything that decides the
+    nodes is in the key of a pipeline's cache, down to the fingerprint of the model's weights.
+    """
+
+    model_config = ConfigDict(extra="forbid", arbitrary_types_allowed=True)
+
+    query_prompt: str | None = Field(default=None, exclude=True, description="As the query embedding's, to share it.")
+    query_task: str | None = Field(default=None, exclude=True, description="As the query embedding's, to share it.")
+    chunker: Annotated[Chunker, SkipValidation] = Field(
+        default_factory=SentenceChunker, description="Where to cut: a SentenceChunker, TokenChunker or your own."
+    )
+    mode: Mode | None = Field(default=None, description="late, naive or blend; None for the model's best.")
+    late_weight: float | None = Field(default=None, description="Share of the late vector in a blend.")
+    citation_key: str | None = Field(
+        default=None, min_length=1, description="Metadata key for document:start-end, for an LLM to cite."
+    )
+    on_error: Literal["raise", "skip"] = Field(
+        default="raise", description="What to do with a document that cannot be indexed; skipped ones are logged."
+    )
+
+    @classmethod
+    def class_name(cls) -> str:
+        """Name in serialised form."""
+        return "LateChunkTransform"
+
+    @field_validator("chunker", mode="before")
+    @classmethod
+    def _read_chunker(cls, value: Any) -> Any:
+        """Check a chunker, or rebuild it from its serialised form."""
+        if isinstance(value, Mapping):
+            chunker = chunker_from_settings(value)
+            if chunker is None:
+                raise InputError(f"{dict(value)} is a chunker of your own: pass it, from_dict(data, chunker=...)")
+            return chunker
+        if not hasattr(value, "split") or not hasattr(value, "settings"):
+            raise InputError(
+                f"chunker must be a latechunk.SentenceChunker, a TokenChunker or an object of your own with split and "
+                f"settings, as latechunk.types.Chunker says, got {type(value).__name__}"
+            )
+        require_settings("chunker", value.settings)
+        return value
+
+    @field_serializer("chunker")
+    def _write_chunker(self, chunker: Chunker) -> dict[str, Any]:
+        return dict(chunker.settings)
+
+    @model_validator(mode="after")
+    def _check_mode(self) -> Self:
+        Embedding(self.mode or "late", 0.5 if self.late_weight is None else self.late_weight)
+        return self
+
+    def to_dict(self, **kwargs: Any) -> dict[str, Any]:
+        """The fields and the model's fingerprint, which a pipeline makes its cache's key of.
+
+        Raises:
+            ModelError: If the model cannot be found.
+        """
+        return {**super().to_dict(**kwargs), "made_by": self.fingerprint()}
+
+    @classmethod
+    def from_dict(cls, data: dict[str, Any], **kwargs: Any) -> Self:
+        """Make one from what :meth:`to_dict` gave; an encoder or chunker of your own is passed beside it.
+
+        Raises:
+            InputError: If it is of your own and was not passed, or is another one.
+        """
+        fields = {name: value for name, value in data.items() if name != "made_by"}
+        made_by = data.get("made_by", {}).get("encoder")
+        encoder = kwargs.get("encoder")
+        if made_by is not None and (encoder is None or encoder.settings != made_by):
+            raise InputError(
+                f"this was made with an encoder of your own, {made_by}: pass it, from_dict(data, encoder=...)"
+            )
+        return super().from_dict(fields, **kwargs)
+
+    def __call__(self, nodes: Sequence[BaseNode], **kwargs: Any) -> list[BaseNode]:  # noqa: ARG002
+        """Cut and encode documents.
+
+        Args:
+            nodes: Whole documents of different ids.
+            **kwargs: Taken for the interface's sake, without effect.
+
+        Returns:
+            Their nodes in order, with embedding, offsets, relationships and metadata.
+
+        Raises:
+            InputError: If a node is not a whole document, or an id comes twice.
+            DocumentError: If a document cannot be indexed; see ``on_error``.
+            ModelError: If the model cannot be used, or gives unusable vectors.
+        """
+        originals = _by_id(nodes)
+        documents = self._read(list(originals.values()))
+        if not documents:
+            return []
+        encoder = self.load_encoder()
+        embedding = choose_embedding(encoder.settings, self.mode, self.late_weight)
+        on_error = self._on_error()
+        pace = Pace()
+        finished: list[BaseNode] = []
+        batches = take_batches(documents, pace)
+        for cuts in prepare_ahead(
+            batches, lambda batch: cut_documents(encoder, [self.chunker], embedding, batch[0], on_error)
+        ):
+            begin = time.monotonic()
+            for cut, vectors in zip(cuts, embed_cuts(encoder, embedding, cuts) if cuts else [], strict=True):
+                original = originals[cut.document.id]
+                finished += to_nodes(original, cut.document, cut.spans, vectors, citation_key=self.citation_key)
+            pace.note(sum(len(cut.document.text) for cut in cuts), time.monotonic() - begin)
+        return finished
+
+    async def acall(self, nodes: Sequence[BaseNode], **kwargs: Any) -> list[BaseNode]:
+        """The same in a thread of its own."""
+        return await asyncio.to_thread(self, nodes, **kwargs)
+
+    def _read(self, nodes: Sequence[BaseNode]) -> list[Document]:
+        on_error = self._on_error()
+        documents = []
+        for node in nodes:
+            try:
+                documents.append(to_document(node))
+            except DocumentError as error:
+                on_error(None, error)
+        return documents
+
+    def _on_error(self) -> Callable[[Document | None, DocumentError], None]:
+        return _raise if self.on_error == "raise" else _log
+
+
+def _by_id(nodes: Sequence[BaseNode]) -> dict[str, BaseNode]:
+    originals: dict[str, BaseNode] = {}
+    for node in nodes:
+        if node.node_id in originals:
+            raise InputError(
+                f"the document id {node.node_id!r} comes twice; give each document an id of its own, "
+                f"Document(id_=...), since nodes are named and replaced by it"
+            )
+        originals[node.node_id] = node
+    return originals
+
+
+def _raise(_: Document | None, error: DocumentError) -> None:
+    raise error
+
+
+def _log(_: Document | None, error: DocumentError) -> None:
+    _LOG.warning("left out: %s", error)
