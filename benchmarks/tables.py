@@ -233,10 +233,41 @@ def fill(path: Path, contents: dict[str, str]) -> None:
     path.write_text(text, encoding="utf-8")
 
 
+def scale() -> str:
+    """Time, recall, memory and disk by the number of chunks and the kind of vector index."""
+    found = {n_chunks: read(f"scale-{n_chunks}")["figures"] for n_chunks in (10_000, 100_000, 1_000_000)}
+    rows = [
+        _scale_row(n_chunks, prefix, figures)
+        for n_chunks, figures in found.items()
+        for prefix in ("", "flat_", "ivf_", "hnsw_")
+        if f"{prefix}kind" in figures
+    ]
+    header = ["chunks", "kind", "p50, p99 (ms)", "recall@10", "filtered, times", "open (s)", "build (s)"]
+    return table([*header, "memory (MB)", "disk (MB)"], rows)
+
+
+def _scale_row(n_chunks: int, prefix: str, figures: dict[str, Any]) -> list[str]:
+    one = {name.removeprefix(prefix): value for name, value in figures.items() if name.startswith(prefix)}
+    filtered = ", ".join(f"{one[f'filtered_{share}pct_ratio']:.1f}" for share in ("0.1", "1", "10", "50"))
+    kind = f"{one['kind']} (auto)" if not prefix else one["kind"]
+    return [
+        f"{n_chunks:,}",
+        kind,
+        f"{one['p50_ms']:.1f}, {one['p99_ms']:.1f}",
+        f"{one['recall_at_10']:.3f}",
+        filtered,
+        f"{one['open_s']:.2f}",
+        f"{one['build_s']:.0f}",
+        f"{one['rss_mb']:,}",
+        f"{one['disk_mb']:,}",
+    ]
+
+
 def main() -> None:
     fill(ROOT / "README.md", {"quality": quality_short(), "speed": speed()})
     fill(ROOT / "docs" / "evaluation.md", {"quality": quality(), "passkey": passkey()})
     fill(ROOT / "docs" / "models.md", {"encode": encode(), "jina": jina(), "runtimes": runtimes()})
+    fill(ROOT / "docs" / "operations.md", {"scale": scale()})
     every_size = "\n\n".join(gains(size) for size in (64, 128, 256))
     fill(ROOT / "docs" / "local-global.md", {"sweep": sweep(), "gains": every_size, "cost": cost()})
 
