@@ -5,11 +5,11 @@ TORCH ?= torch==2.13.0
 VENV := .venv
 BIN := $(VENV)/bin
 INSTALLED := $(VENV)/.installed
-INTEGRATIONS := $(patsubst %/pyproject.toml,-e ./%,$(wildcard integrations/*/pyproject.toml))
+INTEGRATIONS := $(patsubst %/pyproject.toml,-e "./%[test]",$(wildcard integrations/*/pyproject.toml))
 DATA ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo test check format bench clean
+.PHONY: help install demo test nightly check format bench clean
 
 help:  ## Show this list
 	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
@@ -29,6 +29,9 @@ demo: $(INSTALLED)  ## Index three long articles, ask 30 questions, compare naiv
 test: $(INSTALLED)  ## Run the tests
 	$(BIN)/python -m pytest -n 2
 
+nightly: $(INSTALLED)  ## Run the tests that draw their input at random for longer: 100,000 inputs, 2,000 steps
+	$(BIN)/python -m pytest -n 2 --hypothesis-profile=nightly tests/test_fuzz.py tests/test_states.py tests/test_filters.py
+
 check: $(INSTALLED)  ## Check format, lint, types and layers
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
@@ -45,6 +48,8 @@ bench: $(INSTALLED)  ## Run the benchmarks; DATA=folder with docs.jsonl and quer
 	$(BIN)/python benchmarks/jina.py
 	$(BIN)/python benchmarks/memory.py
 	$(BIN)/python benchmarks/search.py
+	$(BIN)/python benchmarks/scale.py
+	$(BIN)/python benchmarks/adapters.py
 	$(BIN)/python benchmarks/startup.py
 	$(BIN)/python benchmarks/context_speed.py
 

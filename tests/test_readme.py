@@ -44,7 +44,7 @@ def test_the_commands_run(tmp_path, monkeypatch):
     Path("my-questions/questions.csv").write_text("question,quote\nHow many?,It has 3.8 million inhabitants.\n")
     commands = [line for block in blocks("") for line in block.splitlines() if line.startswith("latechunk ")]
 
-    assert len(commands) == 7
+    assert len(commands) == 9
     for command in commands:
         result = CliRunner().invoke(app, shlex.split(command)[1:])
         assert result.exit_code == 0, result.output
