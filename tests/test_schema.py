@@ -11,6 +11,7 @@ from latechunk import Document, Index
 from latechunk import schema as schema_module
 from latechunk.errors import IndexFormatError, StoreError
 from latechunk.schema import FORMAT, fill_words
+from latechunk.upkeep.verify import verify
 from tests.conftest import SCRIPTS, FakeEncoder
 
 FIXTURES = Path(__file__).parent / "fixtures"
@@ -100,6 +101,21 @@ def test_a_migration_that_fails_changes_nothing(old, monkeypatch):
 def test_two_that_migrate_at_once_do_it_once(old):
     with Index.open(old, encoder=FakeEncoder()) as one, Index.open(old, encoder=FakeEncoder()) as other:
         assert one.ids() == other.ids()
+
+
+def test_an_index_of_format_2_as_it_was_first_made_is_sound(tmp_path):
+    path = tmp_path / "index"
+    shutil.copytree(FIXTURES / "format-2", path)
+    assert verify(path) == []
+
+    with Index.open(path, encoder=FakeEncoder()) as index:
+        expected = {name: text for name, text in SCRIPTS.items() if name != "Greek"}
+        expected["Latin"] += " And more of it."
+        assert {one: index.get(one).text for one in index.ids()} == expected
+        for name in ("pairs", "sentences"):
+            n_chunks = sum(len(index.chunks(one, granularity=name)) for one in expected)
+            assert len(index.search("the capital", 1000, granularity=name)) == n_chunks
+            assert index.search("Москва", 1, mode="lexical", granularity=name)[0].chunk.document_id == "Cyrillic"
 
 
 @pytest.mark.parametrize("words", ["porter", 3, ["unicode61"], {"a": 1}])
