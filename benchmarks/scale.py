@@ -89,7 +89,7 @@ def encode_documents(folder: Path) -> FloatArray:
 
     encoder, late = Encoder.load(), Embedding("late")
     documents = [one for one in load_documents(folder) if one.text.strip()]
-    cuts = cut_documents(encoder, TokenChunker(max_tokens=32), late, documents, _stop)
+    cuts = cut_documents(encoder, [TokenChunker(max_tokens=32)], late, documents, _stop)
     return np.concatenate(embed_cuts(encoder, late, cuts))
 
 
