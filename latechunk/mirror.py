@@ -17,7 +17,7 @@ from latechunk.folder import hold_write_lock
 from latechunk.kinds import VectorKind
 from latechunk.selection import Selection
 from latechunk.store import Commit, Store
-from latechunk.training import OnStep, train
+from latechunk.tuning import OnStep, train
 from latechunk.types import FloatArray, IntArray
 from latechunk.vectors import VectorCache
 
