@@ -80,29 +80,65 @@ class LocalGlobalPass:
             Token embeddings in the model's dtype, zero behind each sequence's end, shape
             ``(len(sequences), width, hidden)``.
         """
-        layout = _Layout.of(sequences, self._settings, self._model.device)
-        states = self._local(sequences, layout, batch_tokens)
+        layout = self.lay_out(sequences)
+        states = self.upper(self.lower(sequences, layout, batch_tokens), layout)
+        return to_rows(states, layout, sequences, width)
+
+    def lay_out(self, sequences: Sequence[TokenSequence]) -> Layout:
+        """How sequences lie in memory together."""
+        return Layout.of(
+            [one.n_prefix for one in sequences],
+            [one.n_content for one in sequences],
+            [one.n_suffix for one in sequences],
+            self._settings.block_tokens,
+            self._model.device,
+        )
+
+    def upper(self, states: torch.Tensor, layout: Layout) -> torch.Tensor:
+        """Run the upper layers over whole sequences; differentiable.
+
+        Args:
+            states: What the lower layers gave, shape ``(n_sequences, layout.n_rows, hidden)``.
+            layout: Which row is which.
+
+        Returns:
+            Token embeddings in the same rows.
+        """
         attention = _BlockAttention(layout, self._settings, states.dtype)
         for layer in self._model.encoder.layer[self._settings.local_layers :]:
             attended = layer.attention.output(attention(layer.attention.self, states), states)
             states = layer.feed_forward_chunk(attended)
-        return _to_rows(states, layout, sequences, width)
+        return states
 
-    def _local(self, sequences: Sequence[TokenSequence], layout: _Layout, batch_tokens: int) -> torch.Tensor:
-        """Run the lower layers on windows and keep each token's state from the window that owns it."""
+    def lower(self, sequences: Sequence[TokenSequence], layout: Layout, batch_tokens: int) -> torch.Tensor:
+        """Run the lower layers on windows and keep each token's state from the window that owns it.
+
+        Args:
+            sequences: All of them end in as many special tokens.
+            layout: Of these sequences.
+            batch_tokens: Padded tokens of one batch of windows.
+
+        Returns:
+            Zero where no token is, in the model's dtype, shape ``(n_sequences, layout.n_rows, hidden)``.
+        """
         model = self._model
         states = torch.zeros(
             (len(sequences), layout.n_rows, model.config.hidden_size), dtype=model.dtype, device=model.device
         )
-        windows = [(number, place) for number, plan in enumerate(layout.plans) for place in range(len(plan))]
+        plans = [self._plan_windows(one) for one in sequences]
+        windows = [(number, place) for number, plan in enumerate(plans) for place in range(len(plan))]
         size = max(1, batch_tokens // self._settings.local_tokens)
         for begin in range(0, len(windows), size):
             batch = windows[begin : begin + size]
-            cut = [_window_ids(sequences[number], layout.plans[number], place) for number, place in batch]
+            cut = [_window_ids(sequences[number], plans[number], place) for number, place in batch]
             hidden = self._run_lower(cut)
             for row, (number, place) in enumerate(batch):
-                _keep_owned(states[number], hidden[row], sequences[number], layout, number, place)
+                _keep_owned(states[number], hidden[row], sequences[number], layout, plans[number], place)
         return states
+
+    def _plan_windows(self, sequence: TokenSequence) -> WindowPlan:
+        size = self._settings.local_tokens - sequence.n_prefix - sequence.n_suffix
+        return plan_windows(sequence.n_content, size, self._settings.local_overlap)
 
     def _run_lower(self, sequences: Sequence[IntArray]) -> torch.Tensor:
         lengths = torch.tensor([len(one) for one in sequences])
@@ -118,11 +154,10 @@ class LocalGlobalPass:
 
 
 @dataclass(frozen=True, slots=True)
-class _Layout:
+class Layout:
     """How a batch lies in memory: special tokens first, then the content in whole blocks.
 
     Attributes:
-        plans: The windows of each sequence's content.
         n_prefix: Room for tokens before the content.
         n_suffix: Tokens behind it.
         n_blocks: Blocks of content.
@@ -131,7 +166,6 @@ class _Layout:
         special_visible: Which of the special rows are filled, shape ``(n_sequences, n_prefix + n_suffix)``.
     """
 
-    plans: Sequence[WindowPlan]
     n_prefix: int
     n_suffix: int
     n_blocks: int
@@ -140,33 +174,34 @@ class _Layout:
     special_visible: torch.Tensor
 
     @classmethod
-    def of(cls, sequences: Sequence[TokenSequence], settings: LocalGlobal, device: torch.device) -> _Layout:
-        n_prefix = max(one.n_prefix for one in sequences)
-        n_suffix = max(one.n_suffix for one in sequences)
-        plans = []
-        for one in sequences:
-            size = settings.local_tokens - one.n_prefix - one.n_suffix
-            plans.append(plan_windows(one.n_content, size, settings.local_overlap))
-        n_content = max(one.n_content for one in sequences)
-        filled = torch.tensor(
-            [[row < one.n_prefix for row in range(n_prefix)] + [True] * n_suffix for one in sequences]
-        )
+    def of(
+        cls,
+        n_prefix: Sequence[int],
+        n_content: Sequence[int],
+        n_suffix: Sequence[int],
+        block: int,
+        device: torch.device,
+    ) -> Layout:
+        """Lay sequences out, from the tokens before, of and behind the content of each."""
+        most_before, most_behind = max(n_prefix), max(n_suffix)
+        filled = [[row < one for row in range(most_before)] + [True] * most_behind for one in n_prefix]
         return cls(
-            plans=plans,
-            n_prefix=n_prefix,
-            n_suffix=n_suffix,
-            n_blocks=-(-n_content // settings.block_tokens),
-            block=settings.block_tokens,
-            lengths=torch.tensor([one.n_content for one in sequences], device=device),
-            special_visible=filled.to(device),
+            n_prefix=most_before,
+            n_suffix=most_behind,
+            n_blocks=-(-max(n_content) // block),
+            block=block,
+            lengths=torch.tensor(n_content, device=device),
+            special_visible=torch.tensor(filled, device=device),
         )
 
     @property
     def n_special(self) -> int:
+        """Rows before the content."""
         return self.n_prefix + self.n_suffix
 
     @property
     def n_rows(self) -> int:
+        """Rows of a sequence in all."""
         return self.n_special + self.n_blocks * self.block
 
 
@@ -177,7 +212,7 @@ class _BlockAttention:
     block sees, which is three blocks and the means.
     """
 
-    def __init__(self, layout: _Layout, settings: LocalGlobal, dtype: torch.dtype) -> None:
+    def __init__(self, layout: Layout, settings: LocalGlobal, dtype: torch.dtype) -> None:
         self._layout = layout
         self._n_means = layout.block // settings.mean_tokens * layout.n_blocks
         self._mean_tokens = settings.mean_tokens
@@ -274,10 +309,14 @@ def _window_ids(sequence: TokenSequence, plan: WindowPlan, place: int) -> IntArr
 
 
 def _keep_owned(
-    states: torch.Tensor, hidden: torch.Tensor, sequence: TokenSequence, layout: _Layout, number: int, place: int
+    states: torch.Tensor,
+    hidden: torch.Tensor,
+    sequence: TokenSequence,
+    layout: Layout,
+    plan: WindowPlan,
+    place: int,
 ) -> None:
     """Copy what a window owns: its tokens, and of the first and the last window the special tokens."""
-    plan = layout.plans[number]
     first, last = int(plan.seams[place]), int(plan.seams[place + 1])
     shift = sequence.n_prefix - int(plan.starts[place])
     states[layout.n_special + first : layout.n_special + last] = hidden[first + shift : last + shift]
@@ -288,8 +327,12 @@ def _keep_owned(
         states[layout.n_prefix : layout.n_special] = hidden[end : end + sequence.n_suffix]
 
 
-def _to_rows(states: torch.Tensor, layout: _Layout, sequences: Sequence[TokenSequence], width: int) -> torch.Tensor:
-    """Put special tokens back around the content."""
+def to_rows(states: torch.Tensor, layout: Layout, sequences: Sequence[TokenSequence], width: int) -> torch.Tensor:
+    """Put special tokens back around the content; differentiable.
+
+    Returns:
+        The sequences as a model gives them, zero behind each one's end, shape ``(n_sequences, width, hidden)``.
+    """
     rows = torch.zeros((len(sequences), width, states.shape[2]), dtype=states.dtype, device=states.device)
     for number, one in enumerate(sequences):
         end = one.n_prefix + one.n_content

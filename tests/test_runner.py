@@ -14,7 +14,7 @@ from latechunk import Encoder, TokenChunker
 from latechunk.errors import InputError, MissingDependencyError, ModelError
 from latechunk.hardware import choose_attention, is_out_of_memory, tokens_that_fit
 from latechunk.pooling import token_ranges
-from latechunk.runner import sum_rows
+from latechunk.spanpool import SpanPool
 from latechunk.types import PoolingTask
 from tests.checkpoints import train_unigram, write_bert, write_jina, write_plain
 from tests.conftest import SCRIPTS
@@ -58,7 +58,8 @@ def watch(encoder, fail_above=None):
 def test_sums_are_taken_in_float32_whatever_the_model_computes_in():
     # 4,096 float16 states of 20 overflow a float16 sum; in bfloat16 a sum of 4,096 ones stops growing at 256.
     for dtype in (torch.float16, torch.bfloat16):
-        sums = sum_rows(torch.full((4096, 2), 20.0, dtype=dtype), torch.arange(4096), torch.tensor([0]))
+        table = torch.full((4096, 2), 20.0, dtype=dtype)
+        sums = SpanPool.add(torch.zeros(1, 2), table, torch.arange(4096), torch.tensor([0]), torch.tensor([0]))
         assert sums.dtype == torch.float32
         assert sums.tolist() == [[20.0 * 4096] * 2]
 
