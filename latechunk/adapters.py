@@ -1,15 +1,20 @@
-"""A backbone and its checkpoint's adapter folders in, one model that computes under any of its tasks out."""
+"""A backbone and folders of adapters in, one model that computes under any of them, or under none, out.
+
+Adapters are merged where there is room for it: each gets a copy of the weights that it changes, and a switch points
+the layers at them, so that a pass costs what it costs without adapters. Where the copies would take more memory than
+the model itself, the adapters run beside its layers.
+"""
 
 from __future__ import annotations
 
 import re
 import threading
 import warnings
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 
 import torch
 from safetensors import SafetensorError
@@ -19,46 +24,95 @@ from latechunk.errors import MissingDependencyError, ModelError
 
 if TYPE_CHECKING:
     from peft import LoraConfig
+    from peft.tuners.tuners_utils import BaseTunerLayer
 
-_CONFIG, _WEIGHTS = "adapter_config.json", "adapter_model.safetensors"
-_FILE_PREFIX = "base_model.model."  # before the name of every weight in a file that peft has written
+ADAPTER_CONFIG, ADAPTER_WEIGHTS = "adapter_config.json", "adapter_model.safetensors"
+Way: TypeAlias = Literal["merged", "switched"]
+
+FILE_PREFIX = "base_model.model."  # before the name of every weight in a file that peft has written
+
+
+@dataclass(frozen=True, slots=True)
+class MergedLayers:
+    """Linear layers, of which each computes with its own weight or with one that an adapter is merged into.
+
+    Attributes:
+        layers: The model's own modules.
+        weights: A weight for each layer, by adapter; under None the layers' own, which are never written to.
+    """
+
+    layers: tuple[torch.nn.Linear, ...]
+    weights: Mapping[str | None, tuple[torch.nn.Parameter, ...]]
+
+    @property
+    def way(self) -> Way:
+        """What this is called where an encoder says how it runs."""
+        return "merged"
+
+    def put(self, name: str | None) -> None:
+        """Point every layer at the weight that adapter ``name`` has for it; None for its own."""
+        for layer, weight in zip(self.layers, self.weights[name], strict=True):
+            layer.weight = weight
+
+
+@dataclass(frozen=True, slots=True)
+class SwitchedLayers:
+    """Layers that peft has put around the model's own, each of which computes its active adapter beside them."""
+
+    layers: tuple[BaseTunerLayer, ...]
+
+    @property
+    def way(self) -> Way:
+        """What this is called where an encoder says how it runs."""
+        return "switched"
+
+    def put(self, name: str | None) -> None:
+        """Put adapter ``name`` to work; None for the model's own layers alone."""
+        # What peft's set_adapter does, less its walk over the gradients of every adapter, all of which are off: of
+        # jina-embeddings-v3 that took 4.5 ms, a good part of a pass on a GPU.
+        for layer in self.layers:
+            vars(layer)["_disable_adapters"] = name is None
+            if name is not None:
+                vars(layer)["_active_adapter"] = [name]
 
 
 class TaskAdapters:
-    """The adapters of one backbone, of which one at a time is at work.
+    """The adapters of one backbone, of which one at a time is at work, or none.
 
     Which one that is, is a state of the backbone. It is therefore held under a lock from the switch to the end of the
     forward pass: a thread never computes under another's task.
     """
 
-    def __init__(self, model: torch.nn.Module, names: Sequence[str]) -> None:
-        """Take over the adapters ``names`` of a model that :func:`load_adapters` has loaded."""
-        from peft.tuners.tuners_utils import BaseTunerLayer
-
+    def __init__(self, names: Sequence[str], layers: MergedLayers | SwitchedLayers) -> None:
+        """Take over the adapters ``names`` of a model; none is at work at first."""
         self.names = tuple(names)
-        self._layers = [module for module in model.modules() if isinstance(module, BaseTunerLayer)]
+        self._layers = layers
         self._lock = threading.Lock()
         self._active: str | None = None
+        layers.put(None)
+
+    @property
+    def way(self) -> Way:
+        """Whether adapters are merged into copies of the weights, or computed beside them."""
+        return self._layers.way
 
     @contextmanager
-    def at_work(self, name: str) -> Iterator[None]:
-        """Compute under adapter ``name``; waits for other threads to finish theirs."""
+    def at_work(self, name: str | None) -> Iterator[None]:
+        """Compute under adapter ``name``, or without any if it is None; waits for other threads to finish theirs."""
         with self._lock:
             if name != self._active:
-                # What peft's set_adapter does, less its walk over the gradients of every adapter, all of which are
-                # off: of jina-embeddings-v3 that took 4.5 ms, a good part of a pass on a GPU.
-                for layer in self._layers:
-                    vars(layer)["_active_adapter"] = [name]
+                self._layers.put(name)
                 self._active = name
             yield
 
 
 def load_adapters(label: str, model: torch.nn.Module, folder: Path, names: Sequence[str]) -> TaskAdapters:
-    """Load LoRA adapters from subfolders into a model, beside its own weights.
+    """Load LoRA adapters from subfolders into a model, beside its own weights, which stay as they are.
 
     Args:
         label: What the user calls the model, for errors.
-        model: The backbone; gets the adapters' layers. They take its dtype and device.
+        model: The backbone. Where adapters are merged, its modules stay its own; else they get the adapters' layers.
+            Either takes the dtype and device of the model.
         folder: Holds a subfolder for each adapter, as peft writes them.
         names: Of adapters and subfolders.
 
@@ -70,60 +124,140 @@ def load_adapters(label: str, model: torch.nn.Module, folder: Path, names: Seque
         MissingDependencyError: If peft is not installed.
     """
     try:
-        from peft import get_peft_model_state_dict, inject_adapter_in_model, set_peft_model_state_dict
+        from peft.tuners.tuners_utils import BaseTunerLayer
     except ImportError as error:
         raise MissingDependencyError(
-            f'the task adapters of {label!r} need the package peft; run: pip install "latechunk[adapters]"'
+            f'the task adapters of {label!r} need the package peft; run: pip install "latechunk[adapters]". A model '
+            f"with adapters that were trained over it loads without them with adapters=None"
         ) from error
-    like = next(model.parameters())
+    dtype = next(model.parameters()).dtype
+    n_bytes = sum(weight.nbytes for weight in model.parameters())
     for name in names:
-        config, weights = _read_adapter(label, folder / name)
-        weights = {key: value.to(dtype=like.dtype, device=like.device) for key, value in weights.items()}
-        try:
-            with warnings.catch_warnings():
-                warnings.filterwarnings("ignore", "Already found a `peft_config` attribute")  # several are meant
-                warnings.filterwarnings("ignore", "`is_gradient_checkpointing` is deprecated")  # between two libraries
-                inject_adapter_in_model(config, model, name)
-            set_peft_model_state_dict(model, dict(weights), adapter_name=name)
-        except (RuntimeError, ValueError, TypeError, LookupError, AttributeError, re.error) as error:
-            raise ModelError(f"the adapter {name!r} of {label!r} does not fit its model: {error}") from error
-        _require_same(label, name, weights, get_peft_model_state_dict(model, adapter_name=name))
+        _load_adapter(label, model, folder / name)
     model.eval()
     model.requires_grad_(requires_grad=False)
-    return TaskAdapters(model, names)
+    tuners = tuple(module for module in model.modules() if isinstance(module, BaseTunerLayer))
+    if _is_mergeable(tuners, n_bytes):
+        return TaskAdapters(names, _merge(model, tuners, names))
+    _convert(tuners, dtype)
+    return TaskAdapters(names, SwitchedLayers(tuners))
 
 
-def _read_adapter(label: str, folder: Path) -> tuple[LoraConfig, dict[str, torch.Tensor]]:
-    from peft import LoraConfig, PeftConfig
+def require_adapter_files(label: str, folder: Path) -> None:
+    """Raise unless a folder has the files of an adapter.
 
-    missing = [name for name in (_CONFIG, _WEIGHTS) if not (folder / name).is_file()]
+    Raises:
+        ModelError: It names those that are missing.
+    """
+    missing = [name for name in (ADAPTER_CONFIG, ADAPTER_WEIGHTS) if not (folder / name).is_file()]
     if missing:
         raise ModelError(
             f"{label!r} needs {' and '.join(missing)} in {folder}, for the task adapter {folder.name!r}; "
             f"the download is incomplete, or this is another checkpoint"
         )
+
+
+def _load_adapter(label: str, model: torch.nn.Module, folder: Path) -> None:
+    """Put peft's layers into a model and the adapter's weights into them, in float32."""
+    from peft import get_peft_model_state_dict, inject_adapter_in_model, set_peft_model_state_dict
+    from peft.tuners.tuners_utils import BaseTunerLayer
+
+    name, device = folder.name, next(model.parameters()).device
+    config, weights = _read_adapter(label, folder)
+    weights = {key: value.to(dtype=torch.float32, device=device) for key, value in weights.items()}
+    try:
+        with warnings.catch_warnings():
+            warnings.filterwarnings("ignore", "Already found a `peft_config` attribute")  # several are meant
+            warnings.filterwarnings("ignore", "`is_gradient_checkpointing` is deprecated")  # between two libraries
+            inject_adapter_in_model(config, model, name)
+        _convert([module for module in model.modules() if isinstance(module, BaseTunerLayer)], torch.float32)
+        set_peft_model_state_dict(model, dict(weights), adapter_name=name)
+    except (RuntimeError, ValueError, TypeError, LookupError, AttributeError, re.error) as error:
+        raise ModelError(f"the adapter {name!r} of {label!r} does not fit its model: {error}") from error
+    _require_same(label, name, weights, get_peft_model_state_dict(model, adapter_name=name))
+
+
+def _convert(tuners: Sequence[BaseTunerLayer], dtype: torch.dtype) -> None:
+    """Bring the adapters' weights to a dtype; those of the model itself stay in theirs."""
+    for tuner in tuners:
+        for name in tuner.adapter_layer_names:
+            part = getattr(tuner, name, None)
+            if isinstance(part, torch.nn.Module):
+                part.to(dtype)
+
+
+def _is_mergeable(tuners: Sequence[BaseTunerLayer], n_bytes: int) -> bool:
+    """Whether adapters are plain LoRA of linear layers, and all merged copies take no more than ``n_bytes``."""
+    from peft.tuners import lora
+
+    n_merged = 0
+    for tuner in tuners:
+        base = tuner.get_base_layer()
+        if type(tuner) is not lora.Linear or type(base) is not torch.nn.Linear:
+            return False
+        if tuner.lora_variant or any(tuner.lora_bias.values()):
+            return False
+        n_merged += base.weight.nbytes * len(tuner.lora_A)
+    return n_merged <= n_bytes
+
+
+def _merge(model: torch.nn.Module, tuners: Sequence[Any], names: Sequence[str]) -> MergedLayers:
+    """Merge each adapter into copies of the weights that it changes, and give the model its own modules back."""
+    layers = tuple(tuner.get_base_layer() for tuner in tuners)
+    weights: dict[str | None, tuple[torch.nn.Parameter, ...]] = {None: tuple(layer.weight for layer in layers)}
+    for name in names:
+        weights[name] = tuple(_merged_weight(tuner, name) for tuner in tuners)
+    _take_out(model)
+    return MergedLayers(layers, weights)
+
+
+def _merged_weight(tuner: Any, name: str) -> torch.nn.Parameter:
+    """A layer's weight under an adapter: summed in float32, in the dtype of its own; its own if it is not changed."""
+    own: torch.nn.Parameter = tuner.get_base_layer().weight
+    if name not in tuner.lora_A:
+        return own
+    merged = own.float() + tuner.get_delta_weight(name)
+    return torch.nn.Parameter(merged.to(own.dtype), requires_grad=False)
+
+
+def _take_out(model: torch.nn.Module) -> None:
+    """Replace peft's layers by what they were put around."""
+    from peft.tuners.tuners_utils import BaseTunerLayer
+
+    for path, module in list(model.named_modules(remove_duplicate=False)):
+        if isinstance(module, BaseTunerLayer):
+            parent, _, name = path.rpartition(".")
+            setattr(model.get_submodule(parent), name, module.get_base_layer())
+    vars(model).pop("peft_config", None)
+
+
+def _read_adapter(label: str, folder: Path) -> tuple[LoraConfig, dict[str, torch.Tensor]]:
+    from peft import LoraConfig, PeftConfig
+
+    require_adapter_files(label, folder)
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # what peft makes of settings that it does not know
             config: Any = PeftConfig.from_pretrained(str(folder))
-        weights = load_file(folder / _WEIGHTS)
+        weights = load_file(folder / ADAPTER_WEIGHTS)
     except (OSError, ValueError, TypeError, LookupError, RecursionError, SafetensorError) as error:
         raise ModelError(f"the adapter at {folder} does not load: {error}") from error
     if not isinstance(config, LoraConfig):
         raise ModelError(f"the adapter at {folder} must be of the type LORA, got {config.peft_type}")
     _require_plain(folder, config)
     return replace(config, inference_mode=True), {
-        key.removeprefix(_FILE_PREFIX): value for key, value in weights.items()
+        key.removeprefix(FILE_PREFIX): value for key, value in weights.items()
     }
 
 
 def _require_plain(folder: Path, config: LoraConfig) -> None:
     """Raise for what changes more than the layers that are switched: the base's weights, or its modules."""
-    if config.modules_to_save or config.layer_replication or config.init_lora_weights not in (True, False, "gaussian"):
+    is_plain = not config.modules_to_save and not config.layer_replication and config.bias == "none"
+    if not is_plain or config.init_lora_weights not in (True, False, "gaussian"):
         raise ModelError(
             f"the adapter at {folder} must be plain LoRA over an unchanged base; it has modules_to_save "
-            f"{config.modules_to_save}, layer_replication {config.layer_replication}, init_lora_weights "
-            f"{config.init_lora_weights!r}. Have peft convert or merge it first"
+            f"{config.modules_to_save}, layer_replication {config.layer_replication}, bias {config.bias!r}, "
+            f"init_lora_weights {config.init_lora_weights!r}. Have peft convert or merge it first"
         )
 
 

@@ -161,11 +161,16 @@ def _hash_configs(folder: Path) -> str:
     contents = {}
     for path in _list_files(folder, "*.json"):
         if path.name in ("config.json", "modules.json", "adapter_config.json", "sentence_bert_config.json"):
-            contents[path.relative_to(folder).as_posix()] = _read_config(path)
+            contents[path.relative_to(folder).as_posix()] = read_config(path)
     return hashlib.sha256(json.dumps(contents, sort_keys=True).encode()).hexdigest()
 
 
-def _read_config(path: Path) -> Any:
+def read_config(path: Path) -> Any:
+    """Read what decides vectors in a file of settings; labels and versions are left out.
+
+    Raises:
+        ModelError: If it is not JSON.
+    """
     try:
         content = json.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError, RecursionError) as error:

@@ -77,6 +77,11 @@ class DevicePool:
         """How it computes here, as JSON."""
         return {**self._encoder.runtime, "device": ", ".join(self._devices)}
 
+    @property
+    def recommended_embedding(self) -> Settings:
+        """How chunk vectors are best made with it."""
+        return self._encoder.recommended_embedding
+
     def tokenize(self, texts: Sequence[str]) -> list[Tokens]:
         """Tokenise documents, in order."""
         return self._encoder.tokenize(texts)

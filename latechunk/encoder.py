@@ -11,11 +11,12 @@ from typing import Any, Literal, Self, TypeAlias
 import numpy as np
 import torch
 
+from latechunk.bundle import Bundle, FoundBundle, find_bundle
 from latechunk.checkpoint import Checkpoint, find_checkpoint
 from latechunk.errors import InputError, ModelError, PoolingError, QueryError
 from latechunk.hardware import Attention, Dtype, choose_device, choose_dtype, name_of
-from latechunk.loading import LoadedModel, PoolingChoice, compile_forward, load_modules
-from latechunk.models import DEFAULT_MODEL, KnownModel, LocalGlobal, find_known_model, find_refused_model
+from latechunk.loading import AdapterFiles, LoadedModel, PoolingChoice, compile_forward, load_modules
+from latechunk.models import DEFAULT_MODEL, KnownModel, LocalGlobal, TaskSet, find_known_model, find_refused_model
 from latechunk.pooling import SpecialTokens
 from latechunk.runner import Plan, SpanRunner
 from latechunk.tokens import prepare_tokenizer, special_ids, split_prompt
@@ -51,6 +52,9 @@ class EncoderSettings:
         query_task: What queries are encoded for.
         config_sha256: Fingerprint of the model's settings.
         layer_norm: Whether a layer norm comes before the cut to fewer dims.
+        adapters: Adapters that were trained over the model: its known name for those shipped with latechunk, else the
+            folder's path; None without. A label.
+        adapters_sha256: Fingerprint of what decides vectors in them.
     """
 
     model: str
@@ -69,6 +73,8 @@ class EncoderSettings:
     query_task: str | None = None
     config_sha256: str | None = None
     layer_norm: bool = False
+    adapters: str | None = None
+    adapters_sha256: str | None = None
 
 
 @dataclass(frozen=True)
@@ -82,8 +88,11 @@ class Encoder:
     device: torch.device
     dtype: torch.dtype
     _known: KnownModel | None = field(repr=False)
+    _tasks: TaskSet = field(repr=False)
+    _bundle: Bundle | None = field(repr=False)
     _model: LoadedModel = field(repr=False)
     _tokenizer: Any = field(repr=False)
+    _plan: Plan = field(repr=False)
     _runner: SpanRunner = field(repr=False)
     _compiled: bool = field(repr=False)
 
@@ -105,7 +114,8 @@ class Encoder:
         query_prompt: str | None = None,
         document_task: str | None = None,
         query_task: str | None = None,
-        special_tokens: SpecialTokens = "exclude",
+        adapters: str | None = "auto",
+        special_tokens: SpecialTokens | None = None,
         pooling: PoolingChoice = "checkpoint",
         batch_tokens: int | None = None,
         compile: bool = False,  # noqa: A002  torch's own word for it
@@ -128,10 +138,11 @@ class Encoder:
             context: ``"windows"`` reads each window in one plain pass. ``"local-global"`` gives an encoder of short
                 texts a context of thousands of tokens: lower layers in windows of the length it was trained on, upper
                 layers over everything; for BERT, RoBERTa and XLM-RoBERTa layouts. ``"auto"`` is ``"local-global"``
-                where the settings of the model are known.
-            local_global: The settings of that; None for the known model's.
-            window_tokens: Tokens read together, special tokens and prompt included. None for 8,192 with
-                ``"local-global"``, else for the useful length of a known model or what the checkpoint says it can read.
+                where the settings of the model are known; with trained adapters it is what they were trained with.
+            local_global: The settings of that; None for the adapters' or the known model's.
+            window_tokens: Tokens read together, special tokens and prompt included. None for what trained adapters
+                say, else 8,192 with ``"local-global"``, else for the useful length of a known model or what the
+                checkpoint says it can read.
             overlap_tokens: Content tokens that neighbouring windows of a longer document share, at least. None for
                 the known model's, else a quarter of a window, at most 256.
             dims: Length of the vectors, of a model trained for shorter ones (Matryoshka); they are cut before they
@@ -141,10 +152,15 @@ class Encoder:
             document_task: What documents are encoded for, by the names of the model card, of a model with task
                 adapters; None for passages to retrieve.
             query_task: What queries are encoded for; None for queries to retrieve with.
+            adapters: ``"auto"`` for the adapters that the model is known to have, in its checkpoint or shipped with
+                latechunk; a folder that latechunk's training wrote, for those; None for the model as it was published,
+                without any. Documents are then read under the folder's document task, queries under its query task or,
+                if it has none, by the model without adapters.
             special_tokens: ``"exclude"`` leaves special and prompt tokens out of the means, of documents and queries
                 alike, which retrieved better on three of four evaluation sets; ``"include"`` adds those of every
                 window that holds a part of the chunk, so that a chunk that is a whole document gets the model's own
                 sentence embedding; ``"paper"`` adds the first ones to the first chunk and the last ones to the last.
+                None for what trained adapters say, else ``"exclude"``.
             pooling: ``"mean"`` overrides what the checkpoint says (or does not say) of its pooling.
             batch_tokens: Padded tokens of one batch; None for what suits the device, which on CUDA is measured. If
                 memory runs out, the batches are halved, and the log of ``latechunk`` says so.
@@ -155,13 +171,14 @@ class Encoder:
 
         Raises:
             PoolingError: If the model is not mean-pooled.
-            ModelError: If the model is missing, altered, incomplete, gives unusable vectors, or cannot be used.
-            MissingDependencyError: If it needs a package that is not installed.
+            ModelError: If the model is missing, altered, incomplete, gives unusable vectors, or cannot be used; if
+                adapters are missing or damaged, or were trained over other weights.
+            MissingDependencyError: If it needs a package that is not installed, as adapters need peft.
             InputError: If an argument is out of range.
         """
         require_text(model, "model", InputError)
         _require_choice("pooling", pooling, ("checkpoint", "mean"))
-        _require_choice("special_tokens", special_tokens, ("exclude", "include", "paper"))
+        _require_choice("special_tokens", special_tokens, (None, "exclude", "include", "paper"))
         for name, value, least in (
             ("window_tokens", window_tokens, 1),
             ("overlap_tokens", overlap_tokens, 0),
@@ -177,19 +194,25 @@ class Encoder:
         known = checkpoint.known
         if known and not known.takes_float16 and chosen_dtype == torch.float16:
             raise InputError(f'{model!r} overflows float16; pass dtype="bfloat16" or dtype="float32"')
-        chosen = _choose_local_global(checkpoint, context, local_global)
+        found = find_bundle(checkpoint, adapters)
+        bundle, tasks = found.content if found else None, _tasks_of(known, found)
+        chosen = _choose_local_global(checkpoint, bundle, context, local_global)
         loaded = load_modules(
             checkpoint,
             pooling=pooling,
             device=chosen_device,
             dtype=chosen_dtype,
             attention=_attention_for(attention, chosen, compile),
+            adapters=_adapter_files(checkpoint, found, tasks),
         )
         tokenizer = prepare_tokenizer(model, loaded)
         prefix_ids, suffix_ids = special_ids(tokenizer)
+        if window_tokens is None and bundle and context == "auto" and local_global is None:
+            window_tokens = bundle.window_tokens
         window, overlap = _choose_window(checkpoint, loaded, chosen, window_tokens, overlap_tokens)
+        special_tokens = special_tokens or (bundle.special_tokens if bundle else "exclude")
         sides = [
-            _choose_side(model, loaded, known, side, task, prompt)
+            _choose_side(model, loaded, known, tasks, side, task, prompt)
             for side, task, prompt in (
                 ("document", document_task, document_prompt),
                 ("query", query_task, query_prompt),
@@ -212,6 +235,8 @@ class Encoder:
             query_task=sides[1][0],
             config_sha256=checkpoint.config_sha256,
             layer_norm=bool(known and known.layer_norm and (dims or loaded.dims) < loaded.dims),
+            adapters=found.label if found else None,
+            adapters_sha256=found.sha256 if found else None,
         )
         plan = Plan(
             prefix_ids=prefix_ids,
@@ -223,7 +248,7 @@ class Encoder:
             dims=settings.dims,
             layer_norm=settings.layer_norm,
         )
-        others = [task.prompt for task in known.tasks] if known else []
+        others = [task.prompt for task in tasks.tasks]
         _require_room(plan, tokenizer, (settings.document_prompt, settings.query_prompt, *others))
         if compile:
             compile_forward(loaded)
@@ -232,8 +257,11 @@ class Encoder:
             device=chosen_device,
             dtype=chosen_dtype,
             _known=known,
+            _tasks=tasks,
+            _bundle=bundle,
             _model=loaded,
             _tokenizer=tokenizer,
+            _plan=plan,
             _runner=SpanRunner(model, loaded, plan, device=chosen_device, batch_tokens=batch_tokens),
             _compiled=compile,
         )
@@ -260,7 +288,7 @@ class Encoder:
         """Load the encoder that an index recorded, from what is on this machine.
 
         Raises:
-            ModelError: If the model is not on this machine, or is no longer the same.
+            ModelError: If the model or its adapters are not on this machine, or are no longer the same.
         """
         options = {name: value for name, value in settings.items() if name != "kind"}
         try:
@@ -268,7 +296,7 @@ class Encoder:
             wanted = EncoderSettings(**{**options, "local_global": LocalGlobal(**nested) if nested else None})
         except TypeError as error:
             raise ModelError(f"these are not the settings of an encoder of this version: {options}: {error}") from error
-        return cls.load(
+        encoder = cls.load(
             wanted.model,
             revision=wanted.revision,
             device=device,
@@ -283,10 +311,13 @@ class Encoder:
             query_prompt=wanted.query_prompt,
             document_task=wanted.document_task,
             query_task=wanted.query_task,
+            adapters=adapters_argument(settings),
             special_tokens=wanted.special_tokens,
             pooling=wanted.pooling,
             download=False,
         )
+        _require_same_adapters(wanted, encoder._settings)
+        return encoder
 
     @property
     def settings(self) -> Settings:
@@ -303,7 +334,17 @@ class Encoder:
             "batches": "packed" if self._model.transformer.can_flatten_inputs else "padded",
             "batch_tokens": self._runner.batch_tokens,
             "compiled": self._compiled,
+            **({"adapters": self._model.adapters.way} if self._model.adapters else {}),
         }
+
+    @property
+    def recommended_embedding(self) -> Settings:
+        """How chunk vectors are best made: as the adapters say, or as was measured where documents are read whole."""
+        if self._bundle:
+            return {"mode": self._bundle.mode, "late_weight": self._bundle.late_weight}
+        if self._known and self._settings.local_global:
+            return {"mode": self._known.mode, "late_weight": self._known.late_weight}
+        return {"mode": "late", "late_weight": 0.5}
 
     @property
     def batch_tokens(self) -> int:
@@ -312,12 +353,21 @@ class Encoder:
 
     @property
     def tasks(self) -> tuple[str, ...]:
-        """What the model has adapters for, by the names of its card; empty for a model without tasks."""
-        return tuple(task.name for task in self._known.tasks) if self._known and self._model.adapters else ()
+        """What there are adapters for, by the names of the model's or the adapters' card; empty without adapters."""
+        return tuple(task.name for task in self._tasks.tasks)
 
     def tokenize(self, texts: Sequence[str]) -> list[Tokens]:
         """Tokenise documents, each with the document prompt, in order."""
         return self._tokenize(texts, self._settings.document_prompt)
+
+    def tokenize_queries(self, texts: Sequence[str]) -> list[Tokens]:
+        """Tokenise queries, each with the query prompt, in order."""
+        return self._tokenize(texts, self._settings.query_prompt)
+
+    @property
+    def parts(self) -> tuple[LoadedModel, Plan]:
+        """The model in memory and how texts are read, for :mod:`latechunk.training`."""
+        return self._model, self._plan
 
     def windows(self, tokens: Tokens) -> WindowPlan:
         """The windows in which a document of these tokens is read."""
@@ -378,7 +428,9 @@ class Encoder:
             require_text(text, "a text", InputError)
         prompt = self._settings.document_prompt
         if task is not None:
-            task, prompt = _choose_side(self._settings.model, self._model, self._known, "document", task, None)
+            task, prompt = _choose_side(
+                self._settings.model, self._model, self._known, self._tasks, "document", task, None
+            )
         tokenised = self._tokenize(texts, prompt)
         for text, tokens in zip(texts, tokenised, strict=True):
             if not len(tokens) or not text.strip():
@@ -391,7 +443,7 @@ class Encoder:
         return np.concatenate(vectors) if vectors else np.zeros((0, self._settings.dims), dtype=np.float32)
 
     def _adapter(self, task: str | None) -> str | None:
-        found = self._known.task(task) if self._known and task else None
+        found = self._tasks.find(task)
         return found.adapter if found else None
 
     def _tokenize(self, texts: Sequence[str], prompt: str) -> list[Tokens]:
@@ -400,6 +452,38 @@ class Encoder:
             split_prompt(encoding.ids, encoding.offsets, len(prompt), len(text))
             for encoding, text in zip(encodings, texts, strict=True)
         ]
+
+
+def adapters_argument(settings: Settings) -> str | None:
+    """What :meth:`Encoder.load` takes as ``adapters`` to load those that an encoder's settings record.
+
+    Settings without adapters mean the published model, whatever latechunk ships for it by now; those of a model whose
+    checkpoint has its own record a task of documents, and no trained adapters.
+    """
+    label = settings.get("adapters")
+    if settings.get("adapters_sha256") is None:
+        return None if settings.get("document_task") is None else "auto"
+    return "auto" if label is None or find_known_model(label) else str(label)
+
+
+def _require_same_adapters(wanted: EncoderSettings, loaded: EncoderSettings) -> None:
+    if wanted.adapters_sha256 != loaded.adapters_sha256:
+        raise ModelError(
+            f"the adapters {wanted.adapters!r} of SHA-256 {wanted.adapters_sha256} were needed, and "
+            f"{loaded.adapters!r} of SHA-256 {loaded.adapters_sha256} came: they have changed since. Bring those back "
+            f"(shipped ones come with the version of latechunk that an index records), or make a new index"
+        )
+
+
+def _tasks_of(known: KnownModel | None, found: FoundBundle | None) -> TaskSet:
+    """What there are adapters for; trained ones take the place of the checkpoint's own."""
+    if found:
+        return found.content.task_set
+    return known.task_set if known else TaskSet()
+
+
+def _adapter_files(checkpoint: Checkpoint, found: FoundBundle | None, tasks: TaskSet) -> AdapterFiles | None:
+    return AdapterFiles(found.folder if found else checkpoint.folder, tasks.adapters) if tasks.adapters else None
 
 
 @functools.cache
@@ -421,7 +505,7 @@ def _require_possible(name: str, pooling: PoolingChoice) -> None:
         )
 
 
-def _require_choice(name: str, value: Any, choices: tuple[str, ...]) -> Any:
+def _require_choice(name: str, value: Any, choices: tuple[str | None, ...]) -> Any:
     if value not in choices:
         raise InputError(f"{name} must be one of {', '.join(map(repr, choices))}, got {value!r}")
     return value
@@ -465,16 +549,22 @@ def _choose_dims(name: str, model: LoadedModel, known: KnownModel | None, dims: 
 
 
 def _choose_side(
-    name: str, model: LoadedModel, known: KnownModel | None, side: str, task: str | None, prompt: str | None
+    name: str,
+    model: LoadedModel,
+    known: KnownModel | None,
+    tasks: TaskSet,
+    side: str,
+    task: str | None,
+    prompt: str | None,
 ) -> tuple[str | None, str]:
     """Task and prompt of documents or of queries."""
     if prompt is not None:
         require_text(prompt, "a prompt", InputError)
-    if known and known.tasks:
-        wanted = task or str(getattr(known, f"{side}_task"))
-        found = known.task(wanted)
+    wanted = task or (tasks.document_task if side == "document" else tasks.query_task)
+    if tasks.tasks and wanted is not None:
+        found = tasks.find(wanted)
         if found is None:
-            raise InputError(f"{name!r} has the tasks {', '.join(one.name for one in known.tasks)}, got {wanted!r}")
+            raise InputError(f"{name!r} has the tasks {', '.join(one.name for one in tasks.tasks)}, got {wanted!r}")
         return found.name, found.prompt if prompt is None else prompt
     if task is not None:
         raise InputError(f"{name!r} has no task adapters, got the task {task!r}; leave it out")
@@ -485,11 +575,14 @@ def _choose_side(
     return None, own if prompt is None else prompt
 
 
-def _choose_local_global(checkpoint: Checkpoint, context: Context, given: LocalGlobal | None) -> LocalGlobal | None:
+def _choose_local_global(
+    checkpoint: Checkpoint, bundle: Bundle | None, context: Context, given: LocalGlobal | None
+) -> LocalGlobal | None:
     _require_choice("context", context, ("auto", "windows", "local-global"))
     if given is not None and not isinstance(given, LocalGlobal):
         raise InputError(f"local_global must be a latechunk.LocalGlobal or None, got {given!r:.80}")
     known = checkpoint.known.local_global if checkpoint.known else None
+    known = (bundle.local_global if bundle else None) or known
     if context == "windows":
         if given:
             raise InputError('local_global has no effect with context="windows"; leave one of them out')
@@ -499,6 +592,8 @@ def _choose_local_global(checkpoint: Checkpoint, context: Context, given: LocalG
             f"no settings for local-global context are known for {checkpoint.name!r}; "
             f"pass local_global=LocalGlobal(...)"
         )
+    if bundle and context == "auto":
+        return given or bundle.local_global
     return given or known
 
 

@@ -183,9 +183,9 @@ class Index:
             chunker: None for ``SentenceChunker()``.
             chunkers: Several granularities by name, in place of ``chunker``: the same documents cut in several ways,
                 each encoded once for all. The first is the one that is searched where nothing else is said.
-            mode: ``"late"``, ``"naive"`` or ``"blend"``; see :class:`latechunk.embed.Embedding`. None for what was
-                measured to be best with the encoder's model, else ``"late"``.
-            late_weight: Share of the late vector in a blend; None for what was measured to be best, else 0.5.
+            mode: ``"late"``, ``"naive"`` or ``"blend"``; see :class:`latechunk.embed.Embedding`. None for what
+                the encoder recommends, which was measured to be best with its model or adapters, else ``"late"``.
+            late_weight: Share of the late vector in a blend; None for what the encoder recommends, else 0.5.
             words: How lexical search takes texts apart: ``"unicode61"`` into words, ``"trigram"`` into any three
                 characters in a row, for languages without spaces; None for no lexical search.
             vectors: How vectors are searched: ``"flat"`` compares all, ``"hnsw"`` and ``"ivf"`` only likely ones,
@@ -205,7 +205,7 @@ class Index:
         check_words(words)
         encoder = _load_default_encoder() if encoder is None else encoder
         recorded = require_settings("encoder", encoder.settings)
-        embedding = choose_embedding(recorded, mode, late_weight)
+        embedding = choose_embedding(encoder, mode, late_weight)
         kind = VectorKind(kind=vectors, first_pass_dims=first_pass_dims)
         require_fitting(kind, recorded)
         settings = {

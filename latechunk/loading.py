@@ -9,6 +9,7 @@ import re
 import threading
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, Literal, TypeAlias
 
 import torch
@@ -49,12 +50,20 @@ _UNUSED_WEIGHT = re.compile(r"(^|\.)pooler\.")  # of the transformer's own pooli
 
 
 @dataclass(frozen=True, slots=True)
+class AdapterFiles:
+    """Adapters to load over a model: the folder, and their names, which are those of its subfolders."""
+
+    folder: Path
+    names: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
 class LoadedModel:
     """A mean-pooled model in memory.
 
     Attributes:
         transformer: Gives token embeddings; in the dtype asked for.
-        adapters: Of a model with tasks, None for others.
+        adapters: Of its checkpoint or trained over it; None where there are none.
         attention: How its layers attend, as transformers names it.
         prompt_counts: Whether the prompt's tokens are in the model's own mean.
         finish: The modules behind the pooling, such as Dense and Normalize; in float32.
@@ -80,6 +89,11 @@ class LoadedModel:
     dims: int
     matryoshka: tuple[int, ...]
 
+    @property
+    def pad_id(self) -> int:
+        """Token for padding."""
+        return int(self.tokenizer.pad_token_id or 0)
+
 
 def load_modules(
     checkpoint: Checkpoint,
@@ -88,12 +102,14 @@ def load_modules(
     device: torch.device,
     dtype: torch.dtype,
     attention: Attention = "auto",
+    adapters: AdapterFiles | None = None,
 ) -> LoadedModel:
-    """Load a mean-pooled model.
+    """Load a mean-pooled model, with adapters if there are any.
 
     Raises:
         PoolingError: If the checkpoint does not say that it is mean-pooled and ``pooling`` does not override that.
         ModelError: If it is of another make, does not load, or loads only in part.
+        MissingDependencyError: If its adapters need a package that is not installed.
     """
     chosen = choose_attention(attention, device, dtype)
     own_layout = _needs_own_layout(checkpoint)
@@ -116,14 +132,15 @@ def load_modules(
         require_whole(checkpoint, missing)
         model.eval()
         transformer, pool = _check_modules(checkpoint.name, model, pooling)
-        names = [task.adapter for task in checkpoint.known.tasks] if checkpoint.known else []
-        adapters = load_adapters(checkpoint.name, transformer.model, checkpoint.folder, names) if names else None
+        loaded = (
+            load_adapters(checkpoint.name, transformer.model, adapters.folder, adapters.names) if adapters else None
+        )
     finish = tuple(module.float() for module in tuple(model)[2:])
     _require_whole_dense(checkpoint, finish)
     config = transformer.config
     return LoadedModel(
         transformer=transformer,
-        adapters=adapters,
+        adapters=loaded,
         attention=getattr(config, "_attn_implementation", None) or "eager",
         prompt_counts=pool.include_prompt,
         finish=finish,

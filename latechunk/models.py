@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal, TypeAlias
 
 from latechunk.errors import InputError
@@ -57,13 +57,37 @@ class Task:
 
     Attributes:
         name: What the model card calls it.
-        adapter: The checkpoint's subfolder.
+        adapter: The subfolder of the checkpoint, or of a folder of trained adapters.
         prompt: Text that goes before its inputs.
     """
 
     name: str
     adapter: str
     prompt: str
+
+
+@dataclass(frozen=True, slots=True)
+class TaskSet:
+    """What a model has adapters for.
+
+    Attributes:
+        tasks: All of them, with unique names; none where a model has no adapters.
+        document_task: That of documents where the user says nothing, by name.
+        query_task: Likewise of queries. None where the model reads them without an adapter.
+    """
+
+    tasks: tuple[Task, ...] = ()
+    document_task: str | None = None
+    query_task: str | None = None
+
+    def find(self, name: str | None) -> Task | None:
+        """Look a task up by its name."""
+        return next((task for task in self.tasks if task.name == name), None)
+
+    @property
+    def adapters(self) -> tuple[str, ...]:
+        """The adapters of all tasks, each once."""
+        return tuple(dict.fromkeys(task.adapter for task in self.tasks))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -84,6 +108,8 @@ class KnownModel:
         weights_sha256: SHA-256 of its ``model.safetensors``, None where it is not checked.
         model_type: The architecture in its configuration if no other model has it, else None.
         local_global: How it reads longer texts, None if in no way that is known.
+        trained_local_layers: How many layers ``local_global`` leaves to windows where those above are trained; None for
+            as many as it says.
         mode: How chunk vectors are best made with it, where ``local_global`` is used.
         late_weight: Share of the late vector in a blend.
         document_prompt: Text that it wants before a document, None for what the checkpoint says.
@@ -91,6 +117,7 @@ class KnownModel:
         tasks: Its adapters.
         document_task: Task of documents, by name.
         query_task: Task of queries.
+        trained: Subfolder of latechunk's folder ``trained`` with adapters that latechunk trained over it, or None.
         matryoshka: Shorter lengths that its vectors may be cut to.
         layer_norm: Whether a layer norm without weights comes before the cut.
         takes_float16: Whether it can compute in float16.
@@ -111,6 +138,7 @@ class KnownModel:
     weights_sha256: str | None = None
     model_type: str | None = None
     local_global: LocalGlobal | None = None
+    trained_local_layers: int | None = None
     mode: Mode = "late"
     late_weight: float = 0.5
     document_prompt: str | None = None
@@ -118,15 +146,28 @@ class KnownModel:
     tasks: tuple[Task, ...] = ()
     document_task: str | None = None
     query_task: str | None = None
+    trained: str | None = None
     matryoshka: tuple[int, ...] = ()
     layer_norm: bool = False
     takes_float16: bool = True
     obstacle: str | None = None
     note: str = ""
 
+    @property
+    def task_set(self) -> TaskSet:
+        """What the checkpoint itself has adapters for."""
+        return TaskSet(self.tasks, self.document_task, self.query_task)
+
+    @property
+    def trained_local_global(self) -> LocalGlobal | None:
+        """How it reads longer texts under adapters that are trained over it."""
+        if self.local_global is None or self.trained_local_layers is None:
+            return self.local_global
+        return replace(self.local_global, local_layers=self.trained_local_layers)
+
     def task(self, name: str) -> Task | None:
         """Look a task up by its name."""
-        return next((task for task in self.tasks if task.name == name), None)
+        return self.task_set.find(name)
 
 
 @dataclass(frozen=True, slots=True)
@@ -206,6 +247,8 @@ KNOWN_MODELS = (
         local_global=LocalGlobal(
             local_layers=5, local_tokens=128, local_overlap=32, penalty=2.0, distance=96.0, width=16.0, mean_tokens=64
         ),
+        trained="all-MiniLM-L6-v2",
+        trained_local_layers=4,  # untrained, one upper layer serves best; with adapters, two learn more than one
         mode="blend",
         late_weight=0.6,
         note="Trained on texts of up to 128 tokens: with windows of 256 and 512 tokens its token embeddings degrade "

@@ -18,7 +18,7 @@ from latechunk.kinds import VectorKind
 from latechunk.models import Mode, find_known_model
 from latechunk.schema import MOST_GRANULARITIES
 from latechunk.store import Store
-from latechunk.types import Chunker, Settings, require_text
+from latechunk.types import Chunker, KnowsItsBest, Settings, SpanEncoder, require_text
 
 T = TypeVar("T")
 
@@ -152,11 +152,22 @@ def _require_own_kind(chunker: Chunker) -> None:
         raise InputError(f"a chunker of your own needs settings with a kind of its own, got {chunker.settings!r:.200}")
 
 
-def choose_embedding(encoder: Settings, mode: Mode | None, late_weight: float | None) -> Embedding:
-    """What the caller said, and for the rest what is known to be best for the model when it reads whole documents."""
-    known = find_known_model(str(encoder.get("model"))) if encoder.get("local_global") else None
-    best = Embedding(known.mode, known.late_weight) if known else Embedding("late", 0.5)
+def choose_embedding(encoder: SpanEncoder, mode: Mode | None, late_weight: float | None) -> Embedding:
+    """What the caller said, and for the rest what the encoder, or its model where it reads whole documents, is best at.
+
+    Raises:
+        InputError: If it is no way to make vectors.
+    """
+    best = (
+        Embedding(**encoder.recommended_embedding) if isinstance(encoder, KnowsItsBest) else _best_by(encoder.settings)
+    )
     return Embedding(best.mode if mode is None else mode, best.late_weight if late_weight is None else late_weight)
+
+
+def _best_by(encoder: Settings) -> Embedding:
+    """For an encoder of the user's own: what was measured of the model that its settings name."""
+    known = find_known_model(str(encoder.get("model"))) if encoder.get("local_global") else None
+    return Embedding(known.mode, known.late_weight) if known else Embedding("late", 0.5)
 
 
 def rebuild(path: Path, name: str, build: Callable[[Settings], T], recorded: Mapping[str, Settings]) -> T:
@@ -170,10 +181,19 @@ def rebuild(path: Path, name: str, build: Callable[[Settings], T], recorded: Map
         ) from error
 
 
+def labels_of(recorded: Settings, given: Settings) -> set[str]:
+    """Settings of encoders that name something and decide no vector.
+
+    The name of adapters is one where their fingerprints can be compared; where one side has none, it says what differs.
+    """
+    have_adapters = recorded.get("adapters_sha256") and given.get("adapters_sha256")
+    return {*_LABELS, *(["adapters"] if have_adapters else [])}
+
+
 def require_same(what: str, path: Path, recorded: Settings, given: Settings) -> None:
     """Raise unless what is in hand makes the same vectors as what made the index."""
     unknown = {name for name in _ADDED if name not in recorded}
-    names = sorted((recorded.keys() | given.keys()) - set(_LABELS) - unknown)
+    names = sorted((recorded.keys() | given.keys()) - labels_of(recorded, given) - unknown)
     differing = [name for name in names if recorded.get(name) != given.get(name)]
     if differing:
         was, got = ({name: side.get(name) for name in differing} for side in (recorded, given))

@@ -23,6 +23,7 @@ from latechunk.loading import LoadedModel
 from latechunk.localglobal import LocalGlobalPass, TokenSequence
 from latechunk.models import LocalGlobal
 from latechunk.pooling import PoolingPlan, SpecialTokens, plan_pooling, rows_to_sum
+from latechunk.spanpool import SpanPool
 from latechunk.types import FloatArray, IntArray, PoolingTask, Tokens
 from latechunk.windows import WindowPlan, plan_windows
 
@@ -89,7 +90,8 @@ class SpanRunner:
         self._model = model
         self._plan = plan
         self._device = device
-        self._pad_id = int(model.tokenizer.pad_token_id or 0)
+        self._pool = SpanPool()
+        self._pad_id = model.pad_id
         backbone: Any = model.transformer.model
         self._n_embeddings = int(backbone.get_input_embeddings().weight.shape[0])
         self._long_pass = (
@@ -114,7 +116,7 @@ class SpanRunner:
 
         Args:
             tasks: Texts with the token ranges wanted of each.
-            adapter: What to compute under, of a model that has adapters.
+            adapter: What to compute under, of a model that has adapters; None for the model without them.
             on_progress: Called with (number of the task, content tokens of it done since the last call).
 
         Returns:
@@ -235,10 +237,10 @@ class SpanRunner:
             ends.append(job.pieces.piece_end[piece] + row)
             spans.append(job.pieces.piece_span[piece] + job.first_span)
         rows, bags = rows_to_sum(np.concatenate(starts), np.concatenate(ends))
-        sums.index_add_(0, self._move(np.concatenate(spans)), sum_rows(table, self._move(rows), self._move(bags)))
+        self._pool.add(sums, table, self._move(rows), self._move(bags), self._move(np.concatenate(spans)))
 
     def _under(self, adapter: str | None) -> AbstractContextManager[None]:
-        return self._model.adapters.at_work(adapter) if self._model.adapters and adapter else nullcontext()
+        return self._model.adapters.at_work(adapter) if self._model.adapters else nullcontext()
 
     def _sequence(self, job: _Job, window: int) -> TokenSequence:
         content = job.tokens.ids[job.windows.starts[window] : job.windows.ends[window]]
@@ -295,7 +297,7 @@ class SpanRunner:
 
     def _finish(self, sums: torch.Tensor, n_rows: IntArray) -> FloatArray:
         """Means, the modules behind the pooling, the cut to a Matryoshka dimension, then unit length."""
-        features = {"sentence_embedding": sums / self._move(n_rows)[:, None]}
+        features = {"sentence_embedding": self._pool.means(sums, self._move(n_rows))}
         for module in self._model.finish:
             features = module(features)
         vectors = features["sentence_embedding"].float()
@@ -317,7 +319,8 @@ class SpanRunner:
         """Tokens of a pass that fit the memory of a GPU, from what one short pass takes."""
         n_tokens = min(_PROBE_TOKENS, self._plan.plain_tokens)
         probe = TokenSequence(ids=np.full(n_tokens, self._pad_id + 1), n_prefix=0, n_suffix=0)
-        with torch.inference_mode():
+        dearest = self._model.adapters.names[0] if self._model.adapters else None
+        with torch.inference_mode(), self._under(dearest):
             torch.cuda.reset_peak_memory_stats(self._device)
             before = torch.cuda.memory_allocated(self._device)
             table, _ = self._forward([probe], n_tokens)
@@ -335,17 +338,3 @@ def _require_ranges(task: PoolingTask) -> None:
     if len(wrong):
         start, end = task.ranges[wrong[0]].tolist()
         raise SpanError(f"a range of tokens needs 0 <= start < end <= {len(task.tokens)}, got [{start}, {end})")
-
-
-def sum_rows(table: torch.Tensor, rows: torch.Tensor, bags: torch.Tensor) -> torch.Tensor:
-    """Sum runs of rows in float32, where they are.
-
-    Args:
-        table: Token embeddings in any dtype, shape ``(n_rows, hidden)``.
-        rows: Rows to sum, bag after bag.
-        bags: Where each bag begins in ``rows``.
-
-    Returns:
-        Shape ``(len(bags), hidden)``.
-    """
-    return functional.embedding_bag(rows, table.float(), bags, mode="sum")

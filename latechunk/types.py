@@ -221,7 +221,10 @@ class SpanEncoder(Protocol):
 
     @property
     def settings(self) -> Settings:
-        """What decides the vectors, as JSON; ``dims`` is their length, ``model`` and ``revision`` are labels."""
+        """What decides the vectors, as JSON; ``dims`` is their length, ``model`` and ``revision`` are labels.
+
+        So is ``adapters`` where their fingerprint, ``adapters_sha256``, stands beside it.
+        """
         ...
 
     def tokenize(self, texts: Sequence[str]) -> list[Tokens]:
@@ -258,6 +261,16 @@ class SaysHowItRuns(Protocol):
     @property
     def runtime(self) -> Settings:
         """Device, dtype, attention and the like, as JSON."""
+        ...
+
+
+@runtime_checkable
+class KnowsItsBest(Protocol):
+    """An encoder that says how chunk vectors are best made with it, where the user of an index does not."""
+
+    @property
+    def recommended_embedding(self) -> Settings:
+        """Arguments of :class:`latechunk.embed.Embedding`, as JSON: ``mode`` and ``late_weight``."""
         ...
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +21,8 @@ from transformers import (
     XLMRobertaModel,
 )
 
+from latechunk.bundle import Bundle, write_bundle
+from latechunk.models import Task
 from tests.conftest import SCRIPTS
 
 TRAINING_TEXT = [*SCRIPTS.values(), "query: what is it? passage: it is the capital, and it has people."] * 3
@@ -155,6 +158,47 @@ def write_jina(folder: Path, *, modules: bool = False, sizes: dict[str, Any] | N
             if "lora_" in weight_name:
                 torch.nn.init.normal_(weight, std=0.5 if config.hidden_size < 100 else 0.02)
         adapted.to(torch.bfloat16).save_pretrained(str(folder / name))
+    return folder
+
+
+TRAINED = (
+    Task("retrieval.passage", "retrieval_passage", ""),
+    Task("retrieval.query", "retrieval_query", ""),
+)
+
+
+def write_trained(
+    folder: Path, base: Path, *, queries: bool = True, lora: dict[str, Any] | None = None, **fields: Any
+) -> Path:
+    """A folder of random adapters over a sentence-transformers folder, as training writes it.
+
+    Args:
+        folder: To be made.
+        base: What :func:`write_bert` has written.
+        queries: Whether there is an adapter for queries.
+        lora: Settings of peft that differ from rank 4 over all linear layers of the encoder.
+        fields: Of the bundle, that differ from its defaults.
+    """
+    from peft import LoraConfig, get_peft_model
+
+    options = {"r": 4, "lora_alpha": 8, "target_modules": r"encoder\..*\.(query|key|value|dense)", **(lora or {})}
+    tasks = TRAINED[: 2 if queries else 1]
+    for seed, task in enumerate(tasks, start=1):
+        torch.manual_seed(seed)
+        adapted = get_peft_model(AutoModel.from_pretrained(str(base), dtype=torch.float32), LoraConfig(**options))
+        for name, weight in adapted.named_parameters():
+            if "lora_" in name:
+                torch.nn.init.normal_(weight, std=0.2)
+        adapted.save_pretrained(str(folder / task.adapter))
+    bundle = Bundle(
+        base="tiny",
+        base_weights_sha256=hashlib.sha256((base / "model.safetensors").read_bytes()).hexdigest(),
+        tasks=tasks,
+        document_task="retrieval.passage",
+        query_task="retrieval.query" if queries else None,
+        **fields,
+    )
+    write_bundle(folder, bundle)
     return folder
 
 

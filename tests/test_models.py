@@ -5,6 +5,7 @@ import pytest
 from typer.testing import CliRunner
 
 from latechunk import Encoder
+from latechunk.bundle import read_bundle, shipped_folder
 from latechunk.cli import app
 from latechunk.errors import InputError, ModelError, PoolingError
 from latechunk.models import KNOWN_MODELS, REFUSED_MODELS, find_known_model, find_refused_model, recognise
@@ -25,6 +26,8 @@ def test_a_known_model_is_consistent(model):
     for task in (model.document_task, model.query_task):
         assert task is None or model.task(task)
     assert (model.package is None) == (model.extra is None)
+    assert model.trained is None or read_bundle(shipped_folder(model.trained))
+    assert model.trained is None or not model.tasks
     if model.local_global:
         assert model.local_global.local_overlap < model.local_global.local_tokens <= model.window_tokens
     assert find_refused_model(model.repository) is None

@@ -85,7 +85,10 @@ def _print_info(info: IndexInfo, here: dict[str, Any] | None) -> None:
         "search": f"vectors {info.search.get('vectors')}"
         + (f" (first pass {info.search['first_pass_dims']} dims)" if info.search.get("first_pass_dims") else "")
         + (f", words {info.search['words']}" if info.search.get("words") else ", no lexical search"),
-        "task": f"documents {encoder['document_task']}, queries {encoder['query_task']}"
+        "adapters": f"{encoder['adapters']}, SHA-256 {encoder.get('adapters_sha256')}"
+        if encoder.get("adapters")
+        else "",
+        "task": f"documents {encoder['document_task']}, queries {encoder['query_task'] or 'without an adapter'}"
         if encoder.get("document_task")
         else "",
         "made": ", ".join(f"{name} {value}" for name, value in info.made.items() if name != "on"),
@@ -116,6 +119,7 @@ def _describe_model(model: KnownModel) -> dict[str, str]:
         "window": f"{model.window_tokens:,} tokens"
         + (", with local-global context 8,192" if model.local_global else ""),
         "tasks": ", ".join(task.name for task in model.tasks),
+        "adapters": "trained by latechunk, shipped with it" if model.trained else "",
         "licence": model.licence + ("" if model.is_open else "  (restricts use)"),
         "comes with": f"the package {model.package}, no download" if model.package else "",
         "not usable": model.obstacle or "",

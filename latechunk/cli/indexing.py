@@ -21,6 +21,7 @@ from latechunk.cli.console import (
     stderr_console,
 )
 from latechunk.cli.options import (
+    Adapters,
     Attention,
     AttentionName,
     ChunkerName,
@@ -32,6 +33,7 @@ from latechunk.cli.options import (
     ModeName,
     Quiet,
     WordsName,
+    parse_adapters,
 )
 from latechunk.errors import IndexMissingError, InputError
 from latechunk.printing import printable
@@ -48,6 +50,7 @@ def index_command(
     model: Annotated[
         str | None, typer.Option(help="Name (see latechunk models) or folder  [default: all-MiniLM-L6-v2].")
     ] = None,
+    adapters: Adapters = None,
     dims: Annotated[int | None, typer.Option(help="Length of vectors, of a Matryoshka model  [default: all].")] = None,
     chunker: Annotated[ChunkerName | None, typer.Option(help="What to cut by  [default: sentence].")] = None,
     max_tokens: Annotated[int | None, typer.Option(help="Most tokens of a chunk  [default: 128; token: 256].")] = None,
@@ -93,6 +96,7 @@ def index_command(
             raise InputError("none of the paths holds a .txt, .md or .jsonl file; nothing was changed")
         choices = _Choices(
             model=model,
+            adapters=adapters,
             dims=dims,
             chunker=chunker,
             max_tokens=max_tokens,
@@ -146,6 +150,7 @@ class _Choices:
     """What the user asked for; None where nothing was said."""
 
     model: str | None
+    adapters: str | None
     dims: int | None
     chunker: ChunkerName | None
     max_tokens: int | None
@@ -163,6 +168,12 @@ class _Choices:
         if self.words is None:
             return WordsName.unicode61.value
         return None if self.words is WordsName.none else self.words.value
+
+    def recorded_adapters(self) -> str | None:
+        """What the index must record; None where the user leaves it to what the index has."""
+        if self.adapters is None or self.adapters == "auto":
+            return None
+        return "none" if self.adapters == "none" else str(Path(self.adapters).expanduser().resolve())
 
     def chunker_settings(self) -> dict[str, Any]:
         said = {"max_tokens": self.max_tokens, "overlap": self.overlap, "language": self.language}
@@ -204,6 +215,7 @@ def _create(path: Path, choices: _Choices) -> Index:
         dtype=choices.dtype.value,
         attention=choices.attention.value,
         dims=choices.dims,
+        adapters=parse_adapters(choices.adapters),
     )
     return Index.create(
         path,
@@ -220,6 +232,7 @@ def _require_agreement(opened: Index, choices: _Choices) -> None:
     info = opened.info()
     asked = {
         "--model": (choices.model, info.encoder.get("model")),
+        "--adapters": (choices.recorded_adapters(), info.encoder.get("adapters") or "none"),
         "--dims": (choices.dims, info.encoder.get("dims")),
         "--chunker": (choices.chunker and choices.chunker.value, info.chunker.get("kind")),
         "--mode": (choices.mode and choices.mode.value, info.embedding.get("mode")),

@@ -9,7 +9,17 @@ from typing import Annotated
 import typer
 
 from latechunk.cli.console import errors_explained, percentage_bar, print_json, print_table, stderr_console
-from latechunk.cli.options import Device, Dtype, DtypeName, Json, Quiet, split_list, split_numbers
+from latechunk.cli.options import (
+    Adapters,
+    Device,
+    Dtype,
+    DtypeName,
+    Json,
+    Quiet,
+    parse_adapters,
+    split_list,
+    split_numbers,
+)
 
 
 def evaluate_command(
@@ -24,6 +34,7 @@ def evaluate_command(
     model: Annotated[
         list[str] | None, typer.Option(help="Name or folder; may be given again  [default: all-MiniLM-L6-v2].")
     ] = None,
+    adapters: Adapters = None,
     dims: Annotated[str | None, typer.Option(help="Lengths of vectors, of Matryoshka models  [default: all].")] = None,
     window: Annotated[str | None, typer.Option(help="Tokens read together  [default: what suits the model].")] = None,
     language: Annotated[str, typer.Option(help="ISO 639 code of documents that do not say theirs.")] = "en",
@@ -50,6 +61,7 @@ def evaluate_command(
             arms=split_list(arms),
             max_tokens=split_numbers("--max-tokens", max_tokens),
             models=tuple(model or ()),
+            adapters=parse_adapters(adapters),
             dims=split_numbers("--dims", dims or ""),
             windows=split_numbers("--window", window or ""),
             language=language,

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
+from typer.core import TyperCommand
 
 from latechunk.errors import InputError
 
@@ -64,12 +65,38 @@ class AttentionName(StrEnum):
     flash_attention_2 = "flash_attention_2"
 
 
+class GroupedCommand(TyperCommand):
+    """A command whose help lists its options in the panels that they name; those without one come last."""
+
+    def format_options(self, ctx: Any, formatter: Any) -> None:
+        """Write the options into the help, panel by panel in order of their first options."""
+        panels: dict[str, list[tuple[str, str]]] = {}
+        for parameter in self.get_params(ctx):
+            if (record := parameter.get_help_record(ctx)) is not None and parameter.param_type_name == "option":
+                panels.setdefault(getattr(parameter, "rich_help_panel", None) or "Options", []).append(record)
+        panels["Options"] = panels.pop("Options", [])
+        for name, records in panels.items():
+            with formatter.section(name):
+                formatter.write_dl(records)
+
+
 IndexPath = Annotated[Path, typer.Argument(metavar="INDEX", help="The folder of the index.")]
 Json = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="No progress, only errors and results.")]
 Device = Annotated[str, typer.Option(help='"auto", or a device as torch names it: cpu, cuda, cuda:1, mps.')]
 Dtype = Annotated[DtypeName, typer.Option(help="What the model computes in.")]
+Adapters = Annotated[
+    str | None,
+    typer.Option(help='"auto": those known for the model; "none", or a folder of trained ones  [default: auto].'),
+]
 Attention = Annotated[AttentionName, typer.Option(help="How its layers attend; auto: FlashAttention 2 if installed.")]
+
+
+def parse_adapters(text: str | None) -> str | None:
+    """Read ``--adapters`` as :meth:`latechunk.Encoder.load` takes it; None stands for an option that was not given."""
+    if text is None:
+        return "auto"
+    return None if text == "none" else text
 
 
 def parse_span(name: str, text: str) -> Span:

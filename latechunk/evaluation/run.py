@@ -23,13 +23,14 @@ _PACKAGES = ("ir_measures", "scipy", "jinja2", "matplotlib")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Wishes:
-    """What to evaluate; empty where the default is wanted."""
+    """What to evaluate; empty where the default is wanted. ``adapters`` is as the encoder takes it, None for none."""
 
     data: Path
     out: Path
     arms: tuple[str, ...]
     max_tokens: tuple[int, ...]
     models: tuple[str, ...] = ()
+    adapters: str | None = "auto"
     dims: tuple[int, ...] = ()
     windows: tuple[int, ...] = ()
     language: str = "en"
@@ -113,10 +114,22 @@ def _load_encoders(wishes: Wishes) -> dict[str, SpanEncoder]:
     for model in wishes.models or (DEFAULT_MODEL,):
         for dims in wishes.dims or (None,):
             for window in wishes.windows or (None,):
-                options: dict[str, Any] = {"device": wishes.device, "dtype": wishes.dtype, "dims": dims}
-                name = model + (f", {dims} dims" if dims else "")
+                options: dict[str, Any] = {
+                    "device": wishes.device,
+                    "dtype": wishes.dtype,
+                    "dims": dims,
+                    "adapters": wishes.adapters,
+                }
+                name = model + _describe_adapters(wishes.adapters) + (f", {dims} dims" if dims else "")
                 if window:
                     options |= {"window_tokens": window, "context": "windows"}
                     name += f", windows of {window}"
                 encoders[name] = Encoder.load(model, **options)
     return encoders
+
+
+def _describe_adapters(adapters: str | None) -> str:
+    """What a table adds to the model's name; nothing where nothing was asked for."""
+    if adapters is None:
+        return ", no adapters"
+    return "" if adapters == "auto" else f", adapters {Path(adapters).name}"

@@ -64,7 +64,7 @@ def add_late_chunks(
     encoder = _choose_encoder(store, encoder)
     write = _find_writer(store)
     chunker = SentenceChunker() if chunker is None else chunker
-    embedding = choose_embedding(encoder.settings, mode, None)
+    embedding = choose_embedding(encoder, mode, None)
     written: list[str] = []
     seen: set[str] = set()
     previous: list[Document] = []

@@ -36,11 +36,13 @@ _DECISIVE = (
     "query_prompt",
     "document_task",
     "query_task",
+    "adapters",
     "special_tokens",
     "pooling",
 )
 _RUNTIME = ("device", "dtype", "attention", "batch_tokens", "download")
-_FINGERPRINT = ("weights_sha256", "tokenizer_sha256", "config_sha256")
+_CHECKPOINT = ("weights_sha256", "tokenizer_sha256", "config_sha256")
+_FINGERPRINT = (*_CHECKPOINT, "adapters_sha256")
 _UNPICKLABLE = (pickle.PicklingError, TypeError, AttributeError, ValueError, RuntimeError, NotImplementedError)
 
 
@@ -87,7 +89,8 @@ class ModelFields(BaseComponent):
     query_prompt: str | None = Field(default=None, description="Text before a query.")
     document_task: str | None = Field(default=None, description="What documents are encoded for.")
     query_task: str | None = Field(default=None, description="What queries are encoded for.")
-    special_tokens: SpecialTokens = Field(default="exclude", description="Whether special tokens count in means.")
+    adapters: str | None = Field(default="auto", description='Trained ones: "auto", None for none, or their folder.')
+    special_tokens: SpecialTokens | None = Field(default=None, description="Whether special tokens count in means.")
     pooling: Literal["checkpoint", "mean"] = Field(default="checkpoint", description="Overrides the checkpoint's.")
     device: str = Field(default="auto", exclude=True, description="Where the model runs.")
     dtype: Literal["auto", "float32", "bfloat16", "float16"] = Field(default="auto", exclude=True)
@@ -152,8 +155,13 @@ class ModelFields(BaseComponent):
             return {"encoder": dict(self.encoder.settings)}
         if self._keeper.encoder is not None and self._keeper.key == self._key():
             return {name: self._keeper.encoder.settings[name] for name in _FINGERPRINT}
+        from latechunk.bundle import find_bundle
+
         checkpoint = find_checkpoint(self.model, revision=self.revision, download=self.download)
-        return {name: getattr(checkpoint, name) for name in _FINGERPRINT}
+        found = find_bundle(checkpoint, self.adapters)
+        return {name: getattr(checkpoint, name) for name in _CHECKPOINT} | {
+            "adapters_sha256": found.sha256 if found else None
+        }
 
     def __getstate__(self) -> dict[str, Any]:
         """What is pickled. LlamaIndex leaves out what cannot be, with a line in the log; here that is an error."""
@@ -189,6 +197,7 @@ class ModelFields(BaseComponent):
             query_prompt=self.query_prompt,
             document_task=self.document_task,
             query_task=self.query_task,
+            adapters=self.adapters,
             special_tokens=self.special_tokens,
             pooling=self.pooling,
             batch_tokens=self.batch_tokens,
@@ -196,13 +205,16 @@ class ModelFields(BaseComponent):
         )
 
     def _adopt(self, encoder: Encoder) -> None:
+        from latechunk.encoder import adapters_argument
+
         settings, runtime = encoder.settings, encoder.runtime
         nested = settings["local_global"]
         for name in _DECISIVE:
-            if name not in ("context", "local_global"):
+            if name not in ("context", "local_global", "adapters"):
                 setattr(self, name, settings[name])
         self.local_global = LocalGlobal(**nested) if nested else None
         self.context = "local-global" if nested else "windows"
+        self.adapters = adapters_argument(settings)
         self.device, self.dtype, self.attention = runtime["device"], runtime["dtype"], runtime["attention"]
         self.encoder = None
         key = self._key()

@@ -22,7 +22,7 @@ from latechunk.index import Index
 from latechunk.search import Fusion, Reranker, SearchMode, SearchOptions
 from latechunk.types import Chunk, FloatArray, Hit
 
-_LABELS = ("model", "revision")
+_LABELS = ("model", "revision", "adapters")
 _TEXT_ONLY = ("mode", "fusion", "dense_weight", "rerank")  # options that a search by vector does not have
 
 
@@ -175,8 +175,10 @@ def _require_same_model(index: Index, embed_model: LateChunkEmbedding) -> None:
             f"cannot be compared with the index's. Leave it out to use the index's own encoder"
         )
     recorded, given = index.info().encoder, embed_model.load_encoder().settings
-    names = [name for name in recorded if name not in _LABELS and not name.startswith("query_")]
-    differing = [name for name in names if recorded[name] != given.get(name)]
+    names = {*recorded, "adapters_sha256"} - set(_LABELS)  # which indexes made without adapters may not record
+    differing = sorted(
+        name for name in names if not name.startswith("query_") and recorded.get(name) != given.get(name)
+    )
     if differing:
         was, got = ({name: side.get(name) for name in differing} for side in (recorded, given))
         raise IndexMismatchError(

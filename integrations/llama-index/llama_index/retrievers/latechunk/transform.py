@@ -129,7 +129,7 @@ class LateChunkTransform(ModelFields, TransformComponent):
         if not documents:
             return []
         encoder = self.load_encoder()
-        embedding = choose_embedding(encoder.settings, self.mode, self.late_weight)
+        embedding = choose_embedding(encoder, self.mode, self.late_weight)
         on_error = self._on_error()
         pace = Pace()
         finished: list[BaseNode] = []
