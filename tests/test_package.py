@@ -50,6 +50,7 @@ from typer.testing import CliRunner
 from latechunk.cli import app
 assert CliRunner().invoke(app, ["--help"]).exit_code == 0
 assert CliRunner().invoke(app, ["index", "--help"]).exit_code == 0
+assert CliRunner().invoke(app, ["train", "--help"]).exit_code == 0
 """
     assert not {"torch", "faiss", "transformers", "numpy"} & loaded_after(statement)
 

@@ -14,7 +14,9 @@ from latechunk.cli.console import EXIT_ERROR
 from latechunk.cli.describing import info_command, models_command
 from latechunk.cli.indexing import delete_command, index_command
 from latechunk.cli.measuring import demo_command, evaluate_command
+from latechunk.cli.options import GroupedCommand
 from latechunk.cli.searching import inspect_command, search_command
+from latechunk.cli.training import train_command
 from latechunk.cli.upkeep import (
     audit_command,
     export_command,
@@ -63,6 +65,7 @@ app.command("export")(export_command)
 app.command("import")(import_command)
 app.command("models")(models_command)
 app.command("evaluate")(evaluate_command)
+app.command("train", cls=GroupedCommand)(train_command)
 app.command("inspect")(inspect_command)
 app.command("demo")(demo_command)
 

@@ -32,8 +32,16 @@ def stderr_console() -> Console:
 
 
 @contextmanager
-def errors_explained(console: Console, *, quiet: bool = False) -> Iterator[None]:
-    """Tell errors in a line; with ``quiet``, nothing of less weight comes from the log."""
+def errors_explained(
+    console: Console, *, quiet: bool = False, interrupted: str = "what was committed before stays"
+) -> Iterator[None]:
+    """Tell errors in a line; with ``quiet``, nothing of less weight comes from the log.
+
+    Args:
+        console: For messages.
+        quiet: Whether to keep what is no error to oneself.
+        interrupted: What Ctrl-C leaves, in words.
+    """
     log = logging.getLogger("latechunk")
     level = log.level
     if quiet:
@@ -46,7 +54,7 @@ def errors_explained(console: Console, *, quiet: bool = False) -> Iterator[None]
         notes = "".join(f" ({note})" for note in getattr(error, "__notes__", []))
         _fail(console, f"error: {error}{notes}", EXIT_ERROR)
     except KeyboardInterrupt:
-        _fail(console, "interrupted; what was committed before stays", EXIT_INTERRUPTED)
+        _fail(console, f"interrupted; {interrupted}", EXIT_INTERRUPTED)
     finally:
         log.setLevel(level)
 

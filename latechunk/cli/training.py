@@ -1,0 +1,299 @@
+"""The command that trains adapters over a base model on documents with questions: train."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from latechunk.cli.console import (
+    counted,
+    errors_explained,
+    megabytes,
+    percentage_bar,
+    print_json,
+    stderr_console,
+)
+from latechunk.cli.options import Device, Json, Quiet, split_numbers
+from latechunk.errors import InputError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping, Sequence
+
+_DATA, _RUN, _SHAPE, _MEASURING, _RESULT = "Data", "How long", "What is trained", "Measuring", "Result"
+_SHOWN = 5  # unusable questions named in a summary
+
+
+def train_command(
+    data: Annotated[
+        Path, typer.Argument(metavar="DATA", help="A folder of documents and questions, or of such folders.")
+    ],
+    out: Annotated[Path, typer.Option(help="Folder for the adapters, new or empty.", rich_help_panel=_RESULT)],
+    base: Annotated[
+        str, typer.Option(help="The model to train over: name or folder.", rich_help_panel=_SHAPE)
+    ] = "all-MiniLM-L6-v2",
+    adapters: Annotated[
+        Path | None,
+        typer.Option(
+            help="Adapters to begin with, of the same rank and layers  [default: none].", rich_help_panel=_SHAPE
+        ),
+    ] = None,
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Say what would be trained and how long it takes, and write nothing.")
+    ] = False,
+    resume: Annotated[
+        bool, typer.Option("--resume", help="Go on with the run in --out.", rich_help_panel=_RUN)
+    ] = False,
+    minutes: Annotated[
+        float | None,
+        typer.Option(help="Train as many steps as fit this time, after a short trial.", rich_help_panel=_RUN),
+    ] = None,
+    steps: Annotated[
+        int | None,
+        typer.Option(
+            help="Steps  [default: about 4 passes over the questions, 100 to 2,000].", rich_help_panel=_RUN, min=1
+        ),
+    ] = None,
+    skip_unusable: Annotated[
+        bool,
+        typer.Option("--skip-unusable", help="Leave out questions that cannot be trained on.", rich_help_panel=_DATA),
+    ] = False,
+    weight: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="SET=NUMBER",
+            help="How often a set is drawn; may be given again  [default: 1 each].",
+            rich_help_panel=_DATA,
+        ),
+    ] = None,
+    own_document_only: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="SET",
+            help="A set whose questions are asked of many documents; may be given again.",
+            rich_help_panel=_DATA,
+        ),
+    ] = None,
+    chunk_tokens: Annotated[
+        str, typer.Option(help="Sizes of the chunks that are trained.", rich_help_panel=_DATA)
+    ] = "48,64,96,128",
+    rank: Annotated[
+        int | None, typer.Option(help="Rank of the adapters  [default: 64].", rich_help_panel=_SHAPE, min=1)
+    ] = None,
+    layers: Annotated[
+        int | None,
+        typer.Option(
+            help="Layers from the top with adapters  [default: all that read the whole text].",
+            rich_help_panel=_SHAPE,
+            min=1,
+        ),
+    ] = None,
+    learning_rate: Annotated[
+        float | None, typer.Option(help="At its peak  [default: 0.0003].", rich_help_panel=_SHAPE)
+    ] = None,
+    late_weight: Annotated[
+        float | None,
+        typer.Option(
+            help="Share of the late in chunk vectors; 1 for late alone  [default: 0.7 where the base blends].",
+            rich_help_panel=_SHAPE,
+        ),
+    ] = None,
+    index_late_weight: Annotated[
+        float | None,
+        typer.Option(
+            help="Share of the late in chunk vectors of indexes made with the adapters, where another than the trained "
+            "one serves better  [default: as trained].",
+            rich_help_panel=_SHAPE,
+        ),
+    ] = None,
+    query_adapter: Annotated[
+        bool,
+        typer.Option(
+            "--query-adapter/--no-query-adapter", help="Train an adapter for questions too.", rich_help_panel=_SHAPE
+        ),
+    ] = True,
+    evaluate: Annotated[
+        Path | None,
+        typer.Option(
+            help="A set to measure with  [default: a tenth of the documents, held out, at most 20].",
+            rich_help_panel=_MEASURING,
+        ),
+    ] = None,
+    no_evaluate: Annotated[
+        bool, typer.Option("--no-evaluate", help="Train on everything.", rich_help_panel=_MEASURING)
+    ] = False,
+    evaluate_every: Annotated[
+        int | None,
+        typer.Option(
+            metavar="STEPS",
+            help="Between two measurements  [default: 5 in the run].",
+            rich_help_panel=_MEASURING,
+            min=1,
+        ),
+    ] = None,
+    licence: Annotated[
+        str, typer.Option(help="Of the adapters, for their card, such as Apache-2.0.", rich_help_panel=_RESULT)
+    ] = "",
+    keep_nothing: Annotated[
+        bool,
+        typer.Option(
+            "--keep-nothing", help="Delete the checkpoints too when the run is done.", rich_help_panel=_RESULT
+        ),
+    ] = False,
+    seed: Annotated[int, typer.Option(help="Of everything that is drawn.", min=0)] = 0,
+    device: Device = "auto",
+    as_json: Json = False,
+    quiet: Quiet = False,
+) -> None:
+    """Train small adapters over a model, so that late chunks are found better by questions such as yours.
+
+    DATA holds docs.jsonl and queries.jsonl, or is a SQuAD .json file, or holds questions.csv (columns: question,
+    quote) beside text files; every question needs the passage that answers it. OUT gets the adapters, a model card,
+    a learning curve and, in OUT/run, checkpoints; Encoder.load(adapters=OUT) uses them.
+    """
+    from latechunk.training.describe import summarise
+    from latechunk.training.job import (
+        Wishes,
+        carry_out,
+        is_finished,
+        prepare_job,
+        require_packages,
+        tidy_up,
+    )
+
+    console = stderr_console()
+    left = "nothing was trained or written" if dry_run else "the same command with --resume goes on"
+    with errors_explained(console, quiet=quiet, interrupted=left):
+        require_packages()
+        wishes = Wishes(
+            data=data,
+            out=out,
+            base=base,
+            adapters=adapters,
+            resume=resume,
+            skip_unusable=skip_unusable,
+            minutes=minutes,
+            steps=steps,
+            rank=rank,
+            layers=layers,
+            learning_rate=learning_rate,
+            chunk_tokens=split_numbers("--chunk-tokens", chunk_tokens),
+            late_weight=late_weight,
+            index_late_weight=index_late_weight,
+            query_adapter=query_adapter,
+            evaluate=evaluate,
+            no_evaluate=no_evaluate,
+            evaluate_every=evaluate_every,
+            seed=seed,
+            device=device,
+            weights=dict(_parse_weight(text) for text in weight or ()),
+            own_document_only=tuple(own_document_only or ()),
+            licence=licence,
+            keep_nothing=keep_nothing,
+        )
+        if resume and is_finished(out):
+            if not dry_run:
+                tidy_up(wishes)
+            console.print(f"{out} is finished; there is nothing to go on with", markup=False, soft_wrap=True)
+            return
+        with percentage_bar(console, quiet) as advance:
+            job = prepare_job(wishes, advance, dry_run=dry_run)
+        summary = summarise(job)
+        if dry_run:
+            _tell_dry_run(summary, as_json, skip_unusable)
+            return
+        if not quiet:
+            console.print("\n".join(_word(summary)), markup=False, soft_wrap=True)
+        with percentage_bar(console, quiet) as advance:
+            outcome = carry_out(job, advance)
+        if as_json:
+            results = [dict(row) for row in outcome.rows]
+            print_json({**summary, "results": results, "seconds": outcome.seconds, "folder": str(out)})
+            return
+        for row in outcome.rows:
+            typer.echo(
+                f"nDCG@10 {row['title']}: naive {row['naive']:.2f}, untrained {row['untrained']:.2f}, trained "
+                f"{row['trained']:.2f}; gain over untrained {row['over_untrained']}"
+            )
+        if not quiet:
+            console.print(
+                f"the adapters are in {out}, and {out / 'README.md'} describes them", markup=False, soft_wrap=True
+            )
+
+
+def _parse_weight(text: str) -> tuple[str, float]:
+    name, _, number = text.rpartition("=")
+    try:
+        if not name:
+            raise ValueError("it names no set")
+        return name, float(number)
+    except ValueError as error:
+        raise InputError(f"--weight must be SET=NUMBER such as squad=0.5, got {text!r:.80}") from error
+
+
+def _tell_dry_run(summary: Mapping[str, Any], as_json: bool, skip_unusable: bool) -> None:
+    """Print what a run would be; raise if it would be refused."""
+    if as_json:
+        print_json(summary)
+    else:
+        typer.echo("\n".join([*_word(summary), "nothing was trained or written"]))
+    if summary["unusable"] and not skip_unusable:
+        raise InputError(
+            f"without --skip-unusable this would not be trained: {len(summary['unusable'])} questions cannot be"
+        )
+
+
+def _word(summary: Mapping[str, Any]) -> Iterator[str]:
+    """Lines that say what a run will be."""
+    for name, found in summary["sets"].items():
+        yield (
+            f"{name}: {counted(found['documents'], 'document')}, {counted(found['questions'], 'question')}, "
+            f"{counted(found['tokens'], 'token')}"
+        )
+    held_out = summary["held_out"]
+    if held_out["documents"]:
+        yield (
+            f"held out: {counted(held_out['documents'], 'document')}, {counted(held_out['questions'], 'question')} "
+            f"({held_out['origin']})"
+        )
+    else:
+        yield f"held out: nothing, {held_out['origin']}; the gain will not be known"
+    yield from _word_unusable(summary["unusable"])
+    run, lora = summary["settings"]["run"], summary["settings"]["lora"]
+    yield (
+        f"{counted(run['n_steps'], 'step')} of {run['batch_stretches']} stretches over {summary['base']} in "
+        f"{run['precision']}, rank {lora['rank']}"
+    )
+    yield from _word_estimate(summary["estimate"])
+
+
+def _word_unusable(unusable: Sequence[str]) -> Iterator[str]:
+    if unusable:
+        yield f"left out: {counted(len(unusable), 'question')} that cannot be trained on"
+        yield from (f"  {problem}" for problem in unusable[:_SHOWN])
+        if len(unusable) > _SHOWN:
+            yield f"  and {len(unusable) - _SHOWN:,} more"
+
+
+def _word_estimate(found: Mapping[str, Any] | None) -> Iterator[str]:
+    if found is None:
+        yield "goes on with what is in the folder"
+        return
+    memory = f"{megabytes(found['peak_bytes'])} of memory, " if found["peak_bytes"] else ""
+    yield f"{found['n_parameters']:,} parameters, {megabytes(found['adapter_bytes'])} of adapters"
+    yield (
+        f"about {_duration(found['seconds'])}: {_duration(found['prepare_seconds'])} for what stays frozen, "
+        f"{_duration(found['train_seconds'])} for the steps, {_duration(found['evaluate_seconds'])} to measure"
+    )
+    yield (
+        f"about {memory}{megabytes(found['kept_bytes'])} of disk until it is done and "
+        f"{megabytes(found['checkpoint_bytes'])} for checkpoints"
+    )
+
+
+def _duration(seconds: float) -> str:
+    """Word a time: ``40 s``, ``12 min``, ``3.5 h``."""
+    if seconds < 100:
+        return f"{seconds:.0f} s"
+    return f"{seconds / 60:.0f} min" if seconds < 6_000 else f"{seconds / 3_600:.1f} h"

@@ -1,0 +1,159 @@
+"""Numbers of batches in, what the model and the loss read out."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import torch
+from sentence_transformers.sentence_transformer.data_collator import SentenceTransformerDataCollator
+
+from latechunk.encoder import Encoder
+from latechunk.localglobal import LocalGlobalPass
+from latechunk.training.data import TrainingData
+from latechunk.training.loss import Features
+from latechunk.training.reader import SequenceMaker
+from latechunk.training.settings import TrainingSettings
+from latechunk.training.states import FrozenArrays
+from latechunk.training.stretches import Stretch, StretchSource
+
+_PARTS = 4  # that chunks are read in, each padded to its longest
+
+
+class BatchMaker:
+    """Makes batch ``number`` of a run, always the same."""
+
+    def __init__(
+        self,
+        encoder: Encoder,
+        data: TrainingData,
+        frozen: FrozenArrays,
+        maker: SequenceMaker,
+        long_pass: LocalGlobalPass | None,
+        settings: TrainingSettings,
+        adapters: tuple[str, str | None],
+    ) -> None:
+        """Set up from what a run has.
+
+        Args:
+            encoder: Its tokenizer reads questions.
+            data: Documents and questions.
+            frozen: What does not change while training.
+            maker: Puts special tokens around texts.
+            long_pass: Of an encoder with local-global context, None for others.
+            settings: Of the run.
+            adapters: The names of the documents' and of the questions' adapter; None if questions have none.
+        """
+        self._data = data
+        self._frozen = frozen
+        self._maker = maker
+        self._long_pass = long_pass
+        self._settings = settings
+        self._adapters = adapters
+        self._source = StretchSource(data, settings.stretches, settings.run.seed)
+        self._encoder = encoder
+        self._questions = encoder.tokenize_queries([question.text for question in data.questions])
+
+    def __call__(self, number: int) -> tuple[list[Features], dict[str, torch.Tensor]]:
+        """What the loss takes of batch ``number``; see :meth:`of`."""
+        return self.of(self._source.draw(number, self._settings.run.batch_stretches))
+
+    def of(self, stretches: Sequence[Stretch]) -> tuple[list[Features], dict[str, torch.Tensor]]:
+        """Features of the groups of stretches and of the questions, and labels, as the loss takes them."""
+        size = self._settings.run.cached_stretches or len(stretches)
+        groups = [self._read(stretches[first : first + size]) for first in range(0, len(stretches), size)]
+        return [*groups, self._read_questions(stretches)], self._label(stretches)
+
+    def _read(self, stretches: Sequence[Stretch]) -> Features:
+        documents = [self._data.documents[one.document] for one in stretches]
+        sequences = [
+            self._maker.sequence(document.tokens.ids[one.start : one.end], document.tokens.prompt_ids)
+            for document, one in zip(documents, stretches, strict=True)
+        ]
+        features: Features = {"adapter": self._adapters[0], "alone": self._read_alone(stretches)}
+        features |= self._maker.runs(sequences, [one.ranges for one in stretches])
+        if self._long_pass is None or self._frozen.states is None:
+            return features | self._maker.pad(sequences)
+        layout = self._long_pass.lay_out(sequences)
+        states = torch.zeros((len(stretches), layout.n_rows, self._frozen.states.shape[1]))
+        for row, (one, sequence) in enumerate(zip(stretches, sequences, strict=True)):
+            kept = self._kept(one, sequence.n_prefix, sequence.n_suffix)
+            end = len(kept) - sequence.n_suffix
+            states[row, : sequence.n_prefix] = kept[: sequence.n_prefix]
+            states[row, layout.n_prefix : layout.n_special] = kept[end:]
+            states[row, layout.n_special : layout.n_special + end - sequence.n_prefix] = kept[sequence.n_prefix : end]
+        return features | {"states": states, "layout": layout, "sequences": sequences}
+
+    def _read_alone(self, stretches: Sequence[Stretch]) -> list[Features]:
+        """The chunks as texts of their own, the shortest together and so on; empty where only late vectors count."""
+        if self._settings.loss.late_weight == 1:
+            return []
+        alone = self._encoder.tokenize([text for one in stretches for text in self._texts(one)])
+        order = np.argsort([len(tokens) for tokens in alone], kind="stable")
+        read = []
+        for places in np.array_split(order, min(_PARTS, len(order))):
+            sequences = [self._maker.sequence(alone[place].ids, alone[place].prompt_ids) for place in places]
+            whole = [np.array([[0, one.n_content]], dtype=np.int64) for one in sequences]
+            part: Features = {"places": torch.from_numpy(places)}
+            read.append(part | self._maker.pad(sequences) | self._maker.runs(sequences, whole))
+        return read
+
+    def _texts(self, stretch: Stretch) -> list[str]:
+        """Of the chunks of a stretch."""
+        document = self._data.documents[stretch.document]
+        spans = document.spans[stretch.size][stretch.first_chunk :][: len(stretch.ranges)]
+        return [document.text[span.start : span.end] for span in spans]
+
+    def _kept(self, stretch: Stretch, n_prefix: int, n_suffix: int) -> torch.Tensor:
+        """Lower states of a stretch, with the special tokens of its document around them."""
+        if self._frozen.states is None:
+            raise ValueError("no states were kept")
+        first, last = self._frozen.state_bounds[stretch.document : stretch.document + 2]
+        rows = self._frozen.states[first:last]
+        content = rows[n_prefix + stretch.start : n_prefix + stretch.end]
+        parts = (rows[:n_prefix], content, rows[len(rows) - n_suffix :])
+        return torch.from_numpy(np.concatenate(parts)).float()
+
+    def _read_questions(self, stretches: Sequence[Stretch]) -> Features:
+        if self._adapters[1] is None:
+            return {"adapter": None}
+        asked = [self._questions[number] for one in stretches for number in one.questions]
+        sequences = [self._maker.sequence(tokens.ids, tokens.prompt_ids) for tokens in asked]
+        whole = [np.array([[0, len(tokens)]], dtype=np.int64) for tokens in asked]
+        return {"adapter": self._adapters[1], **self._maker.pad(sequences), **self._maker.runs(sequences, whole)}
+
+    def _label(self, stretches: Sequence[Stretch]) -> dict[str, torch.Tensor]:
+        own_only = {*self._settings.stretches.own_document_only}
+        n_chunks, n_questions = ([len(getattr(one, name)) for one in stretches] for name in ("ranges", "questions"))
+        gold = torch.block_diag(  # type: ignore[no-untyped-call]
+            *(torch.from_numpy(one.gold).float() for one in stretches)
+        ).bool()
+        shared = [
+            self._data.documents[one.document].set_name in own_only or self._data.questions[number].is_shared
+            for one in stretches
+            for number in one.questions
+        ]
+        places = torch.arange(len(stretches))
+        return {
+            "documents": torch.tensor([one.document for one in stretches]),
+            "owner": places.repeat_interleave(torch.tensor(n_chunks)),
+            "asked_of": places.repeat_interleave(torch.tensor(n_questions)),
+            "gold": gold,
+            "own_only": torch.tensor(shared),
+            "queries": torch.from_numpy(self._frozen.questions[np.concatenate([one.questions for one in stretches])]),
+        }
+
+
+class BatchCollator(SentenceTransformerDataCollator):
+    """Where the trainer collates rows of texts, this one makes the batch that the row names."""
+
+    def __init__(self, make: BatchMaker) -> None:
+        """Wrap a maker of batches."""
+        super().__init__(preprocess_fn=make)
+
+    def __call__(self, features: list[dict[str, Any]]) -> dict[str, Any]:
+        """One row, ``{"batch": number}``, to what :class:`~latechunk.training.trainer.SpanTrainer` reads."""
+        ((row),) = features
+        read, labels = self.preprocess_fn(int(row["batch"]))
+        return {"features": read, "labels": labels}

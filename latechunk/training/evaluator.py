@@ -1,0 +1,179 @@
+"""A model in training in, how well it answers held-out questions out: measured as an index would have its vectors."""
+
+from __future__ import annotations
+
+import math
+import shutil
+import tempfile
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from sentence_transformers.sentence_transformer.evaluation import SentenceEvaluator
+
+from latechunk.bundle import Bundle, write_bundle
+from latechunk.embed import Embedding
+from latechunk.encoder import Encoder
+from latechunk.errors import InputError
+from latechunk.evaluation.harness import read_arrays, write_arrays
+from latechunk.evaluation.ranking import SCOPES
+from latechunk.evaluation.sets import EvaluationSet
+from latechunk.hardware import Dtype
+from latechunk.models import LocalGlobal
+from latechunk.training.heldout import Scores, means, measure
+
+METRIC = "ndcg_"  # and the scope; the trainer logs it behind "eval_"
+_REFERENCE_NAMES = ("naive", "untrained", "begin")
+
+
+@dataclass(frozen=True, slots=True)
+class References:
+    """What training is measured against.
+
+    Attributes:
+        naive: Chunks read alone by the base model without adapters.
+        untrained: As latechunk makes vectors with the base model where nothing is asked for.
+        begin: With the settings of the run, before its first step: without adapters, or under those it begins with.
+    """
+
+    naive: Scores
+    untrained: Scores
+    begin: Scores
+
+
+@dataclass(frozen=True, slots=True)
+class Measurer:
+    """Loads encoders afresh, to measure them.
+
+    Attributes:
+        base: Name or folder of the base model.
+        device: To measure on.
+        dtype: To measure in.
+        sets: What is held out.
+        bundle: How the adapters are to be used.
+        on_characters: Called with the characters done since the last call.
+        start: A folder with the adapters that training begins with; None for none.
+    """
+
+    base: str
+    device: str
+    dtype: Dtype
+    sets: Sequence[EvaluationSet]
+    bundle: Bundle
+    on_characters: Callable[[int], None]
+    start: Path | None = None
+
+    @property
+    def embedding(self) -> Embedding:
+        """How chunk vectors are made under the adapters."""
+        return Embedding(self.bundle.mode, self.bundle.late_weight)
+
+    def trained(self, write: Callable[[Path], object]) -> Scores:
+        """With adapters that ``write`` puts into a folder, read as the run has it."""
+        with tempfile.TemporaryDirectory() as folder:
+            write(Path(folder))
+            write_bundle(Path(folder), self.bundle)
+            (scores,) = self._measure(self._load(adapters=folder), [self.embedding])
+        return scores
+
+    def copied(self, folder: Path) -> Scores:
+        """With the adapters in a folder, whatever it says of how to read."""
+        names = self.bundle.task_set.adapters
+        return self.trained(lambda copy: [shutil.copytree(folder / name, copy / name) for name in names])
+
+    def references(self, kept: Path, key: str) -> References:
+        """Before the first step; measured once, and kept in a file for when the run goes on.
+
+        Args:
+            kept: The file.
+            key: Of what decides them.
+
+        Raises:
+            InputError: If the file is of another key: a curve of two sets of questions would mean nothing.
+        """
+        found = read_arrays(kept)
+        if found and str(found.get("key")) != key:
+            raise InputError(
+                "the run was begun with other held-out questions, other ways to measure them, or other adapters to "
+                "begin with; give the same"
+            )
+        wanted = {f"{name}-{scope}" for name in _REFERENCE_NAMES for scope in SCOPES}
+        if wanted <= set(found):
+            return References(*({scope: found[f"{name}-{scope}"] for scope in SCOPES} for name in _REFERENCE_NAMES))
+        measured = self._measure_references()
+        arrays = {f"{name}-{scope}": getattr(measured, name)[scope] for name in _REFERENCE_NAMES for scope in SCOPES}
+        write_arrays(kept, {"key": np.array(key), **arrays})
+        return measured
+
+    def _measure_references(self) -> References:
+        default = Encoder.load(self.base, device=self.device, dtype=self.dtype, adapters=None)
+        own = Embedding(**default.recommended_embedding)
+        naive, untrained = self._measure(default, [Embedding("naive"), own])
+        bundle = self.bundle
+        is_same = own == self.embedding and default.settings["local_global"] == _as_dict(bundle.local_global)
+        del default
+        if self.start is not None:
+            return References(naive, untrained, self.copied(self.start))
+        if is_same:
+            return References(naive, untrained, untrained)
+        (begin,) = self._measure(self._load(adapters=None, local_global=bundle.local_global), [self.embedding])
+        return References(naive, untrained, begin)
+
+    def _load(self, adapters: str | None, local_global: LocalGlobal | None = None) -> Encoder:
+        return Encoder.load(
+            self.base, device=self.device, dtype=self.dtype, adapters=adapters, local_global=local_global
+        )
+
+    def _measure(self, encoder: Encoder, embeddings: Sequence[Embedding]) -> list[Scores]:
+        return measure(encoder, self.sets, embeddings, self.on_characters)
+
+
+class HeldOutEvaluator(SentenceEvaluator):
+    """Called by the trainer: writes the adapters as a run leaves them, and measures an encoder that loads them."""
+
+    def __init__(self, measurer: Measurer) -> None:
+        """Set up from what measures."""
+        super().__init__()  # type: ignore[no-untyped-call]
+        self.primary_metric = f"{METRIC}{SCOPES[0]}"
+        self._measurer = measurer
+        self._last: tuple[int, Scores] | None = None
+
+    def __call__(
+        self,
+        model: Any,
+        output_path: str | None = None,  # noqa: ARG002  the trainer's
+        epoch: float = -1,  # noqa: ARG002
+        steps: int = -1,
+    ) -> dict[str, float]:
+        """Measure a model that :func:`latechunk.training.reader.build_model` made.
+
+        Args:
+            model: In training.
+            output_path: Of no use.
+            epoch: Of no use.
+            steps: Done so far.
+
+        Returns:
+            The mean nDCG@10 in the corpus and within the document, times 100; without what cannot be measured.
+        """
+        scores = self._measurer.trained(lambda folder: model[0].adapters.save(folder, dtype=torch.float16))
+        self._last = steps, scores
+        return _to_metrics(scores)
+
+    def finish(self, folder: Path, steps: int) -> tuple[Scores, dict[str, float]]:
+        """Scores and means of a run's adapters in a folder; of the last call, if that was after so many steps."""
+        if self._last is None or self._last[0] != steps:
+            self._last = steps, self._measurer.copied(folder)
+        scores = self._last[1]
+        return scores, _to_metrics(scores)
+
+
+def _to_metrics(scores: Scores) -> dict[str, float]:
+    return {f"{METRIC}{scope}": value for scope, value in means(scores).items() if not math.isnan(value)}
+
+
+def _as_dict(local_global: LocalGlobal | None) -> dict[str, Any] | None:
+    return asdict(local_global) if local_global else None

@@ -1,0 +1,213 @@
+"""Vectors of chunks and of questions in, a loss out: contrast within the document, the batch and a memory bank."""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Sequence
+from functools import partial
+from typing import Any
+
+import torch
+from torch.nn import functional
+
+from latechunk.training.settings import LossSettings
+
+Features = dict[str, Any]
+
+
+class SpanContrastiveLoss(torch.nn.Module):
+    """InfoNCE of questions with the chunks that answer them, anchored to the untrained model.
+
+    For each question, the chunks that answer it are summed inside the softmax: the loss is
+    ``-log(sum of exp(s) over answers / sum of exp(s) over candidates)``, with cosines ``s`` divided by the temperature.
+    It is taken against the chunks of the same stretch, and against those of other documents too: of the batch, and of
+    the stretches before it (a memory bank, without gradient). Chunks of the same document in other stretches are no
+    candidates: they may answer as well. A chunk's vector is what an index would hold, the blend of its late vector with
+    that of its text read alone, both of which are trained. (van den Oord et al. 2018; several positives as in Khosla et
+    al. 2020, L_in; bank as in Wu et al. 2018; in-sequence negatives as in Conti et al. 2025.)
+    """
+
+    def __init__(self, model: torch.nn.Module, settings: LossSettings) -> None:
+        """Set the loss up for a model made by :func:`latechunk.training.reader.build_model`."""
+        super().__init__()
+        self.model = model
+        self._settings = settings
+        self._bank: deque[tuple[int, torch.Tensor]] = deque(maxlen=settings.bank_stretches)
+
+    def forward(self, features: Sequence[Features], labels: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
+        """Compute the parts of the loss.
+
+        Args:
+            features: Groups of stretches with ``adapter`` set, and ``alone``, their chunks as texts of their own in
+                parts, with ``places`` that say which chunk each is; empty where only late vectors are trained. Last
+                come the questions, with ``adapter`` None and no more where they have no adapter.
+            labels: ``documents``, the document of each stretch; ``owner``, the stretch of each chunk; ``asked_of``,
+                the stretch of each question; ``gold``, shape ``(n_questions, n_chunks)``; ``own_only``, whether a
+                question is asked of many documents; ``queries``, the base model's vectors of the questions, shape
+                ``(n_questions, dims)``.
+
+        Returns:
+            ``contrast``, and ``anchor`` and ``query_anchor`` where they have a weight; the sum is minimised.
+        """
+        groups, questions = features[:-1], features[-1]
+        queries = self._encode(questions) if questions["adapter"] else labels["queries"]
+        if len(groups) == 1 or not torch.is_grad_enabled():
+            return self._parts(torch.cat([self._read(group) for group in groups]), queries, groups, labels)
+        return self._cached(groups, queries, labels)
+
+    def _read(self, group: Features) -> torch.Tensor:
+        """Late vectors of a group's chunks, and naive ones beside them, shape ``(n_chunks, 1 or 2, dims)``."""
+        late = self._encode(group)
+        if not group["alone"]:
+            return late[:, None]
+        parts = [self._encode({**part, "adapter": group["adapter"]}) for part in group["alone"]]
+        order = torch.cat([part["places"] for part in group["alone"]]).argsort()
+        return torch.stack([late, torch.cat(parts)[order]], dim=1)
+
+    def _encode(self, features: Features) -> torch.Tensor:
+        vectors: torch.Tensor = self.model(dict(features))["sentence_embedding"].float()
+        return functional.normalize(vectors, dim=1)
+
+    def _parts(
+        self, read: torch.Tensor, queries: torch.Tensor, groups: Sequence[Features], labels: dict[str, torch.Tensor]
+    ) -> dict[str, torch.Tensor]:
+        """All parts of the loss, from the vectors of all stretches as :meth:`_read` gives them."""
+        settings = self._settings
+        sizes = [read.shape[2], *settings.matryoshka]
+        contrast = torch.stack([self._contrast(read, queries, labels, size) for size in sizes]).mean()
+        parts = {"contrast": contrast}
+        if settings.anchor:
+            with torch.no_grad():
+                untrained = torch.cat([self._encode({**group, "adapter": None}) for group in groups])
+            parts["anchor"] = settings.anchor * (1 - (read[:, 0] * untrained).sum(dim=1)).mean()
+        if settings.query_anchor and queries.requires_grad:
+            parts["query_anchor"] = settings.query_anchor * (1 - (queries * labels["queries"]).sum(dim=1)).mean()
+        if torch.is_grad_enabled():
+            self._remember(read.detach(), labels)
+        return parts
+
+    def _contrast(
+        self, read: torch.Tensor, queries: torch.Tensor, labels: dict[str, torch.Tensor], size: int
+    ) -> torch.Tensor:
+        settings = self._settings
+        chunks = self._mix(read, size)
+        scores = _cut(queries, size) @ chunks.T / settings.temperature
+        asked_of, gold = labels["asked_of"], labels["gold"]
+        own = labels["owner"] == asked_of[:, None]
+        documents = labels["documents"]
+        foreign = documents[labels["owner"]] != documents[asked_of][:, None]
+        may_compare = ~labels["own_only"][:, None]
+        within = info_nce(scores, gold, own)
+        forward = settings.document_weight * within
+        if settings.document_weight < 1:
+            banked, kept = self._bank_scores(queries, documents[asked_of], size)
+            candidates = torch.cat([own | (foreign & may_compare), kept & may_compare], dim=1)
+            nothing = torch.zeros_like(kept)
+            across = info_nce(torch.cat([scores, banked], dim=1), torch.cat([gold, nothing], dim=1), candidates)
+            forward = forward + (1 - settings.document_weight) * across
+        loss = forward.mean()
+        if settings.reverse_weight:
+            loss = loss + settings.reverse_weight * _reverse(scores, gold, own | (foreign & may_compare))
+        return loss
+
+    def _mix(self, read: torch.Tensor, size: int) -> torch.Tensor:
+        """The vectors that an index would hold, of a length, shape ``(n_chunks, size)``."""
+        if read.shape[1] == 1:
+            return _cut(read[:, 0], size)
+        weight = self._settings.late_weight
+        return functional.normalize(weight * _cut(read[:, 0], size) + (1 - weight) * _cut(read[:, 1], size), dim=1)
+
+    def _bank_scores(self, queries: torch.Tensor, asked: torch.Tensor, size: int) -> tuple[torch.Tensor, torch.Tensor]:
+        """Scores with the bank, and which of them are of another document, shape ``(n_questions, n_banked)`` each."""
+        if not self._bank:
+            return queries.new_zeros((len(queries), 0)), torch.zeros(
+                len(queries), 0, dtype=torch.bool, device=asked.device
+            )
+        chunks = torch.cat([self._mix(read.to(queries.device), size) for _, read in self._bank])
+        documents = torch.cat([torch.full((len(read),), document) for document, read in self._bank])
+        scores = _cut(queries, size) @ chunks.T / self._settings.temperature
+        return scores, documents.to(asked.device) != asked[:, None]
+
+    def _remember(self, read: torch.Tensor, labels: dict[str, torch.Tensor]) -> None:
+        for number, document in enumerate(labels["documents"].tolist()):
+            self._bank.append((document, read[labels["owner"] == number]))
+
+    def bank_state(self) -> dict[str, torch.Tensor]:
+        """The bank, to be saved in a checkpoint."""
+        state: dict[str, torch.Tensor] = {}
+        for place, (document, read) in enumerate(self._bank):
+            state |= {f"{place}.read": read.cpu().contiguous(), f"{place}.document": torch.tensor(document)}
+        return state
+
+    def load_bank(self, state: dict[str, torch.Tensor]) -> None:
+        """Take back what :meth:`bank_state` gave."""
+        self._bank.clear()
+        for place in range(len(state) // 2):
+            self._bank.append((int(state[f"{place}.document"]), state[f"{place}.read"]))
+
+    def _cached(
+        self, groups: Sequence[Features], queries: torch.Tensor, labels: dict[str, torch.Tensor]
+    ) -> dict[str, torch.Tensor]:
+        """The same loss and gradients with one group of stretches in memory at a time (Gao et al. 2021, GradCache)."""
+        with torch.no_grad():
+            read = torch.cat([self._read(group) for group in groups])
+        read.requires_grad_()
+        query_leaf = queries.detach().requires_grad_(queries.requires_grad)
+        parts = self._parts(read, query_leaf, groups, labels)
+        torch.stack(list(parts.values())).sum().backward()  # type: ignore[no-untyped-call]
+        total = torch.stack([part.detach() for part in parts.values()]).sum().requires_grad_()
+        hook = partial(self._backward, groups, read.grad, queries, query_leaf.grad)
+        total.register_hook(hook)  # type: ignore[no-untyped-call]
+        shown = {name: part.detach() for name, part in parts.items()}
+        rest = torch.stack(list(shown.values())).sum()
+        # The parts are for show; their sum is the one tensor whose backward call runs the second pass.
+        return {**shown, "cached": total - rest}
+
+    def _backward(
+        self,
+        groups: Sequence[Features],
+        gradient: torch.Tensor | None,
+        queries: torch.Tensor,
+        query_gradient: torch.Tensor | None,
+        scale: torch.Tensor,
+    ) -> None:
+        """Run each group again, with gradients, and pass on those of its vectors."""
+        if gradient is None:
+            raise RuntimeError("no gradient reached the vectors")
+        first = 0
+        with torch.enable_grad():
+            for group in groups:
+                read = self._read(group)
+                own = gradient[first : first + len(read)]
+                first += len(read)
+                (read * own * scale).sum().backward()  # type: ignore[no-untyped-call]
+            if query_gradient is not None:
+                (queries * query_gradient * scale).sum().backward()  # type: ignore[no-untyped-call]
+
+
+def info_nce(scores: torch.Tensor, gold: torch.Tensor, candidates: torch.Tensor) -> torch.Tensor:
+    """Minus the logarithm of the share that answers have in the softmax over the candidates, row by row.
+
+    Args:
+        scores: Logits, shape ``(n, m)``.
+        gold: Which are right, at least one in each row; part of the candidates.
+        candidates: Which are compared.
+
+    Returns:
+        Shape ``(n,)``, at least 0.
+    """
+    low = torch.finfo(scores.dtype).min
+    return torch.logsumexp(scores.masked_fill(~candidates, low), dim=1) - torch.logsumexp(
+        scores.masked_fill(~gold, low), dim=1
+    )
+
+
+def _reverse(scores: torch.Tensor, gold: torch.Tensor, candidates: torch.Tensor) -> torch.Tensor:
+    """The loss of chunks with the questions that they answer, a mean over the chunks that answer one."""
+    answering = gold.any(dim=0)
+    return info_nce(scores.T[answering], gold.T[answering], candidates.T[answering]).mean()
+
+
+def _cut(vectors: torch.Tensor, size: int) -> torch.Tensor:
+    """The first ``size`` numbers of each row, as unit vectors."""
+    return vectors if size == vectors.shape[1] else functional.normalize(vectors[:, :size], dim=1)

@@ -1,0 +1,279 @@
+"""A base model and sets of questions in, a folder with trained adapters out."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any, Literal, TypeAlias
+
+import torch
+from sentence_transformers import SentenceTransformer
+from sentence_transformers.sentence_transformer.evaluation import SentenceEvaluator
+from transformers.utils import logging as transformers_logging
+
+from latechunk.encoder import Encoder
+from latechunk.errors import InputError
+from latechunk.localglobal import LocalGlobalPass
+from latechunk.training.batches import BatchMaker
+from latechunk.training.data import TrainingData
+from latechunk.training.lora import TrainableAdapters, find_targets
+from latechunk.training.loss import SpanContrastiveLoss
+from latechunk.training.reader import SequenceMaker, build_model
+from latechunk.training.settings import RunSettings, TrainingSettings
+from latechunk.training.states import fingerprint, keep_frozen
+from latechunk.training.trainer import SpanTrainer, last_checkpoint
+
+PASSAGE, QUERY = "retrieval_passage", "retrieval_query"
+RUN, KEPT = "run", "kept"  # folders, of checkpoints and of what the frozen pass gave
+
+_SETTINGS = "settings.json"
+
+Phase: TypeAlias = Literal["prepare", "train"]
+OnProgress = Callable[[Phase, int, Mapping[str, float]], None]
+
+
+@dataclass(frozen=True, slots=True)
+class Trained:
+    """What a run gave.
+
+    Attributes:
+        folder: Where the adapters are.
+        log: What was logged, in order: ``step`` and figures.
+        n_parameters: Weights that were trained.
+        resumed_from: The step that the run went on from, 0 for the start.
+    """
+
+    folder: Path
+    log: list[dict[str, float]]
+    n_parameters: int
+    resumed_from: int
+
+
+@dataclass(frozen=True, slots=True)
+class Assembled:
+    """What a run computes with, for one step or for all.
+
+    Attributes:
+        model: The encoder with trainable adapters and the span pool.
+        adapters: Those adapters.
+        loss: Takes what ``make`` gives.
+        make: Makes a batch of its number.
+    """
+
+    model: SentenceTransformer
+    adapters: TrainableAdapters
+    loss: SpanContrastiveLoss
+    make: BatchMaker
+
+
+def assemble(
+    encoder: Encoder,
+    data: TrainingData,
+    kept: Path,
+    settings: TrainingSettings,
+    on_tokens: Callable[[int], None],
+    start: Path | None = None,
+) -> Assembled:
+    """Run the frozen pass and put adapters into the encoder, which cannot be used by itself afterwards.
+
+    Args:
+        encoder: The base model, loaded without adapters, in float32.
+        data: What to learn from.
+        kept: Where the arrays of the frozen pass are, or will be.
+        settings: How.
+        on_tokens: Called with content tokens of the frozen pass done since the last call.
+        start: A folder with adapters to begin with, of the same shape; None to begin with the base model.
+
+    Raises:
+        InputError: If the encoder cannot be trained, or what to begin with is of another shape.
+    """
+    model, plan = encoder.parts
+    require_trainable(encoder, data, settings)
+    torch.manual_seed(settings.run.seed)
+    long_pass = None
+    if plan.local_global:
+        long_pass = LocalGlobalPass(model.transformer.model, plan.local_global, pad_id=model.pad_id)
+    maker = SequenceMaker(plan, model.pad_id, prompt_counts=model.prompt_counts)
+    frozen = keep_frozen(encoder, data, long_pass, maker, kept, precision=settings.run.precision, on_progress=on_tokens)
+    names = [PASSAGE, QUERY] if settings.query_adapter else [PASSAGE]
+    n_fixed = plan.local_global.local_layers if plan.local_global else 0
+    adapters = TrainableAdapters(model.transformer.model, names, settings.lora, n_fixed)
+    if start is not None:
+        adapters.begin_with(start)
+    trained = build_model(model, adapters, long_pass, settings.run.precision)
+    query_name = QUERY if settings.query_adapter else None
+    make = BatchMaker(encoder, data, frozen, maker, long_pass, settings, (PASSAGE, query_name))
+    return Assembled(trained, adapters, SpanContrastiveLoss(trained, settings.loss), make)
+
+
+def require_trainable(encoder: Encoder, data: TrainingData, settings: TrainingSettings) -> None:
+    """See to it that a run can begin, before anything is written.
+
+    Raises:
+        InputError: If the encoder is not in float32, has no layers to adapt as the settings say, or cannot read some of
+            the data.
+    """
+    model, plan = encoder.parts
+    if model.transformer.model.dtype != torch.float32:
+        raise InputError(
+            f'training needs weights in float32, got {encoder.dtype}: pass dtype="float32" to Encoder.load'
+        )
+    find_targets(model.transformer.model, settings.lora, plan.local_global.local_layers if plan.local_global else 0)
+    _require_readable(encoder, data, settings)
+
+
+def _require_readable(encoder: Encoder, data: TrainingData, settings: TrainingSettings) -> None:
+    """Raise for chunks and questions that the model cannot read in one plain pass, as training reads them."""
+    model, plan = encoder.parts
+    if model.n_positions is None:
+        return
+    most = model.n_positions - len(plan.prefix_ids) - len(plan.suffix_ids)
+    (letter,) = encoder.tokenize(["a"])
+    largest = max(settings.stretches.chunk_tokens) + len(letter.prompt_ids)
+    if settings.loss.late_weight < 1 and largest > most:
+        raise InputError(
+            f"chunk_tokens may be at most {most - len(letter.prompt_ids)} with this model, which reads each chunk "
+            f"alone too, got {max(settings.stretches.chunk_tokens)}; train smaller chunks, or late vectors alone "
+            f"(late_weight=1)"
+        )
+    for question, tokens in zip(
+        data.questions, encoder.tokenize_queries([one.text for one in data.questions]), strict=True
+    ):
+        if len(tokens) + len(tokens.prompt_ids) > most:
+            raise InputError(
+                f"a question of {len(tokens)} tokens is longer than the {most} that this model reads at once: "
+                f"{question.text:.80}...; shorten it or leave it out"
+            )
+
+
+def train(
+    encoder: Encoder,
+    data: TrainingData,
+    folder: Path,
+    settings: TrainingSettings,
+    *,
+    resume: bool = False,
+    start: Path | None = None,
+    evaluator: SentenceEvaluator | None = None,
+    on_progress: OnProgress | None = None,
+) -> Trained:
+    """Train adapters, and leave them in ``folder``, with checkpoints and kept arrays in ``folder/run``.
+
+    Args:
+        encoder: The base model, loaded without adapters, in float32; it is taken over and cannot be used afterwards.
+        data: What to learn from.
+        folder: Where everything goes.
+        settings: How.
+        resume: Whether to go on from the last checkpoint in the folder.
+        start: A folder with adapters to begin with, of the same shape; None to begin with the base model.
+        evaluator: Called by the trainer, to measure while it goes.
+        on_progress: Called with the phase, and what is done of it: content tokens since the last call, or steps.
+
+    Raises:
+        InputError: If the folder holds a run and ``resume`` is False, or one of other settings or data; or the encoder
+            cannot be trained.
+    """
+    report = on_progress or _ignore
+    run = folder / RUN
+    require_trainable(encoder, data, settings)
+    _require_same_run(run, settings, _fingerprints(encoder, data, start), resume)
+    parts = assemble(encoder, data, run / KEPT, settings, lambda n_tokens: report("prepare", n_tokens, {}), start)
+    with _quiet():
+        trainer = SpanTrainer(
+            parts.model,
+            parts.adapters,
+            parts.loss,
+            parts.make,
+            settings.run,
+            run,
+            evaluator=evaluator,
+            on_log=lambda figures, step: report("train", step, figures),
+        )
+        checkpoint = last_checkpoint(run) if resume else None
+        trainer.train(resume_from_checkpoint=str(checkpoint) if checkpoint else None)
+    parts.adapters.save(folder, dtype=torch.float16)
+    return Trained(
+        folder=folder,
+        log=[dict(entry) for entry in trainer.state.log_history],
+        n_parameters=parts.adapters.n_parameters,
+        resumed_from=int(checkpoint.name.rpartition("-")[2]) if checkpoint else 0,
+    )
+
+
+def recorded_settings(folder: Path) -> Mapping[str, Any] | None:
+    """What the run in a folder was begun with, None if there is no run.
+
+    Raises:
+        InputError: If its file is damaged.
+    """
+    path = folder / RUN / _SETTINGS
+    if not path.is_file():
+        return None
+    try:
+        found: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+        RunSettings(**found["run"])
+    except (OSError, ValueError, LookupError, TypeError) as error:
+        raise InputError(f"{path} cannot be read as latechunk writes it: {error}; begin anew elsewhere") from error
+    return found
+
+
+def _ignore(phase: Phase, done: int, figures: Mapping[str, float]) -> None:
+    """Report to nobody."""
+
+
+def _fingerprints(encoder: Encoder, data: TrainingData, start: Path | None) -> dict[str, str | None]:
+    """What else decides a run."""
+    beginning = None
+    if start is not None:
+        files = sorted(start.glob("*/*.safetensors"))
+        beginning = hashlib.sha256(b"".join(file.read_bytes() for file in files)).hexdigest()
+    return {"data": fingerprint(encoder.settings, data), "start": beginning}
+
+
+def _require_same_run(
+    run: Path, settings: TrainingSettings, fingerprints: Mapping[str, str | None], resume: bool
+) -> None:
+    """Start a run's folder, or see to it that a run goes on under the settings that it began with."""
+    wanted = json.loads(json.dumps({**asdict(settings), **fingerprints}))
+    found = recorded_settings(run.parent)
+    if found is None:
+        run.mkdir(parents=True, exist_ok=True)
+        unfinished = run / f"{_SETTINGS}.new"
+        unfinished.write_text(json.dumps(wanted, indent=1), encoding="utf-8")
+        unfinished.replace(run / _SETTINGS)
+        return
+    if not resume:
+        raise InputError(f"{run} holds a run; go on with it by resume=True (--resume), or choose another folder")
+    if found.get("data") != wanted["data"]:
+        raise InputError(
+            f"the run in {run} was begun with other data or another base model; give the same, or begin another run "
+            f"in another folder"
+        )
+    differing = list(_differences(found, wanted))
+    if differing:
+        raise InputError(f"the run in {run} was begun with other settings: {'; '.join(differing)}; give the same")
+
+
+def _differences(found: Mapping[str, Any], wanted: Mapping[str, Any]) -> Iterator[str]:
+    """What differs, each in a few words."""
+    for name, value in wanted.items():
+        before = found.get(name)
+        if isinstance(value, dict) and isinstance(before, dict):
+            yield from _differences(before, value)
+        elif before != value:
+            yield f"{name} was {before!r}, now {value!r}"
+
+
+@contextmanager
+def _quiet() -> Iterator[None]:
+    """Keep the trainer's own notes off the terminal; what it logs comes by the callback."""
+    level = transformers_logging.get_verbosity()
+    transformers_logging.set_verbosity_error()  # type: ignore[no-untyped-call]
+    try:
+        yield
+    finally:
+        transformers_logging.set_verbosity(level)

@@ -1,0 +1,141 @@
+"""Documents with questions and a number in, training examples out: stretches of documents, cut into chunks."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from latechunk.errors import InputError
+from latechunk.training.data import TrainingData, TrainingDocument
+from latechunk.training.settings import StretchSettings
+from latechunk.types import IntArray
+
+_ATTEMPTS = 200  # at a stretch with a question that some of its chunks answer and others do not
+
+
+@dataclass(frozen=True, slots=True)
+class Stretch:
+    """A run of whole chunks of one document, and questions that some of them answer.
+
+    Attributes:
+        document: Its number.
+        size: Which chunks they are, by size.
+        first_chunk: The first of them in the document.
+        start: First token of the document.
+        end: One past the last.
+        ranges: Token ranges of the chunks, from ``start``, shape ``(n_chunks, 2)``.
+        questions: Numbers of the questions.
+        gold: Which chunk answers which question, shape ``(n_questions, n_chunks)``.
+    """
+
+    document: int
+    size: int
+    first_chunk: int
+    start: int
+    end: int
+    ranges: IntArray
+    questions: IntArray
+    gold: NDArray[np.bool_]
+
+
+class StretchSource:
+    """Draws batches of stretches: the same number and seed always give the same batch."""
+
+    def __init__(self, data: TrainingData, settings: StretchSettings, seed: int) -> None:
+        """Set up what is drawn from.
+
+        Raises:
+            InputError: If the settings name a set that is not there, or leave no set.
+        """
+        names = sorted({document.set_name for document in data.documents})
+        unknown = sorted((set(settings.mixture) | set(settings.own_document_only)) - set(names))
+        if unknown:
+            raise InputError(f"there is no set {unknown[0]!r} in the training data; there are {', '.join(names)}")
+        weights = np.array([settings.mixture.get(name, 1.0) for name in names])
+        if not weights.sum():
+            raise InputError("every set has the weight 0; give one more")
+        self._data = data
+        self._settings = settings
+        self._seed = seed
+        self._set_weights = weights / weights.sum()
+        self._members = [
+            np.array([number for number, one in enumerate(data.documents) if one.set_name == name]) for name in names
+        ]
+        # A document with many questions comes more often, and not as often as its questions: they share their text.
+        counts = np.sqrt([len(document.asked) for document in data.documents])
+        self._member_weights = [counts[members] / counts[members].sum() for members in self._members]
+
+    def draw(self, number: int, n_stretches: int) -> list[Stretch]:
+        """Batch ``number``: stretches of about one length.
+
+        Raises:
+            InputError: If no stretch can be found that has a question: every document is one chunk, or every answer
+                is the whole text.
+        """
+        chance = np.random.default_rng((self._seed, number))
+        low, high = math.log(self._settings.least_tokens), math.log(self._settings.most_tokens)
+        length = round(math.exp(chance.uniform(low, high)))
+        return [self._draw_one(chance, length) for _ in range(n_stretches)]
+
+    def _draw_one(self, chance: np.random.Generator, length: int) -> Stretch:
+        for _ in range(_ATTEMPTS):
+            chosen = chance.choice(len(self._members), p=self._set_weights)
+            number = int(chance.choice(self._members[chosen], p=self._member_weights[chosen]))
+            stretch = self._cut(chance, number, length)
+            if stretch is not None:
+                return stretch
+        raise InputError(
+            f"no stretch of {length} tokens with a question was found in {_ATTEMPTS} attempts: a question must be "
+            f"answered by some chunks of its stretch and not by all; take longer documents, smaller chunks "
+            f"({', '.join(map(str, self._settings.chunk_tokens))}), or longer stretches"
+        )
+
+    def _cut(self, chance: np.random.Generator, number: int, length: int) -> Stretch | None:
+        """Cut a stretch around the answer to one of a document's questions."""
+        document = self._data.documents[number]
+        size = int(chance.choice(list(document.cuts)))
+        ranges = document.cuts[size]
+        asked = self._data.questions[int(chance.choice(document.asked))]
+        first, last = asked.answers[chance.integers(len(asked.answers))]
+        start = place_stretch(chance, len(document.tokens), length, int(first), int(last))
+        chunks = np.flatnonzero((ranges[:, 0] >= start) & (ranges[:, 1] <= start + length))
+        if len(chunks) < 2:
+            return None
+        ranges = ranges[chunks]
+        questions, gold = self._ask(chance, document, ranges)
+        if not len(questions):
+            return None
+        begin, end = int(ranges[0, 0]), int(ranges[-1, 1])
+        return Stretch(number, size, int(chunks[0]), begin, end, ranges - begin, questions, gold)
+
+    def _ask(
+        self, chance: np.random.Generator, document: TrainingDocument, ranges: IntArray
+    ) -> tuple[IntArray, NDArray[np.bool_]]:
+        """Questions that some of the chunks answer and others do not."""
+        numbers, rows = [], []
+        for number in chance.permutation(document.asked):
+            gold = overlaps(ranges, self._data.questions[int(number)].answers)
+            if gold.any() and not gold.all():
+                numbers.append(int(number))
+                rows.append(gold)
+            if len(numbers) == self._settings.most_questions:
+                break
+        return np.array(numbers, dtype=np.int64), np.array(rows, dtype=bool).reshape(len(rows), len(ranges))
+
+
+def place_stretch(chance: np.random.Generator, n_tokens: int, length: int, first: int, last: int) -> int:
+    """Where a stretch of ``length`` tokens begins that holds a token of ``[first, last)``, anywhere in it."""
+    if n_tokens <= length:
+        return 0
+    inside = int(chance.integers(first, last))
+    return int(np.clip(inside - chance.integers(0, length), 0, n_tokens - length))
+
+
+def overlaps(ranges: IntArray, answers: IntArray) -> NDArray[np.bool_]:
+    """Which chunks share a token with an answer, shape ``(len(ranges),)``."""
+    return np.asarray(
+        ((ranges[:, None, 0] < answers[None, :, 1]) & (answers[None, :, 0] < ranges[:, None, 1])).any(axis=1)
+    )

@@ -1,0 +1,156 @@
+"""Batches in, trained adapters out: the trainer of sentence-transformers, taught to read stretches and to go on."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+from datasets import Dataset
+from safetensors.torch import load_file, save_file
+from sentence_transformers import SentenceTransformer, SentenceTransformerTrainer, SentenceTransformerTrainingArguments
+from sentence_transformers.sentence_transformer.evaluation import SentenceEvaluator
+from transformers import PrinterCallback, ProgressCallback, TrainerCallback
+
+from latechunk.errors import InputError
+from latechunk.training.batches import BatchCollator, BatchMaker
+from latechunk.training.lora import TrainableAdapters
+from latechunk.training.loss import SpanContrastiveLoss
+from latechunk.training.settings import RunSettings
+
+_BANK = "bank.safetensors"
+_LOG_STEPS = 10
+OnEvent = Callable[[Mapping[str, float], int], None]
+
+
+class SpanTrainer(SentenceTransformerTrainer):
+    """Trains adapters on stretches; its checkpoints hold the adapters and the memory bank, never the base model."""
+
+    def __init__(
+        self,
+        model: SentenceTransformer,
+        adapters: TrainableAdapters,
+        loss: SpanContrastiveLoss,
+        make: BatchMaker,
+        settings: RunSettings,
+        folder: Path,
+        *,
+        evaluator: SentenceEvaluator | None,
+        on_log: OnEvent,
+    ) -> None:
+        """Set up a run in ``folder``; each row of its dataset is the number of a batch."""
+        self._adapters = adapters
+        self._bank_loss = loss
+        super().__init__(
+            model=model,
+            args=training_arguments(settings, folder, model.device, with_evaluation=evaluator is not None),
+            train_dataset=Dataset.from_dict({"batch": list(range(settings.n_steps))}),
+            loss=loss,
+            evaluator=evaluator,
+            data_collator=BatchCollator(make),
+            callbacks=[_Reporter(on_log)],
+        )
+        self.remove_callback(PrinterCallback)
+        self.remove_callback(ProgressCallback)
+
+    def collect_features(  # type: ignore[override]  # its labels are one tensor, ours are several
+        self, inputs: dict[str, Any]
+    ) -> tuple[list[dict[str, Any]], dict[str, torch.Tensor]]:
+        """The features of a batch as the collator made them, in place of columns of texts."""
+        return inputs["features"], inputs["labels"]
+
+    def add_model_card_callback(self, default_args_dict: dict[str, Any]) -> None:
+        """No card of the trainer's: a run of ours writes its own."""
+
+    def _save(self, output_dir: str | None = None, state_dict: Any = None) -> None:  # noqa: ARG002  the trainer's
+        folder = Path(output_dir or str(self.args.output_dir))
+        self._adapters.save(folder, dtype=torch.float32)
+        save_file(self._bank_loss.bank_state(), folder / _BANK)
+
+    def _load_from_checkpoint(self, resume_from_checkpoint: str, model: Any = None) -> None:  # noqa: ARG002
+        folder = Path(resume_from_checkpoint)
+        self._adapters.load(folder)
+        self._bank_loss.load_bank(load_file(folder / _BANK))
+
+
+def training_arguments(
+    settings: RunSettings, folder: Path, device: torch.device, *, with_evaluation: bool
+) -> SentenceTransformerTrainingArguments:
+    """The trainer's own settings for a run.
+
+    Raises:
+        InputError: If the model is on a device that the trainer does not take.
+    """
+    arguments = SentenceTransformerTrainingArguments(
+        output_dir=str(folder),
+        max_steps=settings.n_steps,
+        per_device_train_batch_size=1,  # a row is a batch
+        learning_rate=settings.learning_rate,
+        lr_scheduler_type="cosine",
+        warmup_steps=settings.warmup_steps,
+        weight_decay=settings.weight_decay,
+        max_grad_norm=settings.max_gradient_norm,
+        seed=settings.seed,
+        eval_strategy="steps" if with_evaluation and settings.evaluate_steps else "no",
+        eval_steps=settings.evaluate_steps or None,
+        save_strategy="steps",
+        save_steps=settings.save_steps,
+        save_total_limit=2,
+        logging_strategy="steps",
+        logging_steps=min(_LOG_STEPS, max(1, settings.n_steps // _LOG_STEPS)),
+        logging_first_step=True,
+        report_to="none",
+        remove_unused_columns=False,
+        disable_tqdm=True,
+        dataloader_num_workers=0,
+        dataloader_pin_memory=False,
+        use_cpu=device.type == "cpu",
+    )
+    vars(arguments)["_n_gpu"] = min(1, arguments.n_gpu)  # else it spreads a batch over all GPUs that it sees
+    if arguments.device.type != device.type or (device.index or 0) != (arguments.device.index or 0):
+        raise InputError(
+            f"training runs on {arguments.device} here, and the encoder is on {device}; choose a GPU with the "
+            f'environment variable CUDA_VISIBLE_DEVICES, and load the encoder with device="cuda"'
+        )
+    return arguments
+
+
+def require_device(device: torch.device) -> None:
+    """Raise unless the trainer takes a device, before anything is read or computed for it.
+
+    Raises:
+        InputError: It names both devices.
+    """
+    training_arguments(RunSettings(), Path(), device, with_evaluation=False)
+
+
+def last_checkpoint(folder: Path) -> Path | None:
+    """The newest whole checkpoint of a run, None if there is none; the trainer writes its state last."""
+    found = [path for path in folder.glob("checkpoint-*") if _is_whole(path)]
+    return max(found, key=lambda path: int(path.name.rpartition("-")[2]), default=None)
+
+
+def _is_whole(folder: Path) -> bool:
+    try:
+        json.loads((folder / "trainer_state.json").read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return False
+    return True
+
+
+class _Reporter(TrainerCallback):
+    """Passes on what the trainer logs."""
+
+    def __init__(self, on_log: OnEvent) -> None:
+        self._on_log = on_log
+
+    def on_step_end(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:  # noqa: ARG002
+        """After each step."""
+        self._on_log({}, state.global_step)
+
+    def on_log(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:  # noqa: ARG002
+        """Whenever figures are logged."""
+        figures = {name: value for name, value in (kwargs.get("logs") or {}).items() if isinstance(value, float)}
+        self._on_log(figures, state.global_step)

@@ -1,0 +1,508 @@
+"""latechunk train, from the command line to the folder that an encoder loads."""
+
+import json
+import shutil
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+from typer.testing import CliRunner
+
+from latechunk import Encoder, hardware
+from latechunk.bundle import read_bundle, write_bundle
+from latechunk.cli import app
+from latechunk.errors import InputError
+from latechunk.evaluation.readers import read_sets
+from latechunk.models import DEFAULT_MODEL, find_known_model
+from latechunk.training import job
+from latechunk.training.curve import draw_curve
+from latechunk.training.data import prepare
+from latechunk.training.heldout import hold_out
+from latechunk.training.trainer import require_device
+from tests.checkpoints import write_bert
+from tests.trainingdata import write_set
+
+SMALL = ("--chunk-tokens", "12,16", "--rank", "4")
+AS_BEGUN = ("--late-weight", "0.7", "--query-adapter", "--seed", "3", "--learning-rate", "0.02")  # the finished run
+PNG = b"\x89PNG\r\n\x1a\n"
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _float32():
+    """Which number format is faster is measured, and on a busy machine comes out either way."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(hardware, "_bfloat16_is_faster", lambda: False)
+        yield
+
+
+@pytest.fixture(scope="module")
+def base(tmp_path_factory):
+    return write_bert(tmp_path_factory.mktemp("base") / "tiny", prompts={"document": "passage: ", "query": "query: "})
+
+
+@pytest.fixture(scope="module")
+def data(tmp_path_factory):
+    """Two sets of six documents each."""
+    folder = tmp_path_factory.mktemp("data")
+    write_set(folder / "one", n_documents=6)
+    write_set(folder / "two", n_documents=6, seed=1, licence=False)
+    return folder
+
+
+def call(data, out, base, *arguments):
+    return CliRunner().invoke(app, ["train", str(data), "--out", str(out), "--base", str(base), *SMALL, *arguments])
+
+
+@pytest.fixture(scope="module")
+def finished(base, data, tmp_path_factory):
+    out = tmp_path_factory.mktemp("out")
+    given = ("--steps", "4", "--evaluate-every", "2", "--licence", "CC-BY-SA-4.0", "--json")
+    result = call(data, out, base, *AS_BEGUN, *given)
+    assert result.exit_code == 0, result.output
+    return out, result
+
+
+def stop(finished, out):
+    """A run as one leaves it that is killed between its last two steps."""
+    shutil.copytree(finished[0], out)
+    for path in ("checkpoint-3", "checkpoint-4"):
+        shutil.rmtree(out / "run" / path)
+    for name in ("latechunk.json", "README.md", "curve.png", "log.jsonl"):
+        (out / name).unlink()
+    return out
+
+
+def test_a_run_leaves_adapters_that_an_encoder_loads(base, finished):
+    out, _ = finished
+    texts = ["The river and the old bridge of the city."]
+    trained = Encoder.load(str(base), dtype="float32", adapters=str(out))
+    plain = Encoder.load(str(base), dtype="float32", adapters=None)
+
+    vectors, before = trained.encode_texts(texts), plain.encode_texts(texts)
+    asked, asked_before = trained.encode_queries(texts), plain.encode_queries(texts)
+
+    assert np.linalg.norm(vectors[0]) == pytest.approx(1, abs=1e-5)
+    assert np.abs(vectors - before).max() > 1e-4
+    assert np.abs(asked - asked_before).max() > 1e-4
+    assert trained.tasks == ("retrieval.passage", "retrieval.query")
+    for name in ("document_prompt", "query_prompt", "window_tokens", "local_global"):
+        assert trained.settings[name] == plain.settings[name]
+    assert trained.recommended_embedding == {"mode": "blend", "late_weight": 0.7}
+    assert read_bundle(out).base == "tiny"
+
+
+def test_the_folder_has_a_card_a_curve_and_a_log(base, finished):
+    out, _ = finished
+    card = (out / "README.md").read_text()
+    assert card.startswith('---\nlicense: "cc-by-sa-4.0"\nlibrary_name: peft\n')
+    for part in (
+        "| one |",
+        "| two |",
+        "**one**: source: made up; licence: CC0-1.0",
+        "**two**: its folder says nothing",
+        "| lora rank | 4 |",
+        "| run seed | 3 |",
+        "gain over untrained | ",
+        "on 4 questions about 1 document, not trained on",
+        "adapters=",
+        "retrieval_query",
+        "--learning-rate 0.02",
+        "sentence-transformers 6",
+        "peft 0",
+        read_bundle(out).base_weights_sha256,
+    ):
+        assert part in card
+    assert str(base.parent) not in card  # paths of one machine
+    assert str(out.parent) not in card
+    assert "{{" not in card
+    assert (out / "curve.png").read_bytes().startswith(PNG)
+    log = [json.loads(line) for line in (out / "log.jsonl").read_text().splitlines()]
+    assert [one["step"] for one in log if "eval_ndcg_corpus" in one] == [0, 2, 4]
+    assert [one["step"] for one in log if "loss" in one] == [1, 2, 3, 4]
+    assert not (out / "run" / "kept").exists()
+    assert (out / "run" / "checkpoint-4").is_dir()
+
+
+def test_json_is_all_there_is_on_stdout(finished):
+    out, result = finished
+    found = json.loads(result.stdout)
+    assert found["folder"] == str(out)
+    assert found["sets"].keys() == {"one", "two"}
+    assert sum(one["documents"] for one in found["sets"].values()) == 11  # one of the twelve is held out
+    assert found["held_out"]["documents"] == 1
+    assert found["settings"]["run"]["n_steps"] == 4
+    assert found["settings"]["lora"] == {**found["settings"]["lora"], "rank": 4, "alpha": 8.0}
+    assert {row["scope"] for row in found["results"]} == {"corpus", "document"}
+    assert found["estimate"]["seconds"] > 0
+    assert "one: " in result.stderr  # the summary, before it begins
+
+
+def test_a_finished_folder_is_left_alone(base, data, finished):
+    out, _ = finished
+    before = {path: path.read_bytes() for path in out.rglob("*") if path.is_file()}
+
+    refused = call(data, out, base)
+    resumed = call(data, out, base, "--resume")
+
+    assert refused.exit_code == 2
+    assert "holds adapters that are finished" in refused.stderr
+    assert resumed.exit_code == 0
+    assert "is finished" in resumed.stderr
+    assert {path: path.read_bytes() for path in out.rglob("*") if path.is_file()} == before
+
+
+def test_a_run_that_was_stopped_goes_on_as_it_was_begun(base, data, finished, tmp_path):
+    out = stop(finished, tmp_path / "stopped")
+
+    refused = call(data, out, base, *AS_BEGUN)
+    other = call(data, out, base, *AS_BEGUN, "--resume", "--rank", "5")
+    longer = call(data, out, base, *AS_BEGUN, "--resume", "--steps", "5")
+    assert not (out / "latechunk.json").exists()
+    begun = call(data, out, base, *AS_BEGUN, "--resume", "--steps", "4", "--evaluate-every", "2", "--keep-nothing")
+
+    assert refused.exit_code == other.exit_code == 2
+    assert "go on with it by --resume" in refused.stderr
+    assert "other settings: rank was 4, now 5; alpha was 8.0, now 10.0; give the same" in other.stderr
+    assert "n_steps was 4, now 5; give the same" in longer.stderr
+    assert begun.exit_code == 0, begun.output
+    assert "goes on with what is in the folder" in begun.stderr
+    assert not (out / "run").exists()
+    assert read_bundle(out) == read_bundle(finished[0])
+
+
+def test_a_run_goes_on_only_if_it_is_measured_as_it_was_begun(base, data, finished, tmp_path):
+    out = stop(finished, tmp_path / "measured")
+    unmeasured = stop(finished, tmp_path / "unmeasured")
+    recorded = unmeasured / "run" / "settings.json"
+    recorded.write_text(recorded.read_text().replace('"evaluate_steps": 2', '"evaluate_steps": 0'))
+
+    without = call(data, out, base, *AS_BEGUN, "--resume", "--no-evaluate")
+    measuring = call(data, unmeasured, base, *AS_BEGUN, "--resume")
+
+    assert without.exit_code == measuring.exit_code == 2, without.output
+    assert "was begun with measuring, and now nothing is held out; give the same --evaluate" in without.stderr
+    assert "was begun without measuring; give --no-evaluate" in measuring.stderr
+    assert not (out / "run" / "checkpoint-4").exists()
+
+
+def test_a_curve_is_drawn_where_nothing_is_known_to_compare_with(tmp_path):
+    levels = {"untrained": {}, "naive": {}}
+    draw_curve(tmp_path / "curve.png", [(1, 2.0)], {"corpus": [(1, 50.0)], "document": []}, levels, "tiny")
+    assert (tmp_path / "curve.png").read_bytes().startswith(PNG)
+
+
+def test_what_the_frozen_pass_kept_is_gone_before_a_folder_is_finished(base, data, finished, tmp_path):
+    out = stop(finished, tmp_path / "stopped")
+    (out / "latechunk.json").mkdir()  # so that it cannot be written
+    failed = call(data, out, base, *AS_BEGUN, "--resume")
+    left = shutil.copytree(finished[0], tmp_path / "left")  # by an earlier version
+    (left / "run" / "kept").mkdir()
+
+    dry = call(data, left, base, "--resume", "--dry-run")
+    assert (left / "run" / "kept").is_dir()
+    tidied = call(data, left, base, "--resume")
+
+    assert isinstance(failed.exception, IsADirectoryError)
+    assert (out / "run" / "checkpoint-4").is_dir()
+    assert not (out / "run" / "kept").exists()
+    assert dry.exit_code == tidied.exit_code == 0
+    assert not (left / "run" / "kept").exists()
+    assert (left / "run" / "checkpoint-4").is_dir()
+
+
+def test_a_run_that_was_killed_before_its_first_step_is_begun_by_resuming(base, data, finished, tmp_path):
+    out = tmp_path / "[red]out"  # which is no markup
+    (out / "run").mkdir(parents=True)
+    shutil.copy(finished[0] / "run" / "references.npz", out / "run")
+    given = ("--steps", "1", "--late-weight", "0.7", "--index-late-weight", "0.4")
+
+    refused = call(data, out, base, *given)
+    begun = call(data, out, base, *given, "--resume")
+
+    assert "go on with it by --resume" in refused.stderr
+    assert begun.exit_code == 0, begun.output
+    assert f"the adapters are in {out}, and" in begun.stderr
+    assert (read_bundle(out).mode, read_bundle(out).late_weight) == ("blend", 0.4)
+    card = (out / "README.md").read_text()
+    for part in (
+        "| loss late weight | 0.7 |",
+        "| index late weight | 0.4 |",
+        "--index-late-weight 0.4",
+        "0.4 late and",
+    ):
+        assert part in card
+
+
+def test_adapters_to_begin_with_are_where_the_curve_begins(base, data, finished, tmp_path):
+    """The finished run's last measurement is the first of a run that goes on from its adapters."""
+    out, given = tmp_path / "out", (*AS_BEGUN, "--steps", "1")
+
+    begun = call(data, out, base, *given, "--adapters", str(finished[0]))
+
+    assert begun.exit_code == 0, begun.output
+    log = [json.loads(line) for line in (finished[0] / "log.jsonl").read_text().splitlines()]
+    (last,) = [one for one in log if one["step"] == 4 and "eval_ndcg_corpus" in one]
+    first = json.loads((out / "log.jsonl").read_text().splitlines()[0])
+    assert first["step"] == 0
+    for scope in ("corpus", "document"):
+        assert first[f"eval_ndcg_{scope}"] == pytest.approx(last[f"eval_ndcg_{scope}"])
+    assert "| step 0: with the adapters that it began with |" in (out / "README.md").read_text()
+    (out / "latechunk.json").unlink()
+    other = call(data, out, base, *given, "--resume")
+    assert other.exit_code == 2
+    assert "other ways to measure them, or other adapters to begin with; give the same" in other.stderr
+
+
+def test_adapters_to_begin_with_must_be_of_the_base_and_of_the_shape(base, data, finished, tmp_path):
+    other, damaged, alone = (shutil.copytree(finished[0], tmp_path / name) for name in ("other", "damaged", "alone"))
+    passages = replace(read_bundle(alone), tasks=read_bundle(alone).tasks[:1], query_task=None)
+    write_bundle(alone, passages)
+    sha256 = read_bundle(other).base_weights_sha256
+    file = other / "latechunk.json"
+    file.write_text(file.read_text().replace(sha256, "0" * 64))
+    weights = damaged / "retrieval_query" / "adapter_model.safetensors"
+    weights.write_bytes(weights.read_bytes()[:-10])
+
+    def refuse(adapters, *arguments):
+        result = call(data, tmp_path / "out", base, *AS_BEGUN, "--adapters", str(adapters), *arguments)
+        assert not (tmp_path / "out").exists()
+        return result.exit_code, result.stderr
+
+    code, message = refuse(other)
+    assert code == 1
+    assert f"trained over 'tiny', with weights of SHA-256 {'0' * 64}, and {str(base)!r} has {sha256}" in message
+    code, message = refuse(damaged)
+    assert code == 1
+    assert f"{weights}, of the adapters to begin with, is damaged" in message
+    code, message = refuse(alone)
+    assert code == 2
+    assert f"the run trains retrieval_passage and retrieval_query, and the adapters in {alone}" in message
+    code, message = refuse(tmp_path / "nowhere")
+    assert code == 1
+    assert "there is no such folder" in message
+    code, message = refuse(finished[0], "--rank", "5")
+    assert code == 2
+    assert "another shape: r is 4, and the run's 5; lora_alpha is 8.0, and the run's 10.0; give" in message
+    code, message = refuse(finished[0], "--layers", "1")
+    assert code == 2
+    assert "target_modules is 12 layers from encoder.layer.0." in message
+    assert "and the run's 6 layers from encoder.layer.1." in message
+
+
+def test_a_dry_run_tells_everything_and_writes_nothing(base, data, tmp_path):
+    out = tmp_path / "out"
+    result = call(data, out, base, "--dry-run", "--no-evaluate")
+
+    assert result.exit_code == 0, result.output
+    assert not out.exists()
+    lines = result.stdout.splitlines()
+    assert lines[0].startswith("one: 6 documents, 24 questions, ")
+    assert lines[2] == "held out: nothing, the run was told not to; the gain will not be known"
+    assert lines[3].startswith("100 steps of 4 stretches over tiny in ")
+    for part in ("7,168 parameters", "MB of adapters", "to measure", "MB of disk", "nothing was trained or written"):
+        assert part in result.stdout
+
+
+def test_minutes_choose_the_steps_before_the_run(base, data, tmp_path):
+    found = json.loads(call(data, tmp_path / "out", base, "--minutes", "2", "--dry-run", "--json").stdout)
+    run, expected = found["settings"]["run"], found["estimate"]
+    assert run["n_steps"] >= 10
+    assert 100 < expected["seconds"] <= 121
+    assert (run["warmup_steps"], run["evaluate_steps"]) == (min(30, run["n_steps"] // 10), -(-run["n_steps"] // 5))
+
+    late = call(data, tmp_path / "out", base, "--minutes", "0.0001", "--dry-run")
+    assert late.exit_code == 2
+    assert "there is time for 0 steps" in late.stderr
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (("--minutes", "1", "--steps", "5"), "give it or --steps, not both"),
+        (("--minutes", "0"), "--minutes must be above 0"),
+        (("--no-evaluate", "--evaluate-every", "5"), "leaves nothing to measure"),
+        (("--weight", "three=2"), "there is no set 'three' in {data}; there are one, two"),
+        (("--weight", "one=0", "--weight", "two=0"), "every set has the weight 0"),
+        (("--weight", "one"), "--weight must be SET=NUMBER"),
+        (("--weight", "one=many"), "--weight must be SET=NUMBER"),
+        (("--own-document-only", "four"), "there is no set 'four'"),
+        (("--chunk-tokens", "12,x"), "--chunk-tokens must be whole numbers"),
+        (("--layers", "3"), "at most the 2 layers"),
+        (("--learning-rate", "-1"), "learning_rate must be finite and above 0"),
+        (("--late-weight", "1.5"), "late_weight must be from 0 to 1"),
+        (("--index-late-weight", "1"), "--index-late-weight must be strictly between 0 and 1"),
+        (("--index-late-weight", "0.4"), "this run trains late vectors alone"),
+        (("--base", "jina-embeddings-v3"), "which cannot be trained over; choose another"),
+        (("--evaluate", "{data}"), "which is trained on; measure with documents that are not trained on"),
+        (("--evaluate", "nowhere"), "there is nothing at nowhere"),
+    ],
+)
+def test_wrong_usage_is_told_in_a_line_and_leaves_nothing(base, data, tmp_path, arguments, message):
+    result = call(data, tmp_path / "out", base, *(one.format(data=data) for one in arguments))
+    assert result.exit_code == 2, result.output
+    assert message.format(data=data) in result.stderr
+    assert len(result.stderr.splitlines()) == 1
+    assert not (tmp_path / "out").exists()
+
+
+def test_a_device_is_refused_before_anything_is_read(base, tmp_path):
+    result = call(tmp_path / "nothing", tmp_path / "out", base, "--device", "cuda:77")
+    assert result.exit_code == 2
+    assert "got 'cuda:77'" in result.stderr
+    with pytest.raises(InputError, match="training runs on .* here, and the encoder is on cuda:77"):
+        require_device(torch.device("cuda", 77))
+
+
+def test_an_interruption_says_how_to_go_on(base, data, tmp_path, monkeypatch):
+    def interrupt(name):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(job.importlib.util, "find_spec", interrupt)
+    result = call(data, tmp_path / "out", base)
+    dry = call(data, tmp_path / "out", base, "--dry-run")
+    assert result.exit_code == dry.exit_code == 130
+    assert result.stderr == "interrupted; the same command with --resume goes on\n"
+    assert dry.stderr == "interrupted; nothing was trained or written\n"
+
+
+def test_sets_may_be_named_of_which_nothing_is_left_to_train_on(base, tmp_path):
+    """One of weight 0, one without a usable question, one that is held out whole."""
+    folder = tmp_path / "data"
+    write_set(folder / "large", n_documents=9)
+    write_set(folder / "small", n_documents=1, seed=1)
+    (seed, *_) = [n for n in range(100) if {one.name for one in hold_out(read_sets(folder), n)[0]} == {"large"}]
+    write_set(folder / "none", seed=2)
+    write_set(folder / "vague", n_documents=1, seed=3)
+    (folder / "vague" / "queries.jsonl").write_text('{"text": "What of all this?", "doc_id": "d0", "spans": []}\n')
+    named = [part for name in ("none", "vague", "small") for part in ("--own-document-only", name)]
+    given = (*named, "--weight", "none=0", "--weight", "small=2", "--seed", str(seed))
+
+    result = call(folder, tmp_path / "out", base, *given, "--skip-unusable", "--dry-run", "--json")
+
+    assert result.exit_code == 0, result.output
+    found = json.loads(result.stdout)
+    assert found["sets"].keys() == {"large"}
+    assert found["settings"]["stretches"]["mixture"] == {}
+    assert found["settings"]["stretches"]["own_document_only"] == []
+
+
+def test_questions_of_held_out_documents_that_cannot_be_trained_on_are_named_too(base, tmp_path):
+    folder = write_set(tmp_path / "some", n_documents=10)
+    ((held,),) = [one.documents for one in hold_out(read_sets(folder), 0)[1]]
+    with (folder / "queries.jsonl").open("a") as file:
+        file.write(json.dumps({"id": "vague", "text": "What of all this?", "doc_id": held.id, "spans": []}) + "\n")
+    encoder = Encoder.load(str(base), dtype="float32", adapters=None)
+    (wording,) = map(str, prepare(encoder, read_sets(folder), (12,), skip_unusable=True).unusable)
+
+    refused = call(folder, tmp_path / "out", base)
+    dry = call(folder, tmp_path / "out", base, "--dry-run")
+    skipping = call(folder, tmp_path / "out", base, "--dry-run", "--skip-unusable")
+
+    assert refused.exit_code == dry.exit_code == 2
+    assert f"questions that cannot be trained on: 1\n  {wording}\n" in refused.stderr
+    assert f"left out: 1 question that cannot be trained on\n  {wording}\n" in dry.stdout
+    assert skipping.exit_code == 0
+    assert "held out: 1 document, 4 questions" in skipping.stdout
+
+
+def test_questions_that_cannot_be_trained_on_are_named_and_left_out_on_demand(base, tmp_path):
+    folder = write_set(tmp_path / "some", n_documents=2)
+    with (folder / "queries.jsonl").open("a") as file:
+        file.write('{"id": "vague", "text": "What of all this?", "doc_id": "d0", "spans": []}\n')
+    out = tmp_path / "out"
+
+    refused = call(folder, out, base)
+    dry = call(folder, out, base, "--dry-run")
+    skipping = call(folder, out, base, "--dry-run", "--skip-unusable")
+
+    assert refused.exit_code == dry.exit_code == 2
+    assert "some, question 'vague': it names a document and no characters" in refused.stderr
+    assert "left out: 1 question that cannot be trained on" in dry.stdout
+    assert "without --skip-unusable" in dry.stderr
+    assert skipping.exit_code == 0
+    assert "there are fewer than 10 documents with questions" in skipping.stdout
+
+
+def test_a_set_without_a_usable_question_is_refused(base, tmp_path):
+    folder = write_set(tmp_path / "none", n_documents=1)
+    (folder / "queries.jsonl").write_text('{"text": "What of all this?", "doc_id": "d0", "spans": []}\n')
+    result = call(folder, tmp_path / "out", base, "--skip-unusable")
+    assert result.exit_code == 2
+    assert "no question left to train on" in result.stderr
+
+
+def test_spans_beyond_the_text_and_quotes_that_are_nowhere_are_told(base, tmp_path):
+    folder = write_set(tmp_path / "long", n_documents=1)
+    (folder / "queries.jsonl").write_text('{"text": "What?", "doc_id": "d0", "spans": [[5, 99999]]}\n')
+    beyond = call(folder, tmp_path / "out", base)
+    quotes = tmp_path / "quotes"
+    quotes.mkdir()
+    (quotes / "a.txt").write_text("The river is old. The bridge is new.")
+    (quotes / "questions.csv").write_text("question,quote\nHow old is the river?,the harbour is old\n")
+    nowhere = call(quotes, tmp_path / "out", base)
+
+    assert beyond.exit_code == nowhere.exit_code == 2
+    assert "is answered by [5, 99999), beyond the" in beyond.stderr
+    assert "the quote 'the harbour is old' is in none of the documents" in nowhere.stderr
+
+
+def test_nothing_of_others_is_overwritten(base, data, tmp_path):
+    (tmp_path / "README.md").write_text("mine")
+    result = call(data, tmp_path, base)
+    assert result.exit_code == 2
+    assert "holds README.md, which no run of latechunk left there" in result.stderr
+    file = call(data, tmp_path / "README.md", base)
+    assert "is a file; name a folder" in file.stderr
+    assert (tmp_path / "README.md").read_text() == "mine"
+
+
+def test_missing_packages_are_named_with_the_command(base, data, tmp_path, monkeypatch):
+    found = job.importlib.util.find_spec
+    monkeypatch.setattr(job.importlib.util, "find_spec", lambda name: None if name == "peft" else found(name))
+    result = call(data, tmp_path / "out", base)
+    assert result.exit_code == 1
+    assert 'training needs peft; run: pip install "latechunk[train]"' in result.stderr
+
+
+def test_questions_of_a_user_are_trained_and_measured_without_an_interval(base, tmp_path):
+    """questions.csv with quotes beside text files, a set to measure with, late vectors alone, and no licence."""
+    folder = tmp_path / "mine"
+    folder.mkdir()
+    source = write_set(tmp_path / "source", n_documents=2)
+    rows = ["question,quote,document"]
+    documents = [json.loads(line) for line in (source / "docs.jsonl").read_text().splitlines()]
+    for one in documents:
+        (folder / f"{one['id']}.txt").write_text(one["text"])
+    for line in (source / "queries.jsonl").read_text().splitlines():
+        row = json.loads(line)
+        (text,) = [one["text"] for one in documents if one["id"] == row["doc_id"]]
+        start, end = row["spans"][0]
+        rows.append(f"{row['text']},{text[start:end]},{row['doc_id']}.txt")
+    (folder / "questions.csv").write_text("\n".join(rows) + "\n")
+    measured = write_set(tmp_path / "measured", n_documents=1, seed=9)
+
+    given = ("--steps", "2", "--no-query-adapter", "--evaluate", str(measured), "--quiet")
+    result = call(folder, tmp_path / "out", base, *given)
+
+    assert result.exit_code == 0, result.output
+    assert result.stderr == ""
+    assert result.stdout.count("(one document: no interval)") == 2
+    bundle = read_bundle(tmp_path / "out")
+    assert (bundle.mode, bundle.query_task, bundle.local_global) == ("late", None, None)
+    card = (tmp_path / "out" / "README.md").read_text()
+    assert "No licence was given" in card
+    assert "given apart: measured" in card
+
+
+def test_help_lists_options_in_groups():
+    shown = CliRunner().invoke(app, ["train", "--help"]).stdout
+    for title in ("Data:", "How long:", "What is trained:", "Measuring:", "Result:", "Options:"):
+        assert f"\n{title}\n" in shown
+
+
+def test_the_default_model_is_trained_with_two_layers_over_the_whole_text():
+    known = find_known_model(DEFAULT_MODEL)
+    assert (known.local_global.local_layers, known.trained_local_global.local_layers) == (5, 4)
+    other = find_known_model("multilingual-e5-base")
+    assert other.trained_local_global == other.local_global

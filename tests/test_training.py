@@ -1,0 +1,600 @@
+"""Stretches, loss, adapters and the model that is trained."""
+
+import json
+import math
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+pytest.importorskip("datasets")
+pytest.importorskip("peft")
+
+from latechunk import Document, Encoder
+from latechunk.errors import InputError
+from latechunk.evaluation.sets import EvaluationSet, Gold, Question
+from latechunk.localglobal import LocalGlobalPass
+from latechunk.models import LocalGlobal
+from latechunk.spanpool import SpanPool
+from latechunk.training.batches import BatchMaker
+from latechunk.training.data import TrainingData, TrainingDocument, TrainingQuestion, prepare
+from latechunk.training.lora import TrainableAdapters, find_targets
+from latechunk.training.loss import SpanContrastiveLoss, info_nce
+from latechunk.training.reader import SequenceMaker, build_model
+from latechunk.training.run import train
+from latechunk.training.settings import LoraSettings, LossSettings, RunSettings, StretchSettings, TrainingSettings
+from latechunk.training.states import keep_frozen
+from latechunk.training.stretches import StretchSource, overlaps, place_stretch
+from latechunk.types import PoolingTask, Span, Tokens
+from tests.checkpoints import write_bert
+from tests.conftest import SCRIPTS
+
+LONG_CONTEXT = LocalGlobal(
+    1, local_tokens=22, local_overlap=6, penalty=1.0, distance=6.0, width=2.0, block_tokens=8, mean_tokens=4
+)
+TEXT = " ".join(SCRIPTS.values())
+
+
+def set_of(n_documents=3, name="tales", n_parts=15):
+    """Documents of a few scripts, each with questions that quote some of its words."""
+    documents, questions = [], []
+    for number in range(n_documents):
+        text = " ".join(f"{number} {part}" for part in list(SCRIPTS.values())[:n_parts])
+        documents.append(Document(f"d{number}", text))
+        for asked in range(4):
+            start = len(text) * asked // 5
+            while text[start].isspace():
+                start += 1
+            span = Span(start, min(len(text), start + 9))
+            question = f"what is {text[start : start + 9].strip()} of {number}"
+            questions.append(Question(f"q{number}-{asked}", question, (Gold(f"d{number}", (span,)),)))
+    return EvaluationSet(name, tuple(documents), tuple(questions))
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    return write_bert(tmp_path_factory.mktemp("models") / "bert", positions=128)
+
+
+def load(folder, **options):
+    return Encoder.load(str(folder), dtype="float32", **options)
+
+
+def load_long(folder):
+    return load(folder, context="local-global", local_global=LONG_CONTEXT, window_tokens=4096)
+
+
+SETTINGS = TrainingSettings(
+    lora=LoraSettings(rank=4, alpha=8),
+    stretches=StretchSettings(chunk_tokens=(8, 16), least_tokens=24, most_tokens=60),
+    run=RunSettings(n_steps=2, batch_stretches=3),
+    query_adapter=True,
+)
+
+
+class Bench:
+    """Everything of a run but the trainer."""
+
+    def __init__(self, encoder, folder, settings=SETTINGS, seed=0, data=None):
+        torch.manual_seed(seed)
+        self.encoder = encoder
+        self.data = prepare(encoder, [data or set_of()], settings.stretches.chunk_tokens)
+        model, plan = encoder.parts
+        self.long_pass = (
+            LocalGlobalPass(model.transformer.model, plan.local_global, pad_id=model.pad_id)
+            if plan.local_global
+            else None
+        )
+        self.maker = SequenceMaker(plan, model.pad_id, prompt_counts=model.prompt_counts)
+        self.seen = []
+        self.frozen = keep_frozen(
+            encoder, self.data, self.long_pass, self.maker, folder, precision="float32", on_progress=self.seen.append
+        )
+        n_fixed = plan.local_global.local_layers if plan.local_global else 0
+        self.adapters = TrainableAdapters(
+            model.transformer.model, ["retrieval_passage", "retrieval_query"], settings.lora, n_fixed
+        )
+        self.model = build_model(model, self.adapters, self.long_pass, "float32")
+        self.loss = SpanContrastiveLoss(self.model, settings.loss)
+        names = ("retrieval_passage", "retrieval_query" if settings.query_adapter else None)
+        self.make = BatchMaker(encoder, self.data, self.frozen, self.maker, self.long_pass, settings, names)
+
+    def shake(self):
+        """Adapters begin as nothing; let them do something."""
+        with torch.no_grad():
+            for number, parameter in enumerate(self.adapters.parameters()):
+                parameter.add_(torch.sin(torch.arange(parameter.numel()) + number).view_as(parameter) * 0.05)
+
+    def gradients(self, number=0):
+        features, labels = self.make(number)
+        self.loss.load_bank({})
+        for parameter in self.adapters.parameters():
+            parameter.grad = None
+        parts = self.loss(features, labels)
+        total = torch.stack(list(parts.values())).sum()
+        total.backward()
+        return float(total.detach()), [parameter.grad.clone() for parameter in self.adapters.parameters()]
+
+
+# ------------------------------------------------------------------------------------------------------- the loss
+
+
+def test_info_nce_by_hand():
+    # e^s: answers 2 and 3, of candidates 2, 3, 5 and not 7.
+    scores = torch.tensor([[2.0, 3.0, 5.0, 7.0]]).log()
+    gold = torch.tensor([[True, True, False, False]])
+    candidates = torch.tensor([[True, True, True, False]])
+
+    (loss,) = info_nce(scores, gold, candidates)
+
+    assert float(loss) == pytest.approx(-math.log(5 / 10))
+
+
+def labels_of(documents, owner, asked_of, gold, queries, own_only=None):
+    return {
+        "documents": torch.tensor(documents),
+        "owner": torch.tensor(owner),
+        "asked_of": torch.tensor(asked_of),
+        "gold": torch.tensor(gold),
+        "own_only": torch.tensor(own_only or [False] * len(asked_of)),
+        "queries": torch.tensor(queries),
+    }
+
+
+class Given(torch.nn.Module):
+    """A model that gives what it is told to."""
+
+    def forward(self, features):
+        return {"sentence_embedding": features["given"]}
+
+
+E1, E2 = [1.0, 0.0], [0.0, 1.0]
+
+
+def test_chunks_are_not_pushed_from_questions_of_many_documents():
+    settings_ = LossSettings(**PLAIN, document_weight=1.0, reverse_weight=1.0)
+    loss = SpanContrastiveLoss(Given(), settings_)
+    gold = [[True, False, False, False], [False, False, True, False]]
+    late = torch.tensor([E1, E2, E1, E2])
+    group = {"given": late, "adapter": "p", "alone": []}
+    values = []
+    for own_only in ([False, False], [True, True]):
+        labels = labels_of([0, 1], [0, 0, 1, 1], [0, 1], gold, [E1, E1], own_only=own_only)
+        values.append(float(loss([group, {"adapter": None}], labels)["contrast"]))
+
+    forward = -math.log(math.e / (math.e + 1))
+    assert values[0] == pytest.approx(forward + math.log(2), abs=1e-6)  # each chunk has its question and a foreign one
+    assert values[1] == pytest.approx(forward, abs=1e-6)
+
+
+def contrast(documents, settings, own_only=None, batches=1):
+    """Two stretches of two chunks, e1 and e2 each; one question, e1, answered by the first chunk of the first."""
+    loss = SpanContrastiveLoss(Given(), settings)
+    late = torch.tensor([E1, E2, E1, E2])
+    labels = labels_of(documents, [0, 0, 1, 1], [0], [[True, False, False, False]], [E1], own_only=own_only)
+    for _ in range(batches):
+        parts = loss([{"given": late, "adapter": "p", "alone": []}, {"adapter": None}], labels)
+    return float(parts["contrast"])
+
+
+PLAIN = {"temperature": 1.0, "anchor": 0.0, "late_weight": 1.0, "bank_stretches": 0}
+
+
+def test_within_the_document_only_chunks_of_the_stretch_compete():
+    # Candidates: e1 (answer, cosine 1) and e2 (cosine 0).
+    assert contrast([0, 1], LossSettings(document_weight=1.0, **PLAIN)) == pytest.approx(
+        -math.log(math.e / (math.e + 1)), abs=1e-6
+    )
+
+
+def test_other_documents_compete_and_other_stretches_of_the_same_do_not():
+    across = LossSettings(document_weight=0.0, **PLAIN)
+
+    two_documents, one_document = contrast([0, 1], across), contrast([0, 0], across)
+
+    assert two_documents == pytest.approx(-math.log(math.e / (2 * math.e + 2)), abs=1e-6)
+    assert one_document == pytest.approx(-math.log(math.e / (math.e + 1)), abs=1e-6)
+
+
+def test_questions_of_many_documents_are_compared_within_theirs():
+    across = LossSettings(document_weight=0.0, **PLAIN)
+
+    assert contrast([0, 1], across, own_only=[True]) == pytest.approx(-math.log(math.e / (math.e + 1)), abs=1e-6)
+
+
+def test_the_bank_adds_other_documents_of_earlier_batches():
+    banked = LossSettings(document_weight=0.0, **{**PLAIN, "bank_stretches": 2})
+
+    # The second time, the bank holds both stretches: that of the question's own document does not compete.
+    assert contrast([0, 1], banked, batches=2) == pytest.approx(-math.log(math.e / (3 * math.e + 3)), abs=1e-6)
+
+
+def test_the_blend_is_what_is_compared():
+    settings_ = LossSettings(**{**PLAIN, "late_weight": 0.5, "document_weight": 1.0})
+    loss = SpanContrastiveLoss(Given(), settings_)
+    labels = labels_of([0], [0, 0], [0], [[True, False]], [E1])
+    alone = [  # read in two parts, the second chunk first
+        {"given": torch.tensor([E1]), "places": torch.tensor([1])},
+        {"given": torch.tensor([E2]), "places": torch.tensor([0])},
+    ]
+
+    parts = loss([{"given": torch.tensor([E1, E2]), "adapter": "p", "alone": alone}, {"adapter": None}], labels)
+
+    assert float(parts["contrast"]) == pytest.approx(math.log(2), abs=1e-6)  # both blends lie halfway
+
+
+def test_matryoshka_takes_the_mean_over_the_lengths():
+    settings_ = LossSettings(**PLAIN, document_weight=1.0, matryoshka=(1,))
+    loss = SpanContrastiveLoss(Given(), settings_)
+    labels = labels_of([0], [0, 0], [0], [[True, False]], [E1])
+
+    parts = loss([{"given": torch.tensor([E1, [0.6, 0.8]]), "adapter": "p", "alone": []}, {"adapter": None}], labels)
+
+    whole, cut = -math.log(math.e / (math.e + math.exp(0.6))), math.log(2)  # of one number all unit vectors are alike
+    assert float(parts["contrast"]) == pytest.approx((whole + cut) / 2, abs=1e-6)
+
+
+def test_anchor_is_one_less_the_cosine_with_the_untrained_model(folder, tmp_path):
+    bench = Bench(load_long(folder), tmp_path)
+    features, labels = bench.make(0)
+
+    before = bench.loss(features, labels)
+    bench.shake()
+    after = bench.loss(features, labels)
+
+    assert before["anchor"].item() == pytest.approx(0, abs=1e-5)
+    assert before["query_anchor"].item() == pytest.approx(0, abs=1e-5)
+    assert after["anchor"].item() > 1e-4
+    assert after["query_anchor"].item() > 1e-4
+
+
+def test_reverse_direction_by_hand():
+    settings_ = LossSettings(**PLAIN, document_weight=1.0, reverse_weight=1.0)
+    loss = SpanContrastiveLoss(Given(), settings_)
+    # Chunk e1 answers the question e1 and not e2: in both directions the share of the right one is e / (e + 1).
+    labels = labels_of([0], [0, 0], [0, 0], [[True, False], [False, True]], [E1, E2])
+
+    parts = loss([{"given": torch.tensor([E1, E2]), "adapter": "p", "alone": []}, {"adapter": None}], labels)
+
+    assert float(parts["contrast"]) == pytest.approx(-2 * math.log(math.e / (math.e + 1)), abs=1e-6)
+
+
+@pytest.mark.parametrize("size", [1, 2])
+def test_a_gradient_cache_changes_no_gradient(folder, tmp_path, size):
+    def settings_of(n):
+        run = RunSettings(n_steps=2, batch_stretches=3, cached_stretches=n)
+        return TrainingSettings(lora=SETTINGS.lora, stretches=SETTINGS.stretches, run=run, query_adapter=True)
+
+    results = []
+    for number, cached in enumerate((None, size)):
+        bench = Bench(load_long(folder), tmp_path / str(number), settings_of(cached))
+        bench.shake()
+        results.append(bench.gradients())
+
+    (whole, gradients), (cached_loss, cached_gradients) = results
+    assert cached_loss == pytest.approx(whole, abs=1e-5)
+    assert max(float(one.abs().max()) for one in gradients) > 1e-4
+    for one, other in zip(gradients, cached_gradients, strict=True):
+        torch.testing.assert_close(other, one, atol=1e-5, rtol=1e-3)
+
+
+def test_both_adapters_learn_and_the_base_does_not(folder, tmp_path):
+    bench = Bench(load_long(folder), tmp_path)
+    bench.shake()
+    bench.gradients()
+
+    named = dict(bench.model.named_parameters())
+    with_gradient = {name for name, parameter in named.items() if parameter.grad is not None and parameter.grad.any()}
+    assert with_gradient
+    assert all(".lora_" in name for name in with_gradient)
+    assert any("retrieval_passage" in name for name in with_gradient)
+    assert any("retrieval_query" in name for name in with_gradient)
+    assert not any(parameter.requires_grad for name, parameter in named.items() if ".lora_" not in name)
+    assert all(".layer.0." not in name for name in with_gradient)  # local, and thus fixed
+
+
+def test_the_bank_comes_back_from_a_checkpoint(folder, tmp_path):
+    bench = Bench(load_long(folder), tmp_path)
+    bench.loss(*bench.make(0))
+    state = bench.loss.bank_state()
+    other = SpanContrastiveLoss(bench.model, SETTINGS.loss)
+    other.load_bank(state)
+
+    with torch.no_grad():
+        assert other(*bench.make(1))["contrast"].item() == bench.loss(*bench.make(1))["contrast"].item()
+
+
+# ------------------------------------------------------------------------------- what is trained is what is used
+
+
+@pytest.mark.parametrize("context", ["local-global", "windows"])
+def test_without_adapters_training_reads_as_the_encoder_does(folder, tmp_path, context):
+    encoder = load_long(folder) if context == "local-global" else load(folder, context="windows", window_tokens=128)
+    bench = Bench(encoder, tmp_path, data=set_of(n_parts=3))
+    long_enough = TrainingSettings(
+        lora=SETTINGS.lora,
+        stretches=StretchSettings(chunk_tokens=(8, 16), least_tokens=4096, most_tokens=4096),
+        run=SETTINGS.run,
+        query_adapter=True,
+    )
+    whole = BatchMaker(
+        encoder, bench.data, bench.frozen, bench.maker, bench.long_pass, long_enough, ("retrieval_passage", None)
+    )
+    (features, _), labels = whole(0)
+
+    with torch.no_grad():
+        got = bench.model(features)["sentence_embedding"].numpy()
+
+    again = load_long(folder) if context == "local-global" else load(folder, context="windows", window_tokens=128)
+    for stretch, document in enumerate(labels["documents"].tolist()):
+        mine = bench.data.documents[document]
+        vectors = got[(labels["owner"] == stretch).numpy()]
+        (ranges,) = [one for one in mine.cuts.values() if len(one) == len(vectors)]
+        (want,) = again.encode_spans([PoolingTask(mine.tokens, ranges)])
+        np.testing.assert_allclose(vectors, want, atol=2e-3)  # states are kept in half precision
+
+
+def test_chunks_alone_are_read_as_an_index_reads_them(folder, tmp_path):
+    bench = Bench(load_long(folder), tmp_path)
+    (group, _), _ = bench.make(3)
+    stretches = StretchSource(bench.data, SETTINGS.stretches, 0).draw(3, 3)
+    texts = [text for one in stretches for text in bench.make._texts(one)]
+
+    with torch.no_grad():
+        read = bench.loss._read({**group, "adapter": None})
+
+    assert len(texts) == len(read)
+    for text, stretch in zip(texts[:2], stretches[:1] * 2, strict=True):
+        assert text in bench.data.documents[stretch.document].text
+    np.testing.assert_allclose(read[:, 1].numpy(), load_long(folder).encode_texts(texts), atol=1e-5)
+
+
+def test_questions_of_two_documents_are_compared_within_each(folder):
+    encoder = load(folder)
+    texts = {"a": "One is here. Two is there. " * 4, "b": "Three is one. Four is two. " * 4}
+    documents = tuple(Document(name, text) for name, text in texts.items())
+    both = Question("both", "what", tuple(Gold(name, (Span(0, 3),)) for name in texts))
+    one = Question("one", "which", (Gold("a", (Span(0, 3),)),))
+
+    data = prepare(encoder, [EvaluationSet("s", documents, (both, one))], (8,))
+
+    assert [(question.text, question.is_shared) for question in data.questions] == [
+        ("what", True),
+        ("which", False),
+        ("what", True),
+    ]
+
+
+def test_what_does_not_fit_a_plain_pass_is_an_error(folder, tmp_path):
+    def attempt(settings_, data=None):
+        encoder = load_long(folder)
+        prepared = prepare(encoder, [data or set_of()], settings_.stretches.chunk_tokens)
+        train(encoder, prepared, tmp_path / "out", settings_)
+
+    with pytest.raises(InputError, match="n_layers must be at most the 1 layers"):
+        attempt(replace(SETTINGS, lora=LoraSettings(n_layers=2)))
+
+    long_chunks = StretchSettings(chunk_tokens=(16, 127), least_tokens=200, most_tokens=300)
+    with pytest.raises(InputError, match=r"chunk_tokens may be at most 126 .*, got 127; train smaller"):
+        attempt(replace(SETTINGS, stretches=long_chunks))
+    original = set_of()
+    asked = replace(original.questions[0], text="what " * 127)
+    with pytest.raises(InputError, match="a question of 381 tokens is longer than the 126"):
+        attempt(SETTINGS, replace(original, questions=(asked, *original.questions[1:])))
+    assert not (tmp_path / "out").exists()  # a run that cannot begin leaves nothing behind
+
+
+def test_span_pool_sums_over_passes_as_over_one():
+    table = torch.arange(12.0).view(6, 2)
+    pool = SpanPool()
+    at_once = pool(
+        {
+            "token_embeddings": table,
+            "rows": torch.tensor([0, 1, 2, 4]),
+            "bags": torch.tensor([0, 3]),
+            "spans": torch.tensor([0, 1]),
+            "n_rows": torch.tensor([3, 1]),
+        }
+    )["sentence_embedding"]
+
+    sums = torch.zeros(2, 2)
+    pool.add(sums, table[:2], torch.tensor([0, 1]), torch.tensor([0]), torch.tensor([0]))
+    pool.add(sums, table[2:], torch.tensor([0, 2]), torch.tensor([0, 1]), torch.tensor([0, 1]))
+
+    assert at_once.tolist() == [[2.0, 3.0], [8.0, 9.0]]
+    torch.testing.assert_close(pool.means(sums, torch.tensor([3, 1])), at_once)
+
+
+def test_adapters_are_written_and_read_exactly(folder, tmp_path):
+    bench = Bench(load_long(folder), tmp_path / "a")
+    bench.shake()
+    bench.adapters.save(tmp_path / "saved", dtype=torch.float32)
+    other = Bench(load_long(folder), tmp_path / "b", seed=1)
+    other.adapters.load(tmp_path / "saved")
+
+    for name in bench.adapters.names:
+        was, came = bench.adapters.state(name), other.adapters.state(name)
+        assert was.keys() == came.keys()
+        assert all(torch.equal(was[key], came[key]) for key in was)
+    modes = {path.stat().st_mode for path in (tmp_path / "saved" / "retrieval_query").iterdir() if path.suffix != ".md"}
+    assert len(modes) == 1  # who may read the settings may read the weights
+    config = json.loads((tmp_path / "saved" / "retrieval_query" / "adapter_config.json").read_text())
+    assert config["r"] == 4
+    assert config["lora_alpha"] == 8
+
+
+def test_targets_are_the_linear_layers_of_the_top(folder):
+    backbone = load(folder).parts[0].transformer.model
+
+    names = find_targets(backbone, LoraSettings(n_layers=1), 0)
+
+    assert names == [
+        f"encoder.layer.1.{name}"
+        for name in (
+            "attention.self.query",
+            "attention.self.key",
+            "attention.self.value",
+            "attention.output.dense",
+            "intermediate.dense",
+            "output.dense",
+        )
+    ]
+    with pytest.raises(InputError, match="at most the 1 layers that are not fixed, got 2"):
+        find_targets(backbone, LoraSettings(n_layers=2), 1)
+    with pytest.raises(InputError, match="no linear layer has a name of the form 'nothing'"):
+        find_targets(backbone, LoraSettings(targets="nothing"), 0)
+
+
+def test_kept_arrays_are_computed_once(folder, tmp_path):
+    encoder = load_long(folder)
+    first = Bench(encoder, tmp_path)
+    again = Bench(load_long(folder), tmp_path)
+
+    assert sum(first.seen) == first.data.n_tokens
+    assert again.seen == []
+    np.testing.assert_array_equal(again.frozen.states, first.frozen.states)
+
+    (tmp_path / "key.json").write_text('"of another model"')
+    assert sum(Bench(load_long(folder), tmp_path).seen) == sum(first.seen)
+
+
+# ------------------------------------------------------------------------------------------------- data, stretches
+
+
+def test_answers_become_tokens(folder):
+    encoder = load(folder)
+    text = "The city lies on the river. It has three bridges. " * 6
+    start = text.index("three bridges")
+    gold = Gold("d", (Span(start, start + len("three bridges")),))
+    data = prepare(
+        encoder,
+        [EvaluationSet("s", (Document("d", text), Document("unasked", "x")), (Question("q", "?a", (gold,)),))],
+        (8,),
+    )
+
+    (document,) = data.documents
+    (question,) = data.questions
+    offsets = document.tokens.offsets[slice(*question.answers[0])]
+    assert text[offsets[0, 0] : offsets[-1, 1]] == "three bridges"
+    assert data.counts() == {"s": {"documents": 1, "questions": 1, "tokens": len(document.tokens)}}
+
+
+def test_unusable_questions_are_named(folder):
+    encoder = load(folder)
+    text = "One. \n\n\n Two."
+    documents = (Document("d", text),)
+    blank = Question("blank", "what", (Gold("d", (Span(6, 8),)),))
+    whole = Question("whole", "which", (Gold("d"),))
+    good = Question("good", "what two", (Gold("d", (Span(9, 12),)),))
+    one = EvaluationSet("s", documents, (blank, good))
+
+    with pytest.raises(InputError, match=r"cannot be trained on: 1\n  s, question 'blank'.*in no chunk"):
+        prepare(encoder, [one], (8,))
+    with pytest.raises(InputError, match="names a document and no characters"):
+        prepare(encoder, [EvaluationSet("s", documents, (whole,))], (8,))
+    assert len(prepare(encoder, [one], (8,), skip_unusable=True).questions) == 1
+    with pytest.raises(InputError, match="no question left to train on"):
+        prepare(encoder, [EvaluationSet("s", documents, (whole,))], (8,), skip_unusable=True)
+
+
+def document_of(n_tokens, size, asked, name="s"):
+    ids = np.arange(n_tokens)
+    cuts = np.array([[first, min(first + size, n_tokens)] for first in range(0, n_tokens, size)])
+    tokens = Tokens((), ids, np.stack([ids, ids + 1], axis=1))
+    return TrainingDocument(name, "d", tokens, "", {size: cuts}, {size: []}, asked)
+
+
+@settings(max_examples=60, deadline=None)
+@given(
+    n_tokens=st.integers(20, 200),
+    size=st.integers(2, 20),
+    answer=st.integers(0, 19),
+    length=st.integers(20, 120),
+    number=st.integers(0, 5),
+)
+def test_stretches_are_whole_chunks_with_answers(n_tokens, size, answer, length, number):
+    question = TrainingQuestion("q", 0, np.array([[answer, answer + 1]]))
+    data = TrainingData((document_of(n_tokens, size, (0,)),), (question,))
+    source = StretchSource(data, StretchSettings(chunk_tokens=(size,), least_tokens=length, most_tokens=length), 0)
+    try:
+        (stretch,) = source.draw(number, 1)
+    except InputError:
+        assert length < 3 * size or n_tokens <= size  # no room for two whole chunks around the answer
+        return
+
+    cuts = data.documents[0].cuts[size]
+    rows = cuts[stretch.first_chunk : stretch.first_chunk + len(stretch.ranges)]
+    np.testing.assert_array_equal(stretch.ranges + stretch.start, rows)
+    assert (stretch.start, stretch.end) == (rows[0, 0], rows[-1, 1])
+    assert stretch.end - stretch.start <= length
+    assert stretch.gold.any()
+    assert not stretch.gold.all()
+    np.testing.assert_array_equal(stretch.gold[0], overlaps(rows, question.answers))
+
+
+@given(st.integers(1, 500), st.integers(1, 300), st.integers(0, 2**31), st.data())
+def test_a_stretch_holds_the_token_it_is_placed_around(n_tokens, length, seed, data):
+    first = data.draw(st.integers(0, n_tokens - 1))
+
+    start = place_stretch(np.random.default_rng(seed), n_tokens, length, first, first + 1)
+
+    assert 0 <= start <= first < start + length or n_tokens <= length
+    assert start + length <= n_tokens or start == 0
+
+
+def test_batches_depend_on_number_and_seed_alone():
+    question = TrainingQuestion("q", 0, np.array([[5, 6]]))
+    data = TrainingData((document_of(400, 10, (0,)),), (question,))
+    wanted = StretchSettings(chunk_tokens=(10,), least_tokens=50, most_tokens=200)
+
+    one, same, other = (StretchSource(data, wanted, seed) for seed in (0, 0, 1))
+    same.draw(7, 2)
+
+    places = [[(s.start, s.end) for s in source.draw(3, 4)] for source in (one, same, other)]
+    assert places[0] == places[1] != places[2]
+
+
+def test_weights_choose_sets():
+    questions = tuple(TrainingQuestion("q", number, np.array([[5, 6]])) for number in range(2))
+    data = TrainingData((document_of(99, 10, (0,), "a"), document_of(99, 10, (1,), "b")), questions)
+    source = StretchSource(data, StretchSettings(chunk_tokens=(10,), least_tokens=50, mixture={"a": 0.0}), 0)
+
+    assert {stretch.document for number in range(20) for stretch in source.draw(number, 2)} == {1}
+    with pytest.raises(InputError, match="there is no set 'c' in the training data; there are a, b"):
+        StretchSource(data, StretchSettings(mixture={"c": 1.0}), 0)
+    with pytest.raises(InputError, match="every set has the weight 0"):
+        StretchSource(data, StretchSettings(mixture={"a": 0.0, "b": 0.0}), 0)
+
+
+def test_texts_too_short_to_compare_chunks_are_an_error():
+    data = TrainingData((document_of(9, 10, (0,)),), (TrainingQuestion("q", 0, np.array([[5, 6]])),))
+
+    with pytest.raises(InputError, match="answered by some chunks of its stretch and not by all"):
+        StretchSource(data, StretchSettings(chunk_tokens=(10,)), 0).draw(0, 1)
+
+
+@pytest.mark.parametrize(
+    ("make", "message"),
+    [
+        (lambda: LoraSettings(rank=0), "rank must be a whole number of at least 1, got 0"),
+        (lambda: LoraSettings(alpha=math.nan), "alpha must be finite and above 0"),
+        (lambda: LossSettings(temperature=0.0), "temperature must be finite and above 0"),
+        (lambda: LossSettings(late_weight=0.0), "late_weight must be above 0"),
+        (lambda: LossSettings(document_weight=1.5), "document_weight must be from 0 to 1"),
+        (lambda: LossSettings(anchor=-1.0), "anchor must be finite and at least 0"),
+        (lambda: LossSettings(bank_stretches=-1), "bank_stretches must be a whole number"),
+        (lambda: StretchSettings(chunk_tokens=()), "chunk_tokens must name at least one size"),
+        (lambda: StretchSettings(least_tokens=9, most_tokens=8), "most_tokens must be a whole number of at least 9"),
+        (lambda: StretchSettings(mixture={"a": -1.0}), "the weight of 'a' must be finite"),
+        (lambda: RunSettings(n_steps=0), "n_steps must be a whole number of at least 1"),
+        (lambda: RunSettings(n_steps=True), "n_steps must be a whole number"),
+        (lambda: RunSettings(precision="float16"), 'precision must be "float32" or "bfloat16"'),
+        (lambda: RunSettings(learning_rate=math.inf), "learning_rate must be finite"),
+    ],
+)
+def test_settings_out_of_range(make, message):
+    with pytest.raises(InputError, match=message):
+        make()
