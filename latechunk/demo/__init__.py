@@ -69,20 +69,24 @@ def read_questions() -> list[Question]:
     return [Question(one["question"], one["document"], one["quote"]) for one in map(json.loads, lines)]
 
 
-def run(encoder: SpanEncoder | None = None) -> Comparison:
+def run(encoder: SpanEncoder | None = None, published: SpanEncoder | None = None) -> Comparison:
     """Index the articles in each mode, with the default chunker and so on the same spans, and ask every question.
 
     A chunk is right if it shares a character with the question's quote; the rank is that of the best right one.
 
     Args:
         encoder: None for the default model, in float32, so that every machine shows the same.
+        published: What chunks are read by for naive, which is what one has without latechunk; None for the default
+            model without trained adapters, or for ``encoder`` where that is given.
     """
     if encoder is None:
         from latechunk.encoder import Encoder
 
         encoder = Encoder.load(dtype="float32")
+        published = published or Encoder.load(dtype="float32", adapters=None)
     documents, questions, chunker = read_documents(), read_questions(), SentenceChunker()
-    hits = {mode: _ask(documents, questions, encoder, chunker, mode) for mode in MODES}
+    readers = {mode: published if published and mode == "naive" else encoder for mode in MODES}
+    hits = {mode: _ask(documents, questions, readers[mode], chunker, mode) for mode in MODES}
     answers = [
         Answer(
             question=question,
@@ -95,7 +99,7 @@ def run(encoder: SpanEncoder | None = None) -> Comparison:
         answers=answers,
         n_documents=len(documents),
         n_chunks=len(hits["late"][0]),
-        late_weight=choose_embedding(encoder.settings, "blend", None).late_weight,
+        late_weight=choose_embedding(encoder, "blend", None).late_weight,
         n_words=sum(len(document.text.split()) for document in documents),
         model=str(encoder.settings["model"]),
         max_tokens=chunker.max_tokens,
