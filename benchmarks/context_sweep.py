@@ -134,10 +134,10 @@ def main() -> None:
     lines = options.log.read_text(encoding="utf-8").splitlines() if options.log.exists() else []
     tried = [json.loads(line) for line in lines]
     left = [one for one in GRID if describe(*one) not in {row["configuration"] for row in tried}]
-    prepared = prepare(Encoder.load(context="windows"), options.data) if left else []
+    prepared = prepare(Encoder.load(context="windows", adapters=None), options.data) if left else []
     for configuration, window in left:
         context = "local-global" if configuration else "windows"
-        encoder = Encoder.load(context=context, local_global=configuration, window_tokens=window)
+        encoder = Encoder.load(adapters=None, context=context, local_global=configuration, window_tokens=window)
         gains = try_out(encoder, prepared)
         rows = [
             {

@@ -30,7 +30,7 @@ def main() -> None:
     arguments.add_argument("--context", default="auto")
     options = arguments.parse_args()
 
-    encoders = {"default": Encoder.load(context=options.context)}
+    encoders = {"default": Encoder.load(context=options.context, adapters=None)}
     setup = Setup(encoders, max_tokens=(options.max_tokens,), arms=ARMS)
     figures: dict[str, Any] = {"max_tokens": options.max_tokens, "n_documents": options.documents}
     for n_tokens in options.lengths:

@@ -1,7 +1,7 @@
-"""All evaluation sets of a folder with the default model: naive, late, blend, whole document, BM25 and hybrid.
+"""All evaluation sets of a folder with the default model as it is published, without trained adapters, in every arm.
 
-The figures are those of ``latechunk evaluate``; what is finished under --out is not run again. With --save the table of
-the README and of docs/evaluation.md can be made anew by ``python benchmarks/tables.py``.
+Made by ``latechunk evaluate``; what is finished under --out is not run again. With --save the tables of
+docs/evaluation.md can be made anew by ``python benchmarks/tables.py``.
 """
 
 from __future__ import annotations
@@ -22,6 +22,7 @@ def main() -> None:
         "--out", type=Path, default=Path("build/quality"), help="for the report and what is finished"
     )
     arguments.add_argument("--max-tokens", type=int, nargs="+", default=[64, 128])
+    arguments.add_argument("--adapters", help="auto for the trained ones, or a folder  [default: none]")
     options = arguments.parse_args()
 
     told: set[str] = set()
@@ -31,7 +32,9 @@ def main() -> None:
             told.add(what)
             print(what, flush=True)
 
-    wishes = Wishes(data=options.data, out=options.out, arms=ARMS, max_tokens=tuple(options.max_tokens))
+    wishes = Wishes(
+        data=options.data, out=options.out, arms=ARMS, max_tokens=tuple(options.max_tokens), adapters=options.adapters
+    )
     found = evaluate_folder(wishes, tell)
     rows: list[dict[str, Any]] = [{name: value for name, value in row.items() if name != "parts"} for row in found.rows]
     figures = {"rows": rows, "seconds": found.made["seconds"], "encoders": found.encoders}

@@ -35,9 +35,14 @@ def table(header: list[str], rows: list[list[str]]) -> str:
     return "\n".join(f"| {' | '.join(line)} |" for line in lines)
 
 
-def gains(max_tokens: int) -> str:
-    """What the default gains, with intervals, at one chunk size."""
-    sets = read("context")["figures"][f"at_{max_tokens}"]["sets"]
+def gains(name: str, max_tokens: int) -> str:
+    """What a way of reading gains over naive, with intervals, at one chunk size.
+
+    Args:
+        name: ``"context"`` for the default, ``"context-untrained"`` for the same without trained adapters.
+        max_tokens: Of a chunk.
+    """
+    sets = read(name)["figures"][f"at_{max_tokens}"]["sets"]
     rows = []
     for name, row in sets.items():
         cells = [TITLES.get(name, name), f"{row['n_questions']:,}"]
@@ -74,19 +79,37 @@ def gain(row: dict[str, Any]) -> str:
 
 
 def quality_short() -> str:
-    """What the README shows: naive, and what late, blend and hybrid gain over it, at 64 tokens in the corpus."""
+    """What the README shows: naive, and what the default gains over it with and without its trained adapters."""
+    parts = []
+    for size in (64, 128):
+        trained, untrained = (read(name)["figures"][f"at_{size}"]["sets"] for name in ("context", "context-untrained"))
+        rows = []
+        for name, row in trained.items():
+            plain, inside = untrained.get(name), row.get("document")
+            cells = [TITLES.get(name, name), f"{row['n_questions']:,}", f"{row['corpus']['naive']:.1f}"]
+            cells += [_gain(plain["corpus"]) if plain else "", _gain(row["corpus"]), _gain(inside) if inside else ""]
+            rows.append(cells)
+        header = [f"chunks of at most {size} tokens", "questions", "naive", "untrained", "default"]
+        parts.append(table([*header, "default, within the document"], rows))
+    return "\n\n".join(parts)
+
+
+def _gain(one: dict[str, Any]) -> str:
+    return f"{one['gain']:+.1f} ({one['interval'][0]:+.1f} to {one['interval'][1]:+.1f})"
+
+
+def enough() -> str:
+    """What training on so many questions gains over the untrained default."""
+    figures = read("training")["figures"]
     rows = [
         [
-            TITLES[name],
-            f"{arms['naive']['n_questions']:,}",
-            f"{arms['naive']['measures'][arms['naive']['headline']]:.1f}",
-            *(gain(arms[arm]) for arm in ("late", "blend", "hybrid")),
+            f"{row['questions']:,}",
+            *(f"{row[scope]['trained']:.1f} ({_gain(row[scope])})" for scope in ("corpus", "document")),
         ]
-        for name, arms in find_rows(64, "corpus").items()
+        for row in figures["rows"]
     ]
-    return table(
-        ["chunks of at most 64 tokens", "questions", "naive", "late", "blend", "hybrid (blend and BM25)"], rows
-    )
+    first = ["none", *(f"{figures['untrained'][scope]:.1f}" for scope in ("corpus", "document"))]
+    return table(["questions trained on", "in the corpus", "within the document"], [first, *rows])
 
 
 def quality() -> str:
@@ -268,8 +291,13 @@ def main() -> None:
     fill(ROOT / "docs" / "evaluation.md", {"quality": quality(), "passkey": passkey()})
     fill(ROOT / "docs" / "models.md", {"encode": encode(), "jina": jina(), "runtimes": runtimes()})
     fill(ROOT / "docs" / "operations.md", {"scale": scale()})
-    every_size = "\n\n".join(gains(size) for size in (64, 128, 256))
-    fill(ROOT / "docs" / "local-global.md", {"sweep": sweep(), "gains": every_size, "cost": cost()})
+    trained, untrained = (
+        "\n\n".join(gains(name, size) for size in sizes)
+        for name, sizes in (("context", (64, 128)), ("context-untrained", (64, 128, 256)))
+    )
+    fill(ROOT / "docs" / "local-global.md", {"sweep": sweep(), "gains": untrained, "cost": cost()})
+    fill(ROOT / "docs" / "training.md", {"gains": trained, "enough": enough()})
+    fill(ROOT / "latechunk" / "trained" / "all-MiniLM-L6-v2" / "README.md", {"gains": trained})
 
 
 if __name__ == "__main__":

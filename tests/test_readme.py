@@ -44,7 +44,11 @@ def test_the_commands_run(tmp_path, monkeypatch):
     Path("my-questions/questions.csv").write_text("question,quote\nHow many?,It has 3.8 million inhabitants.\n")
     commands = [line for block in blocks("") for line in block.splitlines() if line.startswith("latechunk ")]
 
-    assert len(commands) == 9
-    for command in commands:
+    assert len(commands) == 11
+    trains = [command for command in commands if "my-adapters" in command]
+    assert [command.split()[1] for command in trains] == ["train", "index"]
+    train, index = (CliRunner().invoke(app, [*shlex.split(command)[1:], "--help"]) for command in trains)
+    assert train.exit_code == index.exit_code == 0  # training for ten minutes is left to who reads it
+    for command in [command for command in commands if command not in trains]:
         result = CliRunner().invoke(app, shlex.split(command)[1:])
         assert result.exit_code == 0, result.output
