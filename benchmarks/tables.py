@@ -104,7 +104,7 @@ def enough() -> str:
     rows = [
         [
             f"{row['questions']:,}",
-            *(f"{row[scope]['trained']:.1f} ({_gain(row[scope])})" for scope in ("corpus", "document")),
+            *(f"{row[scope]['trained']:.1f}, {_gain(row[scope])}" for scope in ("corpus", "document")),
         ]
         for row in figures["rows"]
     ]
