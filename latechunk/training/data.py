@@ -12,6 +12,7 @@ from latechunk.evaluation.sets import EvaluationSet, Question
 from latechunk.pooling import token_ranges
 from latechunk.types import Document, IntArray, Span, Tokens
 
+NO_CHARACTERS = "it names a document and no characters; training needs the passage that answers"
 _SHOWN = 5  # problems named in an error
 
 
@@ -166,9 +167,7 @@ def require_usable(data: TrainingData) -> None:
 
 def _find_answers(set_name: str, question: Question, document: Document, tokens: Tokens) -> IntArray | UnusableQuestion:
     if not question.has_spans:
-        return UnusableQuestion(
-            set_name, question.id, "it names a document and no characters; training needs the passage that answers"
-        )
+        return UnusableQuestion(set_name, question.id, NO_CHARACTERS)
     spans = [span for gold in question.gold if gold.document_id == document.id for span in gold.spans]
     try:
         return token_ranges(tokens.offsets, spans)

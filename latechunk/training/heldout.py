@@ -118,7 +118,7 @@ def measure(
             [CHUNK_TOKENS],
             late=bool(modes & {"late", "blend"}),
             naive={CHUNK_TOKENS: bool(modes & {"naive", "blend"})},
-            on_progress=on_characters or _no_report,
+            on_progress=on_characters or no_report,
         )[CHUNK_TOKENS]
         judgements = judge(one, vectors.table)
         queries = encoder.encode_queries([question.text for question in one.questions])
@@ -150,5 +150,5 @@ def compare_scores(scores: Scores, reference: Scores, sets: Sequence[EvaluationS
     return compared
 
 
-def _no_report(n_characters: int) -> None:
+def no_report(n_done: int) -> None:
     """Report to nobody."""

@@ -26,7 +26,6 @@ if TYPE_CHECKING:
     from latechunk.training.run import Trained
     from latechunk.training.settings import Precision, RunSettings, TrainingSettings
 
-_NO_CHARACTERS = "it names a document and no characters; training needs the passage that answers"
 _PACKAGES = ("peft", "datasets", "accelerate", "jinja2", "matplotlib", "ir_measures", "scipy")
 _EVALUATIONS = 5  # in a run
 _CHECKPOINTS = 10
@@ -321,10 +320,10 @@ def _leave_out_unusable(
     Raises:
         InputError: If there are some and they are not to be left out; it names the first of them.
     """
-    from latechunk.training.data import TrainingData, UnusableQuestion, require_usable
+    from latechunk.training.data import NO_CHARACTERS, TrainingData, UnusableQuestion, require_usable
 
     unusable = tuple(
-        UnusableQuestion(one.name, question.id, _NO_CHARACTERS)
+        UnusableQuestion(one.name, question.id, NO_CHARACTERS)
         for one in sets
         for question in one.questions
         if not question.has_spans

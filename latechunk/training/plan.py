@@ -17,6 +17,7 @@ import torch
 from latechunk.encoder import Encoder
 from latechunk.errors import InputError
 from latechunk.training.data import TrainingData, TrainingDocument, TrainingQuestion
+from latechunk.training.heldout import no_report
 from latechunk.training.reader import computing_in
 from latechunk.training.run import Assembled, assemble
 from latechunk.training.settings import StretchSettings, TrainingSettings
@@ -217,7 +218,7 @@ def measure_trial(encoder: Encoder, data: TrainingData, settings: TrainingSettin
         read = time.perf_counter() - begin
     with tempfile.TemporaryDirectory() as folder:
         begin = time.perf_counter()
-        parts = assemble(encoder, sample, Path(folder), settings, _no_report, start)
+        parts = assemble(encoder, sample, Path(folder), settings, no_report, start)
         prepare = time.perf_counter() - begin
         step, peak = _try_steps(parts, sample, settings)
         n_parameters = parts.adapters.n_parameters
@@ -265,7 +266,3 @@ def _peak_bytes(device: torch.device) -> int | None:
         return None
     unit = 1 if sys.platform == "darwin" else 1_024
     return int(_GROWTH * unit * resource.getrusage(resource.RUSAGE_SELF).ru_maxrss)
-
-
-def _no_report(n_tokens: int) -> None:
-    """Report to nobody."""
