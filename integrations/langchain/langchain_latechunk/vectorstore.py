@@ -201,19 +201,21 @@ class LateChunkVectorStore(VectorStore):
         """
         return self.add_documents(_to_documents(texts, metadatas, ids), ids=ids, **kwargs)
 
-    def delete(self, ids: list[str] | None = None, **kwargs: Any) -> bool:  # noqa: ARG002
+    def delete(self, ids: list[str] | None = None, **kwargs: Any) -> bool:
         """Delete documents, in one transaction.
 
         Args:
             ids: Of documents; unknown ones are passed over. None for all documents.
-            kwargs: Without effect.
+            kwargs: None are known: a store that ignored ``filter`` would delete everything.
 
         Returns:
             True.
 
         Raises:
-            InputError: If one is the id of a chunk of a larger document; nothing is deleted then.
+            InputError: If a keyword is unknown, or one of ``ids`` is the id of a chunk of a larger document; nothing is
+                deleted then.
         """
+        require_known(kwargs, (), "delete")
         for name in ids or ():
             self._require_no_chunk(name)
         self.index.delete(self.index.ids() if ids is None else ids)

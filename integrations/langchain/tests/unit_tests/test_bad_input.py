@@ -163,6 +163,18 @@ def test_deleting_a_chunk_of_a_larger_document(store, documents):
     assert store.delete(["berlin#9", "nobody#1"]) is True
 
 
+@pytest.mark.parametrize("keyword", ["filter", "where", "document_ids", "namespace"])
+async def test_deleting_by_an_unknown_keyword_deletes_nothing(store, documents, keyword):
+    store.add_documents(documents)
+    for delete in (store.delete, store.adelete):
+        with pytest.raises(InputError, match=f"delete takes no further keywords; got {keyword}"):
+            result = delete(**{keyword: {"n": 2}})
+            await result
+    with pytest.raises(InputError, match=f"got {keyword}"):
+        store.delete(["berlin"], **{keyword: {"n": 2}})
+    assert len(store.index) == 3
+
+
 def test_blank_documents(store):
     with pytest.raises(DocumentError, match="holds no token"):
         store.add_documents([Document(" \n", id="x")])
