@@ -30,7 +30,7 @@ test: $(INSTALLED)  ## Run the tests
 	$(BIN)/python -m pytest -n 2
 
 nightly: $(INSTALLED)  ## Run the tests that draw their input at random for longer: 100,000 inputs, 2,000 steps
-	$(BIN)/python -m pytest -n 2 --hypothesis-profile=nightly tests/test_fuzz.py tests/test_states.py tests/test_filters.py
+	$(BIN)/python -m pytest -n 2 --hypothesis-profile=nightly tests/test_fuzz.py tests/test_states.py tests/test_search_filters.py
 
 check: $(INSTALLED)  ## Check format, lint, types and layers
 	$(BIN)/ruff format --check .

@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from latechunk import Document, Encoder
-from latechunk.io import find_files, read_documents
+from latechunk.readers import find_files, read_documents
 
 RESULTS = Path(__file__).parent / "results"
 _SKIPPED = ("queries.jsonl", "questions.jsonl")

@@ -19,10 +19,10 @@ from common import parser, report, stop
 from scoring import score
 
 from latechunk import Encoder, SentenceChunker
-from latechunk.embed import Embedding, cut_documents, embed_cuts
-from latechunk.evaluation.readers import read_sets
+from latechunk.embedding import Embedding, chunk_documents, embed_chunks
+from latechunk.evaluation.loaders import read_sets
 from latechunk.evaluation.statistics import bootstrap_interval
-from latechunk.recorded import choose_embedding
+from latechunk.manifest import choose_embedding
 
 MEAN_OVER = ("squad2-dev16", "fairytaleqa-val", "covidqa-dev", "qmsum-val")
 ALL = (*MEAN_OVER, "chroma-chunking", "squality-dev")
@@ -36,11 +36,11 @@ def measure(
     (asked_of,) = read_sets(folder)
     questions = [one for one in asked_of.questions if half is None or zlib.crc32(one.id.encode()) % 2 == half]
     chunker = SentenceChunker(max_tokens=max_tokens)
-    cuts = cut_documents(encoder, [chunker], Embedding("blend"), asked_of.documents, stop)
+    cuts = chunk_documents(encoder, [chunker], Embedding("blend"), asked_of.documents, stop)
     texts = [question.text for question in questions]
     queries, plain_queries = encoder.encode_queries(texts), base.encode_queries(texts)
-    naive = np.concatenate(embed_cuts(base, Embedding("naive"), cuts))
-    chosen = np.concatenate(embed_cuts(encoder, embedding, cuts))
+    naive = np.concatenate(embed_chunks(base, Embedding("naive"), cuts))
+    chosen = np.concatenate(embed_chunks(encoder, embedding, cuts))
     row: dict[str, Any] = {"n_questions": len(questions)}
     for scope, within in (("corpus", False), ("document", True)):
         asked = [question for question in questions if question.has_spans or not within]

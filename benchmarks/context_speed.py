@@ -16,7 +16,7 @@ from common import parser, peak_rss_mb, report, time_in_turn
 
 from latechunk import Document, Encoder, Index, SentenceChunker
 from latechunk.demo import read_documents
-from latechunk.models import LocalGlobal, Mode
+from latechunk.models.catalogue import LocalGlobal, Mode
 from latechunk.types import PoolingTask
 
 LENGTHS = (2_000, 8_000)

@@ -21,11 +21,11 @@ from common import parser, report, stop
 from scoring import score
 
 from latechunk import Encoder, SentenceChunker
-from latechunk.embed import Cut, Embedding, cut_documents, embed_cuts
-from latechunk.evaluation.readers import read_sets
-from latechunk.evaluation.sets import Question
+from latechunk.embedding import ChunkedDocument, Embedding, chunk_documents, embed_chunks
+from latechunk.evaluation.dataset import Question
+from latechunk.evaluation.loaders import read_sets
 from latechunk.evaluation.statistics import bootstrap_interval
-from latechunk.models import LocalGlobal
+from latechunk.models.catalogue import LocalGlobal
 from latechunk.types import FloatArray, IntArray
 
 SETS = ("squad2-dev16", "fairytaleqa-val", "covidqa-dev", "qmsum-val")
@@ -54,7 +54,7 @@ class Prepared:
     name: str
     size: int
     questions: list[Question]
-    cuts: list[Cut]
+    cuts: list[ChunkedDocument]
     queries: FloatArray
     naive: FloatArray
     half: IntArray
@@ -67,7 +67,7 @@ def prepare(encoder: Encoder, data: Path) -> list[Prepared]:
     for name, size in itertools.product(SETS, SIZES):
         (asked,) = read_sets(data / name)
         chunker = SentenceChunker(max_tokens=size)
-        cuts = cut_documents(encoder, [chunker], Embedding("naive"), asked.documents, stop)
+        cuts = chunk_documents(encoder, [chunker], Embedding("naive"), asked.documents, stop)
         prepared.append(
             Prepared(
                 name=name,
@@ -75,7 +75,7 @@ def prepare(encoder: Encoder, data: Path) -> list[Prepared]:
                 questions=list(asked.questions),
                 cuts=cuts,
                 queries=np.stack([encoder.encode_query(question.text) for question in asked.questions]),
-                naive=np.concatenate(embed_cuts(encoder, Embedding("naive"), cuts)),
+                naive=np.concatenate(embed_chunks(encoder, Embedding("naive"), cuts)),
                 half=np.array([zlib.crc32(question.id.encode()) % 2 for question in asked.questions]),
                 clusters=[question.cluster for question in asked.questions],
             )
@@ -87,7 +87,7 @@ def try_out(encoder: Encoder, prepared: Sequence[Prepared]) -> dict[str, Any]:
     """Gains of one configuration: by weight, half of the questions, chunk size, set and scope."""
     gains: dict[str, Any] = {}
     for one in prepared:
-        late = np.concatenate(embed_cuts(encoder, Embedding("late"), one.cuts))
+        late = np.concatenate(embed_chunks(encoder, Embedding("late"), one.cuts))
         for within in (False, True):
             before = score(one.cuts, one.questions, one.queries @ one.naive.T, within=within)
             for weight in WEIGHTS:

@@ -21,13 +21,13 @@ from pathlib import Path
 import numpy as np
 import torch
 from common import load_documents, parser, peak_rss_mb, report, stop, time_in_turn
+from latechunk.protocols import Chunker
 
 from latechunk import Document, Encoder, Index, SentenceChunker, TokenChunker
-from latechunk.checkpoint import find_checkpoint
-from latechunk.embed import Embedding, cut_documents, embed_cuts
-from latechunk.models import DEFAULT_MODEL
-from latechunk.types import Chunker
-from latechunk.windows import plan_windows
+from latechunk.embedding import Embedding, chunk_documents, embed_chunks
+from latechunk.encoding.windows import plan_windows
+from latechunk.models.catalogue import DEFAULT_MODEL
+from latechunk.models.checkpoint import find_checkpoint
 
 WINDOW, CHUNK = 256, 128
 
@@ -71,7 +71,7 @@ def run_bare(encoder: Encoder, batches: Sequence[dict[str, torch.Tensor]]) -> No
 
 def embed_all(encoder: Encoder, chunker: Chunker, embedding: Embedding, documents: Sequence[Document]) -> None:
     """Text to chunk vectors, without storing them."""
-    embed_cuts(encoder, embedding, cut_documents(encoder, [chunker], embedding, documents, stop))
+    embed_chunks(encoder, embedding, chunk_documents(encoder, [chunker], embedding, documents, stop))
 
 
 def chonkie(documents: Sequence[Document], chunk_size: int | None) -> Callable[[], object]:

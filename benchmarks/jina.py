@@ -16,7 +16,7 @@ from common import load_random_jina, parser, peak_rss_mb, report, time_in_turn
 
 from latechunk import Document, Encoder, TokenChunker
 from latechunk.demo import read_documents
-from latechunk.embed import Embedding, cut_documents, embed_cuts
+from latechunk.embedding import Embedding, chunk_documents, embed_chunks
 
 
 def fit_document(encoder: Encoder) -> Document:
@@ -52,8 +52,8 @@ def main() -> None:
     document, chunker, embedding = fit_document(encoder), TokenChunker(max_tokens=256), Embedding("late")
 
     def ours() -> None:
-        cuts = cut_documents(encoder, [chunker], embedding, [document], lambda _, error: print(error))
-        (vectors,) = embed_cuts(encoder, embedding, cuts)
+        cuts = chunk_documents(encoder, [chunker], embedding, [document], lambda _, error: print(error))
+        (vectors,) = embed_chunks(encoder, embedding, cuts)
         if len(vectors) < 8_000 // 256:
             raise SystemExit("too few chunks")
 

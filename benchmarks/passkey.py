@@ -15,7 +15,7 @@ from common import parser, report
 
 from latechunk import Encoder
 from latechunk.evaluation.harness import Setup, evaluate
-from latechunk.evaluation.measures import judge, measure
+from latechunk.evaluation.metrics import judge, measure
 from latechunk.evaluation.passkey import LENGTHS, make_passkeys
 
 ARMS = ("naive", "late", "blend")

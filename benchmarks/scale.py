@@ -30,8 +30,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from latechunk.cachefile import file_names
-from latechunk.folder import STORE, folder_size
+from latechunk.ann.persist import file_names
+from latechunk.storage.directory import STORE, folder_size
 from latechunk.types import FloatArray, IntArray, PoolingTask, Tokens
 
 if TYPE_CHECKING:
@@ -85,12 +85,12 @@ def encode_documents(folder: Path) -> FloatArray:
     from common import load_documents
 
     from latechunk import Encoder, TokenChunker
-    from latechunk.embed import Embedding, cut_documents, embed_cuts
+    from latechunk.embedding import Embedding, chunk_documents, embed_chunks
 
     encoder, late = Encoder.load(), Embedding("late")
     documents = [one for one in load_documents(folder) if one.text.strip()]
-    cuts = cut_documents(encoder, [TokenChunker(max_tokens=32)], late, documents, _stop)
-    return np.concatenate(embed_cuts(encoder, late, cuts))
+    cuts = chunk_documents(encoder, [TokenChunker(max_tokens=32)], late, documents, _stop)
+    return np.concatenate(embed_chunks(encoder, late, cuts))
 
 
 def draw(random: np.random.Generator, real: FloatArray, n: int) -> FloatArray:

@@ -4,17 +4,19 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from latechunk.embed import Cut
-from latechunk.evaluation.measures import headline, judge
+from latechunk.embedding import ChunkedDocument
+from latechunk.evaluation.dataset import EvaluationSet, Question
+from latechunk.evaluation.metrics import headline, judge
 from latechunk.evaluation.ranking import ChunkTable, Scope, rank
-from latechunk.evaluation.sets import EvaluationSet, Question
 from latechunk.evaluation.statistics import Values
 from latechunk.types import FloatArray
 
 DEPTH = 10
 
 
-def score(cuts: Sequence[Cut], questions: Sequence[Question], scores: FloatArray, *, within: bool) -> Values:
+def score(
+    cuts: Sequence[ChunkedDocument], questions: Sequence[Question], scores: FloatArray, *, within: bool
+) -> Values:
     """The nDCG@10 of each question, times 100; of documents where a question asks for one.
 
     Args:

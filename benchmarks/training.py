@@ -17,11 +17,11 @@ import numpy as np
 from common import parser, report
 
 from latechunk import Encoder
-from latechunk.bundle import Bundle
-from latechunk.evaluation.readers import read_sets
-from latechunk.evaluation.sets import EvaluationSet
-from latechunk.hardware import choose_dtype, name_of
-from latechunk.models import DEFAULT_MODEL, Task, find_known_model
+from latechunk.evaluation.dataset import EvaluationSet
+from latechunk.evaluation.loaders import read_sets
+from latechunk.models.adapter_manifest import Bundle
+from latechunk.models.catalogue import DEFAULT_MODEL, Task, find_known_model
+from latechunk.models.device import choose_dtype, name_of
 from latechunk.training.data import prepare
 from latechunk.training.evaluator import Measurer
 from latechunk.training.heldout import compare_scores, means

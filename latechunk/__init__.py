@@ -6,14 +6,14 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from latechunk.chunkers import SentenceChunker as SentenceChunker
-    from latechunk.chunkers import TokenChunker as TokenChunker
-    from latechunk.encoder import Encoder as Encoder
+    from latechunk.chunking.chunkers import SentenceChunker as SentenceChunker
+    from latechunk.chunking.chunkers import TokenChunker as TokenChunker
+    from latechunk.encoding.encoder import Encoder as Encoder
     from latechunk.errors import LateChunkError as LateChunkError
     from latechunk.index import AddReport as AddReport
     from latechunk.index import Index as Index
-    from latechunk.models import LocalGlobal as LocalGlobal
-    from latechunk.reranker import CrossEncoderReranker as CrossEncoderReranker
+    from latechunk.models.catalogue import LocalGlobal as LocalGlobal
+    from latechunk.models.cross_encoder import CrossEncoderReranker as CrossEncoderReranker
     from latechunk.types import Chunk as Chunk
     from latechunk.types import Document as Document
     from latechunk.types import Hit as Hit
@@ -25,16 +25,16 @@ __version__ = "0.1.0"
 _HOMES = {
     "AddReport": "latechunk.index",
     "Chunk": "latechunk.types",
-    "CrossEncoderReranker": "latechunk.reranker",
+    "CrossEncoderReranker": "latechunk.models.cross_encoder",
     "Document": "latechunk.types",
-    "Encoder": "latechunk.encoder",
+    "Encoder": "latechunk.encoding.encoder",
     "Hit": "latechunk.types",
     "Index": "latechunk.index",
     "LateChunkError": "latechunk.errors",
-    "LocalGlobal": "latechunk.models",
-    "SentenceChunker": "latechunk.chunkers",
+    "LocalGlobal": "latechunk.models.catalogue",
+    "SentenceChunker": "latechunk.chunking.chunkers",
     "Span": "latechunk.types",
-    "TokenChunker": "latechunk.chunkers",
+    "TokenChunker": "latechunk.chunking.chunkers",
 }
 
 __all__ = [*_HOMES, "__version__"]  # noqa: PLE0604

@@ -18,7 +18,9 @@ from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
 
-from latechunk.embed import Cut, Embedding, cut_documents, embed_cuts
+from latechunk.ann.spec import IndexSpec
+from latechunk.ann.synced import OptimizeReport, SyncedIndex
+from latechunk.embedding import ChunkedDocument, Embedding, chunk_documents, embed_chunks
 from latechunk.errors import (
     DocumentError,
     IndexBusyError,
@@ -28,20 +30,8 @@ from latechunk.errors import (
     LateChunkError,
     QueryError,
 )
-from latechunk.folder import (
-    STORE,
-    as_folder,
-    create_folder,
-    folder_size,
-    hold_write_lock,
-    require_index,
-    require_vacant,
-)
-from latechunk.kinds import VectorKind
-from latechunk.mirror import Mirror, OptimizeReport
-from latechunk.models import Mode
-from latechunk.pipeline import Pace, prepare_ahead, take_batches
-from latechunk.recorded import (
+from latechunk.indexing import Pace, prepare_ahead, take_batches
+from latechunk.manifest import (
     choose_embedding,
     name_chunkers,
     package_versions,
@@ -54,26 +44,34 @@ from latechunk.recorded import (
     require_settings,
     to_vector_kind,
 )
-from latechunk.schema import FORMAT, Words, check_words
-from latechunk.search import Fusion, Reranker, SearchMode, SearchOptions
-from latechunk.searcher import Searcher
-from latechunk.store import Store, StoredDocument, hash_text
+from latechunk.models.catalogue import Mode
+from latechunk.protocols import Chunker, ReportsRuntime, Reranker, SpanEncoder
+from latechunk.search.options import Fusion, SearchMode, SearchOptions
+from latechunk.search.searcher import Searcher
+from latechunk.storage.directory import (
+    STORE,
+    as_folder,
+    create_folder,
+    folder_size,
+    hold_write_lock,
+    require_index,
+    require_vacant,
+)
+from latechunk.storage.schema import FORMAT, Words, check_words
+from latechunk.storage.store import Store, StoredDocument, hash_text
 from latechunk.types import (
     Chunk,
-    Chunker,
     Document,
     FloatArray,
     Hit,
-    SaysHowItRuns,
     Settings,
-    SpanEncoder,
     encode_metadata,
     find_lone_surrogate,
     require_text,
 )
 
 if TYPE_CHECKING:
-    from latechunk.hardware import Attention, Dtype
+    from latechunk.models.device import Attention, Dtype
 
 
 @dataclass(frozen=True, slots=True)
@@ -149,7 +147,7 @@ class Index:
         kind = rebuild(path, "search", to_vector_kind, self._recorded)
         dims = int(self._recorded["encoder"]["dims"])
         self._mirrors = [
-            Mirror(path, store, dims, granularity=number, kind=kind)
+            SyncedIndex(path, store, dims, granularity=number, kind=kind)
             for number in range(len(self._recorded["chunkers"]))
         ]
         self._searcher = Searcher(
@@ -183,7 +181,7 @@ class Index:
             chunker: None for ``SentenceChunker()``.
             chunkers: Several granularities by name, in place of ``chunker``: the same documents cut in several ways,
                 each encoded once for all. The first is the one that is searched where nothing else is said.
-            mode: ``"late"``, ``"naive"`` or ``"blend"``; see :class:`latechunk.embed.Embedding`. None for what
+            mode: ``"late"``, ``"naive"`` or ``"blend"``; see :class:`latechunk.embedding.Embedding`. None for what
                 the encoder recommends, which was measured to be best with its model or adapters, else ``"late"``.
             late_weight: Share of the late vector in a blend; None for what the encoder recommends, else 0.5.
             words: How lexical search takes texts apart: ``"unicode61"`` into words, ``"trigram"`` into any three
@@ -206,7 +204,7 @@ class Index:
         encoder = _load_default_encoder() if encoder is None else encoder
         recorded = require_settings("encoder", encoder.settings)
         embedding = choose_embedding(encoder, mode, late_weight)
-        kind = VectorKind(kind=vectors, first_pass_dims=first_pass_dims)
+        kind = IndexSpec(kind=vectors, first_pass_dims=first_pass_dims)
         require_fitting(kind, recorded)
         settings = {
             "encoder": recorded,
@@ -216,7 +214,7 @@ class Index:
             "made": {
                 "at": datetime.now(UTC).isoformat(timespec="seconds"),
                 **package_versions(),
-                "on": require_settings("runtime", encoder.runtime) if isinstance(encoder, SaysHowItRuns) else {},
+                "on": require_settings("runtime", encoder.runtime) if isinstance(encoder, ReportsRuntime) else {},
             },
         }
         create_folder(folder, settings)
@@ -466,7 +464,7 @@ class Index:
             query: A question or a description, of any length.
             k: How many hits; all chunks come back if there are fewer.
             mode: ``"dense"`` compares vectors, ``"lexical"`` words (BM25) and loads no model, ``"hybrid"`` fuses both.
-            filter: Only documents whose metadata meet this; see :func:`latechunk.filters.compile_filter`.
+            filter: Only documents whose metadata meet this; see :func:`latechunk.search.filters.compile_filter`.
             document_ids: Only these documents; unknown ids are passed over.
             granularity: Which chunks to search, by name; None for the first.
             fusion: ``"rrf"``, reciprocal rank fusion, or ``"weighted"``, a sum of scores each stretched to [0, 1].
@@ -564,7 +562,7 @@ class Index:
         if vectors is None and first_pass_dims is not None:
             raise InputError("first_pass_dims needs vectors, the kind that it is for")
         if vectors is not None:
-            self._change_kind(VectorKind(kind=vectors, first_pass_dims=first_pass_dims))
+            self._change_kind(IndexSpec(kind=vectors, first_pass_dims=first_pass_dims))
         with self._writing():
             self._store.compact()
         reports = [self._train(number) for number in range(len(self._mirrors))]
@@ -605,7 +603,7 @@ class Index:
                 self._closed = True
                 self._store.close()
 
-    def _change_kind(self, kind: VectorKind) -> None:
+    def _change_kind(self, kind: IndexSpec) -> None:
         require_fitting(kind, self._recorded["encoder"])
         search = {**self._recorded["search"], "vectors": kind.kind, "first_pass_dims": kind.first_pass_dims}
         with self._writing(), self._searcher.alone():
@@ -619,7 +617,7 @@ class Index:
         kind = to_vector_kind(self._recorded["search"])
         dims = int(self._recorded["encoder"]["dims"])
         with closing(Store.open(self.path / STORE, read_only=True)) as own:
-            mirror = Mirror(self.path, own, dims, granularity=granularity, kind=kind)
+            mirror = SyncedIndex(self.path, own, dims, granularity=granularity, kind=kind)
             return mirror.optimize(lock_timeout=self._options.lock_timeout)
 
     def _sorted_batches(self, documents: Iterable[Document], pace: Pace) -> Iterator[_Sorted]:
@@ -633,7 +631,7 @@ class Index:
         """Tokenise and cut what is to be encoded; runs beside the encoding of the batch before."""
         failures: list[tuple[Document, DocumentError]] = [(one, _explain_repetition(one)) for one in batch.repeated]
         cuts = (
-            cut_documents(
+            chunk_documents(
                 self.encoder,
                 list(self.chunkers.values()),
                 self._embedding,
@@ -657,7 +655,7 @@ class Index:
         n_done = len(origin.relabelled) + origin.n_unchanged + len(batch.failures) - len(origin.repeated)
         if on_progress and n_done:
             on_progress(Progress(n_done, 0))
-        vectors = embed_cuts(self.encoder, self._embedding, cuts, _progress_of(cuts, on_progress)) if cuts else []
+        vectors = embed_chunks(self.encoder, self._embedding, cuts, _progress_of(cuts, on_progress)) if cuts else []
         stored = [
             StoredDocument(cut.document, len(cut.tokens), cut.chunkings, matrix)
             for cut, matrix in zip(cuts, vectors, strict=True)
@@ -712,7 +710,7 @@ class _Prepared:
     """A batch ready to be encoded, with what cannot be indexed."""
 
     origin: _Sorted
-    cuts: Sequence[Cut]
+    cuts: Sequence[ChunkedDocument]
     failures: Sequence[tuple[Document, DocumentError]]
 
 
@@ -755,13 +753,13 @@ def _raise(_: Document, error: DocumentError) -> None:
 
 
 def _load_default_encoder() -> SpanEncoder:
-    from latechunk.encoder import Encoder
+    from latechunk.encoding.encoder import Encoder
 
     return Encoder.load()
 
 
 def _load_encoder(path: Path, recorded: Settings, options: _Options) -> SpanEncoder:
-    from latechunk.encoder import KIND, Encoder
+    from latechunk.encoding.encoder import KIND, Encoder
 
     if recorded.get("kind") != KIND:
         raise IndexMismatchError(
@@ -795,7 +793,7 @@ def _sort_out(
 
 
 def _progress_of(
-    cuts: Sequence[Cut], on_progress: Callable[[Progress], None] | None
+    cuts: Sequence[ChunkedDocument], on_progress: Callable[[Progress], None] | None
 ) -> Callable[[int, int], None] | None:
     """Turn tokens done of one document into a share of it.
 

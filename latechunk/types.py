@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import json
 import operator
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any, Protocol, TypeAlias, runtime_checkable
+from typing import Any, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
@@ -184,27 +184,6 @@ class Hit:
     found: tuple[Chunk, ...] = ()
 
 
-class Chunker(Protocol):
-    """Cuts a text into chunks. It knows the tokens' places, never the model."""
-
-    @property
-    def settings(self) -> Settings:
-        """What this chunker is, as JSON; equal settings mean equal spans."""
-        ...
-
-    def split(self, text: str, offsets: IntArray) -> list[Span]:
-        """Cut ``text``.
-
-        Args:
-            text: The whole document.
-            offsets: Character range of each token, as in :class:`Tokens`, shape ``(n_tokens, 2)``; at least one.
-
-        Returns:
-            The spans in order of their starts, each holding at least one token.
-        """
-        ...
-
-
 @dataclass(frozen=True, slots=True)
 class PoolingTask:
     """A tokenised text and the token ranges, half-open, shape ``(n_spans, 2)``, whose means are wanted."""
@@ -213,71 +192,19 @@ class PoolingTask:
     ranges: IntArray
 
 
-class SpanEncoder(Protocol):
-    """Turns texts into contextual vectors of spans. :class:`latechunk.Encoder` is the one for real models.
+@dataclass(frozen=True, slots=True)
+class WindowPlan:
+    """The windows of one text, in order.
 
-    An index calls ``tokenize`` in a thread of its own, while ``encode_spans`` runs on the documents before.
+    Attributes:
+        starts: First token of each window, shape ``(n_windows,)``.
+        ends: One past the last token of each window, shape ``(n_windows,)``.
+        seams: Window ``i`` owns the tokens from ``seams[i]`` to ``seams[i + 1]``, shape ``(n_windows + 1,)``.
     """
 
-    @property
-    def settings(self) -> Settings:
-        """What decides the vectors, as JSON; ``dims`` is their length, ``model`` and ``revision`` are labels.
+    starts: IntArray
+    ends: IntArray
+    seams: IntArray
 
-        So is ``adapters`` where their fingerprint, ``adapters_sha256``, stands beside it.
-        """
-        ...
-
-    def tokenize(self, texts: Sequence[str]) -> list[Tokens]:
-        """Tokenise documents, in order."""
-        ...
-
-    def encode_spans(
-        self, tasks: Sequence[PoolingTask], on_progress: Callable[[int, int], None] | None = None
-    ) -> list[FloatArray]:
-        """Read each text in context and pool its spans.
-
-        Args:
-            tasks: Texts with the ranges wanted of each.
-            on_progress: Called with (number of the task, content tokens of it done since the last call).
-
-        Returns:
-            For each task its spans' vectors in order, unit length, float32, shape ``(n_spans, dims)``.
-        """
-        ...
-
-    def encode_query(self, text: str) -> FloatArray:
-        """Encode a query to a unit vector, shape ``(dims,)``.
-
-        Raises:
-            QueryError: If the text holds no token.
-        """
-        ...
-
-
-@runtime_checkable
-class SaysHowItRuns(Protocol):
-    """An encoder that says how it computes here, for the index to record beside what decides the vectors."""
-
-    @property
-    def runtime(self) -> Settings:
-        """Device, dtype, attention and the like, as JSON."""
-        ...
-
-
-@runtime_checkable
-class KnowsItsBest(Protocol):
-    """An encoder that says how chunk vectors are best made with it, where the user of an index does not."""
-
-    @property
-    def recommended_embedding(self) -> Settings:
-        """Arguments of :class:`latechunk.embed.Embedding`, as JSON: ``mode`` and ``late_weight``."""
-        ...
-
-
-@runtime_checkable
-class EncodesManyQueries(Protocol):
-    """An encoder that encodes many queries faster together than one by one."""
-
-    def encode_queries(self, texts: Sequence[str]) -> FloatArray:
-        """Encode queries to unit vectors in order, shape ``(len(texts), dims)``."""
-        ...
+    def __len__(self) -> int:
+        return len(self.starts)

@@ -21,8 +21,8 @@ from transformers import (
     XLMRobertaModel,
 )
 
-from latechunk.bundle import Bundle, write_bundle
-from latechunk.models import Task
+from latechunk.models.adapter_manifest import Bundle, write_bundle
+from latechunk.models.catalogue import Task
 from tests.conftest import SCRIPTS
 
 TRAINING_TEXT = [*SCRIPTS.values(), "query: what is it? passage: it is the capital, and it has people."] * 3

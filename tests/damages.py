@@ -11,8 +11,8 @@ from pathlib import Path
 import numpy as np
 
 from latechunk import Document, Index, SentenceChunker, TokenChunker
-from latechunk.folder import STORE
-from latechunk.store import StoredDocument
+from latechunk.storage.directory import STORE
+from latechunk.storage.store import StoredDocument
 from tests.conftest import SCRIPTS, FakeEncoder
 
 CHUNKERS = {"sentences": SentenceChunker(max_tokens=8), "threes": TokenChunker(max_tokens=3)}

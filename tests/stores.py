@@ -7,7 +7,7 @@ from pathlib import Path
 
 import numpy as np
 
-from latechunk.store import Store, StoredDocument
+from latechunk.storage.store import Store, StoredDocument
 from latechunk.types import Document, FloatArray, IntArray, Span
 
 PER_DOCUMENT = 5

@@ -6,9 +6,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from latechunk import SentenceChunker, Span, TokenChunker
-from latechunk.chunkers import chunker_from_settings
+from latechunk.chunking.chunkers import chunker_from_settings
+from latechunk.encoding.pooling_plan import token_ranges
 from latechunk.errors import InputError, MissingDependencyError
-from latechunk.pooling import token_ranges
 from tests.conftest import SCRIPTS
 
 TEXT = "Berlin is big. It grows. Its mayor is here! Who knows?\n\nA new paragraph begins. Done."

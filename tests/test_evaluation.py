@@ -17,19 +17,14 @@ from typer.testing import CliRunner
 from latechunk import Document, Span
 from latechunk.cli import app
 from latechunk.errors import InputError, MissingDependencyError
+from latechunk.evaluation.bm25 import bm25_scores, to_query
+from latechunk.evaluation.dataset import EvaluationSet, Gold, Question
 from latechunk.evaluation.harness import ARMS, WEIGHTS, Setup, evaluate
-from latechunk.evaluation.lexical import bm25_scores, to_query
-from latechunk.evaluation.measures import character_overlap, headline, judge, measure
+from latechunk.evaluation.metrics import character_overlap, headline, judge, measure
 from latechunk.evaluation.passes import encode
 from latechunk.evaluation.ranking import NOTHING, ChunkTable, Ranking, fill, fuse, rank
 from latechunk.evaluation.report import build_report, render, tell_verdicts, to_table, write_report
-from latechunk.evaluation.sets import EvaluationSet, Gold, Question
-from latechunk.evaluation.statistics import (
-    bootstrap_interval,
-    compare,
-    randomisation_test,
-    split_in_halves,
-)
+from latechunk.evaluation.statistics import bootstrap_interval, compare, randomisation_test, split_in_halves
 from latechunk.evaluation.summary import mark, split_gains, summarise
 from tests.conftest import SCRIPTS, FakeEncoder
 from tests.test_evaluation_data import write_own

@@ -8,9 +8,9 @@ from hypothesis import strategies as st
 
 from latechunk import Document, Span
 from latechunk.errors import InputError
+from latechunk.evaluation.dataset import EvaluationSet, Gold, Question
+from latechunk.evaluation.loaders import find_quote, read_sets
 from latechunk.evaluation.passkey import LENGTHS, make_passkeys
-from latechunk.evaluation.readers import find_quote, read_sets
-from latechunk.evaluation.sets import EvaluationSet, Gold, Question
 from tests.conftest import SCRIPTS
 
 

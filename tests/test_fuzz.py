@@ -14,7 +14,7 @@ from hypothesis import settings
 
 from latechunk import Document, Index, SentenceChunker
 from latechunk.errors import LateChunkError
-from latechunk.io import find_files, read_documents
+from latechunk.readers import find_files, read_documents
 from tests.conftest import SCRIPTS, FakeEncoder
 
 IS_NIGHTLY = settings().max_examples > 100

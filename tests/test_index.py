@@ -575,7 +575,7 @@ def test_a_cache_of_an_abandoned_future_is_not_used(stored, tmp_path):
 
 def test_a_cache_that_cannot_be_written_costs_nothing_but_time(stored, monkeypatch, caplog):
     path, _ = stored
-    monkeypatch.setattr("latechunk.cachefile.write_data", lambda _: (_ for _ in ()).throw(OSError("full")))
+    monkeypatch.setattr("latechunk.ann.persist.write_data", lambda _: (_ for _ in ()).throw(OSError("full")))
     with caplog.at_level(logging.WARNING), create_open(path) as index:
         index.add([Document("rome", "Rome is a capital.")])
     assert "could not be written" in caplog.text
@@ -797,7 +797,7 @@ class ReadOnlyFileSystem:
 @pytest.mark.skipif(not hasattr(os, "statvfs"), reason="needs statvfs")
 def test_an_index_on_a_read_only_file_system_is_read_as_it_is(stored, monkeypatch):
     path, expected_hits = stored
-    monkeypatch.setattr("latechunk.database.os.statvfs", lambda path: ReadOnlyFileSystem)
+    monkeypatch.setattr("latechunk.storage.connection.os.statvfs", lambda path: ReadOnlyFileSystem)
 
     with create_open(path, read_only=True) as index:
         assert index.search("the capital", k=50) == expected_hits
@@ -809,7 +809,7 @@ def test_changes_that_only_the_log_holds_are_never_passed_over(stored, monkeypat
     path, _ = stored
     with create_open(path) as writer:
         writer.add([Document("rome", "Rome is old.")])
-        monkeypatch.setattr("latechunk.database.os.statvfs", lambda path: ReadOnlyFileSystem)
+        monkeypatch.setattr("latechunk.storage.connection.os.statvfs", lambda path: ReadOnlyFileSystem)
         with pytest.raises(StoreError, match="last changes still lie in store.sqlite3-wal"):
             create_open(path, read_only=True)
 

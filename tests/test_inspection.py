@@ -12,11 +12,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from latechunk import Document, Encoder, Index, SentenceChunker, Span, TokenChunker
-from latechunk.embed import context_shifts
+from latechunk.embedding import context_shifts
+from latechunk.encoding.windows import plan_windows
 from latechunk.errors import DocumentError, InputError, ModelError, QueryError, SpanError
 from latechunk.inspection.page import cut_pieces, embed_json, make_page, map_of, windows_of, write_page
 from latechunk.inspection.view import Arm, View, inspect, make_arm, seams_in_text
-from latechunk.windows import plan_windows
 from tests.checkpoints import write_bert
 from tests.conftest import SCRIPTS, FakeEncoder
 

@@ -16,11 +16,11 @@ from safetensors.torch import load_file, save_file
 from transformers import AutoModel
 
 from latechunk import Document, Encoder, Index, TokenChunker
-from latechunk.adapters import load_adapters
-from latechunk.encoder import _say_licence
+from latechunk.encoding.encoder import _say_licence
+from latechunk.encoding.pooling_plan import token_ranges
 from latechunk.errors import DocumentError, IndexMismatchError, InputError, ModelError, QueryError, SpanError
-from latechunk.models import KNOWN_MODELS, find_known_model
-from latechunk.pooling import token_ranges
+from latechunk.models.adapters import load_adapters
+from latechunk.models.catalogue import KNOWN_MODELS, find_known_model
 from latechunk.types import PoolingTask
 from tests.checkpoints import JINA_ADAPTERS, write_jina
 from tests.conftest import SCRIPTS
@@ -497,7 +497,7 @@ def test_settings_nested_too_deep_are_an_error(tmp_path, folder):
 def with_known(monkeypatch, **changes):
     """Have jina-embeddings-v3 known otherwise, to try what other models need."""
     known = tuple(replace(one, **changes) if one.model_type == "jina_embeddings_v3" else one for one in KNOWN_MODELS)
-    monkeypatch.setattr("latechunk.models.KNOWN_MODELS", known)
+    monkeypatch.setattr("latechunk.models.catalogue.KNOWN_MODELS", known)
 
 
 def test_a_model_that_overflows_float16_says_so(folder, monkeypatch):

@@ -5,10 +5,10 @@ import pytest
 from typer.testing import CliRunner
 
 from latechunk import Encoder
-from latechunk.bundle import read_bundle, shipped_folder
 from latechunk.cli import app
 from latechunk.errors import InputError, ModelError, PoolingError
-from latechunk.models import KNOWN_MODELS, REFUSED_MODELS, find_known_model, find_refused_model, recognise
+from latechunk.models.adapter_manifest import read_bundle, shipped_folder
+from latechunk.models.catalogue import KNOWN_MODELS, REFUSED_MODELS, find_known_model, find_refused_model, recognise
 
 
 def test_names_are_unique():

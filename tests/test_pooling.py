@@ -3,10 +3,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from latechunk.encoding.pooling_plan import plan_pooling, rows_to_sum, token_ranges
+from latechunk.encoding.windows import plan_windows
 from latechunk.errors import SpanError
-from latechunk.pooling import plan_pooling, rows_to_sum, token_ranges
 from latechunk.types import Span
-from latechunk.windows import plan_windows
 
 
 def test_token_ranges_by_hand():

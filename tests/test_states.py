@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
 from latechunk import Document, Index, SentenceChunker
-from latechunk.embed import Embedding, cut_documents, embed_cuts
+from latechunk.embedding import Embedding, chunk_documents, embed_chunks
 from tests.conftest import FakeEncoder, no_error
 
 IS_NIGHTLY = settings().max_examples > 100
@@ -49,8 +49,8 @@ def chunks_of(text):
     """By granularity: spans and vectors, made without an index."""
     encoder, made = FakeEncoder(), {}
     for name, chunker in CHUNKERS.items():
-        cuts = cut_documents(encoder, [chunker], Embedding(), [Document("x", text)], no_error)
-        made[name] = cuts[0].spans, embed_cuts(encoder, Embedding(), cuts)[0]
+        cuts = chunk_documents(encoder, [chunker], Embedding(), [Document("x", text)], no_error)
+        made[name] = cuts[0].spans, embed_chunks(encoder, Embedding(), cuts)[0]
     return made
 
 

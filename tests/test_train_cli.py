@@ -9,12 +9,13 @@ import pytest
 import torch
 from typer.testing import CliRunner
 
-from latechunk import Encoder, hardware
-from latechunk.bundle import read_bundle, write_bundle
+from latechunk import Encoder
 from latechunk.cli import app
 from latechunk.errors import InputError
-from latechunk.evaluation.readers import read_sets
-from latechunk.models import DEFAULT_MODEL, find_known_model
+from latechunk.evaluation.loaders import read_sets
+from latechunk.models import device as hardware
+from latechunk.models.adapter_manifest import read_bundle, write_bundle
+from latechunk.models.catalogue import DEFAULT_MODEL, find_known_model
 from latechunk.training import job
 from latechunk.training.curve import draw_curve
 from latechunk.training.data import prepare

@@ -16,13 +16,13 @@ from transformers import AutoModel
 from typer.testing import CliRunner
 
 from latechunk import Document, Encoder, Index, LocalGlobal, TokenChunker
-from latechunk.adapters import load_adapters
-from latechunk.bundle import Bundle, read_bundle, write_bundle
 from latechunk.cli import app
-from latechunk.encoder import adapters_argument
+from latechunk.encoding.encoder import adapters_argument
 from latechunk.errors import IndexMismatchError, InputError, MissingDependencyError, ModelError
-from latechunk.models import KNOWN_MODELS, Task, find_known_model
-from latechunk.recorded import choose_embedding
+from latechunk.manifest import choose_embedding
+from latechunk.models.adapter_manifest import Bundle, read_bundle, write_bundle
+from latechunk.models.adapters import load_adapters
+from latechunk.models.catalogue import KNOWN_MODELS, Task, find_known_model
 from latechunk.types import PoolingTask
 from tests.checkpoints import TRAINED, write_bert, write_trained
 from tests.conftest import SCRIPTS, FakeEncoder
@@ -357,7 +357,7 @@ def know(monkeypatch, base, trained):
         mode="late",
         trained=str(trained),
     )
-    monkeypatch.setattr("latechunk.models.KNOWN_MODELS", (*KNOWN_MODELS, tiny))
+    monkeypatch.setattr("latechunk.models.catalogue.KNOWN_MODELS", (*KNOWN_MODELS, tiny))
 
 
 # What is refused.

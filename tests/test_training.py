@@ -14,20 +14,20 @@ pytest.importorskip("datasets")
 pytest.importorskip("peft")
 
 from latechunk import Document, Encoder
+from latechunk.encoding.local_global import LocalGlobalPass
+from latechunk.encoding.pooling import SpanPool
 from latechunk.errors import InputError
-from latechunk.evaluation.sets import EvaluationSet, Gold, Question
-from latechunk.localglobal import LocalGlobalPass
-from latechunk.models import LocalGlobal
-from latechunk.spanpool import SpanPool
+from latechunk.evaluation.dataset import EvaluationSet, Gold, Question
+from latechunk.models.catalogue import LocalGlobal
 from latechunk.training.batches import BatchMaker
 from latechunk.training.data import TrainingData, TrainingDocument, TrainingQuestion, prepare
+from latechunk.training.frozen import keep_frozen
 from latechunk.training.lora import TrainableAdapters, find_targets
 from latechunk.training.loss import SpanContrastiveLoss, info_nce
-from latechunk.training.reader import SequenceMaker, build_model
+from latechunk.training.model import SequenceMaker, build_model
 from latechunk.training.run import train
+from latechunk.training.segments import StretchSource, overlaps, place_stretch
 from latechunk.training.settings import LoraSettings, LossSettings, RunSettings, StretchSettings, TrainingSettings
-from latechunk.training.states import keep_frozen
-from latechunk.training.stretches import StretchSource, overlaps, place_stretch
 from latechunk.types import PoolingTask, Span, Tokens
 from tests.checkpoints import write_bert
 from tests.conftest import SCRIPTS

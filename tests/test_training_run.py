@@ -15,16 +15,13 @@ import pytest
 from safetensors.torch import load_file
 
 from latechunk import Document, Encoder, Span
-from latechunk.bundle import Bundle, write_bundle
-from latechunk.embed import Embedding
+from latechunk.embedding import Embedding
 from latechunk.errors import InputError
-from latechunk.evaluation.readers import read_sets
-from latechunk.evaluation.sets import EvaluationSet, Gold, Question
-from latechunk.models import Task
-from latechunk.training.data import prepare
-from latechunk.training.evaluator import HeldOutEvaluator, Measurer
-from latechunk.training.heldout import hold_out, measure
-from latechunk.training.plan import (
+from latechunk.evaluation.dataset import EvaluationSet, Gold, Question
+from latechunk.evaluation.loaders import read_sets
+from latechunk.models.adapter_manifest import Bundle, write_bundle
+from latechunk.models.catalogue import Task
+from latechunk.training.budget import (
     BatchSize,
     Trial,
     default_steps,
@@ -35,9 +32,12 @@ from latechunk.training.plan import (
     steps_within,
     take_sample,
 )
+from latechunk.training.data import prepare
+from latechunk.training.evaluator import HeldOutEvaluator, Measurer
+from latechunk.training.frozen import kept_bytes
+from latechunk.training.heldout import hold_out, measure
 from latechunk.training.run import recorded_settings, train
 from latechunk.training.settings import LoraSettings, LossSettings, RunSettings, StretchSettings, TrainingSettings
-from latechunk.training.states import kept_bytes
 from tests.checkpoints import train_unigram, write_bert, write_plain
 from tests.trainingdata import TINY_CONTEXT, load_long, write_set
 

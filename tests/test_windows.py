@@ -3,8 +3,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from latechunk.encoding.windows import plan_windows
 from latechunk.errors import InputError
-from latechunk.windows import plan_windows
 
 
 @st.composite

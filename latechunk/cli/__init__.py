@@ -11,13 +11,10 @@ import typer
 
 import latechunk
 from latechunk.cli.console import EXIT_ERROR
-from latechunk.cli.describing import info_command, models_command
+from latechunk.cli.evaluation import demo_command, evaluate_command
 from latechunk.cli.indexing import delete_command, index_command
-from latechunk.cli.measuring import demo_command, evaluate_command
-from latechunk.cli.options import GroupedCommand
-from latechunk.cli.searching import inspect_command, search_command
-from latechunk.cli.training import train_command
-from latechunk.cli.upkeep import (
+from latechunk.cli.info import info_command, models_command
+from latechunk.cli.maintenance import (
     audit_command,
     export_command,
     import_command,
@@ -25,6 +22,9 @@ from latechunk.cli.upkeep import (
     repair_command,
     verify_command,
 )
+from latechunk.cli.options import GroupedCommand
+from latechunk.cli.searching import inspect_command, search_command
+from latechunk.cli.training import train_command
 
 app = typer.Typer(
     help="Index long documents by late chunking, and search them.",

@@ -75,7 +75,7 @@ def index_command(
     The model, chunker and mode of an index are fixed when it is made. A text file's document id is its path as
     given; a .jsonl file has one document a line, with "id", "text" and metadata.
     """
-    from latechunk.io import Problem, count_documents, find_files, read_documents
+    from latechunk.readers import Problem, count_documents, find_files, read_documents
 
     console = stderr_console()
     n_problems = 0
@@ -199,11 +199,11 @@ def _open_or_create(path: Path, choices: _Choices) -> Iterator[Index]:
 
 
 def _create(path: Path, choices: _Choices) -> Index:
-    from latechunk.chunkers import SentenceChunker, TokenChunker
-    from latechunk.encoder import Encoder
+    from latechunk.chunking.chunkers import SentenceChunker, TokenChunker
+    from latechunk.encoding.encoder import Encoder
     from latechunk.index import Index
-    from latechunk.models import DEFAULT_MODEL
-    from latechunk.schema import check_words
+    from latechunk.models.catalogue import DEFAULT_MODEL
+    from latechunk.storage.schema import check_words
 
     settings = choices.chunker_settings()
     if choices.chunker is ChunkerName.token and "language" in settings:

@@ -23,7 +23,7 @@ from latechunk.cli.options import (
 from latechunk.printing import printable
 
 if TYPE_CHECKING:
-    from latechunk.search import Reranker
+    from latechunk.protocols import Reranker
     from latechunk.types import Hit
 
 
@@ -120,7 +120,7 @@ def inspect_command(
 
 
 def _load_reranker(name: str, device: str) -> Reranker:
-    from latechunk.reranker import CrossEncoderReranker
+    from latechunk.models.cross_encoder import CrossEncoderReranker
 
     return CrossEncoderReranker.load(name, device=device)
 

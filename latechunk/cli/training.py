@@ -7,14 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from latechunk.cli.console import (
-    counted,
-    errors_explained,
-    megabytes,
-    percentage_bar,
-    print_json,
-    stderr_console,
-)
+from latechunk.cli.console import counted, errors_explained, megabytes, percentage_bar, print_json, stderr_console
 from latechunk.cli.options import Device, Json, Quiet, split_numbers
 from latechunk.errors import InputError
 
@@ -152,15 +145,8 @@ def train_command(
     quote) beside text files; every question needs the passage that answers it. OUT gets the adapters, a model card,
     a learning curve and, in OUT/run, checkpoints; Encoder.load(adapters=OUT) uses them.
     """
-    from latechunk.training.describe import summarise
-    from latechunk.training.job import (
-        Wishes,
-        carry_out,
-        is_finished,
-        prepare_job,
-        require_packages,
-        tidy_up,
-    )
+    from latechunk.training.job import Wishes, carry_out, is_finished, prepare_job, require_packages, tidy_up
+    from latechunk.training.report import summarise
 
     console = stderr_console()
     left = "nothing was trained or written" if dry_run else "the same command with --resume goes on"

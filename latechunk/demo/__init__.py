@@ -9,12 +9,13 @@ from importlib.resources import files
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from latechunk.chunkers import SentenceChunker
+from latechunk.chunking.chunkers import SentenceChunker
 from latechunk.errors import InputError
 from latechunk.index import Index
-from latechunk.models import Mode
-from latechunk.recorded import choose_embedding
-from latechunk.types import Chunker, Document, Hit, SpanEncoder
+from latechunk.manifest import choose_embedding
+from latechunk.models.catalogue import Mode
+from latechunk.protocols import Chunker, SpanEncoder
+from latechunk.types import Document, Hit
 
 if TYPE_CHECKING:
     from importlib.resources.abc import Traversable
@@ -80,7 +81,7 @@ def run(encoder: SpanEncoder | None = None, published: SpanEncoder | None = None
             model without trained adapters, or for ``encoder`` where that is given.
     """
     if encoder is None:
-        from latechunk.encoder import Encoder
+        from latechunk.encoding.encoder import Encoder
 
         encoder = Encoder.load(dtype="float32")
         published = published or Encoder.load(dtype="float32", adapters=None)

@@ -16,16 +16,17 @@ from typing import Literal, TypeAlias, TypeVar
 
 import numpy as np
 
-from latechunk.embed import context_shifts
+from latechunk.embedding import context_shifts
 from latechunk.errors import InputError
-from latechunk.evaluation.lexical import bm25_scores
-from latechunk.evaluation.measures import headline, judge
+from latechunk.evaluation.bm25 import bm25_scores
+from latechunk.evaluation.dataset import EvaluationSet
+from latechunk.evaluation.metrics import headline, judge
 from latechunk.evaluation.passes import Vectors, cut_only, encode
 from latechunk.evaluation.ranking import NOTHING, SCOPES, ChunkTable, Ranking, Scope, fuse, rank
-from latechunk.evaluation.sets import EvaluationSet
 from latechunk.evaluation.statistics import Values, split_in_halves
-from latechunk.recorded import package_versions
-from latechunk.types import EncodesManyQueries, FloatArray, IntArray, SaysHowItRuns, SpanEncoder
+from latechunk.manifest import package_versions
+from latechunk.protocols import BatchQueryEncoder, ReportsRuntime, SpanEncoder
+from latechunk.types import FloatArray, IntArray
 
 Needed = TypeVar("Needed")
 Arm: TypeAlias = Literal["naive", "late", "blend", "document", "bm25", "hybrid"]
@@ -152,7 +153,7 @@ class _Key:
     def path(self, work: Path, part: str) -> Path:
         settings = {name: value for name, value in self.encoder.settings.items() if name not in ("model", "revision")}
         made_by = {name: value for name, value in package_versions().items() if name in ("latechunk", "sentencex")}
-        dtype = self.encoder.runtime.get("dtype") if isinstance(self.encoder, SaysHowItRuns) else None
+        dtype = self.encoder.runtime.get("dtype") if isinstance(self.encoder, ReportsRuntime) else None
         run = [self.max_tokens, self.setup.depth, self.setup.seed, dtype, made_by, part]
         decisive = json.dumps([self.evaluation_set.fingerprint, settings, *run], sort_keys=True)
         digest = hashlib.sha256(decisive.encode()).hexdigest()[:16]
@@ -264,7 +265,7 @@ def _compute(
 
 
 def _encode_queries(encoder: SpanEncoder, texts: Sequence[str]) -> FloatArray:
-    if isinstance(encoder, EncodesManyQueries):
+    if isinstance(encoder, BatchQueryEncoder):
         return encoder.encode_queries(texts)
     return np.stack([encoder.encode_query(text) for text in texts])
 

@@ -26,11 +26,12 @@ import numpy as np
 from rich.console import Console
 from rich.progress import Progress
 
-from latechunk.embed import Embedding, cut_documents, embed_cuts
+from latechunk.embedding import Embedding, chunk_documents, embed_chunks
 from latechunk.errors import DocumentError, InputError, MissingDependencyError, QueryError
-from latechunk.models import Mode
-from latechunk.pipeline import prepare_ahead
-from latechunk.types import Chunker, Document, FloatArray, IntArray, SaysHowItRuns, SpanEncoder, require_text
+from latechunk.indexing import prepare_ahead
+from latechunk.models.catalogue import Mode
+from latechunk.protocols import Chunker, ReportsRuntime, SpanEncoder
+from latechunk.types import Document, FloatArray, IntArray, require_text
 
 if TYPE_CHECKING:
     from datasets import Dataset
@@ -88,7 +89,7 @@ class ChunkedSearch:
         Args:
             encoder: Reads documents and queries.
             chunker: Cuts documents.
-            mode: ``"late"``, ``"naive"`` or ``"blend"``; see :class:`latechunk.embed.Embedding`.
+            mode: ``"late"``, ``"naive"`` or ``"blend"``; see :class:`latechunk.embedding.Embedding`.
             late_weight: Share of the late vector in a blend.
 
         Raises:
@@ -168,7 +169,7 @@ class ChunkedSearch:
         vectors: dict[str, FloatArray] = {}
 
         def cut(batch: list[Document]) -> tuple[int, list[Any]]:
-            return len(batch), cut_documents(self._encoder, [self._chunker], self._embedding, batch, self._pass_over)
+            return len(batch), chunk_documents(self._encoder, [self._chunker], self._embedding, batch, self._pass_over)
 
         console = Console(stderr=True)
         with (
@@ -177,7 +178,7 @@ class ChunkedSearch:
         ):
             bar = progress.add_task("Encoding documents", total=n_documents)
             for n_read, cuts in batches:
-                embedded = embed_cuts(self._encoder, self._embedding, cuts)
+                embedded = embed_chunks(self._encoder, self._embedding, cuts)
                 vectors |= {one.document.id: matrix for one, matrix in zip(cuts, embedded, strict=True)}
                 progress.advance(bar, n_read)
         return vectors
@@ -205,7 +206,7 @@ def _describe(encoder: SpanEncoder, chunker: Chunker, embedding: Embedding) -> M
     settings = encoder.settings
     decisive = {"encoder": settings, "chunker": chunker.settings, "embedding": embedding.settings}
     digest = hashlib.sha256(json.dumps(decisive, sort_keys=True).encode()).hexdigest()
-    runtime = encoder.runtime if isinstance(encoder, SaysHowItRuns) else {}
+    runtime = encoder.runtime if isinstance(encoder, ReportsRuntime) else {}
     last_part = re.split(r"[\\/]", str(settings["model"]).rstrip("\\/"))[-1]
     return ModelMeta.create_empty(
         overwrites={

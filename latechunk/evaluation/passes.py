@@ -7,12 +7,13 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from latechunk.chunkers import SentenceChunker
-from latechunk.embed import Cut, Embedding, cut_documents, embed_cuts
+from latechunk.chunking.chunkers import SentenceChunker
+from latechunk.embedding import ChunkedDocument, Embedding, chunk_documents, embed_chunks
 from latechunk.errors import DocumentError, InputError
+from latechunk.evaluation.dataset import EvaluationSet
 from latechunk.evaluation.ranking import ChunkTable
-from latechunk.evaluation.sets import EvaluationSet
-from latechunk.types import Chunker, Document, FloatArray, PoolingTask, Span, SpanEncoder
+from latechunk.protocols import Chunker, SpanEncoder
+from latechunk.types import Document, FloatArray, PoolingTask, Span
 
 _BATCH_CHARACTERS = 300_000
 
@@ -76,7 +77,7 @@ def encode(
         for size in max_tokens:
             spans[size] += [cut.spans for cut in cuts[size]]
             if naive[size]:
-                found.setdefault((size, "naive"), []).extend(embed_cuts(encoder, Embedding("naive"), cuts[size]))
+                found.setdefault((size, "naive"), []).extend(embed_chunks(encoder, Embedding("naive"), cuts[size]))
         on_progress(sum(len(document.text) for document in documents))
     dims = int(encoder.settings["dims"])
     return {
@@ -95,16 +96,16 @@ def cut_only(encoder: SpanEncoder, evaluation_set: EvaluationSet, max_tokens: in
     return ChunkTable.of([list(cut.spans) for cut in _cut(encoder, max_tokens, evaluation_set.documents)])
 
 
-def _cut(encoder: SpanEncoder, max_tokens: int, documents: Sequence[Document]) -> list[Cut]:
+def _cut(encoder: SpanEncoder, max_tokens: int, documents: Sequence[Document]) -> list[ChunkedDocument]:
     cuts = []
     for document in documents:  # one by one, since the language may differ
         chunker = chunker_for(max_tokens, document)
-        cuts += cut_documents(encoder, [chunker], Embedding("blend"), [document], _stop)
+        cuts += chunk_documents(encoder, [chunker], Embedding("blend"), [document], _stop)
     return cuts
 
 
 def _pool_once(
-    encoder: SpanEncoder, cuts: dict[int, list[Cut]], whole: list[FloatArray]
+    encoder: SpanEncoder, cuts: dict[int, list[ChunkedDocument]], whole: list[FloatArray]
 ) -> dict[int, list[FloatArray]]:
     """Pool all chunkers' spans, and the whole document, from one reading of each document."""
     sizes = list(cuts)

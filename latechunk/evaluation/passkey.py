@@ -11,7 +11,7 @@ from __future__ import annotations
 import numpy as np
 
 from latechunk.errors import InputError
-from latechunk.evaluation.sets import EvaluationSet, Gold, Question
+from latechunk.evaluation.dataset import EvaluationSet, Gold, Question
 from latechunk.types import Document, Span
 
 LENGTHS = (256, 512, 1_024, 2_048, 4_096, 8_192, 16_384, 32_768)

@@ -8,7 +8,7 @@ from typing import Literal, TypeAlias
 
 import numpy as np
 
-from latechunk.evaluation.sets import EvaluationSet, Question
+from latechunk.evaluation.dataset import EvaluationSet, Question
 from latechunk.types import FloatArray, IntArray, Span
 
 Scope: TypeAlias = Literal["corpus", "document"]

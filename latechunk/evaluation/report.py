@@ -20,9 +20,9 @@ from latechunk.errors import InputError
 from latechunk.evaluation.harness import SetResult, Setup
 from latechunk.evaluation.plots import draw_gains, draw_shift
 from latechunk.evaluation.summary import most_changed, summarise
+from latechunk.manifest import package_versions
 from latechunk.printing import printable
-from latechunk.recorded import package_versions
-from latechunk.types import SaysHowItRuns, SpanEncoder
+from latechunk.protocols import ReportsRuntime, SpanEncoder
 
 TITLES = (("corpus", "In the corpus"), ("document", "Within the right document"))
 _CHANGES = 20
@@ -177,7 +177,7 @@ def _tell(compared: Mapping[str, Any] | None) -> tuple[str, str, str]:
 
 def _describe(encoder: SpanEncoder) -> dict[str, Any]:
     """What decides an encoder's vectors, and how it ran here."""
-    return {**encoder.settings, **({"ran": dict(encoder.runtime)} if isinstance(encoder, SaysHowItRuns) else {})}
+    return {**encoder.settings, **({"ran": dict(encoder.runtime)} if isinstance(encoder, ReportsRuntime) else {})}
 
 
 def _write_whole(path: Path, text: str) -> None:

@@ -9,11 +9,11 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
-from latechunk.chunkers import SentenceChunker
+from latechunk.chunking.chunkers import SentenceChunker
 from latechunk.errors import InputError, MissingDependencyError
-from latechunk.evaluation.sets import EvaluationSet
-from latechunk.models import DEFAULT_MODEL
-from latechunk.types import SpanEncoder
+from latechunk.evaluation.dataset import EvaluationSet
+from latechunk.models.catalogue import DEFAULT_MODEL
+from latechunk.protocols import SpanEncoder
 
 if TYPE_CHECKING:
     from latechunk.evaluation.report import Report
@@ -60,7 +60,7 @@ def evaluate_folder(wishes: Wishes, on_progress: Callable[[str, float], None]) -
         ModelError: If a model cannot be used.
     """
     from latechunk.evaluation.harness import Arm, Setup, evaluate
-    from latechunk.evaluation.readers import read_sets
+    from latechunk.evaluation.loaders import read_sets
     from latechunk.evaluation.report import build_report, write_report
 
     _require_writable(wishes.out)
@@ -108,7 +108,7 @@ def _with_language(one: EvaluationSet, language: str) -> EvaluationSet:
 
 def _load_encoders(wishes: Wishes) -> dict[str, SpanEncoder]:
     """An encoder for each model, length of vectors and window."""
-    from latechunk.encoder import Encoder
+    from latechunk.encoding.encoder import Encoder
 
     encoders: dict[str, SpanEncoder] = {}
     for model in wishes.models or (DEFAULT_MODEL,):

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from latechunk.evaluation.harness import ArmResult, SetResult
-from latechunk.evaluation.measures import Judgements, headline, judge, measure
+from latechunk.evaluation.metrics import Judgements, headline, judge, measure
 from latechunk.evaluation.ranking import NOTHING, SCOPES, Scope
 from latechunk.evaluation.statistics import Comparison, Values, compare
 

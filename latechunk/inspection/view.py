@@ -4,16 +4,24 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import NoReturn, Protocol, runtime_checkable
+from typing import NoReturn
 
 import numpy as np
 
-from latechunk.embed import Cut, CutAsBefore, Embedding, blend, context_shifts, cut_documents, embed_cuts
+from latechunk.embedding import (
+    ChunkedDocument,
+    Embedding,
+    FixedSpans,
+    blend,
+    chunk_documents,
+    context_shifts,
+    embed_chunks,
+)
 from latechunk.errors import DocumentError, InputError, QueryError, SpanError
 from latechunk.index import Index
-from latechunk.models import Mode
-from latechunk.types import Document, FloatArray, IntArray, Span, SpanEncoder, Tokens, require_text
-from latechunk.windows import WindowPlan
+from latechunk.models.catalogue import Mode
+from latechunk.protocols import ExposesWindows, SpanEncoder
+from latechunk.types import Document, FloatArray, IntArray, Span, Tokens, WindowPlan, require_text
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,15 +73,6 @@ class View:
     model: str
 
 
-@runtime_checkable
-class PlansWindows(Protocol):
-    """An encoder that says how it reads a document."""
-
-    def windows(self, tokens: Tokens) -> WindowPlan:
-        """The windows in which a document of these tokens is read."""
-        ...
-
-
 def inspect(index: Index, question: str, *, document_id: str | None = None, gold: Span | None = None) -> View:
     """Score all chunks of one document for a question, with late and with naive vectors.
 
@@ -97,8 +96,8 @@ def inspect(index: Index, question: str, *, document_id: str | None = None, gold
     _require_within(gold, document)
     encoder = index.encoder
     cut = _cut_as_stored(encoder, document, [Span(one.start, one.end) for one in index.chunks(document.id)])
-    (late,) = embed_cuts(encoder, Embedding("late"), [cut])
-    (naive,) = embed_cuts(encoder, Embedding("naive"), [cut])
+    (late,) = embed_chunks(encoder, Embedding("late"), [cut])
+    (naive,) = embed_chunks(encoder, Embedding("naive"), [cut])
     recorded = Embedding(**index.info().embedding)
     vectors: dict[Mode, FloatArray] = {"late": late, "naive": naive}
     if recorded.mode == "blend":
@@ -166,9 +165,9 @@ def _require_within(gold: Span | None, document: Document) -> None:
         )
 
 
-def _cut_as_stored(encoder: SpanEncoder, document: Document, spans: Sequence[Span]) -> Cut:
+def _cut_as_stored(encoder: SpanEncoder, document: Document, spans: Sequence[Span]) -> ChunkedDocument:
     """Tokenise the document and each chunk alone; raises what cannot be cut or read."""
-    (cut,) = cut_documents(encoder, [CutAsBefore(spans)], Embedding("blend"), [document], _raise)
+    (cut,) = chunk_documents(encoder, [FixedSpans(spans)], Embedding("blend"), [document], _raise)
     return cut
 
 
@@ -178,4 +177,4 @@ def _raise(_: Document, error: DocumentError) -> NoReturn:
 
 
 def _find_seams(encoder: SpanEncoder, tokens: Tokens) -> tuple[int, ...] | None:
-    return seams_in_text(encoder.windows(tokens), tokens.offsets) if isinstance(encoder, PlansWindows) else None
+    return seams_in_text(encoder.windows(tokens), tokens.offsets) if isinstance(encoder, ExposesWindows) else None

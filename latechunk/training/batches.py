@@ -9,14 +9,14 @@ import numpy as np
 import torch
 from sentence_transformers.sentence_transformer.data_collator import SentenceTransformerDataCollator
 
-from latechunk.encoder import Encoder
-from latechunk.localglobal import LocalGlobalPass
+from latechunk.encoding.encoder import Encoder
+from latechunk.encoding.local_global import LocalGlobalPass
 from latechunk.training.data import TrainingData
+from latechunk.training.frozen import FrozenArrays
 from latechunk.training.loss import Features
-from latechunk.training.reader import SequenceMaker
+from latechunk.training.model import SequenceMaker
+from latechunk.training.segments import Stretch, StretchSource
 from latechunk.training.settings import TrainingSettings
-from latechunk.training.states import FrozenArrays
-from latechunk.training.stretches import Stretch, StretchSource
 
 _PARTS = 4  # that chunks are read in, each padded to its longest
 

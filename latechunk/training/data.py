@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from latechunk.encoder import Encoder
+from latechunk.encoding.encoder import Encoder
+from latechunk.encoding.pooling_plan import token_ranges
 from latechunk.errors import InputError, SpanError
+from latechunk.evaluation.dataset import EvaluationSet, Question
 from latechunk.evaluation.passes import chunker_for
-from latechunk.evaluation.sets import EvaluationSet, Question
-from latechunk.pooling import token_ranges
 from latechunk.types import Document, IntArray, Span, Tokens
 
 NO_CHARACTERS = "it names a document and no characters; training needs the passage that answers"

@@ -14,15 +14,15 @@ import numpy as np
 import torch
 from sentence_transformers.sentence_transformer.evaluation import SentenceEvaluator
 
-from latechunk.bundle import Bundle, write_bundle
-from latechunk.embed import Embedding
-from latechunk.encoder import Encoder
+from latechunk.embedding import Embedding
+from latechunk.encoding.encoder import Encoder
 from latechunk.errors import InputError
+from latechunk.evaluation.dataset import EvaluationSet
 from latechunk.evaluation.harness import read_arrays, write_arrays
 from latechunk.evaluation.ranking import SCOPES
-from latechunk.evaluation.sets import EvaluationSet
-from latechunk.hardware import Dtype
-from latechunk.models import LocalGlobal
+from latechunk.models.adapter_manifest import Bundle, write_bundle
+from latechunk.models.catalogue import LocalGlobal
+from latechunk.models.device import Dtype
 from latechunk.training.heldout import Scores, means, measure
 
 METRIC = "ndcg_"  # and the scope; the trainer logs it behind "eval_"
@@ -148,7 +148,7 @@ class HeldOutEvaluator(SentenceEvaluator):
         epoch: float = -1,  # noqa: ARG002
         steps: int = -1,
     ) -> dict[str, float]:
-        """Measure a model that :func:`latechunk.training.reader.build_model` made.
+        """Measure a model that :func:`latechunk.training.model.build_model` made.
 
         Args:
             model: In training.

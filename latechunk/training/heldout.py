@@ -7,13 +7,13 @@ from dataclasses import replace
 
 import numpy as np
 
-from latechunk.embed import Embedding, blend
-from latechunk.encoder import Encoder
+from latechunk.embedding import Embedding, blend
+from latechunk.encoding.encoder import Encoder
 from latechunk.errors import InputError
-from latechunk.evaluation.measures import headline, judge
+from latechunk.evaluation.dataset import EvaluationSet, Question
+from latechunk.evaluation.metrics import headline, judge
 from latechunk.evaluation.passes import encode
 from latechunk.evaluation.ranking import SCOPES, Scope, rank
-from latechunk.evaluation.sets import EvaluationSet, Question
 from latechunk.evaluation.statistics import Comparison, Values, compare
 
 CHUNK_TOKENS = 64

@@ -13,16 +13,16 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from latechunk.errors import InputError, MissingDependencyError
-from latechunk.models import DEFAULT_MODEL, find_known_model
-from latechunk.training.describe import label, write_results
+from latechunk.models.catalogue import DEFAULT_MODEL, find_known_model
+from latechunk.training.report import label, write_results
 
 if TYPE_CHECKING:
-    from latechunk.bundle import Bundle
-    from latechunk.encoder import Encoder
-    from latechunk.evaluation.sets import EvaluationSet
+    from latechunk.encoding.encoder import Encoder
+    from latechunk.evaluation.dataset import EvaluationSet
+    from latechunk.models.adapter_manifest import Bundle
+    from latechunk.training.budget import Estimate
     from latechunk.training.data import TrainingData, UnusableQuestion
     from latechunk.training.evaluator import HeldOutEvaluator, Measurer, References
-    from latechunk.training.plan import Estimate
     from latechunk.training.run import Trained
     from latechunk.training.settings import Precision, RunSettings, TrainingSettings
 
@@ -41,7 +41,7 @@ class Wishes:
     """What to train; None where the default is wanted.
 
     Attributes:
-        data: What :func:`latechunk.evaluation.readers.read_sets` reads.
+        data: What :func:`latechunk.evaluation.loaders.read_sets` reads.
         out: The folder of the adapters.
         base: Name or folder of the base model.
         adapters: A folder with adapters to begin with.
@@ -162,7 +162,7 @@ def require_packages() -> None:
 
 def is_finished(out: Path) -> bool:
     """Whether a folder holds adapters that are done: their description is written last."""
-    from latechunk.bundle import BUNDLE_FILE
+    from latechunk.models.adapter_manifest import BUNDLE_FILE
 
     return (out / BUNDLE_FILE).is_file()
 
@@ -179,11 +179,11 @@ def prepare_job(wishes: Wishes, on_progress: OnProgress, *, dry_run: bool = Fals
         InputError: If a wish cannot be met or the data cannot be trained on.
         ModelError: If the base model cannot be used.
     """
-    from latechunk.evaluation.readers import read_sets
-    from latechunk.hardware import choose_device
+    from latechunk.evaluation.loaders import read_sets
+    from latechunk.models.device import choose_device
     from latechunk.training.data import prepare
-    from latechunk.training.start import require_fitting
     from latechunk.training.trainer import require_device
+    from latechunk.training.warm_start import require_fitting
 
     _require_plain_base(wishes.base)
     require_device(choose_device(wishes.device))
@@ -215,7 +215,7 @@ def carry_out(job: Job, on_progress: OnProgress) -> Outcome:
     Raises:
         InputError: If the run in the folder is another one.
     """
-    from latechunk.bundle import write_bundle
+    from latechunk.models.adapter_manifest import write_bundle
     from latechunk.training.evaluator import HeldOutEvaluator
     from latechunk.training.run import recorded_settings, train
 
@@ -338,7 +338,7 @@ def _split(
     wishes: Wishes, sets: Sequence[EvaluationSet]
 ) -> tuple[Sequence[EvaluationSet], Sequence[EvaluationSet], str]:
     """Sets to train on, sets to measure with, and where those are from."""
-    from latechunk.evaluation.readers import read_sets
+    from latechunk.evaluation.loaders import read_sets
     from latechunk.training.heldout import LEAST_DOCUMENTS, hold_out, require_apart
 
     if wishes.no_evaluate:
@@ -371,8 +371,8 @@ def _require_measured_as_begun(wishes: Wishes, held_out: Sequence[EvaluationSet]
 
 
 def _load_base(wishes: Wishes) -> Encoder:
-    from latechunk.checkpoint import find_checkpoint
-    from latechunk.encoder import Encoder
+    from latechunk.encoding.encoder import Encoder
+    from latechunk.models.checkpoint import find_checkpoint
 
     known = find_checkpoint(wishes.base, revision=None, download=True).known
     return Encoder.load(
@@ -386,15 +386,9 @@ def _load_base(wishes: Wishes) -> Encoder:
 
 def _choose_settings(wishes: Wishes, encoder: Encoder) -> TrainingSettings:
     """All settings but those that depend on the number of steps, or on which sets can be trained on."""
-    from latechunk.hardware import choose_dtype, name_of
-    from latechunk.training.plan import fit_stretches
-    from latechunk.training.settings import (
-        LoraSettings,
-        LossSettings,
-        RunSettings,
-        StretchSettings,
-        TrainingSettings,
-    )
+    from latechunk.models.device import choose_dtype, name_of
+    from latechunk.training.budget import fit_stretches
+    from latechunk.training.settings import LoraSettings, LossSettings, RunSettings, StretchSettings, TrainingSettings
 
     blends = encoder.recommended_embedding["mode"] == "blend"
     late_weight = LossSettings().late_weight if blends else 1.0
@@ -435,8 +429,8 @@ def _describe(wishes: Wishes, encoder: Encoder, settings: TrainingSettings) -> B
     Raises:
         InputError: If that is wished and no blend is trained.
     """
-    from latechunk.bundle import Bundle
-    from latechunk.models import Task
+    from latechunk.models.adapter_manifest import Bundle
+    from latechunk.models.catalogue import Task
     from latechunk.training.run import PASSAGE, QUERY
 
     _, plan = encoder.parts
@@ -472,9 +466,9 @@ def _choose_steps(
     on_progress: OnProgress,
 ) -> tuple[TrainingSettings, Estimate | None]:
     """Settle the number of steps and what depends on it: from a trial, or as the run to go on with has it."""
-    from latechunk.training.plan import default_steps, draw_sizes, estimate, measure_trial, n_beside, steps_within
+    from latechunk.training.budget import default_steps, draw_sizes, estimate, measure_trial, n_beside, steps_within
+    from latechunk.training.frozen import kept_bytes
     from latechunk.training.run import recorded_settings
-    from latechunk.training.states import kept_bytes
 
     recorded = recorded_settings(wishes.out) if wishes.resume else None
     if recorded is not None:
@@ -582,7 +576,7 @@ def _references_path(out: Path) -> Path:
 
 def _references_key(job: Job) -> str:
     """Of what decides them: questions, base, how chunks are read, adapters to begin with."""
-    from latechunk.bundle import fingerprint, read_bundle
+    from latechunk.models.adapter_manifest import fingerprint, read_bundle
 
     start = job.wishes.adapters
     begun_with = fingerprint(start, read_bundle(start)) if start else None

@@ -15,8 +15,8 @@ from peft import LoraConfig, get_peft_model_state_dict, inject_adapter_in_model,
 from peft.tuners.tuners_utils import BaseTunerLayer
 from safetensors.torch import load_file, save_file
 
-from latechunk.adapters import ADAPTER_CONFIG, ADAPTER_WEIGHTS, FILE_PREFIX
 from latechunk.errors import InputError
+from latechunk.models.adapters import ADAPTER_CONFIG, ADAPTER_WEIGHTS, FILE_PREFIX
 from latechunk.training.settings import LoraSettings
 
 

@@ -28,7 +28,7 @@ class SpanContrastiveLoss(torch.nn.Module):
     """
 
     def __init__(self, model: torch.nn.Module, settings: LossSettings) -> None:
-        """Set the loss up for a model made by :func:`latechunk.training.reader.build_model`."""
+        """Set the loss up for a model made by :func:`latechunk.training.model.build_model`."""
         super().__init__()
         self.model = model
         self._settings = settings

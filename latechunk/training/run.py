@@ -15,16 +15,16 @@ from sentence_transformers import SentenceTransformer
 from sentence_transformers.sentence_transformer.evaluation import SentenceEvaluator
 from transformers.utils import logging as transformers_logging
 
-from latechunk.encoder import Encoder
+from latechunk.encoding.encoder import Encoder
+from latechunk.encoding.local_global import LocalGlobalPass
 from latechunk.errors import InputError
-from latechunk.localglobal import LocalGlobalPass
 from latechunk.training.batches import BatchMaker
 from latechunk.training.data import TrainingData
+from latechunk.training.frozen import fingerprint, keep_frozen
 from latechunk.training.lora import TrainableAdapters, find_targets
 from latechunk.training.loss import SpanContrastiveLoss
-from latechunk.training.reader import SequenceMaker, build_model
+from latechunk.training.model import SequenceMaker, build_model
 from latechunk.training.settings import RunSettings, TrainingSettings
-from latechunk.training.states import fingerprint, keep_frozen
 from latechunk.training.trainer import SpanTrainer, last_checkpoint
 
 PASSAGE, QUERY = "retrieval_passage", "retrieval_query"

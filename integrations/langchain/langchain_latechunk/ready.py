@@ -8,6 +8,7 @@ from typing import Any, NoReturn, TypeAlias
 
 from langchain_core.documents import Document
 from langchain_core.vectorstores import VectorStore
+from latechunk.protocols import Chunker, SpanEncoder
 
 import latechunk
 from langchain_latechunk.embeddings import LateChunkEmbeddings, load_default_encoder
@@ -17,11 +18,11 @@ from langchain_latechunk.passages import name_chunk, provenance
 from langchain_latechunk.presplit import require_whole
 from langchain_latechunk.vectorstore import LateChunkVectorStore
 from latechunk import Chunk, SentenceChunker
-from latechunk.embed import Cut, Embedding, cut_documents, embed_cuts
+from latechunk.embedding import ChunkedDocument, Embedding, chunk_documents, embed_chunks
 from latechunk.errors import DocumentError, IndexMismatchError
-from latechunk.models import Mode
-from latechunk.recorded import choose_embedding
-from latechunk.types import Chunker, FloatArray, SpanEncoder
+from latechunk.manifest import choose_embedding
+from latechunk.models.catalogue import Mode
+from latechunk.types import FloatArray
 
 _Write: TypeAlias = Callable[[list[str], FloatArray, list[dict[str, Any]], list[str]], object]
 
@@ -77,20 +78,20 @@ def add_late_chunks(
             )
         seen.add(converted.id)
         previous = [document]
-        (cut,) = cut_documents(encoder, [chunker], embedding, [converted], _raise)
+        (cut,) = chunk_documents(encoder, [chunker], embedding, [converted], _raise)
         ids = [name(converted.id, number) for number in range(len(cut.spans))]
         _write_one(write, encoder, embedding, cut, ids)
         written.extend(ids)
     return written
 
 
-def _write_one(write: _Write, encoder: SpanEncoder, embedding: Embedding, cut: Cut, ids: list[str]) -> None:
-    (vectors,) = embed_cuts(encoder, embedding, [cut])
+def _write_one(write: _Write, encoder: SpanEncoder, embedding: Embedding, cut: ChunkedDocument, ids: list[str]) -> None:
+    (vectors,) = embed_chunks(encoder, embedding, [cut])
     chunks = _to_chunks(cut)
     write([one.text for one in chunks], vectors, [{**one.metadata, **provenance(one)} for one in chunks], ids)
 
 
-def _to_chunks(cut: Cut) -> list[Chunk]:
+def _to_chunks(cut: ChunkedDocument) -> list[Chunk]:
     document = cut.document
     return [
         Chunk(document.id, number, span.start, span.end, document.text[span.start : span.end], document.metadata)

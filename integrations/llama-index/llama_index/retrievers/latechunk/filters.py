@@ -7,7 +7,7 @@ from typing import Any
 from llama_index.core.vector_stores import FilterCondition, FilterOperator, MetadataFilter, MetadataFilters
 
 from latechunk.errors import FilterError
-from latechunk.filters import compile_filter
+from latechunk.search.filters import compile_filter
 
 _OPERATORS = {
     FilterOperator.EQ: "$eq",
@@ -35,7 +35,7 @@ def to_filter(filters: MetadataFilters) -> dict[str, Any]:
         filters: May be nested. None at all hold for every document, as in LlamaIndex's own stores.
 
     Returns:
-        What :func:`latechunk.filters.compile_filter` reads.
+        What :func:`latechunk.search.filters.compile_filter` reads.
 
     Raises:
         FilterError: If an operator has no counterpart, or a filter cannot be used.

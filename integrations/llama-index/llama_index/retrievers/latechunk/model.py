@@ -11,15 +11,14 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal, Self
 from llama_index.core.schema import BaseComponent
 from pydantic import ConfigDict, Field, PrivateAttr, SkipValidation, model_validator
 
-from latechunk.checkpoint import find_checkpoint
 from latechunk.errors import InputError
-from latechunk.models import DEFAULT_MODEL, LocalGlobal
-from latechunk.pooling import SpecialTokens
-from latechunk.recorded import require_settings
-from latechunk.types import SpanEncoder
+from latechunk.manifest import require_settings
+from latechunk.models.catalogue import DEFAULT_MODEL, LocalGlobal, SpecialTokens
+from latechunk.models.checkpoint import find_checkpoint
+from latechunk.protocols import SpanEncoder
 
 if TYPE_CHECKING:
-    from latechunk.encoder import Encoder
+    from latechunk.encoding.encoder import Encoder
 
 _LOADED: weakref.WeakValueDictionary[tuple[Any, ...], SpanEncoder] = weakref.WeakValueDictionary()
 _LOADING = threading.Lock()
@@ -118,11 +117,13 @@ class ModelFields(BaseComponent):
         if missing:
             raise InputError(
                 f"encoder must be a latechunk.Encoder or an object of your own with the methods of "
-                f"latechunk.types.SpanEncoder; {type(self.encoder).__name__} has no {', '.join(missing)}. "
+                f"latechunk.protocols.SpanEncoder; {type(self.encoder).__name__} has no {', '.join(missing)}. "
                 f"To choose a model by name pass model="
             )
         require_settings("encoder", self.encoder.settings)
-        module = sys.modules.get("latechunk.encoder")  # importing it would load torch, which your own may do without
+        module = sys.modules.get(
+            "latechunk.encoding.encoder"
+        )  # importing it would load torch, which your own may do without
         if module is not None and isinstance(self.encoder, module.Encoder):
             self._adopt(self.encoder)
         return self
@@ -155,7 +156,7 @@ class ModelFields(BaseComponent):
             return {"encoder": dict(self.encoder.settings)}
         if self._keeper.encoder is not None and self._keeper.key == self._key():
             return {name: self._keeper.encoder.settings[name] for name in _FINGERPRINT}
-        from latechunk.bundle import find_bundle
+        from latechunk.models.adapter_manifest import find_bundle
 
         checkpoint = find_checkpoint(self.model, revision=self.revision, download=self.download)
         found = find_bundle(checkpoint, self.adapters)
@@ -180,7 +181,7 @@ class ModelFields(BaseComponent):
         return tuple(getattr(self, name) for name in (*_DECISIVE, *_RUNTIME))
 
     def _load(self) -> SpanEncoder:
-        from latechunk.encoder import Encoder
+        from latechunk.encoding.encoder import Encoder
 
         return Encoder.load(
             self.model,
@@ -205,7 +206,7 @@ class ModelFields(BaseComponent):
         )
 
     def _adopt(self, encoder: Encoder) -> None:
-        from latechunk.encoder import adapters_argument
+        from latechunk.encoding.encoder import adapters_argument
 
         settings, runtime = encoder.settings, encoder.runtime
         nested = settings["local_global"]

@@ -17,9 +17,10 @@ from llama_index.retrievers.latechunk.filters import to_filter
 from llama_index.retrievers.latechunk.nodes import to_scored_node
 
 from latechunk.errors import IndexMismatchError, InputError
-from latechunk.filters import compile_filter
 from latechunk.index import Index
-from latechunk.search import Fusion, Reranker, SearchMode, SearchOptions
+from latechunk.protocols import Reranker
+from latechunk.search.filters import compile_filter
+from latechunk.search.options import Fusion, SearchMode, SearchOptions
 from latechunk.types import Chunk, FloatArray, Hit
 
 _LABELS = ("model", "revision", "adapters")

@@ -20,13 +20,14 @@ from pydantic import (
     model_validator,
 )
 
-from latechunk.chunkers import SentenceChunker, chunker_from_settings
-from latechunk.embed import Embedding, cut_documents, embed_cuts
+from latechunk.chunking.chunkers import SentenceChunker, chunker_from_settings
+from latechunk.embedding import Embedding, chunk_documents, embed_chunks
 from latechunk.errors import DocumentError, InputError
-from latechunk.models import Mode
-from latechunk.pipeline import Pace, prepare_ahead, take_batches
-from latechunk.recorded import choose_embedding, require_settings
-from latechunk.types import Chunker, Document
+from latechunk.indexing import Pace, prepare_ahead, take_batches
+from latechunk.manifest import choose_embedding, require_settings
+from latechunk.models.catalogue import Mode
+from latechunk.protocols import Chunker
+from latechunk.types import Document
 
 _LOG = logging.getLogger("latechunk")
 
@@ -71,7 +72,7 @@ class LateChunkTransform(ModelFields, TransformComponent):
         if not hasattr(value, "split") or not hasattr(value, "settings"):
             raise InputError(
                 f"chunker must be a latechunk.SentenceChunker, a TokenChunker or an object of your own with split and "
-                f"settings, as latechunk.types.Chunker says, got {type(value).__name__}"
+                f"settings, as latechunk.protocols.Chunker says, got {type(value).__name__}"
             )
         require_settings("chunker", value.settings)
         return value
@@ -135,10 +136,10 @@ class LateChunkTransform(ModelFields, TransformComponent):
         finished: list[BaseNode] = []
         batches = take_batches(documents, pace)
         for cuts in prepare_ahead(
-            batches, lambda batch: cut_documents(encoder, [self.chunker], embedding, batch[0], on_error)
+            batches, lambda batch: chunk_documents(encoder, [self.chunker], embedding, batch[0], on_error)
         ):
             begin = time.monotonic()
-            for cut, vectors in zip(cuts, embed_cuts(encoder, embedding, cuts) if cuts else [], strict=True):
+            for cut, vectors in zip(cuts, embed_chunks(encoder, embedding, cuts) if cuts else [], strict=True):
                 original = originals[cut.document.id]
                 finished += to_nodes(original, cut.document, cut.spans, vectors, citation_key=self.citation_key)
             pace.note(sum(len(cut.document.text) for cut in cuts), time.monotonic() - begin)

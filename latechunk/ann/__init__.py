@@ -1,0 +1,1 @@
+"""Approximate nearest neighbours: a FAISS index, kept in step with the store."""

@@ -1,0 +1,1 @@
+"""Cut a text into character spans, by sentences or by tokens."""

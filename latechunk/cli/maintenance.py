@@ -1,0 +1,245 @@
+"""The commands that keep an index in order: verify, repair, audit, optimize, export and import."""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from latechunk.cli.console import (
+    EXIT_ERROR,
+    EXIT_PARTIAL,
+    counted,
+    errors_explained,
+    megabytes,
+    print_json,
+    spinner,
+    stderr_console,
+)
+from latechunk.cli.options import Device, Dtype, DtypeName, IndexPath, Json, Quiet
+from latechunk.printing import printable
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+    from latechunk.ann.synced import OptimizeReport
+    from latechunk.maintenance.audit import AuditReport
+    from latechunk.maintenance.problems import Problem
+    from latechunk.maintenance.repair import RepairReport
+    from latechunk.storage.store import Counts
+
+
+def verify_command(index: IndexPath, as_json: Json = False, quiet: Quiet = False) -> None:
+    """Check everything that an index holds, changing nothing; exit with 1 if something is wrong."""
+    from latechunk.maintenance.verify import verify
+
+    console = stderr_console()
+    with errors_explained(console, quiet=quiet):
+        with spinner(console, "verifying", quiet):
+            problems = verify(index)
+        if as_json:
+            print_json({"sound": not problems, "problems": [_describe(one) for one in problems]})
+        else:
+            _print_lines(problems)
+    if problems:
+        raise typer.Exit(EXIT_ERROR)
+    if not quiet:
+        console.print(printable(f"{index} is sound"), markup=False, soft_wrap=True)
+
+
+def repair_command(
+    index: IndexPath,
+    drop: Annotated[
+        bool, typer.Option("--drop", help="Remove documents that cannot be mended; what is left of them is saved.")
+    ] = False,
+    device: Device = "auto",
+    dtype: Dtype = DtypeName.auto,
+    as_json: Json = False,
+    quiet: Quiet = False,
+) -> None:
+    """Mend what verify finds; exit with 3 if something was lost or is still wrong.
+
+    What cannot be made anew is listed, and stays; a damaged database is kept beside the new one.
+    """
+    from latechunk.maintenance.repair import repair
+
+    console = stderr_console()
+    with errors_explained(console, quiet=quiet):
+        with spinner(console, "repairing", quiet):
+            report = repair(index, drop=drop, device=device, dtype=dtype.value)
+        if as_json:
+            print_json(_describe_repair(report))
+        elif not quiet:
+            _print_repair(report, console)
+    if not report.is_whole:
+        raise typer.Exit(EXIT_PARTIAL)
+
+
+def audit_command(
+    index: IndexPath,
+    sample: Annotated[int, typer.Option(min=1, metavar="N", help="How many documents to encode anew.")] = 20,
+    seed: Annotated[int, typer.Option(help="Draws the sample.")] = 0,
+    device: Device = "auto",
+    dtype: Dtype = DtypeName.auto,
+    as_json: Json = False,
+    quiet: Quiet = False,
+) -> None:
+    """Prove on a sample that an index's vectors are what its model makes of its texts; exit with 1 if they are not.
+
+    It also shows how far their context moves the chunks: 1 less the cosine of the late with the naive vector.
+    """
+    from latechunk.index import Index
+    from latechunk.maintenance.audit import audit
+
+    console = stderr_console()
+    with (
+        errors_explained(console, quiet=quiet),
+        Index.open(index, read_only=True, device=device, dtype=dtype.value) as opened,
+    ):
+        with spinner(console, "encoding the sample anew", quiet):
+            report = audit(opened, n=sample, seed=seed)
+        if as_json:
+            print_json(_describe_audit(report))
+        else:
+            _print_audit(report)
+    if not report.is_proven:
+        raise typer.Exit(EXIT_ERROR)
+
+
+def optimize_command(
+    index: IndexPath,
+    vectors: Annotated[
+        str | None,
+        typer.Option(metavar="KIND", help="How to search vectors: auto, flat, hnsw, ivf, or a FAISS factory string."),
+    ] = None,
+    first_pass_dims: Annotated[
+        int | None, typer.Option(help="Of a Matryoshka model: numbers that the first comparison takes.")
+    ] = None,
+    as_json: Json = False,
+    quiet: Quiet = False,
+) -> None:
+    """Train the search structure anew and compact the database; nothing that is stored changes."""
+    from latechunk.index import Index
+
+    console = stderr_console()
+    with errors_explained(console, quiet=quiet), Index.open(index) as opened:
+        with spinner(console, "optimizing", quiet):
+            reports = opened.optimize(vectors=vectors, first_pass_dims=first_pass_dims)
+        named = dict(zip(opened.info().chunkers, reports, strict=True))
+    if as_json:
+        print_json({name: dataclasses.asdict(report) for name, report in named.items()})
+    elif not quiet:
+        for name, report in named.items():
+            console.print(printable(f"{name}: {_describe_training(report)}"), markup=False, soft_wrap=True)
+
+
+def _describe_training(report: OptimizeReport) -> str:
+    done = (
+        f"{report.kind}, {counted(report.n_vectors, 'vector')}, {report.seconds:.1f} s, {megabytes(report.size_bytes)}"
+    )
+    if report.kind == "Flat":
+        return f"{done}; exact"
+    recall = (
+        f"{100 * report.recall:.1f} % of the ten best found for chunks as queries, {100 * report.recall_noisy:.1f} %"
+    )
+    return f"{done}; {recall} for queries further away"
+
+
+def export_command(
+    index: IndexPath,
+    file: Annotated[Path, typer.Argument(metavar="FILE", help="What to write, .jsonl or .parquet; must not exist.")],
+    quiet: Quiet = False,
+) -> None:
+    """Write all that an index holds to one file, from which import makes the same index without encoding anything."""
+    from latechunk.maintenance.export import export_index
+
+    console = stderr_console()
+    with errors_explained(console, quiet=quiet):
+        with spinner(console, "exporting", quiet):
+            counts = export_index(index, file)
+        _print_counts(counts, f"{file} holds", console, quiet)
+
+
+def import_command(
+    file: Annotated[Path, typer.Argument(metavar="FILE", help="What export wrote, .jsonl or .parquet.")],
+    index: Annotated[Path, typer.Argument(metavar="INDEX", help="The folder to make.")],
+    quiet: Quiet = False,
+) -> None:
+    """Make an index from an exported file; everything is checked, and nothing is made if anything is wrong."""
+    from latechunk.maintenance.export import import_index
+
+    console = stderr_console()
+    with errors_explained(console, quiet=quiet):
+        with spinner(console, "importing", quiet):
+            counts = import_index(file, index)
+        _print_counts(counts, f"{index} holds", console, quiet)
+
+
+def _describe(problem: Problem) -> dict[str, Any]:
+    return dataclasses.asdict(problem) | {"remedy": problem.remedy}
+
+
+def _describe_repair(report: RepairReport) -> dict[str, Any]:
+    return {
+        "found": [_describe(one) for one in report.found],
+        "done": list(report.done),
+        "lost": list(report.lost),
+        "remaining": [_describe(one) for one in report.remaining],
+        "files": [str(one) for one in report.files],
+    }
+
+
+def _describe_audit(report: AuditReport) -> dict[str, Any]:
+    documents = [
+        dataclasses.asdict(one) | {"deviation": None if math.isnan(one.deviation) else one.deviation}
+        for one in report.documents
+    ]
+    return dataclasses.asdict(report) | {"proven": report.is_proven, "documents": documents}
+
+
+def _print_lines(values: list[Any]) -> None:
+    for value in values:
+        typer.echo(printable(str(value)))
+
+
+def _print_repair(report: RepairReport, console: Console) -> None:
+    if not report.found:
+        console.print("there was nothing to mend", markup=False)
+    for what, lines in (("done", report.done), ("lost", report.lost), ("still wrong", report.remaining)):
+        for line in lines:
+            console.print(printable(f"{what}: {line}"), markup=False, soft_wrap=True)
+    for file in report.files:
+        console.print(printable(f"kept: {file}"), markup=False, soft_wrap=True)
+
+
+def _print_audit(report: AuditReport) -> None:
+    for document in report.documents:
+        for fault in document.faults:
+            typer.echo(printable(f"wrong: document {document.document!r}: {fault}"))
+    made, now = report.dtypes
+    n_chunks = sum(one.n_chunks for one in report.documents)
+    typer.echo(
+        f"{'proven' if report.is_proven else 'NOT proven'}: {len(report.documents)} of "
+        f"{counted(report.n_documents, 'document')} with {counted(n_chunks, 'chunk')} encoded anew; largest deviation "
+        f"{report.deviation:.1e}, allowed {report.tolerance:.0e} (made in {made}, now {now})"
+    )
+    for name in report.shifts:
+        n_outside = sum(one.n_outside.get(name, 0) for one in report.documents)
+        n_tokens = sum(one.n_tokens for one in report.documents)
+        typer.echo(f"{printable(name)}: {n_outside:,} of {n_tokens:,} tokens lie in no chunk")
+        levels = ", ".join(f"{level:.0%} {value:.3f}" for level, value in report.shifts[name].items())
+        typer.echo(f"{printable(name)}: context shift, quantiles: {levels}")
+    if report.n_without_shift:
+        typer.echo(f"{counted(report.n_without_shift, 'document')} with a chunk that cannot be read alone: no shift")
+    for shift in report.largest:
+        place = f"{shift.document} {shift.start}-{shift.end} ({shift.granularity})"
+        typer.echo(printable(f"shift {shift.shift:.3f}  {place}: {shift.text[:80]}"))
+
+
+def _print_counts(counts: Counts, what: str, console: Console, quiet: bool) -> None:
+    if not quiet:
+        text = f"{what} {counted(counts.n_documents, 'document')} in {counted(counts.n_chunks, 'chunk')}"
+        console.print(printable(text), markup=False, soft_wrap=True)

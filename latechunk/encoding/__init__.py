@@ -1,0 +1,1 @@
+"""Turn texts and spans into unit vectors: tokens, windows, pooling, batches."""

@@ -1,0 +1,342 @@
+"""Token ids of long sequences in, token embeddings with a document-long context out, from an encoder of short texts.
+
+The lower layers read overlapping windows of the length that the model was trained on, each with positions of its own;
+the upper layers then run once over the whole sequence. There a token attends to the special tokens and to its near
+ones as they are, with a penalty that grows with distance, and to everything farther away through means of a few tokens
+each, so that the cost of a token hardly grows with the length. No weights change.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from torch.nn import functional
+
+from latechunk.encoding.windows import plan_windows
+from latechunk.errors import ModelError
+from latechunk.models.catalogue import LocalGlobal
+from latechunk.types import IntArray, WindowPlan
+
+_LAYOUTS = ("bert", "roberta", "xlm-roberta")
+_HIDDEN = -1e4  # an attention score that no softmax sees, finite in half precision
+
+
+@dataclass(frozen=True, slots=True)
+class TokenSequence:
+    """What one pass reads: ``n_prefix`` special and prompt tokens, the content, ``n_suffix`` special tokens."""
+
+    ids: IntArray
+    n_prefix: int
+    n_suffix: int
+
+    def __len__(self) -> int:
+        return len(self.ids)
+
+    @property
+    def n_content(self) -> int:
+        """Tokens of the text itself."""
+        return len(self.ids) - self.n_prefix - self.n_suffix
+
+
+class LocalGlobalPass:
+    """The forward pass of a BERT-like model, local layers first, global layers last."""
+
+    def __init__(self, model: Any, settings: LocalGlobal, *, pad_id: int) -> None:
+        """Wrap a model.
+
+        Args:
+            model: A BERT, RoBERTa or XLM-RoBERTa of transformers; its own layers are run.
+            settings: How.
+            pad_id: Token for padding.
+
+        Raises:
+            ModelError: If the model is of another layout or has fewer layers than are to be local.
+        """
+        kind, n_layers = model.config.model_type, model.config.num_hidden_layers
+        if kind not in _LAYOUTS:
+            raise ModelError(
+                f"local-global context fits models of the types {', '.join(_LAYOUTS)}, and this is {kind!r}"
+            )
+        if not 0 <= settings.local_layers <= n_layers:
+            raise ModelError(f"local_layers must be from 0 to the model's {n_layers}, got {settings.local_layers}")
+        self._model = model
+        self._settings = settings
+        self._pad_id = pad_id
+
+    @torch.inference_mode()
+    def __call__(self, sequences: Sequence[TokenSequence], width: int, batch_tokens: int) -> torch.Tensor:
+        """Run the model over sequences.
+
+        Args:
+            sequences: All of them end in as many special tokens.
+            width: Rows of the result for each.
+            batch_tokens: Padded tokens of one batch of windows, in the lower layers.
+
+        Returns:
+            Token embeddings in the model's dtype, zero behind each sequence's end, shape
+            ``(len(sequences), width, hidden)``.
+        """
+        layout = self.lay_out(sequences)
+        states = self.upper(self.lower(sequences, layout, batch_tokens), layout)
+        return to_rows(states, layout, sequences, width)
+
+    def lay_out(self, sequences: Sequence[TokenSequence]) -> Layout:
+        """How sequences lie in memory together."""
+        return Layout.of(
+            [one.n_prefix for one in sequences],
+            [one.n_content for one in sequences],
+            [one.n_suffix for one in sequences],
+            self._settings.block_tokens,
+            self._model.device,
+        )
+
+    def upper(self, states: torch.Tensor, layout: Layout) -> torch.Tensor:
+        """Run the upper layers over whole sequences; differentiable.
+
+        Args:
+            states: What the lower layers gave, shape ``(n_sequences, layout.n_rows, hidden)``.
+            layout: Which row is which.
+
+        Returns:
+            Token embeddings in the same rows.
+        """
+        attention = _BlockAttention(layout, self._settings, states.dtype)
+        for layer in self._model.encoder.layer[self._settings.local_layers :]:
+            attended = layer.attention.output(attention(layer.attention.self, states), states)
+            states = layer.feed_forward_chunk(attended)
+        return states
+
+    def lower(self, sequences: Sequence[TokenSequence], layout: Layout, batch_tokens: int) -> torch.Tensor:
+        """Run the lower layers on windows and keep each token's state from the window that owns it.
+
+        Args:
+            sequences: All of them end in as many special tokens.
+            layout: Of these sequences.
+            batch_tokens: Padded tokens of one batch of windows.
+
+        Returns:
+            Zero where no token is, in the model's dtype, shape ``(n_sequences, layout.n_rows, hidden)``.
+        """
+        model = self._model
+        states = torch.zeros(
+            (len(sequences), layout.n_rows, model.config.hidden_size), dtype=model.dtype, device=model.device
+        )
+        plans = [self._plan_windows(one) for one in sequences]
+        windows = [(number, place) for number, plan in enumerate(plans) for place in range(len(plan))]
+        size = max(1, batch_tokens // self._settings.local_tokens)
+        for begin in range(0, len(windows), size):
+            batch = windows[begin : begin + size]
+            cut = [_window_ids(sequences[number], plans[number], place) for number, place in batch]
+            hidden = self._run_lower(cut)
+            for row, (number, place) in enumerate(batch):
+                _keep_owned(states[number], hidden[row], sequences[number], layout, plans[number], place)
+        return states
+
+    def _plan_windows(self, sequence: TokenSequence) -> WindowPlan:
+        size = self._settings.local_tokens - sequence.n_prefix - sequence.n_suffix
+        return plan_windows(sequence.n_content, size, self._settings.local_overlap)
+
+    def _run_lower(self, sequences: Sequence[IntArray]) -> torch.Tensor:
+        lengths = torch.tensor([len(one) for one in sequences])
+        ids = torch.nn.utils.rnn.pad_sequence(
+            [torch.from_numpy(one) for one in sequences], batch_first=True, padding_value=self._pad_id
+        ).to(self._model.device)
+        visible = (torch.arange(ids.shape[1]) < lengths[:, None]).to(self._model.device)
+        hidden: torch.Tensor = self._model.embeddings(input_ids=ids)
+        mask = None if bool(visible.all()) else (~visible)[:, None, None, :].to(hidden.dtype) * _HIDDEN
+        for layer in self._model.encoder.layer[: self._settings.local_layers]:
+            hidden = layer(hidden, attention_mask=mask)
+        return hidden
+
+
+@dataclass(frozen=True, slots=True)
+class Layout:
+    """How a batch lies in memory: special tokens first, then the content in whole blocks.
+
+    Attributes:
+        n_prefix: Room for tokens before the content.
+        n_suffix: Tokens behind it.
+        n_blocks: Blocks of content.
+        block: Tokens of a block.
+        lengths: Content tokens of each sequence, shape ``(n_sequences,)``.
+        special_visible: Which of the special rows are filled, shape ``(n_sequences, n_prefix + n_suffix)``.
+    """
+
+    n_prefix: int
+    n_suffix: int
+    n_blocks: int
+    block: int
+    lengths: torch.Tensor
+    special_visible: torch.Tensor
+
+    @classmethod
+    def of(
+        cls,
+        n_prefix: Sequence[int],
+        n_content: Sequence[int],
+        n_suffix: Sequence[int],
+        block: int,
+        device: torch.device,
+    ) -> Layout:
+        """Lay sequences out, from the tokens before, of and behind the content of each."""
+        most_before, most_behind = max(n_prefix), max(n_suffix)
+        filled = [[row < one for row in range(most_before)] + [True] * most_behind for one in n_prefix]
+        return cls(
+            n_prefix=most_before,
+            n_suffix=most_behind,
+            n_blocks=-(-max(n_content) // block),
+            block=block,
+            lengths=torch.tensor(n_content, device=device),
+            special_visible=torch.tensor(filled, device=device),
+        )
+
+    @property
+    def n_special(self) -> int:
+        """Rows before the content."""
+        return self.n_prefix + self.n_suffix
+
+    @property
+    def n_rows(self) -> int:
+        """Rows of a sequence in all."""
+        return self.n_special + self.n_blocks * self.block
+
+
+class _BlockAttention:
+    """Self-attention in blocks: special tokens, own block and its two neighbours as they are, the rest as means.
+
+    What a block sees is gathered, not masked out of everything: time and memory grow with the length times what one
+    block sees, which is three blocks and the means.
+    """
+
+    def __init__(self, layout: Layout, settings: LocalGlobal, dtype: torch.dtype) -> None:
+        self._layout = layout
+        self._n_means = layout.block // settings.mean_tokens * layout.n_blocks
+        self._mean_tokens = settings.mean_tokens
+        self._counts = self._count_means(settings)
+        self._bias = self._content_bias(settings, dtype)
+        hidden = torch.cat([~layout.special_visible, ~self._content_visible()], dim=1)
+        self._special_bias = (hidden[:, None, None, :] * _HIDDEN).to(dtype)
+
+    def __call__(self, attention: Any, states: torch.Tensor) -> torch.Tensor:
+        """Attend with a layer's own projections; ``states`` and the result have shape ``(n, rows, hidden)``."""
+        n, rows, _ = states.shape
+        shape = (n, rows, attention.num_attention_heads, attention.attention_head_size)
+        query, key, value = (
+            project(states).view(shape).transpose(1, 2) for project in (attention.query, attention.key, attention.value)
+        )
+        n_special = self._layout.n_special
+        special = functional.scaled_dot_product_attention(
+            query[:, :, :n_special], key, value, attn_mask=self._special_bias
+        )
+        content = functional.scaled_dot_product_attention(
+            self._blocks(query[:, :, n_special:]), self._seen(key), self._seen(value), attn_mask=self._bias
+        )
+        heads, size = shape[2:]
+        content = content.view(n, self._layout.n_blocks, heads, -1, size).transpose(1, 2).reshape(n, heads, -1, size)
+        return torch.cat([special, content], dim=2).transpose(1, 2).reshape(n, rows, heads * size)
+
+    def _blocks(self, content: torch.Tensor) -> torch.Tensor:
+        """Cut ``(n, heads, tokens, size)`` into ``(n * blocks, heads, block, size)``."""
+        n, heads, _, size = content.shape
+        blocks = content.reshape(n, heads, self._layout.n_blocks, self._layout.block, size).transpose(1, 2)
+        return blocks.reshape(n * self._layout.n_blocks, heads, self._layout.block, size)
+
+    def _seen(self, rows: torch.Tensor) -> torch.Tensor:
+        """What each block attends to, in the order of the bias: ``(n * blocks, heads, seen, size)``."""
+        layout = self._layout
+        n, heads, _, size = rows.shape
+        special, content = rows[:, :, : layout.n_special], rows[:, :, layout.n_special :]
+        padded = functional.pad(content, (0, 0, layout.block, layout.block))
+        near = padded.unfold(2, 3 * layout.block, layout.block).permute(0, 2, 1, 4, 3)
+        grouped = content.reshape(n, heads, self._n_means, self._mean_tokens, size)
+        visible = self._content_visible().view(n, 1, self._n_means, self._mean_tokens, 1)
+        means = (grouped * visible).sum(dim=3, dtype=torch.float32) / self._counts.clamp(min=1)[:, None, :, None]
+        shared = torch.cat([special, means.to(rows.dtype)], dim=2)[:, None].expand(-1, layout.n_blocks, -1, -1, -1)
+        return torch.cat([shared, near], dim=3).reshape(n * layout.n_blocks, heads, -1, size)
+
+    def _content_visible(self) -> torch.Tensor:
+        places = torch.arange(self._layout.n_blocks * self._layout.block, device=self._layout.lengths.device)
+        return places < self._layout.lengths[:, None]
+
+    def _count_means(self, settings: LocalGlobal) -> torch.Tensor:
+        """Tokens in each mean, shape ``(n, n_means)``."""
+        starts = torch.arange(self._n_means, device=self._layout.lengths.device) * settings.mean_tokens
+        return (self._layout.lengths[:, None] - starts).clamp(0, settings.mean_tokens)
+
+    def _content_bias(self, settings: LocalGlobal, dtype: torch.dtype) -> torch.Tensor:
+        """Additive bias of special tokens, means and near tokens, shape ``(n * blocks, 1, block, seen)``."""
+        layout = self._layout
+        n, block, n_blocks = len(layout.lengths), layout.block, layout.n_blocks
+        own = torch.arange(n_blocks, device=layout.lengths.device)[:, None]
+        sizes = [layout.n_special, self._n_means, 3 * block]
+        bias = torch.empty((n, n_blocks, block, sum(sizes)), dtype=dtype, device=layout.lengths.device)
+        special, far, near = torch.split(bias, sizes, dim=3)
+        special.copy_(torch.where(layout.special_visible, 0.0, _HIDDEN)[:, None, None, :].expand_as(special))
+        far.copy_(self._far_bias(settings, own)[:, :, None, :].expand_as(far))
+
+        inside = torch.arange(block, device=own.device)[:, None]
+        offset = torch.arange(-block, 2 * block, device=own.device)
+        distance = (inside - offset).abs().float()
+        decay = -settings.penalty * torch.sigmoid((distance - settings.distance) / settings.width)
+        place = own * block + offset
+        exists = (place >= 0) & (place < layout.lengths[:, None, None])
+        near.copy_(torch.where(exists[:, :, None, :], decay.to(dtype), torch.tensor(_HIDDEN, dtype=dtype)))
+        return bias.view(n * n_blocks, 1, block, -1)
+
+    def _far_bias(self, settings: LocalGlobal, own: torch.Tensor) -> torch.Tensor:
+        """Bias of the means as each block sees them, shape ``(n, blocks, n_means)``."""
+        of_mean = torch.arange(self._n_means, device=own.device) // (settings.block_tokens // settings.mean_tokens)
+        is_near = (of_mean - own).abs() <= 1
+        # The weight that far tokens draw together grows with their number; the logarithm keeps it where it is.
+        penalty = settings.penalty + (self._layout.lengths / settings.reference_tokens).clamp(min=1).log()
+        weight = self._counts.clamp(min=1).log() - penalty[:, None]
+        return torch.where(is_near | (self._counts == 0)[:, None, :], _HIDDEN, weight[:, None, :])
+
+
+def _window_ids(sequence: TokenSequence, plan: WindowPlan, place: int) -> IntArray:
+    """One window's ids, with the sequence's own prefix and suffix."""
+    content = sequence.ids[sequence.n_prefix : len(sequence) - sequence.n_suffix]
+    parts = (
+        sequence.ids[: sequence.n_prefix],
+        content[plan.starts[place] : plan.ends[place]],
+        sequence.ids[len(sequence) - sequence.n_suffix :],
+    )
+    return np.concatenate(parts)
+
+
+def _keep_owned(
+    states: torch.Tensor,
+    hidden: torch.Tensor,
+    sequence: TokenSequence,
+    layout: Layout,
+    plan: WindowPlan,
+    place: int,
+) -> None:
+    """Copy what a window owns: its tokens, and of the first and the last window the special tokens."""
+    first, last = int(plan.seams[place]), int(plan.seams[place + 1])
+    shift = sequence.n_prefix - int(plan.starts[place])
+    states[layout.n_special + first : layout.n_special + last] = hidden[first + shift : last + shift]
+    if place == 0:
+        states[: sequence.n_prefix] = hidden[: sequence.n_prefix]
+    if place == len(plan) - 1:
+        end = shift + int(plan.ends[place])
+        states[layout.n_prefix : layout.n_special] = hidden[end : end + sequence.n_suffix]
+
+
+def to_rows(states: torch.Tensor, layout: Layout, sequences: Sequence[TokenSequence], width: int) -> torch.Tensor:
+    """Put special tokens back around the content; differentiable.
+
+    Returns:
+        The sequences as a model gives them, zero behind each one's end, shape ``(n_sequences, width, hidden)``.
+    """
+    rows = torch.zeros((len(sequences), width, states.shape[2]), dtype=states.dtype, device=states.device)
+    for number, one in enumerate(sequences):
+        end = one.n_prefix + one.n_content
+        rows[number, : one.n_prefix] = states[number, : one.n_prefix]
+        rows[number, one.n_prefix : end] = states[number, layout.n_special : layout.n_special + one.n_content]
+        rows[number, end : end + one.n_suffix] = states[number, layout.n_prefix : layout.n_special]
+    return rows

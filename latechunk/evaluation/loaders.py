@@ -1,0 +1,270 @@
+"""Folders and files in, evaluation sets out: our own layout, BEIR, SQuAD, and a user's questions with quotes.
+
+The layout is told by the files that are there:
+
+- ``docs.jsonl`` (``id``, ``text``, ``lang``) and ``queries.jsonl`` (``id``, ``text``, ``doc_id``, ``spans``);
+- BEIR: ``corpus.jsonl`` (``_id``, ``title``, ``text``), ``queries.jsonl`` (``_id``, ``text``), ``qrels/test.tsv``;
+- SQuAD: one ``.json`` file with ``data``, whose articles become one document each;
+- ``questions.csv`` or ``questions.jsonl`` (``question``, ``quote``, and ``document`` where a quote is in several)
+  beside documents (.txt, .md, .jsonl): each quote is looked for in the documents.
+"""
+
+from __future__ import annotations
+
+import csv
+import json
+import re
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any, Literal
+
+from latechunk.errors import InputError, SpanError
+from latechunk.evaluation.dataset import EvaluationSet, Gold, Question
+from latechunk.readers import find_files, read_documents
+from latechunk.types import Document, Span
+
+_QUESTIONS = ("questions.csv", "questions.jsonl")
+_SEPARATOR = "\n\n"
+
+
+def read_sets(path: Path) -> list[EvaluationSet]:
+    """Read a set, or all sets in the subfolders of a folder, in order of their names.
+
+    Raises:
+        InputError: If there is none, or its files are not of the expected form.
+    """
+    if not path.exists():
+        raise InputError(f"there is nothing at {path}")
+    path = path.resolve()
+    if (reader := _find_reader(path)) is not None:
+        return [reader(path)]
+    parts = sorted(part for part in path.iterdir()) if path.is_dir() else []
+    sets = [reader(part) for part in parts if (reader := _find_reader(part)) is not None]
+    names = [one.name for one in sets]
+    if twice := {name for name in names if names.count(name) > 1}:
+        raise InputError(f"{path} holds two sets that are both called {min(twice)!r}; rename one of them")
+    if not sets:
+        raise InputError(
+            f"{path} holds no evaluation set: needed are docs.jsonl and queries.jsonl, or corpus.jsonl, queries.jsonl "
+            f"and qrels/test.tsv (BEIR), or a SQuAD .json file, or questions.csv (columns question, quote) beside "
+            f"documents"
+        )
+    return sets
+
+
+def _find_reader(path: Path) -> Callable[[Path], EvaluationSet] | None:
+    if path.is_file():
+        return _read_squad if path.suffix == ".json" and _is_squad(path) else None
+    if (path / "docs.jsonl").is_file() and (path / "queries.jsonl").is_file():
+        return _read_own
+    if (path / "corpus.jsonl").is_file() and (path / "queries.jsonl").is_file():
+        return _read_beir
+    if any((path / name).is_file() for name in _QUESTIONS):
+        return _read_quotes
+    return None
+
+
+def _read_own(folder: Path) -> EvaluationSet:
+    def to_question(place: str, row: Mapping[str, Any]) -> Question:
+        spans = tuple(_span(place, pair) for pair in _field(place, row, "spans", list))
+        gold = Gold(_field(place, row, "doc_id", str), spans)
+        return Question(str(row.get("id", place)), _field(place, row, "text", str), (gold,))
+
+    documents = tuple(_to_document(place, row) for place, row in _rows(folder / "docs.jsonl"))
+    questions = tuple(to_question(place, row) for place, row in _rows(folder / "queries.jsonl"))
+    return EvaluationSet(folder.name, documents, questions)
+
+
+def _to_document(place: str, row: Mapping[str, Any]) -> Document:
+    metadata = {name: row[name] for name in ("title", "lang") if isinstance(row.get(name), str)}
+    return Document(_field(place, row, "id", str), _field(place, row, "text", str), metadata)
+
+
+def _read_beir(folder: Path) -> EvaluationSet:
+    documents = []
+    for place, row in _rows(folder / "corpus.jsonl"):
+        parts = [str(row[name]) for name in ("title", "text") if row.get(name)]
+        documents.append(Document(_identifier(place, row), _SEPARATOR.join(parts)))
+    texts = {_identifier(place, row): _field(place, row, "text", str) for place, row in _rows(folder / "queries.jsonl")}
+    gold: dict[str, list[Gold]] = {}
+    for place, row in _table(folder / "qrels" / "test.tsv", "\t", quoting=csv.QUOTE_NONE):
+        try:
+            query, document, grade = row["query-id"], row["corpus-id"], int(float(row["score"]))
+        except (KeyError, ValueError) as error:
+            raise InputError(f"{place}: needed are query-id, corpus-id and a whole score, got {dict(row)}") from error
+        if query not in texts:
+            raise InputError(f"{place}: there is no query {query!r}")
+        if grade > 0:
+            gold.setdefault(query, []).append(Gold(document, (), grade))
+    questions = tuple(Question(query, texts[query], tuple(answers)) for query, answers in gold.items())
+    return EvaluationSet(folder.name, tuple(documents), questions)
+
+
+def _identifier(place: str, row: Mapping[str, Any]) -> str:
+    value = row.get("_id")
+    if isinstance(value, bool) or not isinstance(value, str | int) or value == "":
+        raise InputError(f"{place}: needed is a field '_id' (text or a whole number), got {value!r:.60}")
+    return str(value)
+
+
+def _is_squad(path: Path) -> bool:
+    with path.open(encoding="utf-8", errors="replace") as file:
+        return '"data"' in file.read(10_000) or '"paragraphs"' in file.read(100_000)
+
+
+def _read_squad(path: Path) -> EvaluationSet:
+    """Articles whole: their paragraphs joined, so that questions are about long documents."""
+    try:
+        data = json.loads(path.read_text(encoding="utf-8-sig"))["data"]
+        documents, questions = [], []
+        for number, article in enumerate(data):
+            name = str(article.get("title") or number)
+            place, contexts = 0, []
+            for paragraph in article["paragraphs"]:
+                questions += list(_squad_questions(name, place, paragraph))
+                contexts.append(paragraph["context"])
+                place += len(paragraph["context"]) + len(_SEPARATOR)
+            documents.append(Document(name, _SEPARATOR.join(contexts)))
+    except (OSError, ValueError, LookupError, TypeError, AttributeError, RecursionError) as error:
+        raise InputError(f"{path} is not of SQuAD's form: {type(error).__name__}: {error}") from error
+    return EvaluationSet(path.stem, tuple(documents), tuple(questions))
+
+
+def _squad_questions(name: str, place: int, paragraph: Mapping[str, Any]) -> Iterator[Question]:
+    for asked in paragraph["qas"]:
+        for one in asked["answers"]:
+            start = one["answer_start"]
+            if paragraph["context"][start : start + len(one["text"])] != one["text"]:
+                raise ValueError(f"the answer {one['text']!r:.60} of question {asked['id']!r} is not at {start}")
+        starts = {(one["answer_start"], one["answer_start"] + len(one["text"])) for one in asked["answers"]}
+        spans = tuple(Span(place + start, place + end) for start, end in sorted(starts) if end > start)
+        if spans:  # SQuAD 2.0 also has questions that nothing answers
+            yield Question(str(asked["id"]), asked["question"], (Gold(name, spans),))
+
+
+def _read_quotes(folder: Path) -> EvaluationSet:
+    path = next(folder / name for name in _QUESTIONS if (folder / name).is_file())
+    files = [file for file in find_files([folder], _stop) if file.name not in _QUESTIONS]
+    documents = list(read_documents(files, _stop))
+    if not documents:
+        raise InputError(f"{folder} has {path.name} and no documents: put .txt, .md or .jsonl files beside it")
+    named = _by_names(documents, folder)
+    rows = _table(path, _find_delimiter(path)) if path.suffix == ".csv" else _rows(path)
+    questions = []
+    for number, (place, row) in enumerate(rows, start=1):
+        wanted = row.get("document")
+        if wanted and not isinstance(wanted, str):
+            raise InputError(f"{place}: the field 'document' must be text, got {wanted!r:.60}")
+        if wanted and wanted not in named:
+            raise InputError(f"{place}: there is no document {wanted!r}; there are {', '.join(list(named)[:10])}")
+        among = [named[wanted]] if wanted else documents
+        gold = find_quote(place, _field(place, row, "quote", str), among)
+        questions.append(Question(f"q{number}", _field(place, row, "question", str), (gold,)))
+    return EvaluationSet(folder.name, tuple(documents), tuple(questions))
+
+
+def find_quote(place: str, quote: str, documents: Sequence[Document]) -> Gold:
+    """Find the one place of a quote, whose white space may differ from the text's.
+
+    Args:
+        place: Where the quote is from, for errors.
+        quote: Some words of the text.
+        documents: Where to look.
+
+    Raises:
+        InputError: If it is nowhere, or in more than one place.
+    """
+    words = quote.split()
+    if not words:
+        raise InputError(f"{place}: the quote is empty")
+    pattern = re.compile(r"\s+".join(map(re.escape, words)))
+    found = [(document.id, match.span()) for document in documents for match in pattern.finditer(document.text)]
+    if not found:
+        raise InputError(
+            f"{place}: the quote {quote!r:.80} is in none of the documents; it must be copied from the text"
+        )
+    if len(found) > 1:
+        where = ", ".join(f"{name} at {span[0]}" for name, span in found[:4])
+        raise InputError(
+            f"{place}: the quote {quote!r:.80} is in {len(found)} places ({where}); make it longer, or name the "
+            f"document"
+        )
+    ((name, (start, end)),) = found
+    return Gold(name, (Span(start, end),))
+
+
+def _by_names(documents: Sequence[Document], folder: Path) -> dict[str, Document]:
+    """Documents by id, and by path below the folder."""
+    names = {document.id: document for document in documents}
+    for document in documents:
+        if document.id.startswith(f"{folder}/"):
+            names.setdefault(document.id.removeprefix(f"{folder}/"), document)
+    return names
+
+
+def _rows(path: Path) -> Iterator[tuple[str, Mapping[str, Any]]]:
+    """Lines of a .jsonl file, each with its place."""
+    number = 0
+    try:
+        with path.open(encoding="utf-8-sig") as file:
+            for number, line in enumerate(file, start=1):
+                if line.strip():
+                    row = json.loads(line)
+                    if not isinstance(row, dict):
+                        raise InputError(f"{path}:{number}: needed is a JSON object, got {line.strip():.60}")
+                    yield f"{path}:{number}", row
+    except InputError:
+        raise
+    except (OSError, ValueError, RecursionError) as error:
+        raise InputError(f"{path}:{max(number, 1)}: this cannot be read as lines of JSON in UTF-8: {error}") from error
+
+
+def _find_delimiter(path: Path) -> str:
+    """Comma, semicolon or tab: the one that parts the header's columns."""
+    try:
+        with path.open(encoding="utf-8-sig") as file:
+            header = file.readline()
+    except (OSError, UnicodeDecodeError) as error:
+        raise InputError(f"{path} cannot be read as a table in UTF-8: {error}; save it as UTF-8") from error
+    for delimiter in (",", ";", "\t"):
+        if {"question", "quote"} <= {name.strip().strip('"').lower() for name in header.split(delimiter)}:
+            return delimiter
+    raise InputError(
+        f"{path}: the first line must name the columns question and quote (and document, if need be), with commas, "
+        f"semicolons or tabs between them, got {header.strip():.80}"
+    )
+
+
+def _table(
+    path: Path, delimiter: str, quoting: Literal[0, 3] = csv.QUOTE_MINIMAL
+) -> Iterator[tuple[str, Mapping[str, str]]]:
+    """Rows of a table, each with the line that it ends on."""
+    try:
+        with path.open(encoding="utf-8-sig", newline="") as file:
+            reader = csv.DictReader(file, delimiter=delimiter, quoting=quoting)
+            for row in reader:
+                named = {str(name).strip().lower(): value for name, value in row.items() if name}
+                yield f"{path}:{reader.line_num}", {name: value for name, value in named.items() if value is not None}
+    except (OSError, UnicodeDecodeError, csv.Error) as error:
+        raise InputError(f"{path} cannot be read as a table in UTF-8: {error}; save it as UTF-8") from error
+
+
+def _field(place: str, row: Mapping[str, Any], name: str, kind: type) -> Any:
+    value = row.get(name)
+    if not isinstance(value, kind) or value == "":
+        raise InputError(f"{place}: needed is a field {name!r} ({kind.__name__}), got {value!r:.60}")
+    return value
+
+
+def _span(place: str, pair: Any) -> Span:
+    try:
+        start, end = pair
+        if isinstance(start, bool) or isinstance(end, bool):
+            raise TypeError("true and false are no places")
+        return Span(start, end)
+    except (TypeError, ValueError, SpanError) as error:
+        raise InputError(f"{place}: a span must be [start, end], got {pair!r:.60}: {error}") from error
+
+
+def _stop(problem: Any, *_: Any) -> None:
+    raise InputError(f"{problem.place}: {problem.reason}")

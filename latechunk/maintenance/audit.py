@@ -1,0 +1,278 @@
+"""An index in, the proof out that its vectors are what its model makes of its texts: a sample, encoded anew."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from latechunk.embedding import (
+    ChunkedDocument,
+    Embedding,
+    FixedSpans,
+    blend,
+    chunk_documents,
+    context_shifts,
+    embed_chunks,
+)
+from latechunk.errors import InputError
+from latechunk.index import Index
+from latechunk.models.catalogue import Mode
+from latechunk.protocols import Chunker, ReportsRuntime
+from latechunk.storage.store import StoredDocument
+from latechunk.types import Document, FloatArray, Span
+
+# How far, as 1 less the cosine, the same model may put the same chunk another time: other batches, kernels, devices.
+# all-MiniLM-L6-v2 deviates from its own float32 by up to 1.8e-6 in float16 and 1.0e-4 in bfloat16; models of four times
+# its depth add up more rounding. A naive vector in the place of a late one is 0.02 away at the least.
+TOLERANCES: Mapping[str, float] = {"float32": 1e-5, "float16": 1e-4, "bfloat16": 2e-3}
+_QUANTILES = (0.0, 0.25, 0.5, 0.75, 0.95, 1.0)
+_LARGEST = 5
+
+
+@dataclass(frozen=True, slots=True)
+class DocumentAudit:
+    """One document, encoded anew.
+
+    Attributes:
+        document: Its id.
+        n_tokens: Content tokens.
+        n_chunks: Of all granularities.
+        n_outside: Tokens that lie in no chunk, for each granularity by name: white space or gaps that the chunker
+            leaves, since the chunks are as it cuts them.
+        deviation: The largest 1 less the cosine of a stored vector with the one made anew; NaN where none was made.
+        faults: What is not as it should be, in words; empty if the document is proven.
+    """
+
+    document: str
+    n_tokens: int
+    n_chunks: int
+    n_outside: Mapping[str, int]
+    deviation: float
+    faults: Sequence[str]
+
+
+@dataclass(frozen=True, slots=True)
+class ChunkShift:
+    """How far its context moves a chunk: 1 less the cosine of its late with its naive vector."""
+
+    shift: float
+    document: str
+    granularity: str
+    chunk: int
+    start: int
+    end: int
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
+class AuditReport:
+    """What :func:`audit` found.
+
+    Attributes:
+        n_documents: How many the index holds.
+        seed: What the sample was drawn with.
+        tolerance: What deviation was allowed.
+        dtypes: What the vectors were made in, and made anew in.
+        documents: The sample, in the order of the index.
+        shifts: For each granularity by name, quantiles of the context shift by their levels.
+        largest: The chunks that their context moves most, of all granularities, first the largest.
+        n_without_shift: Documents with a chunk that cannot be read alone, so that nothing is said of their shifts.
+    """
+
+    n_documents: int
+    seed: int
+    tolerance: float
+    dtypes: tuple[str, str]
+    documents: Sequence[DocumentAudit]
+    shifts: Mapping[str, Mapping[float, float]]
+    largest: Sequence[ChunkShift]
+    n_without_shift: int
+
+    @property
+    def is_proven(self) -> bool:
+        """Whether everything in the sample is what the model makes of the texts."""
+        return not any(one.faults for one in self.documents)
+
+    @property
+    def deviation(self) -> float:
+        """The largest deviation of all."""
+        return max((one.deviation for one in self.documents), default=0.0)
+
+
+def audit(index: Index, *, n: int = 20, seed: int = 0) -> AuditReport:
+    """Encode a random sample of documents anew, as recorded, and compare with what is stored.
+
+    Of each document it is seen that the stored text is what was added, that the chunkers cut it in the same places,
+    that it has as many tokens, and that each stored vector is what the model gives, but for rounding. The tolerance is
+    that of the coarser of two number formats: the one that the index was made in and the one used now.
+
+    Args:
+        index: What to audit; open for reading is enough.
+        n: How many documents; all, if there are fewer.
+        seed: Draws the sample; the same one draws the same of the same index.
+
+    Raises:
+        InputError: If ``n`` is no whole number of at least 1.
+        IndexDamagedError: If a document is no longer what was stored; `latechunk verify` says more.
+        ModelError: If the model is not on this machine or gives unusable vectors.
+        IndexMismatchError: If encoder or chunker are the user's own and were not passed to :meth:`Index.open`.
+    """
+    if isinstance(n, bool) or not isinstance(n, int) or n < 1:
+        raise InputError(f"n must be a whole number of at least 1, got {n!r:.80}")
+    ids = index.ids()
+    chosen = random.Random(seed).sample(range(len(ids)), min(n, len(ids)))  # noqa: S311  reproducible, not secret
+    sample = [ids[place] for place in sorted(chosen)]
+    dtypes = _dtypes(index)
+    tolerance = max(TOLERANCES.get(dtype, TOLERANCES["float32"]) for dtype in dtypes)
+    stored = (index.stored(document_id) for document_id in sample)
+    audited = [_audit_document(index, one, tolerance) for one in stored if one is not None]
+    shifts = [shift for one in audited for shift in one.shifts]
+    return AuditReport(
+        n_documents=len(ids),
+        seed=seed,
+        tolerance=tolerance,
+        dtypes=dtypes,
+        documents=[one.result for one in audited],
+        shifts=_summarise(shifts, list(index.info().chunkers)),
+        largest=sorted(shifts, key=lambda one: -one.shift)[:_LARGEST],
+        n_without_shift=sum(not one.shifts for one in audited),
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class _Audited:
+    result: DocumentAudit
+    shifts: Sequence[ChunkShift]
+
+
+def _dtypes(index: Index) -> tuple[str, str]:
+    """What the vectors were made in and are made in now, as far as the encoder says so."""
+    encoder = index.encoder
+    now = encoder.runtime if isinstance(encoder, ReportsRuntime) else {}
+    made = index.info().made.get("on") or {}
+    return str(made.get("dtype", "float32")), str(now.get("dtype", "float32"))
+
+
+def _audit_document(index: Index, stored: StoredDocument, tolerance: float) -> _Audited:
+    embedding = Embedding(**index.info().embedding)
+    names = list(index.info().chunkers)
+    faults = _compare_cuts(index, stored, names)
+    cut, late = _encode(index, stored, "late", faults)
+    naive = _encode(index, stored, "naive", faults if embedding.mode != "late" else [])[1]
+    deviation, n_outside = float("nan"), {}
+    if cut is not None:
+        n_outside = _count_outside(cut, names)
+        if len(cut.tokens) != stored.n_tokens:
+            faults.append(f"it has {len(cut.tokens)} tokens now, and {stored.n_tokens} are recorded")
+    expected = _combine(late, naive, embedding)
+    if expected is not None:
+        deviations = _deviations(stored.vectors, expected)
+        deviation = float(deviations.max())
+        faults += _describe_deviations(stored, names, deviations, tolerance)
+    shifts = [] if late is None or naive is None else _to_shifts(stored, names, context_shifts(late, naive))
+    result = DocumentAudit(
+        stored.document.id, stored.n_tokens, len(stored.vectors), n_outside, deviation, tuple(faults)
+    )
+    return _Audited(result, shifts)
+
+
+def _compare_cuts(index: Index, stored: StoredDocument, names: Sequence[str]) -> list[str]:
+    """Whether the chunkers cut the text in the places that are stored."""
+    chunkers = list(index.chunkers.values())
+    faults: list[str] = []
+    cut = _cut(index, chunkers, "late", stored.document, faults)
+    if cut is not None:
+        pairs = zip(names, cut.chunkings, stored.chunkings, strict=True)
+        faults += [f"{name!r} cuts it otherwise now" for name, new, old in pairs if list(new) != list(old)]
+    return faults
+
+
+def _encode(
+    index: Index, stored: StoredDocument, mode: Mode, faults: list[str]
+) -> tuple[ChunkedDocument, FloatArray] | tuple[None, None]:
+    """The document cut where it is stored to be cut, and its vectors; what hinders it goes into ``faults``."""
+    cut = _cut(index, [FixedSpans(spans) for spans in stored.chunkings], mode, stored.document, faults)
+    if cut is None:
+        return None, None
+    (vectors,) = embed_chunks(index.encoder, Embedding(mode), [cut])
+    return cut, vectors
+
+
+def _cut(
+    index: Index, chunkers: Sequence[Chunker], mode: Mode, document: Document, faults: list[str]
+) -> ChunkedDocument | None:
+    cuts = chunk_documents(
+        index.encoder, chunkers, Embedding(mode), [document], lambda _, error: faults.append(str(error))
+    )
+    return cuts[0] if cuts else None
+
+
+def _combine(late: FloatArray | None, naive: FloatArray | None, embedding: Embedding) -> FloatArray | None:
+    if embedding.mode == "late":
+        return late
+    if embedding.mode == "naive" or late is None or naive is None:
+        return naive if embedding.mode == "naive" else None
+    return blend(late, naive, embedding.late_weight)
+
+
+def _deviations(stored: FloatArray, expected: FloatArray) -> NDArray[np.float64]:
+    """1 less the cosine, row by row; what rounding puts below 0 is 0.
+
+    Through the difference, which loses no digits where vectors are nearly equal: |a - b|^2 / 2 of unit vectors.
+    """
+    left, right = (one / np.linalg.norm(one, axis=1, keepdims=True) for one in map(np.float64, (stored, expected)))
+    return np.asarray(((left - right) ** 2).sum(axis=1) / 2)
+
+
+def _describe_deviations(
+    stored: StoredDocument, names: Sequence[str], deviations: NDArray[np.float64], tolerance: float
+) -> Iterator[str]:
+    wrong = np.flatnonzero(deviations > tolerance)
+    if len(wrong):
+        worst = int(deviations.argmax())
+        name, place, _ = list(_chunks(stored, names))[worst]
+        yield (
+            f"{len(wrong)} of its vectors are not what the model gives; the worst is that of chunk {place} of "
+            f"{name!r}: 1 less the cosine is {deviations[worst]:.2e}, and may be {tolerance:.0e}"
+        )
+
+
+def _count_outside(cut: ChunkedDocument, names: Sequence[str]) -> dict[str, int]:
+    """Tokens that lie in no chunk, for each granularity."""
+    bounds = np.cumsum([0, *(len(spans) for spans in cut.chunkings)])
+    counts = {}
+    for name, begin, end in zip(names, bounds, bounds[1:], strict=False):
+        inside = np.zeros(len(cut.tokens), dtype=np.bool_)
+        for first, last in cut.ranges[begin:end]:
+            inside[first:last] = True
+        counts[name] = int(np.count_nonzero(~inside))
+    return counts
+
+
+def _chunks(stored: StoredDocument, names: Sequence[str]) -> Iterator[tuple[str, int, Span]]:
+    """Granularity, place and span of each chunk, in the order of the vectors."""
+    for name, spans in zip(names, stored.chunkings, strict=True):
+        for place, span in enumerate(spans):
+            yield name, place, span
+
+
+def _to_shifts(stored: StoredDocument, names: Sequence[str], shifts: FloatArray) -> list[ChunkShift]:
+    document = stored.document
+    return [
+        ChunkShift(float(shift), document.id, name, place, span.start, span.end, document.text[span.start : span.end])
+        for shift, (name, place, span) in zip(shifts, _chunks(stored, names), strict=True)
+    ]
+
+
+def _summarise(shifts: Sequence[ChunkShift], names: Sequence[str]) -> dict[str, dict[float, float]]:
+    summary = {}
+    for name in names:
+        values = [one.shift for one in shifts if one.granularity == name]
+        if values:
+            levels = np.quantile(values, _QUANTILES)
+            summary[name] = dict(zip(_QUANTILES, levels.tolist(), strict=True))
+    return summary

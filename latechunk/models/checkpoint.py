@@ -1,0 +1,213 @@
+"""A model's name in, its files and their fingerprints out. No pickled weights."""
+
+from __future__ import annotations
+
+import hashlib
+import importlib.util
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from huggingface_hub import snapshot_download
+from huggingface_hub.errors import HfHubHTTPError, HFValidationError, LocalEntryNotFoundError
+
+from latechunk.errors import ModelError
+from latechunk.models.catalogue import KnownModel, find_known_model, recognise
+
+# Settings that decide no vector: labels, versions, and what is chosen at load.
+_UNDECISIVE = (
+    "_name_or_path",
+    "architectures",
+    "auto_map",
+    "auto_mapping",
+    "base_model_name_or_path",
+    "dtype",
+    "inference_mode",
+    "peft_version",
+    "revision",
+    "torch_dtype",
+    "transformers_version",
+)
+_DOWNLOADED = ["*.json", "*.txt", "*.model", "*.safetensors", "*/config.json", "*/*.safetensors"]
+
+
+@dataclass(frozen=True, slots=True)
+class Checkpoint:
+    """A model's files on this machine.
+
+    Attributes:
+        name: What the user asked for.
+        revision: Commit of the hub's repository, None for a package or a folder.
+        folder: Where the files are.
+        known: What latechunk knows of the model, None for others.
+        weights_sha256: Over all weight files; of one ``model.safetensors``, that file's own.
+        tokenizer_sha256: Over what the tokenizer is made of, independent of JSON formatting.
+        config_sha256: Over the settings of the model, its modules and its adapters, likewise.
+    """
+
+    name: str
+    revision: str | None
+    folder: Path
+    known: KnownModel | None
+    weights_sha256: str
+    tokenizer_sha256: str
+    config_sha256: str
+
+
+def find_checkpoint(name: str, *, revision: str | None, download: bool) -> Checkpoint:
+    """Find a model's files and take their fingerprint.
+
+    Args:
+        name: A known model's name, a folder (absolute, or relative with a path separator or existing), or the name of
+            a repository on the model hub.
+        revision: Branch, tag or commit; only for a repository.
+        download: Whether the hub may be asked for what is not on this machine.
+
+    Raises:
+        ModelError: If the model cannot be found, is incomplete, or is not what its name says.
+    """
+    known = find_known_model(name)
+    folder, commit = _locate(name, known, revision, download)
+    weights = _list_files(folder, "*.safetensors")
+    if not (folder / "config.json").is_file() or not weights:
+        raise ModelError(
+            f"{name!r} at {folder} needs a config.json and weights in model.safetensors; it has "
+            f"{', '.join(sorted(path.name for path in folder.iterdir())[:20]) or 'no files'}. Pickled weights "
+            f"(pytorch_model.bin) are not read: convert them with transformers' save_pretrained"
+        )
+    checkpoint = Checkpoint(
+        name=name,
+        revision=commit,
+        folder=folder,
+        known=known or recognise(_read_model_type(folder)),
+        weights_sha256=_hash_files(folder, weights),
+        tokenizer_sha256=_hash_tokenizer(folder, name),
+        config_sha256=_hash_configs(folder),
+    )
+    if known and known.package and name == known.name and checkpoint.weights_sha256 != known.weights_sha256:
+        raise ModelError(
+            f"the weights of {name!r} at {folder} are not the published ones: SHA-256 {known.weights_sha256} was "
+            f"needed, {checkpoint.weights_sha256} came; reinstall the package {known.package}"
+        )
+    return checkpoint
+
+
+def _locate(name: str, known: KnownModel | None, revision: str | None, download: bool) -> tuple[Path, str | None]:
+    local = _packaged_folder(known) if known and known.package and name == known.name else _existing_folder(name)
+    if local and revision:
+        raise ModelError(f"{name!r} is on this machine and has no revisions; revision is for a hub's repository")
+    if local:
+        return local, None
+    repository = known.repository if known else name
+    try:
+        folder = Path(
+            snapshot_download(repository, revision=revision, allow_patterns=_DOWNLOADED, local_files_only=not download)
+        )
+    except HFValidationError as error:
+        raise ModelError(
+            f"{name!r} is neither a known model, nor a folder, nor a name that a hub's repository can have: {error}"
+        ) from error
+    except LocalEntryNotFoundError as error:
+        remedy = (
+            "the hub could not be reached or has no such model; check the name and the network, or name a folder"
+            if download
+            else f"nothing is downloaded unless named: load it once with Encoder.load({name!r}), or name a folder"
+        )
+        raise ModelError(f"the model {name!r} is not on this machine; {remedy}") from error
+    except (HfHubHTTPError, OSError) as error:
+        raise ModelError(f"the model {name!r} could not be fetched from the hub: {error}") from error
+    return folder, folder.name
+
+
+def _existing_folder(name: str) -> Path | None:
+    try:
+        folder = Path(name).expanduser()
+        return folder.resolve() if name and folder.is_dir() else None
+    except (OSError, ValueError, RuntimeError):  # too long, a NUL, an unknown user
+        return None
+
+
+def _packaged_folder(known: KnownModel) -> Path:
+    spec = importlib.util.find_spec(known.package or "")
+    if spec is None or spec.origin is None:
+        raise ModelError(
+            f"the model {known.name!r} comes with the package {known.package}, which is not installed; run: "
+            f'pip install "latechunk[{known.extra}]", or name its repository, {known.repository!r}, to download it'
+        )
+    return Path(spec.origin).parent / "model"
+
+
+def _read_model_type(folder: Path) -> str | None:
+    try:
+        config = json.loads((folder / "config.json").read_text(encoding="utf-8"))
+    except (OSError, ValueError, RecursionError):
+        return None  # loading says better what is wrong with it
+    return config.get("model_type") if isinstance(config, dict) else None
+
+
+def _is_native(path: Path) -> bool:
+    return path.parts[0] not in ("onnx", "openvino")
+
+
+def _list_files(folder: Path, pattern: str) -> list[Path]:
+    """Files in a folder and in its subfolders, linked ones too."""
+    found = {*folder.glob(pattern), *folder.glob(f"*/{pattern}")}
+    return sorted(path for path in found if _is_native(path.relative_to(folder)) and not path.is_dir())
+
+
+def _hash_configs(folder: Path) -> str:
+    """Over what decides how the weights are used: config.json, modules.json, their modules' and adapters' settings."""
+    contents = {}
+    for path in _list_files(folder, "*.json"):
+        if path.name in ("config.json", "modules.json", "adapter_config.json", "sentence_bert_config.json"):
+            contents[path.relative_to(folder).as_posix()] = read_config(path)
+    return hashlib.sha256(json.dumps(contents, sort_keys=True).encode()).hexdigest()
+
+
+def read_config(path: Path) -> Any:
+    """Read what decides vectors in a file of settings; labels and versions are left out.
+
+    Raises:
+        ModelError: If it is not JSON.
+    """
+    try:
+        content = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError, RecursionError) as error:
+        raise ModelError(f"{path} cannot be read as JSON: {error}") from error
+    if isinstance(content, dict):
+        content = {name: value for name, value in content.items() if name not in _UNDECISIVE}
+        for name, value in content.items():
+            if name == "target_modules" and isinstance(value, list):  # a set, which peft writes in any order
+                content[name] = sorted(map(str, value))
+    return content
+
+
+def _hash_files(folder: Path, paths: list[Path]) -> str:
+    hashes = []
+    for path in paths:
+        if not path.is_file():
+            raise ModelError(f"{path} is a link to nothing: the model's files are incomplete; get them again")
+        with path.open("rb") as file:
+            hashes.append((path.relative_to(folder).as_posix(), hashlib.file_digest(file, "sha256").hexdigest()))
+    if len(hashes) == 1:
+        return hashes[0][1]
+    return hashlib.sha256(json.dumps(hashes).encode()).hexdigest()
+
+
+def _hash_tokenizer(folder: Path, name: str) -> str:
+    path = folder / "tokenizer.json"
+    if not path.is_file():
+        raise ModelError(
+            f"{name!r} at {folder} needs a tokenizer.json, which gives the place of every token in the text; write "
+            f"one with transformers: AutoTokenizer.from_pretrained({str(folder)!r}).save_pretrained({str(folder)!r})"
+        )
+    try:
+        content = {
+            key: value
+            for key, value in json.loads(path.read_text(encoding="utf-8")).items()
+            if key not in ("truncation", "padding")
+        }
+    except (ValueError, AttributeError, RecursionError) as error:
+        raise ModelError(f"{path} is not the JSON of a tokenizer: {error}") from error
+    return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()

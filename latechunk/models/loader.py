@@ -1,0 +1,285 @@
+"""A checkpoint's files in, a mean-pooled model in memory out. No remote code, nothing half loaded."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import logging
+import re
+import threading
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal, TypeAlias
+
+import torch
+from huggingface_hub.errors import StrictDataclassError
+from safetensors import SafetensorError
+from sentence_transformers import SentenceTransformer
+from sentence_transformers.sentence_transformer.modules import Dense, Normalize, Pooling, Transformer
+from transformers import modeling_utils
+from transformers.utils import logging as transformers_logging
+
+from latechunk.errors import ModelError, PoolingError
+from latechunk.models.adapters import TaskAdapters, load_adapters
+from latechunk.models.checkpoint import Checkpoint
+from latechunk.models.device import Attention, choose_attention
+
+PoolingChoice: TypeAlias = Literal["checkpoint", "mean"]
+
+
+# What transformers and its kin raise over files that are damaged, missing or not of the expected form.
+BROKEN_FILES = (
+    OSError,
+    ValueError,
+    TypeError,
+    AttributeError,
+    LookupError,
+    ImportError,
+    RuntimeError,
+    ArithmeticError,
+    AssertionError,
+    SafetensorError,
+    StrictDataclassError,
+)
+
+# One at a time: transformers and peft change what all threads share while they load.
+LOADING = threading.RLock()
+
+_UNUSED_WEIGHT = re.compile(r"(^|\.)pooler\.")  # of the transformer's own pooling, which a mean makes no use of
+
+
+@dataclass(frozen=True, slots=True)
+class AdapterFiles:
+    """Adapters to load over a model: the folder, and their names, which are those of its subfolders."""
+
+    folder: Path
+    names: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class LoadedModel:
+    """A mean-pooled model in memory.
+
+    Attributes:
+        transformer: Gives token embeddings; in the dtype asked for.
+        adapters: Of its checkpoint or trained over it; None where there are none.
+        attention: How its layers attend, as transformers names it.
+        prompt_counts: Whether the prompt's tokens are in the model's own mean.
+        finish: The modules behind the pooling, such as Dense and Normalize; in float32.
+        tokenizer: The model's own, as transformers has it.
+        prompts: By name, as the checkpoint has them.
+        max_length: Tokens that the checkpoint says it reads at most, None if it does not say.
+        n_positions: The longest sequence that its architecture takes, None if it does not say.
+        hidden: Length of a token embedding.
+        dims: Length of a vector behind all modules.
+        matryoshka: Shorter lengths that a vector may be cut to, as the checkpoint says; empty if it says nothing.
+    """
+
+    transformer: Transformer
+    adapters: TaskAdapters | None
+    attention: str
+    prompt_counts: bool
+    finish: tuple[torch.nn.Module, ...]
+    tokenizer: Any
+    prompts: Mapping[str, str | None]
+    max_length: int | None
+    n_positions: int | None
+    hidden: int
+    dims: int
+    matryoshka: tuple[int, ...]
+
+    @property
+    def pad_id(self) -> int:
+        """Token for padding."""
+        return int(self.tokenizer.pad_token_id or 0)
+
+
+def load_modules(
+    checkpoint: Checkpoint,
+    *,
+    pooling: PoolingChoice,
+    device: torch.device,
+    dtype: torch.dtype,
+    attention: Attention = "auto",
+    adapters: AdapterFiles | None = None,
+) -> LoadedModel:
+    """Load a mean-pooled model, with adapters if there are any.
+
+    Raises:
+        PoolingError: If the checkpoint does not say that it is mean-pooled and ``pooling`` does not override that.
+        ModelError: If it is of another make, does not load, or loads only in part.
+        MissingDependencyError: If its adapters need a package that is not installed.
+    """
+    chosen = choose_attention(attention, device, dtype)
+    own_layout = _needs_own_layout(checkpoint)
+    if pooling == "checkpoint" and not own_layout and not (checkpoint.folder / "modules.json").is_file():
+        raise PoolingError(
+            f"{checkpoint.name!r} does not say how its token embeddings are pooled (it has no modules.json). Late "
+            f'chunking needs a model trained with mean pooling; if this one was, pass pooling="mean"'
+        )
+    with LOADING:
+        try:
+            with watched_loading() as missing:
+                try:
+                    model = _build(checkpoint, own_layout, device, dtype, chosen)
+                except ValueError:
+                    if attention != "auto" or chosen == "auto":
+                        raise
+                    model = _build(checkpoint, own_layout, device, dtype, "auto")  # of a kind without FlashAttention
+        except BROKEN_FILES as error:
+            raise ModelError(f"{checkpoint.name!r} at {checkpoint.folder} does not load: {error}") from error
+        require_whole(checkpoint, missing)
+        model.eval()
+        transformer, pool = _check_modules(checkpoint.name, model, pooling)
+        loaded = (
+            load_adapters(checkpoint.name, transformer.model, adapters.folder, adapters.names) if adapters else None
+        )
+    finish = tuple(module.float() for module in tuple(model)[2:])
+    _require_whole_dense(checkpoint, finish)
+    config = transformer.config
+    return LoadedModel(
+        transformer=transformer,
+        adapters=loaded,
+        attention=getattr(config, "_attn_implementation", None) or "eager",
+        prompt_counts=pool.include_prompt,
+        finish=finish,
+        tokenizer=model.tokenizer,
+        prompts=model.prompts,
+        max_length=transformer.max_seq_length,
+        n_positions=_count_positions(transformer),
+        hidden=pool.embedding_dimension,
+        dims=model.get_embedding_dimension() or pool.pooling_output_dimension,
+        matryoshka=_read_matryoshka(config),
+    )
+
+
+def compile_forward(model: LoadedModel) -> None:
+    """Have ``torch.compile`` build the forward pass when it first runs; one build serves all lengths."""
+    backbone: Any = model.transformer.model
+    backbone.forward = torch.compile(backbone.forward, dynamic=True)
+
+
+def _needs_own_layout(checkpoint: Checkpoint) -> bool:
+    """Whether the files of a model that is known to be mean-pooled cannot say so without code of their own."""
+    if not (checkpoint.known and checkpoint.known.model_type):
+        return False
+    path = checkpoint.folder / "modules.json"
+    try:
+        modules = json.loads(path.read_text(encoding="utf-8")) if path.is_file() else [{"type": ""}]
+        return not all(str(module["type"]).startswith("sentence_transformers.") for module in modules)
+    except (OSError, ValueError, LookupError, TypeError, RecursionError):
+        return False  # loading says better what is wrong with it
+
+
+def _build(
+    checkpoint: Checkpoint, own_layout: bool, device: torch.device, dtype: torch.dtype, attention: Attention
+) -> SentenceTransformer:
+    # The weights are loaded in the dtype, not converted to it: a conversion would round the buffers of rotary
+    # positions too, by radians at the far end of a long text.
+    model_kwargs: dict[str, Any] = {"use_safetensors": True, "dtype": dtype}
+    if attention != "auto":
+        model_kwargs["attn_implementation"] = attention
+    folder = str(checkpoint.folder)
+    if not own_layout:
+        return SentenceTransformer(
+            folder, device=str(device), local_files_only=True, trust_remote_code=False, model_kwargs=model_kwargs
+        )
+    local = {"local_files_only": True, "trust_remote_code": False}
+    transformer = Transformer(
+        folder, model_kwargs={**local, **model_kwargs}, processor_kwargs=local, config_kwargs=local
+    )
+    pool = Pooling(transformer.get_embedding_dimension(), pooling_mode="mean")
+    return SentenceTransformer(modules=[transformer, pool, Normalize()], device=str(device))
+
+
+def _count_positions(transformer: Transformer) -> int | None:
+    n_positions: int | None = getattr(transformer.config, "max_position_embeddings", None)
+    embeddings = getattr(getattr(transformer.model, "embeddings", None), "position_embeddings", None)
+    padding = getattr(embeddings, "padding_idx", None)
+    # RoBERTa and its kin count positions from behind the padding's index.
+    return n_positions if n_positions is None or padding is None else n_positions - padding - 1
+
+
+def _read_matryoshka(config: Any) -> tuple[int, ...]:
+    sizes = getattr(config, "matryoshka_dimensions", None)
+    return tuple(sorted(size for size in sizes if isinstance(size, int))) if isinstance(sizes, list) else ()
+
+
+@contextlib.contextmanager
+def watched_loading() -> Iterator[list[str]]:
+    """Keep what transformers prints while it loads off the user's terminal; gives the weights it did not find.
+
+    transformers fills in what the files lack with random values, and only reports it. The report is taken where it is
+    made, since its way through the log depends on how the user has set up logging.
+    """
+    missing: list[str] = []
+
+    def note_report(*, loading_info: Any, **_: Any) -> None:
+        missing.extend(sorted(loading_info.missing_keys))
+        if loading_info.error_msgs or loading_info.mismatched_keys or loading_info.conversion_errors:
+            raise ValueError(
+                f"weights do not fit its configuration: "
+                f"{[*loading_info.error_msgs, *loading_info.mismatched_keys, *loading_info.conversion_errors][:3]}"
+            )
+
+    logger, silent = logging.getLogger("transformers"), logging.NullHandler()
+    handlers, propagates = list(logger.handlers), logger.propagate
+    showed_progress = transformers_logging.is_progress_bar_enabled()
+    original = vars(modeling_utils)["log_state_dict_report"]
+    transformers_logging.disable_progress_bar()  # type: ignore[no-untyped-call]
+    logger.handlers, logger.propagate = [silent], False
+    vars(modeling_utils)["log_state_dict_report"] = note_report
+    try:
+        yield missing
+    finally:
+        vars(modeling_utils)["log_state_dict_report"] = original
+        logger.handlers, logger.propagate = handlers, propagates
+        if showed_progress:
+            transformers_logging.enable_progress_bar()  # type: ignore[no-untyped-call]
+
+
+def require_whole(checkpoint: Checkpoint, missing: list[str]) -> None:
+    """Raise if transformers filled in weights that the files lack."""
+    needed = [key for key in missing if not _UNUSED_WEIGHT.search(key)]
+    if needed:
+        raise ModelError(
+            f"{checkpoint.name!r} at {checkpoint.folder} is incomplete: its files lack {len(needed)} weights that its "
+            f"configuration asks for, such as {needed[0]!r}; get its files again"
+        )
+
+
+def _require_whole_dense(checkpoint: Checkpoint, finish: tuple[torch.nn.Module, ...]) -> None:
+    """Raise if a dense layer would do something else than its file says, as sentence-transformers lets it."""
+    for path in checkpoint.folder.glob("*/config.json"):
+        try:
+            wanted = json.loads(path.read_text(encoding="utf-8")).get("activation_function", "torch.")
+        except (OSError, ValueError, AttributeError, RecursionError):
+            continue  # no file of a module that was loaded
+        if not str(wanted).startswith("torch."):
+            raise ModelError(f"{path} wants the activation {wanted!r}, which is code of its own; it is not run")
+    for module in finish:
+        if isinstance(module, Dense) and getattr(module, "module_output_name", None) not in (
+            None,
+            "sentence_embedding",
+        ):
+            raise ModelError(
+                f"{checkpoint.name!r} has a dense layer whose output {module.module_output_name!r} nothing reads"
+            )
+
+
+def _check_modules(name: str, model: SentenceTransformer, pooling: PoolingChoice) -> tuple[Transformer, Pooling]:
+    modules = list(model)
+    if len(modules) < 2 or not isinstance(modules[0], Transformer) or not isinstance(modules[1], Pooling):
+        raise ModelError(
+            f"{name!r} needs to be a Transformer followed by a Pooling; its modules are "
+            f"{', '.join(type(module).__name__ for module in modules)}"
+        )
+    mode = modules[1].pooling_mode
+    if pooling == "checkpoint" and mode != "mean":
+        raise PoolingError(
+            f"{name!r} pools by {mode!r}. Late chunking takes means of token embeddings, which only a model trained "
+            f"with mean pooling makes sense of: others lose most of their quality in silence. Choose a mean-pooled "
+            f'model, or pass pooling="mean" if you know that this one was trained so'
+        )
+    return modules[0], modules[1]

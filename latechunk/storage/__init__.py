@@ -1,0 +1,1 @@
+"""The SQLite file of an index: documents, spans, vectors, words."""

@@ -1,0 +1,195 @@
+"""The folder of an index: its files' names, whether it is one, its creation, and the one writer's lock."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import re
+import secrets
+import shutil
+import stat
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+
+from filelock import FileLock, Timeout
+
+from latechunk.errors import (
+    IndexBusyError,
+    IndexExistsError,
+    IndexFormatError,
+    IndexMissingError,
+    InputError,
+    StoreError,
+)
+from latechunk.storage.store import Store
+from latechunk.types import Settings
+
+STORE = "store.sqlite3"
+_VECTORS_STEM = "vectors"
+_VECTORS = "vectors.faiss"
+_LOCK = "write.lock"
+_NEW = re.compile(r"new-[0-9a-f]{16}(-journal|-wal|-shm)?")  # a store in the making, and SQLite's files beside it
+
+
+def as_folder(path: str | os.PathLike[str]) -> Path:
+    """A path as given, made absolute, so that a later change of the working directory does not matter.
+
+    Raises:
+        InputError: If it cannot be a path.
+    """
+    try:
+        folder = Path(path).absolute()
+        os.lstat(folder)
+    except FileNotFoundError:
+        pass
+    except (TypeError, ValueError) as error:
+        raise InputError(f"path must be a string or a path, got {path!r:.80}: {error}") from error
+    except OSError as error:
+        raise StoreError(f"there can be no index at {str(path)!r:.80}: {error}") from error
+    return folder
+
+
+def require_vacant(folder: Path) -> None:
+    """Raise unless an index can be made at ``folder``."""
+    if folder.is_dir() and all(file.name == _LOCK or _NEW.fullmatch(file.name) for file in _list(folder)):
+        return
+    if folder.exists() or folder.is_symlink():
+        raise IndexExistsError(
+            f"{folder} exists already; use Index.open to open the index there, or choose another path"
+        )
+
+
+def require_index(folder: Path) -> None:
+    """Raise unless ``folder`` looks like an index."""
+    if not folder.exists():
+        raise IndexMissingError(f"there is no index at {folder}; make one with Index.create or `latechunk index`")
+    if not folder.is_dir():
+        raise IndexFormatError(f"{folder} is a file, and an index is a folder")
+    _require_plain(folder)
+    if (folder / STORE).is_file():
+        return
+    if (folder / _VECTORS).exists() or (folder / _LOCK).exists():
+        raise IndexFormatError(
+            f"{folder} has lost its {STORE}, which held everything: restore it from a backup, or delete the folder "
+            f"and index the documents anew"
+        )
+    raise IndexFormatError(
+        f"{folder} is a folder but not an index: it has no {STORE}. On the command line the index comes first"
+    )
+
+
+def _require_plain(folder: Path) -> None:
+    """Raise if a file of the index is a link or a device, or one that SQLite would obey without being asked.
+
+    A folder may come from somebody else, and links in it would have us read or overwrite what lies outside.
+    """
+    for file in _list(folder):
+        if not file.name.startswith((STORE, _VECTORS_STEM, _LOCK)):
+            continue
+        if not stat.S_ISREG(file.lstat().st_mode):
+            raise IndexFormatError(
+                f"{file} is a link, a folder or a device, and the files of an index are plain files: copy the index "
+                f"with what its links point to"
+            )
+        if file.name == f"{STORE}-journal":  # latechunk's databases keep a write-ahead log instead
+            raise IndexFormatError(
+                f"{file} is a rollback journal, which latechunk never makes and which may name other files to delete; "
+                f"if you trust the folder, delete that file"
+            )
+
+
+def create_folder(folder: Path, settings: Mapping[str, Settings]) -> None:
+    """Make an index with an empty store."""
+    with new_store(folder) as new:
+        Store.create(new, settings)
+
+
+@contextlib.contextmanager
+def new_store(folder: Path) -> Iterator[Path]:
+    """Give a name to make a store under, which is then renamed, so that no half-made index is ever seen.
+
+    Yields:
+        The path of the database to make and close. If anything fails, nothing remains of it.
+
+    Raises:
+        IndexExistsError: If there is something at ``folder`` already.
+        IndexBusyError: If an index is being made there.
+        StoreError: If the disk does not take it.
+    """
+    new = folder / f"new-{secrets.token_hex(8)}"
+    is_ours = not folder.exists()
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        with hold_write_lock(folder, timeout=0):
+            require_vacant(folder)
+            try:
+                yield new
+                os.replace(new, folder / STORE)
+                _sync(folder)
+            finally:
+                _sweep(folder)
+    except BaseException as error:
+        if is_ours and folder.is_dir() and {file.name for file in _list(folder)} <= {_LOCK}:
+            shutil.rmtree(folder, ignore_errors=True)
+        if isinstance(error, OSError) and not isinstance(error, StoreError):
+            raise StoreError(f"no index could be made at {folder}: {error}") from error
+        raise
+
+
+def _sync(folder: Path) -> None:
+    """Have the system write down the folder's list of files, so that a new name survives a power cut."""
+    if os.name == "nt":  # which cannot open a folder, and does it by itself
+        return
+    handle = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)
+
+
+def _sweep(folder: Path) -> None:
+    """Remove what this and earlier attempts to make a store left lying about, as far as the disk lets us."""
+    for file in _list(folder):
+        if _NEW.fullmatch(file.name):
+            with contextlib.suppress(OSError):
+                file.unlink()
+
+
+def _list(folder: Path) -> list[Path]:
+    try:
+        return list(folder.iterdir())
+    except OSError as error:
+        raise StoreError(f"{folder} cannot be read: {error}") from error
+
+
+@contextlib.contextmanager
+def hold_write_lock(folder: Path, timeout: float) -> Iterator[None]:
+    """Hold the one writer's lock, which the system takes back when a process dies.
+
+    Raises:
+        IndexBusyError: If another holds it for longer than ``timeout`` seconds.
+        StoreError: If the lock's file cannot be made.
+    """
+    lock = FileLock(folder / _LOCK)
+    try:
+        lock.acquire(timeout=timeout)
+    except Timeout as error:
+        raise IndexBusyError(
+            f"{folder} is being written by another process; waited {timeout:g} s (lock_timeout). Searching goes on "
+            f"meanwhile; try the change again when it is done"
+        ) from error
+    except OSError as error:
+        raise StoreError(f"{folder / _LOCK} cannot be made, so nothing was changed: {error}") from error
+    try:
+        yield
+    finally:
+        lock.release()
+
+
+def folder_size(folder: Path) -> int:
+    """Bytes that the files of an index take."""
+    sizes = []
+    for file in folder.iterdir():
+        with contextlib.suppress(FileNotFoundError):  # SQLite's own files come and go
+            sizes.append(file.stat().st_size)
+    return sum(sizes)

@@ -1,0 +1,268 @@
+"""Data and settings in, what a run will be out: steps, sizes, and the time and memory that a short trial foretells."""
+
+from __future__ import annotations
+
+import math
+import sys
+import tempfile
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from latechunk.encoding.encoder import Encoder
+from latechunk.errors import InputError
+from latechunk.training.data import TrainingData, TrainingDocument, TrainingQuestion
+from latechunk.training.heldout import no_report
+from latechunk.training.model import computing_in
+from latechunk.training.run import Assembled, assemble
+from latechunk.training.segments import StretchSource
+from latechunk.training.settings import StretchSettings, TrainingSettings
+from latechunk.types import PoolingTask
+
+PASSES = 4
+LEAST_STEPS, MOST_STEPS = 100, 2_000
+_LEAST_IN_TIME = 10  # steps; fewer teach nothing
+_DRAWN = 32  # batches drawn to know how large they are
+_TRIED = 3  # batches of the trial
+_SAMPLE_TOKENS = 8_000
+_WHOLE_CHECKPOINTS = 3  # two are kept, and one is being written
+_GROWTH = 1.8  # on the CPU, runs of the default model ended at 1.65 and 1.8 times what the trial took
+_STATE_NUMBERS = 3  # of each parameter in a checkpoint: itself and AdamW's two moments, in float32
+
+
+@dataclass(frozen=True, slots=True)
+class BatchSize:
+    """What an average step reads.
+
+    Attributes:
+        n_tokens: Content tokens of its stretches.
+        n_questions: Questions asked of them.
+    """
+
+    n_tokens: float
+    n_questions: float
+
+
+@dataclass(frozen=True, slots=True)
+class Trial:
+    """What was measured on a few documents.
+
+    Attributes:
+        prepare_seconds: Of the frozen pass, for a content token.
+        step_seconds: Of training, for a content token of a batch.
+        read_seconds: Of reading a document as an index does, for a content token.
+        peak_bytes: The most memory taken, after a step of the longest stretches; None where it cannot be told.
+        n_parameters: Numbers that are trained.
+    """
+
+    prepare_seconds: float
+    step_seconds: float
+    read_seconds: float
+    peak_bytes: int | None
+    n_parameters: int
+
+
+@dataclass(frozen=True, slots=True)
+class Estimate:
+    """What a run will take.
+
+    Attributes:
+        n_steps: Optimiser steps.
+        prepare_seconds: For the frozen pass.
+        train_seconds: For the steps.
+        evaluate_seconds: For all measuring.
+        peak_bytes: Memory; None where it cannot be told.
+        kept_bytes: Disk for what the frozen pass gives, until the run is done.
+        checkpoint_bytes: Disk for checkpoints.
+        n_parameters: Numbers that are trained.
+        adapter_bytes: The file of all adapters, in float16.
+    """
+
+    n_steps: int
+    prepare_seconds: float
+    train_seconds: float
+    evaluate_seconds: float
+    peak_bytes: int | None
+    kept_bytes: int
+    checkpoint_bytes: int
+    n_parameters: int
+    adapter_bytes: int
+
+    @property
+    def seconds(self) -> float:
+        """For everything."""
+        return self.prepare_seconds + self.train_seconds + self.evaluate_seconds
+
+
+def default_steps(n_questions: int, batch: BatchSize) -> int:
+    """About four passes over the questions, at least 100 steps and at most 2,000."""
+    return min(MOST_STEPS, max(LEAST_STEPS, math.ceil(PASSES * n_questions / batch.n_questions)))
+
+
+def steps_within(seconds: float, fixed_seconds: float, seconds_per_step: float) -> int:
+    """How many steps fit a time, beside what has to be done anyway.
+
+    Raises:
+        InputError: If fewer than 10 do.
+    """
+    n_steps = int((seconds - fixed_seconds) / seconds_per_step)
+    if n_steps < _LEAST_IN_TIME:
+        needed = (fixed_seconds + _LEAST_IN_TIME * seconds_per_step) / 60
+        raise InputError(
+            f"in {seconds / 60:g} minutes there is time for {max(n_steps, 0)} steps here, beside {fixed_seconds:.0f} "
+            f"seconds for the frozen pass and for measuring, and a run needs at least {_LEAST_IN_TIME}; give at least "
+            f"{needed:.1f} minutes, or fewer data"
+        )
+    return n_steps
+
+
+def estimate(trial: Trial, batch: BatchSize, n_steps: int, n_tokens: int, n_measured: int, kept_bytes: int) -> Estimate:
+    """Foretell what a run takes.
+
+    Args:
+        trial: What was measured.
+        batch: An average step.
+        n_steps: Steps.
+        n_tokens: Content tokens of the frozen pass.
+        n_measured: Content tokens read by all measuring.
+        kept_bytes: Of the frozen pass, on disk.
+    """
+    return Estimate(
+        n_steps=n_steps,
+        prepare_seconds=trial.prepare_seconds * n_tokens,
+        train_seconds=trial.step_seconds * batch.n_tokens * n_steps,
+        evaluate_seconds=trial.read_seconds * n_measured,
+        peak_bytes=trial.peak_bytes,
+        kept_bytes=kept_bytes,
+        checkpoint_bytes=_WHOLE_CHECKPOINTS * _STATE_NUMBERS * 4 * trial.n_parameters,
+        n_parameters=trial.n_parameters,
+        adapter_bytes=2 * trial.n_parameters,
+    )
+
+
+def draw_sizes(data: TrainingData, settings: TrainingSettings) -> BatchSize:
+    """Draw some batches of a run to see how large they are.
+
+    Raises:
+        InputError: If the settings do not fit the data.
+    """
+    source = StretchSource(data, settings.stretches, settings.run.seed)
+    batches = [source.draw(number, settings.run.batch_stretches) for number in range(_DRAWN)]
+    return BatchSize(
+        n_tokens=float(np.mean([sum(one.end - one.start for one in batch) for batch in batches])),
+        n_questions=float(np.mean([sum(len(one.questions) for one in batch) for batch in batches])),
+    )
+
+
+def fit_stretches(encoder: Encoder, settings: StretchSettings) -> StretchSettings:
+    """Stretches no longer than the window that an encoder reads in one pass, the shortest at most a quarter of it."""
+    (letter,) = encoder.tokenize(["a"])
+    _, plan = encoder.parts
+    room = plan.window_tokens - n_beside(encoder, letter.prompt_ids)
+    most = min(settings.most_tokens, room)
+    return replace(settings, most_tokens=most, least_tokens=min(settings.least_tokens, max(2, most // 4)))
+
+
+def n_beside(encoder: Encoder, prompt_ids: Sequence[int]) -> int:
+    """Special and prompt tokens around a document."""
+    _, plan = encoder.parts
+    return len(plan.prefix_ids) + len(prompt_ids) + len(plan.suffix_ids)
+
+
+def take_sample(data: TrainingData, settings: TrainingSettings) -> TrainingData:
+    """The documents of the first stretches that a run draws, up to some thousand tokens, with their questions."""
+    source = StretchSource(data, settings.stretches, settings.run.seed)
+    drawn = [one.document for number in range(_TRIED) for one in source.draw(number, settings.run.batch_stretches)]
+    numbers: dict[int, int] = {}
+    n_tokens = 0
+    for number in dict.fromkeys(drawn):
+        if numbers and n_tokens >= _SAMPLE_TOKENS:
+            break
+        numbers[number] = len(numbers)
+        n_tokens += len(data.documents[number].tokens)
+    documents: list[TrainingDocument] = []
+    questions: list[TrainingQuestion] = []
+    for number, place in numbers.items():
+        document = data.documents[number]
+        asked = range(len(questions), len(questions) + len(document.asked))
+        questions += [replace(data.questions[one], document=place) for one in document.asked]
+        documents.append(replace(document, asked=tuple(asked)))
+    return TrainingData(tuple(documents), tuple(questions))
+
+
+def measure_trial(encoder: Encoder, data: TrainingData, settings: TrainingSettings, start: Path | None = None) -> Trial:
+    """Run the frozen pass and a few steps on a sample, in a temporary folder.
+
+    Args:
+        encoder: The base model as a run takes it; it is taken over and cannot be used afterwards.
+        data: All that is trained on.
+        settings: Of the run.
+        start: A folder with adapters to begin with, if the run has one.
+
+    Raises:
+        InputError: If the run would be refused.
+    """
+    sample = take_sample(data, settings)
+    stretches = replace(settings.stretches, mixture={}, own_document_only=())
+    settings = replace(settings, stretches=stretches)
+    tasks = [PoolingTask(one.tokens, np.array([[0, len(one.tokens)]], dtype=np.int64)) for one in sample.documents]
+    with computing_in(settings.run.precision, encoder.device):
+        encoder.encode_spans(tasks[:1])
+        begin = time.perf_counter()
+        encoder.encode_spans(tasks)
+        read = time.perf_counter() - begin
+    with tempfile.TemporaryDirectory() as folder:
+        begin = time.perf_counter()
+        parts = assemble(encoder, sample, Path(folder), settings, no_report, start)
+        prepare = time.perf_counter() - begin
+        step, peak = _try_steps(parts, sample, settings)
+        n_parameters = parts.adapters.n_parameters
+        del parts  # its arrays are mapped from the folder
+    return Trial(prepare / sample.n_tokens, step, read / sample.n_tokens, peak, n_parameters)
+
+
+def _try_steps(parts: Assembled, sample: TrainingData, settings: TrainingSettings) -> tuple[float, int | None]:
+    """Seconds for a content token of a batch, and the most memory, which a batch of the longest stretches takes."""
+    optimizer = torch.optim.AdamW(parts.adapters.parameters(), lr=settings.run.learning_rate)
+    device = parts.adapters.parameters()[0].device
+    longest = replace(settings.stretches, least_tokens=settings.stretches.most_tokens)
+    seconds, n_tokens = 0.0, 0
+    for number, stretches in enumerate([longest, *[settings.stretches] * _TRIED]):
+        batch = StretchSource(sample, stretches, settings.run.seed).draw(number, settings.run.batch_stretches)
+        begin = time.perf_counter()
+        features, labels = _move(parts.make.of(batch), device)
+        torch.stack(list(parts.loss(features, labels).values())).sum().backward()  # type: ignore[no-untyped-call]
+        optimizer.step()
+        optimizer.zero_grad()
+        if device.type == "cuda":
+            torch.cuda.synchronize(device)
+        if number:  # the first one pays for what is set up once
+            seconds += time.perf_counter() - begin
+            n_tokens += sum(one.end - one.start for one in batch)
+    return seconds / n_tokens, _peak_bytes(device)
+
+
+def _move(value: Any, device: torch.device) -> Any:
+    """Move all tensors, however deep, as the trainer does."""
+    if isinstance(value, torch.Tensor):
+        return value.to(device)
+    if isinstance(value, dict):
+        return {name: _move(one, device) for name, one in value.items()}
+    return type(value)(_move(one, device) for one in value) if type(value) in (list, tuple) else value
+
+
+def _peak_bytes(device: torch.device) -> int | None:
+    """The most that this process will take, by the most that it has: of the GPU's memory, or of the machine's."""
+    if device.type == "cuda":
+        return torch.cuda.max_memory_allocated(device)
+    try:
+        import resource
+    except ImportError:  # not on Windows
+        return None
+    unit = 1 if sys.platform == "darwin" else 1_024
+    return int(_GROWTH * unit * resource.getrusage(resource.RUSAGE_SELF).ru_maxrss)

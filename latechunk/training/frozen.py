@@ -1,0 +1,150 @@
+"""Documents in, what never changes while an adapter is trained out, on disk: the states of the frozen lower layers."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from latechunk.encoding.encoder import Encoder
+from latechunk.encoding.local_global import LocalGlobalPass
+from latechunk.errors import ModelError
+from latechunk.training.data import TrainingData
+from latechunk.training.model import SequenceMaker, computing_in
+from latechunk.training.settings import Precision
+from latechunk.types import FloatArray, IntArray, Settings
+
+_DTYPE = np.float16  # rounds a state of a normalised layer by less than bfloat16 does, and takes half of float32
+
+
+@dataclass(frozen=True, slots=True)
+class FrozenArrays:
+    """What the frozen part of a model gives for all training data, mapped from disk.
+
+    Attributes:
+        states: What the lower layers give of each document, special tokens included, one after another, shape
+            ``(n_rows, hidden)``; None where no layers are kept.
+        state_bounds: Document ``i`` has the rows ``state_bounds[i]`` to ``state_bounds[i + 1]``.
+        questions: Unit vectors of the questions by the base model, shape ``(n_questions, dims)``.
+    """
+
+    states: NDArray[np.float16] | None
+    state_bounds: IntArray
+    questions: FloatArray
+
+
+def keep_frozen(
+    encoder: Encoder,
+    data: TrainingData,
+    long_pass: LocalGlobalPass | None,
+    maker: SequenceMaker,
+    folder: Path,
+    *,
+    precision: Precision,
+    on_progress: Callable[[int], None],
+) -> FrozenArrays:
+    """Compute it, or take what an earlier run with the same model and data has left.
+
+    Args:
+        encoder: The base model, without adapters.
+        data: Documents and questions.
+        long_pass: Its lower layers are run; None to keep no states.
+        maker: Puts special tokens around documents.
+        folder: Where the arrays are, or will be.
+        precision: What to compute in, whatever the weights are in.
+        on_progress: Called with content tokens done since the last call.
+
+    Raises:
+        ModelError: If states do not fit half precision.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    lengths = [len(maker.sequence(one.tokens.ids, one.tokens.prompt_ids)) for one in data.documents]
+    state_bounds = np.cumsum([0, *lengths]).astype(np.int64)
+    key = f"{fingerprint(encoder.settings, data)} {long_pass is not None} {precision}"
+    if _read_key(folder) != key:
+        (folder / "key.json").unlink(missing_ok=True)
+        with computing_in(precision, encoder.device):
+            if long_pass is not None:
+                _write_states(data, long_pass, maker, folder, state_bounds, on_progress)
+            np.save(folder / "questions.npy", encoder.encode_queries([question.text for question in data.questions]))
+        (folder / "key.json").write_text(json.dumps(key), encoding="utf-8")
+    return FrozenArrays(
+        states=_map(folder / "states.npy") if long_pass is not None else None,
+        state_bounds=state_bounds,
+        questions=np.load(folder / "questions.npy", allow_pickle=False),
+    )
+
+
+def kept_bytes(data: TrainingData, hidden: int, dims: int, *, n_beside: int, with_states: bool) -> int:
+    """What the arrays of :func:`keep_frozen` take on disk.
+
+    Args:
+        data: Documents and questions.
+        hidden: Length of a state.
+        dims: Length of a vector.
+        n_beside: Special and prompt tokens around a document.
+        with_states: Whether states are kept, in 2 bytes a number; vectors of questions always are, in 4.
+    """
+    n_rows = data.n_tokens + n_beside * len(data.documents)
+    states = 2 * n_rows * hidden if with_states else 0
+    return states + 4 * len(data.questions) * dims
+
+
+def _map(path: Path) -> Any:
+    return np.load(path, mmap_mode="r", allow_pickle=False)
+
+
+def fingerprint(encoder: Settings, data: TrainingData) -> str:
+    """SHA-256 over what decides the arrays, and over what is trained on."""
+    digest = hashlib.sha256()
+    digest.update(json.dumps(dict(encoder), sort_keys=True, default=str).encode())
+    for document in data.documents:
+        digest.update(json.dumps(document.set_name).encode() + document.tokens.ids.tobytes())
+        for size, ranges in document.cuts.items():
+            digest.update(f"{size}:".encode() + ranges.tobytes())
+    for question in data.questions:
+        digest.update(json.dumps([question.text, question.document, question.answers.tolist()]).encode())
+    return digest.hexdigest()
+
+
+def _read_key(folder: Path) -> str | None:
+    try:
+        found: str = json.loads((folder / "key.json").read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return None
+    return found
+
+
+@torch.no_grad()
+def _write_states(
+    data: TrainingData,
+    long_pass: LocalGlobalPass,
+    maker: SequenceMaker,
+    folder: Path,
+    bounds: IntArray,
+    on_progress: Callable[[int], None],
+) -> None:
+    rows: Any = None
+    for number, document in enumerate(data.documents):
+        sequence = maker.sequence(document.tokens.ids, document.tokens.prompt_ids)
+        layout = long_pass.lay_out([sequence])
+        (states,) = long_pass.lower([sequence], layout, 4_096)
+        before, behind = states[: layout.n_prefix], states[layout.n_prefix : layout.n_special]
+        content = states[layout.n_special : layout.n_special + sequence.n_content]
+        values = torch.cat([before, content, behind]).float().cpu().numpy()
+        half = values.astype(_DTYPE)
+        if not np.isfinite(half).all():
+            raise ModelError(f"the states of {document.id!r} reach {np.abs(values).max():.3g}, beyond half precision")
+        if rows is None:
+            shape = (int(bounds[-1]), values.shape[1])
+            rows = np.lib.format.open_memmap(folder / "states.npy", mode="w+", dtype=_DTYPE, shape=shape)
+        rows[bounds[number] : bounds[number + 1]] = half
+        on_progress(len(document.tokens))
+    rows.flush()

@@ -1,0 +1,110 @@
+"""Settings that check themselves: pydantic models whose errors are this package's own."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Mapping
+from typing import Any, ClassVar, Self
+
+from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic_core import ErrorDetails
+
+from latechunk.errors import InputError, LateChunkError
+
+_SAID_BETTER = {
+    "bool_type": "must be True or False",
+    "callable_type": "must be a function",
+    "finite_number": "must be a finite number",
+    "float_type": "must be a number",
+    "int_type": "must be a whole number",
+    "string_type": "must be a string",
+}
+
+
+class Validated(BaseModel):
+    """Base of all settings: frozen, keyword-only, strict types, unknown names refused.
+
+    A subclass sets ``error`` to what is raised, and ``subject`` to what messages call it.
+
+    Raises:
+        InputError: Or the subclass's ``error``, if a value is of the wrong type or out of range, a name is unknown, or
+            one is missing.
+
+    Example:
+        >>> class Size(Validated):
+        ...     n_tokens: int = Field(ge=1)
+        >>> Size(n_tokens=0)
+        Traceback (most recent call last):
+        latechunk.errors.InputError: n_tokens must be at least 1, got 0
+    """
+
+    model_config = ConfigDict(frozen=True, strict=True, extra="forbid", arbitrary_types_allowed=True)
+
+    error: ClassVar[type[LateChunkError]] = InputError
+    subject: ClassVar[str] = ""
+
+    def __init__(self, **values: Any) -> None:
+        try:
+            super().__init__(**values)
+        except ValidationError as error:
+            raise self.error(explain(error, type(self).model_fields, self.subject)) from None
+
+    # Without this mark pydantic would call __init__ for nested models too, and lose the name of the outer field.
+    __init__.__pydantic_base_init__ = True  # type: ignore[attr-defined]
+
+    @classmethod
+    def from_json(cls, text: str | bytes) -> Self:
+        """Build from JSON, where arrays stand for tuples.
+
+        Raises:
+            InputError: Or the subclass's ``error``, as when it is constructed.
+        """
+        try:
+            return cls.model_validate_json(text)
+        except ValidationError as error:
+            raise cls.error(explain(error, cls.model_fields, cls.subject)) from None
+
+
+def explain(error: ValidationError, known: Mapping[str, object], subject: str = "") -> str:
+    """Say what was needed and what came, for every value that was refused.
+
+    Args:
+        error: From pydantic.
+        known: The names there are, for a suggestion where an unknown one came.
+        subject: What the values belong to, put before the message.
+    """
+    said = "; ".join(_explain_one(one, known) for one in error.errors(include_url=False))
+    return f"{subject}: {said}" if subject else said
+
+
+def _explain_one(one: ErrorDetails, known: Mapping[str, object]) -> str:
+    name = ".".join(map(str, one["loc"])) or "the value"
+    kind, limits = one["type"], one.get("ctx", {})
+    if kind == "value_error":
+        return str(limits["error"])
+    if kind == "json_invalid":
+        return f"it is not JSON: {limits['error']}"
+    if kind == "missing":
+        return f"{name} is missing"
+    if kind in ("extra_forbidden", "unexpected_keyword_argument"):
+        near = difflib.get_close_matches(name, known, n=1)
+        hint = f"did you mean {near[0]!r}?" if near else f"known are {', '.join(sorted(known))}"
+        return f"there is no {name!r}: {hint}"
+    return f"{name} {_need(kind, one['msg'], limits)}, got {one['input']!r:.80}"
+
+
+def _need(kind: str, message: str, limits: Mapping[str, Any]) -> str:
+    bounds = {"greater_than_equal": "ge", "greater_than": "gt", "less_than_equal": "le", "less_than": "lt"}
+    words = {"ge": "at least", "gt": "more than", "le": "at most", "lt": "less than"}
+    if kind in bounds:
+        bound = limits[bounds[kind]]
+        return (
+            f"must be {words[bounds[kind]]} {bound:,}"
+            if isinstance(bound, int)
+            else f"must be {words[bounds[kind]]} {bound:g}"
+        )
+    if kind in _SAID_BETTER:
+        return _SAID_BETTER[kind]
+    if kind == "literal_error":
+        return f"must be one of {limits['expected']}"
+    return message.replace("Input should", "must", 1).replace("must be a valid", "must be a", 1)

@@ -1,0 +1,79 @@
+import contextlib
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from latechunk.ann.faiss_ops import build, require_buildable
+from latechunk.ann.spec import AUTO_IVF_FROM, FaissSpec, IndexSpec, is_factory
+from latechunk.errors import InputError
+
+
+def test_auto_is_flat_for_few_and_ivf_for_many():
+    assert IndexSpec().recipe(AUTO_IVF_FROM - 1, 384) == FaissSpec("Flat", 384)
+    assert IndexSpec().recipe(1_000_000, 384) == FaissSpec("IVF4000,SQ8", 384)
+    assert IndexSpec().recipe(100_000_000, 384) == FaissSpec("IVF40000,SQ8", 384)
+
+
+def test_kinds_by_name():
+    assert IndexSpec("flat").recipe(10**7, 384).factory == "Flat"
+    assert IndexSpec("hnsw").recipe(10**7, 384).factory == "HNSW32,SQ8"
+    assert IndexSpec("ivf").recipe(3_900, 384).factory == "IVF100,SQ8"
+    assert IndexSpec("IVF1024,RaBitQ").recipe(10**7, 384).factory == "IVF1024,RaBitQ"
+
+
+def test_too_few_to_train_are_flat_and_whole():
+    assert IndexSpec("ivf").recipe(255, 384) == FaissSpec("Flat", 384)
+    assert IndexSpec("IVF1024,SQ8", 128).recipe(4_095, 384) == FaissSpec("Flat", 384)
+    assert IndexSpec("IVF1024,SQ8", 128).recipe(4_096, 384) == FaissSpec("IVF1024,SQ8", 128)
+    assert IndexSpec("IVF2,PQ8x12").recipe(4 * 4_096 - 1, 384) == FaissSpec("Flat", 384)
+
+
+ACCEPTED = """
+    Flat SQ8 SQfp16 RaBitQ RaBitQ4 IVF1024,RaBitQ IVF16,Flat IVF4096,PQ48 IVF16,PQ8x10 HNSW32 HNSW32_SQ8 HNSW32,SQ8
+    HNSW16,Flat OPQ16_32,IVF16,PQ16 RR64,IVF16,RaBitQ PCAR32,SQ8
+"""
+REFUSED = """
+    FLAT IVF999999999 IVF999999999,Flat IVF0,SQ8 IVF65537,SQ8 HNSW1 HNSW999 PQ48 IVF16,PQ16x4fs IVF16,PQ8x24 HNSW32_PQ16
+    LSH IVF16 IVF16,SQ8,RFlat IDMap,Flat IVF16_HNSW32,SQ8 IMI2x10,Flat IVF१६,SQ8
+"""
+
+
+@pytest.mark.parametrize("factory", ACCEPTED.split())
+def test_factory_strings_that_are_accepted(factory):
+    assert IndexSpec(factory).kind == factory
+
+
+@pytest.mark.parametrize("kind", [*REFUSED.split(), "", "flat ", "Flat\n", "x" * 10**6, None, 3, b"flat"])
+def test_what_is_no_kind_is_refused_with_what_is_accepted(kind):
+    with pytest.raises(InputError, match="accepted are"):
+        IndexSpec(kind)
+
+
+@pytest.mark.parametrize("dims", [0, -1, True, 1.5, "8"])
+def test_first_pass_dims_must_be_a_length(dims):
+    with pytest.raises(InputError, match="first_pass_dims"):
+        IndexSpec("flat", dims)
+
+
+def test_first_pass_dims_must_not_be_more_than_there_are():
+    assert IndexSpec("flat", 384).recipe(10**5, 384) == FaissSpec("Flat", 384)
+    with pytest.raises(InputError, match="have 384 numbers"):
+        IndexSpec("flat", 385).recipe(10, 384)
+
+
+@pytest.mark.parametrize("kind", ["IVF16,PQ7", "OPQ7,IVF16,PQ7", "PCA32,SQ8", "RR17,SQ8"])
+def test_what_does_not_fit_the_length_of_the_vectors_is_refused(kind):
+    with pytest.raises(InputError, match="16"):
+        require_buildable(IndexSpec(kind), 16)
+
+
+@given(
+    st.from_regex(
+        r"(OPQ8,|RR16,)?(IVF\d{1,7},|HNSW\d{1,4}_)?(Flat|SQ[468]|PQ\d{1,2}(x\d{1,2})?|RaBitQ\d?)", fullmatch=True
+    )
+)
+def test_whatever_passes_either_builds_or_is_refused(factory):
+    if is_factory(factory):
+        with contextlib.suppress(InputError):
+            assert build(FaissSpec(factory, 16)).metric_type == 0

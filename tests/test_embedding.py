@@ -1,0 +1,196 @@
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from latechunk import Document, SentenceChunker, Span
+from latechunk.embedding import Embedding, chunk_documents, embed_chunks
+from latechunk.errors import DocumentError, InputError, ModelError
+from tests.conftest import DIMS, SCRIPTS, FakeEncoder, no_error
+
+
+class FixedChunker:
+    """A user's own chunker that gives the same spans whatever the text."""
+
+    settings = {"kind": "fixed"}
+
+    def __init__(self, *spans):
+        self.spans = [Span(*span) for span in spans]
+
+    def split(self, text, offsets):
+        return self.spans
+
+
+def embed(encoder, document, mode, late_weight=0.5, chunker=None):
+    embedding = Embedding(mode, late_weight)
+    cuts = chunk_documents(encoder, [chunker or SentenceChunker(max_tokens=8)], embedding, [document], no_error)
+    return cuts[0], embed_chunks(encoder, embedding, cuts)[0]
+
+
+@pytest.mark.parametrize("script", SCRIPTS)
+def test_spans_reproduce_the_text(script, fake):
+    document = Document("a", SCRIPTS[script] * 3)
+
+    cut, vectors = embed(fake, document, "late")
+
+    assert "".join(document.text[span.start : span.end] for span in cut.spans) == document.text
+    assert vectors.shape == (len(cut.spans), DIMS)
+
+
+def test_late_and_naive_by_hand(fake):
+    # Chunks of one token each: naive sees the token alone, late a quarter of its neighbours too.
+    document = Document("a", "one two three")
+    chunker = FixedChunker((0, 4), (4, 8), (8, 13))
+    one, two, three = (fake._vector(int(token)) for token in fake.tokenize([document.text])[0].ids)
+
+    _, late = embed(fake, document, "late", chunker=chunker)
+    _, naive = embed(fake, document, "naive", chunker=chunker)
+
+    expected = two + 0.25 * (one + three)
+    np.testing.assert_allclose(late[1], expected / np.linalg.norm(expected), atol=1e-6)
+    np.testing.assert_allclose(naive[1], two / np.linalg.norm(two), atol=1e-6)
+
+
+@given(weight=st.floats(0.01, 0.99))
+def test_a_blend_is_the_unit_vector_along_the_weighted_sum(weight):
+    fake, document = FakeEncoder(), Document("a", "Berlin is big. It has many people. The river is slow and wide here.")
+
+    (_, late), (_, naive) = embed(fake, document, "late"), embed(fake, document, "naive")
+    _, blend = embed(fake, document, "blend", weight)
+
+    expected = weight * late + (1 - weight) * naive
+    np.testing.assert_allclose(blend, expected / np.linalg.norm(expected, axis=1, keepdims=True), atol=1e-5)
+
+
+def test_all_modes_have_the_same_spans(fake):
+    document = Document("a", SCRIPTS["Latin"] * 4)
+
+    spans = {mode: embed(fake, document, mode)[0].spans for mode in ("late", "naive", "blend")}
+
+    assert spans["late"] == spans["naive"] == spans["blend"]
+
+
+def test_vectors_come_back_per_document_in_order(fake):
+    documents = [Document(name, text * 2) for name, text in SCRIPTS.items()]
+
+    for mode in ("late", "naive", "blend"):
+        cuts = chunk_documents(fake, [SentenceChunker(max_tokens=5)], Embedding(mode), documents, no_error)
+        together = embed_chunks(fake, Embedding(mode), cuts)
+        for cut, vectors in zip(cuts, together, strict=True):
+            np.testing.assert_array_equal(embed_chunks(fake, Embedding(mode), [cut])[0], vectors)
+
+
+@pytest.mark.parametrize("text", ["", " ", "\n\r\n\t", "\u3000"])
+def test_a_document_without_a_token_is_named(fake, text):
+    failed = {}
+
+    cuts = chunk_documents(
+        fake,
+        [SentenceChunker()],
+        Embedding(),
+        [Document("blank", text), Document("good", "some text")],
+        lambda document, error: failed.update({document.id: str(error)}),
+    )
+
+    assert [cut.document.id for cut in cuts] == ["good"]
+    assert "document 'blank' holds no token" in failed["blank"]
+
+
+@pytest.mark.parametrize(
+    ("spans", "reason"),
+    [
+        ([(0, 4), (3, 99)], "ends beyond the text's 8 characters"),
+        ([(4, 8), (0, 4)], "must be in order"),
+        ([(0, 3), (3, 4)], r"\[3, 4\) holds no token"),
+        ([], "no span at all"),
+    ],
+)
+def test_wrong_spans_of_a_chunker_are_named(fake, spans, reason):
+    with pytest.raises(DocumentError, match=f"document 'a' is cut wrongly by .*{reason}"):
+        embed(fake, Document("a", "one four"), "late", chunker=FixedChunker(*spans))
+
+
+def test_a_chunk_that_is_blank_alone_is_an_error_not_another_vector():
+    class ContextTokenizer(FakeEncoder):
+        """Has a token for '-' only between words."""
+
+        def tokenize(self, texts):
+            return [super(ContextTokenizer, self).tokenize([text.strip("-") or " "])[0] for text in texts]
+
+    document, chunker = Document("a", "one - two"), FixedChunker((0, 4), (4, 5), (5, 9))
+    encoder = ContextTokenizer()
+
+    embed(encoder, document, "late", chunker=chunker)
+    with pytest.raises(DocumentError, match="chunk of document 'a' holds no token when read alone: '-'"):
+        embed(encoder, document, "naive", chunker=chunker)
+
+
+def test_vectors_that_cancel_are_an_error():
+    class Opposite(FakeEncoder):
+        """Gives a text alone the opposite of what it gives it in a document."""
+
+        def encode_spans(self, tasks, on_progress=None):
+            sign = 1 if len(tasks) == 1 and len(tasks[0].ranges) > 1 else -1
+            return [np.full((len(task.ranges), 4), sign / 2, dtype=np.float32) for task in tasks]
+
+    with pytest.raises(ModelError, match="cancel each other"):
+        embed(Opposite(dims=4), Document("a", "one two"), "blend", chunker=FixedChunker((0, 3), (4, 7)))
+
+
+@pytest.mark.parametrize(
+    "wrong", [dict(mode="best"), dict(late_weight=0.0), dict(late_weight=1.0), dict(late_weight=1)]
+)
+def test_settings_out_of_range_are_refused(wrong):
+    with pytest.raises(InputError):
+        Embedding(**wrong)
+
+
+class Wrong(FakeEncoder):
+    """Gives what a function makes of the right vectors."""
+
+    def __init__(self, spoil):
+        super().__init__()
+        self.spoil = spoil
+
+    def encode_spans(self, tasks, on_progress=None):
+        return self.spoil(super().encode_spans(tasks, on_progress))
+
+
+@pytest.mark.parametrize(
+    "spoil",
+    [
+        lambda vectors: [one[:, :-1] for one in vectors],
+        lambda vectors: [one[:-1] for one in vectors],
+        lambda vectors: [np.concatenate([one, one[:1]]) for one in vectors],
+        lambda vectors: [one.T for one in vectors],
+        lambda vectors: [one[0] for one in vectors],
+        lambda vectors: [one[None] for one in vectors],
+        lambda vectors: [one * np.nan for one in vectors],
+        lambda vectors: [one * np.inf for one in vectors],
+        lambda vectors: [one * 0 for one in vectors],
+        lambda vectors: [one * 10 for one in vectors],
+        lambda vectors: [one.tolist() for one in vectors],
+        lambda vectors: vectors[:-1],
+        lambda vectors: None,
+        lambda vectors: [None for _ in vectors],
+        lambda vectors: (one for one in vectors),
+    ],
+)
+@pytest.mark.parametrize("mode", ["late", "naive", "blend"])
+@pytest.mark.filterwarnings("ignore::RuntimeWarning")
+def test_vectors_that_an_index_cannot_hold_are_refused(spoil, mode):
+    document = Document("a", "One sentence here is long enough. Another one stands here, too, and is long.")
+
+    with pytest.raises(ModelError, match="must give|must return"):
+        embed(Wrong(spoil), document, mode)
+
+
+@pytest.mark.parametrize(
+    "spans", [[(0, 3)], [None], np.array([[0, 3]]), (Span(0, 3) for _ in range(1)), "spans", [Span(0, 3), None]]
+)
+def test_rubbish_of_a_chunker_is_named(fake, spans):
+    chunker = FixedChunker()
+    chunker.spans = spans
+
+    with pytest.raises(DocumentError, match=r"must return a list of latechunk\.Span"):
+        embed(fake, Document("a", "one two"), "late", chunker=chunker)

@@ -1,0 +1,257 @@
+"""Every kind of damage is named."""
+
+import shutil
+import sqlite3
+import stat
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from latechunk import Document, Index, SentenceChunker
+from latechunk.errors import IndexFormatError, IndexMissingError
+from latechunk.maintenance.problems import Findings, Problem
+from latechunk.maintenance.texts import TextPlaces, measure
+from latechunk.maintenance.verify import verify
+from latechunk.storage.directory import STORE
+from tests.conftest import SCRIPTS, FakeEncoder
+from tests.damages import CHUNKERS, ENCODED, LOST, MENDED, VICTIM, by_sql, damage, make, reopen
+
+
+@pytest.fixture(scope="module")
+def sound(tmp_path_factory):
+    path = tmp_path_factory.mktemp("sound") / "index"
+    make(path)
+    return path
+
+
+@pytest.fixture
+def index_path(sound, tmp_path):
+    return shutil.copytree(sound, tmp_path / "index")
+
+
+def snapshot(path):
+    return {file.name: file.read_bytes() for file in path.iterdir() if not file.name.endswith(("-wal", "-shm"))}
+
+
+def test_a_sound_index_has_no_problem_and_nothing_is_written(sound):
+    before = snapshot(sound)
+
+    assert verify(sound) == []
+
+    assert snapshot(sound) == before
+
+
+def test_an_empty_index_is_sound(tmp_path):
+    Index.create(tmp_path / "index", encoder=FakeEncoder()).close()
+
+    assert verify(tmp_path / "index") == []
+
+
+@pytest.mark.parametrize("words", [None, "trigram"])
+def test_an_index_with_other_words_is_sound(tmp_path, words):
+    with Index.create(tmp_path / "index", encoder=FakeEncoder(), chunkers=CHUNKERS, words=words) as index:
+        index.add([Document(name, text) for name, text in SCRIPTS.items()])
+
+    assert verify(tmp_path / "index") == []
+
+
+def test_an_index_in_use_is_sound(sound):
+    with reopen(sound) as index:
+        index.search("capital", 1)
+        assert verify(sound) == []
+
+
+def test_it_needs_no_right_to_write(index_path):
+    (index_path / STORE).chmod(stat.S_IRUSR)
+
+    assert verify(index_path) == []
+
+
+@pytest.mark.parametrize("one", [*ENCODED, *MENDED, *LOST], ids=str)
+def test_damage_is_named(index_path, one):
+    damage(index_path, one)
+
+    problems = verify(index_path)
+
+    assert [problem for problem in problems if problem.part == one.part and one.says in problem.what], problems
+
+
+def test_a_problem_says_where_what_and_what_to_do(index_path):
+    by_sql(index_path, f"DELETE FROM vectors WHERE chunk = (SELECT number FROM chunks JOIN (SELECT number AS d FROM "
+           f"documents WHERE id = '{VICTIM}') ON document = d WHERE granularity = 1 AND place = 2)")  # fmt: skip
+
+    (problem,) = verify(index_path)
+
+    assert problem == Problem("vector", "it has no vector", "encode", VICTIM, "threes", 2)
+    assert str(problem) == (
+        "document 'Arabic', chunk 2 of 'threes': it has no vector. `latechunk repair` encodes the document anew from "
+        "its text, which is intact"
+    )
+
+
+def test_a_damaged_document_does_not_hide_another(index_path):
+    by_sql(index_path, "UPDATE documents SET text = x'ff' WHERE id IN ('Greek', 'Thai')")
+
+    assert {problem.document for problem in verify(index_path)} == {"Greek", "Thai"}
+
+
+def test_words_of_sound_documents_are_compared_beside_damaged_ones(index_path):
+    by_sql(
+        index_path,
+        "UPDATE documents SET text = x'ff' WHERE id = 'Greek'; DELETE FROM words_0_docsize WHERE id = "
+        "(SELECT min(number) FROM chunks WHERE document = (SELECT number FROM documents WHERE id = 'Latin'))",
+    )
+
+    assert {(problem.part, problem.document) for problem in verify(index_path)} >= {
+        ("document", "Greek"),
+        ("words", None),
+    }
+
+
+@pytest.mark.parametrize(
+    ("statement", "says"),
+    [
+        ("DELETE FROM settings WHERE name = 'encoder'", "encoder"),
+        ("UPDATE settings SET value = '[' WHERE name = 'encoder'", "cannot be read"),
+        ("UPDATE settings SET value = '[1]' WHERE name = 'encoder'", "cannot be read"),
+        ("UPDATE settings SET value = '{\"dims\": 0}' WHERE name = 'encoder'", "dims"),
+        ("UPDATE settings SET value = '{\"dims\": 1e99}' WHERE name = 'encoder'", "dims"),
+        ("UPDATE settings SET value = '{\"dims\": 99999999999}' WHERE name = 'encoder'", "dims"),
+        ("UPDATE settings SET value = '{}' WHERE name = 'chunkers'", "1 to 8 chunkers"),
+        ("UPDATE settings SET value = '{\"a\": 1}' WHERE name = 'chunkers'", "name and a mapping"),
+        ("UPDATE settings SET value = '{\"mode\": \"x\"}' WHERE name = 'embedding'", "mode"),
+        ("UPDATE settings SET value = '{\"words\": 1}' WHERE name = 'search'", "search"),
+        ("INSERT INTO settings VALUES ('more', '{}')", "more"),
+    ],
+)
+def test_settings_that_no_index_has(index_path, statement, says):
+    by_sql(index_path, statement)
+
+    (problem,) = verify(index_path)
+
+    assert (problem.part, problem.mending) == ("settings", "none")
+    assert says in problem.what
+
+
+@pytest.mark.parametrize(
+    "statement",
+    [
+        "CREATE TABLE more (x)",
+        "CREATE TRIGGER evil AFTER INSERT ON documents BEGIN DELETE FROM chunks; END",
+        "CREATE VIEW evil AS SELECT * FROM documents",
+        "CREATE INDEX more ON documents (n_tokens)",
+        "DROP TABLE words_1",
+    ],
+)
+def test_tables_that_latechunk_does_not_make(index_path, statement):
+    by_sql(index_path, statement)
+
+    (problem,) = verify(index_path)
+
+    assert (problem.part, problem.mending) == ("database", "salvage")
+    assert "is not as latechunk made it" in problem.what
+
+
+def test_what_is_no_database(index_path):
+    (index_path / STORE).write_bytes(b"not a database, but long enough to look like a file of something" * 100)
+
+    (problem,) = verify(index_path)
+
+    assert (problem.part, problem.mending) == ("database", "none")
+
+
+def test_a_file_that_was_cut_off(index_path):
+    content = (index_path / STORE).read_bytes()
+    (index_path / STORE).write_bytes(content[: len(content) // 2])
+
+    problems = verify(index_path)
+
+    assert [problem.mending for problem in problems] == ["salvage"]
+    assert "malformed" in problems[0].what
+
+
+def test_a_newer_and_an_older_format_are_refused(index_path):
+    by_sql(index_path, "PRAGMA user_version = 3")
+    with pytest.raises(IndexFormatError, match="upgrade latechunk"):
+        verify(index_path)
+    by_sql(index_path, "PRAGMA user_version = 1")
+    with pytest.raises(IndexFormatError, match="latechunk"):
+        verify(index_path)
+
+
+def test_what_is_no_index_is_refused(tmp_path):
+    with pytest.raises(IndexMissingError):
+        verify(tmp_path / "nothing")
+    (tmp_path / "folder").mkdir()
+    with pytest.raises(IndexFormatError):
+        verify(tmp_path / "folder")
+    sqlite3.connect(tmp_path / "folder" / STORE).executescript("CREATE TABLE x (y)")
+    with pytest.raises(IndexFormatError, match="not the database of a latechunk index"):
+        verify(tmp_path / "folder")
+
+
+@pytest.mark.parametrize("name", ["vectors.faiss", "vectors.json"])
+@pytest.mark.parametrize("content", [b"", b"garbage", b'{"commit": null}'])
+def test_a_damaged_cache(tmp_path, documents, name, content):
+    with Index.create(tmp_path / "index", encoder=FakeEncoder(), chunker=SentenceChunker(max_tokens=8)) as index:
+        index.add(documents)
+    assert verify(tmp_path / "index") == []
+    (tmp_path / "index" / name).write_bytes(content)
+
+    problems = verify(tmp_path / "index")
+
+    assert {(problem.part, problem.mending) for problem in problems} == {("cache", "cache")}
+
+
+def test_a_cache_that_is_missing_or_behind_is_no_problem(tmp_path, documents):
+    with Index.create(tmp_path / "index", encoder=FakeEncoder(), chunker=SentenceChunker(max_tokens=8)) as index:
+        index.add(documents[:1])
+        index.search("Berlin", 1)
+    with Index.open(tmp_path / "index", encoder=FakeEncoder()) as index:
+        index.add(documents[1:])
+        assert verify(tmp_path / "index") == []
+    for file in (tmp_path / "index").glob("vectors*"):
+        file.unlink()
+    assert verify(tmp_path / "index") == []
+
+
+def test_very_many_problems_are_counted():
+    findings = Findings()
+    for number in range(1_500):
+        findings.add(Problem("vector", f"{number}", "encode"))
+
+    assert len(findings.problems) == 1_001
+    assert findings.problems[-1].what == "500 more problems of this kind"
+
+
+@given(st.text(min_size=1), st.integers(1, 70_000))
+def test_characters_are_found_by_bytes_across_pieces(text, repeated):
+    text = (text * repeated)[:90_000]
+    encoded = text.encode("utf-8", "replace")
+    text = encoded.decode()
+    connection = sqlite3.connect(":memory:")
+    connection.execute("CREATE TABLE t (x)")
+    connection.execute("INSERT INTO t VALUES (?)", (encoded,))
+    with connection.blobopen("t", "x", 1, readonly=True) as blob:
+        found = measure(blob)
+        places = TextPlaces(blob, found)
+        assert (found.n_characters, found.n_bytes, found.fault) == (len(text), len(encoded), None)
+        for character in {0, 1, len(text) // 2, len(text) - 1, len(text)}:
+            byte = len(text[:character].encode())
+            assert places.character_at(byte) == min(character, len(text))
+        assert places.character_at(-1) is None
+        assert places.character_at(len(encoded) + 1) is None
+        inside = next((n for n in range(min(len(encoded), 1000)) if encoded[n] & 0xC0 == 0x80), None)
+        assert inside is None or places.character_at(inside) is None
+    connection.close()
+
+
+@pytest.mark.parametrize("broken", [b"ab\xff", b"\xe4\xb8", b"a" * 65_535 + b"\xe4", b"\xed\xa0\x80"])
+def test_what_is_no_utf8_has_a_fault(broken):
+    connection = sqlite3.connect(":memory:")
+    connection.execute("CREATE TABLE t (x)")
+    connection.execute("INSERT INTO t VALUES (?)", (broken,))
+    with connection.blobopen("t", "x", 1, readonly=True) as blob:
+        assert measure(blob).fault is not None
+    connection.close()

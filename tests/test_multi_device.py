@@ -1,0 +1,134 @@
+from concurrent.futures import ThreadPoolExecutor
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from latechunk import Document, Encoder, Index, TokenChunker
+from latechunk.encoding.multi_device import DevicePool, _share_out
+from latechunk.encoding.pooling_plan import token_ranges
+from latechunk.errors import InputError, ModelError, SpanError
+from latechunk.types import PoolingTask
+from tests.checkpoints import write_bert
+from tests.conftest import SCRIPTS
+
+
+@pytest.fixture(scope="module")
+def encoder(tmp_path_factory):
+    folder = write_bert(tmp_path_factory.mktemp("models") / "bert")
+    return Encoder.load(str(folder), dtype="float32", window_tokens=48, overlap_tokens=12)
+
+
+@pytest.fixture(scope="module")
+def pool(encoder):
+    with DevicePool(encoder, ["cpu", "cpu"]) as pool:
+        yield pool
+
+
+def tasks_of(encoder):
+    tasks = []
+    for text in SCRIPTS.values():
+        (tokens,) = encoder.tokenize([text * 3])
+        spans = TokenChunker(max_tokens=9).split(text * 3, tokens.offsets)
+        tasks.append(PoolingTask(tokens, token_ranges(tokens.offsets, spans)))
+    return tasks
+
+
+def test_processes_give_what_one_encoder_gives(encoder, pool):
+    tasks = tasks_of(encoder)
+    done = {}
+
+    got = pool.encode_spans(tasks, lambda number, n_tokens: done.update({number: n_tokens}))
+
+    for one, other in zip(got, encoder.encode_spans(tasks), strict=True):
+        np.testing.assert_allclose(one, other, atol=1e-6)
+    assert done == {number: len(task.tokens) for number, task in enumerate(tasks)}
+    assert pool.encode_spans([]) == []
+
+
+def test_an_index_made_with_a_pool_opens_without_one(tmp_path, encoder, pool):
+    documents = [Document(name, text) for name, text in SCRIPTS.items()]
+    with Index.create(tmp_path / "x", encoder=pool, chunker=TokenChunker(max_tokens=20)) as index:
+        index.add(documents)
+        expected = index.search("Berlin", k=5)
+        assert index.info().made["on"]["device"] == "cpu, cpu"
+
+    with Index.open(tmp_path / "x", encoder=encoder) as index:
+        assert [hit.chunk for hit in index.search("Berlin", k=5)] == [hit.chunk for hit in expected]
+
+
+def test_a_process_that_dies_is_an_error(encoder):
+    with DevicePool(encoder, ["cpu"]) as pool:
+        for process in pool._pool["processes"]:
+            process.kill()
+            process.join()
+        with pytest.raises(ModelError, match="encoding on cpu failed: .*died"):
+            pool.encode_spans(tasks_of(encoder)[:1])
+
+
+def test_a_call_that_did_not_end_closes_the_pool(encoder, monkeypatch):
+    tasks = tasks_of(encoder)
+    pool = DevicePool(encoder, ["cpu"])
+    ask = pool._host._multi_process
+
+    def interrupted(groups, **options):
+        for number, group in enumerate(groups):
+            pool._pool["input"].put([number, [group], {}])
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(pool._host, "_multi_process", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        pool.encode_spans(tasks[:4])
+    monkeypatch.setattr(pool._host, "_multi_process", ask)
+
+    with pytest.raises(InputError, match="a call of it did not end"):
+        pool.encode_spans(tasks[4:8])
+
+
+def test_threads_take_turns(encoder, pool):
+    tasks = tasks_of(encoder)
+    parts = [tasks[start : start + 3] for start in range(0, len(tasks), 3)] * 3
+    expected = [encoder.encode_spans(part) for part in parts]
+
+    with ThreadPoolExecutor(4) as threads:
+        got = list(threads.map(pool.encode_spans, parts))
+
+    for one, other in zip(got, expected, strict=True):
+        for vectors, right in zip(one, other, strict=True):
+            np.testing.assert_allclose(vectors, right, atol=1e-6)
+
+
+def test_an_error_in_a_process_keeps_its_kind_and_the_pool(encoder, pool, capfd):
+    (tokens,) = encoder.tokenize(["one two three"])
+
+    with pytest.raises(SpanError, match="a range of tokens needs"):
+        pool.encode_spans([PoolingTask(tokens, np.array([[0, 99]]))])
+    assert len(pool.encode_spans(tasks_of(encoder)[:2])) == 2
+    assert "Traceback" not in capfd.readouterr().err
+
+
+def test_a_closed_pool_says_so(encoder):
+    pool = DevicePool(encoder, ["cpu"])
+    pool.close()
+    pool.close()
+
+    with pytest.raises(InputError, match="closed"):
+        pool.encode_spans([])
+
+
+@pytest.mark.parametrize("devices", ["cuda:0", [], [0], ["nonsense"], [""]])
+def test_devices_that_are_no_names_are_refused(encoder, devices):
+    with pytest.raises(InputError, match="devices must be a sequence of names|device must be"):
+        DevicePool(encoder, devices)
+
+
+@given(st.lists(st.integers(0, 1000), max_size=60), st.integers(1, 12))
+def test_groups_hold_everything_once_and_are_about_even(weights, n_groups):
+    groups = _share_out(weights, n_groups)
+
+    assert sorted(number for group in groups for number in group) == list(range(len(weights)))
+    assert all(groups)
+    loads = [sum(max(1, weights[number]) for number in group) for group in groups]
+    if loads:
+        assert max(loads) - min(loads) <= max(1, *weights) if len(weights) > 1 else True
