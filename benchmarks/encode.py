@@ -21,13 +21,13 @@ from pathlib import Path
 import numpy as np
 import torch
 from common import load_documents, parser, peak_rss_mb, report, stop, time_in_turn
-from latechunk.protocols import Chunker
 
 from latechunk import Document, Encoder, Index, SentenceChunker, TokenChunker
 from latechunk.embedding import Embedding, chunk_documents, embed_chunks
 from latechunk.encoding.windows import plan_windows
 from latechunk.models.catalogue import DEFAULT_MODEL
 from latechunk.models.checkpoint import find_checkpoint
+from latechunk.protocols import Chunker
 
 WINDOW, CHUNK = 256, 128
 

@@ -7,10 +7,10 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from latechunk.search.fusion import best_first, choose_diverse, fuse_by_rank, fuse_by_score
 
 from latechunk import Chunk, Document, Hit, Index, SentenceChunker, Span, TokenChunker
 from latechunk.errors import FilterError, IndexMismatchError, IndexReadOnlyError, InputError, QueryError
+from latechunk.search.fusion import best_first, choose_diverse, fuse_by_rank, fuse_by_score
 from latechunk.search.passages import join_adjacent
 from latechunk.storage.fulltext import to_query
 from tests.conftest import SCRIPTS, FakeEncoder

@@ -10,12 +10,12 @@ from typing import Self
 
 import numpy as np
 from langchain_core.embeddings import Embeddings
-from latechunk.protocols import SpanEncoder
 
 from langchain_latechunk.errors import NotLateChunkError
 from latechunk import Index
 from latechunk.embedding import check_vectors
 from latechunk.errors import InputError
+from latechunk.protocols import SpanEncoder
 from latechunk.types import FloatArray, PoolingTask, Tokens
 
 

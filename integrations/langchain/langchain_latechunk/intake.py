@@ -14,13 +14,13 @@ from pathlib import Path
 from typing import Any
 
 from langchain_core.documents import Document
-from latechunk.protocols import Chunker, SpanEncoder
 
 import latechunk
 from langchain_latechunk.passages import name_chunk, split_chunk_id
 from langchain_latechunk.presplit import require_whole
 from latechunk import Index
 from latechunk.errors import DocumentError, InputError
+from latechunk.protocols import Chunker, SpanEncoder
 
 
 def to_latechunk(documents: Sequence[Document], ids: Sequence[str | None] | None) -> list[latechunk.Document]:

@@ -8,7 +8,6 @@ from typing import Any, NoReturn, TypeAlias
 
 from langchain_core.documents import Document
 from langchain_core.vectorstores import VectorStore
-from latechunk.protocols import Chunker, SpanEncoder
 
 import latechunk
 from langchain_latechunk.embeddings import LateChunkEmbeddings, load_default_encoder
@@ -22,6 +21,7 @@ from latechunk.embedding import ChunkedDocument, Embedding, chunk_documents, emb
 from latechunk.errors import DocumentError, IndexMismatchError
 from latechunk.manifest import choose_embedding
 from latechunk.models.catalogue import Mode
+from latechunk.protocols import Chunker, SpanEncoder
 from latechunk.types import FloatArray
 
 _Write: TypeAlias = Callable[[list[str], FloatArray, list[dict[str, Any]], list[str]], object]

@@ -10,8 +10,6 @@ from langchain_core.callbacks import AsyncCallbackManagerForRetrieverRun, Callba
 from langchain_core.documents import Document
 from langchain_core.retrievers import BaseRetriever
 from langchain_core.runnables import run_in_executor
-from latechunk.protocols import Chunker, Reranker
-from latechunk.search.options import SearchMode, SearchOptions
 from pydantic import ConfigDict, Field, PrivateAttr, model_validator
 
 from langchain_latechunk.embeddings import LateChunkEmbeddings, require_encoder
@@ -19,7 +17,9 @@ from langchain_latechunk.intake import closed_on_error, make_index, to_latechunk
 from langchain_latechunk.passages import Passages
 from latechunk import Index
 from latechunk.errors import InputError
+from latechunk.protocols import Chunker, Reranker
 from latechunk.search.filters import compile_filter
+from latechunk.search.options import SearchMode, SearchOptions
 
 
 class LateChunkRetriever(BaseRetriever):

@@ -11,7 +11,6 @@ import numpy as np
 from langchain_core.documents import Document
 from langchain_core.embeddings import Embeddings
 from langchain_core.vectorstores import VectorStore
-from latechunk.protocols import Chunker
 
 import latechunk
 from langchain_latechunk.embeddings import LateChunkEmbeddings, require_encoder
@@ -20,6 +19,7 @@ from langchain_latechunk.keywords import BY_TEXT, BY_VECTOR, diversity, require_
 from langchain_latechunk.passages import Passages, split_chunk_id
 from latechunk import Hit, Index
 from latechunk.errors import InputError
+from latechunk.protocols import Chunker
 
 
 class LateChunkVectorStore(VectorStore):
