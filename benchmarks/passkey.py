@@ -12,11 +12,11 @@ from typing import Any
 
 import numpy as np
 from common import parser, report
+from passkeys import LENGTHS, make_passkeys
 
 from latechunk import Encoder
 from latechunk.evaluation.harness import Setup, evaluate
 from latechunk.evaluation.metrics import judge, measure
-from latechunk.evaluation.passkey import LENGTHS, make_passkeys
 
 ARMS = ("naive", "late", "blend")
 DEPTHS = ("first fifth", "second", "third", "fourth", "last fifth")

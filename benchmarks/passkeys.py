@@ -1,9 +1,8 @@
-"""Numbers in, synthetic sets out: a key hidden in filler of a given length, as LongEmbed's passkey task hides it.
+"""Synthetic sets for ``passkey.py``: a key hidden in filler of a given length, as in LongEmbed's passkey task.
 
 Each document is made of the filler of "Landmark Attention" (Mohtashami and Jaggi, 2023) with one sentence that says
 the key of one person, at one of several depths; the question asks for that person's key. In LongEmbed (Zhu et al.,
-2024) the right document is looked for; here so is the chunk that holds the key, which shows what is lost at window
-seams.
+2024) the right document is looked for; here the chunk that holds the key, which shows what is lost at window seams.
 """
 
 from __future__ import annotations
@@ -53,7 +52,7 @@ def make_passkeys(n_tokens: int, *, n_documents: int = 20, seed: int = 0) -> Eva
 
 
 def _filler_around(n_tokens: int, depth: float) -> tuple[str, str]:
-    """Whole repetitions of the filler before and behind the key."""
+    """Whole repetitions of the filler before and after the key."""
     n_repetitions = max(1, (n_tokens - 30) // _FILLER_TOKENS)
     n_before = round(depth * n_repetitions)
     return _FILLER * n_before, _FILLER * (n_repetitions - n_before)
