@@ -8,7 +8,9 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from latechunk.chunking.chunkers import SentenceChunker as SentenceChunker
     from latechunk.chunking.chunkers import TokenChunker as TokenChunker
+    from latechunk.embedding import Embedding as Embedding
     from latechunk.encoding.encoder import Encoder as Encoder
+    from latechunk.encoding.multi_device import DevicePool as DevicePool
     from latechunk.errors import LateChunkError as LateChunkError
     from latechunk.index import AddReport as AddReport
     from latechunk.index import Index as Index
@@ -26,7 +28,9 @@ _HOMES = {
     "AddReport": "latechunk.index",
     "Chunk": "latechunk.types",
     "CrossEncoderReranker": "latechunk.models.cross_encoder",
+    "DevicePool": "latechunk.encoding.multi_device",
     "Document": "latechunk.types",
+    "Embedding": "latechunk.embedding",
     "Encoder": "latechunk.encoding.encoder",
     "Hit": "latechunk.types",
     "Index": "latechunk.index",

@@ -1,12 +1,16 @@
-from concurrent.futures import ThreadPoolExecutor
+import multiprocessing
+import pickle
+from concurrent.futures import ProcessPoolExecutor, ThreadPoolExecutor
+from queue import SimpleQueue
 
 import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from latechunk import Document, Encoder, Index, TokenChunker
-from latechunk.encoding.multi_device import DevicePool, _share_out
+from latechunk import DevicePool, Document, Encoder, Index, TokenChunker
+from latechunk.encoding import multi_device
+from latechunk.encoding.multi_device import _share_out
 from latechunk.encoding.pooling_plan import token_ranges
 from latechunk.errors import InputError, ModelError, SpanError
 from latechunk.types import PoolingTask
@@ -60,33 +64,85 @@ def test_an_index_made_with_a_pool_opens_without_one(tmp_path, encoder, pool):
 
 def test_a_process_that_dies_is_an_error(encoder):
     with DevicePool(encoder, ["cpu"]) as pool:
-        for process in pool._pool["processes"]:
-            process.kill()
-            process.join()
-        with pytest.raises(ModelError, match="encoding on cpu failed: .*died"):
+        pool.encode_spans(tasks_of(encoder)[:1])
+        (process,) = pool._processes._processes.values()
+        process.kill()
+        process.join()
+
+        with pytest.raises(ModelError, match="encoding on cpu failed: a process of the pool died"):
+            pool.encode_spans(tasks_of(encoder)[:1])
+        with pytest.raises(InputError, match="closed"):
             pool.encode_spans(tasks_of(encoder)[:1])
 
 
-def test_a_call_that_did_not_end_closes_the_pool(encoder, monkeypatch):
+def test_a_pool_survives_an_interrupted_call(encoder, pool):
     tasks = tasks_of(encoder)
-    pool = DevicePool(encoder, ["cpu"])
-    ask = pool._host._multi_process
 
-    def interrupted(groups, **options):
-        for number, group in enumerate(groups):
-            pool._pool["input"].put([number, [group], {}])
+    def interrupt(number, n_tokens):
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(pool._host, "_multi_process", interrupted)
     with pytest.raises(KeyboardInterrupt):
-        pool.encode_spans(tasks[:4])
-    monkeypatch.setattr(pool._host, "_multi_process", ask)
+        pool.encode_spans(tasks, interrupt)
 
-    with pytest.raises(InputError, match="a call of it did not end"):
-        pool.encode_spans(tasks[4:8])
+    for one, other in zip(pool.encode_spans(tasks), encoder.encode_spans(tasks), strict=True):
+        np.testing.assert_allclose(one, other, atol=1e-6)
 
 
-def test_threads_take_turns(encoder, pool):
+def test_each_process_takes_a_device_of_its_own(monkeypatch):
+    waiting, taken = SimpleQueue(), []
+    monkeypatch.setattr(multi_device, "_recipe", taken)
+    monkeypatch.setattr(multi_device.signal, "signal", lambda *_: None)
+    for device in ("cuda:0", "cuda:1"):
+        waiting.put(device)
+
+    for _ in range(2):
+        multi_device._start_process({"dims": 8}, {"device": "cpu", "dtype": "float32"}, waiting)
+
+    assert taken == [({"dims": 8}, {"device": device, "dtype": "float32"}) for device in ("cuda:0", "cuda:1")]
+
+
+def encode_there(encoder, text):
+    return encoder.encode_query(text), encoder.settings, encoder.runtime
+
+
+def test_an_encoder_is_pickled_by_its_settings(encoder):
+    packed = pickle.dumps(encoder)
+    assert len(packed) < 2_000
+
+    with ProcessPoolExecutor(1, mp_context=multiprocessing.get_context("spawn")) as executor:
+        vector, settings, runtime = executor.submit(encode_there, encoder, "Berlin").result()
+
+    np.testing.assert_allclose(vector, encoder.encode_query("Berlin"), atol=1e-6)
+    assert (settings, runtime) == (encoder.settings, encoder.runtime)
+
+
+def test_a_pickled_encoder_keeps_how_it_computes(encoder):
+    one = Encoder.load(encoder.settings["model"], dtype="bfloat16", attention="eager", batch_tokens=99, adapters=None)
+
+    other = pickle.loads(pickle.dumps(one))
+
+    assert (other.settings, other.runtime) == (one.settings, one.runtime)
+    assert other.runtime["batch_tokens"] == 99
+
+
+def test_a_pickled_encoder_needs_the_same_files(tmp_path):
+    encoder = Encoder.load(str(write_bert(tmp_path / "bert")), window_tokens=48)
+    packed = pickle.dumps(encoder)
+    config = tmp_path / "bert" / "config.json"
+    config.write_text(config.read_text().replace('"layer_norm_eps": 1e-12', '"layer_norm_eps": 1e-6'))
+
+    with pytest.raises(ModelError, match="on this machine differ in config_sha256; bring the same files"):
+        pickle.loads(packed)
+
+
+def test_the_fingerprint_of_files_is_what_a_loaded_encoder_has(encoder):
+    hashes = Encoder.fingerprint(encoder.settings["model"])
+
+    assert hashes == {name: value for name, value in encoder.settings.items() if name.endswith("_sha256")}
+    assert len(hashes) == 4
+
+
+def test_threads_share_a_pool(encoder, pool):
     tasks = tasks_of(encoder)
     parts = [tasks[start : start + 3] for start in range(0, len(tasks), 3)] * 3
     expected = [encoder.encode_spans(part) for part in parts]
@@ -131,4 +187,4 @@ def test_groups_hold_everything_once_and_are_about_even(weights, n_groups):
     assert all(groups)
     loads = [sum(max(1, weights[number]) for number in group) for group in groups]
     if loads:
-        assert max(loads) - min(loads) <= max(1, *weights) if len(weights) > 1 else True
+        assert max(loads) - min(loads) <= max(1, *weights)

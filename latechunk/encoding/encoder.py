@@ -33,6 +33,8 @@ Context: TypeAlias = Literal["auto", "windows", "local-global"]
 
 KIND = "sentence-transformers"  # in settings: tells this encoder from a user's own
 
+_FINGERPRINTS = ("weights_sha256", "tokenizer_sha256", "config_sha256", "adapters_sha256")
+
 _LOG = logging.getLogger("latechunk")
 _LONG_WINDOW = 8_192
 
@@ -100,6 +102,7 @@ class Encoder:
     _tokenizer: Any = field(repr=False)
     _plan: Plan = field(repr=False)
     _runner: SpanRunner = field(repr=False)
+    _batch_tokens: int | None = field(repr=False)
     _compiled: bool = field(repr=False)
 
     @classmethod
@@ -269,6 +272,7 @@ class Encoder:
             _tokenizer=tokenizer,
             _plan=plan,
             _runner=SpanRunner(model, loaded, plan, device=chosen_device, batch_tokens=batch_tokens),
+            _batch_tokens=batch_tokens,
             _compiled=compile,
         )
         encoder._test()
@@ -289,9 +293,24 @@ class Encoder:
 
     @classmethod
     def from_settings(
-        cls, settings: Settings, *, device: str = "auto", dtype: Dtype = "auto", attention: Attention = "auto"
+        cls,
+        settings: Settings,
+        *,
+        device: str = "auto",
+        dtype: Dtype = "auto",
+        attention: Attention = "auto",
+        batch_tokens: int | None = None,
+        compile: bool = False,  # noqa: A002  torch's own word for it
     ) -> Self:
-        """Load the encoder that an index recorded, from what is on this machine.
+        """Load the encoder that an index recorded, from what is on this machine; nothing is downloaded.
+
+        Args:
+            settings: :attr:`settings` of an encoder.
+            device: As for :meth:`load`, as are all others.
+            dtype: What the model computes in.
+            attention: How its layers attend.
+            batch_tokens: Padded tokens of one batch.
+            compile: Whether to compile the forward pass.
 
         Raises:
             ModelError: If the model or its adapters are not on this machine, or are no longer the same.
@@ -320,10 +339,53 @@ class Encoder:
             adapters=adapters_argument(settings),
             special_tokens=wanted.special_tokens,
             pooling=wanted.pooling,
+            batch_tokens=batch_tokens,
+            compile=compile,
             download=False,
         )
         _require_same_adapters(wanted, encoder._settings)
         return encoder
+
+    def __reduce__(self) -> tuple[Callable[[Settings, Settings], Encoder], tuple[Settings, Settings]]:
+        """A pickled encoder is its settings; whoever unpickles it loads the model from the machine it is on."""
+        return _unpickle, (self.settings, self.load_options)
+
+    @staticmethod
+    def fingerprint(
+        model: str = DEFAULT_MODEL,
+        *,
+        revision: str | None = None,
+        adapters: str | None = "auto",
+        download: bool = True,
+    ) -> Settings:
+        """What :meth:`load` with the same arguments would record of the files, as JSON, without loading the model.
+
+        Returns:
+            The fields of :attr:`settings` that end in ``_sha256``.
+
+        Raises:
+            ModelError: If the model or its adapters cannot be found.
+        """
+        checkpoint = find_checkpoint(model, revision=revision, download=download)
+        found = find_bundle(checkpoint, adapters)
+        hashes = {name: getattr(checkpoint, name) for name in _FINGERPRINTS if name != "adapters_sha256"}
+        return {**hashes, "adapters_sha256": found.sha256 if found else None}
+
+    @property
+    def load_options(self) -> Settings:
+        """The arguments with which :meth:`from_settings` loads an encoder that computes as this one does, as JSON."""
+        return {
+            "device": str(self.device),
+            "dtype": name_of(self.dtype),
+            "attention": self._model.attention,
+            "batch_tokens": self._batch_tokens,
+            "compile": self._compiled,
+        }
+
+    @property
+    def adapters_argument(self) -> str | None:
+        """What :meth:`load` takes as ``adapters`` to load those of this encoder."""
+        return adapters_argument(self.settings)
 
     @property
     def settings(self) -> Settings:
@@ -458,6 +520,22 @@ class Encoder:
             split_prompt(encoding.ids, encoding.offsets, len(prompt), len(text))
             for encoding, text in zip(encodings, texts, strict=True)
         ]
+
+
+def _unpickle(settings: Settings, options: Settings) -> Encoder:
+    """Load a pickled encoder.
+
+    Raises:
+        ModelError: If the model is not on this machine, or its files differ from those of the encoder that was pickled.
+    """
+    encoder = Encoder.from_settings(settings, **options)
+    differing = [name for name in _FINGERPRINTS if encoder.settings[name] != settings[name]]
+    if differing:
+        raise ModelError(
+            f"the encoder that was pickled and the files of {settings['model']!r} on this machine differ in "
+            f"{', '.join(differing)}; bring the same files here, or load the encoder here in place of a pickled one"
+        )
+    return encoder
 
 
 def adapters_argument(settings: Settings) -> str | None:

@@ -1,18 +1,20 @@
-"""One encoder on several devices: a process for each, started and fed by sentence-transformers' own machinery."""
+"""One encoder on several devices, with a process for each of them."""
 
 from __future__ import annotations
 
-import threading
+import multiprocessing
+import signal
 from collections.abc import Callable, Sequence
+from concurrent.futures import Future, ProcessPoolExecutor, as_completed
+from concurrent.futures.process import BrokenProcessPool
+from multiprocessing.queues import SimpleQueue
 from types import TracebackType
-from typing import Any, Self
+from typing import Self
 
 import numpy as np
-import torch
-from sentence_transformers import SentenceTransformer
 
 from latechunk.encoding.encoder import Encoder
-from latechunk.errors import InputError, LateChunkError, ModelError
+from latechunk.errors import InputError, ModelError
 from latechunk.models.device import choose_device
 from latechunk.types import FloatArray, PoolingTask, Settings, Tokens, WindowPlan
 
@@ -22,31 +24,42 @@ _GROUPS_PER_DEVICE = 4  # more than one, so that no device waits long for the sl
 class DevicePool:
     """An encoder that spreads documents over devices, one process each. Use it in a ``with`` statement.
 
-    Implements :class:`latechunk.protocols.SpanEncoder` with the settings of the encoder it is made of, so that an index
-    may be made with it and opened with any other, and the other way round. Queries are encoded by the encoder itself.
-    Threads may share a pool, and take turns.
-    As with all processes that Python spawns, the program's main module must guard its start with
-    ``if __name__ == "__main__":``.
+    Implements :class:`latechunk.protocols.SpanEncoder` with the settings of the encoder it is made of, so an index that
+    was made with a pool opens with any encoder of these settings, and the other way round. The encoder itself tokenises
+    and encodes queries. Threads may share a pool.
+
+    The processes are spawned, so the program's main module must guard its start.
+
+    Example::
+
+        if __name__ == "__main__":
+            encoder = latechunk.Encoder.load()
+            with DevicePool(encoder, ["cuda:0", "cuda:1"]) as pool, Index.create(path, encoder=pool) as index:
+                index.add(documents)
     """
 
     def __init__(self, encoder: Encoder, devices: Sequence[str]) -> None:
-        """Start the processes, each of which loads the model from this machine.
+        """Set the pool up. The first call starts the processes; each of them loads the model from this machine.
 
         Args:
-            encoder: Says what to load; also tokenises and encodes queries.
+            encoder: Says what to load.
             devices: Names as torch has them, such as ``["cuda:0", "cuda:1"]``.
 
         Raises:
-            InputError: If there is no device, or one of them is not a name that torch can use here.
+            InputError: If there is no device, or torch cannot use one of them here.
         """
         if isinstance(devices, str) or not devices or not all(isinstance(one, str) for one in devices):
             raise InputError(f'devices must be a sequence of names, such as ["cuda:0", "cuda:1"], got {devices!r}')
         self._encoder = encoder
         self._devices = tuple(str(choose_device(device)) for device in devices)
-        runtime = encoder.runtime
-        self._host = _Worker(dict(encoder.settings), str(runtime["dtype"]), str(runtime["attention"]))
-        self._lock = threading.Lock()
-        self._pool: Any = self._host.start_multi_process_pool(list(self._devices))
+        context = multiprocessing.get_context("spawn")  # a forked process cannot use CUDA
+        waiting = context.SimpleQueue()
+        for device in self._devices:
+            waiting.put(device)
+        self._processes = ProcessPoolExecutor(
+            len(self._devices), context, _start_process, (encoder.settings, encoder.load_options, waiting)
+        )
+        self._is_closed = False
 
     def __enter__(self) -> Self:
         return self
@@ -58,13 +71,8 @@ class DevicePool:
 
     def close(self) -> None:
         """End the processes, once they have answered what they were asked."""
-        with self._lock:
-            self._stop()
-
-    def _stop(self) -> None:
-        if self._pool is not None:
-            self._host.stop_multi_process_pool(self._pool)
-            self._pool = None
+        self._is_closed = True
+        self._processes.shutdown()
 
     @property
     def settings(self) -> Settings:
@@ -96,65 +104,54 @@ class DevicePool:
     def encode_spans(
         self, tasks: Sequence[PoolingTask], on_progress: Callable[[int, int], None] | None = None
     ) -> list[FloatArray]:
-        """Read each text on one of the devices; see ``SpanEncoder``. Reports progress at the end.
+        """Read each text on one of the devices; see ``SpanEncoder``. Reports each text when its group is done.
 
         Raises:
             ModelError: If a process fails or dies, or the model gives unusable vectors.
             InputError: If the pool is closed.
         """
+        if self._is_closed:
+            raise InputError("this pool of devices is closed; make another")
         groups = _share_out([len(task.tokens) for task in tasks], _GROUPS_PER_DEVICE * len(self._devices))
-        with self._lock:
-            answers = self._ask([[tasks[number] for number in group] for group in groups])
         results: dict[int, FloatArray] = {}
-        for group, vectors in zip(groups, answers, strict=True):
-            results.update(zip(group, vectors, strict=True))
-        if on_progress:
-            for number, task in enumerate(tasks):
-                on_progress(number, len(task.tokens))
+        futures: dict[Future[list[FloatArray]], list[int]] = {}
+        try:
+            for group in groups:
+                futures[self._processes.submit(_encode, [tasks[number] for number in group])] = group
+            for future in as_completed(futures):
+                results.update(zip(futures[future], future.result(), strict=True))
+                for number in futures[future] if on_progress else ():
+                    on_progress(number, len(tasks[number].tokens))  # type: ignore[misc]
+        except BrokenProcessPool as error:
+            self._is_closed = True
+            raise ModelError(
+                f"encoding on {', '.join(self._devices)} failed: a process of the pool died, as happens when memory "
+                f"runs out. The pool is closed; make another"
+            ) from error
+        except RuntimeError as error:
+            raise ModelError(f"encoding on {', '.join(self._devices)} failed: {error}") from error
+        finally:
+            for future in futures:
+                future.cancel()  # what an error or Ctrl-C left waiting; a finished one stays as it is
         return [results[number] for number in range(len(tasks))]
 
-    def _ask(self, groups: list[list[PoolingTask]]) -> list[list[FloatArray]]:
-        """Have the processes answer; a call that did not end leaves answers behind, so the pool ends with it."""
-        if self._pool is None:
-            raise InputError("this pool of devices is closed, or a call of it did not end; make another")
-        finished = False
-        try:
-            answers: Any = self._host._multi_process(groups, show_progress_bar=False, pool=self._pool, chunk_size=1)
-            finished = True
-        except RuntimeError as error:
-            raise ModelError(
-                f"encoding on {', '.join(self._devices)} failed: {error}. The pool is closed; make another"
-            ) from error
-        finally:
-            if not finished:
-                self._stop()
-        whole = []
-        for answer in answers:
-            if isinstance(answer, LateChunkError):
-                raise answer
-            whole.append(answer)
-        return whole
+
+# What a worker process holds, set by _start_process; empty in the process that made the pool.
+_recipe: list[tuple[Settings, Settings]] = []
+_loaded: list[Encoder] = []
 
 
-class _Worker(SentenceTransformer):
-    """What sentence-transformers sends to each process: not weights, but what to load there."""
+def _start_process(settings: Settings, options: Settings, waiting: SimpleQueue[str]) -> None:
+    """Take one of the devices. The model loads at the first task, so that an error reaches the caller as its own."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C goes to all processes of a terminal; the caller handles it
+    _recipe.append((settings, {**options, "device": waiting.get()}))
 
-    def __init__(self, settings: dict[str, Any], dtype: str, attention: str) -> None:
-        super().__init__(modules=[torch.nn.Identity()], device="cpu")
-        self._latechunk_settings = settings
-        self._latechunk_options: dict[str, Any] = {"dtype": dtype, "attention": attention}
-        self._latechunk_encoder: Encoder | None = None
 
-    def _inference(self, inputs: list[Any], **options: Any) -> list[Any]:
-        """Vectors of each group; an error of ours is an answer too, and no line on the user's terminal."""
-        try:
-            if self._latechunk_encoder is None:
-                self._latechunk_encoder = Encoder.from_settings(
-                    self._latechunk_settings, device=str(options["device"]), **self._latechunk_options
-                )
-            return [self._latechunk_encoder.encode_spans(tasks) for tasks in inputs]
-        except LateChunkError as error:
-            return [error]
+def _encode(tasks: list[PoolingTask]) -> list[FloatArray]:
+    if not _loaded:
+        settings, options = _recipe[0]
+        _loaded.append(Encoder.from_settings(settings, **options))
+    return _loaded[0].encode_spans(tasks)
 
 
 def _share_out(weights: Sequence[int], n_groups: int) -> list[list[int]]:
