@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from latechunk.index import Index as Index
     from latechunk.models.catalogue import LocalGlobal as LocalGlobal
     from latechunk.models.cross_encoder import CrossEncoderReranker as CrossEncoderReranker
+    from latechunk.search import SearchOptions as SearchOptions
     from latechunk.types import Chunk as Chunk
     from latechunk.types import Document as Document
     from latechunk.types import Hit as Hit
@@ -36,6 +37,7 @@ _HOMES = {
     "Index": "latechunk.index",
     "LateChunkError": "latechunk.errors",
     "LocalGlobal": "latechunk.models.catalogue",
+    "SearchOptions": "latechunk.search",
     "SentenceChunker": "latechunk.chunking.chunkers",
     "Span": "latechunk.types",
     "TokenChunker": "latechunk.chunking.chunkers",

@@ -26,6 +26,7 @@ def test_public_names():
         "Index",
         "LateChunkError",
         "LocalGlobal",
+        "SearchOptions",
         "SentenceChunker",
         "Span",
         "TokenChunker",

@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 from latechunk import Chunk, Document, Hit, Index, SentenceChunker, Span, TokenChunker
 from latechunk.errors import FilterError, IndexMismatchError, IndexReadOnlyError, InputError, QueryError
 from latechunk.search.fusion import best_first, choose_diverse, fuse_by_rank, fuse_by_score
+from latechunk.search.options import SearchKeywords, SearchOptions
 from latechunk.search.passages import join_adjacent
 from latechunk.storage.fulltext import to_query
 from tests.conftest import SCRIPTS, FakeEncoder
@@ -508,22 +509,25 @@ def test_wrong_granularities_are_refused(tmp_path, arguments, message):
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        ({"k": 0}, "k must be a whole number of at least 1"),
+        ({"k": 0}, "k must be at least 1, got 0"),
         ({"k": True}, "k must be a whole number"),
-        ({"mode": "sparse"}, "mode must be one of 'dense', 'lexical', 'hybrid', got 'sparse'"),
+        ({"mode": "sparse"}, "mode must be one of 'dense', 'lexical' or 'hybrid', got 'sparse'"),
         ({"fusion": "sum"}, "fusion must be one of"),
-        ({"dense_weight": 1.5}, "dense_weight must be a number from 0 to 1"),
+        ({"dense_weight": 1.5}, "dense_weight must be at most 1, got 1.5"),
         ({"score_threshold": "high"}, "score_threshold must be a number"),
-        ({"score_threshold": float("nan")}, "score_threshold must be a number"),
-        ({"mmr": 2}, "mmr must be a number from 0 to 1"),
-        ({"candidates": 3}, "candidates must be a whole number of at least 10"),
-        ({"expand": -1}, "expand must be a whole number of at least 0"),
+        ({"score_threshold": float("nan")}, "score_threshold must be a finite number, got nan"),
+        ({"mmr": 2}, "mmr must be at most 1, got 2"),
+        ({"candidates": 3}, "candidates must be at least k, which is 10, got 3"),
+        ({"expand": -1}, "expand must be at least 0, got -1"),
         ({"expand": 10**9}, "expand must be at most 1,000"),
         ({"granularity": "pages"}, "granularity must be one of the index's granularities, 'passages', 'sentences'"),
         ({"within": "pages"}, "within must be one of"),
         ({"within": "passages"}, "within must name another granularity"),
         ({"within": "sentences", "per_document": True}, "choose one"),
         ({"per_document": "yes"}, "per_document must be True or False"),
+        ({"mmr": float("nan")}, "mmr must be a finite number, got nan"),
+        ({"mmr": True}, "mmr must be a number, got True"),
+        ({"granularity": 1}, "granularity must be a string, got 1"),
         ({"rerank": "a model"}, "rerank must be a function"),
         ({"document_ids": "town-1"}, "document_ids must be a list of ids"),
         ({"document_ids": [1]}, "document_ids must be a list of ids"),
@@ -533,6 +537,37 @@ def test_wrong_granularities_are_refused(tmp_path, arguments, message):
 def test_wrong_options_are_refused(two, arguments, message):
     with pytest.raises(InputError, match=message):
         two.search("cheese", **arguments)
+
+
+def test_the_keywords_are_the_options_less_k():
+    keywords = set(SearchKeywords.__annotations__)
+
+    assert keywords == set(SearchOptions.model_fields) - {"k"}
+    assert not SearchKeywords.__required_keys__
+    assert all(f"        {name}: " in SearchOptions.__doc__ for name in {*keywords, "k"})
+
+
+def test_numbers_of_numpy_are_numbers():
+    options = SearchOptions(
+        k=np.int32(3), candidates=np.int64(5), expand=np.uint8(2), mmr=np.float32(0.5), score_threshold=np.float64(0.25)
+    )
+
+    assert options == SearchOptions(k=3, candidates=5, expand=2, mmr=0.5, score_threshold=0.25)
+    assert [type(one) for one in (options.k, options.mmr)] == [int, float]
+
+
+@pytest.mark.parametrize(
+    ("options", "n"),
+    [
+        ({"k": 3}, 3),
+        ({"k": 3, "mmr": 0.5}, 50),
+        ({"k": 13, "mode": "hybrid"}, 52),
+        ({"k": 3, "rerank": lambda question, texts: texts}, 50),
+        ({"k": 3, "mode": "hybrid", "candidates": 7}, 7),
+    ],
+)
+def test_how_many_candidates_are_looked_at(options, n):
+    assert SearchOptions(**options).n_candidates == n
 
 
 # Vectors as questions.

@@ -1,71 +1,100 @@
-"""How to search: the options of one search, checked."""
+"""How to search: the options of one search, checked and documented once for all who pass them on."""
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
-from typing import Any, Literal, TypeAlias, get_args
+from typing import Annotated, Any, Literal, TypeAlias, TypedDict
 
 import numpy as np
+from pydantic import BeforeValidator, Field, SkipValidation, model_validator
 
 from latechunk.errors import InputError
 from latechunk.protocols import Reranker
+from latechunk.types import require_text
+from latechunk.validation import Validated
 
 SearchMode: TypeAlias = Literal["dense", "lexical", "hybrid"]
-
-
 Fusion: TypeAlias = Literal["rrf", "weighted"]
 
 
-_MOST_NEIGHBOURS = 1_000
+def _to_python(value: object) -> object:
+    """Numbers of numpy, which arithmetic on arrays leaves behind, as Python's own."""
+    return value.item() if isinstance(value, np.integer | np.floating) else value
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class SearchOptions:
-    """How to search; :meth:`latechunk.Index.search` says what each means.
+def _check_ids(value: Any) -> Sequence[str] | None:
+    if value is None:
+        return None
+    if isinstance(value, str) or not isinstance(value, Sequence) or not all(isinstance(one, str) for one in value):
+        raise InputError(f"document_ids must be a list of ids, got {value!r:.80}")
+    for one in value:
+        require_text(one, "a document id", InputError)
+    return value
+
+
+_Whole = Annotated[int, BeforeValidator(_to_python)]
+_Number = Annotated[float, BeforeValidator(_to_python), Field(allow_inf_nan=False)]
+_Share = Annotated[_Number, Field(ge=0, le=1)]
+
+
+class SearchOptions(Validated):
+    """How to search: what :meth:`latechunk.Index.search` takes as keywords, as one value to pass on.
+
+    What is found is in a total order: by score, and by chunk number where scores are equal. With an exact index
+    (``vectors="flat"``) and no ``rerank``, ``mmr``, ``expand`` or ``"hybrid"``, the hits for a smaller ``k`` are the
+    first of those for a larger one; hybrid search promises the same for an equal number of ``candidates``.
+
+    Attributes:
+        k: How many hits; all chunks come back if there are fewer.
+        mode: ``"dense"`` compares vectors, ``"lexical"`` words (BM25) and loads no model, ``"hybrid"`` fuses both.
+        fusion: ``"rrf"``, reciprocal rank fusion, or ``"weighted"``, a sum of scores each stretched to [0, 1].
+        dense_weight: Share of the dense side in a fusion, from 0 to 1.
+        filter: Only documents whose metadata meet this; see :func:`latechunk.search.filters.compile_filter`.
+        document_ids: Only these documents; unknown ids are passed over.
+        granularity: Which chunks to search, by name; None for the first.
+        score_threshold: Leave out hits with a lower score, which is a cosine, a BM25 score, a fused score, or what
+            ``rerank`` gives.
+        rerank: Scores the candidates again; :class:`latechunk.CrossEncoderReranker` or any function of a question and
+            texts.
+        mmr: Maximal marginal relevance: 1 for relevance alone, 0 for difference from better hits alone.
+        candidates: How many chunks are fused, re-ranked or thinned, at least ``k``; None for ``max(4 * k, 50)``.
+        per_document: Only the best chunk of each document.
+        within: Give back the chunks of this granularity that the found ones lie in, each once.
+        expand: Give back each hit with so many neighbours on either side, at most 1,000; passages that touch become
+            one, so that there may be fewer than ``k``.
 
     Raises:
-        InputError: If one is of the wrong type, out of range, or contradicts another.
+        InputError: If one is of the wrong type, out of range, unknown, or contradicts another.
+
+    Example:
+        >>> options = SearchOptions(k=5, mode="hybrid", filter={"lang": "de"})
+        >>> options.n_candidates
+        50
     """
 
-    k: int
+    k: _Whole = Field(default=10, ge=1)
     mode: SearchMode = "dense"
     fusion: Fusion = "rrf"
-    dense_weight: float = 0.5
-    filter: Mapping[str, Any] | None = None
-    document_ids: Sequence[str] | None = None
+    dense_weight: _Share = 0.5
+    # Read by compile_filter, whose messages name the place in the filter.
+    filter: Annotated[Mapping[str, Any] | None, SkipValidation] = None
+    document_ids: Annotated[Sequence[str] | None, SkipValidation, BeforeValidator(_check_ids)] = None
     granularity: str | None = None
-    score_threshold: float | None = None
+    score_threshold: _Number | None = None
     rerank: Reranker | None = None
-    mmr: float | None = None
-    candidates: int | None = None
+    mmr: _Share | None = None
+    candidates: _Whole | None = None
     per_document: bool = False
     within: str | None = None
-    expand: int = 0
+    expand: _Whole = Field(default=0, ge=0, le=1_000)
 
-    def __post_init__(self) -> None:
-        _require_whole("k", self.k, 1)
-        object.__setattr__(self, "k", int(self.k))  # whatever kind of whole number came
-        _require_whole("expand", self.expand, 0, _MOST_NEIGHBOURS)
-        _require_one_of("mode", self.mode, get_args(SearchMode))
-        _require_one_of("fusion", self.fusion, get_args(Fusion))
-        _require_number("dense_weight", self.dense_weight, 0, 1)
-        if self.score_threshold is not None:
-            _require_number("score_threshold", self.score_threshold, -math.inf, math.inf)
-        if self.mmr is not None:
-            _require_number("mmr", self.mmr, 0, 1)
-        if self.candidates is not None:
-            _require_whole("candidates", self.candidates, self.k)
-        if self.rerank is not None and not callable(self.rerank):
-            raise InputError(
-                f"rerank must be a function of a question and texts, such as latechunk.CrossEncoderReranker.load(...), "
-                f"got {type(self.rerank).__name__}"
-            )
-        if not isinstance(self.per_document, bool):
-            raise InputError(f"per_document must be True or False, got {self.per_document!r:.80}")
+    @model_validator(mode="after")
+    def _check_together(self) -> SearchOptions:
+        if self.candidates is not None and self.candidates < self.k:
+            raise InputError(f"candidates must be at least k, which is {self.k}, got {self.candidates}")
         if self.per_document and self.within is not None:
             raise InputError("per_document and within both say what to group by; choose one")
+        return self
 
     @property
     def n_candidates(self) -> int:
@@ -76,19 +105,19 @@ class SearchOptions:
         return max(4 * self.k, 50) if chooses else self.k
 
 
-def _require_whole(name: str, value: object, least: int, most: int | None = None) -> None:
-    if isinstance(value, bool) or not isinstance(value, int | np.integer) or value < least:
-        raise InputError(f"{name} must be a whole number of at least {least}, got {value!r:.80}")
-    if most is not None and value > most:
-        raise InputError(f"{name} must be at most {most:,}, got {value!r:.80}")
+class SearchKeywords(TypedDict, total=False):
+    """The fields of :class:`SearchOptions` less ``k``, as keywords of a function; documented there."""
 
-
-def _require_number(name: str, value: object, least: float, most: float) -> None:
-    if isinstance(value, bool) or not isinstance(value, int | float | np.floating) or not least <= value <= most:
-        bounds = "" if math.isinf(most) else f" from {least:g} to {most:g}"
-        raise InputError(f"{name} must be a number{bounds}, got {value!r:.80}")
-
-
-def _require_one_of(name: str, value: object, known: Sequence[str]) -> None:
-    if not isinstance(value, str) or value not in known:
-        raise InputError(f"{name} must be one of {', '.join(map(repr, known))}, got {value!r:.80}")
+    mode: SearchMode
+    fusion: Fusion
+    dense_weight: float
+    filter: Mapping[str, Any] | None
+    document_ids: Sequence[str] | None
+    granularity: str | None
+    score_threshold: float | None
+    rerank: Reranker | None
+    mmr: float | None
+    candidates: int | None
+    per_document: bool
+    within: str | None
+    expand: int
