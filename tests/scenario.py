@@ -7,15 +7,13 @@ may be done twice: when it fails, it is tried again.
 
 from __future__ import annotations
 
-import shutil
-import tempfile
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from latechunk import Document, Index, SentenceChunker
-from latechunk.errors import IndexExistsError, IndexFormatError, IndexMissingError, StoreError
-from tests.conftest import SCRIPTS, FakeEncoder
+from latechunk.errors import IndexExistsError, IndexFormatError, IndexMissingError
+from tests.conftest import FakeEncoder
 
 State = Mapping[str, Document] | None
 QUERY = "Version of the sentence"
@@ -118,24 +116,6 @@ def optimize(before):
     return [before], lambda world: world.index.optimize(vectors="ivf")
 
 
-def unpack_format_1(before):
-    """An index that an older version made; it is brought up to date when it is opened."""
-    stored = {name: Document(name, text, {"script": name, "n": n}) for n, (name, text) in enumerate(SCRIPTS.items())}
-    stored["Latin"] = Document("Latin", SCRIPTS["Latin"] + " And more of it.", {"script": "Latin", "n": 0})
-
-    def act(world):
-        if not world.path.exists():
-            copy = Path(tempfile.mkdtemp(dir=tempfile.gettempdir())) / "index"
-            shutil.copytree(Path(__file__).parent / "fixtures" / "format-1", copy)
-            try:
-                copy.rename(world.path)
-            except OSError as error:  # not latechunk's doing; to be tried again like what is
-                raise StoreError(f"the index could not be put in its place: {error}") from error
-            copy.parent.rmdir()
-
-    return [_without(stored, ["Greek"])], act
-
-
 SCENARIOS: Mapping[str, Sequence[Operation]] = {
     "changes": (
         create,
@@ -156,7 +136,6 @@ SCENARIOS: Mapping[str, Sequence[Operation]] = {
         close,
     ),
     "large": (create, add, add_more_than_the_log_holds, delete_large, replace, close),
-    "old": (unpack_format_1, open_again, add, delete, close),
 }
 
 

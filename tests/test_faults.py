@@ -17,7 +17,7 @@ def interposer(tmp_path_factory):
         pytest.skip(str(error))
 
 
-@pytest.mark.parametrize(("scenario", "n_faults"), [("changes", 150), ("large", 25), ("old", 25)])
+@pytest.mark.parametrize(("scenario", "n_faults"), [("changes", 170), ("large", 30)])
 def test_a_write_that_fails_leaves_the_old_state_or_the_new(tmp_path, interposer, scenario, n_faults):
     calls = record_calls(tmp_path, scenario, interposer)
     faults = spread(calls, [faults_of(call) for call in calls], n_faults, seed=7)

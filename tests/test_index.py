@@ -364,15 +364,6 @@ def test_a_rollback_journal_is_not_obeyed(tmp_path):
         Index.open(tmp_path / "index", encoder=FakeEncoder())
 
 
-def test_a_newer_format_asks_for_an_upgrade(tmp_path):
-    create(tmp_path / "index").close()
-    with sqlite3.connect(tmp_path / "index" / "store.sqlite3") as connection:
-        connection.execute("PRAGMA user_version = 3")
-    connection.close()
-    with pytest.raises(IndexFormatError, match="format 3.*up to 2: upgrade"):
-        Index.open(tmp_path / "index")
-
-
 @pytest.mark.parametrize(
     "statement",
     [
@@ -723,7 +714,7 @@ def test_a_disk_that_takes_no_more_loses_nothing(stored, documents):
 
 def test_a_full_database_is_called_a_full_disk(index, documents):
     index.add(documents)
-    index._store._connection.execute("PRAGMA max_page_count = 20")
+    index._store._pool._writer.execute("PRAGMA max_page_count = 20")
 
     with pytest.raises(StoreError, match="disk is full"):
         index.add([Document("big", "Many words stand here. " * 20_000)])

@@ -4,13 +4,12 @@ import json
 import shutil
 import sqlite3
 from contextlib import closing
-from pathlib import Path
 
 import numpy as np
 import pytest
 
 from latechunk import Document
-from latechunk.errors import IndexBusyError, IndexDamagedError, IndexFormatError, ModelError, StoreError
+from latechunk.errors import IndexBusyError, IndexDamagedError, ModelError, StoreError
 from latechunk.maintenance.repair import repair
 from latechunk.maintenance.verify import verify
 from latechunk.storage.directory import STORE, hold_write_lock
@@ -421,13 +420,3 @@ def test_numbers_are_not_given_again_after_a_salvage(index_path):
         (new,) = connection.execute("SELECT number FROM documents WHERE id = 'new'").fetchone()
         (highest,) = connection.execute("SELECT max(number) FROM documents WHERE id != 'new'").fetchone()
     assert new > highest
-
-
-def test_a_format_1_index_is_not_touched(tmp_path):
-    path = shutil.copytree(Path(__file__).parent / "fixtures" / "format-1", tmp_path / "old")
-    before = (path / STORE).read_bytes()
-
-    with pytest.raises(IndexFormatError, match="has format 1, and only format 2"):
-        repair(path)
-
-    assert (path / STORE).read_bytes() == before

@@ -18,7 +18,7 @@ from latechunk.maintenance.tables import read_document, readable_keys, reading
 from latechunk.maintenance.words import check_words
 from latechunk.storage.connection import translated
 from latechunk.storage.directory import STORE, as_folder, require_index
-from latechunk.storage.schema import FORMAT, LAST_NUMBER, format_of, read_settings_table
+from latechunk.storage.schema import FORMAT, LAST_NUMBER, read_settings_table, require_format
 from latechunk.storage.store import Store
 
 _MOST_LINES = 100  # of SQLite's own check
@@ -111,29 +111,19 @@ def _check_settings(
     """Whether the tables are those that latechunk makes, and the settings such that the index can be opened."""
     settings = None
     with _broken_pages_noted(findings, "database", "the tables cannot be read"):
-        _require_this_format(connection, path)
+        (version,) = connection.execute("PRAGMA user_version").fetchone()
+        if version != FORMAT:
+            require_format(connection, path)
         try:
             recorded = read_settings_table(connection)
             require_sound_settings(recorded)
-            format_of(connection, path)
+            require_format(connection, path)
             settings = recorded
         except (IndexDamagedError, sqlite3.OperationalError) as error:
             findings.add(Problem("settings", str(error), "none"))
         except IndexFormatError as error:
             findings.add(Problem("database", str(error), "salvage"))
     return settings
-
-
-def _require_this_format(connection: sqlite3.Connection, path: Path) -> None:
-    """Raise if the database is none of latechunk's, or of another format."""
-    (version,) = connection.execute("PRAGMA user_version").fetchone()
-    if version == FORMAT:
-        return
-    format_of(connection, path)
-    raise IndexFormatError(
-        f"{path} has format {version}, and only format {FORMAT} can be verified: open the index once for writing, for "
-        f"example with `latechunk optimize {path.parent}`; make a copy of the folder before"
-    )
 
 
 def _check_references(connection: sqlite3.Connection, findings: Findings) -> None:

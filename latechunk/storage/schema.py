@@ -1,4 +1,4 @@
-"""The tables of an index's database: made, checked against what a file holds, brought up from older formats."""
+"""The tables of an index's database: made, and checked against what a file holds."""
 
 from __future__ import annotations
 
@@ -46,16 +46,6 @@ _TABLES = (
     "vector BLOB NOT NULL)",
 )
 _SEQUENCE = "CREATE TABLE sqlite_sequence(name,seq)"
-_TABLES_OF_FORMAT_1 = (
-    *_TABLES[:2],
-    "CREATE TABLE documents (number INTEGER PRIMARY KEY AUTOINCREMENT, id TEXT NOT NULL UNIQUE, "
-    "metadata TEXT NOT NULL, text_sha256 BLOB NOT NULL, n_tokens INTEGER NOT NULL, text BLOB NOT NULL)",
-    "CREATE TABLE chunks (number INTEGER PRIMARY KEY AUTOINCREMENT, "
-    "document INTEGER NOT NULL REFERENCES documents (number) ON DELETE CASCADE, place INTEGER NOT NULL, "
-    '"start" INTEGER NOT NULL, "end" INTEGER NOT NULL, byte_start INTEGER NOT NULL, byte_end INTEGER NOT NULL, '
-    "UNIQUE (document, place))",
-    *_TABLES[4:],
-)
 
 
 def create_tables(connection: sqlite3.Connection, settings: Mapping[str, Settings]) -> None:
@@ -75,28 +65,31 @@ def check_words(words: object) -> Words | None:
     return words  # type: ignore[return-value]
 
 
-def format_of(connection: sqlite3.Connection, path: Path) -> int:
-    """The format of a database.
+def require_format(connection: sqlite3.Connection, path: Path) -> None:
+    """Let only a database pass that holds the tables of this format and nothing else.
+
+    The tables are compared as SQL, to the letter: a trigger, a view, a default or a generated column of a foreign file
+    would be run by what is read or written later.
 
     Raises:
-        IndexFormatError: If it is not an index's, of a newer format, or holds anything that latechunk does not make.
+        IndexFormatError: If it is not an index's, of another format, or holds anything that latechunk does not make.
     """
     (application_id,) = connection.execute("PRAGMA application_id").fetchone()
     if application_id != _APPLICATION_ID:
         raise IndexFormatError(f"{path} is not the database of a latechunk index")
     (version,) = connection.execute("PRAGMA user_version").fetchone()
-    if version > FORMAT:
+    if version != FORMAT:
         raise IndexFormatError(
-            f"{path} has format {version}, and this latechunk reads formats up to {FORMAT}: upgrade latechunk"
+            f"{path} has format {version}, and this latechunk reads format {FORMAT}: index the documents again, or use "
+            f"the latechunk that made it to export them"
         )
     found = {row[0] for row in connection.execute("SELECT sql FROM sqlite_schema WHERE sql IS NOT NULL")}
-    expected = {_SEQUENCE, *_TABLES_OF_FORMAT_1} if version == 1 else {_SEQUENCE, *_TABLES}
-    if version != 1 and found >= expected:  # so that what is read is a table, and no view
+    expected = {_SEQUENCE, *_TABLES}
+    if found >= expected:  # so that the settings are read from a table, and not from a view
         expected |= _lexical_tables(connection)
     unexpected = found.symmetric_difference(expected)
-    if version < 1 or unexpected:
-        raise IndexFormatError(f"{path} is not as latechunk made it; this differs: {min(unexpected, default='')[:200]}")
-    return int(version)
+    if unexpected:
+        raise IndexFormatError(f"{path} is not as latechunk made it; this differs: {min(unexpected)[:200]}")
 
 
 def is_as_made(connection: sqlite3.Connection, table: str) -> bool:
@@ -123,43 +116,6 @@ def log_commit(connection: sqlite3.Connection, n_removed: int) -> None:
         "INSERT INTO commits SELECT coalesce(max(number), 0) + 1, ?, coalesce(max(n_removed), 0) + ? FROM commits",
         (secrets.token_bytes(16), n_removed),
     )
-
-
-def migrate_from_1(connection: sqlite3.Connection) -> None:
-    """Bring a database of format 1 to format 2, within a transaction and with foreign keys off.
-
-    Format 2 has several chunkings of a document, lexical search, and checksums of vectors.
-    """
-    settings = read_settings_table(connection)
-    settings["chunkers"] = {"chunks": settings.pop("chunker", {})}
-    settings["search"] = {"words": "unicode61", "vectors": "auto", "first_pass_dims": None}
-    sequences = dict(connection.execute("SELECT name, seq FROM sqlite_sequence"))
-    # Otherwise SQLite would follow the tables' names into what refers to them.
-    connection.execute("PRAGMA legacy_alter_table = ON")
-    for name, statement in (("documents", _DOCUMENTS), ("chunks", _CHUNKS)):
-        connection.execute(f"ALTER TABLE {name} RENAME TO old_{name}")
-        connection.execute(statement)
-    connection.execute("PRAGMA legacy_alter_table = OFF")
-    connection.execute(
-        "INSERT INTO documents SELECT number, id, metadata, text_sha256, x'', n_tokens, text FROM old_documents"
-    )
-    connection.execute(
-        'INSERT INTO chunks SELECT number, document, 0, place, "start", "end", byte_start, byte_end FROM old_chunks'
-    )
-    for name in ("chunks", "documents"):
-        connection.execute(f"DROP TABLE old_{name}")
-        if name in sequences:
-            connection.execute("DELETE FROM sqlite_sequence WHERE name = ?", (name,))
-            connection.execute("INSERT INTO sqlite_sequence VALUES (?, ?)", (name, sequences[name]))
-    for statement in _words_tables(settings):
-        connection.execute(statement)
-    for number in [row[0] for row in connection.execute("SELECT number FROM documents")]:
-        digest = hash_vectors(rows_to_hash(connection, number))
-        connection.execute("UPDATE documents SET vectors_sha256 = ? WHERE number = ?", (digest, number))
-    fill_words(connection, 0)
-    connection.execute("DELETE FROM settings")
-    connection.executemany("INSERT INTO settings VALUES (?, ?)", [(name, _dump(one)) for name, one in settings.items()])
-    connection.execute(f"PRAGMA user_version = {FORMAT}")
 
 
 def mend_sequences(connection: sqlite3.Connection, least: Mapping[str, int] = MappingProxyType({})) -> None:
@@ -194,14 +150,6 @@ def rows_to_hash(connection: sqlite3.Connection, document: int) -> Iterator[tupl
         "LEFT JOIN vectors v ON v.chunk = c.number WHERE c.document = ? ORDER BY c.number"
     )
     return connection.execute(query, (document,))
-
-
-def fill_words(connection: sqlite3.Connection, granularity: int) -> None:
-    """Make the lexical index of a granularity anew from the texts, within a transaction."""
-    clear_words(connection, granularity)
-    insert = f"INSERT INTO words_{granularity} (rowid, text) VALUES (?, ?)"
-    for document, text in connection.execute("SELECT number, text FROM documents"):
-        connection.executemany(insert, texts_of_chunks(connection, document, granularity, text))
 
 
 def clear_words(connection: sqlite3.Connection, granularity: int) -> None:

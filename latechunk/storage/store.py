@@ -6,7 +6,6 @@ import contextlib
 import hashlib
 import json
 import sqlite3
-import threading
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from collections.abc import Set as AbstractSet
 from dataclasses import dataclass
@@ -16,19 +15,18 @@ from typing import Any
 
 import numpy as np
 
-from latechunk.errors import IndexDamagedError, IndexFormatError, IndexReadOnlyError, SpanError, StoreError
-from latechunk.storage.connection import REMEDY, connect, reading_mode, transaction, translated
+from latechunk.errors import IndexDamagedError, SpanError
+from latechunk.storage.connection import REMEDY, connect, transaction, translated
 from latechunk.storage.filter_sql import Condition
+from latechunk.storage.pool import ConnectionPool
 from latechunk.storage.schema import (
-    FORMAT,
     clear_words,
     create_tables,
-    format_of,
     hash_vectors,
     log_commit,
     mend_sequences,
-    migrate_from_1,
     read_settings_table,
+    require_format,
     rows_to_hash,
     texts_of_chunks,
 )
@@ -95,15 +93,20 @@ class Counts:
 
 
 class Store:
-    """The database of one index. Safe to use from several threads; every change is one transaction."""
+    """The database of one index. Several threads may read it at the same time; every change is one transaction."""
 
-    def __init__(self, connection: sqlite3.Connection, path: Path, *, read_only: bool) -> None:
-        self._connection = connection
+    def __init__(self, path: Path, *, read_only: bool) -> None:
+        """Use :meth:`open`."""
         self._path = path
-        self._identity = _identify(path)
-        self._lock = threading.RLock()
+        self._pool = ConnectionPool(path, read_only=read_only)
         self.read_only = read_only
-        settings = self.settings()
+        try:
+            with self.snapshot():
+                require_format(self._connection, path)
+                settings = self.settings()
+        except BaseException:
+            self.close()
+            raise
         self._granularities = tuple(settings.get("chunkers", {}))
         self._has_words = settings.get("search", {}).get("words") is not None
 
@@ -122,7 +125,7 @@ class Store:
 
     @classmethod
     def open(cls, path: Path, *, read_only: bool) -> Store:
-        """Open a database, and bring it to this version's format if it is older.
+        """Open a database.
 
         Args:
             path: The file.
@@ -130,26 +133,14 @@ class Store:
 
         Raises:
             StoreError: If it cannot be opened.
-            IndexFormatError: If it is not an index's database, of a newer format, or of an older one and only to be
-                read.
+            IndexFormatError: If it is not an index's database, or of another format.
             IndexDamagedError: If it is damaged.
         """
-        with translated(path):
-            connection = connect(path, reading_mode(path) if read_only else "rw")
-            try:
-                if format_of(connection, path) < FORMAT:
-                    _migrate(connection, path, read_only=read_only)
-                connection.execute("PRAGMA query_only = ON" if read_only else "PRAGMA foreign_keys = ON")
-                connection.execute("PRAGMA synchronous = FULL")
-                return cls(connection, path, read_only=read_only)
-            except BaseException:
-                connection.close()
-                raise
+        return cls(path, read_only=read_only)
 
     def close(self) -> None:
         """Close the database; whatever was committed is in it."""
-        with self._lock:
-            self._connection.close()
+        self._pool.close()
 
     def require_in_place(self) -> None:
         """Raise unless the file that is open is still the one at its path.
@@ -157,21 +148,17 @@ class Store:
         Raises:
             StoreError: If it was removed or replaced, so that changes would be lost.
         """
-        if _identify(self._path) != self._identity:
-            raise StoreError(
-                f"{self._path} was removed or replaced since it was opened, so nothing was changed: "
-                f"open the index again"
-            )
+        self._pool.require_in_place()
 
     @contextlib.contextmanager
     def snapshot(self) -> Iterator[None]:
-        """Within this, all reads of this thread see one state, and no other thread reads or writes."""
-        with self._lock, translated(self._path):
-            if self._connection.in_transaction:
-                yield
-            else:
-                with transaction(self._connection, "BEGIN"):
-                    yield
+        """Within this, all reads of this thread see one state; other threads read and write meanwhile.
+
+        The state is that of the first read. Snapshots may be nested: an inner one reads the outer one's state, and
+        within a change it reads what the change has written.
+        """
+        with self._pool.snapshot():
+            yield
 
     def settings(self) -> dict[str, dict[str, Any]]:
         """What was recorded when the index was made."""
@@ -186,14 +173,12 @@ class Store:
 
     def compact(self) -> None:
         """Give back to the file system what deleted documents took."""
-        if self.read_only:
-            raise IndexReadOnlyError("the index is open for reading only; open it with read_only=False to change it")
-        with self._lock, translated(self._path):
+        with self._pool.change(in_transaction=False) as connection:
             for granularity in range(len(self._granularities) if self._has_words else 0):
                 table = f"words_{granularity}"
-                self._connection.execute(f"INSERT INTO {table} ({table}) VALUES ('optimize')")
-            self._connection.execute("VACUUM")
-            self._connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+                connection.execute(f"INSERT INTO {table} ({table}) VALUES ('optimize')")
+            connection.execute("VACUUM")
+            connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
 
     def counts(self) -> Counts:
         """Count what is stored."""
@@ -590,32 +575,14 @@ class Store:
             part = values[begin : begin + _VARIABLES]
             yield from self._connection.execute(f"{query} ({', '.join('?' * len(part))})", part)
 
+    @property
+    def _connection(self) -> sqlite3.Connection:
+        return self._pool.connection
+
     @contextlib.contextmanager
     def _change(self) -> Iterator[None]:
-        if self.read_only:
-            raise IndexReadOnlyError("the index is open for reading only; open it with read_only=False to change it")
-        with self._lock, translated(self._path), transaction(self._connection):
+        with self._pool.change():
             yield
-
-
-def _migrate(connection: sqlite3.Connection, path: Path, *, read_only: bool) -> None:
-    if read_only:
-        raise IndexFormatError(
-            f"{path} was made by an older latechunk and must be brought to format {FORMAT} first: open it once for "
-            f"writing, for example with `latechunk optimize {path.parent}`; make a copy of the folder before"
-        )
-    with transaction(connection):
-        if format_of(connection, path) < FORMAT:  # nobody else was faster
-            migrate_from_1(connection)
-
-
-def _identify(path: Path) -> tuple[int, int] | None:
-    """What tells a file from any other, None if there is none."""
-    try:
-        found = path.stat()
-    except OSError:
-        return None
-    return found.st_dev, found.st_ino
 
 
 def hash_text(text: str) -> bytes:

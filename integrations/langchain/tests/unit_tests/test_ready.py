@@ -82,8 +82,8 @@ def expected(index, documents):
     """Vectors, texts and metadata of the same chunks in an index."""
     LateChunkVectorStore(index).add_documents(documents)
     hits = {f"{hit.chunk.document_id}#{hit.chunk.number}": hit.chunk for hit in index.search("it", 9)}
-    rows = {name: index._store.rows_of_document(name[:-2], 0)[int(name[-1])] for name in IDS}
     with index._store.snapshot():
+        rows = {name: index._store.rows_of_document(name[:-2], 0)[int(name[-1])] for name in IDS}
         return {name: (hits[name], index._store.vectors_of([rows[name].number], 16)[0]) for name in IDS}
 
 

@@ -1,0 +1,174 @@
+"""Connections to one SQLite file: one that writes, and as many that read as there are threads reading at a time."""
+
+from __future__ import annotations
+
+import contextlib
+import sqlite3
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+
+from latechunk.errors import IndexReadOnlyError, StoreError
+from latechunk.storage.connection import connect, reading_mode, transaction, translated
+
+# Reading connections that are kept open while nobody reads. Each holds up to 2 MB of cached pages; to open another
+# takes a third of a millisecond.
+_MOST_IDLE = 8
+
+
+class ConnectionPool:
+    """Lends connections to threads. Safe to use from several threads.
+
+    SQLite allows one statement at a time on a connection, so threads that share one connection wait for each other.
+    Here each thread borrows a connection of its own for as long as its outermost :meth:`snapshot` lasts, and gives it
+    back afterwards, so that a thread that ends leaves nothing open. In WAL mode readers wait neither for each other
+    nor for the writer. Writing goes over one connection under a lock, as SQLite allows one writer at a time anyway.
+    """
+
+    def __init__(self, path: Path, *, read_only: bool) -> None:
+        """Open one connection that reads and, unless read-only, the one that writes.
+
+        Raises:
+            StoreError: If the file cannot be opened.
+        """
+        self.read_only = read_only
+        self._path = path
+        self._identity = _identify(path)
+        self._guard = threading.Lock()  # of the two attributes that follow
+        self._idle: list[sqlite3.Connection] = []
+        self._is_closed = False
+        self._write_lock = threading.RLock()
+        self._of_thread = threading.local()  # has ``connection`` while its thread is in a snapshot or a change
+        self._writer: sqlite3.Connection | None = None
+        with translated(path):
+            # A reader of a writable index could write, too, but for query_only: the connection that is closed last
+            # moves the write-ahead log into the database, and that may be a reader's.
+            self._mode = reading_mode(path) if read_only else "rw"
+            try:
+                self._idle.append(self._open_reader())
+                self._writer = None if read_only else _open_writer(path)
+            except BaseException:
+                self.close()
+                raise
+
+    @contextlib.contextmanager
+    def snapshot(self) -> Iterator[sqlite3.Connection]:
+        """A connection on which all reads see the state that the first one saw, whatever others commit meanwhile.
+
+        Within another snapshot or a :meth:`change` of the same thread it is that one's connection.
+        """
+        borrowed: sqlite3.Connection | None = getattr(self._of_thread, "connection", None)
+        with translated(self._path):
+            if borrowed is not None:
+                yield borrowed
+                return
+            connection = self._borrow()
+            try:
+                with self._as_current(connection), transaction(connection, "BEGIN"):
+                    yield connection
+            except BaseException:
+                # A statement that was left halfway keeps its old state alive on its connection, COMMIT or not. The
+                # next to borrow the connection would read that state, so it is not lent again.
+                connection.close()
+                raise
+            self._give_back(connection)
+
+    @contextlib.contextmanager
+    def change(self, *, in_transaction: bool = True) -> Iterator[sqlite3.Connection]:
+        """The writing connection; all that is done on it is committed at the end, or nothing of it.
+
+        Reads of this thread see what it has written. Other threads go on reading, and wait if they want to write.
+
+        Raises:
+            IndexReadOnlyError: If the index is open for reading only.
+        """
+        if self._writer is None:
+            raise IndexReadOnlyError("the index is open for reading only; open it with read_only=False to change it")
+        whole = transaction(self._writer) if in_transaction else contextlib.nullcontext()
+        with translated(self._path), self._write_lock, self._as_current(self._writer), whole:
+            yield self._writer
+
+    @property
+    def connection(self) -> sqlite3.Connection:
+        """The connection of the snapshot or change that this thread is in.
+
+        Raises:
+            StoreError: If it is in none.
+        """
+        current: sqlite3.Connection | None = getattr(self._of_thread, "connection", None)
+        if current is None:
+            raise StoreError("this can be read within a snapshot only: call it inside `with store.snapshot():`")
+        return current
+
+    def close(self) -> None:
+        """Close all connections, after a change that is under way; those that are lent when they are given back."""
+        with self._write_lock:
+            with self._guard:
+                self._is_closed = True
+                idle, self._idle = self._idle, []
+            for connection in [*idle, *([self._writer] if self._writer else [])]:
+                connection.close()
+
+    def require_in_place(self) -> None:
+        """Raise unless the file that is open is still the one at its path.
+
+        Raises:
+            StoreError: If it was removed or replaced, so that changes would be lost.
+        """
+        if _identify(self._path) != self._identity:
+            raise StoreError(
+                f"{self._path} was removed or replaced since it was opened, so nothing was changed: "
+                f"open the index again"
+            )
+
+    @contextlib.contextmanager
+    def _as_current(self, connection: sqlite3.Connection) -> Iterator[None]:
+        """Make it the connection of this thread's snapshots."""
+        before = getattr(self._of_thread, "connection", None)
+        self._of_thread.connection = connection
+        try:
+            yield
+        finally:
+            self._of_thread.connection = before
+
+    def _borrow(self) -> sqlite3.Connection:
+        with self._guard:
+            if self._is_closed:
+                raise StoreError("the index is closed: open it again")
+            if self._idle:
+                return self._idle.pop()  # the one last used, whose cached pages are the newest
+        connection = self._open_reader()
+        try:
+            self.require_in_place()  # another file at this path would be another index
+        except StoreError:
+            connection.close()
+            raise
+        return connection
+
+    def _give_back(self, connection: sqlite3.Connection) -> None:
+        with self._guard:
+            if not self._is_closed and len(self._idle) < _MOST_IDLE:
+                self._idle.append(connection)
+                return
+        connection.close()
+
+    def _open_reader(self) -> sqlite3.Connection:
+        connection = connect(self._path, self._mode)
+        connection.execute("PRAGMA query_only = ON")
+        return connection
+
+
+def _open_writer(path: Path) -> sqlite3.Connection:
+    connection = connect(path, "rw")
+    connection.execute("PRAGMA foreign_keys = ON")
+    connection.execute("PRAGMA synchronous = FULL")
+    return connection
+
+
+def _identify(path: Path) -> tuple[int, int] | None:
+    """What tells a file from any other, None if there is none."""
+    try:
+        found = path.stat()
+    except OSError:
+        return None
+    return found.st_dev, found.st_ino
