@@ -9,7 +9,7 @@ INTEGRATIONS := $(patsubst %/pyproject.toml,-e "./%[test]",$(wildcard integratio
 DATA ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo test nightly check format train-default bench clean
+.PHONY: help install demo test nightly check docs format train-default bench clean
 
 help:  ## Show this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 16
@@ -29,7 +29,7 @@ demo: $(INSTALLED)  ## Index three long articles, ask 30 questions, compare naiv
 test: $(INSTALLED)  ## Run the tests
 	$(BIN)/python -m pytest -n 2
 
-nightly: $(INSTALLED)  ## Run the tests that draw their input at random for longer: 100,000 inputs, 2,000 steps
+nightly: $(INSTALLED)  ## Run the tests with random input for longer: 100,000 inputs, 2,000 steps
 	$(BIN)/python -m pytest -n 2 --hypothesis-profile=nightly tests/test_fuzz.py tests/test_states.py tests/test_search_filters.py
 
 check: $(INSTALLED)  ## Check format, lint, types and layers
@@ -38,13 +38,16 @@ check: $(INSTALLED)  ## Check format, lint, types and layers
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 
-format: $(INSTALLED)  ## Format, and mend what the linter can mend
+docs: $(INSTALLED)  ## Build the documentation into build/site; a broken link is an error
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict --quiet
+
+format: $(INSTALLED)  ## Format, and fix what the linter can fix
 	$(BIN)/ruff format .
 	$(BIN)/ruff check --fix .
 
 # What the default's adapters were trained on and how; the data are not part of the project. Languages that the base model
-# does not know are left out. Copy what it writes into latechunk/trained/all-MiniLM-L6-v2.
-train-default: $(INSTALLED)  ## Train the default model's adapters anew; DATA=folder of the training sets
+# does not know are left out. Copy the result into latechunk/trained/all-MiniLM-L6-v2, then run benchmarks/tables.py.
+train-default: $(INSTALLED)  ## Train the default model's adapters again; DATA=folder of the training sets
 	$(BIN)/latechunk train $(DATA) --base all-MiniLM-L6-v2 --out $(or $(OUT),build/all-MiniLM-L6-v2) --seed 0 \
 		--steps 500 --rank 64 --learning-rate 3e-4 --late-weight 0.7 --index-late-weight 0.5 --no-evaluate --licence Apache-2.0 --keep-nothing \
 		--weight fairytaleqa-train=4 --weight timeqa-human-train=3 --weight medquad-nih=2 --weight qmsum-train=2 \
