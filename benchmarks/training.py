@@ -71,7 +71,7 @@ def main() -> None:
             encoder = Encoder.load(adapters=None, dtype="float32", local_global=known.trained_local_global)
             run = RunSettings(n_steps=options.steps, seed=options.seed, precision=dtype, save_steps=options.steps)
             settings = TrainingSettings(run=run, query_adapter=True)
-            chosen = prepare(encoder, [draw(data, n_questions, options.seed)], settings.stretches.chunk_tokens)
+            chosen = prepare(encoder, [draw(data, n_questions, options.seed)], settings.segments.chunk_tokens)
             out = Path(folder) / str(n_questions)
             train(encoder, chosen, out, settings)
             scores = measurer.copied(out)

@@ -64,6 +64,14 @@ class Validated(BaseModel):
         except ValidationError as error:
             raise cls.error(explain(error, cls.model_fields, cls.subject)) from None
 
+    def replaced(self, **changes: Any) -> Self:
+        """Copy with some values changed, all checked again.
+
+        Raises:
+            InputError: Or the subclass's ``error``, as when it is constructed.
+        """
+        return type(self)(**{**dict(self), **changes})
+
 
 def explain(error: ValidationError, known: Mapping[str, object], subject: str = "") -> str:
     """Say what was needed and what came, for every value that was refused.

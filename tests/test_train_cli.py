@@ -1,7 +1,9 @@
 """latechunk train, from the command line to the folder that an encoder loads."""
 
+import importlib.util
 import json
 import shutil
+import sys
 from dataclasses import replace
 
 import numpy as np
@@ -163,11 +165,11 @@ def test_a_run_that_was_stopped_goes_on_as_it_was_begun(base, data, finished, tm
     begun = call(data, out, base, *AS_BEGUN, "--resume", "--steps", "4", "--evaluate-every", "2", "--keep-nothing")
 
     assert refused.exit_code == other.exit_code == 2
-    assert "go on with it by --resume" in refused.stderr
+    assert "continue it with --resume" in refused.stderr
     assert "other settings: rank was 4, now 5; alpha was 8.0, now 10.0; give the same" in other.stderr
     assert "n_steps was 4, now 5; give the same" in longer.stderr
     assert begun.exit_code == 0, begun.output
-    assert "goes on with what is in the folder" in begun.stderr
+    assert "continues the run in the folder" in begun.stderr
     assert not (out / "run").exists()
     assert read_bundle(out) == read_bundle(finished[0])
 
@@ -182,8 +184,8 @@ def test_a_run_goes_on_only_if_it_is_measured_as_it_was_begun(base, data, finish
     measuring = call(data, unmeasured, base, *AS_BEGUN, "--resume")
 
     assert without.exit_code == measuring.exit_code == 2, without.output
-    assert "was begun with measuring, and now nothing is held out; give the same --evaluate" in without.stderr
-    assert "was begun without measuring; give --no-evaluate" in measuring.stderr
+    assert "began with measuring, and now nothing is held out; give the same --evaluate" in without.stderr
+    assert "began without measuring; give --no-evaluate" in measuring.stderr
     assert not (out / "run" / "checkpoint-4").exists()
 
 
@@ -221,7 +223,7 @@ def test_a_run_that_was_killed_before_its_first_step_is_begun_by_resuming(base, 
     refused = call(data, out, base, *given)
     begun = call(data, out, base, *given, "--resume")
 
-    assert "go on with it by --resume" in refused.stderr
+    assert "continue it with --resume" in refused.stderr
     assert begun.exit_code == 0, begun.output
     assert f"the adapters are in {out}, and" in begun.stderr
     assert (read_bundle(out).mode, read_bundle(out).late_weight) == ("blend", 0.4)
@@ -300,7 +302,7 @@ def test_a_dry_run_tells_everything_and_writes_nothing(base, data, tmp_path):
     lines = result.stdout.splitlines()
     assert lines[0].startswith("one: 6 documents, 24 questions, ")
     assert lines[2] == "held out: nothing, the run was told not to; the gain will not be known"
-    assert lines[3].startswith("100 steps of 4 stretches over tiny in ")
+    assert lines[3].startswith("100 steps of 4 segments over tiny in ")
     for part in ("7,168 parameters", "MB of adapters", "to measure", "MB of disk", "nothing was trained or written"):
         assert part in result.stdout
 
@@ -321,7 +323,7 @@ def test_minutes_choose_the_steps_before_the_run(base, data, tmp_path):
     ("arguments", "message"),
     [
         (("--minutes", "1", "--steps", "5"), "give it or --steps, not both"),
-        (("--minutes", "0"), "--minutes must be above 0"),
+        (("--minutes", "0"), "minutes must be more than 0, got 0.0"),
         (("--no-evaluate", "--evaluate-every", "5"), "leaves nothing to measure"),
         (("--weight", "three=2"), "there is no set 'three' in {data}; there are one, two"),
         (("--weight", "one=0", "--weight", "two=0"), "every set has the weight 0"),
@@ -330,9 +332,9 @@ def test_minutes_choose_the_steps_before_the_run(base, data, tmp_path):
         (("--own-document-only", "four"), "there is no set 'four'"),
         (("--chunk-tokens", "12,x"), "--chunk-tokens must be whole numbers"),
         (("--layers", "3"), "at most the 2 layers"),
-        (("--learning-rate", "-1"), "learning_rate must be finite and above 0"),
-        (("--late-weight", "1.5"), "late_weight must be from 0 to 1"),
-        (("--index-late-weight", "1"), "--index-late-weight must be strictly between 0 and 1"),
+        (("--learning-rate", "-1"), "learning_rate must be more than 0, got -1.0"),
+        (("--late-weight", "1.5"), "late_weight must be at most 1, got 1.5"),
+        (("--index-late-weight", "1"), "index_late_weight must be less than 1, got 1.0"),
         (("--index-late-weight", "0.4"), "this run trains late vectors alone"),
         (("--base", "jina-embeddings-v3"), "which cannot be trained over; choose another"),
         (("--evaluate", "{data}"), "which is trained on; measure with documents that are not trained on"),
@@ -356,14 +358,14 @@ def test_a_device_is_refused_before_anything_is_read(base, tmp_path):
 
 
 def test_an_interruption_says_how_to_go_on(base, data, tmp_path, monkeypatch):
-    def interrupt(name):
+    def interrupt(*_, **__):
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(job.importlib.util, "find_spec", interrupt)
+    monkeypatch.setattr(job, "prepare_job", interrupt)
     result = call(data, tmp_path / "out", base)
     dry = call(data, tmp_path / "out", base, "--dry-run")
     assert result.exit_code == dry.exit_code == 130
-    assert result.stderr == "interrupted; the same command with --resume goes on\n"
+    assert result.stderr == "interrupted; the same command with --resume continues\n"
     assert dry.stderr == "interrupted; nothing was trained or written\n"
 
 
@@ -384,8 +386,8 @@ def test_sets_may_be_named_of_which_nothing_is_left_to_train_on(base, tmp_path):
     assert result.exit_code == 0, result.output
     found = json.loads(result.stdout)
     assert found["sets"].keys() == {"large"}
-    assert found["settings"]["stretches"]["mixture"] == {}
-    assert found["settings"]["stretches"]["own_document_only"] == []
+    assert found["settings"]["segments"]["mixture"] == {}
+    assert found["settings"]["segments"]["own_document_only"] == []
 
 
 def test_questions_of_held_out_documents_that_cannot_be_trained_on_are_named_too(base, tmp_path):
@@ -459,8 +461,10 @@ def test_nothing_of_others_is_overwritten(base, data, tmp_path):
 
 
 def test_missing_packages_are_named_with_the_command(base, data, tmp_path, monkeypatch):
-    found = job.importlib.util.find_spec
-    monkeypatch.setattr(job.importlib.util, "find_spec", lambda name: None if name == "peft" else found(name))
+    for name in [one for one in sys.modules if one.startswith("latechunk.training")]:
+        monkeypatch.delitem(sys.modules, name)  # what is missing is seen when the package is imported
+    found = importlib.util.find_spec
+    monkeypatch.setattr(importlib.util, "find_spec", lambda name: None if name == "peft" else found(name))
     result = call(data, tmp_path / "out", base)
     assert result.exit_code == 1
     assert 'training needs peft; run: pip install "latechunk[train]"' in result.stderr

@@ -1,4 +1,4 @@
-"""Stretches, loss, adapters and the model that is trained."""
+"""Segments, loss, adapters and the model that is trained."""
 
 import json
 import math
@@ -26,8 +26,8 @@ from latechunk.training.lora import TrainableAdapters, find_targets
 from latechunk.training.loss import SpanContrastiveLoss, info_nce
 from latechunk.training.model import SequenceMaker, build_model
 from latechunk.training.run import train
-from latechunk.training.segments import StretchSource, overlaps, place_stretch
-from latechunk.training.settings import LoraSettings, LossSettings, RunSettings, StretchSettings, TrainingSettings
+from latechunk.training.segments import SegmentSource, overlaps, place_segment
+from latechunk.training.settings import LoraSettings, LossSettings, RunSettings, SegmentSettings, TrainingSettings
 from latechunk.types import PoolingTask, Span, Tokens
 from tests.checkpoints import write_bert
 from tests.conftest import SCRIPTS
@@ -69,8 +69,8 @@ def load_long(folder):
 
 SETTINGS = TrainingSettings(
     lora=LoraSettings(rank=4, alpha=8),
-    stretches=StretchSettings(chunk_tokens=(8, 16), least_tokens=24, most_tokens=60),
-    run=RunSettings(n_steps=2, batch_stretches=3),
+    segments=SegmentSettings(chunk_tokens=(8, 16), least_tokens=24, most_tokens=60),
+    run=RunSettings(n_steps=2, batch_segments=3),
     query_adapter=True,
 )
 
@@ -81,7 +81,7 @@ class Bench:
     def __init__(self, encoder, folder, settings=SETTINGS, seed=0, data=None):
         torch.manual_seed(seed)
         self.encoder = encoder
-        self.data = prepare(encoder, [data or set_of()], settings.stretches.chunk_tokens)
+        self.data = prepare(encoder, [data or set_of()], settings.segments.chunk_tokens)
         model, plan = encoder.parts
         self.long_pass = (
             LocalGlobalPass(model.transformer.model, plan.local_global, pad_id=model.pad_id)
@@ -171,7 +171,7 @@ def test_chunks_are_not_pushed_from_questions_of_many_documents():
 
 
 def contrast(documents, settings, own_only=None, batches=1):
-    """Two stretches of two chunks, e1 and e2 each; one question, e1, answered by the first chunk of the first."""
+    """Two segments of two chunks, e1 and e2 each; one question, e1, answered by the first chunk of the first."""
     loss = SpanContrastiveLoss(Given(), settings)
     late = torch.tensor([E1, E2, E1, E2])
     labels = labels_of(documents, [0, 0, 1, 1], [0], [[True, False, False, False]], [E1], own_only=own_only)
@@ -180,17 +180,17 @@ def contrast(documents, settings, own_only=None, batches=1):
     return float(parts["contrast"])
 
 
-PLAIN = {"temperature": 1.0, "anchor": 0.0, "late_weight": 1.0, "bank_stretches": 0}
+PLAIN = {"temperature": 1.0, "anchor": 0.0, "late_weight": 1.0, "bank_segments": 0}
 
 
-def test_within_the_document_only_chunks_of_the_stretch_compete():
+def test_within_the_document_only_chunks_of_the_segment_compete():
     # Candidates: e1 (answer, cosine 1) and e2 (cosine 0).
     assert contrast([0, 1], LossSettings(document_weight=1.0, **PLAIN)) == pytest.approx(
         -math.log(math.e / (math.e + 1)), abs=1e-6
     )
 
 
-def test_other_documents_compete_and_other_stretches_of_the_same_do_not():
+def test_other_documents_compete_and_other_segments_of_the_same_do_not():
     across = LossSettings(document_weight=0.0, **PLAIN)
 
     two_documents, one_document = contrast([0, 1], across), contrast([0, 0], across)
@@ -206,9 +206,9 @@ def test_questions_of_many_documents_are_compared_within_theirs():
 
 
 def test_the_bank_adds_other_documents_of_earlier_batches():
-    banked = LossSettings(document_weight=0.0, **{**PLAIN, "bank_stretches": 2})
+    banked = LossSettings(document_weight=0.0, **{**PLAIN, "bank_segments": 2})
 
-    # The second time, the bank holds both stretches: that of the question's own document does not compete.
+    # The second time, the bank holds both segments: that of the question's own document does not compete.
     assert contrast([0, 1], banked, batches=2) == pytest.approx(-math.log(math.e / (3 * math.e + 3)), abs=1e-6)
 
 
@@ -265,8 +265,8 @@ def test_reverse_direction_by_hand():
 @pytest.mark.parametrize("size", [1, 2])
 def test_a_gradient_cache_changes_no_gradient(folder, tmp_path, size):
     def settings_of(n):
-        run = RunSettings(n_steps=2, batch_stretches=3, cached_stretches=n)
-        return TrainingSettings(lora=SETTINGS.lora, stretches=SETTINGS.stretches, run=run, query_adapter=True)
+        run = RunSettings(n_steps=2, batch_segments=3, cached_segments=n)
+        return TrainingSettings(lora=SETTINGS.lora, segments=SETTINGS.segments, run=run, query_adapter=True)
 
     results = []
     for number, cached in enumerate((None, size)):
@@ -316,7 +316,7 @@ def test_without_adapters_training_reads_as_the_encoder_does(folder, tmp_path, c
     bench = Bench(encoder, tmp_path, data=set_of(n_parts=3))
     long_enough = TrainingSettings(
         lora=SETTINGS.lora,
-        stretches=StretchSettings(chunk_tokens=(8, 16), least_tokens=4096, most_tokens=4096),
+        segments=SegmentSettings(chunk_tokens=(8, 16), least_tokens=4096, most_tokens=4096),
         run=SETTINGS.run,
         query_adapter=True,
     )
@@ -329,9 +329,9 @@ def test_without_adapters_training_reads_as_the_encoder_does(folder, tmp_path, c
         got = bench.model(features)["sentence_embedding"].numpy()
 
     again = load_long(folder) if context == "local-global" else load(folder, context="windows", window_tokens=128)
-    for stretch, document in enumerate(labels["documents"].tolist()):
+    for segment, document in enumerate(labels["documents"].tolist()):
         mine = bench.data.documents[document]
-        vectors = got[(labels["owner"] == stretch).numpy()]
+        vectors = got[(labels["owner"] == segment).numpy()]
         (ranges,) = [one for one in mine.cuts.values() if len(one) == len(vectors)]
         (want,) = again.encode_spans([PoolingTask(mine.tokens, ranges)])
         np.testing.assert_allclose(vectors, want, atol=2e-3)  # states are kept in half precision
@@ -340,15 +340,15 @@ def test_without_adapters_training_reads_as_the_encoder_does(folder, tmp_path, c
 def test_chunks_alone_are_read_as_an_index_reads_them(folder, tmp_path):
     bench = Bench(load_long(folder), tmp_path)
     (group, _), _ = bench.make(3)
-    stretches = StretchSource(bench.data, SETTINGS.stretches, 0).draw(3, 3)
-    texts = [text for one in stretches for text in bench.make._texts(one)]
+    segments = SegmentSource(bench.data, SETTINGS.segments, 0).draw(3, 3)
+    texts = [text for one in segments for text in bench.make._texts(one)]
 
     with torch.no_grad():
         read = bench.loss._read({**group, "adapter": None})
 
     assert len(texts) == len(read)
-    for text, stretch in zip(texts[:2], stretches[:1] * 2, strict=True):
-        assert text in bench.data.documents[stretch.document].text
+    for text, segment in zip(texts[:2], segments[:1] * 2, strict=True):
+        assert text in bench.data.documents[segment.document].text
     np.testing.assert_allclose(read[:, 1].numpy(), load_long(folder).encode_texts(texts), atol=1e-5)
 
 
@@ -371,15 +371,15 @@ def test_questions_of_two_documents_are_compared_within_each(folder):
 def test_what_does_not_fit_a_plain_pass_is_an_error(folder, tmp_path):
     def attempt(settings_, data=None):
         encoder = load_long(folder)
-        prepared = prepare(encoder, [data or set_of()], settings_.stretches.chunk_tokens)
+        prepared = prepare(encoder, [data or set_of()], settings_.segments.chunk_tokens)
         train(encoder, prepared, tmp_path / "out", settings_)
 
     with pytest.raises(InputError, match="n_layers must be at most the 1 layers"):
-        attempt(replace(SETTINGS, lora=LoraSettings(n_layers=2)))
+        attempt(SETTINGS.replaced(lora=LoraSettings(n_layers=2)))
 
-    long_chunks = StretchSettings(chunk_tokens=(16, 127), least_tokens=200, most_tokens=300)
+    long_chunks = SegmentSettings(chunk_tokens=(16, 127), least_tokens=200, most_tokens=300)
     with pytest.raises(InputError, match=r"chunk_tokens may be at most 126 .*, got 127; train smaller"):
-        attempt(replace(SETTINGS, stretches=long_chunks))
+        attempt(SETTINGS.replaced(segments=long_chunks))
     original = set_of()
     asked = replace(original.questions[0], text="what " * 127)
     with pytest.raises(InputError, match="a question of 381 tokens is longer than the 126"):
@@ -461,7 +461,7 @@ def test_kept_arrays_are_computed_once(folder, tmp_path):
     assert sum(Bench(load_long(folder), tmp_path).seen) == sum(first.seen)
 
 
-# ------------------------------------------------------------------------------------------------- data, stretches
+# ------------------------------------------------------------------------------------------------- data, segments
 
 
 def test_answers_become_tokens(folder):
@@ -515,31 +515,31 @@ def document_of(n_tokens, size, asked, name="s"):
     length=st.integers(20, 120),
     number=st.integers(0, 5),
 )
-def test_stretches_are_whole_chunks_with_answers(n_tokens, size, answer, length, number):
+def test_segments_are_whole_chunks_with_answers(n_tokens, size, answer, length, number):
     question = TrainingQuestion("q", 0, np.array([[answer, answer + 1]]))
     data = TrainingData((document_of(n_tokens, size, (0,)),), (question,))
-    source = StretchSource(data, StretchSettings(chunk_tokens=(size,), least_tokens=length, most_tokens=length), 0)
+    source = SegmentSource(data, SegmentSettings(chunk_tokens=(size,), least_tokens=length, most_tokens=length), 0)
     try:
-        (stretch,) = source.draw(number, 1)
+        (segment,) = source.draw(number, 1)
     except InputError:
         assert length < 3 * size or n_tokens <= size  # no room for two whole chunks around the answer
         return
 
     cuts = data.documents[0].cuts[size]
-    rows = cuts[stretch.first_chunk : stretch.first_chunk + len(stretch.ranges)]
-    np.testing.assert_array_equal(stretch.ranges + stretch.start, rows)
-    assert (stretch.start, stretch.end) == (rows[0, 0], rows[-1, 1])
-    assert stretch.end - stretch.start <= length
-    assert stretch.gold.any()
-    assert not stretch.gold.all()
-    np.testing.assert_array_equal(stretch.gold[0], overlaps(rows, question.answers))
+    rows = cuts[segment.first_chunk : segment.first_chunk + len(segment.ranges)]
+    np.testing.assert_array_equal(segment.ranges + segment.start, rows)
+    assert (segment.start, segment.end) == (rows[0, 0], rows[-1, 1])
+    assert segment.end - segment.start <= length
+    assert segment.gold.any()
+    assert not segment.gold.all()
+    np.testing.assert_array_equal(segment.gold[0], overlaps(rows, question.answers))
 
 
 @given(st.integers(1, 500), st.integers(1, 300), st.integers(0, 2**31), st.data())
-def test_a_stretch_holds_the_token_it_is_placed_around(n_tokens, length, seed, data):
+def test_a_segment_holds_the_token_it_is_placed_around(n_tokens, length, seed, data):
     first = data.draw(st.integers(0, n_tokens - 1))
 
-    start = place_stretch(np.random.default_rng(seed), n_tokens, length, first, first + 1)
+    start = place_segment(np.random.default_rng(seed), n_tokens, length, first, first + 1)
 
     assert 0 <= start <= first < start + length or n_tokens <= length
     assert start + length <= n_tokens or start == 0
@@ -548,9 +548,9 @@ def test_a_stretch_holds_the_token_it_is_placed_around(n_tokens, length, seed, d
 def test_batches_depend_on_number_and_seed_alone():
     question = TrainingQuestion("q", 0, np.array([[5, 6]]))
     data = TrainingData((document_of(400, 10, (0,)),), (question,))
-    wanted = StretchSettings(chunk_tokens=(10,), least_tokens=50, most_tokens=200)
+    wanted = SegmentSettings(chunk_tokens=(10,), least_tokens=50, most_tokens=200)
 
-    one, same, other = (StretchSource(data, wanted, seed) for seed in (0, 0, 1))
+    one, same, other = (SegmentSource(data, wanted, seed) for seed in (0, 0, 1))
     same.draw(7, 2)
 
     places = [[(s.start, s.end) for s in source.draw(3, 4)] for source in (one, same, other)]
@@ -560,39 +560,39 @@ def test_batches_depend_on_number_and_seed_alone():
 def test_weights_choose_sets():
     questions = tuple(TrainingQuestion("q", number, np.array([[5, 6]])) for number in range(2))
     data = TrainingData((document_of(99, 10, (0,), "a"), document_of(99, 10, (1,), "b")), questions)
-    source = StretchSource(data, StretchSettings(chunk_tokens=(10,), least_tokens=50, mixture={"a": 0.0}), 0)
+    source = SegmentSource(data, SegmentSettings(chunk_tokens=(10,), least_tokens=50, mixture={"a": 0.0}), 0)
 
-    assert {stretch.document for number in range(20) for stretch in source.draw(number, 2)} == {1}
+    assert {segment.document for number in range(20) for segment in source.draw(number, 2)} == {1}
     with pytest.raises(InputError, match="there is no set 'c' in the training data; there are a, b"):
-        StretchSource(data, StretchSettings(mixture={"c": 1.0}), 0)
+        SegmentSource(data, SegmentSettings(mixture={"c": 1.0}), 0)
     with pytest.raises(InputError, match="every set has the weight 0"):
-        StretchSource(data, StretchSettings(mixture={"a": 0.0, "b": 0.0}), 0)
+        SegmentSource(data, SegmentSettings(mixture={"a": 0.0, "b": 0.0}), 0)
 
 
 def test_texts_too_short_to_compare_chunks_are_an_error():
     data = TrainingData((document_of(9, 10, (0,)),), (TrainingQuestion("q", 0, np.array([[5, 6]])),))
 
-    with pytest.raises(InputError, match="answered by some chunks of its stretch and not by all"):
-        StretchSource(data, StretchSettings(chunk_tokens=(10,)), 0).draw(0, 1)
+    with pytest.raises(InputError, match="answered by some chunks of its segment and not by all"):
+        SegmentSource(data, SegmentSettings(chunk_tokens=(10,)), 0).draw(0, 1)
 
 
 @pytest.mark.parametrize(
     ("make", "message"),
     [
-        (lambda: LoraSettings(rank=0), "rank must be a whole number of at least 1, got 0"),
-        (lambda: LoraSettings(alpha=math.nan), "alpha must be finite and above 0"),
-        (lambda: LossSettings(temperature=0.0), "temperature must be finite and above 0"),
-        (lambda: LossSettings(late_weight=0.0), "late_weight must be above 0"),
-        (lambda: LossSettings(document_weight=1.5), "document_weight must be from 0 to 1"),
-        (lambda: LossSettings(anchor=-1.0), "anchor must be finite and at least 0"),
-        (lambda: LossSettings(bank_stretches=-1), "bank_stretches must be a whole number"),
-        (lambda: StretchSettings(chunk_tokens=()), "chunk_tokens must name at least one size"),
-        (lambda: StretchSettings(least_tokens=9, most_tokens=8), "most_tokens must be a whole number of at least 9"),
-        (lambda: StretchSettings(mixture={"a": -1.0}), "the weight of 'a' must be finite"),
-        (lambda: RunSettings(n_steps=0), "n_steps must be a whole number of at least 1"),
+        (lambda: LoraSettings(rank=0), "rank must be at least 1, got 0"),
+        (lambda: LoraSettings(alpha=math.nan), "alpha must be a finite number"),
+        (lambda: LossSettings(temperature=0.0), "temperature must be more than 0"),
+        (lambda: LossSettings(late_weight=0.0), "late_weight must be more than 0"),
+        (lambda: LossSettings(document_weight=1.5), "document_weight must be at most 1"),
+        (lambda: LossSettings(anchor=-1.0), "anchor must be at least 0"),
+        (lambda: LossSettings(bank_segments=-1), "bank_segments must be at least 0"),
+        (lambda: SegmentSettings(chunk_tokens=()), "chunk_tokens .* at least 1 item"),
+        (lambda: SegmentSettings(least_tokens=9, most_tokens=8), "most_tokens must be at least 9, got 8"),
+        (lambda: SegmentSettings(mixture={"a": -1.0}), "mixture.a must be at least 0"),
+        (lambda: RunSettings(n_steps=0), "n_steps must be at least 1"),
         (lambda: RunSettings(n_steps=True), "n_steps must be a whole number"),
-        (lambda: RunSettings(precision="float16"), 'precision must be "float32" or "bfloat16"'),
-        (lambda: RunSettings(learning_rate=math.inf), "learning_rate must be finite"),
+        (lambda: RunSettings(precision="float16"), "precision must be one of 'float32' or 'bfloat16'"),
+        (lambda: RunSettings(learning_rate=math.inf), "learning_rate must be a finite number"),
     ],
 )
 def test_settings_out_of_range(make, message):

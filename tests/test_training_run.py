@@ -27,7 +27,7 @@ from latechunk.training.budget import (
     default_steps,
     draw_sizes,
     estimate,
-    fit_stretches,
+    fit_segments,
     measure_trial,
     steps_within,
     take_sample,
@@ -37,15 +37,15 @@ from latechunk.training.evaluator import HeldOutEvaluator, Measurer
 from latechunk.training.frozen import kept_bytes
 from latechunk.training.heldout import hold_out, measure
 from latechunk.training.run import recorded_settings, train
-from latechunk.training.settings import LoraSettings, LossSettings, RunSettings, StretchSettings, TrainingSettings
+from latechunk.training.settings import LoraSettings, LossSettings, RunSettings, SegmentSettings, TrainingSettings
 from tests.checkpoints import train_unigram, write_bert, write_plain
 from tests.trainingdata import TINY_CONTEXT, load_long, write_set
 
 SETTINGS = TrainingSettings(
     lora=LoraSettings(rank=4, alpha=8.0),
-    loss=LossSettings(bank_stretches=6),
-    stretches=StretchSettings(chunk_tokens=(12, 16), least_tokens=60, most_tokens=120),
-    run=RunSettings(n_steps=6, batch_stretches=2, learning_rate=1e-2, warmup_steps=1, save_steps=2),
+    loss=LossSettings(bank_segments=6),
+    segments=SegmentSettings(chunk_tokens=(12, 16), least_tokens=60, most_tokens=120),
+    run=RunSettings(n_steps=6, batch_segments=2, learning_rate=1e-2, warmup_steps=1, save_steps=2),
     query_adapter=True,
 )
 
@@ -173,7 +173,7 @@ def test_a_run_goes_on_only_with_the_settings_and_data_it_began_with(base, sets,
     with pytest.raises(InputError, match="go on with it by resume=True"):
         train(encoder, data, folder, SETTINGS)
     with pytest.raises(InputError, match="begun with other settings: rank was 4, now 5; alpha was 8.0, now 16.0; give"):
-        train(encoder, data, folder, replace(SETTINGS, lora=LoraSettings(rank=5, alpha=16.0)), resume=True)
+        train(encoder, data, folder, SETTINGS.replaced(lora=LoraSettings(rank=5, alpha=16.0)), resume=True)
     with pytest.raises(InputError, match="begun with other data or another base model"):
         train(encoder, other, folder, SETTINGS, resume=True)
     (tmp_path / "run").mkdir()
@@ -186,7 +186,7 @@ def test_a_run_can_begin_with_adapters_of_the_same_shape(base, sets, unbroken, t
     folder, _ = unbroken
     encoder = load_long(base)
     data = prepare(encoder, read_sets(sets), (12, 16))
-    still = replace(SETTINGS, run=replace(SETTINGS.run, n_steps=1, warmup_steps=1))  # whose one step has the rate 0
+    still = SETTINGS.replaced(run=SETTINGS.run.replaced(n_steps=1, warmup_steps=1))  # whose one step has the rate 0
 
     train(encoder, data, tmp_path / "same", still, start=folder)
 
@@ -194,7 +194,7 @@ def test_a_run_can_begin_with_adapters_of_the_same_shape(base, sets, unbroken, t
         begun = load_file(tmp_path / "same" / "retrieval_passage" / "adapter_model.safetensors")[name]
         np.testing.assert_array_equal(begun.numpy(), value.numpy())
     with pytest.raises(InputError, match="another shape"):
-        train(load_long(base), data, tmp_path / "a", replace(still, lora=LoraSettings(rank=2)), start=folder)
+        train(load_long(base), data, tmp_path / "a", still.replaced(lora=LoraSettings(rank=2)), start=folder)
     with pytest.raises(InputError, match="lack"):
         train(load_long(base), data, tmp_path / "b", still, start=tmp_path)
 
@@ -211,9 +211,9 @@ def test_an_encoder_without_local_global_context_is_trained_in_plain_passes(kind
     options = {"window_tokens": 128, "document_prompt": "passage: ", "pooling": "mean"}
     encoder = Encoder.load(str(plain), dtype="float32", adapters=None, **options)
     data = prepare(encoder, read_sets(sets), (12,))
-    stretches = fit_stretches(encoder, StretchSettings(chunk_tokens=(12,)))
-    settings = replace(
-        SETTINGS, stretches=stretches, loss=LossSettings(late_weight=1.0), run=replace(SETTINGS.run, n_steps=2)
+    segments = fit_segments(encoder, SegmentSettings(chunk_tokens=(12,)))
+    settings = SETTINGS.replaced(
+        segments=segments, loss=LossSettings(late_weight=1.0), run=SETTINGS.run.replaced(n_steps=2)
     )
 
     trained = train(encoder, data, tmp_path / "out", settings)
@@ -221,7 +221,7 @@ def test_an_encoder_without_local_global_context_is_trained_in_plain_passes(kind
     assert sorted(path.name for path in (tmp_path / "out" / "run" / "kept").iterdir()) == ["key.json", "questions.npy"]
     assert all(np.isfinite(one["loss"]) for one in trained.log if "loss" in one)
     room = encoder.settings["window_tokens"] - 2 - len(encoder.tokenize(["a"])[0].prompt_ids)
-    assert (stretches.least_tokens, stretches.most_tokens) == (room // 4, room)
+    assert (segments.least_tokens, segments.most_tokens) == (room // 4, room)
 
 
 def test_what_is_kept_is_as_large_as_foretold(base, sets, unbroken):
@@ -230,7 +230,7 @@ def test_what_is_kept_is_as_large_as_foretold(base, sets, unbroken):
     arrays = (unbroken[0] / "run" / "kept").glob("*.npy")
     found = sum(np.load(path, mmap_mode="r").nbytes for path in arrays)
 
-    assert kept_bytes(data, 32, 32, n_beside=2, with_states=True) == found
+    assert kept_bytes(data, 32, 32, n_around=2, with_states=True) == found
 
 
 def test_steps_follow_from_questions_or_from_time():

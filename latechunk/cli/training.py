@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -15,10 +16,12 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
 
 _DATA, _RUN, _SHAPE, _MEASURING, _RESULT = "Data", "How long", "What is trained", "Measuring", "Result"
+_NOT_OF_THE_RESULT = ("resume", "dry_run", "device", "keep_nothing", "as_json", "quiet")
 _SHOWN = 5  # unusable questions named in a summary
 
 
 def train_command(
+    context: typer.Context,
     data: Annotated[
         Path, typer.Argument(metavar="DATA", help="A folder of documents and questions, or of such folders.")
     ],
@@ -35,9 +38,7 @@ def train_command(
     dry_run: Annotated[
         bool, typer.Option("--dry-run", help="Say what would be trained and how long it takes, and write nothing.")
     ] = False,
-    resume: Annotated[
-        bool, typer.Option("--resume", help="Go on with the run in --out.", rich_help_panel=_RUN)
-    ] = False,
+    resume: Annotated[bool, typer.Option("--resume", help="Continue the run in --out.", rich_help_panel=_RUN)] = False,
     minutes: Annotated[
         float | None,
         typer.Option(help="Train as many steps as fit this time, after a short trial.", rich_help_panel=_RUN),
@@ -145,46 +146,28 @@ def train_command(
     quote) beside text files; every question needs the passage that answers it. OUT gets the adapters, a model card,
     a learning curve and, in OUT/run, checkpoints; Encoder.load(adapters=OUT) uses them.
     """
-    from latechunk.training.job import Wishes, carry_out, is_finished, prepare_job, require_packages, tidy_up
-    from latechunk.training.report import summarise
-
+    options = dict(locals())  # by the names of TrainingRequest's fields, where they are some
     console = stderr_console()
-    left = "nothing was trained or written" if dry_run else "the same command with --resume goes on"
+    left = "nothing was trained or written" if dry_run else "the same command with --resume continues"
     with errors_explained(console, quiet=quiet, interrupted=left):
-        require_packages()
-        wishes = Wishes(
-            data=data,
-            out=out,
-            base=base,
-            adapters=adapters,
-            resume=resume,
-            skip_unusable=skip_unusable,
-            minutes=minutes,
-            steps=steps,
-            rank=rank,
-            layers=layers,
-            learning_rate=learning_rate,
-            chunk_tokens=split_numbers("--chunk-tokens", chunk_tokens),
-            late_weight=late_weight,
-            index_late_weight=index_late_weight,
-            query_adapter=query_adapter,
-            evaluate=evaluate,
-            no_evaluate=no_evaluate,
-            evaluate_every=evaluate_every,
-            seed=seed,
-            device=device,
-            weights=dict(_parse_weight(text) for text in weight or ()),
-            own_document_only=tuple(own_document_only or ()),
-            licence=licence,
-            keep_nothing=keep_nothing,
-        )
+        from latechunk.training.job import carry_out, is_finished, prepare_job, tidy_up
+        from latechunk.training.report import summarise
+        from latechunk.training.request import TrainingRequest
+
+        options |= {
+            "chunk_tokens": split_numbers("--chunk-tokens", chunk_tokens),
+            "weights": dict(_parse_weight(text) for text in weight or ()),
+            "own_document_only": tuple(own_document_only or ()),
+            "command": _command_line(context, options),
+        }
+        request = TrainingRequest(**{name: options[name] for name in TrainingRequest.model_fields})
         if resume and is_finished(out):
             if not dry_run:
-                tidy_up(wishes)
-            console.print(f"{out} is finished; there is nothing to go on with", markup=False, soft_wrap=True)
+                tidy_up(request)
+            console.print(f"{out} is finished; there is nothing to continue", markup=False, soft_wrap=True)
             return
         with percentage_bar(console, quiet) as advance:
-            job = prepare_job(wishes, advance, dry_run=dry_run)
+            job = prepare_job(request, advance, dry_run=dry_run)
         summary = summarise(job)
         if dry_run:
             _tell_dry_run(summary, as_json, skip_unusable)
@@ -206,6 +189,31 @@ def train_command(
             console.print(
                 f"the adapters are in {out}, and {out / 'README.md'} describes them", markup=False, soft_wrap=True
             )
+
+
+def _command_line(context: typer.Context, options: Mapping[str, Any]) -> str:
+    """The command that asks for the same run; folders by their last part, since their paths are of one machine."""
+    parts = ["latechunk", "train"]
+    for parameter in context.command.params:
+        value = options.get(parameter.name or "")
+        if parameter.name in _NOT_OF_THE_RESULT or value is None or value == "":
+            continue
+        if isinstance(value, bool):
+            names = parameter.opts if value else parameter.secondary_opts
+            parts += names[:1] if value != parameter.default else []
+            continue
+        name = parameter.opts[:1] if parameter.param_type_name == "option" else []
+        for one in value if isinstance(value, list) else [value]:
+            parts += [*name, _shorten(one)]
+    return shlex.join(parts)
+
+
+def _shorten(value: Any) -> str:
+    """An option's value as one types it; of a folder on this machine, its last part."""
+    if isinstance(value, float):
+        return f"{value:g}"
+    is_folder = isinstance(value, Path) or Path(str(value)).is_dir()
+    return Path(str(value)).resolve().name if is_folder else str(value)
 
 
 def _parse_weight(text: str) -> tuple[str, float]:
@@ -248,7 +256,7 @@ def _word(summary: Mapping[str, Any]) -> Iterator[str]:
     yield from _word_unusable(summary["unusable"])
     run, lora = summary["settings"]["run"], summary["settings"]["lora"]
     yield (
-        f"{counted(run['n_steps'], 'step')} of {run['batch_stretches']} stretches over {summary['base']} in "
+        f"{counted(run['n_steps'], 'step')} of {run['batch_segments']} segments over {summary['base']} in "
         f"{run['precision']}, rank {lora['rank']}"
     )
     yield from _word_estimate(summary["estimate"])
@@ -264,7 +272,7 @@ def _word_unusable(unusable: Sequence[str]) -> Iterator[str]:
 
 def _word_estimate(found: Mapping[str, Any] | None) -> Iterator[str]:
     if found is None:
-        yield "goes on with what is in the folder"
+        yield "continues the run in the folder"
         return
     memory = f"{megabytes(found['peak_bytes'])} of memory, " if found["peak_bytes"] else ""
     yield f"{found['n_parameters']:,} parameters, {megabytes(found['adapter_bytes'])} of adapters"

@@ -1,1 +1,7 @@
-"""Documents with questions in, task adapters out: span-pooled contrastive training of an encoder."""
+"""Train adapters over a model, so that late chunks are found better. Needs the extra ``train``, checked on import."""
+
+from latechunk.evaluation import require_packages
+
+require_packages(
+    "training", ("peft", "datasets", "accelerate", "jinja2", "matplotlib", "ir_measures", "scipy"), "train"
+)

@@ -15,7 +15,7 @@ from latechunk.training.data import TrainingData
 from latechunk.training.frozen import FrozenArrays
 from latechunk.training.loss import Features
 from latechunk.training.model import SequenceMaker
-from latechunk.training.segments import Stretch, StretchSource
+from latechunk.training.segments import Segment, SegmentSource
 from latechunk.training.settings import TrainingSettings
 
 _PARTS = 4  # that chunks are read in, each padded to its longest
@@ -51,33 +51,33 @@ class BatchMaker:
         self._long_pass = long_pass
         self._settings = settings
         self._adapters = adapters
-        self._source = StretchSource(data, settings.stretches, settings.run.seed)
+        self._source = SegmentSource(data, settings.segments, settings.run.seed)
         self._encoder = encoder
         self._questions = encoder.tokenize_queries([question.text for question in data.questions])
 
     def __call__(self, number: int) -> tuple[list[Features], dict[str, torch.Tensor]]:
         """What the loss takes of batch ``number``; see :meth:`of`."""
-        return self.of(self._source.draw(number, self._settings.run.batch_stretches))
+        return self.of(self._source.draw(number, self._settings.run.batch_segments))
 
-    def of(self, stretches: Sequence[Stretch]) -> tuple[list[Features], dict[str, torch.Tensor]]:
-        """Features of the groups of stretches and of the questions, and labels, as the loss takes them."""
-        size = self._settings.run.cached_stretches or len(stretches)
-        groups = [self._read(stretches[first : first + size]) for first in range(0, len(stretches), size)]
-        return [*groups, self._read_questions(stretches)], self._label(stretches)
+    def of(self, segments: Sequence[Segment]) -> tuple[list[Features], dict[str, torch.Tensor]]:
+        """Features of the groups of segments and of the questions, and labels, as the loss takes them."""
+        size = self._settings.run.cached_segments or len(segments)
+        groups = [self._read(segments[first : first + size]) for first in range(0, len(segments), size)]
+        return [*groups, self._read_questions(segments)], self._label(segments)
 
-    def _read(self, stretches: Sequence[Stretch]) -> Features:
-        documents = [self._data.documents[one.document] for one in stretches]
+    def _read(self, segments: Sequence[Segment]) -> Features:
+        documents = [self._data.documents[one.document] for one in segments]
         sequences = [
             self._maker.sequence(document.tokens.ids[one.start : one.end], document.tokens.prompt_ids)
-            for document, one in zip(documents, stretches, strict=True)
+            for document, one in zip(documents, segments, strict=True)
         ]
-        features: Features = {"adapter": self._adapters[0], "alone": self._read_alone(stretches)}
-        features |= self._maker.runs(sequences, [one.ranges for one in stretches])
+        features: Features = {"adapter": self._adapters[0], "alone": self._read_alone(segments)}
+        features |= self._maker.runs(sequences, [one.ranges for one in segments])
         if self._long_pass is None or self._frozen.states is None:
             return features | self._maker.pad(sequences)
         layout = self._long_pass.lay_out(sequences)
-        states = torch.zeros((len(stretches), layout.n_rows, self._frozen.states.shape[1]))
-        for row, (one, sequence) in enumerate(zip(stretches, sequences, strict=True)):
+        states = torch.zeros((len(segments), layout.n_rows, self._frozen.states.shape[1]))
+        for row, (one, sequence) in enumerate(zip(segments, sequences, strict=True)):
             kept = self._kept(one, sequence.n_prefix, sequence.n_suffix)
             end = len(kept) - sequence.n_suffix
             states[row, : sequence.n_prefix] = kept[: sequence.n_prefix]
@@ -85,11 +85,11 @@ class BatchMaker:
             states[row, layout.n_special : layout.n_special + end - sequence.n_prefix] = kept[sequence.n_prefix : end]
         return features | {"states": states, "layout": layout, "sequences": sequences}
 
-    def _read_alone(self, stretches: Sequence[Stretch]) -> list[Features]:
+    def _read_alone(self, segments: Sequence[Segment]) -> list[Features]:
         """The chunks as texts of their own, the shortest together and so on; empty where only late vectors count."""
         if self._settings.loss.late_weight == 1:
             return []
-        alone = self._encoder.tokenize([text for one in stretches for text in self._texts(one)])
+        alone = self._encoder.tokenize([text for one in segments for text in self._texts(one)])
         order = np.argsort([len(tokens) for tokens in alone], kind="stable")
         read = []
         for places in np.array_split(order, min(_PARTS, len(order))):
@@ -99,49 +99,49 @@ class BatchMaker:
             read.append(part | self._maker.pad(sequences) | self._maker.runs(sequences, whole))
         return read
 
-    def _texts(self, stretch: Stretch) -> list[str]:
-        """Of the chunks of a stretch."""
-        document = self._data.documents[stretch.document]
-        spans = document.spans[stretch.size][stretch.first_chunk :][: len(stretch.ranges)]
+    def _texts(self, segment: Segment) -> list[str]:
+        """Of the chunks of a segment."""
+        document = self._data.documents[segment.document]
+        spans = document.spans[segment.size][segment.first_chunk :][: len(segment.ranges)]
         return [document.text[span.start : span.end] for span in spans]
 
-    def _kept(self, stretch: Stretch, n_prefix: int, n_suffix: int) -> torch.Tensor:
-        """Lower states of a stretch, with the special tokens of its document around them."""
+    def _kept(self, segment: Segment, n_prefix: int, n_suffix: int) -> torch.Tensor:
+        """Lower states of a segment, with the special tokens of its document around them."""
         if self._frozen.states is None:
             raise ValueError("no states were kept")
-        first, last = self._frozen.state_bounds[stretch.document : stretch.document + 2]
+        first, last = self._frozen.state_bounds[segment.document : segment.document + 2]
         rows = self._frozen.states[first:last]
-        content = rows[n_prefix + stretch.start : n_prefix + stretch.end]
+        content = rows[n_prefix + segment.start : n_prefix + segment.end]
         parts = (rows[:n_prefix], content, rows[len(rows) - n_suffix :])
         return torch.from_numpy(np.concatenate(parts)).float()
 
-    def _read_questions(self, stretches: Sequence[Stretch]) -> Features:
+    def _read_questions(self, segments: Sequence[Segment]) -> Features:
         if self._adapters[1] is None:
             return {"adapter": None}
-        asked = [self._questions[number] for one in stretches for number in one.questions]
+        asked = [self._questions[number] for one in segments for number in one.questions]
         sequences = [self._maker.sequence(tokens.ids, tokens.prompt_ids) for tokens in asked]
         whole = [np.array([[0, len(tokens)]], dtype=np.int64) for tokens in asked]
         return {"adapter": self._adapters[1], **self._maker.pad(sequences), **self._maker.runs(sequences, whole)}
 
-    def _label(self, stretches: Sequence[Stretch]) -> dict[str, torch.Tensor]:
-        own_only = {*self._settings.stretches.own_document_only}
-        n_chunks, n_questions = ([len(getattr(one, name)) for one in stretches] for name in ("ranges", "questions"))
+    def _label(self, segments: Sequence[Segment]) -> dict[str, torch.Tensor]:
+        own_only = {*self._settings.segments.own_document_only}
+        n_chunks, n_questions = ([len(getattr(one, name)) for one in segments] for name in ("ranges", "questions"))
         gold = torch.block_diag(  # type: ignore[no-untyped-call]
-            *(torch.from_numpy(one.gold).float() for one in stretches)
+            *(torch.from_numpy(one.gold).float() for one in segments)
         ).bool()
         shared = [
             self._data.documents[one.document].set_name in own_only or self._data.questions[number].is_shared
-            for one in stretches
+            for one in segments
             for number in one.questions
         ]
-        places = torch.arange(len(stretches))
+        places = torch.arange(len(segments))
         return {
-            "documents": torch.tensor([one.document for one in stretches]),
+            "documents": torch.tensor([one.document for one in segments]),
             "owner": places.repeat_interleave(torch.tensor(n_chunks)),
             "asked_of": places.repeat_interleave(torch.tensor(n_questions)),
             "gold": gold,
             "own_only": torch.tensor(shared),
-            "queries": torch.from_numpy(self._frozen.questions[np.concatenate([one.questions for one in stretches])]),
+            "queries": torch.from_numpy(self._frozen.questions[np.concatenate([one.questions for one in segments])]),
         }
 
 

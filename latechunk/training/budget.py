@@ -1,4 +1,4 @@
-"""Data and settings in, what a run will be out: steps, sizes, and the time and memory that a short trial foretells."""
+"""Estimate a run before it begins: its steps and sizes, and from a short trial its time, memory and disk."""
 
 from __future__ import annotations
 
@@ -20,8 +20,8 @@ from latechunk.training.data import TrainingData, TrainingDocument, TrainingQues
 from latechunk.training.heldout import no_report
 from latechunk.training.model import computing_in
 from latechunk.training.run import Assembled, assemble
-from latechunk.training.segments import StretchSource
-from latechunk.training.settings import StretchSettings, TrainingSettings
+from latechunk.training.segments import SegmentSource
+from latechunk.training.settings import SegmentSettings, TrainingSettings
 from latechunk.types import PoolingTask
 
 PASSES = 4
@@ -40,7 +40,7 @@ class BatchSize:
     """What an average step reads.
 
     Attributes:
-        n_tokens: Content tokens of its stretches.
+        n_tokens: Content tokens of its segments.
         n_questions: Questions asked of them.
     """
 
@@ -56,7 +56,7 @@ class Trial:
         prepare_seconds: Of the frozen pass, for a content token.
         step_seconds: Of training, for a content token of a batch.
         read_seconds: Of reading a document as an index does, for a content token.
-        peak_bytes: The most memory taken, after a step of the longest stretches; None where it cannot be told.
+        peak_bytes: The most memory taken, after a step of the longest segments; None where it cannot be told.
         n_parameters: Numbers that are trained.
     """
 
@@ -122,7 +122,7 @@ def steps_within(seconds: float, fixed_seconds: float, seconds_per_step: float) 
 
 
 def estimate(trial: Trial, batch: BatchSize, n_steps: int, n_tokens: int, n_measured: int, kept_bytes: int) -> Estimate:
-    """Foretell what a run takes.
+    """Estimate what a run takes.
 
     Args:
         trial: What was measured.
@@ -151,33 +151,33 @@ def draw_sizes(data: TrainingData, settings: TrainingSettings) -> BatchSize:
     Raises:
         InputError: If the settings do not fit the data.
     """
-    source = StretchSource(data, settings.stretches, settings.run.seed)
-    batches = [source.draw(number, settings.run.batch_stretches) for number in range(_DRAWN)]
+    source = SegmentSource(data, settings.segments, settings.run.seed)
+    batches = [source.draw(number, settings.run.batch_segments) for number in range(_DRAWN)]
     return BatchSize(
         n_tokens=float(np.mean([sum(one.end - one.start for one in batch) for batch in batches])),
         n_questions=float(np.mean([sum(len(one.questions) for one in batch) for batch in batches])),
     )
 
 
-def fit_stretches(encoder: Encoder, settings: StretchSettings) -> StretchSettings:
-    """Stretches no longer than the window that an encoder reads in one pass, the shortest at most a quarter of it."""
+def fit_segments(encoder: Encoder, settings: SegmentSettings) -> SegmentSettings:
+    """Segments no longer than the window that an encoder reads in one pass, the shortest at most a quarter of it."""
     (letter,) = encoder.tokenize(["a"])
     _, plan = encoder.parts
-    room = plan.window_tokens - n_beside(encoder, letter.prompt_ids)
+    room = plan.window_tokens - n_around(encoder, letter.prompt_ids)
     most = min(settings.most_tokens, room)
-    return replace(settings, most_tokens=most, least_tokens=min(settings.least_tokens, max(2, most // 4)))
+    return settings.replaced(most_tokens=most, least_tokens=min(settings.least_tokens, max(2, most // 4)))
 
 
-def n_beside(encoder: Encoder, prompt_ids: Sequence[int]) -> int:
+def n_around(encoder: Encoder, prompt_ids: Sequence[int]) -> int:
     """Special and prompt tokens around a document."""
     _, plan = encoder.parts
     return len(plan.prefix_ids) + len(prompt_ids) + len(plan.suffix_ids)
 
 
 def take_sample(data: TrainingData, settings: TrainingSettings) -> TrainingData:
-    """The documents of the first stretches that a run draws, up to some thousand tokens, with their questions."""
-    source = StretchSource(data, settings.stretches, settings.run.seed)
-    drawn = [one.document for number in range(_TRIED) for one in source.draw(number, settings.run.batch_stretches)]
+    """The documents of the first segments that a run draws, up to some thousand tokens, with their questions."""
+    source = SegmentSource(data, settings.segments, settings.run.seed)
+    drawn = [one.document for number in range(_TRIED) for one in source.draw(number, settings.run.batch_segments)]
     numbers: dict[int, int] = {}
     n_tokens = 0
     for number in dict.fromkeys(drawn):
@@ -208,8 +208,7 @@ def measure_trial(encoder: Encoder, data: TrainingData, settings: TrainingSettin
         InputError: If the run would be refused.
     """
     sample = take_sample(data, settings)
-    stretches = replace(settings.stretches, mixture={}, own_document_only=())
-    settings = replace(settings, stretches=stretches)
+    settings = settings.replaced(segments=settings.segments.replaced(mixture={}, own_document_only=()))
     tasks = [PoolingTask(one.tokens, np.array([[0, len(one.tokens)]], dtype=np.int64)) for one in sample.documents]
     with computing_in(settings.run.precision, encoder.device):
         encoder.encode_spans(tasks[:1])
@@ -227,13 +226,13 @@ def measure_trial(encoder: Encoder, data: TrainingData, settings: TrainingSettin
 
 
 def _try_steps(parts: Assembled, sample: TrainingData, settings: TrainingSettings) -> tuple[float, int | None]:
-    """Seconds for a content token of a batch, and the most memory, which a batch of the longest stretches takes."""
+    """Seconds for a content token of a batch, and the most memory, which a batch of the longest segments takes."""
     optimizer = torch.optim.AdamW(parts.adapters.parameters(), lr=settings.run.learning_rate)
     device = parts.adapters.parameters()[0].device
-    longest = replace(settings.stretches, least_tokens=settings.stretches.most_tokens)
+    longest = settings.segments.replaced(least_tokens=settings.segments.most_tokens)
     seconds, n_tokens = 0.0, 0
-    for number, stretches in enumerate([longest, *[settings.stretches] * _TRIED]):
-        batch = StretchSource(sample, stretches, settings.run.seed).draw(number, settings.run.batch_stretches)
+    for number, segments in enumerate([longest, *[settings.segments] * _TRIED]):
+        batch = SegmentSource(sample, segments, settings.run.seed).draw(number, settings.run.batch_segments)
         begin = time.perf_counter()
         features, labels = _move(parts.make.of(batch), device)
         torch.stack(list(parts.loss(features, labels).values())).sum().backward()  # type: ignore[no-untyped-call]

@@ -1,11 +1,10 @@
-"""What a run was and gave in, a model card out, as the model hub reads it."""
+"""The model card of trained adapters, as the model hub reads it."""
 
 from __future__ import annotations
 
 import math
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict
 from importlib.resources import files
 from pathlib import Path
 from typing import Any
@@ -79,7 +78,7 @@ def result_rows(
 def list_settings(settings: TrainingSettings) -> list[tuple[str, str]]:
     """All settings by name, in order, as short text."""
     found: list[tuple[str, str]] = []
-    for group, values in asdict(settings).items():
+    for group, values in settings.model_dump().items():
         rows: Sequence[tuple[str, Any]] = list(values.items()) if isinstance(values, dict) else [("", values)]
         found += [(f"{group} {name}".strip().replace("_", " "), _word(value)) for name, value in rows]
     return found

@@ -1,4 +1,4 @@
-"""Documents in, what never changes while an adapter is trained out, on disk: the states of the frozen lower layers."""
+"""What never changes while adapters are trained, kept on disk: hidden states of the frozen lower layers."""
 
 from __future__ import annotations
 
@@ -82,17 +82,17 @@ def keep_frozen(
     )
 
 
-def kept_bytes(data: TrainingData, hidden: int, dims: int, *, n_beside: int, with_states: bool) -> int:
+def kept_bytes(data: TrainingData, hidden: int, dims: int, *, n_around: int, with_states: bool) -> int:
     """What the arrays of :func:`keep_frozen` take on disk.
 
     Args:
         data: Documents and questions.
         hidden: Length of a state.
         dims: Length of a vector.
-        n_beside: Special and prompt tokens around a document.
+        n_around: Special and prompt tokens around a document.
         with_states: Whether states are kept, in 2 bytes a number; vectors of questions always are, in 4.
     """
-    n_rows = data.n_tokens + n_beside * len(data.documents)
+    n_rows = data.n_tokens + n_around * len(data.documents)
     states = 2 * n_rows * hidden if with_states else 0
     return states + 4 * len(data.questions) * dims
 

@@ -20,8 +20,8 @@ class SpanContrastiveLoss(torch.nn.Module):
 
     For each question, the chunks that answer it are summed inside the softmax: the loss is
     ``-log(sum of exp(s) over answers / sum of exp(s) over candidates)``, with cosines ``s`` divided by the temperature.
-    It is taken against the chunks of the same stretch, and against those of other documents too: of the batch, and of
-    the stretches before it (a memory bank, without gradient). Chunks of the same document in other stretches are no
+    It is taken against the chunks of the same segment, and against those of other documents too: of the batch, and of
+    the segments before it (a memory bank, without gradient). Chunks of the same document in other segments are no
     candidates: they may answer as well. A chunk's vector is what an index would hold, the blend of its late vector with
     that of its text read alone, both of which are trained. (van den Oord et al. 2018; several positives as in Khosla et
     al. 2020, L_in; bank as in Wu et al. 2018; in-sequence negatives as in Conti et al. 2025.)
@@ -32,17 +32,17 @@ class SpanContrastiveLoss(torch.nn.Module):
         super().__init__()
         self.model = model
         self._settings = settings
-        self._bank: deque[tuple[int, torch.Tensor]] = deque(maxlen=settings.bank_stretches)
+        self._bank: deque[tuple[int, torch.Tensor]] = deque(maxlen=settings.bank_segments)
 
     def forward(self, features: Sequence[Features], labels: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
         """Compute the parts of the loss.
 
         Args:
-            features: Groups of stretches with ``adapter`` set, and ``alone``, their chunks as texts of their own in
+            features: Groups of segments with ``adapter`` set, and ``alone``, their chunks as texts of their own in
                 parts, with ``places`` that say which chunk each is; empty where only late vectors are trained. Last
                 come the questions, with ``adapter`` None and no more where they have no adapter.
-            labels: ``documents``, the document of each stretch; ``owner``, the stretch of each chunk; ``asked_of``,
-                the stretch of each question; ``gold``, shape ``(n_questions, n_chunks)``; ``own_only``, whether a
+            labels: ``documents``, the document of each segment; ``owner``, the segment of each chunk; ``asked_of``,
+                the segment of each question; ``gold``, shape ``(n_questions, n_chunks)``; ``own_only``, whether a
                 question is asked of many documents; ``queries``, the base model's vectors of the questions, shape
                 ``(n_questions, dims)``.
 
@@ -71,7 +71,7 @@ class SpanContrastiveLoss(torch.nn.Module):
     def _parts(
         self, read: torch.Tensor, queries: torch.Tensor, groups: Sequence[Features], labels: dict[str, torch.Tensor]
     ) -> dict[str, torch.Tensor]:
-        """All parts of the loss, from the vectors of all stretches as :meth:`_read` gives them."""
+        """All parts of the loss, from the vectors of all segments as :meth:`_read` gives them."""
         settings = self._settings
         sizes = [read.shape[2], *settings.matryoshka]
         contrast = torch.stack([self._contrast(read, queries, labels, size) for size in sizes]).mean()
@@ -148,7 +148,7 @@ class SpanContrastiveLoss(torch.nn.Module):
     def _cached(
         self, groups: Sequence[Features], queries: torch.Tensor, labels: dict[str, torch.Tensor]
     ) -> dict[str, torch.Tensor]:
-        """The same loss and gradients with one group of stretches in memory at a time (Gao et al. 2021, GradCache)."""
+        """The same loss and gradients with one group of segments in memory at a time (Gao et al. 2021, GradCache)."""
         with torch.no_grad():
             read = torch.cat([self._read(group) for group in groups])
         read.requires_grad_()

@@ -1,4 +1,4 @@
-"""Stretches and questions in, unit vectors of their spans out, differentiably: the model that is trained."""
+"""Segments and questions in, unit vectors of their spans out, differentiably: the model that is trained."""
 
 from __future__ import annotations
 

@@ -6,7 +6,7 @@ import hashlib
 import json
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal, TypeAlias
 
@@ -133,11 +133,11 @@ def _require_readable(encoder: Encoder, data: TrainingData, settings: TrainingSe
         return
     most = model.n_positions - len(plan.prefix_ids) - len(plan.suffix_ids)
     (letter,) = encoder.tokenize(["a"])
-    largest = max(settings.stretches.chunk_tokens) + len(letter.prompt_ids)
+    largest = max(settings.segments.chunk_tokens) + len(letter.prompt_ids)
     if settings.loss.late_weight < 1 and largest > most:
         raise InputError(
             f"chunk_tokens may be at most {most - len(letter.prompt_ids)} with this model, which reads each chunk "
-            f"alone too, got {max(settings.stretches.chunk_tokens)}; train smaller chunks, or late vectors alone "
+            f"alone too, got {max(settings.segments.chunk_tokens)}; train smaller chunks, or late vectors alone "
             f"(late_weight=1)"
         )
     for question, tokens in zip(
@@ -238,7 +238,7 @@ def _require_same_run(
     run: Path, settings: TrainingSettings, fingerprints: Mapping[str, str | None], resume: bool
 ) -> None:
     """Start a run's folder, or see to it that a run goes on under the settings that it began with."""
-    wanted = json.loads(json.dumps({**asdict(settings), **fingerprints}))
+    wanted = {**settings.model_dump(mode="json"), **fingerprints}
     found = recorded_settings(run.parent)
     if found is None:
         run.mkdir(parents=True, exist_ok=True)

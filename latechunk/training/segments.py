@@ -1,4 +1,4 @@
-"""Documents with questions and a number in, training examples out: stretches of documents, cut into chunks."""
+"""Draw training examples: segments of documents, cut into chunks, with questions that some of the chunks answer."""
 
 from __future__ import annotations
 
@@ -10,14 +10,14 @@ from numpy.typing import NDArray
 
 from latechunk.errors import InputError
 from latechunk.training.data import TrainingData, TrainingDocument
-from latechunk.training.settings import StretchSettings
+from latechunk.training.settings import SegmentSettings
 from latechunk.types import IntArray
 
-_ATTEMPTS = 200  # at a stretch with a question that some of its chunks answer and others do not
+_ATTEMPTS = 200  # at a segment with a question that some of its chunks answer and others do not
 
 
 @dataclass(frozen=True, slots=True)
-class Stretch:
+class Segment:
     """A run of whole chunks of one document, and questions that some of them answer.
 
     Attributes:
@@ -41,10 +41,10 @@ class Stretch:
     gold: NDArray[np.bool_]
 
 
-class StretchSource:
-    """Draws batches of stretches: the same number and seed always give the same batch."""
+class SegmentSource:
+    """Draws batches of segments: the same number and seed always give the same batch."""
 
-    def __init__(self, data: TrainingData, settings: StretchSettings, seed: int) -> None:
+    def __init__(self, data: TrainingData, settings: SegmentSettings, seed: int) -> None:
         """Set up what is drawn from.
 
         Raises:
@@ -68,39 +68,39 @@ class StretchSource:
         counts = np.sqrt([len(document.asked) for document in data.documents])
         self._member_weights = [counts[members] / counts[members].sum() for members in self._members]
 
-    def draw(self, number: int, n_stretches: int) -> list[Stretch]:
-        """Batch ``number``: stretches of about one length.
+    def draw(self, number: int, n_segments: int) -> list[Segment]:
+        """Batch ``number``: segments of about one length.
 
         Raises:
-            InputError: If no stretch can be found that has a question: every document is one chunk, or every answer
+            InputError: If no segment can be found that has a question: every document is one chunk, or every answer
                 is the whole text.
         """
         chance = np.random.default_rng((self._seed, number))
         low, high = math.log(self._settings.least_tokens), math.log(self._settings.most_tokens)
         length = round(math.exp(chance.uniform(low, high)))
-        return [self._draw_one(chance, length) for _ in range(n_stretches)]
+        return [self._draw_one(chance, length) for _ in range(n_segments)]
 
-    def _draw_one(self, chance: np.random.Generator, length: int) -> Stretch:
+    def _draw_one(self, chance: np.random.Generator, length: int) -> Segment:
         for _ in range(_ATTEMPTS):
             chosen = chance.choice(len(self._members), p=self._set_weights)
             number = int(chance.choice(self._members[chosen], p=self._member_weights[chosen]))
-            stretch = self._cut(chance, number, length)
-            if stretch is not None:
-                return stretch
+            segment = self._cut(chance, number, length)
+            if segment is not None:
+                return segment
         raise InputError(
-            f"no stretch of {length} tokens with a question was found in {_ATTEMPTS} attempts: a question must be "
-            f"answered by some chunks of its stretch and not by all; take longer documents, smaller chunks "
-            f"({', '.join(map(str, self._settings.chunk_tokens))}), or longer stretches"
+            f"no segment of {length} tokens with a question was found in {_ATTEMPTS} attempts: a question must be "
+            f"answered by some chunks of its segment and not by all; take longer documents, smaller chunks "
+            f"({', '.join(map(str, self._settings.chunk_tokens))}), or longer segments"
         )
 
-    def _cut(self, chance: np.random.Generator, number: int, length: int) -> Stretch | None:
-        """Cut a stretch around the answer to one of a document's questions."""
+    def _cut(self, chance: np.random.Generator, number: int, length: int) -> Segment | None:
+        """Cut a segment around the answer to one of a document's questions."""
         document = self._data.documents[number]
         size = int(chance.choice(list(document.cuts)))
         ranges = document.cuts[size]
         asked = self._data.questions[int(chance.choice(document.asked))]
         first, last = asked.answers[chance.integers(len(asked.answers))]
-        start = place_stretch(chance, len(document.tokens), length, int(first), int(last))
+        start = place_segment(chance, len(document.tokens), length, int(first), int(last))
         chunks = np.flatnonzero((ranges[:, 0] >= start) & (ranges[:, 1] <= start + length))
         if len(chunks) < 2:
             return None
@@ -109,7 +109,7 @@ class StretchSource:
         if not len(questions):
             return None
         begin, end = int(ranges[0, 0]), int(ranges[-1, 1])
-        return Stretch(number, size, int(chunks[0]), begin, end, ranges - begin, questions, gold)
+        return Segment(number, size, int(chunks[0]), begin, end, ranges - begin, questions, gold)
 
     def _ask(
         self, chance: np.random.Generator, document: TrainingDocument, ranges: IntArray
@@ -126,8 +126,8 @@ class StretchSource:
         return np.array(numbers, dtype=np.int64), np.array(rows, dtype=bool).reshape(len(rows), len(ranges))
 
 
-def place_stretch(chance: np.random.Generator, n_tokens: int, length: int, first: int, last: int) -> int:
-    """Where a stretch of ``length`` tokens begins that holds a token of ``[first, last)``, anywhere in it."""
+def place_segment(chance: np.random.Generator, n_tokens: int, length: int, first: int, last: int) -> int:
+    """Where a segment of ``length`` tokens begins that holds a token of ``[first, last)``, anywhere in it."""
     if n_tokens <= length:
         return 0
     inside = int(chance.integers(first, last))

@@ -1,4 +1,4 @@
-"""Batches in, trained adapters out: the trainer of sentence-transformers, taught to read stretches and to go on."""
+"""Batches in, trained adapters out: the trainer of sentence-transformers, taught to read segments and to go on."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ OnEvent = Callable[[Mapping[str, float], int], None]
 
 
 class SpanTrainer(SentenceTransformerTrainer):
-    """Trains adapters on stretches; its checkpoints hold the adapters and the memory bank, never the base model."""
+    """Trains adapters on segments; its checkpoints hold the adapters and the memory bank, never the base model."""
 
     def __init__(
         self,

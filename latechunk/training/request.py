@@ -1,0 +1,96 @@
+"""What a user asks of a training run, checked; ``latechunk train`` has an option for each field."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Annotated, Self
+
+from pydantic import Field, model_validator
+
+from latechunk.errors import InputError
+from latechunk.models.catalogue import DEFAULT_MODEL, find_known_model
+from latechunk.validation import Validated
+
+
+class TrainingRequest(Validated):
+    """What to train; None where the default is wanted.
+
+    Attributes:
+        data: What :func:`latechunk.evaluation.loaders.read_sets` reads.
+        out: The folder of the adapters.
+        base: Name or folder of the base model.
+        adapters: A folder with adapters to begin with.
+        resume: Whether to continue the run in ``out``.
+        skip_unusable: Whether to leave out questions that cannot be trained on.
+        minutes: How long the run may take; a trial chooses the steps.
+        steps: How many steps.
+        rank: Of the adapters.
+        layers: How many layers are adapted.
+        learning_rate: At its peak.
+        chunk_tokens: Sizes of chunks; empty for the default.
+        late_weight: Share of the late vector in the chunk vectors that are trained.
+        index_late_weight: The same for the vectors that are measured and that indexes hold; None for the trained share.
+        query_adapter: Whether questions get an adapter.
+        evaluate: A held-out set.
+        no_evaluate: Whether to hold nothing out.
+        evaluate_every: Steps between two evaluations.
+        seed: Of all random draws.
+        device: To train on.
+        weights: Of sets, by name.
+        own_document_only: Sets whose questions are asked of many documents.
+        licence: Of the adapters, for the card.
+        keep_nothing: Whether to delete checkpoints too when the run is done.
+        command: The command line that asks for this, for the card.
+
+    Raises:
+        InputError: If a value is out of range, two contradict each other, or the base cannot be trained over.
+    """
+
+    data: Path
+    out: Path
+    base: str = DEFAULT_MODEL
+    adapters: Path | None = None
+    resume: bool = False
+    skip_unusable: bool = False
+    minutes: Annotated[float, Field(gt=0, allow_inf_nan=False)] | None = None
+    steps: int | None = None
+    rank: int | None = None
+    layers: int | None = None
+    learning_rate: float | None = None
+    chunk_tokens: tuple[int, ...] = ()
+    late_weight: float | None = None
+    index_late_weight: Annotated[float, Field(gt=0, lt=1)] | None = None
+    query_adapter: bool = True
+    evaluate: Path | None = None
+    no_evaluate: bool = False
+    evaluate_every: int | None = None
+    seed: int = 0
+    device: str = "auto"
+    weights: Mapping[str, float] = {}
+    own_document_only: tuple[str, ...] = ()
+    licence: str = ""
+    keep_nothing: bool = False
+    command: str = ""
+
+    @model_validator(mode="after")
+    def _check_together(self) -> Self:
+        if self.minutes is not None and self.steps is not None:
+            raise InputError("--minutes chooses the steps; give it or --steps, not both")
+        if self.no_evaluate and (self.evaluate is not None or self.evaluate_every is not None):
+            raise InputError(
+                "--no-evaluate leaves nothing to measure; leave it out, or --evaluate and --evaluate-every"
+            )
+        known = find_known_model(self.base)
+        if known and known.tasks:  # said before it is downloaded
+            raise InputError(
+                f"--base must be a model that embeds without adapters, and {self.base!r} only does under task adapters "
+                f"of its own ({', '.join(task.name for task in known.tasks)}), which cannot be trained over; choose "
+                f"another"
+            )
+        return self
+
+    @property
+    def base_label(self) -> str:
+        """The base's name; of a folder on this machine, its last part."""
+        return Path(self.base).resolve().name if Path(self.base).exists() else self.base
