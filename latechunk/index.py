@@ -57,8 +57,9 @@ from latechunk.storage.directory import (
     require_index,
     require_vacant,
 )
-from latechunk.storage.schema import FORMAT, Words, check_words
-from latechunk.storage.store import Store, StoredDocument, hash_text
+from latechunk.storage.fulltext import Words, check_words
+from latechunk.storage.schema import FORMAT
+from latechunk.storage.store import DocumentContent, Store, StoredDocument
 from latechunk.types import (
     Chunk,
     Document,
@@ -783,7 +784,7 @@ def _sort_out(
     changed, relabelled, n_unchanged = [], [], 0
     for document in documents:
         digest, metadata = known.get(document.id, (None, None))
-        if digest != hash_text(document.text):
+        if digest is None or digest != DocumentContent(document).text_sha256:
             changed.append(document)
         elif metadata != encode_metadata(document.metadata, document.id):
             relabelled.append(document)

@@ -17,7 +17,7 @@ from latechunk.embedding import Embedding
 from latechunk.errors import IndexDamagedError, IndexFormatError, IndexMismatchError, InputError
 from latechunk.models.catalogue import Mode, find_known_model
 from latechunk.protocols import Chunker, RecommendsEmbedding, SpanEncoder
-from latechunk.storage.schema import MOST_GRANULARITIES
+from latechunk.storage.fulltext import MOST_GRANULARITIES
 from latechunk.storage.store import Store
 from latechunk.types import Settings, require_text
 

@@ -49,6 +49,17 @@ def test_all_that_writes_is_seen(tmp_path, interposer):
     assert calls == record_calls(tmp_path, "changes", interposer)
 
 
+def test_a_new_index_survives_a_power_cut(tmp_path, interposer):
+    """Its content is on the disk before it gets its name, and the name is before anything is told of it."""
+    calls = [call for call in record_calls(tmp_path, "changes", interposer) if call.step == "0 create"]
+
+    renamed = calls.index(Call("0 create", "rename", "index/store.sqlite3"))
+    writes = [number for number, call in enumerate(calls) if call == Call("0 create", "write", "index/new-*")]
+    assert writes
+    assert Call("0 create", "sync", "index/new-*") in calls[writes[-1] : renamed]
+    assert Call("0 create", "sync", "index") in calls[renamed:]
+
+
 def test_each_sort_of_call_gets_its_turn():
     once, often = Call("0 create", "mkdir", "index"), Call("1 add", "write", "index/store.sqlite3-wal")
     calls = [once, *[often] * 1000]

@@ -256,7 +256,7 @@ def test_without_pyarrow_the_extra_is_named(sound, tmp_path):
 import sys
 sys.modules["pyarrow"] = None
 from latechunk.errors import MissingDependencyError
-from latechunk.upkeep.transfer import export_index, import_index
+from latechunk.maintenance.export import export_index, import_index
 for work in (lambda: export_index(sys.argv[1], sys.argv[2]), lambda: import_index(sys.argv[2], sys.argv[3])):
     try:
         work()
@@ -526,7 +526,7 @@ def test_an_import_that_fails_midway_leaves_nothing(exported, tmp_path, suffix, 
             raise OSError("the disk has gone")
         put(self, *arguments)
 
-    monkeypatch.setattr("latechunk.maintenance.transfer._BATCH_DOCUMENTS", 2)
+    monkeypatch.setattr("latechunk.maintenance.export._BATCH_DOCUMENTS", 2)
     monkeypatch.setattr(Store, "put", fail_later)
     with pytest.raises(LateChunkError, match="the disk has gone"):
         import_index(exported / f"index{suffix}", tmp_path / "back")

@@ -2,6 +2,7 @@
 
 import contextlib
 import gc
+import hashlib
 import os
 import threading
 from concurrent.futures import ThreadPoolExecutor
@@ -10,7 +11,11 @@ import numpy as np
 import pytest
 
 from latechunk.errors import IndexReadOnlyError, StoreError
-from latechunk.storage.store import Store
+from latechunk.storage.reader import LAST_COMMIT
+from latechunk.storage.rows import DocumentContent
+from latechunk.storage.schema import log_commit
+from latechunk.storage.store import Store, StoredDocument
+from latechunk.types import Document, Span
 from tests.stores import clustered, make_store, put
 
 WAIT = 30  # seconds, of which none is used unless something hangs
@@ -73,8 +78,8 @@ def test_a_writer_waits_for_another_and_reads_what_it_wrote_itself(store):
 
     with ThreadPoolExecutor(1) as pool:
         reader = pool.submit(read)
-        with store._change():
-            store._remove(["d0", "d1"])
+        with store.change() as connection:
+            store._remove(connection, ["d0", "d1"])
             inside.set()
             assert seen.wait(WAIT)  # a reader does not wait for the change
             with store.snapshot():
@@ -92,8 +97,8 @@ def test_a_change_within_a_snapshot_is_not_seen_in_it(store):
 
 
 def test_a_change_that_fails_leaves_nothing_and_the_store_works_on(store):
-    with contextlib.suppress(KeyboardInterrupt), store._change():
-        store._remove(["d0"])
+    with contextlib.suppress(KeyboardInterrupt), store.change() as connection:
+        store._remove(connection, ["d0"])
         raise KeyboardInterrupt
     assert len(store.document_ids()) == 4
     assert store.delete(["d0"]) == 1
@@ -175,3 +180,111 @@ def test_reading_in_parts_needs_a_snapshot(store):
         store.vectors_of([1], 16)
     with store.snapshot():
         assert np.array_equal(store.vectors_of([1], 16), clustered(20)[:1])
+
+
+@pytest.fixture
+def with_words(tmp_path):
+    settings = {"chunkers": {"a": {}, "b": {}}, "search": {"words": "unicode61"}, "encoder": {"dims": 16}}
+    Store.create(tmp_path / "words.sqlite3", settings)
+    opened = Store.open(tmp_path / "words.sqlite3", read_only=False)
+    opened.put([stored(f"d{number}", f"Äpfel {number} 東京. Birnen.") for number in range(4)])
+    yield opened
+    opened.close()
+
+
+def stored(document_id, text):
+    """A document of one chunk in one granularity and two in the other."""
+    return StoredDocument(
+        Document(document_id, text, {"n": 1}), 3, [[Span(0, len(text))], [Span(0, 5), Span(6, len(text))]], clustered(3)
+    )
+
+
+@pytest.mark.parametrize("n", [2, 501, 1001])
+def test_an_id_that_is_named_often_is_deleted_once(with_words, n):
+    assert with_words.delete(["d3", "never there"] * n) == 1
+
+    assert with_words.document_ids() == ["d0", "d1", "d2"]
+    with with_words.snapshot() as connection:
+        for granularity in (0, 1):  # FTS5 compares its totals with what it holds
+            sizes = f"SELECT count(*) FROM words_{granularity}_docsize"
+            assert connection.execute(sizes).fetchone() == (3 * (granularity + 1),)
+            scores, numbers = with_words.lexical("apfel", 10, granularity=granularity)
+            assert len(numbers) == 3
+            assert len(set(scores)) == 1
+            averages = fts_totals(connection, granularity)
+            assert averages == [3 * (granularity + 1), 3 * 4]
+
+
+def fts_totals(connection, granularity):
+    """Rows and words that BM25 takes the lexical index to have: FTS5's varints, each below 128 here."""
+    (block,) = connection.execute(f"SELECT block FROM words_{granularity}_data WHERE id = 1").fetchone()
+    return list(block)
+
+
+@pytest.mark.parametrize("n", [1, 500, 1001])
+def test_what_is_asked_for_often_comes_once(with_words, n):
+    ids = ["d1", "d2"] * n
+    assert with_words.numbers_of_ids(ids) == [2, 3]
+    assert list(with_words.fingerprints(ids)) == ["d1", "d2"]
+    with with_words.snapshot():
+        assert with_words.vectors_of([1, 2] * n, 16).shape == (2 * n, 16)
+        assert [row.number for row in with_words.rows([2, 1] * n)] == [2, 1] * n
+
+
+def test_a_commit_reads_no_more_than_the_last_one(with_words):
+    with with_words.change() as connection:
+        queries = []
+        connection.set_trace_callback(queries.append)
+        log_commit(connection, 1)
+        connection.set_trace_callback(None)
+        with_words.last_commit()
+        assert len(queries) == 2
+        for query in [*queries, LAST_COMMIT]:
+            plan = [row[3] for row in connection.execute(f"EXPLAIN QUERY PLAN {query}")]
+            assert any("SEARCH commits" in step for step in plan)
+            assert not any("SCAN commits" in step for step in plan), (query, plan)
+
+
+def test_only_the_last_commits_are_kept(with_words, monkeypatch):
+    monkeypatch.setattr("latechunk.storage.schema.MOST_COMMITS", 5)
+    with_words.delete(["d0"])
+    early = with_words.last_commit()
+    assert early.n_removed == 1 + 3 + 3
+    assert with_words.has_commit(early)
+    for number in range(4):
+        with_words.put([stored("d1", f"Version {number} of it.")])
+    assert with_words.has_commit(early)
+
+    with_words.put([stored("d1", "Another version.")])
+
+    assert not with_words.has_commit(early)
+    last = with_words.last_commit()
+    assert (last.number, last.n_removed) == (early.number + 5, 6 * 7)
+    with with_words.snapshot() as connection:
+        assert connection.execute("SELECT count(*) FROM commits").fetchone() == (5,)
+
+
+def test_texts_of_any_script_are_found_and_cut_by_their_bytes(with_words):
+    text = "Ein Café. 東京は日本の首都。 👍🏽 Москва."
+    spans = [Span(4, 8), Span(10, 19), Span(20, 30)]
+    with_words.put([StoredDocument(Document("many", text), 9, [[Span(0, len(text))], spans], clustered(4))])
+
+    with with_words.snapshot():
+        rows = with_words.rows_of_document("many", 1)
+        assert [chunk.text for chunk in with_words.chunks(rows)] == [text[one.start : one.end] for one in spans]
+        assert with_words.lexical("москва", 5, granularity=1)[1] == [rows[2].number]
+        assert with_words.document("many").text == text
+        assert with_words.stored("many").chunkings[1] == spans
+
+
+def test_a_document_is_encoded_and_hashed_once(with_words, monkeypatch):
+    content = DocumentContent(Document("new", "Neue Äpfel.", {"b": 1, "a": "é"}))
+    assert content.text == "Neue Äpfel.".encode()
+    assert content.text_sha256 == hashlib.sha256(content.text).digest()
+    assert content.metadata == '{"a":"é","b":1}'
+    assert content.text is content.text
+    monkeypatch.setattr("latechunk.storage.rows.encode_metadata", None)
+
+    with_words.put([StoredDocument(content.document, 3, [[Span(0, 4)], [Span(5, 11)]], clustered(2), content)])
+
+    assert with_words.fingerprints(["new"]) == {"new": (content.text_sha256, content.metadata)}

@@ -203,7 +203,7 @@ def _create(path: Path, choices: _Choices) -> Index:
     from latechunk.encoding.encoder import Encoder
     from latechunk.index import Index
     from latechunk.models.catalogue import DEFAULT_MODEL
-    from latechunk.storage.schema import check_words
+    from latechunk.storage.fulltext import check_words
 
     settings = choices.chunker_settings()
     if choices.chunker is ChunkerName.token and "language" in settings:

@@ -13,7 +13,8 @@ from latechunk.errors import DocumentError
 from latechunk.maintenance.problems import Findings, Part, Problem
 from latechunk.maintenance.tables import DocumentRow, VectorRow, read_chunks, text_of
 from latechunk.maintenance.texts import TextMeasure, TextPlaces, measure
-from latechunk.storage.schema import LAST_NUMBER, hash_vectors
+from latechunk.storage.rows import hash_vectors
+from latechunk.storage.schema import LAST_NUMBER
 from latechunk.types import encode_metadata
 
 _UNIT_TOLERANCE = 1e-3

@@ -9,7 +9,7 @@ from typing import Any
 from latechunk.embedding import Embedding
 from latechunk.errors import IndexDamagedError, InputError, StoreError
 from latechunk.manifest import rebuild, require_settings, to_vector_kind
-from latechunk.storage.schema import MOST_GRANULARITIES, check_words
+from latechunk.storage.fulltext import MOST_GRANULARITIES, check_words
 from latechunk.types import Settings
 
 _NAMES = {"encoder", "chunkers", "embedding", "made", "search"}

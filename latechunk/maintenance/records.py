@@ -14,7 +14,7 @@ import numpy as np
 from latechunk.errors import IndexDamagedError, InputError, TransferError
 from latechunk.maintenance.manifest import require_sound_settings
 from latechunk.storage.schema import LAST_NUMBER
-from latechunk.storage.store import Counts, StoredDocument, hash_text
+from latechunk.storage.store import Counts, DocumentContent, StoredDocument
 from latechunk.types import Document, FloatArray, Settings, Span, encode_metadata
 
 KIND = "latechunk-export"
@@ -62,7 +62,7 @@ class Record:
     def checksums(self) -> dict[str, str]:
         """SHA-256 of the text, of chunks and vectors, and of everything, each in hexadecimal digits."""
         document = self.stored.document
-        text, vectors = hash_text(document.text).hex(), self.vectors_sha256.hex()
+        text, vectors = DocumentContent(document).text_sha256.hex(), self.vectors_sha256.hex()
         metadata = encode_metadata(document.metadata, document.id)
         everything = _checksum([document.id, metadata, self.stored.n_tokens, text, vectors])
         return {"text_sha256": text, "vectors_sha256": vectors, "sha256": everything}
@@ -160,7 +160,7 @@ def build_record(
     except InputError as error:
         raise TransferError(f"{where}: {error}") from error
     place = f"{where}: document {document.id!r:.80}"
-    if hash_text(document.text) != _parse_checksum(checksums, "text_sha256", place):
+    if DocumentContent(document).text_sha256 != _parse_checksum(checksums, "text_sha256", place):
         raise TransferError(f"{place}: its text is not the one that was exported: the SHA-256 differs")
     if not require_count(n_tokens, f"{place}: n_tokens"):
         raise TransferError(f"{place}: n_tokens must be at least 1")

@@ -13,6 +13,7 @@ from latechunk.embedding import Embedding, chunk_documents, embed_chunks
 from latechunk.errors import DocumentError, IndexDamagedError, InputError, LateChunkError, StoreError
 from latechunk.index import Index
 from latechunk.maintenance.leftovers import save_leftovers
+from latechunk.maintenance.mending import rebuild_words, remove_orphans, replace_documents
 from latechunk.maintenance.problems import Findings, Mending, Problem
 from latechunk.maintenance.salvage import Salvaged, salvage, save_texts
 from latechunk.maintenance.tables import reading
@@ -170,7 +171,7 @@ class _Work:
             doomed = set(kept) if self.drop else set(encodable)
             if "references" in findings.needs:
                 self.done.append(
-                    f"removed {store.mend_references()} chunks and vectors that belonged to nothing, and began the "
+                    f"removed {remove_orphans(store)} chunks and vectors that belonged to nothing, and began the "
                     f"history of changes anew"
                 )
             # First of all, so that it never names a chunk that is no longer there.
@@ -204,7 +205,7 @@ class _Work:
             self.files.append(salvaged.saved)
 
     def _refill(self, store: Store, without: set[int]) -> None:
-        store.refill_words(without)
+        rebuild_words(store, without)
         self.done.append("made the lexical index anew")
 
     def _rewrite(self, store: Store, documents: Mapping[int, str]) -> None:
@@ -231,7 +232,7 @@ class _Work:
                 StoredDocument(cut.document, len(cut.tokens), cut.chunkings, matrix)
                 for cut, matrix in zip(cuts, vectors, strict=True)
             ]
-            store.replace_damaged([numbers[cut.document.id] for cut in cuts], stored)
+            replace_documents(store, [numbers[cut.document.id] for cut in cuts], stored)
             self.done += [f"encoded document {cut.document.id!r} anew" for cut in cuts]
         return failed
 
@@ -241,7 +242,7 @@ class _Work:
             path, n_saved = save_leftovers(connection, self.folder, documents, dims)
         if path is None or n_saved < len(documents):
             raise StoreError(f"only {n_saved} of {len(documents)} documents could be saved, so none was removed")
-        store.replace_damaged(list(documents))
+        replace_documents(store, list(documents))
         self.files.append(path)
         self.lost += [f"document {one!r}; what is left of it is in {path.name}" for one in documents.values()]
 

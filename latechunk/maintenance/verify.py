@@ -135,18 +135,18 @@ def _check_references(connection: sqlite3.Connection, findings: Findings) -> Non
 
 
 def _check_history(connection: sqlite3.Connection, findings: Findings) -> None:
-    """Changes are numbered from 1 and never take removed rows back; numbers of rows are never given twice."""
+    """Changes are numbered without gaps and never take removed rows back; numbers of rows are never given twice."""
     with _broken_pages_noted(findings, "database", "the history of changes cannot be read"):
-        last, removed = 0, 0
+        last, removed = None, 0
         query = (
             "SELECT number, typeof(token) = 'blob' AND length(token) = 16, "
             "CASE typeof(n_removed) WHEN 'integer' THEN n_removed END FROM commits ORDER BY number"
         )
         for number, has_token, n_removed in connection.execute(query):
-            if number != last + 1 or not has_token or n_removed is None or n_removed < removed:
+            if (last is not None and number != last + 1) or not has_token or n_removed is None or n_removed < removed:
                 findings.add(Problem("history", f"change number {number} is not as it was written", "references"))
             last, removed = number, n_removed or 0
-        if not last:
+        if last is None:
             findings.add(Problem("history", "there is no change at all", "references"))
     with _broken_pages_noted(findings, "database", "the numbers given cannot be read"):
         for table in ("documents", "chunks"):

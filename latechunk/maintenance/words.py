@@ -9,7 +9,7 @@ from collections.abc import Callable, Collection, Iterator
 from typing import Any
 
 from latechunk.maintenance.problems import Findings, Problem
-from latechunk.storage.schema import texts_of_chunks
+from latechunk.storage.fulltext import texts_of_chunks
 
 _MOST = 10  # chunks named
 

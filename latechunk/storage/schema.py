@@ -2,26 +2,24 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 import secrets
 import sqlite3
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from types import MappingProxyType
-from typing import Literal, TypeAlias, get_args
 
-from latechunk.errors import IndexDamagedError, IndexFormatError, InputError
+from latechunk.errors import IndexDamagedError, IndexFormatError
+from latechunk.storage.fulltext import shadow_definitions, table_definitions
 from latechunk.types import Settings
 
 FORMAT = 2
-MOST_GRANULARITIES = 8
 LAST_NUMBER = 2**62  # of a document or chunk; a larger one was not given here, and would end the numbers
-Words: TypeAlias = Literal["unicode61", "trigram"]
-"""How lexical search takes texts apart: words with case and diacritics folded, or any three characters in a row."""
+# States that a FAISS file may be brought up to date from; one of an older state is built again. Without a bound the
+# table would grow by a row with each change, for years.
+MOST_COMMITS = 4_096
 
 _APPLICATION_ID = 0x4C434831  # "LCH1"
-_TOKENIZERS: dict[Words, str] = {"unicode61": "unicode61 remove_diacritics 2", "trigram": "trigram"}
 
 # Chunk numbers are never used twice, so a vector once seen under a number stays right. The text stands last in its
 # row, because SQLite reads what stands before a column to get at it; it is a BLOB, because SQLite's own text functions
@@ -52,17 +50,10 @@ def create_tables(connection: sqlite3.Connection, settings: Mapping[str, Setting
     """Make an empty store, within a transaction."""
     connection.execute(f"PRAGMA application_id = {_APPLICATION_ID}")
     connection.execute(f"PRAGMA user_version = {FORMAT}")
-    for statement in (*_TABLES, *_words_tables(settings)):
+    for statement in (*_TABLES, *table_definitions(settings)):
         connection.execute(statement)
     connection.executemany("INSERT INTO settings VALUES (?, ?)", [(name, _dump(one)) for name, one in settings.items()])
     log_commit(connection, 0)
-
-
-def check_words(words: object) -> Words | None:
-    """Let only what lexical search knows pass."""
-    if words is not None and words not in get_args(Words):
-        raise InputError(f'words must be "unicode61", "trigram" or None for no lexical search, got {words!r:.80}')
-    return words  # type: ignore[return-value]
 
 
 def require_format(connection: sqlite3.Connection, path: Path) -> None:
@@ -111,11 +102,18 @@ def read_settings_table(connection: sqlite3.Connection) -> dict[str, dict[str, o
 
 
 def log_commit(connection: sqlite3.Connection, n_removed: int) -> None:
-    """Give the state that is about to be committed a name of its own."""
+    """Give the state that is about to be committed a name of its own, and forget the oldest one that is kept.
+
+    The last row is looked up by its key and the old ones are deleted by theirs: a commit takes as long after a million
+    others as after ten.
+    """
     connection.execute(
-        "INSERT INTO commits SELECT coalesce(max(number), 0) + 1, ?, coalesce(max(n_removed), 0) + ? FROM commits",
+        "INSERT INTO commits SELECT coalesce(last.number, 0) + 1, ?, "
+        "coalesce((SELECT n_removed FROM commits WHERE number = last.number), 0) + ? "
+        "FROM (SELECT max(number) AS number FROM commits) last",
         (secrets.token_bytes(16), n_removed),
     )
+    connection.execute("DELETE FROM commits WHERE number <= (SELECT max(number) FROM commits) - ?", (MOST_COMMITS,))
 
 
 def mend_sequences(connection: sqlite3.Connection, least: Mapping[str, int] = MappingProxyType({})) -> None:
@@ -130,19 +128,6 @@ def mend_sequences(connection: sqlite3.Connection, least: Mapping[str, int] = Ma
         connection.execute("INSERT INTO sqlite_sequence VALUES (?, ?)", (table, value))
 
 
-def hash_vectors(rows: Iterable[tuple[object, ...]]) -> bytes:
-    """SHA-256 of a document's chunks.
-
-    Args:
-        rows: In the order of the chunks' numbers, each granularity, place, start, end, the same two in bytes, vector.
-    """
-    digest = hashlib.sha256()
-    for *place, vector in rows:
-        digest.update(repr(place).encode())
-        digest.update(vector if isinstance(vector, bytes) else b"")
-    return digest.digest()
-
-
 def rows_to_hash(connection: sqlite3.Connection, document: int) -> Iterator[tuple[object, ...]]:
     """What :func:`hash_vectors` takes, as it is stored."""
     query = (
@@ -152,43 +137,9 @@ def rows_to_hash(connection: sqlite3.Connection, document: int) -> Iterator[tupl
     return connection.execute(query, (document,))
 
 
-def clear_words(connection: sqlite3.Connection, granularity: int) -> None:
-    """Empty the lexical index of a granularity, whatever is in it."""
-    connection.execute(f"INSERT INTO words_{granularity} (words_{granularity}) VALUES ('delete-all')")
-
-
-def texts_of_chunks(
-    connection: sqlite3.Connection, document: int, granularity: int, text: bytes
-) -> Iterator[tuple[int, str]]:
-    """Number and text of each chunk of a document whose text, in UTF-8, is given."""
-    query = "SELECT number, byte_start, byte_end FROM chunks WHERE document = ? AND granularity = ?"
-    for number, start, end in connection.execute(query, (document, granularity)).fetchall():
-        yield number, text[start:end].decode("utf-8")
-
-
 def _lexical_tables(connection: sqlite3.Connection) -> set[str]:
-    words = list(_words_tables(read_settings_table(connection)))
-    return {*words, *(shadow for number in range(len(words)) for shadow in _shadow_tables(f"words_{number}"))}
-
-
-def _words_tables(settings: Mapping[str, Mapping[str, object]]) -> Iterator[str]:
-    """The tables of the lexical index, one for each granularity, without texts: those are in the documents."""
-    words = settings.get("search", {}).get("words")
-    tokenizer = next((value for name, value in _TOKENIZERS.items() if name == words), None)
-    if tokenizer is None:
-        return
-    for number in range(min(len(settings.get("chunkers", {})), MOST_GRANULARITIES)):
-        yield f"CREATE VIRTUAL TABLE words_{number} USING fts5(text, content='', tokenize='{tokenizer}')"
-
-
-def _shadow_tables(name: str) -> tuple[str, ...]:
-    """What FTS5 makes beside such a table; so since its first release."""
-    return (
-        f"CREATE TABLE '{name}_data'(id INTEGER PRIMARY KEY, block BLOB)",
-        f"CREATE TABLE '{name}_idx'(segid, term, pgno, PRIMARY KEY(segid, term)) WITHOUT ROWID",
-        f"CREATE TABLE '{name}_docsize'(id INTEGER PRIMARY KEY, sz BLOB)",
-        f"CREATE TABLE '{name}_config'(k PRIMARY KEY, v) WITHOUT ROWID",
-    )
+    words = list(table_definitions(read_settings_table(connection)))
+    return {*words, *(shadow for number in range(len(words)) for shadow in shadow_definitions(number))}
 
 
 def _dump(value: Settings) -> str:

@@ -1,0 +1,79 @@
+"""Changes of a store that only a repair makes: they do not look at what they remove, since it may be damaged."""
+
+from __future__ import annotations
+
+import contextlib
+import sqlite3
+from collections.abc import Sequence
+from collections.abc import Set as AbstractSet
+
+from latechunk.errors import IndexDamagedError
+from latechunk.storage.fulltext import clear_words, texts_of_chunks
+from latechunk.storage.schema import log_commit, mend_sequences
+from latechunk.storage.store import Store, StoredDocument
+
+
+def replace_documents(store: Store, numbers: Sequence[int], documents: Sequence[StoredDocument] = ()) -> None:
+    """Remove documents by their numbers and add others, in one transaction.
+
+    The lexical index must hold nothing of those that are removed: see :func:`rebuild_words`.
+    """
+    with store.change() as connection:
+        before = connection.total_changes
+        connection.executemany("DELETE FROM documents WHERE number = ?", [(one,) for one in numbers])
+        n_removed = connection.total_changes - before
+        for stored in documents:
+            store.insert(connection, stored)
+        log_commit(connection, n_removed)
+
+
+def rebuild_words(store: Store, without: AbstractSet[int] = frozenset()) -> None:
+    """Build the lexical index from the texts, in one transaction.
+
+    Args:
+        store: Open for writing.
+        without: Numbers of documents to leave out. Those whose texts cannot be read are left out, too.
+
+    Raises:
+        IndexDamagedError: If it is so damaged that it cannot be emptied.
+    """
+    if not store.has_words:
+        return
+    with store.change() as connection:
+        for granularity in range(len(store.granularities)):
+            try:
+                clear_words(connection, granularity)
+            except sqlite3.OperationalError as error:
+                if error.sqlite_errorcode != sqlite3.SQLITE_ERROR:  # such as a full disk
+                    raise
+                raise IndexDamagedError(f"the lexical index cannot be emptied: {error}") from error
+        for document, text in connection.execute("SELECT number, text FROM documents ORDER BY number"):
+            if document not in without:
+                _enter_words(connection, document, text, len(store.granularities))
+
+
+def _enter_words(connection: sqlite3.Connection, document: int, text: bytes, n_granularities: int) -> None:
+    for granularity in range(n_granularities):
+        # All of a chunking or nothing: chunks of a damaged document may lie anywhere.
+        with contextlib.suppress(UnicodeDecodeError, TypeError):
+            rows = list(texts_of_chunks(connection, document, granularity, text))
+            connection.executemany(f"INSERT INTO words_{granularity} (rowid, text) VALUES (?, ?)", rows)
+
+
+def remove_orphans(store: Store) -> int:
+    """Remove chunks without a document and vectors without a chunk, and see that no number is used twice.
+
+    The history of changes starts again, so that every vector cache is rebuilt.
+
+    Returns:
+        How many rows were removed.
+    """
+    with store.change() as connection:
+        before = connection.total_changes
+        connection.execute("DELETE FROM chunks WHERE document NOT IN (SELECT number FROM documents)")
+        connection.execute("DELETE FROM vectors WHERE chunk NOT IN (SELECT number FROM chunks)")
+        n_removed = connection.total_changes - before
+        mend_sequences(connection)
+        connection.execute("DELETE FROM commits")
+        log_commit(connection, 0)
+    return n_removed

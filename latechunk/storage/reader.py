@@ -1,0 +1,320 @@
+"""Reads what a store holds: documents, chunks, vectors, and what is found by words."""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import json
+import sqlite3
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from latechunk.errors import IndexDamagedError, SpanError
+from latechunk.storage.connection import REMEDY
+from latechunk.storage.filter_sql import Condition
+from latechunk.storage.fulltext import find_words
+from latechunk.storage.pool import ConnectionPool
+from latechunk.storage.rows import ChunkRow, Commit, Counts, StoredDocument, hash_vectors
+from latechunk.storage.schema import read_settings_table, require_format, rows_to_hash
+from latechunk.types import Chunk, Document, FloatArray, IntArray, Span
+
+LAST_COMMIT = "SELECT number, token, n_removed FROM commits WHERE number = (SELECT max(number) FROM commits)"
+_VARIABLES = 500  # values bound in one statement; SQLite's default limit is 32,766, 999 in old builds
+_ALWAYS = Condition("1", ())
+_ROW = (
+    'SELECT c.number, c.document, c.granularity, c.place, c."start", c."end", c.byte_start, c.byte_end '
+    "FROM chunks c WHERE "
+)
+
+
+class StoreReader:
+    """All that can be asked of a store. Several threads may read at the same time."""
+
+    def __init__(self, path: Path, *, read_only: bool) -> None:
+        """Use :meth:`latechunk.storage.store.Store.open`."""
+        self.read_only = read_only
+        self._path = path
+        self._pool = ConnectionPool(path, read_only=read_only)
+        try:
+            with self.snapshot() as connection:
+                require_format(connection, path)
+                settings = self.settings()
+        except BaseException:
+            self.close()
+            raise
+        self.granularities = tuple(settings.get("chunkers", {}))
+        self.has_words = settings.get("search", {}).get("words") is not None
+
+    def close(self) -> None:
+        """Close the database; whatever was committed is in it."""
+        self._pool.close()
+
+    def require_in_place(self) -> None:
+        """Raise unless the file that is open is still the one at its path.
+
+        Raises:
+            StoreError: If it was removed or replaced, so that changes would be lost.
+        """
+        self._pool.require_in_place()
+
+    @contextlib.contextmanager
+    def snapshot(self) -> Iterator[sqlite3.Connection]:
+        """Within this, all reads of this thread see one state; other threads read and write meanwhile.
+
+        The state is that of the first read. Snapshots may be nested: an inner one reads the outer one's state, and
+        within a change it reads what the change has written.
+
+        Yields:
+            The connection that is read from.
+        """
+        with self._pool.snapshot() as connection:
+            yield connection
+
+    def settings(self) -> dict[str, dict[str, Any]]:
+        """What was recorded when the index was made."""
+        with self.snapshot():
+            return read_settings_table(self._connection)
+
+    def counts(self) -> Counts:
+        """Count what is stored."""
+        with self.snapshot():
+            n_documents, n_tokens = self._row("SELECT count(*), coalesce(sum(n_tokens), 0) FROM documents")
+            (n_chunks,) = self._row("SELECT count(*) FROM chunks")
+        return Counts(n_documents, n_chunks, n_tokens)
+
+    def last_commit(self) -> Commit:
+        """The newest state."""
+        with self.snapshot():
+            number, token, n_removed = self._row(LAST_COMMIT)
+        return Commit(number, token.hex(), n_removed)
+
+    def has_commit(self, commit: Commit) -> bool:
+        """Whether this store once was in that state, so that it can be brought up to date from there."""
+        with self.snapshot():
+            row = self._connection.execute("SELECT token FROM commits WHERE number = ?", (commit.number,)).fetchone()
+        return row is not None and row[0].hex() == commit.token
+
+    def fingerprints(self, ids: Sequence[str]) -> dict[str, tuple[bytes, str]]:
+        """SHA-256 of the text, and the metadata as JSON, of those documents that are stored."""
+        with self.snapshot():
+            rows = self._select_by("SELECT id, text_sha256, metadata FROM documents WHERE id IN", ids)
+            return {document_id: (digest, metadata) for document_id, digest, metadata in rows}
+
+    def document_ids(self) -> list[str]:
+        """All ids, in the order in which the documents were last added."""
+        with self.snapshot():
+            return [one for (one,) in self._connection.execute("SELECT id FROM documents ORDER BY number")]
+
+    def document(self, document_id: str) -> Document | None:
+        """Read a document back, or None."""
+        with self.snapshot():
+            query = "SELECT metadata, text_sha256, text FROM documents WHERE id = ?"
+            row = self._connection.execute(query, (document_id,)).fetchone()
+            if row is None:
+                return None
+            metadata, digest, text = row
+            if hashlib.sha256(text).digest() != digest:
+                raise IndexDamagedError(f"the text of document {document_id!r} is no longer what was stored: {REMEDY}")
+            return Document(document_id, text.decode("utf-8"), json.loads(metadata))
+
+    def stored(self, document_id: str) -> StoredDocument | None:
+        """Read a document back with its chunks and vectors, or None; what :meth:`put` takes.
+
+        Raises:
+            IndexDamagedError: If the text, the chunks or the vectors are no longer what was stored.
+        """
+        with self.snapshot():
+            document = self.document(document_id)
+            if document is None:
+                return None
+            number, n_tokens, checksum = self._row(
+                "SELECT number, n_tokens, vectors_sha256 FROM documents WHERE id = ?", document_id
+            )
+            if hash_vectors(rows_to_hash(self._connection, number)) != checksum:
+                raise IndexDamagedError(
+                    f"the chunks or vectors of document {document_id!r} are no longer what was stored: {REMEDY}"
+                )
+            chunkings = [self.rows_of_document(document_id, one) for one in range(len(self.granularities))]
+            dims = int(self.settings()["encoder"]["dims"])
+            vectors = self.vectors_of([row.number for rows in chunkings for row in rows], dims)
+            try:
+                spans = [[Span(row.start, row.end) for row in rows] for rows in chunkings]
+            except SpanError as error:
+                raise IndexDamagedError(f"a chunk of document {document_id!r} is none ({error}): {REMEDY}") from error
+            return StoredDocument(document, n_tokens, spans, vectors)
+
+    def checksums(self, ids: Sequence[str]) -> dict[str, bytes]:
+        """SHA-256 of chunks and vectors, as :func:`latechunk.storage.schema.hash_vectors` makes it, of stored ones."""
+        with self.snapshot():
+            return dict(self._select_by("SELECT id, vectors_sha256 FROM documents WHERE id IN", ids))
+
+    def document_numbers(self, where: Condition | None = None) -> IntArray:
+        """Numbers of all documents, or of those that meet a condition, ascending."""
+        with self.snapshot():
+            condition = where or _ALWAYS
+            query = f"SELECT d.number FROM documents d WHERE {condition.sql} ORDER BY d.number"
+            rows = self._connection.execute(query, condition.values)
+            return np.fromiter((number for (number,) in rows), dtype=np.int64)
+
+    def numbers_of_ids(self, ids: Sequence[str]) -> list[int]:
+        """Numbers of those documents that are stored."""
+        with self.snapshot():
+            return [number for (number,) in self._select_by("SELECT number FROM documents WHERE id IN", ids)]
+
+    def count_vectors(self, granularity: int) -> int:
+        """How many chunks of a granularity there are."""
+        with self.snapshot():
+            (count,) = self._row("SELECT count(*) FROM chunks WHERE granularity = ?", granularity)
+        return int(count)
+
+    def vectors(
+        self, dims: int, *, after: int, granularity: int = 0, block: int = 16_384
+    ) -> Iterator[tuple[IntArray, IntArray, FloatArray]]:
+        """Read vectors in blocks, within one :meth:`snapshot`.
+
+        Args:
+            dims: Length of each.
+            after: Only chunks with a number above this.
+            granularity: Of which chunks.
+            block: How many at a time.
+
+        Yields:
+            Chunk numbers, ascending, their documents' numbers, and their vectors, shape ``(n, dims)``.
+        """
+        # The length is looked at first, since a value of another one may be as large as an attacker likes.
+        query = (
+            "SELECT v.chunk, c.document, CASE WHEN length(v.vector) = ? THEN v.vector END FROM vectors v "
+            "LEFT JOIN chunks c ON c.number = v.chunk WHERE v.chunk > ? AND coalesce(c.granularity, ?) = ? "
+            "ORDER BY v.chunk"
+        )
+        cursor = self._connection.execute(query, (4 * dims, after, granularity, granularity))
+        while rows := cursor.fetchmany(block):
+            numbers, documents, vectors = zip(*rows, strict=True)
+            if None in documents:
+                lost = numbers[documents.index(None)]
+                raise IndexDamagedError(f"{self._path}: chunk {lost} has a vector and no text: {REMEDY}")
+            yield (
+                np.array(numbers, dtype=np.int64),
+                np.array(documents, dtype=np.int64),
+                self._stack(numbers, vectors, dims),
+            )
+
+    def vectors_of(self, numbers: Sequence[int], dims: int) -> FloatArray:
+        """The vectors of chunks, in the order given, shape ``(n, dims)``, within one :meth:`snapshot`."""
+        query = f"SELECT chunk, CASE WHEN length(vector) = {int(4 * dims)} THEN vector END FROM vectors WHERE chunk IN"
+        found = dict(self._select_by(query, [int(one) for one in numbers]))
+        return self._stack(numbers, [found.get(int(number)) for number in numbers], dims)
+
+    def lexical(
+        self, query: str, k: int, *, granularity: int, where: Condition | None = None
+    ) -> tuple[list[float], list[int]]:
+        """Find chunks by words, within one :meth:`snapshot`.
+
+        Args:
+            query: In FTS5's syntax.
+            k: How many at most.
+            granularity: Of which chunks.
+            where: Only those of documents that meet this.
+
+        Returns:
+            BM25 scores (k1 = 1.2, b = 0.75), more being better, and chunk numbers: best first, by number on a tie.
+        """
+        found = find_words(self._connection, query, k, granularity, where)
+        return [score for score, _ in found], [number for _, number in found]
+
+    def rows(self, numbers: Sequence[int]) -> list[ChunkRow]:
+        """Where chunks stand, in the order given, within one :meth:`snapshot`."""
+        found = {
+            row[0]: ChunkRow(*row) for row in self._select_by(f"{_ROW} c.number IN", [int(one) for one in numbers])
+        }
+        missing = [number for number in numbers if number not in found]
+        if missing:
+            raise IndexDamagedError(f"{self._path}: chunk {missing[0]} has a vector and no text: {REMEDY}")
+        return [found[number] for number in numbers]
+
+    def rows_of_document(self, document_id: str, granularity: int) -> list[ChunkRow]:
+        """A document's chunks, in the order of their starts, within one :meth:`snapshot`."""
+        numbers = self.numbers_of_ids([document_id])
+        query = f"{_ROW} c.document = ? AND c.granularity = ? ORDER BY c.place"
+        return [ChunkRow(*row) for number in numbers for row in self._connection.execute(query, (number, granularity))]
+
+    def rows_around(self, row: ChunkRow, n: int) -> list[ChunkRow]:
+        """A chunk with up to ``n`` neighbours on either side, in order, within one :meth:`snapshot`."""
+        query = f"{_ROW} c.document = ? AND c.granularity = ? AND c.place BETWEEN ? AND ? ORDER BY c.place"
+        values = (row.document, row.granularity, row.place - n, row.place + n)
+        return [ChunkRow(*one) for one in self._connection.execute(query, values)]
+
+    def rows_beside(
+        self, document: int, granularity: int, place: int, end: int
+    ) -> tuple[ChunkRow | None, ChunkRow | None, ChunkRow | None]:
+        """The chunk at a place, the one before, and the one behind a passage that begins with it and ends at ``end``.
+
+        Each is None if it is not there; to be called within one :meth:`snapshot`.
+        """
+        start = f"{_ROW} c.document = ? AND c.granularity = ? AND c.place"
+
+        def find(condition: str, *values: int) -> ChunkRow | None:
+            query = f"{start} {condition} ORDER BY c.place LIMIT 1"
+            row = self._connection.execute(query, (document, granularity, *values)).fetchone()
+            return row and ChunkRow(*row)
+
+        own, before = find("= ?", place), find("= ?", place - 1)
+        if own and own.end == end:
+            return own, before, find("= ?", place + 1)
+        return own, before, find('> ? AND c."end" > ?', place, end)
+
+    def row_over(self, row: ChunkRow, granularity: int) -> ChunkRow | None:
+        """The chunk of another granularity that shares the most characters with this one, the first on a tie."""
+        query = (
+            f'{_ROW} c.document = ? AND c.granularity = ? AND c."start" < ? AND c."end" > ? '
+            f'ORDER BY min(c."end", ?) - max(c."start", ?) DESC, c.place LIMIT 1'
+        )
+        values = (row.document, granularity, row.end, row.start, row.end, row.start)
+        found = self._connection.execute(query, values).fetchone()
+        return found and ChunkRow(*found)
+
+    def chunks(self, rows: Sequence[ChunkRow]) -> list[Chunk]:
+        """Read the text and metadata of chunks, or of any ranges of documents, within one :meth:`snapshot`."""
+        query = "SELECT number, id, metadata FROM documents WHERE number IN"
+        documents = {one[0]: one[1:] for one in self._select_by(query, sorted({row.document for row in rows}))}
+        missing = [row.number for row in rows if row.document not in documents]
+        if missing:
+            raise IndexDamagedError(f"{self._path}: chunk {missing[0]} has no document: {REMEDY}")
+        return [self._read_chunk(row, *documents[row.document]) for row in rows]
+
+    def _read_chunk(self, row: ChunkRow, document_id: str, metadata: str) -> Chunk:
+        with self._connection.blobopen("documents", "text", row.document, readonly=True) as blob:
+            if not 0 <= row.byte_start < row.byte_end <= len(blob):
+                raise IndexDamagedError(f"{self._path}: chunk {row.number} lies outside its document's text: {REMEDY}")
+            blob.seek(row.byte_start)
+            text = blob.read(row.byte_end - row.byte_start).decode("utf-8")
+        name = self.granularities[row.granularity] if row.granularity < len(self.granularities) else ""
+        return Chunk(document_id, row.place, row.start, row.end, text, json.loads(metadata), name)
+
+    def _stack(self, numbers: Sequence[int], vectors: Sequence[Any], dims: int) -> FloatArray:
+        for number, vector in zip(numbers, vectors, strict=True):
+            if not isinstance(vector, bytes):
+                raise IndexDamagedError(
+                    f"{self._path}: the vector of chunk {number} is not of {dims} numbers: {REMEDY}"
+                )
+        return np.frombuffer(b"".join(vectors), dtype="<f4").reshape(len(vectors), dims)
+
+    def _row(self, query: str, *values: Any) -> Any:
+        row = self._connection.execute(query, values).fetchone()
+        if row is None:
+            raise IndexDamagedError(f"the store is incomplete: it has no row for {query!r}")
+        return row
+
+    def _select_by(self, query: str, values: Sequence[Any]) -> Iterator[Any]:
+        """Rows of a query that ends in IN, for each different value once, in blocks of 500 values."""
+        different = list(dict.fromkeys(values))  # one that came again in a later block would give its row again
+        for begin in range(0, len(different), _VARIABLES):
+            part = different[begin : begin + _VARIABLES]
+            yield from self._connection.execute(f"{query} ({', '.join('?' * len(part))})", part)
+
+    @property
+    def _connection(self) -> sqlite3.Connection:
+        return self._pool.connection
