@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterator
 from pathlib import Path
-from typing import Any, TypeAlias
+from typing import Any
 
 from common import RESULTS
 
@@ -23,7 +22,6 @@ TITLES = {
     "drcd-dev": "DRCD (Chinese)",
     "iapp-thai-dev": "iApp (Thai)",
 }
-MOST_DIFFERENCE = 0.1  # points; between machines naive differs by rounding alone, 0.02 at most
 SCOPES = (("corpus", "in the corpus"), ("document", "within the right document"))
 
 
@@ -37,22 +35,21 @@ def table(header: list[str], rows: list[list[str]]) -> str:
     return "\n".join(f"| {' | '.join(line)} |" for line in lines)
 
 
-def gains(name: str, max_tokens: int) -> str:
+def gains(way: str, max_tokens: int) -> str:
     """What a way of reading gains over naive, with intervals, at one chunk size.
 
     Args:
-        name: ``"context"`` for the default, ``"context-untrained"`` for the same without trained adapters.
+        way: ``"default"``, or ``"untrained"`` for the same without trained adapters.
         max_tokens: Of a chunk.
     """
-    sets = read(name)["figures"][f"at_{max_tokens}"]["sets"]
     rows = []
-    for name, row in sets.items():
+    for name, row in read("context")["figures"][f"at_{max_tokens}"]["sets"].items():
         cells = [TITLES.get(name, name), f"{row['n_questions']:,}"]
         for scope in ("corpus", "document"):
             one = row.get(scope)
             cells.append(
-                f"{one['naive']:.1f} → {one['default']:.1f} ({one['gain']:+.1f}, "
-                f"{one['interval'][0]:+.1f} to {one['interval'][1]:+.1f})"
+                f"{one['naive']:.1f} → {one[way]['value']:.1f} ({one[way]['gain']:+.1f}, "
+                f"{one[way]['interval'][0]:+.1f} to {one[way]['interval'][1]:+.1f})"
                 if one
                 else ""
             )
@@ -88,41 +85,15 @@ def quality_short(sizes: tuple[int, ...]) -> str:
     """
     parts = []
     for size in sizes:
-        trained, untrained = (read(name)["figures"][f"at_{size}"]["sets"] for name in ("context", "context-untrained"))
         rows = []
-        for name, row, plain in join(trained, untrained):
-            inside = row.get("document")
-            cells = [TITLES.get(name, name), f"{row['n_questions']:,}", f"{row['corpus']['naive']:.1f}"]
-            cells += [_gain(plain["corpus"]) if plain else "", _gain(row["corpus"]), _gain(inside) if inside else ""]
+        for name, row in read("context")["figures"][f"at_{size}"]["sets"].items():
+            corpus, inside = row["corpus"], row.get("document")
+            cells = [TITLES.get(name, name), f"{row['n_questions']:,}", f"{corpus['naive']:.1f}"]
+            cells += [_gain(corpus["untrained"]), _gain(corpus["default"]), _gain(inside["default"]) if inside else ""]
             rows.append(cells)
         header = [f"chunks of at most {size} tokens", "questions", "naive", "untrained", "default"]
         parts.append(table([*header, "default, within the document"], rows))
     return "\n\n".join(parts)
-
-
-Row: TypeAlias = dict[str, Any]
-
-
-def join(rows: dict[str, Row], others: dict[str, Row]) -> Iterator[tuple[str, Row, Row | None]]:
-    """Pair the sets of two runs, each with its name; None for a set that the second run lacks.
-
-    Both runs measure naive chunking, which nothing that differs between them changes. Where they disagree, one of them
-    was made by another scorer or on other data, and a table of both would compare what cannot be compared.
-
-    Raises:
-        SystemExit: If naive differs by more than ``MOST_DIFFERENCE``.
-    """
-    for name, row in rows.items():
-        other = others.get(name)
-        for scope in ("corpus", "document"):
-            if other and scope in row and scope in other:
-                naive = row[scope]["naive"], other[scope]["naive"]
-                if round(abs(naive[0] - naive[1]), 2) > MOST_DIFFERENCE:
-                    raise SystemExit(
-                        f"{name}, {scope}: naive is {naive[0]} in one result and {naive[1]} in the other, so they "
-                        f"cannot share a table; run both benchmarks again"
-                    )
-        yield name, row, other
 
 
 def _gain(one: dict[str, Any]) -> str:
@@ -323,10 +294,7 @@ def main() -> None:
     fill(docs / "evaluation.md", {"default": quality_short((64, 128)), "quality": quality(), "passkey": passkey()})
     fill(docs / "models.md", {"speed": speed(), "encode": encode(), "jina": jina(), "runtimes": runtimes()})
     fill(ROOT / "docs" / "operations.md", {"scale": scale()})
-    trained, untrained = (
-        "\n\n".join(gains(name, size) for size in sizes)
-        for name, sizes in (("context", (64, 128)), ("context-untrained", (64, 128, 256)))
-    )
+    trained, untrained = ("\n\n".join(gains(way, size) for size in (64, 128)) for way in ("default", "untrained"))
     fill(ROOT / "docs" / "local-global.md", {"sweep": sweep(), "gains": untrained, "cost": cost()})
     fill(ROOT / "docs" / "training.md", {"gains": trained, "enough": enough()})
     fill(ROOT / "latechunk" / "trained" / "all-MiniLM-L6-v2" / "README.md", {"gains": trained})

@@ -1,6 +1,6 @@
-"""What the benchmarks compute themselves: synthetic sets, and tables that join results."""
+"""What the benchmarks compute themselves: synthetic sets and tables."""
 
-import sys
+import importlib
 from pathlib import Path
 
 import pytest
@@ -9,40 +9,22 @@ from benchmarks.passkeys import LENGTHS, make_passkeys
 from latechunk.errors import InputError
 
 
-@pytest.fixture
-def tables(monkeypatch):
-    """The module as it runs as a script, beside the modules that it shares."""
+def test_the_columns_of_a_table_of_quality_are_of_one_run(monkeypatch):
     monkeypatch.syspath_prepend(Path(__file__).parent.parent / "benchmarks")
-    for name in ("tables", "common"):
-        monkeypatch.delitem(sys.modules, name, raising=False)
-    import tables
+    tables = importlib.import_module("tables")
+    gain = {"value": 51.0, "interval": [0.5, 1.5]}
+    ways = {"naive": 50.0, "untrained": {"gain": 1.0, **gain}, "default": {"gain": 2.0, **gain}}
+    figures = {"at_64": {"sets": {"wiki": {"n_questions": 9, "corpus": ways, "document": ways}}}}
+    asked = []
+    monkeypatch.setattr(tables, "read", lambda name: asked.append(name) or {"figures": figures})
 
-    return tables
+    shown = tables.quality_short((64,))
 
-
-def sets(naive, inside=60.0):
-    interval = {"gain": 1.0, "interval": [0.5, 1.5]}
-    return {
-        "wiki": {"n_questions": 9, "corpus": {"naive": naive, **interval}, "document": {"naive": inside, **interval}}
-    }
-
-
-def test_results_that_share_their_naive_column_are_joined(tables, monkeypatch):
-    found = {"context": sets(50.0), "context-untrained": sets(50.1)}
-    monkeypatch.setattr(tables, "read", lambda name: {"figures": {"at_64": {"sets": found[name]}}})
-
-    assert "| wiki | 9 | 50.0 | +1.0 (+0.5 to +1.5) |" in tables.quality_short((64,))
-
-
-@pytest.mark.parametrize("other", [sets(50.2), sets(49.8), sets(50.0, inside=60.2)])
-def test_results_of_two_scorers_are_not_joined(tables, other):
-    with pytest.raises(SystemExit, match=r"wiki, (corpus|document): naive is .* run both benchmarks again"):
-        list(tables.join(sets(50.0), other))
-
-
-def test_a_set_that_only_one_run_has_is_left_alone(tables):
-    ((name, row, other),) = tables.join(sets(50.0), {})
-    assert (name, row["n_questions"], other) == ("wiki", 9, None)
+    assert shown.splitlines()[-1] == (
+        "| wiki | 9 | 50.0 | +1.0 (+0.5 to +1.5) | +2.0 (+0.5 to +1.5) | +2.0 (+0.5 to +1.5) |"
+    )
+    assert "50.0 → 51.0 (+1.0, +0.5 to +1.5)" in tables.gains("untrained", 64)
+    assert set(asked) == {"context"}
 
 
 @pytest.mark.parametrize("n_tokens", [256, 2_048])
