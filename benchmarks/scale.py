@@ -25,12 +25,13 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterator, Sequence
+from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from latechunk.ann.persist import file_names
+from latechunk.ann.persist import file_names, read_label
 from latechunk.storage.directory import STORE, folder_size
 from latechunk.types import FloatArray, IntArray, PoolingTask, Tokens
 
@@ -245,17 +246,17 @@ def run_kind(folder: Path, encoder: PreparedEncoder, kind: str, build_s: float |
             begin = time.perf_counter()
             index.optimize(vectors=kind)
             build_s = time.perf_counter() - begin
-    label = json.loads((folder / file_names(0)[1]).read_text())
+    label = read_label(folder, 0)
     command = [sys.executable, __file__, "--measure", str(folder), "--kinds", kind]
     output = subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True).stdout
     return {
-        "kind": label["recipe"]["factory"],
+        "kind": label.held.factory,
         **json.loads(output),
         "build_s": round(build_s, 1),
         "disk_mb": round(folder_size(folder) / 1e6),
         "cache_mb": round(sum((folder / name).stat().st_size for name in file_names(0)) / 1e6),
-        "effort": label["effort"],
-        "tuning": label["tuning"],
+        "params": asdict(label.params),
+        "tuning": asdict(label.tuning) if label.tuning else None,
     }
 
 

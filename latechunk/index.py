@@ -148,7 +148,7 @@ class Index:
         kind = rebuild(path, "search", to_vector_kind, self._recorded)
         dims = int(self._recorded["encoder"]["dims"])
         self._mirrors = [
-            SyncedIndex(path, store, dims, granularity=number, kind=kind)
+            SyncedIndex(path, store, dims, granularity=number, spec=kind)
             for number in range(len(self._recorded["chunkers"]))
         ]
         self._searcher = Searcher(
@@ -273,7 +273,7 @@ class Index:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
-        self.close()
+        self._close(write_vectors=error is None)
 
     def __len__(self) -> int:
         """Number of documents."""
@@ -567,10 +567,33 @@ class Index:
         with self._writing():
             self._store.compact()
         reports = [self._train(number) for number in range(len(self._mirrors))]
-        with self._searcher.alone():
-            for mirror in self._mirrors:
-                mirror.reload()
+        self._reload_vectors()
         return reports
+
+    def update_vectors(self, on_step: Callable[[str, int, int], None] | None = None) -> list[OptimizeReport]:
+        """Write the search structure as the documents are now, trained where that is due; `latechunk index` ends so.
+
+        It is due where ``vectors`` asks for another structure for so many chunks, where there are four times as many
+        as when it was trained, or where a fifth of what it holds was deleted. Until then every chunk added since is
+        found, too; a structure that was never trained is searched exactly, which takes longer the more there is.
+
+        Args:
+            on_step: Called with "sample", "train", "add" or "tune", and how much of that is done of how much.
+
+        Returns:
+            What was trained.
+
+        Raises:
+            IndexBusyError: If another writer does not finish in time.
+        """
+        if self._store.read_only:
+            raise IndexReadOnlyError(f"{self.path} is open for reading only; open it with read_only=False to change it")
+        reports = []
+        for number in range(len(self._mirrors)):
+            with self._apart(number) as synced:
+                reports.append(synced.update(on_step, lock_timeout=self._options.lock_timeout))
+        self._reload_vectors()
+        return [one for one in reports if one]
 
     def info(self) -> IndexInfo:
         """What the index is and holds; loads no model."""
@@ -591,15 +614,17 @@ class Index:
         )
 
     def close(self) -> None:
-        """Write the vector cache for the next opening, unless read-only, and close the database."""
+        """Close the database, after changes with the vector cache written for the next opening; trains nothing."""
+        self._close(write_vectors=True)
+
+    def _close(self, *, write_vectors: bool) -> None:
         with self._searcher.alone():
             if self._closed:
                 return
             try:
-                if not self._store.read_only:
+                if self._changed and write_vectors:
                     for mirror in self._mirrors:
-                        if self._changed or mirror.is_loaded:
-                            mirror.write()
+                        mirror.write()
             finally:
                 self._closed = True
                 self._store.close()
@@ -611,15 +636,24 @@ class Index:
             self._store.change_setting("search", search)
             self._recorded["search"] = search
             for mirror in self._mirrors:
-                mirror.change_kind(kind)
+                mirror.change_spec(kind)
 
     def _train(self, granularity: int) -> OptimizeReport:
-        """Build a cache anew over a connection of its own, so that this index is searched and changed meanwhile."""
+        with self._apart(granularity) as synced:
+            return synced.optimize(lock_timeout=self._options.lock_timeout)
+
+    @contextlib.contextmanager
+    def _apart(self, granularity: int) -> Iterator[SyncedIndex]:
+        """A vector index over a connection of its own, so that this index is searched and changed meanwhile."""
         kind = to_vector_kind(self._recorded["search"])
         dims = int(self._recorded["encoder"]["dims"])
         with closing(Store.open(self.path / STORE, read_only=True)) as own:
-            mirror = SyncedIndex(self.path, own, dims, granularity=granularity, kind=kind)
-            return mirror.optimize(lock_timeout=self._options.lock_timeout)
+            yield SyncedIndex(self.path, own, dims, granularity=granularity, spec=kind)
+
+    def _reload_vectors(self) -> None:
+        with self._searcher.alone():
+            for mirror in self._mirrors:
+                mirror.reload()
 
     def _sorted_batches(self, documents: Iterable[Document], pace: Pace) -> Iterator[_Sorted]:
         """Batches of a stream, each compared with what is stored."""

@@ -10,23 +10,23 @@ from latechunk.errors import InputError
 
 
 def test_auto_is_flat_for_few_and_ivf_for_many():
-    assert IndexSpec().recipe(AUTO_IVF_FROM - 1, 384) == FaissSpec("Flat", 384)
-    assert IndexSpec().recipe(1_000_000, 384) == FaissSpec("IVF4000,SQ8", 384)
-    assert IndexSpec().recipe(100_000_000, 384) == FaissSpec("IVF40000,SQ8", 384)
+    assert IndexSpec().faiss_spec(AUTO_IVF_FROM - 1, 384) == FaissSpec("Flat", 384)
+    assert IndexSpec().faiss_spec(1_000_000, 384) == FaissSpec("IVF4000,SQ8", 384)
+    assert IndexSpec().faiss_spec(100_000_000, 384) == FaissSpec("IVF40000,SQ8", 384)
 
 
 def test_kinds_by_name():
-    assert IndexSpec("flat").recipe(10**7, 384).factory == "Flat"
-    assert IndexSpec("hnsw").recipe(10**7, 384).factory == "HNSW32,SQ8"
-    assert IndexSpec("ivf").recipe(3_900, 384).factory == "IVF100,SQ8"
-    assert IndexSpec("IVF1024,RaBitQ").recipe(10**7, 384).factory == "IVF1024,RaBitQ"
+    assert IndexSpec("flat").faiss_spec(10**7, 384).factory == "Flat"
+    assert IndexSpec("hnsw").faiss_spec(10**7, 384).factory == "HNSW32,SQ8"
+    assert IndexSpec("ivf").faiss_spec(3_900, 384).factory == "IVF100,SQ8"
+    assert IndexSpec("IVF1024,RaBitQ").faiss_spec(10**7, 384).factory == "IVF1024,RaBitQ"
 
 
 def test_too_few_to_train_are_flat_and_whole():
-    assert IndexSpec("ivf").recipe(255, 384) == FaissSpec("Flat", 384)
-    assert IndexSpec("IVF1024,SQ8", 128).recipe(4_095, 384) == FaissSpec("Flat", 384)
-    assert IndexSpec("IVF1024,SQ8", 128).recipe(4_096, 384) == FaissSpec("IVF1024,SQ8", 128)
-    assert IndexSpec("IVF2,PQ8x12").recipe(4 * 4_096 - 1, 384) == FaissSpec("Flat", 384)
+    assert IndexSpec("ivf").faiss_spec(255, 384) == FaissSpec("Flat", 384)
+    assert IndexSpec("IVF1024,SQ8", 128).faiss_spec(4_095, 384) == FaissSpec("Flat", 384)
+    assert IndexSpec("IVF1024,SQ8", 128).faiss_spec(4_096, 384) == FaissSpec("IVF1024,SQ8", 128)
+    assert IndexSpec("IVF2,PQ8x12").faiss_spec(4 * 4_096 - 1, 384) == FaissSpec("Flat", 384)
 
 
 ACCEPTED = """
@@ -57,9 +57,9 @@ def test_first_pass_dims_must_be_a_length(dims):
 
 
 def test_first_pass_dims_must_not_be_more_than_there_are():
-    assert IndexSpec("flat", 384).recipe(10**5, 384) == FaissSpec("Flat", 384)
+    assert IndexSpec("flat", 384).faiss_spec(10**5, 384) == FaissSpec("Flat", 384)
     with pytest.raises(InputError, match="have 384 numbers"):
-        IndexSpec("flat", 385).recipe(10, 384)
+        IndexSpec("flat", 385).faiss_spec(10, 384)
 
 
 @pytest.mark.parametrize("kind", ["IVF16,PQ7", "OPQ7,IVF16,PQ7", "PCA32,SQ8", "RR17,SQ8"])

@@ -1,4 +1,5 @@
 import logging
+import threading
 
 import numpy as np
 import pytest
@@ -6,11 +7,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from latechunk.ann import synced as synced_module
-from latechunk.ann.persist import read_tuning
+from latechunk.ann.persist import read_cache, read_label
 from latechunk.ann.spec import IndexSpec
 from latechunk.ann.synced import SyncedIndex
 from latechunk.ann.verify import check_cache
-from latechunk.errors import IndexBusyError, InputError, StoreError
+from latechunk.errors import IndexBusyError, IndexDamagedError, InputError, StoreError
 from latechunk.storage.directory import hold_write_lock
 from tests.stores import PER_DOCUMENT, clustered, contents, exact, make_store, put
 
@@ -31,16 +32,22 @@ KINDS = [
 ]
 
 
-def open_mirror(folder, store, kind=None):
-    return SyncedIndex(folder, store, DIMS, granularity=0, kind=kind or IndexSpec())
+def open_synced(folder, store, spec=None):
+    return SyncedIndex(folder, store, DIMS, granularity=0, spec=spec or IndexSpec())
 
 
-def search(mirror, store, query, k, documents=None):
-    with store.snapshot():
-        return mirror.search(query, k, None if documents is None else np.array(documents, dtype=np.int64))
+def search(synced, query, k, documents=None):
+    with synced.snapshot() as vectors:
+        return vectors.search(query, k, None if documents is None else np.array(documents, dtype=np.int64))
 
 
-def require_right(mirror, store, seed, k, share=None):
+def held(synced):
+    """What is in memory, brought up to date."""
+    with synced.snapshot() as vectors:
+        return vectors.index
+
+
+def require_right(synced, store, seed, k, share=None):
     """Count, scores, order and membership are exact, whatever the kind. Returns the share of the best ones found."""
     random = np.random.default_rng(seed)
     query = clustered(1, DIMS, seed=seed + 1000)[0]
@@ -50,7 +57,7 @@ def require_right(mirror, store, seed, k, share=None):
         documents = [one for one in np.unique(owners).tolist() if random.random() < share]
     allowed = np.ones(len(numbers), bool) if documents is None else np.isin(owners, documents)
 
-    scores, found = search(mirror, store, query, k, documents)
+    scores, found = search(synced, query, k, documents)
 
     assert len(found) == len(set(found)) == min(k, int(allowed.sum()))
     assert set(found) <= set(numbers[allowed].tolist())
@@ -66,21 +73,21 @@ def require_right(mirror, store, seed, k, share=None):
 @pytest.mark.parametrize("kind", KINDS, ids=str)
 def test_every_kind_gives_exact_counts_scores_and_order_through_changes_and_files(tmp_path, kind):
     store = make_store(tmp_path, 1000)
-    mirror = open_mirror(tmp_path, store, kind)
-    mirror.write()
-    assert (mirror.synced().tuning is None) == (kind.kind == "flat")
+    synced = open_synced(tmp_path, store, kind)
+    synced.update()
+    assert (held(synced).tuning is None) == (kind.kind == "flat")
     recalls = []
     for round_ in range(3):
         for seed, (k, share) in enumerate(
             [(1, None), (10, None), (10, 0.5), (10, 0.02), (50, 0.1), (3, 0), (2000, None)]
         ):
-            recalls.append(require_right(mirror, store, 10 * round_ + seed, k, share))
+            recalls.append(require_right(synced, store, 10 * round_ + seed, k, share))
         put(store, clustered(120, DIMS, seed=50 + round_), prefix=f"new{round_}-")
         store.delete([f"d{number}" for number in range(20 * round_, 20 * round_ + 11)])
-        recalls.append(require_right(mirror, store, 10 * round_ + 8, 10))
-        mirror.write()
+        recalls.append(require_right(synced, store, 10 * round_ + 8, 10))
+        synced.update()
         assert check_cache(tmp_path, store, DIMS, 0) == []
-        mirror = open_mirror(tmp_path, store, kind)
+        synced = open_synced(tmp_path, store, kind)
     assert np.mean(recalls) > 0.9
     store.close()
 
@@ -91,7 +98,7 @@ def test_any_changes_and_filters_give_what_brute_force_gives(tmp_path_factory, d
     folder = tmp_path_factory.mktemp("store")
     kind = data.draw(st.sampled_from(KINDS))
     store = make_store(folder, data.draw(st.integers(250, 400)), seed=data.draw(st.integers(0, 5)))
-    mirror = open_mirror(folder, store, kind)
+    synced = open_synced(folder, store, kind)
     for step in range(data.draw(st.integers(1, 5))):
         action = data.draw(st.sampled_from(["add", "delete", "replace", "write", "optimize", "open"]))
         if action == "add":
@@ -101,29 +108,29 @@ def test_any_changes_and_filters_give_what_brute_force_gives(tmp_path_factory, d
         elif action == "replace":
             put(store, clustered(data.draw(st.integers(1, 60)), DIMS, seed=100 + step))
         elif action == "write":
-            mirror.write()
+            synced.update()
         elif action == "optimize":
-            assert mirror.optimize().n_vectors == len(contents(store)[0])
+            assert synced.optimize().n_vectors == len(contents(store)[0])
         else:
-            mirror = open_mirror(folder, store, kind)
+            synced = open_synced(folder, store, kind)
         k = data.draw(st.one_of(st.integers(1, 20), st.just(10_000)))
-        require_right(mirror, store, step, k, data.draw(st.sampled_from([None, 0.0, 0.02, 0.3, 1.0])))
+        require_right(synced, store, step, k, data.draw(st.sampled_from([None, 0.0, 0.02, 0.3, 1.0])))
     store.close()
 
 
 @pytest.mark.parametrize("kind", ["flat", "ivf", "hnsw"])
 def test_an_empty_store_and_one_of_one_chunk(tmp_path, kind):
     store = make_store(tmp_path)
-    mirror = open_mirror(tmp_path, store, IndexSpec(kind))
+    synced = open_synced(tmp_path, store, IndexSpec(kind))
     query = clustered(1)[0]
 
-    assert search(mirror, store, query, 5) == ([], [])
-    mirror.optimize()
+    assert search(synced, query, 5) == ([], [])
+    synced.optimize()
     assert check_cache(tmp_path, store, DIMS, 0) == []
     put(store, clustered(1))
-    assert search(mirror, store, query, 5) == ([pytest.approx(1.0, abs=1e-6)], [1])
-    assert search(mirror, store, query, 5, [1])[1] == [1]
-    assert search(mirror, store, query, 5, [2]) == search(mirror, store, query, 5, []) == ([], [])
+    assert search(synced, query, 5) == ([pytest.approx(1.0, abs=1e-6)], [1])
+    assert search(synced, query, 5, [1])[1] == [1]
+    assert search(synced, query, 5, [2]) == search(synced, query, 5, []) == ([], [])
     store.close()
 
 
@@ -134,10 +141,10 @@ def test_equal_vectors_come_in_order_of_number(tmp_path, kind):
     put(store, same, "same")
     put(store, clustered(100, seed=8), "more")
     put(store, same, "again")
-    mirror = open_mirror(tmp_path, store, IndexSpec(kind))
-    mirror.optimize()
+    synced = open_synced(tmp_path, store, IndexSpec(kind))
+    synced.optimize()
 
-    scores, numbers = search(mirror, store, same[0], 10)
+    scores, numbers = search(synced, same[0], 10)
 
     assert len(set(scores)) == 1
     assert numbers == [401, 402, 403, 404, 405, 506, 507, 508, 509, 510]
@@ -146,21 +153,21 @@ def test_equal_vectors_come_in_order_of_number(tmp_path, kind):
 
 def test_scores_are_cosines_in_the_order_given(tmp_path):
     store = make_store(tmp_path, 20)
-    mirror = open_mirror(tmp_path, store)
+    synced = open_synced(tmp_path, store)
     query = clustered(1, seed=3)[0]
-    with store.snapshot():
-        assert mirror.scores(query, [7, 3]) == pytest.approx([clustered(20)[6] @ query, clustered(20)[2] @ query])
-        assert mirror.scores(query, []) == []
+    with synced.snapshot() as vectors:
+        assert vectors.scores(query, [7, 3]) == pytest.approx([clustered(20)[6] @ query, clustered(20)[2] @ query])
+        assert vectors.scores(query, []) == []
     store.close()
 
 
 @pytest.mark.parametrize("kind", ["ivf", "hnsw", "IVF16,RaBitQ", "IVF16,PQ8x4"])
 def test_tuned_kinds_find_nearly_all(tmp_path, kind):
     store = make_store(tmp_path, 3000)
-    mirror = open_mirror(tmp_path, store, IndexSpec(kind))
-    report = mirror.optimize()
+    synced = open_synced(tmp_path, store, IndexSpec(kind))
+    report = synced.optimize()
 
-    found = [require_right(mirror, store, seed, 10, share) for seed in range(15) for share in (None, 0.5, 0.1, 0.01)]
+    found = [require_right(synced, store, seed, 10, share) for seed in range(15) for share in (None, 0.5, 0.1, 0.01)]
 
     assert report.n_vectors == 3000
     assert min(report.recall, report.recall_noisy) >= 0.98
@@ -173,13 +180,13 @@ def test_what_is_allowed_is_found_far_from_the_query_too(tmp_path, kind):
     store = make_store(tmp_path)
     vectors = clustered(4000, n_clusters=40)
     put(store, vectors[np.argsort(vectors @ vectors[0])])
-    mirror = open_mirror(tmp_path, store, IndexSpec(kind))
-    mirror.optimize()
+    synced = open_synced(tmp_path, store, IndexSpec(kind))
+    synced.optimize()
 
     found = []
     for share in (0.01, 0.1, 0.3, 0.6):
         documents = list(range(1, int(800 * share)))
-        _, numbers = search(mirror, store, vectors[0], 10, documents)
+        _, numbers = search(synced, vectors[0], 10, documents)
         found.append(len(set(numbers) & set(exact(store, vectors[0], 10, documents))))
 
     assert found[:2] == [10, 10]
@@ -189,11 +196,11 @@ def test_what_is_allowed_is_found_far_from_the_query_too(tmp_path, kind):
 
 def test_nothing_is_trained_by_searching(tmp_path):
     store = make_store(tmp_path, 1000)
-    mirror = open_mirror(tmp_path, store, IndexSpec("ivf"))
+    synced = open_synced(tmp_path, store, IndexSpec("ivf"))
 
-    search(mirror, store, clustered(1)[0], 3)
+    search(synced, clustered(1)[0], 3)
 
-    assert mirror.synced().recipe.factory == "Flat"
+    assert held(synced).spec.factory == "Flat"
     assert not (tmp_path / "vectors.faiss").exists()
     store.close()
 
@@ -201,29 +208,29 @@ def test_nothing_is_trained_by_searching(tmp_path):
 def test_write_trains_when_due_and_only_then(tmp_path):
     store = make_store(tmp_path, 300)
     kind = IndexSpec("ivf")
-    mirror = open_mirror(tmp_path, store, kind)
-    mirror.write()
-    assert mirror.synced().tuning.n_trained == 300
+    synced = open_synced(tmp_path, store, kind)
+    synced.update()
+    assert held(synced).tuning.n_trained == 300
     put(store, clustered(600, seed=1), "a")
-    mirror.write()
-    assert mirror.synced().tuning.n_trained == 300
+    synced.update()
+    assert held(synced).tuning.n_trained == 300
     put(store, clustered(300, seed=2), "b")
-    mirror.write()
-    assert mirror.synced().tuning.n_trained == 1200
+    synced.update()
+    assert held(synced).tuning.n_trained == 1200
     store.delete([f"a{number}" for number in range(40)])
-    mirror.write()
-    assert mirror.synced().tuning.n_trained == 1200
+    synced.update()
+    assert held(synced).tuning.n_trained == 1200
     store.delete([f"a{number}" for number in range(40, 60)])
-    mirror.write()
-    assert mirror.synced().tuning.n_trained == 900
-    assert mirror.synced().dead_share == 0
+    synced.update()
+    assert held(synced).tuning.n_trained == 900
+    assert held(synced).dead_share == 0
     store.close()
 
 
 def test_auto_becomes_ivf_and_goes_back_only_at_half_the_size(tmp_path, monkeypatch):
     monkeypatch.setattr("latechunk.ann.spec.AUTO_IVF_FROM", 600)
     store = make_store(tmp_path, 500)
-    mirror = open_mirror(tmp_path, store)
+    synced = open_synced(tmp_path, store)
     factories = []
     for change in (
         lambda: None,
@@ -233,8 +240,8 @@ def test_auto_becomes_ivf_and_goes_back_only_at_half_the_size(tmp_path, monkeypa
         lambda: store.delete([f"d{number}" for number in range(12, 60)]),
     ):
         change()
-        mirror.write()
-        factories.append(mirror.synced().recipe.factory[:3])
+        synced.update()
+        factories.append(held(synced).spec.factory[:3])
     assert factories == ["Fla", "IVF", "IVF", "IVF", "Fla"]
     store.close()
 
@@ -242,127 +249,203 @@ def test_auto_becomes_ivf_and_goes_back_only_at_half_the_size(tmp_path, monkeypa
 def test_what_is_written_is_used_and_trusted_only_for_its_kind(tmp_path, caplog):
     caplog.set_level(logging.INFO)
     store = make_store(tmp_path, 500)
-    open_mirror(tmp_path, store, IndexSpec("ivf")).write()
+    open_synced(tmp_path, store, IndexSpec("ivf")).update()
 
-    same = open_mirror(tmp_path, store, IndexSpec("ivf"))
-    search(same, store, clustered(1)[0], 3)
-    other = open_mirror(tmp_path, store, IndexSpec("hnsw"))
-    search(other, store, clustered(1)[0], 3)
+    same = open_synced(tmp_path, store, IndexSpec("ivf"))
+    search(same, clustered(1)[0], 3)
+    other = open_synced(tmp_path, store, IndexSpec("hnsw"))
+    search(other, clustered(1)[0], 3)
 
-    assert same.synced().recipe.factory == "IVF12,SQ8"
-    assert other.synced().recipe.factory == "Flat"
+    assert held(same).spec.factory == "IVF12,SQ8"
+    assert held(other).spec.factory == "Flat"
     assert "is wanted" in caplog.text
     store.close()
 
 
 def test_granularities_have_files_of_their_own(tmp_path):
     store = make_store(tmp_path, 20)
-    open_mirror(tmp_path, store).write()
-    SyncedIndex(tmp_path, store, DIMS, granularity=3, kind=IndexSpec()).write()
+    open_synced(tmp_path, store).update()
+    SyncedIndex(tmp_path, store, DIMS, granularity=3, spec=IndexSpec()).update()
 
     assert {path.name for path in tmp_path.glob("vectors*")} == {
-        "vectors.faiss",
-        "vectors.json",
-        "vectors-3.faiss",
-        "vectors-3.json",
+        f"{stem}.{suffix}" for stem in ("vectors", "vectors-3") for suffix in ("faiss", "npy", "json")
     }
     store.close()
 
 
 def test_the_label_says_what_was_measured(tmp_path):
     store = make_store(tmp_path, 500)
-    report = open_mirror(tmp_path, store, IndexSpec("ivf")).optimize()
+    report = open_synced(tmp_path, store, IndexSpec("ivf")).optimize()
 
-    said = read_tuning(tmp_path, 0)
+    label = read_label(tmp_path, 0)
 
-    assert said["kind"] == report.kind == "IVF12,SQ8"
-    assert (said["recall"], said["recall_noisy"], said["n_trained"]) == (report.recall, report.recall_noisy, 500)
-    assert read_tuning(tmp_path, 1) is None
+    assert label.held.factory == report.kind == "IVF12,SQ8"
+    assert (label.tuning.recall, label.tuning.recall_noisy) == (report.recall, report.recall_noisy)
+    assert label.tuning.n_trained == 500
     store.close()
 
 
-def test_numbers_that_the_store_does_not_have_are_found_out(tmp_path, caplog):
-    caplog.set_level(logging.INFO)
-    store = make_store(tmp_path, 500)
-    mirror = open_mirror(tmp_path, store, IndexSpec("ivf"))
-    mirror.write()
-    cache = mirror.synced()
-    cache.fill(cache.numbers + 10_000, cache.documents, cache.alive)
-    synced_module.write_cache(cache, tmp_path, 0, IndexSpec("ivf"))
-
-    again = open_mirror(tmp_path, store, IndexSpec("ivf"))
-
-    assert require_right(again, store, 1, 10) == 1.0
-    assert "built anew" in caplog.text
-    assert "missing in" in check_cache(tmp_path, store, DIMS, 0)[0]
-    again.write()
-    assert check_cache(tmp_path, store, DIMS, 0) == []
-    store.close()
-
-
-def test_an_index_that_gives_too_few_hits_does_not_make_too_few(tmp_path):
+def test_an_index_that_holds_less_than_the_store_is_named(tmp_path):
     store = make_store(tmp_path, 600)
-    mirror = open_mirror(tmp_path, store, IndexSpec("ivf"))
-    mirror.write()
-    mirror.synced().index.reset()
+    synced = open_synced(tmp_path, store, IndexSpec("ivf"))
+    synced.update()
+    held(synced).index.reset()
 
-    assert require_right(mirror, store, 1, 10) == 1.0
-    assert require_right(mirror, store, 2, 10, 0.7) == 1.0
+    with pytest.raises(IndexDamagedError, match="less than the store"):
+        search(synced, clustered(1)[0], 10)
     store.close()
 
 
 def test_changes_of_a_cache_show_in_filters_used_before(tmp_path):
     store = make_store(tmp_path, 100)
-    mirror = open_mirror(tmp_path, store)
+    synced = open_synced(tmp_path, store)
     query = clustered(1)[0]
     documents = np.array([1, 2, 21], dtype=np.int64)
-    with store.snapshot():
-        assert sorted(mirror.search(query, 99, documents)[1]) == list(range(1, 11))
+    with synced.snapshot() as vectors:
+        assert sorted(vectors.search(query, 99, documents)[1]) == list(range(1, 11))
     put(store, clustered(5, seed=4), "new")
     store.delete(["d0"])
-    with store.snapshot():
-        assert sorted(mirror.search(query, 99, documents)[1]) == [*range(6, 11), *range(101, 106)]
+    with synced.snapshot() as vectors:
+        assert sorted(vectors.search(query, 99, documents)[1]) == [*range(6, 11), *range(101, 106)]
     store.close()
 
 
 def test_what_cannot_be_written_is_logged_by_write_and_raised_by_optimize(tmp_path, monkeypatch, caplog):
     store = make_store(tmp_path, 100)
-    mirror = open_mirror(tmp_path, store)
+    synced = open_synced(tmp_path, store)
     monkeypatch.setattr(synced_module, "write_cache", lambda *_: (_ for _ in ()).throw(OSError("disk full")))
+    search(synced, clustered(1)[0], 3)
 
-    mirror.write()
+    synced.write()
 
     assert "disk full" in caplog.text
     with pytest.raises(StoreError, match="disk full"):
-        mirror.optimize()
+        synced.optimize()
     store.close()
 
 
 def test_another_writer_is_left_alone(tmp_path):
     store = make_store(tmp_path, 100)
-    mirror = open_mirror(tmp_path, store)
+    synced = open_synced(tmp_path, store)
+    search(synced, clustered(1)[0], 3)
     with hold_write_lock(tmp_path, 0):
-        mirror.write()
+        synced.write()
         assert not (tmp_path / "vectors.faiss").exists()
         with pytest.raises(IndexBusyError):
-            mirror.optimize()
+            synced.optimize()
+    store.close()
+
+
+def test_write_writes_what_is_in_memory_and_makes_nothing(tmp_path):
+    store = make_store(tmp_path, 300)
+    synced = open_synced(tmp_path, store, IndexSpec("flat"))
+    synced.write()
+    assert not list(tmp_path.glob("vectors*"))  # nothing is in memory
+
+    search(synced, clustered(1)[0], 3)
+    put(store, clustered(10, seed=1), "new")
+    synced.write()
+
+    again = open_synced(tmp_path, store, IndexSpec("flat"))
+    assert len(read_cache(tmp_path, 0, DIMS, IndexSpec("flat"))) == 300  # as it was in memory
+    assert len(held(again)) == 310
+    store.close()
+
+
+def test_write_leaves_an_index_that_has_yet_to_be_trained_to_optimize(tmp_path):
+    store = make_store(tmp_path, 300)
+    synced = open_synced(tmp_path, store, IndexSpec("ivf"))
+
+    assert require_right(synced, store, 1, 10) == 1.0
+    synced.write()
+
+    assert not list(tmp_path.glob("vectors*"))
+    assert held(synced).spec.factory == "Flat"
+    store.close()
+
+
+def test_write_does_not_undo_what_another_process_trained(tmp_path):
+    store = make_store(tmp_path, 300)
+    old, new = (open_synced(tmp_path, store, IndexSpec("ivf")) for _ in range(2))
+    old.update()
+    put(store, clustered(10, seed=1), "new")
+    assert len(held(old)) == 310
+    new.optimize()
+
+    old.write()
+
+    assert read_label(tmp_path, 0).tuning.n_trained == 310
+    store.close()
+
+
+@pytest.mark.parametrize("share", [None, 0.6])
+def test_hits_for_fewer_are_the_first_of_those_for_more_whatever_ties(tmp_path, share):
+    store = make_store(tmp_path, 200, n_clusters=3)
+    put(store, np.repeat(clustered(2, seed=7), 150, axis=0), "copies")
+    put(store, np.repeat(clustered(1, seed=7), 300, axis=0), "later")
+    synced = open_synced(tmp_path, store, IndexSpec("flat"))
+    query = clustered(1, seed=8)[0]
+    documents = None if share is None else [n for n in range(1, 161) if n % 5 < 5 * share]
+
+    scores, numbers = search(synced, query, 800, documents)
+
+    assert numbers == exact(store, query, 800, documents)
+    for k in (1, 9, 10, 11, 149, 150, 151, 290, 301, 450):
+        assert search(synced, query, k, documents) == (scores[:k], numbers[:k])
+    store.close()
+
+
+def test_searches_share_and_changes_are_seen_whole(tmp_path):
+    store = make_store(tmp_path, 50)
+    synced = open_synced(tmp_path, store)
+    search(synced, clustered(1)[0], 1)
+    inside, errors, stop = threading.Barrier(2, timeout=20), [], threading.Event()
+
+    def meet():
+        with synced.snapshot():
+            inside.wait()
+
+    threads = [threading.Thread(target=meet) for _ in range(2)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(20)
+    assert not inside.broken  # both were in at once
+
+    def look():
+        while not stop.is_set():
+            with synced.snapshot() as vectors:
+                _, numbers = vectors.search(clustered(1)[0], 10_000)
+                if sorted(numbers) != contents(store)[0].tolist() or len(vectors.store.rows(numbers)) != len(numbers):
+                    errors.append(numbers)
+
+    threads = [threading.Thread(target=look) for _ in range(4)]
+    for thread in threads:
+        thread.start()
+    for round_ in range(30):
+        put(store, clustered(10, seed=round_), f"r{round_ % 3}-")
+        store.delete([f"d{round_ % 10}"])
+    stop.set()
+    for thread in threads:
+        thread.join(20)
+    assert not errors
     store.close()
 
 
 def test_a_kind_that_does_not_fit_is_refused_at_once(tmp_path):
     store = make_store(tmp_path)
     with pytest.raises(InputError, match="16"):
-        open_mirror(tmp_path, store, IndexSpec("IVF4,PQ7"))
+        open_synced(tmp_path, store, IndexSpec("IVF4,PQ7"))
     with pytest.raises(InputError, match="16"):
-        open_mirror(tmp_path, store, IndexSpec("flat", 17))
+        open_synced(tmp_path, store, IndexSpec("flat", 17))
     store.close()
 
 
 def test_check_tells_what_is_wrong(tmp_path):
     store = make_store(tmp_path, 300)
     assert check_cache(tmp_path, store, DIMS, 0) == []  # it need not be there
-    mirror = open_mirror(tmp_path, store, IndexSpec("ivf"))
-    mirror.write()
+    synced = open_synced(tmp_path, store, IndexSpec("ivf"))
+    synced.update()
     assert check_cache(tmp_path, store, DIMS, 0) == []
     put(store, clustered(PER_DOCUMENT, seed=9), "new")
     assert check_cache(tmp_path, store, DIMS, 0) == []  # nor be up to date
@@ -374,21 +457,23 @@ def test_check_tells_what_is_wrong(tmp_path):
     other.close()
 
 
-@pytest.mark.parametrize("kind", ["flat", "ivf", "hnsw", "IVF8,RaBitQ", "RR16,IVF8,SQ8"])
-def test_check_finds_vectors_that_differ(tmp_path, kind):
+@pytest.mark.parametrize("damage", ["vector", "number", "document", "missing"])
+def test_check_finds_what_differs(tmp_path, damage):
     store = make_store(tmp_path, 300)
-    mirror = open_mirror(tmp_path, store, IndexSpec(kind))
-    mirror.write()
-    cache = mirror.synced()
+    cache = held(open_synced(tmp_path, store, IndexSpec("flat")))
     put(store, clustered(PER_DOCUMENT, seed=9), "new")
     with store.snapshot():
         ((numbers, documents, vectors),) = store.vectors(DIMS, after=300)
-        cache.add(numbers, documents, -vectors)
+        if damage != "missing":
+            cache.add(
+                numbers + (damage == "number"),
+                documents + (damage == "document"),
+                (-1) ** (damage == "vector") * vectors,
+            )
         cache.commit = store.last_commit()
-    synced_module.write_cache(cache, tmp_path, 0, IndexSpec(kind))
+    synced_module.write_cache(cache, tmp_path, 0, IndexSpec("flat"))
 
     (problem,) = check_cache(tmp_path, store, DIMS, 0)
 
-    assert "5 chunks of the store have another vector" in problem
-    assert "301" in problem
+    assert problem.startswith("vectors.faiss holds other chunks, documents or vectors than the store")
     store.close()

@@ -1,17 +1,12 @@
-import hashlib
 import json
-import subprocess
-import sys
-import textwrap
 
-import faiss
 import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from latechunk.ann import persist
-from latechunk.ann.faiss_ops import SearchParams, core_of
+from latechunk.ann.faiss_ops import SearchParams
 from latechunk.ann.id_filter import IdFilters
 from latechunk.ann.persist import read_cache, write_cache
 from latechunk.ann.spec import FaissSpec, IndexSpec
@@ -35,7 +30,7 @@ def filled(factory="Flat", n=80):
     numbers = 10 * np.arange(1, n + 1)
     cache.add(numbers, 1 + np.arange(n) // 4, vectors[:n])
     cache.commit = Commit(3, "ab", 0)
-    cache.effort = SearchParams(5, 64, 2)
+    cache.params = SearchParams(5, 64, 2)
     cache.tuning = None if factory == "Flat" else Tuning(80, 0.99, 0.98)
     return cache
 
@@ -45,18 +40,11 @@ def find(cache, query, n, documents=None):
 
 
 def write(cache, folder):
-    return write_cache(cache, folder, 0, IndexSpec(cache.recipe.factory))
+    return write_cache(cache, folder, 0, IndexSpec(cache.spec.factory))
 
 
 def read(folder, factory="Flat", dims=DIMS):
     return read_cache(folder, 0, dims, IndexSpec(factory))
-
-
-def relabel(folder, **fields):
-    """Change the label, and make its checksum right for the file as it is now."""
-    label = json.loads((folder / "vectors.json").read_text())
-    label["sha256"] = hashlib.sha256((folder / "vectors.faiss").read_bytes()).hexdigest()
-    (folder / "vectors.json").write_text(json.dumps({**label, **fields}))
 
 
 def test_find_by_hand():
@@ -126,7 +114,7 @@ def test_what_is_written_is_read_back(tmp_path, factory, n):
 
     after = read(tmp_path, factory)
 
-    assert (after.commit, after.effort, after.tuning) == (before.commit, before.effort, before.tuning)
+    assert (after.commit, after.params, after.tuning) == (before.commit, before.params, before.tuning)
     assert after.numbers.tolist() == before.numbers.tolist()
     assert after.documents.tolist() == before.documents.tolist()
     for query in clustered(20, DIMS, seed=3):
@@ -153,9 +141,10 @@ def test_the_dead_stay_dead_in_the_file(tmp_path, factory):
     assert len(find(after, clustered(1, DIMS)[0], 39)) == 39
 
 
-def test_any_flipped_byte_is_found(tmp_path):
+@pytest.mark.parametrize("name", ["vectors.faiss", "vectors.npy"])
+def test_any_flipped_byte_is_found(tmp_path, name):
     write(filled(n=5), tmp_path)
-    path = tmp_path / "vectors.faiss"
+    path = tmp_path / name
     good = path.read_bytes()
 
     for place in range(len(good)):
@@ -164,81 +153,46 @@ def test_any_flipped_byte_is_found(tmp_path):
             read(tmp_path)
 
 
-@pytest.mark.parametrize("factory", FACTORIES)
-def test_flipped_bytes_under_a_right_checksum_are_refused_or_harmless(tmp_path, factory):
-    write(filled(factory), tmp_path)
-    path = tmp_path / "vectors.faiss"
-    good = path.read_bytes()
-    random = np.random.default_rng(0)
-    queries = clustered(3, DIMS, seed=9)
-    for _ in range(150):
-        bad = bytearray(good)
-        for place in random.integers(len(good), size=random.integers(1, 6)):
-            bad[place] = random.integers(256)
-        path.write_bytes(bad)
-        relabel(tmp_path)
-        try:
-            cache = read(tmp_path, factory)
-        except IndexDamagedError:
-            continue
-        for query in queries:
-            assert set(find(cache, query, 10)) <= set(cache.numbers.tolist())
-            assert len(find(cache, query, 10, np.arange(0, 20))) <= 10
+@pytest.mark.parametrize("name", ["vectors.faiss", "vectors.npy", "vectors.json"])
+@pytest.mark.parametrize(
+    "change", [lambda good: good[:-1], lambda good: good + b" ", lambda good: b"", lambda good: None]
+)
+def test_any_cut_longer_or_missing_file_is_refused(tmp_path, name, change):
+    write(filled("IVF5,SQ8", 20), tmp_path)
+    path = tmp_path / name
+    content = change(path.read_bytes())
+    path.write_bytes(content) if content is not None else path.unlink()
 
-
-@pytest.mark.parametrize("factory", FACTORIES)
-def test_any_cut_or_longer_file_is_refused(tmp_path, factory):
-    write(filled(factory, 20), tmp_path)
-    path = tmp_path / "vectors.faiss"
-    good = path.read_bytes()
-
-    for content in [good[:n] for n in range(0, len(good), 7)] + [good + b"x"]:
-        path.write_bytes(content)
-        relabel(tmp_path)
-        with pytest.raises(IndexDamagedError):
-            read(tmp_path, factory)
+    if (name, content and content[-1:]) == ("vectors.json", b" "):
+        assert len(read(tmp_path, "IVF5,SQ8")) == 20  # white space behind JSON means nothing
+    else:
+        with pytest.raises(IndexDamagedError, match="cannot be used"):
+            read(tmp_path, "IVF5,SQ8")
 
 
 @pytest.mark.parametrize(
-    "fields",
+    ("field", "value", "message"),
     [
-        {"n": 2**31 - 1},
-        {"n": 2**62},
-        {"n": -1},
-        {"n": 79},
-        {"n": True},
-        {"n": "80"},
-        {"layout": 1},
-        {"recipe": {"factory": "IVF65536,SQ8", "dims": DIMS}},
-        {"recipe": {"factory": "IVF999999999,SQ8", "dims": DIMS}},
-        {"recipe": {"factory": "IVF5,PQ4x12", "dims": DIMS}},
-        {"recipe": {"factory": "HNSW8,SQ8", "dims": DIMS}},
-        {"recipe": {"factory": "Flat", "dims": DIMS}},
-        {"recipe": {"factory": "IVF5,SQ8", "dims": 2**40}},
-        {"recipe": {"factory": ["IVF5,SQ8"], "dims": DIMS}},
-        {"recipe": None},
-        {"kind": {"kind": "IVF999999999,SQ8", "first_pass_dims": None}},
-        {"kind": {"kind": "flat", "first_pass_dims": None}},
-        {"kind": {"kind": "IVF5,SQ8", "first_pass_dims": 4}},
-        {"effort": {"n_probes": 0, "n_explored": 1, "per_hit": 1}},
-        {"effort": {"n_probes": 1, "n_explored": 1, "per_hit": 10**9}},
-        {"effort": {}},
-        {"tuning": None},
-        {"tuning": {"n_trained": 80, "recall": float("nan"), "recall_noisy": 1}},
-        {"commit": None},
-        {"commit": {"number": 10**21, "token": "a", "n_removed": 0}},
-        {"commit": {"number": 1, "token": 1, "n_removed": 0}},
-        {"sha256": "x"},
+        ("layout", 2, "layout must be one of 3, got 2"),
+        ("held", {"factory": "Flat", "dims": DIMS}, "not the file that was written"),
+        ("held", None, "held"),
+        ("wanted", {"kind": "IVF999999999,SQ8"}, "no kind of vector index"),
+        ("params", {"n_probes": 1, "n_explored": 1, "per_hit": 7}, "not the file that was written"),
+        ("params", {"n_probes": 1.5}, "must be a whole number"),
+        ("tuning", None, "not the file that was written"),
+        ("commit", {"number": 4, "token": "ab", "n_removed": 0}, "not the file that was written"),
+        ("commit", None, "commit"),
+        ("sha256", "x", "not the file that was written"),
+        ("more", 1, "there is no 'more'"),
     ],
-    ids=str,
 )
-def test_labels_that_do_not_fit_are_refused(tmp_path, fields):
+def test_labels_that_do_not_fit_are_refused(tmp_path, field, value, message):
     write(filled("IVF5,SQ8"), tmp_path)
-    relabel(tmp_path, **fields)
+    label = json.loads((tmp_path / "vectors.json").read_text())
+    (tmp_path / "vectors.json").write_text(json.dumps({**label, field: value}))
 
-    for kind in (IndexSpec("IVF5,SQ8"), None):
-        with pytest.raises(IndexDamagedError):
-            read_cache(tmp_path, 0, DIMS, kind)
+    with pytest.raises(IndexDamagedError, match=message):
+        read_cache(tmp_path, 0, DIMS, None)
 
 
 @pytest.mark.parametrize("label", ["", "{", "[]", "{}", "null", "[" * 100_000, b"\xff"])
@@ -248,87 +202,6 @@ def test_what_is_no_label_is_refused(tmp_path, label):
 
     with pytest.raises(IndexDamagedError):
         read(tmp_path)
-
-
-def change_array(folder, cache, place, values):
-    """Write other values at a place of the file, in items of their size."""
-    path = folder / "vectors.faiss"
-    content = bytearray(path.read_bytes())
-    content[place : place + values.nbytes] = values.tobytes()
-    path.write_bytes(content)
-    relabel(folder)
-
-
-@pytest.mark.parametrize("numbers", [[0, 20], [-5, 20], [20, 20], [30, 20]])
-def test_numbers_that_no_store_gives_are_refused(tmp_path, numbers):
-    write(filled(n=80), tmp_path)
-    change_array(tmp_path, None, 0, np.array(numbers))
-
-    with pytest.raises(IndexDamagedError, match="numbers"):
-        read(tmp_path)
-
-
-@pytest.mark.parametrize("value", [80, -1, 2**40, 5])
-def test_positions_that_there_are_not_or_twice_are_refused(tmp_path, value):
-    write(filled("IVF5,SQ8"), tmp_path)
-    ids_at = 2 * 8 * 80 + 10 + 4 * 2 * DIMS + 4 * 5 * DIMS + 8 * 5
-    held = np.frombuffer((tmp_path / "vectors.faiss").read_bytes(), dtype="<i8", count=1, offset=ids_at)[0]
-    change_array(tmp_path, None, ids_at, np.array([value if value != held else 6]))
-
-    with pytest.raises(IndexDamagedError, match="its lists"):
-        read(tmp_path, "IVF5,SQ8")
-
-
-@pytest.mark.parametrize("sizes", [[2**60, -(2**60) + 80, 0, 0, 0], [80, 80, 0, 0, 0], [81, -1, 0, 0, 0]])
-def test_lists_of_sizes_that_do_not_add_up_are_refused(tmp_path, sizes):
-    write(filled("IVF5,SQ8"), tmp_path)
-    change_array(tmp_path, None, 2 * 8 * 80 + 10 + 4 * 2 * DIMS + 4 * 5 * DIMS, np.array(sizes))
-
-    with pytest.raises(IndexDamagedError, match="its lists do not hold"):
-        read(tmp_path, "IVF5,SQ8")
-
-
-@pytest.mark.parametrize(("place", "value"), [(0, 0), (0, 99), (3, 2**31 - 1), (80, 80), (81, -2), (85, 2**30)])
-def test_graphs_that_lead_to_nowhere_are_refused(tmp_path, place, value):
-    write(filled("HNSW8,SQ8"), tmp_path)
-    change_array(tmp_path, None, 2 * 8 * 80 + 10 + 4 * 2 * DIMS + 4 * place, np.array([value], dtype="<i4"))
-
-    with pytest.raises(IndexDamagedError):
-        read(tmp_path, "HNSW8,SQ8")
-
-
-def test_links_to_nodes_below_their_level_are_refused(tmp_path):
-    cache = filled("HNSW8,SQ8", 80)
-    graph = core_of(cache.index).hnsw
-    levels = faiss.vector_to_array(graph.levels)
-    offsets = faiss.vector_to_array(graph.offsets)
-    neighbors = faiss.vector_to_array(graph.neighbors)
-    high, low = np.flatnonzero(levels > 1)[0], np.flatnonzero(levels == 1)[-1]
-    neighbors[int(offsets[high]) + 16] = low
-    faiss.copy_array_to_vector(neighbors, graph.neighbors)
-    write(cache, tmp_path)
-
-    with pytest.raises(IndexDamagedError, match="nowhere"):
-        read(tmp_path, "HNSW8,SQ8")
-
-
-def test_numbers_learnt_that_are_not_finite_are_refused(tmp_path):
-    write(filled("IVF5,SQ8"), tmp_path)
-    change_array(tmp_path, None, 2 * 8 * 80 + 10, np.array([np.nan], dtype="<f4"))
-
-    with pytest.raises(IndexDamagedError, match="not finite"):
-        read(tmp_path, "IVF5,SQ8")
-
-
-def test_codes_of_another_version_of_faiss_are_refused_where_their_layout_changes(tmp_path):
-    for factory, is_refused in (("IVF5,RaBitQ", True), ("IVF5,SQ8", False)):
-        write(filled(factory), tmp_path)
-        relabel(tmp_path, faiss="1.0.0")
-        if is_refused:
-            with pytest.raises(IndexDamagedError, match="version"):
-                read(tmp_path, factory)
-        else:
-            assert len(read(tmp_path, factory)) == 80
 
 
 def test_missing_files_and_other_dimensions_are_found(tmp_path):
@@ -355,26 +228,11 @@ def test_a_label_of_other_content_is_not_trusted(tmp_path):
         read(tmp_path)
 
 
-def test_a_file_replaced_while_it_is_read_is_not_mixed_up(tmp_path, monkeypatch):
-    write(filled(), tmp_path)
-    read_arrays = persist._read_arrays
-
-    def replace_behind_the_back(cache, reader, n):
-        monkeypatch.undo()
-        write(filled(n=60), tmp_path)
-        read_arrays(cache, reader, n)
-
-    monkeypatch.setattr(persist, "_read_arrays", replace_behind_the_back)
-
-    assert len(read(tmp_path)) == 80
-    assert len(read(tmp_path)) == 60
-
-
-@pytest.mark.parametrize("name", ["json.dumps", "write_data", "os.replace"])
+@pytest.mark.parametrize("name", ["faiss.write_index", "np.save", "os.replace"])
 def test_a_fault_in_writing_leaves_what_was_there_and_no_litter(tmp_path, monkeypatch, name):
     write(filled(), tmp_path)
     before = sorted(tmp_path.iterdir())
-    monkeypatch.setattr(f"latechunk.ann.persist.{name}", lambda *_: (_ for _ in ()).throw(OSError("full")))
+    monkeypatch.setattr(f"latechunk.ann.persist.{name}", lambda *_, **__: (_ for _ in ()).throw(OSError("full")))
 
     with pytest.raises(OSError, match="full"):
         write(filled(n=4), tmp_path)
@@ -395,35 +253,3 @@ def test_a_fault_between_the_two_files_is_found(tmp_path, monkeypatch):
 
     with pytest.raises(IndexDamagedError):
         read(tmp_path)
-
-
-@pytest.mark.skipif(sys.platform != "linux", reason="limits of memory hold on Linux")
-def test_files_that_ask_for_much_memory_do_not_get_it(tmp_path):
-    write(filled("IVF5,SQ8"), tmp_path)
-    code = """
-        import resource, json, sys
-        from pathlib import Path
-        from latechunk.ann.persist import read_cache
-        from latechunk.errors import IndexDamagedError
-        folder = Path(sys.argv[1])
-        label = json.loads((folder / "vectors.json").read_text())
-        used = int(Path("/proc/self/statm").read_text().split()[0]) * resource.getpagesize()
-        resource.setrlimit(resource.RLIMIT_AS, (used + 300 * 2**20,) * 2)
-        for factory in ("IVF65536,SQ8", "IVF65536,PQ8x12", "HNSW128", "Flat", "SQ8", "PCA8,SQ8"):
-            for n in (80, 2**20, 2**31 - 1):
-                label["recipe"]["factory"] = label["kind"]["kind"] = factory
-                label["n"] = n
-                (folder / "vectors.json").write_text(json.dumps(label))
-                try:
-                    read_cache(folder, 0, 8, None)
-                except IndexDamagedError as error:
-                    pass
-                else:
-                    raise SystemExit(f"{factory} {n} was read")
-        print("refused")
-    """
-    result = subprocess.run(
-        [sys.executable, "-c", textwrap.dedent(code), str(tmp_path)], capture_output=True, text=True, check=False
-    )
-
-    assert (result.returncode, result.stdout) == (0, "refused\n"), result.stderr

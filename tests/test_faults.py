@@ -44,6 +44,7 @@ def test_all_that_writes_is_seen(tmp_path, interposer):
         "index/store.sqlite3-wal",
         "index/store.sqlite3-shm",
         "index/vectors.faiss",
+        "index/vectors.npy",
         "index/vectors.json",
     }
     assert calls == record_calls(tmp_path, "changes", interposer)

@@ -210,7 +210,9 @@ def test_an_index_with_flipped_bytes_is_searched_or_named(tmp_path):
         fuzz = random.Random(seed)
         path = tmp_path / "copy"
         shutil.copytree(good, path)
-        name = fuzz.choice(["store.sqlite3", "store.sqlite3", "vectors.faiss", "vectors.json"])
+        name = fuzz.choice(
+            ["store.sqlite3", "store.sqlite3", *(f"vectors.{suffix}" for suffix in ("faiss", "npy", "json"))]
+        )
         content = bytearray((path / name).read_bytes())
         for _ in range(fuzz.choice([1, 10, 200])):
             content[fuzz.randrange(len(content))] = fuzz.randrange(256)

@@ -1,4 +1,3 @@
-import json
 import logging
 import os
 import shutil
@@ -400,8 +399,6 @@ def test_an_overwritten_database_is_an_error_that_names_the_file(tmp_path):
     with store.open("r+b") as file:
         file.seek(8192)
         file.write(b"\xff" * (size - 8192))
-    shutil.rmtree(tmp_path / "index" / "vectors.faiss", ignore_errors=True)
-    (tmp_path / "index" / "vectors.faiss").unlink()
 
     with pytest.raises(StoreError, match=r"store\.sqlite3|dimensions"), create_open(tmp_path / "index") as index:
         index.search("text", k=3)
@@ -514,6 +511,7 @@ def flip(path):
     [
         lambda path: (path / "vectors.faiss").unlink(),
         lambda path: (path / "vectors.json").unlink(),
+        lambda path: (path / "vectors.npy").write_bytes(b""),
         lambda path: flip(path / "vectors.faiss"),
         lambda path: (path / "vectors.faiss").write_bytes(b""),
         lambda path: (path / "vectors.faiss").write_bytes((path / "vectors.faiss").read_bytes()[:-9]),
@@ -528,7 +526,6 @@ def test_a_harmed_cache_is_built_anew(stored, harm):
     for _ in range(2):
         with create_open(path) as index:
             assert index.search("the capital", k=50) == expected_hits
-    assert json.loads((path / "vectors.json").read_text())["sha256"]
 
 
 def test_a_cache_that_is_behind_is_brought_up_to_date(stored, tmp_path, documents):
@@ -566,14 +563,57 @@ def test_a_cache_of_an_abandoned_future_is_not_used(stored, tmp_path):
 
 def test_a_cache_that_cannot_be_written_costs_nothing_but_time(stored, monkeypatch, caplog):
     path, _ = stored
-    monkeypatch.setattr("latechunk.ann.persist.write_data", lambda _: (_ for _ in ()).throw(OSError("full")))
+    monkeypatch.setattr("latechunk.ann.persist.faiss.write_index", lambda *_: (_ for _ in ()).throw(OSError("full")))
     with caplog.at_level(logging.WARNING), create_open(path) as index:
         index.add([Document("rome", "Rome is a capital.")])
+        assert index.search("Rome", k=1)
     assert "could not be written" in caplog.text
     monkeypatch.undo()
 
     with create_open(path) as index:
         assert index.search("Rome is a capital.", k=1)[0].chunk.document_id == "rome"
+
+
+def vector_files(path):
+    return {file.name: file.stat().st_mtime_ns for file in path.glob("vectors*")}
+
+
+def test_a_process_that_only_searched_writes_no_vectors(stored):
+    path, expected_hits = stored
+    (path / "vectors.faiss").unlink()
+    before = vector_files(path)
+    with create_open(path) as index:
+        assert index.search("the capital", k=50) == expected_hits
+
+    assert vector_files(path) == before
+
+
+def test_an_error_surfaces_before_any_vectors_are_written(stored):
+    path, _ = stored
+    before = vector_files(path)
+
+    def add_and_fail():
+        with create_open(path) as index:
+            index.add([Document("rome", "Rome is a capital.")])
+            index.search("Rome", k=1)
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        add_and_fail()
+
+    assert vector_files(path) == before
+
+
+def test_closing_trains_nothing(tmp_path, monkeypatch):
+    monkeypatch.setattr("latechunk.ann.synced.train", lambda *_, **__: pytest.fail("trained"))
+    with create(tmp_path / "index", vectors="ivf") as index:
+        index.add([Document(f"d{number}", f"Text number {number}.") for number in range(300)])
+        hits = index.search("Text number 7.", k=300)
+        assert len(hits) == 300
+
+    assert vector_files(tmp_path / "index") == {}
+    with create_open(tmp_path / "index") as index:
+        assert index.search("Text number 7.", k=300) == hits
 
 
 # Several users of one index.

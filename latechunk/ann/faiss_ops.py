@@ -1,4 +1,4 @@
-"""FAISS itself: indices by recipe, and one query's nearest positions among those allowed."""
+"""Calls of FAISS: build an index by its specification, and find a query's nearest positions among those allowed."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ class SearchParams:
     Attributes:
         n_probes: How many lists of an IVF index to look into.
         n_explored: ``efSearch`` of an HNSW index.
-        per_hit: How many candidates to score anew for each hit wanted.
+        per_hit: How many candidates to score exactly for each hit wanted.
     """
 
     n_probes: int = 1
@@ -43,17 +43,17 @@ class SearchParams:
         return max(k, _TUNED_HITS) * self.per_hit + _TUNED_HITS
 
 
-def build(recipe: FaissSpec) -> faiss.Index:
+def build(spec: FaissSpec) -> faiss.Index:
     """Make an empty index for inner products.
 
     Raises:
-        InputError: If FAISS does not take the recipe for vectors of this length.
+        InputError: If FAISS does not build it for vectors of this length.
     """
     try:
-        index = faiss.index_factory(recipe.dims, recipe.factory, faiss.METRIC_INNER_PRODUCT)
+        index = faiss.index_factory(spec.dims, spec.factory, faiss.METRIC_INNER_PRODUCT)
     except RuntimeError as error:
         raise InputError(
-            f"FAISS makes no {recipe.factory!r} for vectors of {recipe.dims} numbers: {_reason(error)}"
+            f"FAISS makes no {spec.factory!r} for vectors of {spec.dims} numbers: {_reason(error)}"
         ) from error
     core = core_of(index)
     if isinstance(core, faiss.IndexHNSW):
@@ -61,26 +61,26 @@ def build(recipe: FaissSpec) -> faiss.Index:
             100  # of 40,000 chunks, exploring 256 then finds 97.7 % for questions; with 40, 95.8 %
         )
     if isinstance(core, faiss.IndexIVF):
-        core.cp.min_points_per_centroid = 1  # else FAISS writes warnings to stderr; kinds.py sees to the number
+        core.cp.min_points_per_centroid = 1  # else FAISS writes warnings to stderr; IndexSpec sees to the number
     if isinstance(core, faiss.IndexIVFPQ):
         core.pq.cp.min_points_per_centroid = 1
     return index
 
 
-def require_buildable(kind: IndexSpec, dims: int) -> None:
-    """Raise unless FAISS builds this kind for vectors of ``dims`` numbers.
+def require_buildable(wanted: IndexSpec, dims: int) -> None:
+    """Raise unless FAISS builds what is wanted for vectors of ``dims`` numbers.
 
     Raises:
         InputError: If it does not.
     """
-    recipe = kind.recipe(_PLENTY, dims)
-    if recipe.factory != kind.kind:
+    spec = wanted.faiss_spec(_PLENTY, dims)
+    if spec.factory != wanted.kind:
         return
-    index = build(recipe)  # to be kept: what is got from it does not keep it
+    index = build(spec)  # keep a reference: objects obtained from it do not
     for transform in transforms_of(index):
         if transform.d_out > transform.d_in:
             raise InputError(
-                f"{recipe.factory!r} makes vectors of {transform.d_out} numbers out of {transform.d_in}, and only so "
+                f"{spec.factory!r} makes vectors of {transform.d_out} numbers out of {transform.d_in}, and only so "
                 f"many or fewer make sense"
             )
 
@@ -119,15 +119,15 @@ def remove(index: faiss.Index, positions: IntArray) -> None:
         index.remove_ids(faiss.IDSelectorBatch(positions))
 
 
-def nearest(index: faiss.Index, query: FloatArray, n: int, effort: SearchParams, selection: IdFilter) -> IntArray:
+def nearest(index: faiss.Index, query: FloatArray, n: int, params: SearchParams, allowed: IdFilter) -> IntArray:
     """Find the allowed positions of the largest inner products, roughly for all but flat storage.
 
     Args:
         index: Holds vectors under the positions 0, 1, 2 and so on.
         query: Shape ``(dims,)``.
         n: How many, at most as many as are allowed.
-        effort: How hard to search for ten; for more it looks further.
-        selection: What is allowed.
+        params: How hard to search for ten; for more it looks further.
+        allowed: What is allowed.
 
     Returns:
         Positions, best first; fewer than ``n`` only if the index does not hold what it should.
@@ -137,10 +137,10 @@ def nearest(index: faiss.Index, query: FloatArray, n: int, effort: SearchParams,
     for transform in transforms_of(index):
         row = transform.apply(row)
     if isinstance(core, faiss.IndexIVF):
-        return _nearest_in_lists(core, row, n, effort, selection)
+        return _nearest_in_lists(core, row, n, params, allowed)
     if isinstance(core, faiss.IndexHNSW):
-        return _nearest_in_graph(core, row, n, effort, selection)
-    return _nearest_in_storage(core, row, n, selection)
+        return _nearest_in_graph(core, row, n, params, allowed)
+    return _nearest_in_storage(core, row, n, allowed)
 
 
 def lists_of(index: faiss.Index, n: int) -> tuple[NDArray[np.int32], int]:
@@ -155,12 +155,12 @@ def lists_of(index: faiss.Index, n: int) -> tuple[NDArray[np.int32], int]:
 
 
 def _nearest_in_lists(
-    core: faiss.IndexIVF, row: FloatArray, n: int, effort: SearchParams, selection: IdFilter
+    core: faiss.IndexIVF, row: FloatArray, n: int, params: SearchParams, allowed: IdFilter
 ) -> IntArray:
     # More hits lie in more lists, though not in proportion.
-    n_probes = effort.n_probes * math.sqrt(max(1.0, n / effort.n_candidates(_TUNED_HITS)))
-    if selection.n < core.ntotal:
-        return _nearest_allowed_in_lists(core, row, n, n_probes, selection)
+    n_probes = params.n_probes * math.sqrt(max(1.0, n / params.n_candidates(_TUNED_HITS)))
+    if allowed.n < core.ntotal:
+        return _nearest_allowed_in_lists(core, row, n, n_probes, allowed)
     while True:
         n_probes = min(core.nlist, math.ceil(n_probes))
         n_met = n_probes / core.nlist * core.ntotal
@@ -171,7 +171,7 @@ def _nearest_in_lists(
 
 
 def _nearest_allowed_in_lists(
-    core: faiss.IndexIVF, row: FloatArray, n: int, n_probes: float, selection: IdFilter
+    core: faiss.IndexIVF, row: FloatArray, n: int, n_probes: float, allowed: IdFilter
 ) -> IntArray:
     """Look into the nearest lists that hold anything allowed, until enough was met.
 
@@ -182,14 +182,14 @@ def _nearest_allowed_in_lists(
     """
     with _one_thread():
         products, ranked = core.quantizer.search(row, core.nlist)
-    counts = selection.n_per_list[ranked[0]]
+    counts = allowed.n_per_list[ranked[0]]
     lists, products = ranked[0][counts > 0], products[0][counts > 0]
     n_met = np.cumsum(counts[counts > 0])
-    wanted = n_probes / core.nlist * core.ntotal * selection.share ** (1 / 3)
-    wanted = min(selection.n, max(wanted, _MET_PER_CANDIDATE * n))
+    wanted = n_probes / core.nlist * core.ntotal * allowed.share ** (1 / 3)
+    wanted = min(allowed.n, max(wanted, _MET_PER_CANDIDATE * n))
     n_lists = int(np.searchsorted(n_met, wanted)) + 1
     while True:
-        found = _search_lists(core, row, n, lists[:n_lists], products[:n_lists], selection)
+        found = _search_lists(core, row, n, lists[:n_lists], products[:n_lists], allowed)
         if len(found) == n or n_lists >= len(lists):
             return found
         n_lists *= 4
@@ -208,11 +208,11 @@ def _threads_for(index: faiss.Index, n_met: float) -> contextlib.AbstractContext
 
 
 def _search_lists(
-    core: faiss.IndexIVF, row: FloatArray, n: int, lists: IntArray, products: FloatArray, selection: IdFilter
+    core: faiss.IndexIVF, row: FloatArray, n: int, lists: IntArray, products: FloatArray, allowed: IdFilter
 ) -> IntArray:
     query = np.ascontiguousarray(row)
     scores, positions = np.empty(n, dtype=np.float32), np.empty(n, dtype=np.int64)
-    parameters = faiss.SearchParametersIVF(nprobe=len(lists), sel=selection.bitmap)
+    parameters = faiss.SearchParametersIVF(nprobe=len(lists), sel=allowed.bitmap)
     arrays = [faiss.swig_ptr(one) for one in (lists, products, scores, positions)]
     with _threads_for(core, sum(core.invlists.list_size(int(one)) for one in lists)):
         # The wrapper without "_c" takes no parameters.
@@ -221,21 +221,21 @@ def _search_lists(
 
 
 def _nearest_in_graph(
-    core: faiss.IndexHNSW, row: FloatArray, n: int, effort: SearchParams, selection: IdFilter
+    core: faiss.IndexHNSW, row: FloatArray, n: int, params: SearchParams, allowed: IdFilter
 ) -> IntArray:
     found = np.empty(0, dtype=np.int64)
-    n_explored = math.ceil(max(effort.n_explored, n) / max(selection.share, 1e-9))
-    if _LINKS_MET * n_explored < selection.n:  # else to go through all that are allowed is quicker, and certain
-        selector = None if selection.is_all else selection.bitmap
+    n_explored = math.ceil(max(params.n_explored, n) / max(allowed.share, 1e-9))
+    if _LINKS_MET * n_explored < allowed.n:  # else to go through all that are allowed is quicker, and certain
+        selector = None if allowed.is_all else allowed.bitmap
         found = _search(core, row, n, faiss.SearchParametersHNSW(efSearch=n_explored, sel=selector))
-    return found if len(found) == n else _nearest_in_storage(faiss.downcast_index(core.storage), row, n, selection)
+    return found if len(found) == n else _nearest_in_storage(faiss.downcast_index(core.storage), row, n, allowed)
 
 
-def _nearest_in_storage(storage: faiss.Index, row: FloatArray, n: int, selection: IdFilter) -> IntArray:
-    if selection.is_all:
+def _nearest_in_storage(storage: faiss.Index, row: FloatArray, n: int, allowed: IdFilter) -> IntArray:
+    if allowed.is_all:
         return _search(storage, row, n, None)
     is_flat = isinstance(storage, faiss.IndexFlat)
-    selector = selection.array if is_flat else selection.bitmap
+    selector = allowed.array if is_flat else allowed.bitmap
     return _search(storage, row, n, faiss.SearchParameters(sel=selector))
 
 
@@ -264,9 +264,9 @@ def _one_thread() -> Iterator[None]:
         faiss.omp_set_num_threads(n)
 
 
-def is_exact(recipe: FaissSpec, dims: int) -> bool:
-    """Whether a recipe keeps vectors of ``dims`` numbers whole."""
-    return recipe == FaissSpec(EXACT, dims)
+def is_exact(spec: FaissSpec, dims: int) -> bool:
+    """Whether an index keeps vectors of ``dims`` numbers whole."""
+    return spec == FaissSpec(EXACT, dims)
 
 
 def _reason(error: RuntimeError) -> str:

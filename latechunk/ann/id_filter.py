@@ -1,7 +1,8 @@
-"""Which of the vectors held a search may find: documents in, a FAISS selector out."""
+"""Which of the held vectors a search may find: the chunks of some documents, as a FAISS selector."""
 
 from __future__ import annotations
 
+import threading
 from collections import deque
 from collections.abc import Callable
 from functools import cache, cached_property
@@ -57,7 +58,10 @@ class IdFilter:
 
 
 class IdFilters:
-    """Makes selections, and keeps the last few, since people filter by the same thing again and again."""
+    """Makes filters, and keeps the last few, since people filter by the same thing again and again.
+
+    Threads may share it.
+    """
 
     def __init__(self, documents: IntArray, alive: BoolArray, lists: ListsOf) -> None:
         """Make one for what an index holds, none of which may change afterwards.
@@ -72,6 +76,7 @@ class IdFilters:
         self._alive = alive
         self._lists = cache(lists)
         self._n_alive = int(np.count_nonzero(alive))
+        self._lock = threading.Lock()  # a deque must not grow while another thread goes through it
         self._kept: deque[tuple[IntArray, IdFilter]] = deque(maxlen=_KEPT)
         self.everything = IdFilter(alive, self._n_alive, self._lists)
 
@@ -84,12 +89,13 @@ class IdFilters:
         """
         if documents is None:
             return self.everything
-        for known, selection in self._kept:
-            if known is documents or np.array_equal(known, documents):
-                return selection
-        selection = IdFilter(self._alive & self._are_of(documents), self._n_alive, self._lists)
-        self._kept.append((documents, selection))
-        return selection
+        with self._lock:
+            for known, found in self._kept:
+                if known is documents or np.array_equal(known, documents):
+                    return found
+            made = IdFilter(self._alive & self._are_of(documents), self._n_alive, self._lists)
+            self._kept.append((documents, made))
+            return made
 
     def _are_of(self, documents: IntArray) -> BoolArray:
         """Whether each position is of one of these documents."""

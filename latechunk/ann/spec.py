@@ -1,4 +1,4 @@
-"""What FAISS is asked to hold: a kind by name, checked, and made concrete for a number of vectors."""
+"""What the user asks for (:class:`IndexSpec`), and the FAISS index that this means for a number of vectors."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ _ACCEPTED = (
     'accepted are "auto", "flat", "ivf", "hnsw", and these FAISS factory strings: IVFn,CODE with n lists of 1 to '
     f"{_MAX_LISTS}; HNSWm, HNSWm,SQ8 and the like with m links of 2 to {_MAX_LINKS}; or CODE alone; where CODE is "
     "Flat, SQ4, SQ6, SQ8, SQfp16, SQbf16, RaBitQ, RaBitQ2 to RaBitQ8 or, after IVF, PQm or PQmx4 to PQmx12; with "
-    "OPQm, PCAd, PCARd or RRd in front where wanted. No refinement need be named: hits are always scored anew with "
+    "OPQm, PCAd, PCARd or RRd in front where wanted. No refinement need be named: hits are always scored again with "
     "the whole vectors"
 )
 
@@ -50,7 +50,7 @@ class IndexSpec:
             for inner product, such as ``"IVF1024,RaBitQ"``, ``"HNSW32_SQ8"`` or ``"IVF4096,PQ48"``. Until there are
             enough vectors to train it, every kind is flat.
         first_pass_dims: Let FAISS hold only the first so many numbers of each vector, for models trained for that
-            (Matryoshka); hits are scored anew with all of them. None for all.
+            (Matryoshka); hits are scored again with all of them. None for all.
 
     Raises:
         InputError: If ``kind`` is none that is accepted, or ``first_pass_dims`` is no length.
@@ -66,7 +66,7 @@ class IndexSpec:
         if dims is not None and (isinstance(dims, bool) or not isinstance(dims, int) or dims < 1):
             raise InputError(f"first_pass_dims must be a whole number of at least 1, or None, got {dims!r:.80}")
 
-    def recipe(self, n: int, dims: int) -> FaissSpec:
+    def faiss_spec(self, n: int, dims: int) -> FaissSpec:
         """What to build for ``n`` vectors of ``dims`` numbers.
 
         Raises:
@@ -77,16 +77,8 @@ class IndexSpec:
             raise InputError(
                 f"first_pass_dims is {held}, and the vectors of this index have {dims} numbers: give at most that"
             )
-        recipe = FaissSpec(self._factory(n), held)
-        return recipe if n >= recipe.min_training else FaissSpec(EXACT, dims)
-
-    def allows(self, factory: str) -> bool:
-        """Whether this kind may have led to ``factory`` for some number of vectors."""
-        if factory == EXACT:
-            return True
-        if self.kind in ("auto", "ivf"):
-            return re.fullmatch(r"IVF\d{1,6},SQ8", factory) is not None and is_factory(factory)
-        return factory == self._factory(0)
+        spec = FaissSpec(self._factory(n), held)
+        return spec if n >= spec.min_training else FaissSpec(EXACT, dims)
 
     def _factory(self, n: int) -> str:
         kind = self.kind

@@ -1,31 +1,29 @@
-"""Keeps a FAISS cache of a store's vectors: reads it, brings it up to date, searches it, trains it, writes it back."""
+"""Keep a FAISS index in step with the store: read it, catch up, let threads search it, train it, write it."""
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-import numpy as np
-
 from latechunk.ann.faiss_ops import is_exact, require_buildable
-from latechunk.ann.id_filter import IdFilter
-from latechunk.ann.persist import read_cache, write_cache
+from latechunk.ann.persist import read_cache, read_label, write_cache
+from latechunk.ann.read_write_lock import ReadWriteLock
+from latechunk.ann.reader import VectorReader
 from latechunk.ann.spec import IndexSpec
-from latechunk.ann.tuning import OnStep, train
+from latechunk.ann.tuning import train
 from latechunk.ann.vector_index import VectorIndex
 from latechunk.errors import IndexBusyError, IndexDamagedError, StoreError
 from latechunk.storage.directory import hold_write_lock
 from latechunk.storage.store import Commit, Store
-from latechunk.types import FloatArray, IntArray
 
 _log = logging.getLogger(__name__)
 
-_GROWN = 4  # an index trained for so many times fewer vectors is trained anew: its lists have become that much longer
+_GROWN = 4  # an index trained for so many times fewer vectors is trained again: its lists are that much longer by now
 _DEAD = 0.2
-_READ_OUTRIGHT = 200  # to score so many stored vectors takes 1 ms, less than to look for them
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,121 +54,96 @@ class OptimizeReport:
 
 
 class SyncedIndex:
-    """A store's vectors in FAISS, never trusted beyond what the store confirms. One thread at a time.
+    """The store's vectors of one granularity in FAISS: a cache, never trusted beyond what the store confirms.
 
-    A cache that mirrors an earlier state of this very store is brought up to date: no number is ever used twice, so
-    what was removed is of documents that the store no longer has, and what is new has higher numbers. Any other is
-    built anew, for exact search; :meth:`write` and :meth:`optimize` alone train.
+    Searching brings it up to date and never trains: until :meth:`optimize` or :meth:`update` does, any number of
+    vectors is searched exactly. Threads may share it.
+
+    How searches stay right while the store changes: a search must see FAISS and SQLite in the same state, and FAISS
+    has only one. So a search holds the lock together with other searches, opens a snapshot of the store, and looks
+    whether FAISS is in that very state; while the lock is shared nobody moves FAISS on, and the snapshot stays where
+    it is. If FAISS is behind, the search lets go and comes back alone: it opens a new snapshot, brings FAISS to it,
+    and searches before it lets others in. So the first search after a commit is alone for its time, and all others
+    run side by side. The lock comes before the snapshot, never after it: whoever waited for the lock with a snapshot
+    open would find FAISS ahead of it, and there is no way back.
     """
 
-    def __init__(self, folder: Path, store: Store, dims: int, *, granularity: int, kind: IndexSpec) -> None:
+    def __init__(self, folder: Path, store: Store, dims: int, *, granularity: int, spec: IndexSpec) -> None:
         """Make one of the chunks of one granularity.
 
         Raises:
-            InputError: If FAISS does not build ``kind`` for vectors of ``dims`` numbers.
+            InputError: If FAISS does not build ``spec`` for vectors of ``dims`` numbers.
         """
-        require_buildable(kind, dims)
+        require_buildable(spec, dims)
         self._folder = folder
         self._store = store
         self._dims = dims
         self._granularity = granularity
-        self._kind = kind
+        self._spec = spec
+        self._lock = ReadWriteLock()
         self._cache: VectorIndex | None = None
         self._written: Commit | None = None
-        self._is_from_file = False
 
-    @property
-    def is_loaded(self) -> bool:
-        """Whether there is anything in memory."""
-        return self._cache is not None
-
-    def search(self, query: FloatArray, k: int, documents: IntArray | None = None) -> tuple[list[float], list[int]]:
-        """Find the chunks whose vectors have the largest cosine with the query's, within one snapshot of the store.
-
-        Args:
-            query: Unit vector, shape ``(dims,)``.
-            k: How many hits.
-            documents: Numbers of the documents that may be found, ascending; None for all. It is remembered, and must
-                not be changed later.
-
-        Returns:
-            Exact cosines and chunk numbers, best first, by number on a tie. Always as many as ``k`` or as there are
-            chunks of these documents, whichever is less; which they are is certain for a flat index only.
+    @contextlib.contextmanager
+    def snapshot(self) -> Iterator[VectorReader]:
+        """Within this the store is read in one state, and FAISS is in the same one.
 
         Raises:
             IndexDamagedError: If the store itself is damaged.
         """
-        try:
-            return self._search(query, k, documents)
-        except IndexDamagedError as error:
-            if not self._is_from_file:
-                raise
-            _log.info("the vector cache is built anew from the store: %s", error)
-            self._cache = self._written = None
-            self._is_from_file = False
-            self._cache = self._fill(VectorIndex.exact(self._dims))
-            return self._search(query, k, documents)
+        with self._lock.shared(), self._store.snapshot():
+            cache = self._cache
+            if cache is not None and cache.commit == self._store.last_commit():
+                yield VectorReader(cache, self._store, self._dims)
+                return
+        with self._lock.exclusive(), self._store.snapshot():
+            yield VectorReader(self._sync(), self._store, self._dims)
 
-    def scores(self, query: FloatArray, numbers: Sequence[int]) -> list[float]:
-        """The exact cosines of chunks with a query, in the order given, within one snapshot of the store.
-
-        Raises:
-            IndexDamagedError: If there is no chunk of one of these numbers.
-        """
-        # Row by row, so that equal vectors have equal scores, which a product of matrices does not promise.
-        return np.einsum("nd,d->n", self._store.vectors_of(list(numbers), self._dims), query).tolist()  # type: ignore[no-any-return]
-
-    def synced(self) -> VectorIndex:
-        """The cache in the state of the store; to be called and used within one snapshot of it."""
-        cache = self._known()
-        if cache is None:
-            cache, self._is_from_file = VectorIndex.exact(self._dims), False
-        self._cache = self._fill(cache)
-        return self._cache
+    @contextlib.contextmanager
+    def alone(self) -> Iterator[None]:
+        """Within this nobody searches."""
+        with self._lock.exclusive():
+            yield
 
     def write(self) -> None:
-        """Write the cache's files if they are behind, trained anew if due; what fails here costs time and nothing else.
+        """Write what is in memory if the files are behind it; builds, trains and catches up with nothing.
 
-        It is due if the kind wants another index for so many vectors, if there are four times as many as when it was
-        trained, or if a fifth of what it holds is dead.
+        An exact index that only stands in for one that has yet to be trained is not written. What fails here is
+        logged: it costs the next opening some time, and nothing else. To be called within :meth:`alone`.
         """
+        cache = self._cache
+        if cache is None or cache.commit is None or cache.commit == self._written or self._is_stand_in(cache):
+            return
         try:
             self._store.require_in_place()
-            with hold_write_lock(self._folder, timeout=0), self._store.snapshot():
-                known = self._known()
-                is_due = known is None or self._is_outgrown(known)
-                cache = self._build(None) if is_due else self.synced()
-                if cache.dead_share > _DEAD:
-                    cache = self._build(None)
-                if cache.commit != self._written:
+            with hold_write_lock(self._folder, timeout=0):
+                if not self._is_newer_on_disk(cache.commit):
                     self._write(cache)
         except IndexBusyError:
             _log.info("the vector cache of %s is left to the process that is writing", self._folder)
-        except (OSError, StoreError, RuntimeError, MemoryError) as error:
+        except (OSError, StoreError, MemoryError) as error:
             _log.warning(
                 "the vector cache of %s could not be written and is built at the next opening: %s", self._folder, error
             )
 
-    def change_kind(self, kind: IndexSpec) -> None:
-        """Let the next training build another kind; what is there goes on until then."""
-        self._kind = kind
+    def change_spec(self, spec: IndexSpec) -> None:
+        """Let the next training build another index; what is there goes on until then."""
+        self._spec = spec
 
     def reload(self) -> None:
-        """Forget what is in memory, so that the next search reads the files."""
-        self._cache, self._is_from_file = None, False
+        """Forget what is in memory, so that the next search reads the files; within :meth:`alone`."""
+        self._cache = None
 
-    def vectors_of(self, numbers: Sequence[int]) -> FloatArray:
-        """Whole vectors of chunks, in the order given, shape ``(n, dims)``, within one snapshot of the store."""
-        return self._store.vectors_of(numbers, self._dims)
-
-    def optimize(self, on_step: OnStep | None = None, *, lock_timeout: float = 0.0) -> OptimizeReport:
-        """Build the index anew as the kind wants it for what is stored, trained, without gaps, and write it.
+    def optimize(
+        self, on_step: Callable[[str, int, int], None] | None = None, *, lock_timeout: float = 0.0
+    ) -> OptimizeReport:
+        """Build the index as is wanted for what is stored, trained and without gaps, and write it.
 
         Others may write to the store meanwhile; what they add is caught up with at the next search.
 
         Args:
-            lock_timeout: Seconds to wait for another writer, when the files are written.
             on_step: Called with "sample", "train", "add" or "tune", and how much of that is done of how much.
+            lock_timeout: Seconds to wait for another writer, when the files are written.
 
         Raises:
             IndexBusyError: If another process is writing.
@@ -178,53 +151,52 @@ class SyncedIndex:
         """
         begin = time.monotonic()
         self._store.require_in_place()
-        with self._store.snapshot():
-            cache = self._build(on_step)
-        with hold_write_lock(self._folder, timeout=lock_timeout):
-            try:
-                size_bytes = self._write(cache)
-            except OSError as error:
-                raise StoreError(f"the vector cache of {self._folder} could not be written: {error}") from error
+        with self._lock.exclusive():
+            with self._store.snapshot():
+                cache = self._build(on_step)
+            size_bytes = self._write_or_raise(cache, lock_timeout)
         return OptimizeReport(
-            kind=cache.recipe.factory,
-            dims=cache.recipe.dims,
+            kind=cache.spec.factory,
+            dims=cache.spec.dims,
             n_vectors=len(cache),
-            n_lists=cache.recipe.n_lists,
-            n_probes=cache.effort.n_probes,
+            n_lists=cache.spec.n_lists,
+            n_probes=cache.params.n_probes,
             recall=cache.tuning.recall if cache.tuning else 1.0,
             recall_noisy=cache.tuning.recall_noisy if cache.tuning else 1.0,
             seconds=time.monotonic() - begin,
             size_bytes=size_bytes,
         )
 
-    def _search(self, query: FloatArray, k: int, documents: IntArray | None) -> tuple[list[float], list[int]]:
-        cache = self.synced()
-        selection = cache.select(documents)
-        k = min(k, selection.n)
-        if k == 0:
-            return [], []
-        n = cache.effort.n_candidates(k)
-        numbers = cache.find(query, selection.n if selection.n <= max(n, _READ_OUTRIGHT) else n, selection)
-        if len(numbers) < k:
-            return self._search_store(query, k, cache, selection)
-        return _best(np.array(self.scores(query, numbers.tolist())), numbers, k)
+    def update(
+        self, on_step: Callable[[str, int, int], None] | None = None, *, lock_timeout: float = 0.0
+    ) -> OptimizeReport | None:
+        """Write the files as the store is now, trained if that is due.
 
-    def _search_store(
-        self, query: FloatArray, k: int, cache: VectorIndex, selection: IdFilter
-    ) -> tuple[list[float], list[int]]:
-        """Compare the query with all allowed vectors of the store, where an index gives fewer hits than there are."""
-        allowed = cache.numbers[selection.positions]
-        scores, numbers = np.empty(0), np.empty(0, dtype=np.int64)
-        for block, _, vectors in self._store.vectors(self._dims, after=0, granularity=self._granularity):
-            is_allowed = np.isin(block, allowed)
-            scores = np.concatenate([scores, np.einsum("nd,d->n", vectors[is_allowed], query)])
-            numbers = np.concatenate([numbers, block[is_allowed]])
-            order = np.lexsort((numbers, -scores))[:k]
-            scores, numbers = scores[order], numbers[order]
-        return scores.tolist(), numbers.tolist()
+        It is due if another index is wanted for so many vectors, if there are four times as many as when it was
+        trained, or if a fifth of what it holds is dead. Arguments and errors are those of :meth:`optimize`.
+
+        Returns:
+            What was trained; None if nothing was due.
+        """
+        self._store.require_in_place()
+        with self._lock.exclusive():
+            with self._store.snapshot():
+                cache = None if self._is_outgrown() else self._sync()
+            if cache is not None and cache.dead_share <= _DEAD:
+                if cache.commit != self._written:
+                    self._write_or_raise(cache, lock_timeout)
+                return None
+        return self.optimize(on_step, lock_timeout=lock_timeout)
+
+    def _sync(self) -> VectorIndex:
+        """The index in the state of the store, within a snapshot of it and alone."""
+        cache = self._known() or VectorIndex.exact(self._dims)
+        self._cache = cache  # kept even if catching up fails: its commit is then None
+        self._catch_up(cache)
+        return cache
 
     def _known(self) -> VectorIndex | None:
-        """What is in memory or in the file, if it mirrors this store as it is or was."""
+        """What is in memory or in the files, if it holds this store as it is or once was."""
         if self._cache is None:
             self._cache = self._read()
         if self._cache is None or self._cache.commit is None or not self._store.has_commit(self._cache.commit):
@@ -233,58 +205,74 @@ class SyncedIndex:
 
     def _read(self) -> VectorIndex | None:
         try:
-            cache = read_cache(self._folder, self._granularity, self._dims, self._kind)
+            cache = read_cache(self._folder, self._granularity, self._dims, self._spec)
         except IndexDamagedError as error:
-            _log.info("the vector cache is built anew from the store: %s", error)
+            _log.info("the vector cache is rebuilt from the store: %s", error)
             return None
         self._written = cache.commit
-        self._is_from_file = True
         return cache
 
-    def _fill(self, cache: VectorIndex) -> VectorIndex:
-        """Bring a cache up to date."""
+    def _catch_up(self, cache: VectorIndex) -> None:
+        """Bring an index from an earlier state of the store to the present one.
+
+        Chunk numbers are never used twice: positions of documents that the store no longer has were deleted, and
+        numbers above the highest one held are new. There is nothing else that can have changed.
+        """
         commit = self._store.last_commit()
-        if cache.commit == commit:
-            return cache
-        if cache.commit is not None and cache.commit.n_removed != commit.n_removed:
-            cache.keep(self._store.document_numbers())
-        cache.commit = None  # until it is whole again
-        for block, documents, vectors in self._store.vectors(
-            self._dims, after=cache.newest, granularity=self._granularity
-        ):
-            cache.add(block, documents, vectors)
-        cache.commit = commit
-        return cache
+        if cache.commit != commit:
+            if cache.commit is not None and cache.commit.n_removed != commit.n_removed:
+                cache.keep(self._store.document_numbers())
+            cache.commit = None  # half a change must not be taken for a state, should this be interrupted
+            for numbers, documents, vectors in self._store.vectors(
+                self._dims, after=cache.newest, granularity=self._granularity
+            ):
+                cache.add(numbers, documents, vectors)
+            cache.commit = commit
+        cache.settle()
 
-    def _is_outgrown(self, cache: VectorIndex) -> bool:
-        """Whether the kind wants another index by now, or a new one, for as many vectors as there are."""
-        is_current = cache.commit == self._store.last_commit()
-        n = len(cache) if is_current else self._store.count_vectors(self._granularity)
-        wants_exact = is_exact(self._kind.recipe(n, self._dims), self._dims)
-        if cache.tuning is None:
+    def _is_outgrown(self) -> bool:
+        """Whether another index is wanted by now, or a newly trained one, for as many vectors as there are."""
+        known = self._known()
+        n = self._store.count_vectors(self._granularity)
+        wants_exact = is_exact(self._spec.faiss_spec(n, self._dims), self._dims)
+        if known is None or known.tuning is None:
             return not wants_exact
         # Not back and forth where the number of vectors is about that from which on an index is trained.
-        is_too_small = is_exact(self._kind.recipe(2 * n, self._dims), self._dims)
-        return is_too_small or n >= _GROWN * cache.tuning.n_trained
+        is_too_small = is_exact(self._spec.faiss_spec(2 * n, self._dims), self._dims)
+        return is_too_small or n >= _GROWN * known.tuning.n_trained
 
-    def _build(self, on_step: OnStep | None) -> VectorIndex:
-        recipe = self._kind.recipe(self._store.count_vectors(self._granularity), self._dims)
+    def _is_stand_in(self, cache: VectorIndex) -> bool:
+        return cache.is_exact(self._dims) and not is_exact(self._spec.faiss_spec(len(cache), self._dims), self._dims)
+
+    def _is_newer_on_disk(self, commit: Commit) -> bool:
+        """Whether another process has written a later state of this store, or trained at this very one."""
+        try:
+            written = read_label(self._folder, self._granularity).commit
+        except IndexDamagedError:
+            return False
+        return written.number >= commit.number and self._store.has_commit(written)
+
+    def _build(self, on_step: Callable[[str, int, int], None] | None) -> VectorIndex:
+        spec = self._spec.faiss_spec(self._store.count_vectors(self._granularity), self._dims)
         self._cache = self._written = None  # its memory is wanted
-        self._is_from_file = False
-        if is_exact(recipe, self._dims):
-            cache = self._fill(VectorIndex.exact(self._dims))
+        if is_exact(spec, self._dims):
+            cache = VectorIndex.exact(self._dims)
+            self._catch_up(cache)
         else:
-            cache = train(self._store, self._dims, recipe, granularity=self._granularity, on_step=on_step)
+            cache = train(self._store, self._dims, spec, granularity=self._granularity, on_step=on_step)
             cache.commit = self._store.last_commit()
+            cache.settle()
         self._cache = cache
         return cache
 
+    def _write_or_raise(self, cache: VectorIndex, lock_timeout: float) -> int:
+        with hold_write_lock(self._folder, timeout=lock_timeout):
+            try:
+                return self._write(cache)
+            except OSError as error:
+                raise StoreError(f"the vector cache of {self._folder} could not be written: {error}") from error
+
     def _write(self, cache: VectorIndex) -> int:
-        n_bytes = write_cache(cache, self._folder, self._granularity, self._kind)
+        n_bytes = write_cache(cache, self._folder, self._granularity, self._spec)
         self._written = cache.commit
         return n_bytes
-
-
-def _best(scores: FloatArray, numbers: IntArray, k: int) -> tuple[list[float], list[int]]:
-    order = np.lexsort((numbers, -scores))[:k]
-    return scores[order].tolist(), numbers[order].tolist()

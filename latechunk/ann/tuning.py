@@ -1,4 +1,4 @@
-"""A store's vectors in, a trained FAISS index out, with the least effort at which it finds what it should."""
+"""Train a FAISS index on the vectors of a store, and choose how hard it must search to find nearly all."""
 
 from __future__ import annotations
 
@@ -18,7 +18,9 @@ from latechunk.types import FloatArray, IntArray
 OnStep = Callable[[str, int, int], None]
 """Called with what is being done, how much of it is done, and how much there is."""
 
-TARGET_RECALL = 0.98  # of these queries; real questions fare one or two hundredths worse, see _blur
+# Share of the ten best hits to find for the queries of the probe. Real questions get 0.952 of 100,000 chunks and 0.974
+# of a million (docs/operations.md): most lie further from any chunk than the noisy queries do, see _add_noise.
+TARGET_RECALL = 0.98
 _K = 10
 _N_QUERIES = 200
 _NEAR = 0.4
@@ -27,42 +29,40 @@ _PER_HIT = (1, 2, 4, 8, 16, 32)
 _READ_COST = 250  # to read one stored vector takes as long, 4 µs, as to compare this many of 384 bytes in a list
 
 
-def train(
-    store: Store, dims: int, recipe: FaissSpec, *, granularity: int, on_step: OnStep | None = None
-) -> VectorIndex:
+def train(store: Store, dims: int, spec: FaissSpec, *, granularity: int, on_step: OnStep | None = None) -> VectorIndex:
     """Build an index that needs training, within one snapshot of the store; reads all vectors twice, holds a sample.
 
-    Half of the queries that it is tuned with are stored vectors, the others lie further away: see :func:`_blur`.
+    Half of the queries that it is tuned with are stored vectors, the others lie further away: see :func:`_add_noise`.
 
     Args:
         store: Where the vectors are.
         dims: Their length.
-        recipe: What to build.
+        spec: What to build.
         granularity: Of which chunking.
         on_step: Told how it goes.
 
     Returns:
-        A cache that holds all vectors, searched with the least effort that finds 98 % of the ten best hits, or with
-        the most there is if that finds fewer.
+        An index of all vectors with the cheapest parameters that find 98 % of the ten best hits of the probe's
+        queries, or with the most thorough ones if none find so many.
     """
     report = on_step or _ignore
     n = store.count_vectors(granularity)
     random = np.random.default_rng(0)
-    numbers, sample = _sample(store, dims, granularity, _choose(random, n, recipe.training_size), report, n)
-    trial = _make_trial(random, numbers, sample)
-    cache = VectorIndex(recipe)
+    numbers, sample = _sample(store, dims, granularity, _choose(random, n, spec.training_size), report, n)
+    probe = _make_probe(random, numbers, sample)
+    cache = VectorIndex(spec)
     report("train", 0, 1)
     if not cache.index.is_trained:
-        cache.index.train(first_pass(sample, recipe.dims))
+        cache.index.train(first_pass(sample, spec.dims))
     del sample
     n_done = 0
     for block, documents, vectors in store.vectors(dims, after=0, granularity=granularity):
         cache.add(block, documents, vectors)
-        trial.see(block, vectors)
+        probe.see(block, vectors)
         n_done += len(block)
         report("add", n_done, n)
     report("tune", 0, 1)
-    cache.effort, recall, recall_noisy = _tune(cache, store, dims, trial)
+    cache.params, recall, recall_noisy = _tune(cache, store, dims, probe)
     cache.tuning = Tuning(n, recall, recall_noisy)
     return cache
 
@@ -89,7 +89,7 @@ def _sample(
 
 
 @dataclass(eq=False)
-class _Trial:
+class _RecallProbe:
     """Queries with the scores of their ten best hits; ``own`` is the chunk that a query is and must not find, or 0."""
 
     queries: FloatArray
@@ -104,37 +104,37 @@ class _Trial:
         self.best = np.partition(joined, -_K, axis=1)[:, -_K:]
 
 
-def _make_trial(random: np.random.Generator, numbers: IntArray, sample: FloatArray) -> _Trial:
+def _make_probe(random: np.random.Generator, numbers: IntArray, sample: FloatArray) -> _RecallProbe:
     chosen = random.choice(len(sample), min(_N_QUERIES, len(sample)), replace=False)
     is_noisy = np.arange(len(chosen)) % 2 == 1
     queries = sample[chosen]
-    queries[is_noisy] = _blur(random, queries[is_noisy], sample)
+    queries[is_noisy] = _add_noise(random, queries[is_noisy], sample)
     own = np.where(is_noisy, 0, numbers[chosen])
-    return _Trial(queries, own, np.full((len(chosen), _K), -np.inf, dtype=np.float32))
+    return _RecallProbe(queries, own, np.full((len(chosen), _K), -np.inf, dtype=np.float32))
 
 
-def _blur(random: np.random.Generator, vectors: FloatArray, sample: FloatArray) -> FloatArray:
+def _add_noise(random: np.random.Generator, vectors: FloatArray, sample: FloatArray) -> FloatArray:
     """Move vectors away to a cosine of about 0.4, in directions in which the stored ones are spread.
 
     Questions lie further from any chunk than chunks do from each other, and to find their neighbours takes more. Of
     100,000 chunks under all-MiniLM-L6-v2 in 1,264 lists, looking into 64 and 128 finds 94.5 % and 97.6 % for real
     questions, most of them about other things than the chunks; 99.1 % and 99.8 % for chunks as queries; and 97.3 % and
-    99.0 % for such blurred ones.
+    99.0 % for such noisy ones.
     """
     mixed = sample[random.integers(len(sample), size=(len(vectors), _N_MIXED))]
     noise = np.einsum("qmd,qm->qd", mixed, random.standard_normal((len(vectors), _N_MIXED)))
     noise /= np.maximum(np.linalg.norm(noise, axis=1, keepdims=True), 1e-12)
-    blurred = _NEAR * vectors + math.sqrt(1 - _NEAR**2) * noise
-    return np.asarray(blurred / np.maximum(np.linalg.norm(blurred, axis=1, keepdims=True), 1e-12), dtype=np.float32)
+    noisy = _NEAR * vectors + math.sqrt(1 - _NEAR**2) * noise
+    return np.asarray(noisy / np.maximum(np.linalg.norm(noisy, axis=1, keepdims=True), 1e-12), dtype=np.float32)
 
 
-def _tune(cache: VectorIndex, store: Store, dims: int, trial: _Trial) -> tuple[SearchParams, float, float]:
+def _tune(cache: VectorIndex, store: Store, dims: int, probe: _RecallProbe) -> tuple[SearchParams, float, float]:
     """The cheapest effort that is enough, with the recall of plain and of noisy queries that it gives."""
     enough: list[tuple[float, SearchParams, float, float]] = []
     most: tuple[SearchParams, float, float] | None = None
     for per_hit in _PER_HIT:
         levels = [replace(one, per_hit=per_hit) for one in _levels(cache)]
-        found = _least(levels, lambda effort: _recall(cache, store, dims, trial, effort))
+        found = _least(levels, lambda params: _recall(cache, store, dims, probe, params))
         if min(found[1:]) >= TARGET_RECALL:
             enough.append((_cost(cache, found[0]), *found))
         if most is None or min(found[1:]) > min(most[1:]):
@@ -176,22 +176,24 @@ def _grow(least: int, most: int) -> list[int]:
     return sorted(steps)
 
 
-def _cost(cache: VectorIndex, effort: SearchParams) -> float:
+def _cost(cache: VectorIndex, params: SearchParams) -> float:
     core = core_of(cache.index)
-    n_met = effort.n_probes * core.ntotal / core.nlist if isinstance(core, faiss.IndexIVF) else 0.0
+    n_met = params.n_probes * core.ntotal / core.nlist if isinstance(core, faiss.IndexIVF) else 0.0
     if isinstance(core, faiss.IndexHNSW):
-        n_met = 32.0 * effort.n_explored
-    return n_met + _READ_COST * effort.n_candidates(_K)
+        n_met = 32.0 * params.n_explored
+    return n_met + _READ_COST * params.n_candidates(_K)
 
 
-def _recall(cache: VectorIndex, store: Store, dims: int, trial: _Trial, effort: SearchParams) -> tuple[float, float]:
+def _recall(
+    cache: VectorIndex, store: Store, dims: int, probe: _RecallProbe, params: SearchParams
+) -> tuple[float, float]:
     """Share of the ten best hits that are among the candidates, for plain and for noisy queries."""
     everything = cache.select(None)
-    n = min(effort.n_candidates(_K) + 1, everything.n)
+    n = min(params.n_candidates(_K) + 1, everything.n)
     shares: list[float] = []
-    for query, own, best in zip(trial.queries, trial.own, trial.best, strict=True):
-        row = first_pass(query.reshape(1, -1), cache.recipe.dims)[0]
-        numbers = cache.numbers[nearest(cache.index, row, n, effort, everything)]
+    for query, own, best in zip(probe.queries, probe.own, probe.best, strict=True):
+        row = first_pass(query.reshape(1, -1), cache.spec.dims)[0]
+        numbers = cache.numbers[nearest(cache.index, row, n, params, everything)]
         numbers = numbers[numbers != own]
         scores = store.vectors_of(numbers.tolist(), dims) @ query
         # Any of several equal scores will do, as where the same text comes many times.

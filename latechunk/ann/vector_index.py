@@ -1,4 +1,4 @@
-"""Vectors under numbers in, nearest neighbours out: FAISS, as a cache of the store's vectors."""
+"""The store's vectors in a FAISS index: add, remove, find the nearest among those allowed."""
 
 from __future__ import annotations
 
@@ -7,10 +7,10 @@ from dataclasses import dataclass
 import faiss
 import numpy as np
 
-from latechunk.ann import gpu
 from latechunk.ann.faiss_ops import SearchParams, add, build, can_renumber, is_exact, lists_of, nearest, remove
 from latechunk.ann.id_filter import BoolArray, IdFilter, IdFilters
 from latechunk.ann.spec import EXACT, FaissSpec
+from latechunk.errors import IndexDamagedError
 from latechunk.storage.store import Commit
 from latechunk.types import FloatArray, IntArray
 
@@ -31,20 +31,22 @@ class Tuning:
 
 
 class VectorIndex:
-    """Unit vectors in a FAISS index, under positions 0, 1, 2 and so on. Not safe for use from several threads at once.
+    """Unit vectors in a FAISS index, under positions 0, 1, 2 and so on.
+
+    Threads may search it together; whoever adds, removes or settles must be alone with it.
 
     Attributes:
-        recipe: What the index is.
-        index: The FAISS index; empty if its recipe needs training that it did not have.
-        effort: How hard to search.
+        spec: What FAISS was asked to build.
+        index: The FAISS index; empty if its specification needs training that it did not have.
+        params: How hard to search.
         tuning: What was learnt at training, None for an exact index.
-        commit: The state of the store that it mirrors, None for none.
+        commit: The state of the store that it holds, None for none.
     """
 
-    def __init__(self, recipe: FaissSpec, index: faiss.Index | None = None) -> None:
-        self.recipe = recipe
-        self.index = build(recipe) if index is None else index
-        self.effort = SearchParams()
+    def __init__(self, spec: FaissSpec, index: faiss.Index | None = None) -> None:
+        self.spec = spec
+        self.index = build(spec) if index is None else index
+        self.params = SearchParams()
         self.tuning: Tuning | None = None
         self.commit: Commit | None = None
         self._numbers: IntArray = np.empty(0, dtype=np.int64)
@@ -52,8 +54,7 @@ class VectorIndex:
         self._alive: BoolArray = np.empty(0, dtype=np.bool_)
         self._n_positions = 0
         self._new: list[tuple[IntArray, IntArray]] = []
-        self._selections: IdFilters | None = None
-        self._gpu: faiss.Index | None = None
+        self._filters: IdFilters | None = None
 
     @classmethod
     def exact(cls, dims: int) -> VectorIndex:
@@ -93,11 +94,11 @@ class VectorIndex:
 
     def is_exact(self, dims: int) -> bool:
         """Whether vectors of ``dims`` numbers are held whole."""
-        return is_exact(self.recipe, dims)
+        return is_exact(self.spec, dims)
 
     def add(self, numbers: IntArray, documents: IntArray, vectors: FloatArray) -> None:
         """Add chunks: ascending numbers above all that are held, their documents, vectors of shape ``(n, dims)``."""
-        add(self.index, self._n_positions, first_pass(vectors, self.recipe.dims))
+        add(self.index, self._n_positions, first_pass(vectors, self.spec.dims))
         self._new.append((numbers, documents))
         self._n_positions += len(numbers)
         self._forget()
@@ -119,37 +120,46 @@ class VectorIndex:
         else:
             self.fill(self._numbers, self._documents, self._alive & ~gone)
 
+    def settle(self) -> None:
+        """Finish what searches would otherwise each finish for themselves, so that they only read."""
+        self.select(None)
+
     def select(self, documents: IntArray | None) -> IdFilter:
         """The positions of the chunks of these documents, of all for None."""
-        if self._selections is None:
-            self._selections = IdFilters(self.documents, self.alive, lambda: lists_of(self.index, self._n_positions))
-        return self._selections.of(documents)
+        if self._filters is None:
+            self._filters = IdFilters(self.documents, self.alive, lambda: lists_of(self.index, self._n_positions))
+        return self._filters.of(documents)
 
-    def find(self, query: FloatArray, n: int, selection: IdFilter) -> IntArray:
+    def find(self, query: FloatArray, n: int, allowed: IdFilter) -> IntArray:
         """The numbers of the nearest chunks among those selected.
 
         Args:
             query: The whole vector, shape ``(dims,)``.
             n: How many.
-            selection: From :meth:`select`.
+            allowed: From :meth:`select`.
 
         Returns:
-            Chunk numbers, best first; fewer than ``min(n, selection.n)`` only if the index is damaged.
+            Chunk numbers, best first; fewer than ``min(n, allowed.n)`` only if the index is damaged.
         """
-        n = min(n, selection.n)
+        n = min(n, allowed.n)
         if n == 0:
             return np.empty(0, dtype=np.int64)
-        if n == selection.n:
-            return self.numbers[selection.positions]
-        row = first_pass(query.reshape(1, -1), self.recipe.dims)[0]
-        return self.numbers[nearest(self._index_for(selection), row, n, self.effort, selection)]
+        if n == allowed.n:
+            return self.numbers[allowed.positions]
+        row = first_pass(query.reshape(1, -1), self.spec.dims)[0]
+        return self.numbers[nearest(self.index, row, n, self.params, allowed)]
 
-    def _index_for(self, selection: IdFilter) -> faiss.Index:
-        if not selection.is_all or self.recipe.factory != EXACT or not gpu.is_there():
-            return self.index
-        if self._gpu is None:
-            self._gpu = gpu.copy_to_gpu(self.index)
-        return self._gpu
+    def vectors_of(self, numbers: IntArray) -> FloatArray:
+        """Whole vectors of chunks from FAISS's own memory, in the order given; of an exact index only.
+
+        Raises:
+            IndexDamagedError: If a number is not held.
+        """
+        places = np.minimum(np.searchsorted(self.numbers, numbers), max(len(self.numbers) - 1, 0))
+        if len(numbers) and not (len(self.numbers) and np.array_equal(self.numbers[places], numbers)):
+            raise IndexDamagedError("a chunk has no vector; `latechunk verify` says what is wrong")
+        held: FloatArray = faiss.rev_swig_ptr(self.index.get_xb(), self._n_positions * self.spec.dims)
+        return held.reshape(self._n_positions, self.spec.dims)[places]
 
     def _settle(self) -> None:
         if self._new:
@@ -160,7 +170,7 @@ class VectorIndex:
             self._alive = np.concatenate([self._alive, np.ones(len(self._numbers) - len(self._alive), dtype=np.bool_)])
 
     def _forget(self) -> None:
-        self._selections = self._gpu = None
+        self._filters = None
 
 
 def first_pass(vectors: FloatArray, dims: int) -> FloatArray:

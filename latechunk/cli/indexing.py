@@ -17,6 +17,7 @@ from latechunk.cli.console import (
     documents_bar,
     errors_explained,
     megabytes,
+    percentage_bar,
     print_json,
     stderr_console,
 )
@@ -109,15 +110,15 @@ def index_command(
             dtype=dtype,
             attention=attention,
         )
-        with (
-            _open_or_create(index, choices) as opened,
-            documents_bar(console, count_documents(files), quiet) as advance,
-        ):
-            result = opened.add(
-                read_documents(files, report),
-                on_error=lambda document, error: report(Problem(document.id, str(error))),
-                on_progress=advance,
-            )
+        with _open_or_create(index, choices) as opened:
+            with documents_bar(console, count_documents(files), quiet) as advance:
+                result = opened.add(
+                    read_documents(files, report),
+                    on_error=lambda document, error: report(Problem(document.id, str(error))),
+                    on_progress=advance,
+                )
+            with percentage_bar(console, quiet) as show:
+                opened.update_vectors(lambda step, n_done, n: show(f"vectors: {step}", n_done / max(1, n)))
             info = opened.info()
         _print_report(result, info, n_problems, as_json, quiet, console)
     if n_problems:

@@ -1,10 +1,10 @@
-"""The FAISS files of an index: compared with the store, and deleted, so that they are built anew."""
+"""Delete the FAISS files of an index, so that they are rebuilt from the store."""
 
 from __future__ import annotations
 
 from pathlib import Path
 
-_PATTERNS = ("vectors*.faiss", "vectors*.json", "vectors*.faiss.new", "vectors*.json.new")
+_PATTERNS = [f"vectors*.{suffix}{new}" for suffix in ("faiss", "npy", "json") for new in ("", ".new")]
 
 
 def delete_cache(folder: Path) -> list[str]:

@@ -1,4 +1,4 @@
-"""What becomes of candidates: fused, re-ranked, thinned, grouped and joined into passages; pure, but for rerankers."""
+"""Turn candidates into hits: re-rank, group, choose diverse ones, join passages that touch."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ import numpy as np
 
 from latechunk.errors import InputError
 from latechunk.protocols import Reranker
+from latechunk.search.fusion import choose_diverse
 from latechunk.types import Chunk, FloatArray, Hit
 
 
@@ -24,6 +25,7 @@ class Candidate:
         passage: What is given back for it: itself, a larger chunk around it, or it with its neighbours.
         group: Of candidates with equal values only the best comes back.
         vector: Its vector, shape ``(dims,)``; None where nothing needs it.
+        similarity: On the scale of cosines, for maximal marginal relevance; see :func:`choose_groups`.
     """
 
     score: float
@@ -33,6 +35,7 @@ class Candidate:
     passage: Chunk
     group: Hashable
     vector: FloatArray | None = None
+    similarity: float = 0.0
 
 
 def rerank(question: str, candidates: Sequence[Candidate], reranker: Reranker) -> list[Candidate]:
@@ -63,6 +66,28 @@ def group(candidates: Sequence[Candidate]) -> list[list[Candidate]]:
     for one in candidates:
         groups.setdefault(one.group, []).append(one)
     return list(groups.values())
+
+
+def choose_groups(groups: Sequence[list[Candidate]], k: int, balance: float) -> list[list[Candidate]]:
+    """Choose groups that are relevant and differ from each other, each seen as its best member.
+
+    Maximal marginal relevance weighs relevance against the cosine with what is chosen already, so both must be on one
+    scale. Fused and re-ranked scores are not, and to stretch them to [0, 1] lets any copy of the best hit beat all
+    else: its relevance of 1 pays for its similarity of 1. So the ranking says who is more relevant, and the cosines
+    with the query by how much: the group at place i has the i-th largest cosine of all leaders. In dense search that
+    is its own cosine. Where there is no query vector, a BM25 score as a share of the best one stands in for it.
+
+    Args:
+        groups: Best first; the best member of each has a vector.
+        k: How many to choose.
+        balance: 1 for relevance alone, which keeps the order; 0 for difference alone.
+    """
+    leaders = [members[0] for members in groups]
+    if not leaders:
+        return []
+    relevance = np.sort(np.array([one.similarity for one in leaders], dtype=np.float32))[::-1]
+    vectors = np.stack([one.vector for one in leaders if one.vector is not None])
+    return [groups[place] for place in choose_diverse(relevance, vectors, k, balance)]
 
 
 def to_hit(members: Sequence[Candidate]) -> Hit:

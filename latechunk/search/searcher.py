@@ -1,4 +1,4 @@
-"""A question in, hits out: joins encoder, store and vector cache. Everything of one search is read in one state."""
+"""Search one index: joins encoder, store and FAISS; all that one search reads is in one state of the store."""
 
 from __future__ import annotations
 
@@ -6,38 +6,66 @@ import contextlib
 import threading
 from collections import OrderedDict
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 
 import numpy as np
 
+from latechunk.ann.reader import VectorReader
 from latechunk.ann.synced import SyncedIndex
 from latechunk.embedding import check_vectors
 from latechunk.errors import InputError, QueryError
 from latechunk.protocols import SpanEncoder
 from latechunk.search.filters import compile_filter
-from latechunk.search.fusion import best_first, choose_diverse, fuse_by_rank, fuse_by_score
+from latechunk.search.fusion import best_first, fuse_by_rank, fuse_by_score
 from latechunk.search.options import SearchOptions
-from latechunk.search.passages import Candidate, group, join_adjacent, rerank, to_hit
+from latechunk.search.passages import Candidate, choose_groups, group, join_adjacent, rerank, to_hit
 from latechunk.storage.filter_sql import Condition
 from latechunk.storage.fulltext import to_query
 from latechunk.storage.store import ChunkRow, Store
 from latechunk.types import FloatArray, Hit, IntArray, require_text
 
-_REMEMBERED = 32  # selections of documents, by their filters: at most 8 bytes for each document in each
+_REMEMBERED = 32  # lists of documents, by their filters: at most 8 bytes for each document in each
+
+
+@dataclass(frozen=True, slots=True)
+class _Query:
+    """A question ready to be searched for.
+
+    Attributes:
+        vector: Unit vector, None in lexical search.
+        terms: In FTS5's syntax, None in dense search; empty if the question holds no word.
+        granularity: Number of the chunking to search.
+        within: Number of the chunking to give back, None for the same.
+        options: Everything else.
+    """
+
+    vector: FloatArray | None
+    terms: str | None
+    granularity: int
+    within: int | None
+    options: SearchOptions
 
 
 class Searcher:
-    """Searches one index. Safe to use from several threads."""
+    """Searches one index. Threads may share it, and search side by side; see :class:`SyncedIndex` for how."""
 
     def __init__(
-        self, store: Store, mirrors: Sequence[SyncedIndex], granularities: Sequence[str], words: str | None
+        self, store: Store, synced: Sequence[SyncedIndex], granularities: Sequence[str], words: str | None
     ) -> None:
+        """Make one.
+
+        Args:
+            store: Where texts and words are.
+            synced: Vectors, for each granularity.
+            granularities: Their names.
+            words: How the lexical index takes texts apart; None if there is none.
+        """
         self._store = store
-        self._mirrors = mirrors
+        self._synced = synced
         self._granularities = list(granularities)
         self._words = words
-        self._lock = threading.Lock()
-        self._selections: OrderedDict[tuple[str, Condition], IntArray] = OrderedDict()
+        self._lock = threading.Lock()  # only around the remembered lists, since a lookup there also reorders them
+        self._remembered: OrderedDict[tuple[str, Condition], IntArray] = OrderedDict()
 
     def search(
         self, question: str | FloatArray, options: SearchOptions, encoder: Callable[[], SpanEncoder]
@@ -49,6 +77,38 @@ class Searcher:
             options: How.
             encoder: Gives the encoder, where a text must be encoded.
         """
+        query = self._prepare(question, options, encoder)
+        candidates = self._find_enough(query)
+        if options.rerank is not None:
+            candidates = rerank(str(question), candidates, options.rerank)
+        if options.score_threshold is not None:
+            candidates = [one for one in candidates if one.score >= options.score_threshold]
+        groups = group(candidates)
+        if options.mmr is not None:
+            groups = choose_groups(groups, options.k, options.mmr)
+        hits = [to_hit(members) for members in groups[: options.k]]
+        return join_adjacent(hits) if options.expand else hits
+
+    @contextlib.contextmanager
+    def alone(self) -> Iterator[None]:
+        """Within this, no search of vectors is under way."""
+        with contextlib.ExitStack() as stack:
+            for one in self._synced:
+                stack.enter_context(one.alone())
+            yield
+
+    def number_of(self, name: str, granularity: str | None) -> int:
+        """The number of a granularity, 0 for None; ``name`` is the argument's, for the error."""
+        if granularity is None:
+            return 0
+        if not isinstance(granularity, str) or granularity not in self._granularities:
+            known = ", ".join(map(repr, self._granularities))
+            raise InputError(f"{name} must be one of the index's granularities, {known}, got {granularity!r:.80}")
+        return self._granularities.index(granularity)
+
+    def _prepare(
+        self, question: str | FloatArray, options: SearchOptions, encoder: Callable[[], SpanEncoder]
+    ) -> _Query:
         granularity = self.number_of("granularity", options.granularity)
         within = None if options.within is None else self.number_of("within", options.within)
         if within == granularity:
@@ -58,81 +118,58 @@ class Searcher:
         if options.mode == "lexical" and not terms:
             least = "a word of three or more characters" if self._words == "trigram" else "a word"
             raise QueryError(f"the question must hold {least} to be searched for by its words, got {question!r:.80}")
-        n_wanted = options.n_candidates
-        candidates = self._find(vector, terms, n_wanted, granularity, within, options)
-        # Condition chunks share documents or larger chunks, it takes more of them to make k groups.
-        while len(candidates) == n_wanted and len({one.group for one in candidates}) < options.k:
-            n_wanted *= 4
-            candidates = self._find(vector, terms, n_wanted, granularity, within, options)
-        if options.rerank is not None:
-            candidates = rerank(str(question), candidates, options.rerank)
-        if options.score_threshold is not None:
-            candidates = [one for one in candidates if one.score >= options.score_threshold]
-        groups = group(candidates)
-        if options.mmr is not None:
-            scores_are_cosines = options.mode == "dense" and options.rerank is None
-            groups = _choose(groups, options.k, options.mmr, stretch=not scores_are_cosines)
-        hits = [to_hit(members) for members in groups[: options.k]]
-        return join_adjacent(hits) if options.expand else hits
+        return _Query(vector, terms, granularity, within, options)
 
-    @contextlib.contextmanager
-    def alone(self) -> Iterator[None]:
-        """Within this, no search of this index is under way."""
-        with self._lock:
-            yield
+    def _find_enough(self, query: _Query) -> list[Candidate]:
+        """Candidates for ``k`` groups. Where chunks share documents or larger chunks, it takes more of them."""
+        n = query.options.n_candidates
+        candidates = self._find(query, n)
+        while len(candidates) == n and len({one.group for one in candidates}) < query.options.k:
+            n *= 4
+            candidates = self._find(query, n)
+        return candidates
 
-    def _find(
-        self,
-        vector: FloatArray | None,
-        terms: str | None,
-        n: int,
-        granularity: int,
-        within: int | None,
-        options: SearchOptions,
-    ) -> list[Candidate]:
+    def _find(self, query: _Query, n: int) -> list[Candidate]:
         """The ``n`` best chunks with all that is asked of them, best first."""
-        with self._lock, self._store.snapshot():
-            where = self._to_condition(options)
-            ranked = self._rank(vector, terms, n, granularity, where, options)
+        with self._snapshot(query) as vectors:
+            ranked = self._rank(query, n, vectors)
             rows = self._store.rows([number for number, _ in ranked])
-            passages = [self._passage_of(row, within, options.expand) for row in rows]
+            passages = [self._passage_of(row, query) for row in rows]
             chunks = self._store.chunks(rows)
             texts = chunks if passages == rows else self._store.chunks(passages)
-            vectors: Sequence[FloatArray | None] = [None] * len(rows)
-            if options.mmr is not None and rows:
-                vectors = list(self._mirrors[granularity].vectors_of([row.number for row in rows]))
+            found = [
+                Candidate(score, row.number, row.document, chunk, text, _group_of(row, passage, query.options))
+                for (_, score), row, chunk, text, passage in zip(ranked, rows, chunks, texts, passages, strict=True)
+            ]
+            if query.options.mmr is None or vectors is None or not found:
+                return found
+            matrix = vectors.vectors_of([row.number for row in rows])
         return [
-            Candidate(
-                score=score,
-                number=row.number,
-                document=row.document,
-                chunk=chunk,
-                passage=text,
-                group=_group_of(row, passage, options),
-                vector=one,
-            )
-            for (_, score), row, chunk, passage, text, one in zip(
-                ranked, rows, chunks, passages, texts, vectors, strict=True
-            )
+            replace(one, vector=vector, similarity=similarity)
+            for one, vector, similarity in zip(found, matrix, _similarities(found, matrix, query.vector), strict=True)
         ]
 
-    def _rank(
-        self,
-        vector: FloatArray | None,
-        terms: str | None,
-        n: int,
-        granularity: int,
-        where: Condition | None,
-        options: SearchOptions,
-    ) -> list[tuple[int, float]]:
+    @contextlib.contextmanager
+    def _snapshot(self, query: _Query) -> Iterator[VectorReader | None]:
+        """One state of the store; with its vectors, unless only words are searched, which needs no FAISS."""
+        if query.vector is None and query.options.mmr is None:
+            with self._store.snapshot():
+                yield None
+        else:
+            with self._synced[query.granularity].snapshot() as vectors:
+                yield vectors
+
+    def _rank(self, query: _Query, n: int, vectors: VectorReader | None) -> list[tuple[int, float]]:
+        """Numbers of the ``n`` best chunks with their scores: by score, by number on a tie."""
+        options = query.options
+        where = self._to_condition(options)
         dense: dict[int, float] = {}
         lexical: dict[int, float] = {}
-        mirror = self._mirrors[granularity]
-        if vector is not None:
-            scores, numbers = mirror.search(vector, n, self._select(where))
+        if query.vector is not None and vectors is not None:
+            scores, numbers = vectors.search(query.vector, n, self._select(where))
             dense = dict(zip(numbers, scores, strict=True))
-        if terms:
-            scores, numbers = self._store.lexical(terms, n, granularity=granularity, where=where)
+        if query.terms:
+            scores, numbers = self._store.lexical(query.terms, n, granularity=query.granularity, where=where)
             lexical = dict(zip(numbers, scores, strict=True))
         if options.mode != "hybrid":
             return list((lexical if options.mode == "lexical" else dense).items())
@@ -140,18 +177,28 @@ class Searcher:
         if options.fusion == "rrf":
             return best_first(fuse_by_rank((list(dense), list(lexical)), weights))[:n]
         missing = [number for number in lexical if number not in dense]
-        if vector is not None and missing:
-            dense |= dict(zip(missing, mirror.scores(vector, missing), strict=True))
+        if query.vector is not None and vectors is not None:
+            # A chunk found by its words alone has a cosine, too; without it, it would count as the least similar.
+            dense |= dict(zip(missing, vectors.scores(query.vector, missing), strict=True))
         return best_first(fuse_by_score((dense, lexical), weights))[:n]
 
-    def _passage_of(self, row: ChunkRow, within: int | None, expand: int) -> ChunkRow:
-        if within is not None:
-            row = self._store.row_over(row, within) or row
-        if not expand:
+    def _passage_of(self, row: ChunkRow, query: _Query) -> ChunkRow:
+        """Where the passage stands that is given back for a chunk."""
+        if query.within is not None:
+            around = self._store.row_over(row, query.within)
+            if around is None:
+                (chunk,) = self._store.chunks([row])
+                raise InputError(
+                    f"chunk {chunk.number} of document {chunk.document_id!r}, characters {chunk.start} to {chunk.end}, "
+                    f"lies in no chunk of within={query.options.within!r}, so there is none to give back: search "
+                    f"without within, or leave the document out by filter or document_ids"
+                )
+            row = around
+        if not query.options.expand:
             return row
-        around = self._store.rows_around(row, expand)
-        last = max(around, key=lambda one: one.end)
-        return replace(around[0], end=last.end, byte_end=last.byte_end)
+        neighbours = self._store.rows_around(row, query.options.expand)
+        last = max(neighbours, key=lambda one: one.end)
+        return replace(neighbours[0], end=last.end, byte_end=last.byte_end)
 
     def _to_condition(self, options: SearchOptions) -> Condition | None:
         """The documents to search, as SQL; None for all."""
@@ -173,27 +220,23 @@ class Searcher:
         if where is None:
             return None
         key = (self._store.last_commit().token, where)
-        if key not in self._selections:
-            self._selections[key] = self._store.document_numbers(where)
-            while len(self._selections) > _REMEMBERED:
-                self._selections.popitem(last=False)
-        self._selections.move_to_end(key)
-        return self._selections[key]
-
-    def number_of(self, name: str, granularity: str | None) -> int:
-        """The number of a granularity, 0 for None; ``name`` is the argument's, for the error."""
-        if granularity is None:
-            return 0
-        if not isinstance(granularity, str) or granularity not in self._granularities:
-            known = ", ".join(map(repr, self._granularities))
-            raise InputError(f"{name} must be one of the index's granularities, {known}, got {granularity!r:.80}")
-        return self._granularities.index(granularity)
+        with self._lock:
+            if key in self._remembered:
+                self._remembered.move_to_end(key)
+                return self._remembered[key]
+        # Outside the lock: two threads that ask the same at once both read, and neither makes the others wait.
+        documents = self._store.document_numbers(where)
+        with self._lock:
+            self._remembered[key] = documents
+            while len(self._remembered) > _REMEMBERED:
+                self._remembered.popitem(last=False)
+        return documents
 
     def _to_terms(self, question: str | FloatArray) -> str:
         if self._words is None:
             raise InputError(
-                'this index was made without lexical search (words=None): search with mode="dense", or make the index '
-                'anew with words="unicode61" or, for languages without spaces, words="trigram"'
+                'this index was made without lexical search (words=None): search with mode="dense", or make a new '
+                'index with words="unicode61" or, for languages without spaces, words="trigram"'
             )
         require_text(question, "a question that is searched for by its words", QueryError)
         return to_query(str(question), trigrams=self._words == "trigram")
@@ -209,18 +252,15 @@ def _to_vector(question: str | FloatArray, encoder: Callable[[], SpanEncoder]) -
     return unit
 
 
+def _similarities(found: Sequence[Candidate], matrix: FloatArray, vector: FloatArray | None) -> list[float]:
+    """How near each candidate is to the question on the scale of cosines; see :func:`choose_groups`."""
+    if vector is not None:
+        return np.einsum("nd,d->n", matrix, vector).tolist()  # type: ignore[no-any-return]
+    best = max(1e-9, *(one.score for one in found))
+    return [one.score / best for one in found]
+
+
 def _group_of(row: ChunkRow, passage: ChunkRow, options: SearchOptions) -> tuple[str, int]:
     if options.per_document:
         return "document", row.document
     return ("passage", passage.number) if options.within is not None else ("chunk", row.number)
-
-
-def _choose(groups: Sequence[list[Candidate]], k: int, balance: float, *, stretch: bool) -> list[list[Candidate]]:
-    """The groups whose best are relevant and differ from each other; scores that are no cosines are stretched."""
-    if not groups:
-        return []
-    relevance = np.array([members[0].score for members in groups], dtype=np.float32)
-    if stretch:
-        relevance = (relevance - relevance.min()) / max(float(np.ptp(relevance)), 1e-9)
-    vectors = np.stack([members[0].vector for members in groups if members[0].vector is not None])
-    return [groups[place] for place in choose_diverse(relevance, vectors, k, balance)]

@@ -1,0 +1,57 @@
+"""A lock that many readers hold together, or one writer alone."""
+
+from __future__ import annotations
+
+import contextlib
+import threading
+from collections.abc import Iterator
+
+
+class ReadWriteLock:
+    """Readers share it, a writer has it alone. Neither side may take it again while holding it.
+
+    Example:
+        >>> lock = ReadWriteLock()
+        >>> with lock.shared():
+        ...     pass  # other threads may be here as well
+        >>> with lock.exclusive():
+        ...     pass  # nobody else is in either block
+    """
+
+    def __init__(self) -> None:
+        self._changed = threading.Condition()
+        self._n_readers = 0
+        self._n_waiting = 0
+        self._is_written = False
+
+    @contextlib.contextmanager
+    def shared(self) -> Iterator[None]:
+        """Hold it together with other readers."""
+        with self._changed:
+            # A reader that comes while a writer waits stands back, or steady searching would keep the writer out for
+            # good. This is why a reader must not take the lock twice: it would wait for a writer that waits for it.
+            self._changed.wait_for(lambda: not self._is_written and not self._n_waiting)
+            self._n_readers += 1
+        try:
+            yield
+        finally:
+            with self._changed:
+                self._n_readers -= 1
+                self._changed.notify_all()
+
+    @contextlib.contextmanager
+    def exclusive(self) -> Iterator[None]:
+        """Hold it alone, when all who hold it now have left."""
+        with self._changed:
+            self._n_waiting += 1
+            try:
+                self._changed.wait_for(lambda: not self._is_written and not self._n_readers)
+                self._is_written = True
+            finally:
+                self._n_waiting -= 1
+        try:
+            yield
+        finally:
+            with self._changed:
+                self._is_written = False
+                self._changed.notify_all()
