@@ -20,10 +20,16 @@ from common import parser, report, stop
 from scoring import score
 
 from latechunk import Encoder, SentenceChunker
-from latechunk.embedding import ChunkedDocument, Embedding, blend, chunk_documents, embed_chunks
+from latechunk.embedding import (
+    ChunkedDocument,
+    Embedding,
+    blend,
+    choose_embedding,
+    chunk_documents,
+    embed_chunks,
+)
 from latechunk.evaluation.loaders import read_sets
 from latechunk.evaluation.statistics import bootstrap_interval
-from latechunk.manifest import choose_embedding
 from latechunk.types import FloatArray
 
 MEAN_OVER = ("squad2-dev16", "fairytaleqa-val", "covidqa-dev", "qmsum-val")

@@ -12,8 +12,8 @@ if TYPE_CHECKING:
     from latechunk.encoding.encoder import Encoder as Encoder
     from latechunk.encoding.multi_device import DevicePool as DevicePool
     from latechunk.errors import LateChunkError as LateChunkError
-    from latechunk.index import AddReport as AddReport
     from latechunk.index import Index as Index
+    from latechunk.indexing import AddReport as AddReport
     from latechunk.models.catalogue import LocalGlobal as LocalGlobal
     from latechunk.models.cross_encoder import CrossEncoderReranker as CrossEncoderReranker
     from latechunk.search import SearchOptions as SearchOptions
@@ -26,7 +26,7 @@ __version__ = "0.1.0"
 
 # Loaded at first use, so that `import latechunk` costs milliseconds and needs neither torch nor faiss.
 _HOMES = {
-    "AddReport": "latechunk.index",
+    "AddReport": "latechunk.indexing",
     "Chunk": "latechunk.types",
     "CrossEncoderReranker": "latechunk.models.cross_encoder",
     "DevicePool": "latechunk.encoding.multi_device",

@@ -1,52 +1,40 @@
-"""The index: documents in, hits out. Joins encoder, chunker, store and vector cache."""
+"""The index: documents go in, passages come out. A facade over store, vector search and indexing."""
 
 from __future__ import annotations
 
 import contextlib
 import math
 import os
+import shutil
+import tempfile
 import threading
-import time
+import weakref
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from collections.abc import Set as AbstractSet
 from contextlib import closing
-from dataclasses import dataclass, replace
-from datetime import UTC, datetime
+from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
-from typing import TYPE_CHECKING, Any, Self
+from typing import TYPE_CHECKING, Self, Unpack
 
 import numpy as np
 
 from latechunk.ann.spec import IndexSpec
 from latechunk.ann.synced import OptimizeReport, SyncedIndex
-from latechunk.embedding import ChunkedDocument, Embedding, chunk_documents, embed_chunks
+from latechunk.embedding import Progress, choose_embedding
+from latechunk.embedding.stream import load_default_encoder, require_documents
 from latechunk.errors import (
     DocumentError,
     IndexBusyError,
     IndexMismatchError,
     IndexReadOnlyError,
     InputError,
-    LateChunkError,
     QueryError,
 )
-from latechunk.indexing import Pace, prepare_ahead, take_batches
-from latechunk.manifest import (
-    choose_embedding,
-    name_chunkers,
-    package_versions,
-    read_settings,
-    rebuild,
-    rebuild_chunkers,
-    require_fitting,
-    require_same,
-    require_same_chunkers,
-    require_settings,
-    to_vector_kind,
-)
+from latechunk.indexing import AddReport, add_documents
+from latechunk.manifest import IndexManifest, SearchSettings, name_chunkers
 from latechunk.models.catalogue import Mode
-from latechunk.protocols import Chunker, ReportsRuntime, Reranker, SpanEncoder
-from latechunk.search.options import Fusion, SearchMode, SearchOptions
+from latechunk.protocols import Chunker, SpanEncoder
+from latechunk.search.options import SearchKeywords, SearchOptions
 from latechunk.search.searcher import Searcher
 from latechunk.storage.directory import (
     STORE,
@@ -59,40 +47,11 @@ from latechunk.storage.directory import (
 )
 from latechunk.storage.fulltext import Words, check_words
 from latechunk.storage.schema import FORMAT
-from latechunk.storage.store import DocumentContent, Store, StoredDocument
-from latechunk.types import (
-    Chunk,
-    Document,
-    FloatArray,
-    Hit,
-    Settings,
-    encode_metadata,
-    find_lone_surrogate,
-    require_text,
-)
+from latechunk.storage.store import Store, StoredDocument
+from latechunk.types import Chunk, Document, FloatArray, Hit, Settings, require_text
 
 if TYPE_CHECKING:
     from latechunk.models.device import Attention, Dtype
-
-
-@dataclass(frozen=True, slots=True)
-class AddReport:
-    """What :meth:`Index.add` did: numbers of documents, and of chunks and tokens that were encoded for them."""
-
-    n_added: int = 0
-    n_updated: int = 0
-    n_unchanged: int = 0
-    n_failed: int = 0
-    n_chunks: int = 0
-    n_tokens: int = 0
-
-
-@dataclass(frozen=True, slots=True)
-class Progress:
-    """What was done since the last report: documents (a fraction while one is under way) and content tokens."""
-
-    documents: float
-    tokens: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -131,30 +90,25 @@ class Index:
         store: Store,
         *,
         encoder: SpanEncoder | None,
-        chunkers: Mapping[str, Chunker],
-        options: _Options,
+        chunker: Chunker | None,
+        chunkers: Mapping[str, Chunker] | None,
+        runtime: _Runtime,
     ) -> None:
         """Internal; use :meth:`create` or :meth:`open`."""
         self.path = path
         self._store = store
-        self._options = options
-        self._recorded = read_settings(store)
-        self._embedding = rebuild(path, "embedding", lambda settings: Embedding(**settings), self._recorded)
+        self._runtime = runtime
+        self.manifest = IndexManifest.read(store.settings())
         self._encoder = encoder
-        self._chunkers = dict(chunkers)
+        self._chunkers = self.manifest.name_given(chunker, chunkers)
         if encoder is not None:
-            require_same("encoder", path, self._recorded["encoder"], encoder.settings)
-        require_same_chunkers(path, self._recorded["chunkers"], chunkers)
-        kind = rebuild(path, "search", to_vector_kind, self._recorded)
-        dims = int(self._recorded["encoder"]["dims"])
-        self._mirrors = [
-            SyncedIndex(path, store, dims, granularity=number, spec=kind)
-            for number in range(len(self._recorded["chunkers"]))
-        ]
-        self._searcher = Searcher(
-            store, self._mirrors, list(self._recorded["chunkers"]), self._recorded["search"]["words"]
-        )
+            self.manifest.require_encoder(path, encoder.settings)
+        self.manifest.require_chunkers(path, self._chunkers)
+        names = list(self.manifest.chunkers)
+        self._vectors = [self._open_vectors(store, number) for number in range(len(names))]
+        self._searcher = Searcher(store, self._vectors, names, self.manifest.search.words)
         self._changed = self._closed = False
+        self._remove: Callable[[], object] | None = None
         self._write_lock = threading.Lock()
         self._writer: int | None = None
         self._encoder_lock = threading.Lock()
@@ -182,7 +136,7 @@ class Index:
             chunker: None for ``SentenceChunker()``.
             chunkers: Several granularities by name, in place of ``chunker``: the same documents cut in several ways,
                 each encoded once for all. The first is the one that is searched where nothing else is said.
-            mode: ``"late"``, ``"naive"`` or ``"blend"``; see :class:`latechunk.embedding.Embedding`. None for what
+            mode: ``"late"``, ``"naive"`` or ``"blend"``; see :class:`latechunk.Embedding`. None for what
                 the encoder recommends, which was measured to be best with its model or adapters, else ``"late"``.
             late_weight: Share of the late vector in a blend; None for what the encoder recommends, else 0.5.
             words: How lexical search takes texts apart: ``"unicode61"`` into words, ``"trigram"`` into any three
@@ -197,29 +151,55 @@ class Index:
             IndexExistsError: If there is something at ``path`` already.
             InputError: If a setting is out of range.
             StoreError: If the disk does not take it.
+
+        Example:
+            >>> with Index.create("handbook.latechunk") as index:
+            ...     index.add([Document("berlin", "Berlin is big. It lies on the Spree.")])
         """
         folder = as_folder(path)
         require_vacant(folder)
         named = name_chunkers(chunker, chunkers)
         check_words(words)
-        encoder = _load_default_encoder() if encoder is None else encoder
-        recorded = require_settings("encoder", encoder.settings)
+        encoder = load_default_encoder() if encoder is None else encoder
         embedding = choose_embedding(encoder, mode, late_weight)
-        kind = IndexSpec(kind=vectors, first_pass_dims=first_pass_dims)
-        require_fitting(kind, recorded)
-        settings = {
-            "encoder": recorded,
-            "chunkers": {name: require_settings("chunker", one.settings) for name, one in named.items()},
-            "embedding": embedding.settings,
-            "search": {"words": words, "vectors": kind.kind, "first_pass_dims": kind.first_pass_dims},
-            "made": {
-                "at": datetime.now(UTC).isoformat(timespec="seconds"),
-                **package_versions(),
-                "on": require_settings("runtime", encoder.runtime) if isinstance(encoder, ReportsRuntime) else {},
-            },
-        }
-        create_folder(folder, settings)
+        search = _search_settings(words, vectors, first_pass_dims)
+        manifest = IndexManifest.make(encoder, named, embedding, search)
+        manifest.require_searchable()
+        create_folder(folder, manifest.settings())
         return cls.open(folder, encoder=encoder, chunkers=named, lock_timeout=lock_timeout)
+
+    @classmethod
+    def temporary(
+        cls,
+        *,
+        encoder: SpanEncoder | None = None,
+        chunker: Chunker | None = None,
+        mode: Mode | None = None,
+        late_weight: float | None = None,
+    ) -> Self:
+        """Make an empty index in a folder of its own, which :meth:`close` removes.
+
+        If it is never closed, the folder goes with the last reference to the index, or when the process ends.
+
+        Args:
+            encoder: See :meth:`create`; likewise what follows.
+            chunker: What cuts the documents.
+            mode: How vectors are made.
+            late_weight: Share of the late vector in a blend.
+
+        Example:
+            >>> with Index.temporary() as index:
+            ...     index.add([Document("berlin", "Berlin is big. It lies on the Spree.")])
+            ...     index.search("which river?", k=1)
+        """
+        folder = Path(tempfile.mkdtemp(prefix="latechunk-"))
+        try:
+            index = cls.create(folder / "index", encoder=encoder, chunker=chunker, mode=mode, late_weight=late_weight)
+        except BaseException:
+            shutil.rmtree(folder, ignore_errors=True)
+            raise
+        index._remove = weakref.finalize(index, _remove_temporary, index._store, folder)
+        return index
 
     @classmethod
     def open(
@@ -250,10 +230,13 @@ class Index:
 
         Raises:
             IndexMissingError: If there is nothing at ``path``.
-            IndexFormatError: If it is something else, incomplete, of a newer format, or of an older one and to be read
-                only; opened for writing, an index of an older format is brought to this one.
+            IndexFormatError: If it is something else, incomplete, or of another format.
             IndexDamagedError: If the database is damaged.
             IndexMismatchError: If ``encoder`` or ``chunker`` is not what made the index.
+
+        Example:
+            >>> with Index.open("handbook.latechunk", read_only=True) as index:
+            ...     hits = index.search("which river?", k=3)
         """
         folder = as_folder(path)
         require_index(folder)
@@ -261,8 +244,8 @@ class Index:
             raise InputError(f"lock_timeout must be a number of seconds of at least 0, got {lock_timeout!r}")
         store = Store.open(folder / STORE, read_only=read_only)
         try:
-            options = _Options(device=device, dtype=dtype, attention=attention, lock_timeout=lock_timeout)
-            return cls(folder, store, encoder=encoder, chunkers=_given(store, chunker, chunkers), options=options)
+            runtime = _Runtime(device=device, dtype=dtype, attention=attention, lock_timeout=lock_timeout)
+            return cls(folder, store, encoder=encoder, chunker=chunker, chunkers=chunkers, runtime=runtime)
         except BaseException:
             store.close()
             raise
@@ -273,7 +256,7 @@ class Index:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
-        self._close(write_vectors=error is None)
+        self._close(write_vectors=kind is None)
 
     def __len__(self) -> int:
         """Number of documents."""
@@ -281,9 +264,11 @@ class Index:
 
     def __contains__(self, document_id: object) -> bool:
         """Whether a document of this id is stored."""
-        if not isinstance(document_id, str) or find_lone_surrogate(document_id) is not None:
+        try:
+            require_text(document_id, "a document id", InputError)
+        except InputError:
             return False
-        return bool(self._store.fingerprints([document_id]))
+        return bool(self._store.fingerprints([str(document_id)]))
 
     @property
     def encoder(self) -> SpanEncoder:
@@ -295,8 +280,8 @@ class Index:
         """
         with self._encoder_lock:
             if self._encoder is None:
-                encoder = _load_encoder(self.path, self._recorded["encoder"], self._options)
-                require_same("encoder", self.path, self._recorded["encoder"], encoder.settings)
+                encoder = _load_encoder(self.path, self.manifest.encoder, self._runtime)
+                self.manifest.require_encoder(self.path, encoder.settings)
                 self._encoder = encoder
             return self._encoder
 
@@ -316,8 +301,8 @@ class Index:
         Raises:
             IndexMismatchError: If one is the user's own and was not passed to :meth:`open`.
         """
-        if len(self._chunkers) < len(self._recorded["chunkers"]):
-            self._chunkers = rebuild_chunkers(self.path, self._recorded["chunkers"], self._chunkers)
+        if len(self._chunkers) < len(self.manifest.chunkers):
+            self._chunkers = self.manifest.complete_chunkers(self.path, self._chunkers)
         return self._chunkers
 
     def add(
@@ -346,23 +331,10 @@ class Index:
             IndexBusyError: If another writer does not finish in time.
             StoreError: If the disk does not take it; the batch under way is then not stored.
         """
-        if isinstance(documents, Document | str) or not isinstance(documents, Iterable):
-            raise InputError(f"add takes an iterable of documents, got {type(documents).__name__}: pass [document]")
-        handle = on_error or _raise
-        report = AddReport()
-        pace = Pace()
+        require_documents("add", documents)
+        load = lambda: (self.encoder, list(self.chunkers.values()))  # noqa: E731
         with self._writing():
-            try:
-                with closing(prepare_ahead(self._sorted_batches(documents, pace), self._cut)) as batches:
-                    for batch in batches:
-                        begin = time.monotonic()
-                        report = _sum_reports(report, self._add_batch(batch, handle, on_progress))
-                        pace.note(sum(len(cut.document.text) for cut in batch.cuts), time.monotonic() - begin)
-            except LateChunkError as error:
-                n_done = report.n_added + report.n_updated + report.n_unchanged
-                error.add_note(f"{n_done} documents of this call were stored before the error")
-                raise
-        return report
+            return add_documents(self._store, load, self.manifest.embedding, documents, on_error, on_progress)
 
     def delete(self, ids: Sequence[str]) -> int:
         """Delete documents, in one transaction; unknown ids are passed over. Returns how many were there.
@@ -440,46 +412,13 @@ class Index:
         """Ids of all documents, the one added or replaced last at the end."""
         return self._store.document_ids()
 
-    def search(
-        self,
-        query: str,
-        k: int = 10,
-        *,
-        mode: SearchMode = "dense",
-        filter: Mapping[str, Any] | None = None,  # noqa: A002  as users of vector stores know it
-        document_ids: Sequence[str] | None = None,
-        granularity: str | None = None,
-        fusion: Fusion = "rrf",
-        dense_weight: float = 0.5,
-        score_threshold: float | None = None,
-        rerank: Reranker | None = None,
-        mmr: float | None = None,
-        candidates: int | None = None,
-        per_document: bool = False,
-        within: str | None = None,
-        expand: int = 0,
-    ) -> list[Hit]:
+    def search(self, query: str, k: int = 10, **options: Unpack[SearchKeywords]) -> list[Hit]:
         """Find the passages that answer a query best.
 
         Args:
             query: A question or a description, of any length.
             k: How many hits; all chunks come back if there are fewer.
-            mode: ``"dense"`` compares vectors, ``"lexical"`` words (BM25) and loads no model, ``"hybrid"`` fuses both.
-            filter: Only documents whose metadata meet this; see :func:`latechunk.search.filters.compile_filter`.
-            document_ids: Only these documents; unknown ids are passed over.
-            granularity: Which chunks to search, by name; None for the first.
-            fusion: ``"rrf"``, reciprocal rank fusion, or ``"weighted"``, a sum of scores each stretched to [0, 1].
-            dense_weight: Share of the dense side in a fusion, from 0 to 1.
-            score_threshold: Leave out hits with a lower score, which is a cosine, a BM25 score, a fused score, or what
-                ``rerank`` gives.
-            rerank: Orders the candidates anew; :class:`latechunk.CrossEncoderReranker` or any function of a question
-                and texts.
-            mmr: Maximal marginal relevance: 1 for relevance alone, 0 for difference from better hits alone.
-            candidates: How many chunks are fused, re-ranked or thinned; None for ``max(4 * k, 50)``.
-            per_document: Only the best chunk of each document.
-            within: Give back the chunks of this granularity that the found ones lie in, each once.
-            expand: Give back each hit with so many neighbours on either side; passages that touch become one, so that
-                there may be fewer than ``k``.
+            options: The fields of :class:`latechunk.SearchOptions`, which documents them.
 
         Returns:
             ``min(k, number of what matches)`` hits, best first; fewer where a threshold or ``expand`` says so, and in
@@ -488,63 +427,37 @@ class Index:
         Raises:
             QueryError: If the query holds no token.
             FilterError: If the filter is not one.
-            InputError: If another argument is out of range, or contradicts the index.
-        """
-        if not isinstance(query, str):
-            raise QueryError(f"the query must be a string, got {type(query).__name__}; search_by_vector takes a vector")
-        require_text(query, "the query", QueryError)
-        options = SearchOptions(
-            k=k,
-            mode=mode,
-            filter=filter,
-            document_ids=document_ids,
-            granularity=granularity,
-            fusion=fusion,
-            dense_weight=dense_weight,
-            score_threshold=score_threshold,
-            rerank=rerank,
-            mmr=mmr,
-            candidates=candidates,
-            per_document=per_document,
-            within=within,
-            expand=expand,
-        )
-        return self._searcher.search(query, options, lambda: self.encoder)
+            InputError: If an option is unknown, out of range, or contradicts another or the index.
 
-    def search_by_vector(
-        self,
-        vector: FloatArray,
-        k: int = 10,
-        *,
-        filter: Mapping[str, Any] | None = None,  # noqa: A002
-        document_ids: Sequence[str] | None = None,
-        granularity: str | None = None,
-        score_threshold: float | None = None,
-        mmr: float | None = None,
-        candidates: int | None = None,
-        per_document: bool = False,
-        within: str | None = None,
-        expand: int = 0,
-    ) -> list[Hit]:
+        Example:
+            >>> for hit in index.search("how many people live there?", k=3, mode="hybrid"):
+            ...     print(hit.score, hit.chunk.document_id, hit.chunk.text)
+        """
+        return self.search_with(query, SearchOptions(k=k, **options))
+
+    def search_by_vector(self, vector: FloatArray, k: int = 10, **options: Unpack[SearchKeywords]) -> list[Hit]:
         """Find the passages whose vectors are nearest to a vector, shape ``(dims,)``; else as :meth:`search`.
 
         Raises:
-            InputError: If the vector is of another length, zero or not finite, or another argument is out of range.
+            InputError: If the vector is of another length, zero or not finite, or an option needs a text: ``mode``
+                other than ``"dense"``, or ``rerank``.
         """
-        options = SearchOptions(
-            k=k,
-            filter=filter,
-            document_ids=document_ids,
-            granularity=granularity,
-            score_threshold=score_threshold,
-            mmr=mmr,
-            candidates=candidates,
-            per_document=per_document,
-            within=within,
-            expand=expand,
-        )
-        dims = int(self._recorded["encoder"]["dims"])
-        return self._searcher.search(_check_query_vector(vector, dims), options, lambda: self.encoder)
+        return self.search_with(_to_unit(vector, self.manifest.dims), SearchOptions(k=k, **options))
+
+    def search_with(self, question: str | FloatArray, options: SearchOptions) -> list[Hit]:
+        """Find passages as :meth:`search` does for a text, and :meth:`search_by_vector` for a vector.
+
+        Example:
+            >>> options = SearchOptions(k=3, mode="hybrid", filter={"lang": "en"})
+            >>> hits = [index.search_with(question, options) for question in questions]
+        """
+        if isinstance(question, np.ndarray):
+            if options.mode != "dense" or options.rerank is not None:
+                raise InputError('a search by vector has no text: leave out rerank, and any mode but "dense"')
+            question = _to_unit(question, self.manifest.dims)
+        else:
+            require_text(question, "the query", QueryError)
+        return self._searcher.search(question, options, lambda: self.encoder)
 
     def optimize(self, *, vectors: str | None = None, first_pass_dims: int | None = None) -> list[OptimizeReport]:
         """Train and tune the search structure anew, compact it and the database; nothing stored changes.
@@ -563,10 +476,10 @@ class Index:
         if vectors is None and first_pass_dims is not None:
             raise InputError("first_pass_dims needs vectors, the kind that it is for")
         if vectors is not None:
-            self._change_kind(IndexSpec(kind=vectors, first_pass_dims=first_pass_dims))
+            self._change_search(_search_settings(self.manifest.search.words, vectors, first_pass_dims))
         with self._writing():
             self._store.compact()
-        reports = [self._train(number) for number in range(len(self._mirrors))]
+        reports = [self._train(number) for number in range(len(self._vectors))]
         self._reload_vectors()
         return reports
 
@@ -589,15 +502,16 @@ class Index:
         if self._store.read_only:
             raise IndexReadOnlyError(f"{self.path} is open for reading only; open it with read_only=False to change it")
         reports = []
-        for number in range(len(self._mirrors)):
-            with self._apart(number) as synced:
-                reports.append(synced.update(on_step, lock_timeout=self._options.lock_timeout))
+        for number in range(len(self._vectors)):
+            with self._apart(number) as vectors:
+                reports.append(vectors.update(on_step, lock_timeout=self._runtime.lock_timeout))
         self._reload_vectors()
         return [one for one in reports if one]
 
     def info(self) -> IndexInfo:
         """What the index is and holds; loads no model."""
         counts = self._store.counts()
+        settings = self.manifest.settings()
         return IndexInfo(
             path=str(self.path),
             format=FORMAT,
@@ -605,16 +519,12 @@ class Index:
             n_chunks=counts.n_chunks,
             n_tokens=counts.n_tokens,
             size_bytes=folder_size(self.path),
-            encoder=self._recorded["encoder"],
-            chunker=next(iter(self._recorded["chunkers"].values())),
-            chunkers=self._recorded["chunkers"],
-            search=self._recorded["search"],
-            embedding=self._recorded["embedding"],
-            made=self._recorded["made"],
+            chunker=next(iter(self.manifest.chunkers.values())),
+            **settings,
         )
 
     def close(self) -> None:
-        """Close the database, after changes with the vector cache written for the next opening; trains nothing."""
+        """Close the database, after changes with the vector index written for the next opening; train nothing."""
         self._close(write_vectors=True)
 
     def _close(self, *, write_vectors: bool) -> None:
@@ -622,96 +532,48 @@ class Index:
             if self._closed:
                 return
             try:
-                if self._changed and write_vectors:
-                    for mirror in self._mirrors:
-                        mirror.write()
+                if write_vectors and self._changed:
+                    for one in self._vectors:
+                        one.write()
             finally:
                 self._closed = True
                 self._store.close()
+                if self._remove is not None:
+                    self._remove()
 
-    def _change_kind(self, kind: IndexSpec) -> None:
-        require_fitting(kind, self._recorded["encoder"])
-        search = {**self._recorded["search"], "vectors": kind.kind, "first_pass_dims": kind.first_pass_dims}
+    def _open_vectors(self, store: Store, granularity: int) -> SyncedIndex:
+        manifest = self.manifest
+        return SyncedIndex(self.path, store, manifest.dims, granularity=granularity, spec=manifest.search.spec)
+
+    def _change_search(self, search: SearchSettings) -> None:
+        manifest = self.manifest.model_copy(update={"search": search})
+        manifest.require_searchable()
         with self._writing(), self._searcher.alone():
-            self._store.change_setting("search", search)
-            self._recorded["search"] = search
-            for mirror in self._mirrors:
-                mirror.change_spec(kind)
+            self._store.change_setting("search", search.model_dump())
+            self.manifest = manifest
+            for one in self._vectors:
+                one.change_spec(search.spec)
 
     def _train(self, granularity: int) -> OptimizeReport:
-        with self._apart(granularity) as synced:
-            return synced.optimize(lock_timeout=self._options.lock_timeout)
+        with self._apart(granularity) as vectors:
+            return vectors.optimize(lock_timeout=self._runtime.lock_timeout)
 
     @contextlib.contextmanager
     def _apart(self, granularity: int) -> Iterator[SyncedIndex]:
         """A vector index over a connection of its own, so that this index is searched and changed meanwhile."""
-        kind = to_vector_kind(self._recorded["search"])
-        dims = int(self._recorded["encoder"]["dims"])
         with closing(Store.open(self.path / STORE, read_only=True)) as own:
-            yield SyncedIndex(self.path, own, dims, granularity=granularity, spec=kind)
+            yield self._open_vectors(own, granularity)
 
     def _reload_vectors(self) -> None:
         with self._searcher.alone():
-            for mirror in self._mirrors:
-                mirror.reload()
-
-    def _sorted_batches(self, documents: Iterable[Document], pace: Pace) -> Iterator[_Sorted]:
-        """Batches of a stream, each compared with what is stored."""
-        for documents_of_batch, repeated in take_batches(documents, pace):
-            known = self._store.fingerprints([one.id for one in documents_of_batch])
-            changed, relabelled, n_unchanged = _sort_out(documents_of_batch, known)
-            yield _Sorted(changed, relabelled, repeated, known.keys(), n_unchanged)
-
-    def _cut(self, batch: _Sorted) -> _Prepared:
-        """Tokenise and cut what is to be encoded; runs beside the encoding of the batch before."""
-        failures: list[tuple[Document, DocumentError]] = [(one, _explain_repetition(one)) for one in batch.repeated]
-        cuts = (
-            chunk_documents(
-                self.encoder,
-                list(self.chunkers.values()),
-                self._embedding,
-                batch.changed,
-                lambda document, error: failures.append((document, error)),
-            )
-            if batch.changed
-            else []
-        )
-        return _Prepared(batch, cuts, failures)
-
-    def _add_batch(
-        self,
-        batch: _Prepared,
-        on_error: Callable[[Document, DocumentError], None],
-        on_progress: Callable[[Progress], None] | None,
-    ) -> AddReport:
-        for document, error in batch.failures:
-            on_error(document, error)
-        cuts, origin = batch.cuts, batch.origin
-        n_done = len(origin.relabelled) + origin.n_unchanged + len(batch.failures) - len(origin.repeated)
-        if on_progress and n_done:
-            on_progress(Progress(n_done, 0))
-        vectors = embed_chunks(self.encoder, self._embedding, cuts, _progress_of(cuts, on_progress)) if cuts else []
-        stored = [
-            StoredDocument(cut.document, len(cut.tokens), cut.chunkings, matrix)
-            for cut, matrix in zip(cuts, vectors, strict=True)
-        ]
-        if stored or origin.relabelled:
-            self._store.put(stored, origin.relabelled)
-        n_replaced = sum(cut.document.id in origin.known for cut in cuts)
-        return AddReport(
-            n_added=len(cuts) - n_replaced,
-            n_updated=n_replaced + len(origin.relabelled),
-            n_unchanged=origin.n_unchanged,
-            n_failed=len(batch.failures),
-            n_chunks=sum(len(cut.spans) for cut in cuts),
-            n_tokens=sum(len(cut.tokens) for cut in cuts),
-        )
+            for one in self._vectors:
+                one.reload()
 
     @contextlib.contextmanager
     def _writing(self) -> Iterator[None]:
         if self._store.read_only:
             raise IndexReadOnlyError(f"{self.path} is open for reading only; open it with read_only=False to change it")
-        timeout = self._options.lock_timeout
+        timeout = self._runtime.lock_timeout
         if self._writer == threading.get_ident():
             raise InputError(
                 "an index cannot be changed from within a change of it, such as from on_error or the stream"
@@ -730,28 +592,8 @@ class Index:
 
 
 @dataclass(frozen=True, slots=True)
-class _Sorted:
-    """A batch as compared with the store: documents to encode, to relabel, and met before in the stream."""
-
-    changed: Sequence[Document]
-    relabelled: Sequence[Document]
-    repeated: Sequence[Document]
-    known: AbstractSet[str]
-    n_unchanged: int
-
-
-@dataclass(frozen=True, slots=True)
-class _Prepared:
-    """A batch ready to be encoded, with what cannot be indexed."""
-
-    origin: _Sorted
-    cuts: Sequence[ChunkedDocument]
-    failures: Sequence[tuple[Document, DocumentError]]
-
-
-@dataclass(frozen=True, slots=True)
-class _Options:
-    """How to run, as against what was recorded."""
+class _Runtime:
+    """How to run here, which no index records."""
 
     device: str
     dtype: Dtype
@@ -759,20 +601,13 @@ class _Options:
     lock_timeout: float
 
 
-def _given(store: Store, chunker: Chunker | None, chunkers: Mapping[str, Chunker] | None) -> Mapping[str, Chunker]:
-    """The chunkers that :meth:`Index.open` was given, by name."""
-    if chunker is None:
-        return chunkers or {}
-    if chunkers is not None:
-        raise InputError("chunker and chunkers both say how to cut: pass chunker for one way, chunkers for several")
-    names = list(read_settings(store)["chunkers"])
-    if len(names) > 1:
-        raise InputError(f"the index has several chunkers, {names}: pass chunkers={{name: chunker}}")
-    return {names[0]: chunker}
+def _search_settings(words: Words | None, vectors: str, first_pass_dims: int | None) -> SearchSettings:
+    spec = IndexSpec(kind=vectors, first_pass_dims=first_pass_dims)  # an InputError, where it is the user's
+    return SearchSettings(words=words, vectors=spec.kind, first_pass_dims=spec.first_pass_dims)
 
 
-def _check_query_vector(vector: FloatArray, dims: int) -> FloatArray:
-    """Let only a unit vector of the index's length pass; what is nearly one is made one."""
+def _to_unit(vector: FloatArray, dims: int) -> FloatArray:
+    """A vector of the index's length, scaled to unit length."""
     if not isinstance(vector, np.ndarray) or vector.shape != (dims,) or vector.dtype.kind not in "fiu":
         got = f"shape {vector.shape}" if isinstance(vector, np.ndarray) else type(vector).__name__
         raise InputError(f"the vector must be a numpy array of {dims} numbers, shape ({dims},), got {got}")
@@ -783,17 +618,7 @@ def _check_query_vector(vector: FloatArray, dims: int) -> FloatArray:
     return np.asarray(scaled / np.linalg.norm(scaled), dtype=np.float32)
 
 
-def _raise(_: Document, error: DocumentError) -> None:
-    raise error
-
-
-def _load_default_encoder() -> SpanEncoder:
-    from latechunk.encoding.encoder import Encoder
-
-    return Encoder.load()
-
-
-def _load_encoder(path: Path, recorded: Settings, options: _Options) -> SpanEncoder:
+def _load_encoder(path: Path, recorded: Settings, runtime: _Runtime) -> SpanEncoder:
     from latechunk.encoding.encoder import KIND, Encoder
 
     if recorded.get("kind") != KIND:
@@ -801,49 +626,9 @@ def _load_encoder(path: Path, recorded: Settings, options: _Options) -> SpanEnco
             f"the index at {path} was made with an encoder of your own, {dict(recorded)}: "
             f"pass it as Index.open(..., encoder=...)"
         )
-    return Encoder.from_settings(recorded, device=options.device, dtype=options.dtype, attention=options.attention)
+    return Encoder.from_settings(recorded, device=runtime.device, dtype=runtime.dtype, attention=runtime.attention)
 
 
-def _explain_repetition(document: Document) -> DocumentError:
-    return DocumentError(
-        f"the document id {document.id!r} comes twice in one call of add; ids must differ, since each document "
-        f"replaces the one with the same id"
-    )
-
-
-def _sort_out(
-    documents: Sequence[Document], known: Mapping[str, tuple[bytes, str]]
-) -> tuple[list[Document], list[Document], int]:
-    """Part documents into those to encode, those of which only the metadata changed, and the number of unchanged."""
-    changed, relabelled, n_unchanged = [], [], 0
-    for document in documents:
-        digest, metadata = known.get(document.id, (None, None))
-        if digest is None or digest != DocumentContent(document).text_sha256:
-            changed.append(document)
-        elif metadata != encode_metadata(document.metadata, document.id):
-            relabelled.append(document)
-        else:
-            n_unchanged += 1
-    return changed, relabelled, n_unchanged
-
-
-def _progress_of(
-    cuts: Sequence[ChunkedDocument], on_progress: Callable[[Progress], None] | None
-) -> Callable[[int, int], None] | None:
-    """Turn tokens done of one document into a share of it.
-
-    A chunk that is read alone may tokenise a little differently, so a document's shares add up to 1 within a percent.
-    """
-    if on_progress is None:
-        return None
-
-    def report(number: int, n_tokens: int) -> None:
-        on_progress(Progress(n_tokens / len(cuts[number].tokens), n_tokens))
-
-    return report
-
-
-def _sum_reports(left: AddReport, right: AddReport) -> AddReport:
-    return replace(
-        left, **{name: getattr(left, name) + getattr(right, name) for name in AddReport.__dataclass_fields__}
-    )
+def _remove_temporary(store: Store, folder: Path) -> None:
+    store.close()
+    shutil.rmtree(folder, ignore_errors=True)

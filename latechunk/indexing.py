@@ -1,88 +1,143 @@
-"""A stream of documents in, batches out that are prepared in the background while the one before is worked on."""
+"""Adding documents to an index: compared with the store, embedded in batches, committed batch by batch."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Generator, Iterable, Iterator
-from concurrent.futures import Future, ThreadPoolExecutor
-from typing import TypeVar
+import time
+from collections import Counter
+from collections.abc import Callable, Iterable, Sequence
+from contextlib import closing
+from dataclasses import dataclass, field
 
-from latechunk.errors import InputError
+from latechunk.embedding import ChunkedDocument, Embedding, Progress, chunk_documents, embed_chunks
+from latechunk.embedding.stream import Batch, Pace, prepare_ahead, progress_of, raise_error, take_batches
+from latechunk.errors import DocumentError, LateChunkError
+from latechunk.protocols import Chunker, SpanEncoder
+from latechunk.storage.store import Store, StoredDocument
 from latechunk.types import Document
 
-Source = TypeVar("Source")
-Result = TypeVar("Result")
 
-# What is encoded together and committed together: enough windows to fill batches, little enough to lose to a kill.
-_BATCH_DOCUMENTS = 64
-_MOST_CHARACTERS = 400_000
-_LEAST_CHARACTERS = 20_000
-_SECONDS = 30.0
+@dataclass(frozen=True, slots=True)
+class AddReport:
+    """What :meth:`latechunk.Index.add` did: numbers of documents, and of chunks and tokens encoded for them."""
+
+    n_added: int = 0
+    n_updated: int = 0
+    n_unchanged: int = 0
+    n_failed: int = 0
+    n_chunks: int = 0
+    n_tokens: int = 0
 
 
-class Pace:
-    """How many characters make a batch: as many as take half a minute, within bounds.
+@dataclass(slots=True)
+class _Work:
+    """A batch on its way: what the store needs of it, and, once prepared, the documents to encode.
 
-    A small model on a fast machine gets full batches; a large one on a slow machine still commits twice a minute, or
-    after each document where one alone takes longer.
+    Attributes:
+        changed: Documents whose text is new.
+        relabelled: Those of which only the metadata is.
+        n_unchanged: How many are stored already as they are.
+        failures: Those that cannot be indexed.
+        stored_ids: Ids in the batch that the store knew before.
+        chunked: The changed ones, cut.
     """
 
-    def __init__(self) -> None:
-        """Start with the smallest batch, since nothing is known of the speed yet."""
-        self.n_characters = _LEAST_CHARACTERS
-
-    def note(self, n_characters: int, seconds: float) -> None:
-        """Take in how long a batch took."""
-        if n_characters:
-            fitting = int(n_characters * _SECONDS / max(seconds, 1e-6))
-            self.n_characters = max(_LEAST_CHARACTERS, min(_MOST_CHARACTERS, fitting))
+    changed: list[Document]
+    relabelled: list[Document]
+    n_unchanged: int
+    failures: list[tuple[Document, DocumentError]]
+    stored_ids: set[str]
+    chunked: list[ChunkedDocument] = field(default_factory=list)
 
 
-def take_batches(documents: Iterable[Document], pace: Pace) -> Iterator[tuple[list[Document], list[Document]]]:
-    """Cut a stream into batches.
+def add_documents(
+    store: Store,
+    load: Callable[[], tuple[SpanEncoder, Sequence[Chunker]]],
+    embedding: Embedding,
+    documents: Iterable[Document],
+    on_error: Callable[[Document, DocumentError], None] | None,
+    on_progress: Callable[[Progress], None] | None,
+) -> AddReport:
+    """Do what :meth:`latechunk.Index.add` says, under the writer's lock.
 
-    Returns:
-        Batches; beside each the documents met in it whose id came before in the stream.
+    While one batch is encoded, the next is tokenised and cut in a thread of its own.
+
+    Args:
+        store: Where they go.
+        load: Gives the encoder and the chunkers; not called unless a text is new, since it may load a model.
+        embedding: How chunk vectors are made.
+        documents: What to add.
+        on_error: See there.
+        on_progress: See there.
 
     Raises:
-        InputError: If the stream holds something else than documents.
+        LateChunkError: See there; the batches before are committed, and a note on the error says how many documents.
     """
-    seen: set[str] = set()
-    batch: list[Document] = []
-    repeated: list[Document] = []
-    n_characters = 0
-    for document in documents:
-        if not isinstance(document, Document):
-            raise InputError(f"add takes latechunk.Document objects, got {type(document).__name__}: {document!r:.80}")
-        if document.id in seen:
-            repeated.append(document)
-            continue
-        seen.add(document.id)
-        batch.append(document)
-        n_characters += len(document.text)
-        if len(batch) >= _BATCH_DOCUMENTS or n_characters >= pace.n_characters:
-            yield batch, repeated
-            batch, repeated, n_characters = [], [], 0
-    if batch or repeated:
-        yield batch, repeated
+
+    def prepare(work: _Work) -> _Work:
+        if work.changed:
+            note = lambda document, error: work.failures.append((document, error))  # noqa: E731
+            work.chunked = chunk_documents(*load(), embedding, work.changed, note)
+        return work
+
+    done: Counter[str] = Counter()
+    pace = Pace()
+    compared = (_compare(store, batch) for batch in take_batches(documents, pace))
+    try:
+        with closing(prepare_ahead(compared, prepare)) as batches:
+            for work in batches:
+                begin = time.monotonic()
+                done += _commit(store, load, embedding, work, on_error or raise_error, on_progress)
+                pace.note(sum(len(one.document.text) for one in work.chunked), time.monotonic() - begin)
+    except LateChunkError as error:
+        n_done = done["n_added"] + done["n_updated"] + done["n_unchanged"]
+        error.add_note(f"{n_done} documents of this call were stored before the error")
+        raise
+    return AddReport(**done)
 
 
-def prepare_ahead(source: Iterable[Source], prepare: Callable[[Source], Result]) -> Generator[Result]:
-    """Apply ``prepare`` to each item in a thread of its own, one item ahead of the caller.
+def _compare(store: Store, batch: Batch) -> _Work:
+    """Separate documents to encode from those of which only the metadata changed, and count the unchanged."""
+    known = store.fingerprints([one.id for one in batch.documents])
+    work = _Work([], [], 0, batch.failures, set(known))
+    for document in batch.documents:
+        digest, metadata = known.get(document.id, (None, None))
+        if digest is None or digest != document.text_sha256():
+            work.changed.append(document)
+        elif metadata != document.metadata_json:
+            work.relabelled.append(document)
+        else:
+            work.n_unchanged += 1
+    return work
 
-    What ``prepare`` raises comes in the place of its item. If the source itself fails, the item before comes first.
-    """
-    running: Future[Result] | None = None
-    with ThreadPoolExecutor(max_workers=1, thread_name_prefix="latechunk-prepare") as pool:
-        try:
-            for item in source:
-                upcoming = pool.submit(prepare, item)
-                done, running = running, None  # should it have failed, nothing comes behind it
-                result = [done.result()] if done else []
-                running = upcoming
-                yield from result
-        except (GeneratorExit, KeyboardInterrupt, SystemExit):
-            running = None  # the caller wants no more
-            raise
-        finally:
-            if running:
-                yield running.result()
+
+def _commit(
+    store: Store,
+    load: Callable[[], tuple[SpanEncoder, Sequence[Chunker]]],
+    embedding: Embedding,
+    work: _Work,
+    on_error: Callable[[Document, DocumentError], None],
+    on_progress: Callable[[Progress], None] | None,
+) -> Counter[str]:
+    """Encode a batch and store it in one transaction; what was done, by the names of :class:`AddReport`."""
+    for document, error in work.failures:  # here, in the caller's thread
+        on_error(document, error)
+    chunked = work.chunked
+    n_done = len(work.changed) - len(chunked) + len(work.relabelled) + work.n_unchanged
+    if on_progress and n_done:
+        on_progress(Progress(n_done, 0))
+    if chunked:
+        vectors = embed_chunks(load()[0], embedding, chunked, progress_of(chunked, on_progress))
+        pairs = zip(chunked, vectors, strict=True)
+        stored = [StoredDocument(one.document, len(one.tokens), one.chunkings, matrix) for one, matrix in pairs]
+        store.put(stored, work.relabelled)
+    elif work.relabelled:
+        store.put([], work.relabelled)
+    n_replaced = sum(one.document.id in work.stored_ids for one in chunked)
+    return Counter(
+        n_added=len(chunked) - n_replaced,
+        n_updated=n_replaced + len(work.relabelled),
+        n_unchanged=work.n_unchanged,
+        n_failed=len(work.failures),
+        n_chunks=sum(len(one.spans) for one in chunked),
+        n_tokens=sum(len(one.tokens) for one in chunked),
+    )

@@ -1,47 +1,225 @@
-"""What made an index: checked and taken down when it is made, compared and rebuilt when it is opened."""
+"""What made an index, as one value: recorded when it is made, compared when it is opened."""
 
 from __future__ import annotations
 
 import contextlib
 import json
 import platform
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
+from datetime import UTC, datetime
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Annotated, Any, Self
+
+from pydantic import BeforeValidator, Field, InstanceOf, field_validator, model_validator
 
 from latechunk.ann.faiss_ops import require_buildable
 from latechunk.ann.spec import IndexSpec
 from latechunk.chunking.chunkers import SentenceChunker, chunker_from_settings
 from latechunk.embedding import Embedding
 from latechunk.errors import IndexDamagedError, IndexFormatError, IndexMismatchError, InputError
-from latechunk.models.catalogue import Mode, find_known_model
-from latechunk.protocols import Chunker, RecommendsEmbedding, SpanEncoder
-from latechunk.storage.fulltext import MOST_GRANULARITIES
-from latechunk.storage.store import Store
+from latechunk.models.catalogue import find_known_model
+from latechunk.protocols import Chunker, ReportsRuntime, SpanEncoder
+from latechunk.storage.fulltext import MOST_GRANULARITIES, Words
 from latechunk.types import Settings, require_text
-
-T = TypeVar("T")
+from latechunk.validation import Validated
 
 _LABELS = ("model", "revision")  # of an encoder's settings: they name it, and decide no vector
-_ADDED = ("config_sha256", "document_task", "layer_norm", "query_task")  # which older indexes do not record
 _RECORDED_PACKAGES = ("latechunk", "torch", "transformers", "sentence-transformers", "tokenizers", "sentencex")
+_MOST_DIMS = 65_536
 
 
-def read_settings(store: Store) -> dict[str, dict[str, Any]]:
-    """What a store records, complete.
+def _to_embedding(value: Any) -> Embedding:
+    if isinstance(value, Embedding):
+        return value
+    try:
+        return Embedding(**value)
+    except TypeError as error:
+        raise InputError(f"embedding must be an object with mode and late_weight, got {value!r:.80}") from error
+
+
+class SearchSettings(Validated):
+    """How an index is searched; can be changed without encoding anything again.
+
+    Attributes:
+        words: How lexical search takes texts apart; None for no lexical search.
+        vectors: The kind of vector search, as in :class:`latechunk.ann.spec.IndexSpec`.
+        first_pass_dims: Likewise.
+    """
+
+    error = IndexDamagedError
+
+    words: Words | None
+    vectors: str
+    first_pass_dims: int | None
+
+    @model_validator(mode="after")
+    def _check_spec(self) -> Self:
+        _ = self.spec
+        return self
+
+    @property
+    def spec(self) -> IndexSpec:
+        """What FAISS is asked for."""
+        return IndexSpec(kind=self.vectors, first_pass_dims=self.first_pass_dims)
+
+
+class IndexManifest(Validated):
+    """What made an index.
+
+    Attributes:
+        encoder: Settings of the encoder; ``dims`` is the length of its vectors.
+        chunkers: Settings of the chunkers, by the names of the granularities, in order.
+        embedding: How chunk vectors are made.
+        search: How they are searched.
+        made: When, with which packages, and how the encoder computed there; for people to read.
 
     Raises:
-        IndexDamagedError: If a part is missing.
+        IndexDamagedError: If it is not what latechunk writes.
     """
-    settings = store.settings()
-    missing = {"encoder", "chunkers", "embedding", "made", "search"} - settings.keys()
-    if missing or not isinstance(settings["encoder"].get("dims"), int):
-        raise IndexDamagedError(f"the index does not record what made it; missing: {', '.join(missing) or 'dims'}")
-    chunkers = settings["chunkers"]
-    if not 0 < len(chunkers) <= MOST_GRANULARITIES or not all(isinstance(one, dict) for one in chunkers.values()):
-        raise IndexDamagedError(f"the index records no chunkers that can be read, but {chunkers!r:.80}")
-    return settings
+
+    error = IndexDamagedError
+    subject = "the manifest of the index is not what this latechunk writes (upgrade latechunk if a newer one made it)"
+
+    encoder: dict[str, Any]
+    chunkers: dict[str, dict[str, Any]] = Field(min_length=1, max_length=MOST_GRANULARITIES)
+    embedding: Annotated[InstanceOf[Embedding], BeforeValidator(_to_embedding)]
+    search: SearchSettings
+    made: dict[str, Any]
+
+    @field_validator("encoder")
+    @classmethod
+    def _check_encoder(cls, encoder: dict[str, Any]) -> dict[str, Any]:
+        require_json("encoder", encoder)
+        if encoder["dims"] > _MOST_DIMS:
+            raise InputError(f"vectors may have up to {_MOST_DIMS:,} dims, got {encoder['dims']!r:.80}")
+        return encoder
+
+    @field_validator("chunkers", "made")
+    @classmethod
+    def _check_json(cls, value: dict[str, Any]) -> dict[str, Any]:
+        require_json("chunkers", value)
+        if not all(name.strip() for name in value):
+            raise InputError("the name of a granularity must not be blank")
+        return value
+
+    @classmethod
+    def make(
+        cls, encoder: SpanEncoder, chunkers: Mapping[str, Chunker], embedding: Embedding, search: SearchSettings
+    ) -> Self:
+        """The manifest of an index that is about to be made.
+
+        Raises:
+            InputError: If the settings of a part cannot be recorded.
+        """
+        runtime = require_json("runtime", encoder.runtime) if isinstance(encoder, ReportsRuntime) else {}
+        at = datetime.now(UTC).isoformat(timespec="seconds")
+        return cls(
+            encoder=dict(require_json("encoder", encoder.settings)),
+            chunkers={name: dict(require_json("chunker", one.settings)) for name, one in chunkers.items()},
+            embedding=embedding,
+            search=search,
+            made={"at": at, **package_versions(), "on": dict(runtime)},
+        )
+
+    @classmethod
+    def read(cls, settings: Mapping[str, Any]) -> Self:
+        """Check what a store or an export records.
+
+        Raises:
+            IndexDamagedError: If it is not what latechunk writes.
+        """
+        try:
+            return cls.from_json(json.dumps(settings))
+        except (TypeError, ValueError, RecursionError) as error:
+            raise IndexDamagedError(f"{cls.subject}: {error}") from error
+
+    def settings(self) -> dict[str, Settings]:
+        """The same as JSON, part by part, as a store records it."""
+        parts = {"encoder": self.encoder, "chunkers": self.chunkers, "embedding": self.embedding.settings}
+        return {**parts, "search": self.search.model_dump(), "made": self.made}
+
+    @property
+    def dims(self) -> int:
+        """Length of the vectors."""
+        return int(self.encoder["dims"])
+
+    def require_encoder(self, path: Path, given: Settings) -> None:
+        """Raise unless an encoder makes the same vectors as the one that made the index.
+
+        Args:
+            path: Of the index, for the message.
+            given: Settings of the encoder.
+
+        Raises:
+            IndexMismatchError: The message names what differs, and both sides of it.
+        """
+        _require_same("encoder", path, self.encoder, given, labels_of(self.encoder, given))
+
+    def name_given(self, chunker: Chunker | None, chunkers: Mapping[str, Chunker] | None) -> dict[str, Chunker]:
+        """The chunkers that the user passes to open the index, by name.
+
+        Raises:
+            InputError: If it is not clear which they are.
+        """
+        if chunker is None:
+            return dict(chunkers or {})
+        if chunkers is not None:
+            raise InputError("chunker and chunkers both say how to cut: pass chunker for one way, chunkers for several")
+        if len(self.chunkers) > 1:
+            raise InputError(f"the index has several chunkers, {list(self.chunkers)}: pass chunkers={{name: chunker}}")
+        return {next(iter(self.chunkers)): chunker}
+
+    def require_chunkers(self, path: Path, given: Mapping[str, Chunker]) -> None:
+        """Raise unless chunkers are among those that made the index.
+
+        Raises:
+            IndexMismatchError: If one is not.
+        """
+        for name, chunker in given.items():
+            if name not in self.chunkers:
+                known = ", ".join(map(repr, self.chunkers))
+                raise IndexMismatchError(f"the index at {path} has the granularities {known}, and none called {name!r}")
+            _require_same("chunker", path, self.chunkers[name], chunker.settings, set())
+
+    def complete_chunkers(self, path: Path, given: Mapping[str, Chunker]) -> dict[str, Chunker]:
+        """All chunkers of the index: those given, and the others rebuilt from their settings.
+
+        Raises:
+            IndexMismatchError: If one is the user's own and was not given.
+            IndexFormatError: If a newer latechunk made it.
+        """
+        complete: dict[str, Chunker] = {}
+        for name, settings in self.chunkers.items():
+            try:
+                chunker = given.get(name) or chunker_from_settings(settings)
+            except (TypeError, InputError) as error:
+                raise IndexFormatError(
+                    f"the index at {path} has a chunker with settings that this latechunk does not know, {settings}: "
+                    f"{error}; upgrade latechunk"
+                ) from error
+            if chunker is None:
+                how = "chunker=..." if len(self.chunkers) == 1 else f"chunkers={{{name!r}: ...}}"
+                raise IndexMismatchError(
+                    f"the index at {path} was made with a chunker of your own, {settings}: "
+                    f"pass it as Index.open(..., {how})"
+                )
+            complete[name] = chunker
+        return complete
+
+    def require_searchable(self) -> None:
+        """Raise unless the vectors can be searched in the way that ``search`` says.
+
+        Raises:
+            InputError: If FAISS cannot build it for vectors of that length, or their first numbers alone mean nothing.
+        """
+        require_buildable(self.search.spec, self.dims)
+        known = find_known_model(str(self.encoder.get("model")))
+        if self.search.first_pass_dims is not None and known and not known.matryoshka:
+            raise InputError(
+                f"first_pass_dims needs a Matryoshka model, whose vectors can be cut short, and {known.name} is none: "
+                f"leave it out; `latechunk models` shows which have several dims"
+            )
 
 
 def package_versions() -> dict[str, str]:
@@ -53,8 +231,12 @@ def package_versions() -> dict[str, str]:
     return versions
 
 
-def require_settings(what: str, settings: Settings) -> Settings:
-    """Let only settings pass that JSON gives back as they are."""
+def require_json(what: str, settings: Settings) -> Settings:
+    """Refuse settings that JSON does not give back as they are.
+
+    Raises:
+        InputError: If they are not a dict of what JSON can hold, or those of an encoder have no ``dims``.
+    """
     try:
         same = json.loads(json.dumps(settings, allow_nan=False)) == settings
         json.dumps(settings, ensure_ascii=False).encode("utf-8")
@@ -94,96 +276,6 @@ def name_chunkers(chunker: Chunker | None, chunkers: Mapping[str, Chunker] | Non
     return named
 
 
-def rebuild_chunkers(path: Path, recorded: Mapping[str, Settings], given: Mapping[str, Chunker]) -> dict[str, Chunker]:
-    """All chunkers of an index, those that were given and the others from what was recorded of them.
-
-    Raises:
-        IndexMismatchError: If one is the user's own and was not given.
-    """
-    complete: dict[str, Chunker] = {}
-    for name, settings in recorded.items():
-        chunker = given.get(name) or rebuild(path, name, chunker_from_settings, recorded)
-        if chunker is None:
-            how = "chunker=..." if len(recorded) == 1 else f"chunkers={{{name!r}: ...}}"
-            raise IndexMismatchError(
-                f"the index at {path} was made with a chunker of your own, {settings}: "
-                f"pass it as Index.open(..., {how})"
-            )
-        complete[name] = chunker
-    return complete
-
-
-def require_same_chunkers(path: Path, recorded: Mapping[str, Settings], given: Mapping[str, Chunker]) -> None:
-    """Raise unless the chunkers in hand are among those that made the index."""
-    unknown = [name for name in given if name not in recorded]
-    if unknown:
-        known = ", ".join(map(repr, recorded))
-        raise IndexMismatchError(f"the index at {path} has the granularities {known}, and none called {unknown[0]!r}")
-    for name, chunker in given.items():
-        require_same("chunker", path, recorded[name], chunker.settings)
-
-
-def to_vector_kind(settings: Settings) -> IndexSpec:
-    """How vectors are searched, as recorded."""
-    return IndexSpec(kind=settings["vectors"], first_pass_dims=settings["first_pass_dims"])
-
-
-def require_fitting(kind: IndexSpec, encoder: Settings) -> None:
-    """Raise unless vectors of this encoder can be searched in that way.
-
-    Raises:
-        InputError: If FAISS cannot build it for vectors of that length, or their first numbers alone mean nothing.
-    """
-    require_buildable(kind, int(encoder["dims"]))
-    known = find_known_model(str(encoder.get("model")))
-    if kind.first_pass_dims is not None and known and not known.matryoshka:
-        raise InputError(
-            f"first_pass_dims needs a Matryoshka model, whose vectors can be cut short, and {known.name} is none: "
-            f"leave it out; `latechunk models` shows which have several dims"
-        )
-
-
-def _require_own_kind(chunker: Chunker) -> None:
-    """See to it that a chunker of the user's own does not pass for one of ours when the index is opened."""
-    try:
-        is_ours = chunker_from_settings(chunker.settings) in (None, chunker)
-    except (TypeError, AttributeError, InputError):
-        is_ours = False
-    if not is_ours:
-        raise InputError(f"a chunker of your own needs settings with a kind of its own, got {chunker.settings!r:.200}")
-
-
-def choose_embedding(encoder: SpanEncoder, mode: Mode | None, late_weight: float | None) -> Embedding:
-    """What the caller said, and for the rest what the encoder, or its model where it reads whole documents, is best at.
-
-    Raises:
-        InputError: If it is no way to make vectors.
-    """
-    best = (
-        Embedding(**encoder.recommended_embedding)
-        if isinstance(encoder, RecommendsEmbedding)
-        else _best_by(encoder.settings)
-    )
-    return Embedding(best.mode if mode is None else mode, best.late_weight if late_weight is None else late_weight)
-
-
-def _best_by(encoder: Settings) -> Embedding:
-    """For an encoder of the user's own: what was measured of the model that its settings name."""
-    known = find_known_model(str(encoder.get("model"))) if encoder.get("local_global") else None
-    return Embedding(known.mode, known.late_weight) if known else Embedding("late", 0.5)
-
-
-def rebuild(path: Path, name: str, build: Callable[[Settings], T], recorded: Mapping[str, Settings]) -> T:
-    """Make a part of an index from what was recorded of it."""
-    try:
-        return build(recorded[name])
-    except (TypeError, InputError) as error:
-        raise IndexFormatError(
-            f"the index at {path} records settings of its {name} that this latechunk does not know, "
-            f"{dict(recorded[name])}: {error}; upgrade latechunk"
-        ) from error
-
-
 def labels_of(recorded: Settings, given: Settings) -> set[str]:
     """Settings of encoders that name something and decide no vector.
 
@@ -193,10 +285,18 @@ def labels_of(recorded: Settings, given: Settings) -> set[str]:
     return {*_LABELS, *(["adapters"] if have_adapters else [])}
 
 
-def require_same(what: str, path: Path, recorded: Settings, given: Settings) -> None:
-    """Raise unless what is in hand makes the same vectors as what made the index."""
-    unknown = {name for name in _ADDED if name not in recorded}
-    names = sorted((recorded.keys() | given.keys()) - labels_of(recorded, given) - unknown)
+def _require_own_kind(chunker: Chunker) -> None:
+    """Refuse a chunker of the user's own whose settings are those of one of ours: it would be taken for it later."""
+    try:
+        is_ours = chunker_from_settings(chunker.settings) in (None, chunker)
+    except (TypeError, AttributeError, InputError):
+        is_ours = False
+    if not is_ours:
+        raise InputError(f"a chunker of your own needs settings with a kind of its own, got {chunker.settings!r:.200}")
+
+
+def _require_same(what: str, path: Path, recorded: Settings, given: Settings, labels: set[str]) -> None:
+    names = sorted((recorded.keys() | given.keys()) - labels)
     differing = [name for name in names if recorded.get(name) != given.get(name)]
     if differing:
         was, got = ({name: side.get(name) for name in differing} for side in (recorded, given))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import operator
 from collections.abc import Mapping
@@ -22,25 +23,19 @@ Settings: TypeAlias = Mapping[str, Any]
 _MOST_LEVELS = 100  # of metadata; SQLite reads JSON of 1,000 and no more
 
 
-def find_lone_surrogate(text: str) -> int | None:
-    """Position of the first code point that UTF-8 cannot hold, or None."""
-    try:
-        text.encode("utf-8")
-    except UnicodeEncodeError as error:
-        return error.start
-    return None
-
-
 def require_text(value: object, name: str, error: type[InputError]) -> None:
     """Raise ``error`` unless ``value`` is a string that UTF-8 can hold."""
     if not isinstance(value, str):
         raise error(f"{name} must be a string, got {type(value).__name__}: {value!r:.80}")
-    position = find_lone_surrogate(value)
-    if position is not None:
+    if value.isascii():  # known without a look at the text
+        return
+    try:
+        value.encode("utf-8")
+    except UnicodeEncodeError as found:
         raise error(
-            f"{name} has the lone surrogate {value[position]!r} at character {position}, which no UTF-8 text "
+            f"{name} has the lone surrogate {value[found.start]!r} at character {found.start}, which no UTF-8 text "
             f"can hold; decode the source with the right encoding or replace the character first"
-        )
+        ) from None
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,14 +46,21 @@ class Document:
         id: The user's name for the document, unique in an index and not empty.
         text: The whole text; all offsets count its Unicode code points.
         metadata: What JSON can hold, with string keys; comes back with every hit.
+        metadata_json: The same as canonical JSON: keys sorted, no white space, UTF-8 as it is.
 
     Raises:
         DocumentError: If a field is of the wrong type or cannot be stored.
+
+    Example:
+        >>> Document("berlin", "Berlin is big.", {"lang": "en"}).metadata_json
+        '{"lang":"en"}'
     """
 
     id: str
     text: str
     metadata: Mapping[str, Any] = field(default_factory=dict)
+    metadata_json: str = field(init=False, repr=False, compare=False)
+    _digest: bytes | None = field(init=False, repr=False, compare=False, default=None)
 
     def __post_init__(self) -> None:
         require_text(self.id, "the id of a document", DocumentError)
@@ -69,8 +71,15 @@ class Document:
             raise DocumentError(
                 f"the metadata of document {self.id!r} must be a mapping, got {type(self.metadata).__name__}"
             )
+        object.__setattr__(self, "metadata_json", encode_metadata(self.metadata, self.id))
         # A copy, so that what was checked cannot change afterwards.
-        object.__setattr__(self, "metadata", json.loads(encode_metadata(self.metadata, self.id)))
+        object.__setattr__(self, "metadata", json.loads(self.metadata_json))
+
+    def text_sha256(self) -> bytes:
+        """SHA-256 of the text's UTF-8; computed once, when it is first needed."""
+        if self._digest is None:
+            object.__setattr__(self, "_digest", hashlib.sha256(self.text.encode("utf-8")).digest())
+        return self._digest  # type: ignore[return-value]
 
 
 def encode_metadata(metadata: Mapping[str, Any], document_id: str) -> str:

@@ -3,7 +3,7 @@ import threading
 import pytest
 
 from latechunk import Document
-from latechunk.indexing import Pace, prepare_ahead, take_batches
+from latechunk.embedding.stream import Pace, prepare_ahead, take_batches
 
 
 def test_results_come_in_order_and_one_is_prepared_ahead():
@@ -100,5 +100,5 @@ def test_a_batch_ends_when_it_is_full():
 
     batches = list(take_batches(documents, pace))
 
-    assert [[one.id for one in batch] for batch, _ in batches] == [["0", "1", "2"], ["3", "4", "5"], ["6"]]
-    assert [[one.text for one in repeated] for _, repeated in batches] == [[], ["again"], []]
+    assert [[one.id for one in batch.documents] for batch in batches] == [["0", "1", "2"], ["3", "4", "5"], ["6"]]
+    assert [[one.text for one, _ in batch.failures] for batch in batches] == [[], ["again"], []]

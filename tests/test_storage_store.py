@@ -12,7 +12,6 @@ import pytest
 
 from latechunk.errors import IndexReadOnlyError, StoreError
 from latechunk.storage.reader import LAST_COMMIT
-from latechunk.storage.rows import DocumentContent
 from latechunk.storage.schema import log_commit
 from latechunk.storage.store import Store, StoredDocument
 from latechunk.types import Document, Span
@@ -277,14 +276,15 @@ def test_texts_of_any_script_are_found_and_cut_by_their_bytes(with_words):
         assert with_words.stored("many").chunkings[1] == spans
 
 
-def test_a_document_is_encoded_and_hashed_once(with_words, monkeypatch):
-    content = DocumentContent(Document("new", "Neue Äpfel.", {"b": 1, "a": "é"}))
-    assert content.text == "Neue Äpfel.".encode()
-    assert content.text_sha256 == hashlib.sha256(content.text).digest()
-    assert content.metadata == '{"a":"é","b":1}'
-    assert content.text is content.text
-    monkeypatch.setattr("latechunk.storage.rows.encode_metadata", None)
+def test_a_document_is_hashed_and_its_metadata_written_once(with_words, monkeypatch):
+    document = Document("new", "Neue Äpfel.", {"b": 1, "a": "é"})
+    digest = hashlib.sha256("Neue Äpfel.".encode()).digest()
+    assert document.text_sha256() == digest
+    assert document.metadata_json == '{"a":"é","b":1}'
+    monkeypatch.setattr("latechunk.types.encode_metadata", None)
+    monkeypatch.setattr("latechunk.types.hashlib.sha256", None)
 
-    with_words.put([StoredDocument(content.document, 3, [[Span(0, 4)], [Span(5, 11)]], clustered(2), content)])
-
-    assert with_words.fingerprints(["new"]) == {"new": (content.text_sha256, content.metadata)}
+    assert document.text_sha256() == digest
+    monkeypatch.undo()
+    with_words.put([StoredDocument(document, 3, [[Span(0, 4)], [Span(5, 11)]], clustered(2))])
+    assert with_words.fingerprints(["new"]) == {"new": (digest, document.metadata_json)}

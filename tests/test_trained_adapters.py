@@ -17,9 +17,9 @@ from typer.testing import CliRunner
 
 from latechunk import Document, Encoder, Index, LocalGlobal, TokenChunker
 from latechunk.cli import app
+from latechunk.embedding import choose_embedding
 from latechunk.encoding.encoder import adapters_argument
 from latechunk.errors import IndexMismatchError, InputError, MissingDependencyError, ModelError
-from latechunk.manifest import choose_embedding
 from latechunk.models.adapter_manifest import Bundle, read_bundle, write_bundle
 from latechunk.models.adapters import load_adapters
 from latechunk.models.catalogue import KNOWN_MODELS, Task, find_known_model

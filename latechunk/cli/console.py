@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from rich.console import Console
     from rich.table import Table
 
-    from latechunk.index import Progress
+    from latechunk.embedding import Progress
 
 EXIT_ERROR = 1
 EXIT_USAGE = 2

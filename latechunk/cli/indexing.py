@@ -42,7 +42,8 @@ from latechunk.printing import printable
 if TYPE_CHECKING:
     from rich.console import Console
 
-    from latechunk.index import AddReport, Index, IndexInfo
+    from latechunk.index import Index, IndexInfo
+    from latechunk.indexing import AddReport
 
 
 def index_command(

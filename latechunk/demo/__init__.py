@@ -3,16 +3,14 @@
 from __future__ import annotations
 
 import json
-import tempfile
 from dataclasses import dataclass
 from importlib.resources import files
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from latechunk.chunking.chunkers import SentenceChunker
+from latechunk.embedding import choose_embedding
 from latechunk.errors import InputError
 from latechunk.index import Index
-from latechunk.manifest import choose_embedding
 from latechunk.models.catalogue import Mode
 from latechunk.protocols import Chunker, SpanEncoder
 from latechunk.types import Document, Hit
@@ -111,10 +109,7 @@ def _ask(
     documents: list[Document], questions: list[Question], encoder: SpanEncoder, chunker: Chunker, mode: Mode
 ) -> list[list[Hit]]:
     """Every chunk, ranked, for each question."""
-    with (
-        tempfile.TemporaryDirectory() as folder,
-        Index.create(Path(folder, "demo.latechunk"), encoder=encoder, chunker=chunker, mode=mode) as index,
-    ):
+    with Index.temporary(encoder=encoder, chunker=chunker, mode=mode) as index:
         n_chunks = index.add(documents).n_chunks
         return [index.search(question.text, k=n_chunks) for question in questions]
 

@@ -17,8 +17,7 @@ import hashlib
 import json
 import logging
 import re
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from contextlib import closing
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -26,9 +25,8 @@ import numpy as np
 from rich.console import Console
 from rich.progress import Progress
 
-from latechunk.embedding import Embedding, chunk_documents, embed_chunks
+from latechunk.embedding import Embedding, embed_documents
 from latechunk.errors import DocumentError, InputError, MissingDependencyError, QueryError
-from latechunk.indexing import prepare_ahead
 from latechunk.models.catalogue import Mode
 from latechunk.protocols import Chunker, ReportsRuntime, SpanEncoder
 from latechunk.types import Document, FloatArray, IntArray, require_text
@@ -166,22 +164,19 @@ class ChunkedSearch:
 
     def _embed(self, corpus: Dataset, n_documents: int, *, is_shown: bool) -> dict[str, FloatArray]:
         """Chunk vectors by the document's id, of documents that hold a token, in their order."""
-        vectors: dict[str, FloatArray] = {}
-
-        def cut(batch: list[Document]) -> tuple[int, list[Any]]:
-            return len(batch), chunk_documents(self._encoder, [self._chunker], self._embedding, batch, self._pass_over)
-
         console = Console(stderr=True)
-        with (
-            Progress(console=console, transient=True, disable=not (is_shown and console.is_terminal)) as progress,
-            closing(prepare_ahead(_batches(map(_as_document, corpus)), cut)) as batches,
-        ):
+        with Progress(console=console, transient=True, disable=not (is_shown and console.is_terminal)) as progress:
             bar = progress.add_task("Encoding documents", total=n_documents)
-            for n_read, cuts in batches:
-                embedded = embed_chunks(self._encoder, self._embedding, cuts)
-                vectors |= {one.document.id: matrix for one, matrix in zip(cuts, embedded, strict=True)}
-                progress.advance(bar, n_read)
-        return vectors
+            embedded = embed_documents(
+                map(_as_document, corpus),
+                encoder=self._encoder,
+                chunker=self._chunker,
+                mode=self._embedding.mode,
+                late_weight=self._embedding.late_weight,
+                on_error=self._pass_over,
+                on_progress=lambda done: progress.advance(bar, done.documents),
+            )
+            return {one.document.id: one.vectors for one in embedded}
 
     def _pass_over(self, document: Document, error: DocumentError) -> None:
         """Leave out what holds no token, in every mode alike; raise for anything else."""
@@ -244,19 +239,6 @@ def _query_text(row: Mapping[str, Any]) -> str:
         return f"{text} {instruction}" if instruction is not None else text
     turns = [turn if isinstance(turn, str) else f"{turn['role']}: {turn['content']}" for turn in text]
     return "; ".join(turns) if instruction is None else f"{instruction} {'; '.join(turns)}"
-
-
-def _batches(documents: Iterable[Document]) -> Iterator[list[Document]]:
-    batch: list[Document] = []
-    n_characters = 0
-    for document in documents:
-        batch.append(document)
-        n_characters += len(document.text)
-        if n_characters >= _BATCH_CHARACTERS:
-            yield batch
-            batch, n_characters = [], 0
-    if batch:
-        yield batch
 
 
 def _find(names: Sequence[str], places: Mapping[str, int]) -> IntArray:

@@ -98,7 +98,7 @@ def inspect(index: Index, question: str, *, document_id: str | None = None, gold
     cut = _cut_as_stored(encoder, document, [Span(one.start, one.end) for one in index.chunks(document.id)])
     (late,) = embed_chunks(encoder, Embedding("late"), [cut])
     (naive,) = embed_chunks(encoder, Embedding("naive"), [cut])
-    recorded = Embedding(**index.info().embedding)
+    recorded = index.manifest.embedding
     vectors: dict[Mode, FloatArray] = {"late": late, "naive": naive}
     if recorded.mode == "blend":
         vectors["blend"] = blend(late, naive, recorded.late_weight)

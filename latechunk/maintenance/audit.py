@@ -16,7 +16,7 @@ from latechunk.embedding import (
     blend,
     chunk_documents,
     context_shifts,
-    embed_chunks,
+    embed_batch,
 )
 from latechunk.errors import InputError
 from latechunk.index import Index
@@ -158,7 +158,7 @@ def _dtypes(index: Index) -> tuple[str, str]:
 
 
 def _audit_document(index: Index, stored: StoredDocument, tolerance: float) -> _Audited:
-    embedding = Embedding(**index.info().embedding)
+    embedding = index.manifest.embedding
     names = list(index.info().chunkers)
     faults = _compare_cuts(index, stored, names)
     cut, late = _encode(index, stored, "late", faults)
@@ -195,11 +195,10 @@ def _encode(
     index: Index, stored: StoredDocument, mode: Mode, faults: list[str]
 ) -> tuple[ChunkedDocument, FloatArray] | tuple[None, None]:
     """The document cut where it is stored to be cut, and its vectors; what hinders it goes into ``faults``."""
-    cut = _cut(index, [FixedSpans(spans) for spans in stored.chunkings], mode, stored.document, faults)
-    if cut is None:
-        return None, None
-    (vectors,) = embed_chunks(index.encoder, Embedding(mode), [cut])
-    return cut, vectors
+    chunkers = [FixedSpans(spans) for spans in stored.chunkings]
+    note = lambda _, error: faults.append(str(error))  # noqa: E731
+    embedded = embed_batch(index.encoder, chunkers, Embedding(mode), [stored.document], note)
+    return embedded[0] if embedded else (None, None)
 
 
 def _cut(

@@ -12,7 +12,7 @@ from typing import BinaryIO
 from latechunk.errors import IndexDamagedError, InputError, LateChunkError, StoreError, TransferError
 from latechunk.maintenance.jsonl import LinesReader, write_lines
 from latechunk.maintenance.records import Header, Reader, Record
-from latechunk.manifest import read_settings
+from latechunk.manifest import IndexManifest
 from latechunk.storage.directory import STORE, as_folder, new_store, require_index, require_vacant
 from latechunk.storage.store import Counts, Store
 
@@ -46,7 +46,7 @@ def export_index(path: str | os.PathLike[str], target: str | os.PathLike[str]) -
     new = file.with_name(f"{file.name}.new-{secrets.token_hex(8)}")
     try:
         with contextlib.closing(Store.open(folder / STORE, read_only=True)) as store, store.snapshot():
-            header = Header(read_settings(store), store.counts())
+            header = Header(IndexManifest.read(store.settings()).settings(), store.counts())
             _write(new, file.suffix, header, _records_of(store))
         _sync(new)
         os.replace(new, file)

@@ -20,7 +20,7 @@ import numpy as np
 
 from latechunk.errors import MissingDependencyError, StoreError, TransferError
 from latechunk.maintenance.records import LARGEST_DOCUMENT, Header, Record, build_record, parse_header, parse_json
-from latechunk.types import FloatArray, encode_metadata
+from latechunk.types import FloatArray
 
 try:
     import pyarrow as arrow
@@ -146,7 +146,7 @@ def _to_rows(header: Header, record: Record) -> Iterator[dict[str, Any]]:
             f"document {document.id!r:.80} takes {n_bytes:,} bytes with its vectors, and an export may hold up to "
             f"{LARGEST_DOCUMENT:,} of one"
         )
-    metadata = encode_metadata(document.metadata, document.id)
+    metadata = document.metadata_json
     once: dict[str, Any] = {
         "document_text": document.text,
         "n_tokens": stored.n_tokens,

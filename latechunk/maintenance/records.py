@@ -12,10 +12,10 @@ from typing import Any, Protocol
 import numpy as np
 
 from latechunk.errors import IndexDamagedError, InputError, TransferError
-from latechunk.maintenance.manifest import require_sound_settings
+from latechunk.manifest import IndexManifest
 from latechunk.storage.schema import LAST_NUMBER
-from latechunk.storage.store import Counts, DocumentContent, StoredDocument
-from latechunk.types import Document, FloatArray, Settings, Span, encode_metadata
+from latechunk.storage.store import Counts, StoredDocument
+from latechunk.types import Document, FloatArray, Settings, Span
 
 KIND = "latechunk-export"
 VERSION = 1
@@ -62,9 +62,8 @@ class Record:
     def checksums(self) -> dict[str, str]:
         """SHA-256 of the text, of chunks and vectors, and of everything, each in hexadecimal digits."""
         document = self.stored.document
-        text, vectors = DocumentContent(document).text_sha256.hex(), self.vectors_sha256.hex()
-        metadata = encode_metadata(document.metadata, document.id)
-        everything = _checksum([document.id, metadata, self.stored.n_tokens, text, vectors])
+        text, vectors = document.text_sha256().hex(), self.vectors_sha256.hex()
+        everything = _checksum([document.id, document.metadata_json, self.stored.n_tokens, text, vectors])
         return {"text_sha256": text, "vectors_sha256": vectors, "sha256": everything}
 
 
@@ -100,7 +99,7 @@ def parse_header(text: str | bytes, where: str) -> Header:
     if not isinstance(settings, dict) or not all(isinstance(one, dict) for one in settings.values()):
         raise TransferError(f"{where}: settings must be an object of objects, got {settings!r:.80}")
     try:
-        require_sound_settings(settings)
+        IndexManifest.read(settings)
     except IndexDamagedError as error:
         raise TransferError(f"{where}: {error}") from error
     if fields.get("settings_sha256") != _checksum(settings):
@@ -160,7 +159,7 @@ def build_record(
     except InputError as error:
         raise TransferError(f"{where}: {error}") from error
     place = f"{where}: document {document.id!r:.80}"
-    if DocumentContent(document).text_sha256 != _parse_checksum(checksums, "text_sha256", place):
+    if document.text_sha256() != _parse_checksum(checksums, "text_sha256", place):
         raise TransferError(f"{place}: its text is not the one that was exported: the SHA-256 differs")
     if not require_count(n_tokens, f"{place}: n_tokens"):
         raise TransferError(f"{place}: n_tokens must be at least 1")

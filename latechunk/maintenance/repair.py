@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from latechunk.embedding import Embedding, chunk_documents, embed_chunks
+from latechunk.embedding import embed_batch
 from latechunk.errors import DocumentError, IndexDamagedError, InputError, LateChunkError, StoreError
 from latechunk.index import Index
 from latechunk.maintenance.leftovers import save_leftovers
@@ -217,7 +217,6 @@ class _Work:
 
     def _encode(self, store: Store, index: Index, documents: Mapping[int, str]) -> dict[int, str]:
         """Encode documents anew; those that cannot be."""
-        embedding = Embedding(**index.info().embedding)
         numbers = {document_id: number for number, document_id in documents.items()}
         failed: dict[int, str] = {}
 
@@ -226,14 +225,12 @@ class _Work:
             self.done.append(f"could not encode document {document.id!r} anew: {error}")
 
         for batch in _batches(store, documents.values()):
-            cuts = chunk_documents(index.encoder, list(index.chunkers.values()), embedding, batch, note)
-            vectors = embed_chunks(index.encoder, embedding, cuts) if cuts else []
+            embedded = embed_batch(index.encoder, list(index.chunkers.values()), index.manifest.embedding, batch, note)
             stored = [
-                StoredDocument(cut.document, len(cut.tokens), cut.chunkings, matrix)
-                for cut, matrix in zip(cuts, vectors, strict=True)
+                StoredDocument(one.document, len(one.tokens), one.chunkings, vectors) for one, vectors in embedded
             ]
-            replace_documents(store, [numbers[cut.document.id] for cut in cuts], stored)
-            self.done += [f"encoded document {cut.document.id!r} anew" for cut in cuts]
+            replace_documents(store, [numbers[one.document.id] for one in stored], stored)
+            self.done += [f"encoded document {one.document.id!r} anew" for one in stored]
         return failed
 
     def _remove(self, store: Store, documents: Mapping[int, str], dims: int) -> None:

@@ -13,9 +13,9 @@ from typing import Any
 
 from latechunk.errors import IndexDamagedError, StoreError
 from latechunk.maintenance.leftovers import free_name, read_text, save_leftovers
-from latechunk.maintenance.manifest import require_sound_settings
 from latechunk.maintenance.pages import find_documents
 from latechunk.maintenance.tables import read_document, readable_keys, reading_damaged
+from latechunk.manifest import IndexManifest
 from latechunk.storage.connection import connect, transaction, translated
 from latechunk.storage.directory import STORE
 from latechunk.storage.schema import LAST_NUMBER, is_as_made, mend_sequences, read_settings_table
@@ -95,7 +95,7 @@ def _read_settings(old: sqlite3.Connection, folder: Path) -> dict[str, dict[str,
         if not is_as_made(old, "documents"):
             raise IndexDamagedError("it has no table of documents that can be read")
         settings = read_settings_table(old)
-        require_sound_settings(settings)
+        IndexManifest.read(settings)
     except (sqlite3.DatabaseError, IndexDamagedError) as error:
         raise IndexDamagedError(
             f"{folder / STORE} cannot be salvaged, and was not changed ({error}): restore the index from a backup or "

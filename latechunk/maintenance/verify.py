@@ -12,10 +12,10 @@ from typing import Any
 from latechunk.ann.verify import check_cache
 from latechunk.errors import IndexDamagedError, IndexFormatError
 from latechunk.maintenance.documents import Shape, check_document
-from latechunk.maintenance.manifest import require_sound_settings
 from latechunk.maintenance.problems import Findings, Mending, Part, Problem
 from latechunk.maintenance.tables import read_document, readable_keys, reading
 from latechunk.maintenance.words import check_words
+from latechunk.manifest import IndexManifest
 from latechunk.storage.connection import translated
 from latechunk.storage.directory import STORE, as_folder, require_index
 from latechunk.storage.schema import FORMAT, LAST_NUMBER, read_settings_table, require_format
@@ -116,7 +116,7 @@ def _check_settings(
             require_format(connection, path)
         try:
             recorded = read_settings_table(connection)
-            require_sound_settings(recorded)
+            IndexManifest.read(recorded)
             require_format(connection, path)
             settings = recorded
         except (IndexDamagedError, sqlite3.OperationalError) as error:

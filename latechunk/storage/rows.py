@@ -4,37 +4,9 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, field
-from functools import cached_property
+from dataclasses import dataclass
 
-from latechunk.types import Document, FloatArray, Span, encode_metadata
-
-
-class DocumentContent:
-    """A document as the store writes it. Each part is made when it is first needed, and once.
-
-    The comparison with what is stored and the writing need the same UTF-8, SHA-256 and JSON: pass the same value to
-    both.
-    """
-
-    def __init__(self, document: Document) -> None:
-        """Take the document; nothing is computed yet."""
-        self.document = document
-
-    @cached_property
-    def text(self) -> bytes:
-        """The text in UTF-8."""
-        return self.document.text.encode("utf-8")
-
-    @cached_property
-    def text_sha256(self) -> bytes:
-        """SHA-256 of the text in UTF-8, 32 bytes."""
-        return hashlib.sha256(self.text).digest()
-
-    @cached_property
-    def metadata(self) -> str:
-        """The metadata as canonical JSON."""
-        return encode_metadata(self.document.metadata, self.document.id)
+from latechunk.types import Document, FloatArray, Span
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,14 +18,12 @@ class StoredDocument:
         n_tokens: Content tokens of its text.
         chunkings: Its spans, for each granularity of the index.
         vectors: Of all spans, granularity by granularity, shape ``(n_spans, dims)``.
-        content: The same document as the store writes it, where it was made already.
     """
 
     document: Document
     n_tokens: int
     chunkings: Sequence[Sequence[Span]]
     vectors: FloatArray
-    content: DocumentContent | None = field(default=None, compare=False, repr=False)
 
 
 @dataclass(frozen=True, slots=True)

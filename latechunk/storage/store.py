@@ -14,11 +14,11 @@ import numpy as np
 from latechunk.storage.connection import connect, transaction, translated
 from latechunk.storage.fulltext import add_words, merge_words, remove_words
 from latechunk.storage.reader import StoreReader
-from latechunk.storage.rows import ChunkRow, Commit, Counts, DocumentContent, StoredDocument, hash_vectors
+from latechunk.storage.rows import ChunkRow, Commit, Counts, StoredDocument, hash_vectors
 from latechunk.storage.schema import create_tables, log_commit
-from latechunk.types import Document, Settings, Span, encode_metadata
+from latechunk.types import Document, Settings, Span
 
-__all__ = ["ChunkRow", "Commit", "Counts", "DocumentContent", "Store", "StoredDocument"]
+__all__ = ["ChunkRow", "Commit", "Counts", "Store", "StoredDocument"]
 
 
 class Store(StoreReader):
@@ -79,7 +79,7 @@ class Store(StoreReader):
                 self.insert(connection, stored)
             connection.executemany(
                 "UPDATE documents SET metadata = ? WHERE id = ?",
-                [(encode_metadata(one.metadata, one.id), one.id) for one in new_metadata],
+                [(one.metadata_json, one.id) for one in new_metadata],
             )
             log_commit(connection, n_removed)
 
@@ -93,14 +93,13 @@ class Store(StoreReader):
 
     def insert(self, connection: sqlite3.Connection, stored: StoredDocument) -> None:
         """Enter a document whose id is not stored, within a :meth:`change`, which has to log the commit."""
-        content = stored.content or DocumentContent(stored.document)
         rows = list(self._chunk_rows(stored))
         vectors = [one.tobytes() for one in np.ascontiguousarray(stored.vectors, dtype="<f4")]
         digest = hash_vectors((*row[2:], vector) for row, vector in zip(rows, vectors, strict=True))
-        number, document_id = rows[0][1], stored.document.id
+        number, document, text = rows[0][1], stored.document, stored.document.text.encode("utf-8")
         connection.execute(
             "INSERT INTO documents VALUES (?, ?, ?, ?, ?, ?, ?)",
-            (number, document_id, content.metadata, content.text_sha256, digest, stored.n_tokens, content.text),
+            (number, document.id, document.metadata_json, document.text_sha256(), digest, stored.n_tokens, text),
         )
         connection.executemany("INSERT INTO chunks VALUES (?, ?, ?, ?, ?, ?, ?, ?)", rows)
         numbers = [row[0] for row in rows]

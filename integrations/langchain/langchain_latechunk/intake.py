@@ -4,14 +4,9 @@ from __future__ import annotations
 
 import contextlib
 import os
-import shutil
-import tempfile
 import uuid
-import weakref
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
-from pathlib import Path
-from typing import Any
+from collections.abc import Iterator, Sequence
 
 from langchain_core.documents import Document
 
@@ -70,17 +65,10 @@ def require_unambiguous(index: Index, names: Sequence[str]) -> None:
 
 
 def make_index(path: str | os.PathLike[str] | None, encoder: SpanEncoder | None, chunker: Chunker | None) -> Index:
-    """A new index at ``path``, or in a folder of its own that goes with the last reference to the index, or at exit."""
-    if path is not None:
-        return Index.create(path, encoder=encoder, chunker=chunker)
-    folder = Path(tempfile.mkdtemp(prefix="latechunk-"))
-    try:
-        index = Index.create(folder / "index", encoder=encoder, chunker=chunker)
-    except BaseException:
-        shutil.rmtree(folder, ignore_errors=True)
-        raise
-    weakref.finalize(index, _discard, index._store.close, folder)
-    return index
+    """A new index at ``path``, or a temporary one."""
+    if path is None:
+        return Index.temporary(encoder=encoder, chunker=chunker)
+    return Index.create(path, encoder=encoder, chunker=chunker)
 
 
 @contextlib.contextmanager
@@ -91,11 +79,6 @@ def closed_on_error(index: Index) -> Iterator[None]:
     except BaseException:
         index.close()
         raise
-
-
-def _discard(close: Callable[[], Any], folder: Path) -> None:
-    close()
-    shutil.rmtree(folder, ignore_errors=True)
 
 
 def _require_different(names: Sequence[str]) -> None:

@@ -4,22 +4,19 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Callable, Iterable, Sequence
-from typing import Any, NoReturn, TypeAlias
+from typing import Any, TypeAlias
 
 from langchain_core.documents import Document
 from langchain_core.vectorstores import VectorStore
 
-import latechunk
 from langchain_latechunk.embeddings import LateChunkEmbeddings, load_default_encoder
 from langchain_latechunk.errors import NotLateChunkError
 from langchain_latechunk.intake import to_latechunk
 from langchain_latechunk.passages import name_chunk, provenance
 from langchain_latechunk.presplit import require_whole
 from langchain_latechunk.vectorstore import LateChunkVectorStore
-from latechunk import Chunk, SentenceChunker
-from latechunk.embedding import ChunkedDocument, Embedding, chunk_documents, embed_chunks
+from latechunk.embedding import embed_documents
 from latechunk.errors import DocumentError, IndexMismatchError
-from latechunk.manifest import choose_embedding
 from latechunk.models.catalogue import Mode
 from latechunk.protocols import Chunker, SpanEncoder
 from latechunk.types import FloatArray
@@ -64,8 +61,6 @@ def add_late_chunks(
     """
     encoder = _choose_encoder(store, encoder)
     write = _find_writer(store)
-    chunker = SentenceChunker() if chunker is None else chunker
-    embedding = choose_embedding(encoder, mode, None)
     written: list[str] = []
     seen: set[str] = set()
     previous: list[Document] = []
@@ -78,25 +73,14 @@ def add_late_chunks(
             )
         seen.add(converted.id)
         previous = [document]
-        (cut,) = chunk_documents(encoder, [chunker], embedding, [converted], _raise)
-        ids = [name(converted.id, number) for number in range(len(cut.spans))]
-        _write_one(write, encoder, embedding, cut, ids)
+        # One by one, so that those before one that fails are written.
+        (embedded,) = embed_documents([converted], encoder=encoder, chunker=chunker, mode=mode)
+        chunks = embedded.chunks
+        ids = [name(converted.id, chunk.number) for chunk in chunks]
+        metadatas = [{**chunk.metadata, **provenance(chunk)} for chunk in chunks]
+        write([chunk.text for chunk in chunks], embedded.vectors, metadatas, ids)
         written.extend(ids)
     return written
-
-
-def _write_one(write: _Write, encoder: SpanEncoder, embedding: Embedding, cut: ChunkedDocument, ids: list[str]) -> None:
-    (vectors,) = embed_chunks(encoder, embedding, [cut])
-    chunks = _to_chunks(cut)
-    write([one.text for one in chunks], vectors, [{**one.metadata, **provenance(one)} for one in chunks], ids)
-
-
-def _to_chunks(cut: ChunkedDocument) -> list[Chunk]:
-    document = cut.document
-    return [
-        Chunk(document.id, number, span.start, span.end, document.text[span.start : span.end], document.metadata)
-        for number, span in enumerate(cut.spans)
-    ]
 
 
 def _choose_encoder(store: VectorStore, encoder: SpanEncoder | None) -> SpanEncoder:
@@ -149,7 +133,3 @@ def _hand_over(
 ) -> None:
     with own.handing_over(texts, vectors):
         store.add_texts(texts, metadatas, ids=ids)
-
-
-def _raise(_: latechunk.Document, error: DocumentError) -> NoReturn:
-    raise error

@@ -12,7 +12,7 @@ from llama_index.core.schema import BaseComponent
 from pydantic import ConfigDict, Field, PrivateAttr, SkipValidation, model_validator
 
 from latechunk.errors import InputError
-from latechunk.manifest import require_settings
+from latechunk.manifest import require_json
 from latechunk.models.catalogue import DEFAULT_MODEL, LocalGlobal, SpecialTokens
 from latechunk.models.checkpoint import find_checkpoint
 from latechunk.protocols import SpanEncoder
@@ -120,7 +120,7 @@ class ModelFields(BaseComponent):
                 f"latechunk.protocols.SpanEncoder; {type(self.encoder).__name__} has no {', '.join(missing)}. "
                 f"To choose a model by name pass model="
             )
-        require_settings("encoder", self.encoder.settings)
+        require_json("encoder", self.encoder.settings)
         module = sys.modules.get(
             "latechunk.encoding.encoder"
         )  # importing it would load torch, which your own may do without

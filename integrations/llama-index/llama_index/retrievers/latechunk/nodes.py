@@ -20,8 +20,9 @@ from llama_index.core.schema import (
 )
 from llama_index.core.schema import Document as LlamaDocument
 
+from latechunk.embedding import EmbeddedDocument
 from latechunk.errors import DocumentError, InputError
-from latechunk.types import Chunk, Document, FloatArray, Hit, Span, encode_metadata
+from latechunk.types import Chunk, Document, Hit, encode_metadata
 
 # Ids are UUIDs, since Qdrant takes no others, and never the document's own id, which a document store has in use.
 _NAMESPACE = uuid.UUID("9b1f0f5e-6f0b-5c53-9d62-6b1f3f8f2c11")
@@ -80,37 +81,33 @@ def to_document(node: BaseNode) -> Document:
         ) from error
 
 
-def to_nodes(
-    original: BaseNode, document: Document, spans: Sequence[Span], vectors: FloatArray, *, citation_key: str | None
-) -> list[TextNode]:
+def to_nodes(original: BaseNode, embedded: EmbeddedDocument, *, citation_key: str | None) -> list[TextNode]:
     """Make the finished nodes of a document.
 
     Args:
         original: LlamaIndex's document.
-        document: The same as ours.
-        spans: Its chunks.
-        vectors: Their vectors, shape ``(n_spans, dims)``.
+        embedded: The same as ours, with its chunks and vectors.
         citation_key: Metadata key for ``document:start-end``; None for none.
 
     Raises:
         DocumentError: If the metadata has that key already.
     """
     source = original.as_related_node_info()  # hashes the whole text, hence once
-    ids = [make_id(document.id, number, span.start, span.end) for number, span in enumerate(spans)]
+    ids = [_id_of(chunk) for chunk in embedded.chunks]
     shared: dict[str, Any] = {
         name: copy.copy(getattr(original, name)) for name in _PASSED_ON if hasattr(original, name)
     }
     return [
         LateChunkNode(
             id_=ids[number],
-            text=document.text[span.start : span.end],
-            start_char_idx=span.start,
-            end_char_idx=span.end,
-            embedding=vectors[number].tolist(),
+            text=chunk.text,
+            start_char_idx=chunk.start,
+            end_char_idx=chunk.end,
+            embedding=vector.tolist(),
             relationships=_relate(source, ids[number - 1] if number else None, ids[number + 1 : number + 2]),
-            **shared | {"metadata": cite(document.metadata, document.id, span.start, span.end, citation_key)},
+            **shared | {"metadata": cite(chunk.metadata, chunk.document_id, chunk.start, chunk.end, citation_key)},
         )
-        for number, span in enumerate(spans)
+        for number, (chunk, vector) in enumerate(zip(embedded.chunks, embedded.vectors, strict=True))
     ]
 
 

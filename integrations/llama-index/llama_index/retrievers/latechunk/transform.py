@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import time
 from collections.abc import Callable, Mapping, Sequence
 from typing import Annotated, Any, Literal, Self
 
@@ -21,10 +20,9 @@ from pydantic import (
 )
 
 from latechunk.chunking.chunkers import SentenceChunker, chunker_from_settings
-from latechunk.embedding import Embedding, chunk_documents, embed_chunks
+from latechunk.embedding import Embedding, embed_documents
 from latechunk.errors import DocumentError, InputError
-from latechunk.indexing import Pace, prepare_ahead, take_batches
-from latechunk.manifest import choose_embedding, require_settings
+from latechunk.manifest import require_json
 from latechunk.models.catalogue import Mode
 from latechunk.protocols import Chunker
 from latechunk.types import Document
@@ -74,7 +72,7 @@ class LateChunkTransform(ModelFields, TransformComponent):
                 f"chunker must be a latechunk.SentenceChunker, a TokenChunker or an object of your own with split and "
                 f"settings, as latechunk.protocols.Chunker says, got {type(value).__name__}"
             )
-        require_settings("chunker", value.settings)
+        require_json("chunker", value.settings)
         return value
 
     @field_serializer("chunker")
@@ -129,20 +127,17 @@ class LateChunkTransform(ModelFields, TransformComponent):
         documents = self._read(list(originals.values()))
         if not documents:
             return []
-        encoder = self.load_encoder()
-        embedding = choose_embedding(encoder, self.mode, self.late_weight)
-        on_error = self._on_error()
-        pace = Pace()
+        embedded = embed_documents(
+            documents,
+            encoder=self.load_encoder(),
+            chunker=self.chunker,
+            mode=self.mode,
+            late_weight=self.late_weight,
+            on_error=self._on_error(),
+        )
         finished: list[BaseNode] = []
-        batches = take_batches(documents, pace)
-        for cuts in prepare_ahead(
-            batches, lambda batch: chunk_documents(encoder, [self.chunker], embedding, batch[0], on_error)
-        ):
-            begin = time.monotonic()
-            for cut, vectors in zip(cuts, embed_chunks(encoder, embedding, cuts) if cuts else [], strict=True):
-                original = originals[cut.document.id]
-                finished += to_nodes(original, cut.document, cut.spans, vectors, citation_key=self.citation_key)
-            pace.note(sum(len(cut.document.text) for cut in cuts), time.monotonic() - begin)
+        for one in embedded:
+            finished += to_nodes(originals[one.document.id], one, citation_key=self.citation_key)
         return finished
 
     async def acall(self, nodes: Sequence[BaseNode], **kwargs: Any) -> list[BaseNode]:

@@ -1,0 +1,22 @@
+"""Documents to chunks with vectors: late, naive or blended, on the same spans."""
+
+from latechunk.embedding.chunks import ChunkedDocument, FixedSpans, chunk_documents
+from latechunk.embedding.settings import Embedding, choose_embedding
+from latechunk.embedding.stream import EmbeddedDocument, Progress, embed_batch, embed_documents
+from latechunk.embedding.vectors import blend, check_vectors, context_shifts, embed_chunks
+
+__all__ = [
+    "ChunkedDocument",
+    "EmbeddedDocument",
+    "Embedding",
+    "FixedSpans",
+    "Progress",
+    "blend",
+    "check_vectors",
+    "choose_embedding",
+    "chunk_documents",
+    "context_shifts",
+    "embed_batch",
+    "embed_chunks",
+    "embed_documents",
+]

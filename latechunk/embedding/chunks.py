@@ -1,0 +1,136 @@
+"""Documents, tokenised and cut into chunks, ready to be encoded."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from latechunk.embedding.settings import Embedding
+from latechunk.encoding.pooling_plan import token_ranges
+from latechunk.errors import DocumentError, ModelError, SpanError
+from latechunk.protocols import Chunker, SpanEncoder
+from latechunk.types import Document, IntArray, Settings, Span, Tokens
+
+
+@dataclass(frozen=True, slots=True)
+class ChunkedDocument:
+    """A document with its tokens and chunks, ready to be encoded.
+
+    Attributes:
+        document: What was cut.
+        tokens: Of the whole text.
+        chunkings: Its chunks, by each chunker.
+        spans: The same in one list, chunker by chunker.
+        ranges: Token ranges of all spans, in the same order, shape ``(n_spans, 2)``.
+        alone: Tokens of each chunk's text read alone; empty where only late vectors are wanted.
+    """
+
+    document: Document
+    tokens: Tokens
+    chunkings: Sequence[Sequence[Span]]
+    spans: Sequence[Span]
+    ranges: IntArray
+    alone: Sequence[Tokens]
+
+
+@dataclass(frozen=True, slots=True)
+class FixedSpans:
+    """A chunker that gives the spans that it was made with, to encode a stored document again."""
+
+    spans: Sequence[Span]
+
+    @property
+    def settings(self) -> Settings:
+        """No index is made with it, so they are in no manifest."""
+        return {"kind": "stored", "n_spans": len(self.spans)}
+
+    def split(self, text: str, offsets: IntArray) -> list[Span]:  # noqa: ARG002  the protocol's
+        """The spans as they are."""
+        return list(self.spans)
+
+
+def chunk_documents(
+    encoder: SpanEncoder,
+    chunkers: Sequence[Chunker],
+    embedding: Embedding,
+    documents: Sequence[Document],
+    on_error: Callable[[Document, DocumentError], None],
+) -> list[ChunkedDocument]:
+    """Tokenise documents and cut them into chunks.
+
+    Args:
+        encoder: Its tokenizer is used.
+        chunkers: Say where to cut; each document is tokenised, and later encoded, once for all of them.
+        embedding: How chunk vectors are to be made.
+        documents: What to cut.
+        on_error: Called for each document that cannot be indexed, which is then left out; may raise.
+
+    Returns:
+        The others, in order.
+
+    Raises:
+        ModelError: If the encoder does not give tokens for each text.
+    """
+    chunked = []
+    tokenised = encoder.tokenize([one.text for one in documents]) if documents else []
+    if not isinstance(tokenised, list | tuple) or not all(isinstance(one, Tokens) for one in tokenised):
+        raise ModelError(f"tokenize must return a list of latechunk.types.Tokens, got {tokenised!r:.80}")
+    if len(tokenised) != len(documents):
+        raise ModelError(f"tokenize must return as many results as texts, {len(documents)}, got {len(tokenised)}")
+    for document, tokens in zip(documents, tokenised, strict=True):
+        try:
+            chunked.append(_chunk(encoder, chunkers, embedding, document, tokens))
+        except DocumentError as error:
+            on_error(document, error)
+    return chunked
+
+
+def _chunk(
+    encoder: SpanEncoder, chunkers: Sequence[Chunker], embedding: Embedding, document: Document, tokens: Tokens
+) -> ChunkedDocument:
+    if not len(tokens) or not document.text.strip():
+        raise DocumentError(
+            f"document {document.id!r} holds no token ({len(document.text)} characters): a document needs text that "
+            f"is not blank"
+        )
+    chunkings, ranges = [], []
+    for chunker in chunkers:
+        try:
+            spans = _require_ordered(chunker.split(document.text, tokens.offsets), len(document.text))
+            ranges.append(token_ranges(tokens.offsets, spans))
+        except SpanError as error:
+            raise DocumentError(f"document {document.id!r} is cut wrongly by {chunker.settings}: {error}") from error
+        chunkings.append(spans)
+    spans = [span for one in chunkings for span in one]
+    alone = [] if embedding.mode == "late" else _tokenize_alone(encoder, document, spans)
+    return ChunkedDocument(document, tokens, chunkings, spans, np.concatenate(ranges), alone)
+
+
+def _tokenize_alone(encoder: SpanEncoder, document: Document, spans: Sequence[Span]) -> list[Tokens]:
+    texts = [document.text[span.start : span.end] for span in spans]
+    alone = encoder.tokenize(texts)
+    for text, tokens in zip(texts, alone, strict=True):
+        if not len(tokens):
+            raise DocumentError(
+                f"a chunk of document {document.id!r} holds no token when read alone: {text!r:.80}; "
+                f"choose larger chunks, or late vectors"
+            )
+    return alone
+
+
+def _require_ordered(spans: Sequence[Span], n_characters: int) -> Sequence[Span]:
+    if not isinstance(spans, list | tuple) or not all(isinstance(span, Span) for span in spans):
+        raise SpanError(f"split must return a list of latechunk.Span, got {spans!r:.80}")
+    if not spans:
+        raise SpanError("there is no span at all")
+    for previous, span in zip([None, *spans], spans, strict=False):
+        if span.end > n_characters:
+            raise SpanError(f"span [{span.start}, {span.end}) ends beyond the text's {n_characters} characters")
+        if previous and span.start < previous.start:
+            raise SpanError(
+                f"span [{span.start}, {span.end}) comes after [{previous.start}, {previous.end}); "
+                f"spans must be in order of their starts"
+            )
+    return spans

@@ -1,0 +1,260 @@
+"""Any number of documents, embedded in batches while the next batch is tokenised."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import closing
+from dataclasses import dataclass, field
+from typing import TypeVar
+
+from latechunk.chunking.chunkers import SentenceChunker
+from latechunk.embedding.chunks import ChunkedDocument, chunk_documents
+from latechunk.embedding.settings import Embedding, choose_embedding
+from latechunk.embedding.vectors import embed_chunks
+from latechunk.errors import DocumentError, InputError
+from latechunk.models.catalogue import Mode
+from latechunk.protocols import Chunker, SpanEncoder
+from latechunk.types import Chunk, Document, FloatArray
+
+Source = TypeVar("Source")
+Result = TypeVar("Result")
+
+# What is encoded together and committed together: enough windows to fill batches, little enough to lose to a kill.
+_BATCH_DOCUMENTS = 64
+_MOST_CHARACTERS = 400_000
+_LEAST_CHARACTERS = 20_000
+_SECONDS = 30.0
+
+
+@dataclass(frozen=True, slots=True)
+class EmbeddedDocument:
+    """A document with its chunks and their vectors.
+
+    Attributes:
+        document: What came in.
+        n_tokens: Content tokens of its text.
+        chunks: In the order of their starts.
+        vectors: Unit vectors of the chunks in the same order, float32, shape ``(n_chunks, dims)``.
+    """
+
+    document: Document
+    n_tokens: int
+    chunks: list[Chunk]
+    vectors: FloatArray
+
+
+@dataclass(frozen=True, slots=True)
+class Progress:
+    """What was done since the last report: documents (a fraction while one is under way) and content tokens."""
+
+    documents: float
+    tokens: int
+
+
+@dataclass(frozen=True, slots=True)
+class Batch:
+    """Documents that are encoded together, and those met meanwhile that cannot be."""
+
+    documents: list[Document] = field(default_factory=list)
+    failures: list[tuple[Document, DocumentError]] = field(default_factory=list)
+
+
+class Pace:
+    """How many characters make a batch: as many as take half a minute, within bounds.
+
+    A small model on a fast machine gets full batches; a large one on a slow machine still commits twice a minute, or
+    after each document where one alone takes longer. The first batch is the smallest, since the speed is not known yet.
+    """
+
+    n_characters = _LEAST_CHARACTERS
+
+    def note(self, n_characters: int, seconds: float) -> None:
+        """Learn from how long a batch took."""
+        if n_characters:
+            fitting = int(n_characters * _SECONDS / max(seconds, 1e-6))
+            self.n_characters = max(_LEAST_CHARACTERS, min(_MOST_CHARACTERS, fitting))
+
+
+def embed_documents(
+    documents: Iterable[Document],
+    *,
+    encoder: SpanEncoder | None = None,
+    chunker: Chunker | None = None,
+    mode: Mode | None = None,
+    late_weight: float | None = None,
+    on_error: Callable[[Document, DocumentError], None] | None = None,
+    on_progress: Callable[[Progress], None] | None = None,
+) -> Iterator[EmbeddedDocument]:
+    """Embed documents without an index, for a vector store of your own.
+
+    Any number of them may be streamed: they are encoded in batches, as :meth:`latechunk.Index.add` does it.
+
+    Args:
+        documents: What to embed; ids must differ.
+        encoder: None for ``Encoder.load()``, the default model.
+        chunker: None for ``SentenceChunker()``.
+        mode: ``"late"``, ``"naive"`` or ``"blend"``, see :class:`latechunk.Embedding`; None for what the encoder
+            recommends.
+        late_weight: Share of the late vector in a blend; None for what the encoder recommends.
+        on_error: Called for each document that cannot be embedded, which is then left out. None to raise the error;
+            the other documents of its batch are then not given either.
+        on_progress: Called now and then.
+
+    Returns:
+        An iterator over the documents with their chunks and vectors, in order.
+
+    Raises:
+        InputError: If a setting is out of range, at once; later if the stream holds something else than documents.
+        DocumentError: While iterating, if a document cannot be embedded, or an id comes twice.
+        ModelError: If the model cannot be loaded, or gives unusable vectors.
+
+    Example:
+        >>> for one in embed_documents([Document("berlin", "Berlin is big. It lies on the Spree.")]):
+        ...     store.write([chunk.text for chunk in one.chunks], one.vectors)
+    """
+    require_documents("embed_documents", documents)
+    encoder = load_default_encoder() if encoder is None else encoder
+    chunker = SentenceChunker() if chunker is None else chunker
+    embedding = choose_embedding(encoder, mode, late_weight)
+    return _embed(documents, encoder, chunker, embedding, on_error or raise_error, on_progress)
+
+
+def _embed(
+    documents: Iterable[Document],
+    encoder: SpanEncoder,
+    chunker: Chunker,
+    embedding: Embedding,
+    on_error: Callable[[Document, DocumentError], None],
+    on_progress: Callable[[Progress], None] | None,
+) -> Iterator[EmbeddedDocument]:
+    def chunk(batch: Batch) -> tuple[list[ChunkedDocument], list[tuple[Document, DocumentError]]]:
+        failures = list(batch.failures)
+        note = lambda document, error: failures.append((document, error))  # noqa: E731
+        return chunk_documents(encoder, [chunker], embedding, batch.documents, note), failures
+
+    pace = Pace()
+    with closing(prepare_ahead(take_batches(documents, pace), chunk)) as batches:
+        for chunked, failures in batches:
+            for failure in failures:  # here, not in the thread that prepares
+                on_error(*failure)
+            begin = time.monotonic()
+            vectors = embed_chunks(encoder, embedding, chunked, progress_of(chunked, on_progress)) if chunked else []
+            pace.note(sum(len(one.document.text) for one in chunked), time.monotonic() - begin)
+            for one, matrix in zip(chunked, vectors, strict=True):
+                yield EmbeddedDocument(one.document, len(one.tokens), to_chunks(one), matrix)
+
+
+def embed_batch(
+    encoder: SpanEncoder,
+    chunkers: Sequence[Chunker],
+    embedding: Embedding,
+    documents: Sequence[Document],
+    on_error: Callable[[Document, DocumentError], None],
+) -> list[tuple[ChunkedDocument, FloatArray]]:
+    """Chunk and embed a few documents at once; see :func:`latechunk.embedding.chunk_documents`.
+
+    Returns:
+        The documents that could be embedded, in order, each with its vectors, shape ``(n_spans, dims)``.
+    """
+    chunked = chunk_documents(encoder, chunkers, embedding, documents, on_error)
+    return list(zip(chunked, embed_chunks(encoder, embedding, chunked) if chunked else [], strict=True))
+
+
+def take_batches(documents: Iterable[Document], pace: Pace) -> Iterator[Batch]:
+    """Cut a stream into batches.
+
+    A document whose id came before in the stream is a failure of the batch under way.
+
+    Raises:
+        InputError: If the stream holds something else than documents.
+    """
+    seen: set[str] = set()
+    batch, n_characters = Batch(), 0
+    for document in documents:
+        if not isinstance(document, Document):
+            raise InputError(f"a latechunk.Document is needed, got {type(document).__name__}: {document!r:.80}")
+        if document.id in seen:
+            batch.failures.append((document, _explain_repetition(document)))
+            continue
+        seen.add(document.id)
+        batch.documents.append(document)
+        n_characters += len(document.text)
+        if len(batch.documents) >= _BATCH_DOCUMENTS or n_characters >= pace.n_characters:
+            yield batch
+            batch, n_characters = Batch(), 0
+    if batch.documents or batch.failures:
+        yield batch
+
+
+def prepare_ahead(source: Iterable[Source], prepare: Callable[[Source], Result]) -> Generator[Result]:
+    """Apply ``prepare`` to each item in a thread of its own, one item ahead of the caller.
+
+    What ``prepare`` raises comes in the place of its item. If the source itself fails, the item before comes first.
+    """
+    running: Future[Result] | None = None
+    with ThreadPoolExecutor(max_workers=1, thread_name_prefix="latechunk-prepare") as pool:
+        try:
+            for item in source:
+                upcoming = pool.submit(prepare, item)
+                done, running = running, None  # if it failed, its error ends the stream
+                result = [done.result()] if done else []
+                running = upcoming
+                yield from result
+        except (GeneratorExit, KeyboardInterrupt, SystemExit):
+            running = None  # the caller wants no more
+            raise
+        finally:
+            if running:
+                yield running.result()
+
+
+def progress_of(
+    chunked: Sequence[ChunkedDocument], on_progress: Callable[[Progress], None] | None
+) -> Callable[[int, int], None] | None:
+    """Turn tokens done of one document into a share of it.
+
+    A chunk that is read alone may tokenise a little differently, so a document's shares add up to 1 within a percent.
+    """
+    if on_progress is None:
+        return None
+    return lambda number, n_tokens: on_progress(Progress(n_tokens / len(chunked[number].tokens), n_tokens))
+
+
+def to_chunks(chunked: ChunkedDocument) -> list[Chunk]:
+    """The chunks of the first chunker as values, in the order of their starts."""
+    document = chunked.document
+    return [
+        Chunk(document.id, number, span.start, span.end, document.text[span.start : span.end], document.metadata)
+        for number, span in enumerate(chunked.chunkings[0])
+    ]
+
+
+def load_default_encoder() -> SpanEncoder:
+    """The default model; until here nothing has loaded torch."""
+    from latechunk.encoding.encoder import Encoder
+
+    return Encoder.load()
+
+
+def raise_error(_: Document, error: DocumentError) -> None:
+    """What ``on_error`` is where the caller gives none."""
+    raise error
+
+
+def require_documents(name: str, documents: object) -> None:
+    """Raise unless ``documents`` may be an iterable of documents.
+
+    Raises:
+        InputError: If it is one document, or no iterable.
+    """
+    if isinstance(documents, Document | str) or not isinstance(documents, Iterable):
+        raise InputError(f"{name} takes an iterable of documents, got {type(documents).__name__}: pass [document]")
+
+
+def _explain_repetition(document: Document) -> DocumentError:
+    return DocumentError(
+        f"the document id {document.id!r} comes twice in one call; ids must differ, since each document replaces the "
+        f"one with the same id"
+    )

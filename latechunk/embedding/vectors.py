@@ -1,0 +1,117 @@
+"""The vectors of chunks: late, naive or a blend of both, made for the same spans."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from itertools import pairwise
+
+import numpy as np
+
+from latechunk.embedding.chunks import ChunkedDocument
+from latechunk.embedding.settings import Embedding
+from latechunk.errors import ModelError
+from latechunk.protocols import SpanEncoder
+from latechunk.types import FloatArray, PoolingTask
+
+# Half-precision models normalise in half precision, and are off by up to 5e-4.
+_UNIT_TOLERANCE = 1e-3
+
+
+def embed_chunks(
+    encoder: SpanEncoder,
+    embedding: Embedding,
+    chunked: Sequence[ChunkedDocument],
+    on_progress: Callable[[int, int], None] | None = None,
+) -> list[FloatArray]:
+    """Encode documents and pool their chunks.
+
+    Args:
+        encoder: Reads the documents.
+        embedding: How chunk vectors are made.
+        chunked: The documents, from :func:`latechunk.embedding.chunk_documents`.
+        on_progress: Called with (number of the document, content tokens of it done since the last call). A blend
+            reads each document twice and counts it once.
+
+    Returns:
+        For each document its chunks' unit vectors in span order, shape ``(n_spans, dims)``.
+
+    Raises:
+        ModelError: If the model gives unusable vectors.
+    """
+    if embedding.mode == "naive":
+        return _embed_naive(encoder, chunked, on_progress)
+    tasks = [PoolingTask(one.tokens, one.ranges) for one in chunked]
+    counts = [len(one.spans) for one in chunked]
+    late = check_vectors(encoder, encoder.encode_spans(tasks, on_progress), counts)
+    if embedding.mode == "late":
+        return late
+    naive = _embed_naive(encoder, chunked, None)
+    return [blend(*pair, embedding.late_weight) for pair in zip(late, naive, strict=True)]
+
+
+def blend(late: FloatArray, naive: FloatArray, late_weight: float) -> FloatArray:
+    """Unit vectors along ``late_weight * late + (1 - late_weight) * naive``, row by row, shape ``(n, dims)``.
+
+    Raises:
+        ModelError: If two vectors cancel each other.
+    """
+    mixed = np.float32(late_weight) * late + np.float32(1 - late_weight) * naive
+    norms = np.linalg.norm(mixed, axis=1, keepdims=True)
+    if not norms.all():
+        raise ModelError("the late and the naive vector of a chunk cancel each other; choose another late_weight")
+    return np.asarray(mixed / norms, dtype=np.float32)
+
+
+def context_shifts(late: FloatArray, naive: FloatArray) -> FloatArray:
+    """How far its context moves each chunk: 1 less the cosine of two unit vectors, row by row, shape ``(n_chunks,)``.
+
+    What rounding puts below 0 is 0.
+    """
+    cosines = (late.astype(np.float64) * naive).sum(axis=1)
+    return np.asarray(np.maximum(0, 1 - cosines), dtype=np.float32)
+
+
+def check_vectors(encoder: SpanEncoder, results: Sequence[FloatArray], counts: Sequence[int]) -> list[FloatArray]:
+    """Refuse what an index cannot hold.
+
+    Args:
+        encoder: Says how long its vectors are.
+        results: A matrix for each task.
+        counts: How many vectors each task wanted.
+
+    Returns:
+        The same as float32.
+
+    Raises:
+        ModelError: If there are more or fewer, of another shape, not finite or not of unit length.
+    """
+    dims = encoder.settings["dims"]
+    if not isinstance(results, list | tuple) or len(results) != len(counts):
+        raise ModelError(f"encode_spans must return a list of {len(counts)} matrices, got {results!r:.80}")
+    checked = []
+    for result, count in zip(results, counts, strict=True):
+        if not isinstance(result, np.ndarray) or result.shape != (count, dims):
+            got = f"shape {result.shape}" if isinstance(result, np.ndarray) else type(result).__name__
+            raise ModelError(f"an encoder of {dims} dims must give vectors of shape ({count}, {dims}), got {got}")
+        vectors = result.astype(np.float32)
+        norms = np.linalg.norm(vectors, axis=1)
+        if not (np.abs(norms - 1) < _UNIT_TOLERANCE).all():  # also where a norm is not a number
+            raise ModelError(f"an encoder must give finite vectors of unit length, got norms such as {norms.max()}")
+        checked.append(vectors)
+    return checked
+
+
+def _embed_naive(
+    encoder: SpanEncoder, chunked: Sequence[ChunkedDocument], on_progress: Callable[[int, int], None] | None
+) -> list[FloatArray]:
+    """Encode each chunk's text as a document of its own that is one span."""
+    alone = [tokens for one in chunked for tokens in one.alone]
+    tasks = [PoolingTask(tokens, np.array([[0, len(tokens)]], dtype=np.int64)) for tokens in alone]
+    report = None
+    if on_progress:
+        owners = [number for number, one in enumerate(chunked) for _ in one.alone]
+        report = lambda task, n_tokens: on_progress(owners[task], n_tokens)  # noqa: E731
+    vectors = check_vectors(encoder, encoder.encode_spans(tasks, report), [1] * len(tasks))
+    bounds = np.cumsum([0, *(len(one.alone) for one in chunked)])
+    stacked = np.concatenate(vectors) if vectors else np.zeros((0, 0), dtype=np.float32)
+    return [stacked[begin:end] for begin, end in pairwise(bounds)]
