@@ -1,0 +1,201 @@
+"""Searches whose scores, order and passages are worked out by hand, through the index, over vectors given by hand."""
+
+import re
+
+import numpy as np
+import pytest
+
+from latechunk import Document, Index, Span
+from latechunk.errors import InputError
+from latechunk.types import Tokens
+
+VECTORS = {
+    "apple": (0.8, 0.6),
+    "quince": (0.8, 0.6),
+    "pear": (0.6, -0.8),
+    "plum": (0.0, 1.0),
+    "fruit": (1.0, 0.0),
+    "fig": (0.96, 0.28),
+}
+
+
+class ByHand:
+    """A span's vector is that of its first word."""
+
+    settings = {"kind": "by hand", "model": "by hand", "dims": 2}
+
+    def tokenize(self, texts):
+        return [self._tokenize(text) for text in texts]
+
+    def encode_spans(self, tasks, on_progress=None):
+        return [
+            np.array([list(VECTORS.values())[task.tokens.ids[start]] for start, _ in task.ranges], dtype=np.float32)
+            for task in tasks
+        ]
+
+    def encode_query(self, text):
+        return np.array(VECTORS[text.split()[0]], dtype=np.float32)
+
+    def _tokenize(self, text):
+        words = list(re.finditer(r"\w+", text))
+        ids = [list(VECTORS).index(word.group()) for word in words]
+        offsets = np.array([word.span() for word in words], dtype=np.int64).reshape(-1, 2)
+        return Tokens(prompt_ids=(), ids=np.array(ids, dtype=np.int64), offsets=offsets)
+
+
+class Cut:
+    """Cuts every text where it is told to; by default at each word."""
+
+    def __init__(self, name, *bounds):
+        self.settings = {"kind": f"told {name}"}
+        self.bounds = bounds
+
+    def split(self, text, offsets):
+        bounds = self.bounds or [(int(start), int(end)) for start, end in offsets]
+        return [Span(*one) for one in bounds]
+
+
+WORDS = Cut("words")
+
+
+def make(path, texts, **options):
+    chunkers = {} if "chunkers" in options else {"chunker": WORDS}
+    index = Index.create(path, encoder=ByHand(), vectors="flat", **chunkers, **options)
+    index.add([Document(str(number), text, {"even": number % 2 == 0}) for number, text in enumerate(texts)])
+    return index
+
+
+def found(hits):
+    return [hit.chunk.text for hit in hits]
+
+
+def test_a_vector_of_any_length_gives_cosines(tmp_path):
+    with make(tmp_path / "index", ["apple pear plum"]) as index:
+        hits = index.search_by_vector(np.array([3.0, 0.0]), 3)
+
+    assert found(hits) == ["apple", "pear", "plum"]
+    assert [hit.score for hit in hits] == pytest.approx([0.8, 0.6, 0.0], abs=1e-6)
+
+
+# Cosines with "fruit": apple and quince 0.8, pear 0.6, plum 0. Of apple and pear with each other: 0.
+
+
+def test_marginal_relevance_weighs_cosines_as_they_are(tmp_path):
+    with make(tmp_path / "index", ["apple quince pear"]) as index:
+        hits = index.search("fruit", 3, mmr=0.5)
+
+    # Second: quince 0.5 * 0.8 - 0.5 * 1 = -0.1, pear 0.5 * 0.6 - 0.5 * 0 = 0.3. Stretched to 1, 1 and 0, both get 0.
+    assert found(hits) == ["apple", "pear", "quince"]
+    assert [hit.score for hit in hits] == pytest.approx([0.8, 0.6, 0.8], abs=1e-6)
+
+
+@pytest.mark.parametrize("options", [{}, {"fusion": "weighted"}])
+def test_copies_do_not_fill_a_diverse_hybrid_search(tmp_path, options):
+    with make(tmp_path / "index", [*["apple"] * 5, "pear", "plum"]) as index:
+        plain = index.search("fruit apple", 5, mode="hybrid", **options)
+        diverse = index.search("fruit apple", 5, mode="hybrid", mmr=0.5, **options)
+        assert index.search("fruit apple", 5, mode="hybrid", mmr=1, **options) == plain
+
+    assert found(plain) == ["apple"] * 5
+    assert found(diverse) == ["apple", "pear", "apple", "apple", "apple"]
+
+
+def test_marginal_relevance_of_words_takes_shares_of_the_best_score(tmp_path):
+    with make(tmp_path / "index", ["apple", "apple", "apple fig", "plum"], chunkers={"all": Whole()}) as index:
+        plain = index.search("apple", 3, mode="lexical")
+        relevance = [hit.score / plain[0].score for hit in plain]
+        diverse = index.search("apple", 3, mode="lexical", mmr=0.9)
+
+    assert found(plain) == ["apple", "apple", "apple fig"]
+    assert relevance[2] < 0.9
+    assert found(diverse) == found(plain)  # all three have the vector of apple, so relevance alone decides
+
+
+class Whole:
+    settings = {"kind": "whole"}
+
+    def split(self, text, offsets):
+        return [Span(0, len(text))]
+
+
+def test_a_reranker_decides_the_order_that_diversity_starts_from(tmp_path):
+    def prefer(question, texts):
+        return [{"apple": 1.0, "quince": 2.0, "pear": 300.0}[text] for text in texts]
+
+    with make(tmp_path / "index", ["apple quince pear"]) as index:
+        assert found(index.search("fruit", 3, rerank=prefer, mmr=1)) == ["pear", "quince", "apple"]
+        # The ranking gets the cosines 0.8, 0.8, 0.6 by its order. Second: quince 0.4 - 0, apple 0.3 - 0.
+        assert found(index.search("fruit", 2, rerank=prefer, mmr=0.5)) == ["pear", "quince"]
+
+
+def test_a_reranker_reads_the_passage_and_not_the_small_chunk(tmp_path):
+    asked = []
+
+    def remember(question, texts):
+        asked.append(list(texts))
+        return [0.0] * len(texts)
+
+    chunkers = {"words": WORDS, "halves": Cut("halves", (0, 10), (11, 21))}
+    with make(tmp_path / "index", ["apple pear plum quince"], chunkers=chunkers) as index:
+        index.search("fruit", 1, rerank=remember, candidates=1, expand=1)
+        index.search("fruit", 1, rerank=remember, candidates=1, within="halves")
+
+    assert asked == [["apple pear"], ["apple pear"]]
+
+
+def test_what_only_words_find_has_a_cosine_in_a_weighted_fusion(tmp_path):
+    with make(tmp_path / "index", ["fig apple pear"]) as index:
+        hits = index.search("fruit pear", 2, mode="hybrid", fusion="weighted", dense_weight=0.8, candidates=2)
+
+    # Cosines 0.96, 0.8 and, of pear, which the two nearest lack, 0.6: stretched 1, 0.2 / 0.36 and 0. Words: pear 1.
+    assert found(hits) == ["fig", "apple"]
+    assert [hit.score for hit in hits] == pytest.approx([0.8, 0.8 * 0.2 / 0.36], abs=1e-6)
+
+
+def test_a_larger_chunk_comes_once_with_all_that_was_found_in_it(tmp_path):
+    chunkers = {"words": WORDS, "halves": Cut("halves", (0, 10), (11, 21))}
+    with make(tmp_path / "index", ["apple pear plum quince"], chunkers=chunkers) as index:
+        first, second = index.search("fruit", 2, within="halves", candidates=4)
+
+    assert (first.chunk.text, second.chunk.text) == ("apple pear", "plum quinc")
+    assert [chunk.text for chunk in first.found] == ["apple", "pear"]
+    assert [chunk.text for chunk in second.found] == ["quince", "plum"]
+    assert (first.score, second.score) == (pytest.approx(0.8), pytest.approx(0.8))
+
+
+def test_of_two_larger_chunks_that_share_as_much_the_first_is_given_back(tmp_path):
+    chunkers = {"small": Cut("small", (2, 8)), "big": Cut("big", (0, 5), (5, 10))}
+    with make(tmp_path / "index", ["apple pear"], chunkers=chunkers) as index:
+        (hit,) = index.search("fruit", 1, within="big")
+
+    assert hit.chunk.text == "apple"  # three characters of each
+
+
+def test_a_chunk_in_no_larger_one_is_named(tmp_path):
+    chunkers = {"words": WORDS, "some": Cut("some", (0, 5))}
+    with make(tmp_path / "index", ["apple pear"], chunkers=chunkers) as index:
+        assert found(index.search("fruit", 1, within="some", candidates=1)) == ["apple"]
+        with pytest.raises(InputError, match="chunk 1 of document '0', characters 6 to 10, lies in no chunk of within"):
+            index.search("fruit", 2, within="some")
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        {},
+        {"filter": {"even": True}},
+        {"mode": "lexical"},
+        {"mode": "hybrid", "candidates": 600},
+        {"mode": "hybrid", "candidates": 600, "fusion": "weighted"},
+    ],
+    ids=str,
+)
+def test_pages_hold_each_hit_once_whatever_ties(tmp_path, options):
+    with make(tmp_path / "index", [*["apple fig"] * 300, *["fig fig"] * 300], chunkers={"all": Whole()}) as index:
+        everything = index.search("fruit fig", 600, **options)
+        pages = [index.search("fruit fig", k, **options)[k - 10 :] for k in range(10, len(everything) + 1, 10)]
+
+    key = [(-hit.score, int(hit.chunk.document_id)) for hit in everything]
+    assert key == sorted(key)
+    assert len(everything) == (300 if "filter" in options else 600)
+    assert [hit for page in pages for hit in page] == everything
