@@ -11,7 +11,7 @@ from typing import Any
 
 from common import parser, report
 
-from latechunk.evaluation.harness import ARMS
+from latechunk.evaluation.arms import ARMS
 from latechunk.evaluation.run import Wishes, evaluate_folder
 
 

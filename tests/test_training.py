@@ -569,6 +569,16 @@ def test_weights_choose_sets():
         SegmentSource(data, SegmentSettings(mixture={"a": 0.0, "b": 0.0}), 0)
 
 
+def test_documents_are_drawn_by_the_root_of_their_number_of_questions():
+    questions = tuple(TrainingQuestion("q", int(n == 9), np.array([[5, 6]])) for n in range(10))
+    data = TrainingData((document_of(99, 10, tuple(range(9))), document_of(99, 10, (9,))), questions)
+    source = SegmentSource(data, SegmentSettings(chunk_tokens=(10,), least_tokens=50, most_tokens=60), 0)
+
+    drawn = [segment.document for number in range(500) for segment in source.draw(number, 4)]
+
+    assert np.mean(np.array(drawn) == 0) == pytest.approx(3 / 4, abs=0.04)  # 9 / 10 by the number itself
+
+
 def test_texts_too_short_to_compare_chunks_are_an_error():
     data = TrainingData((document_of(9, 10, (0,)),), (TrainingQuestion("q", 0, np.array([[5, 6]])),))
 

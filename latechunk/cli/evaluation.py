@@ -50,12 +50,15 @@ def evaluate_command(
     .json file, or holds questions.csv (columns: question, quote) beside text files. Run it again with the same --out,
     and what is finished is not run again.
     """
-    from latechunk.evaluation.run import Wishes, evaluate_folder, require_packages
+    from latechunk.evaluation import require_packages
 
     console = stderr_console()
     with errors_explained(console, quiet=quiet):
         require_packages()
-        wishes = Wishes(
+        from latechunk.evaluation.report import to_table
+        from latechunk.evaluation.run import EvaluationRequest, evaluate_folder
+
+        request = EvaluationRequest(
             data=data,
             out=out,
             arms=split_list(arms),
@@ -70,12 +73,10 @@ def evaluate_command(
             dtype=dtype.value,
         )
         with percentage_bar(console, quiet) as advance:
-            report = evaluate_folder(wishes, advance)
+            report = evaluate_folder(request, advance)
         if as_json:
             print_json({"made": report.made, "reference": report.reference, "rows": report.rows})
         else:
-            from latechunk.evaluation.report import to_table
-
             print_table(to_table(report.rows, report.reference))
         if not quiet:
             console.print(f"the report is in {out / 'report.html'}", markup=False, soft_wrap=True)

@@ -1,4 +1,4 @@
-"""Chunks' texts and questions in, BM25 scores out, by SQLite's FTS5."""
+"""BM25 of questions with texts, by the full-text tables of an index, in memory."""
 
 from __future__ import annotations
 
@@ -8,15 +8,15 @@ from contextlib import closing
 
 import numpy as np
 
-from latechunk.storage.fulltext import to_query
-from latechunk.types import FloatArray
+from latechunk.storage.fulltext import add_words, find_words, table_definitions, to_query
+from latechunk.types import FloatArray, Span
 
 # Languages that put no space between words, by ISO 639 code: three characters at a time are looked for there.
 _UNSPACED = ("zh", "ja", "th", "lo", "km", "my", "yue", "cmn", "jpn", "tha", "zho")
 
 
 def bm25_scores(texts: Sequence[str], questions: Sequence[str], languages: set[str]) -> FloatArray:
-    """BM25 of each question with each text (k1 = 1.2, b = 0.75, as FTS5 has them); any word of the question may match.
+    """BM25 of each question with each text; any word of the question may match.
 
     Args:
         texts: What is searched.
@@ -28,14 +28,16 @@ def bm25_scores(texts: Sequence[str], questions: Sequence[str], languages: set[s
         Higher is better, ``-inf`` where nothing matches, shape ``(len(questions), len(texts))``.
     """
     trigrams = any(language.split("-")[0].lower() in _UNSPACED for language in languages)
-    tokenizer = "trigram" if trigrams else "unicode61 remove_diacritics 2"
+    words = "trigram" if trigrams else "unicode61"
+    tables = table_definitions({"search": {"words": words}, "chunkers": {"texts": {}}})
     scores = np.full((len(questions), len(texts)), -np.inf, dtype=np.float32)
     with closing(sqlite3.connect(":memory:")) as database:
-        database.execute(f"CREATE VIRTUAL TABLE chunks USING fts5(text, tokenize='{tokenizer}')")
-        database.executemany("INSERT INTO chunks(rowid, text) VALUES (?, ?)", enumerate(texts, start=1))
+        for definition in tables:
+            database.execute(definition)
+        for number, text in enumerate(texts):
+            add_words(database, [number], text, [[Span(0, len(text))]])
         for number, question in enumerate(questions):
-            if words := to_query(question, trigrams=trigrams):
-                rows = database.execute("SELECT rowid, bm25(chunks) FROM chunks WHERE chunks MATCH ?", (words,))
-                for row, score in rows:
-                    scores[number, row - 1] = -score
+            if query := to_query(question, trigrams=trigrams):
+                for score, text_number in find_words(database, query, len(texts), 0, None):
+                    scores[number, text_number] = score
     return scores

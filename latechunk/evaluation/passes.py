@@ -1,4 +1,4 @@
-"""Documents in, late and naive vectors of every chunker's chunks out; each document is read in context once."""
+"""Late and naive vectors of a set's chunks for several chunk sizes; each document is read in context once."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from latechunk.chunking.chunkers import SentenceChunker
-from latechunk.embedding import ChunkedDocument, Embedding, chunk_documents, embed_chunks
+from latechunk.embedding import ChunkedDocument, Embedding, blend, chunk_documents, embed_chunks
 from latechunk.errors import DocumentError, InputError
 from latechunk.evaluation.dataset import EvaluationSet
 from latechunk.evaluation.ranking import ChunkTable
@@ -33,6 +33,15 @@ class Vectors:
     late: FloatArray | None
     naive: FloatArray | None
     whole: FloatArray
+
+    def of(self, embedding: Embedding) -> FloatArray:
+        """The vectors that an index with this embedding would hold, shape ``(n_chunks, dims)``."""
+        if embedding.mode == "blend" and self.late is not None and self.naive is not None:
+            return blend(self.late, self.naive, embedding.late_weight)
+        chosen = {"late": self.late, "naive": self.naive}.get(embedding.mode)
+        if chosen is None:
+            raise RuntimeError(f"the vectors of {embedding} were not computed")
+        return chosen
 
 
 def chunker_for(max_tokens: int, document: Document) -> Chunker:

@@ -1,4 +1,4 @@
-"""Figures in, SVG out, drawn by matplotlib: for a page in light or dark, so that lines and words take its colour."""
+"""Plots of the report as SVG, by matplotlib; lines and words take the colour of the page, light or dark."""
 
 from __future__ import annotations
 
@@ -12,16 +12,10 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
+from latechunk.evaluation.arms import ARMS
+
 _LONGEST_LABEL = 40
 _INK = "#010203"  # stands for the page's own colour
-COLOURS = {
-    "naive": "#8c8c8c",
-    "late": "#d1622b",
-    "blend": "#2f7fb8",
-    "document": "#9467bd",
-    "bm25": "#8a7d00",
-    "hybrid": "#1f9168",
-}
 
 
 def draw_gains(rows: Sequence[Mapping[str, Any]], title: str) -> str:
@@ -36,16 +30,16 @@ def draw_gains(rows: Sequence[Mapping[str, Any]], title: str) -> str:
         compared = row["comparison"]
         low, high = compared["low"], compared["high"]
         if low is not None:
-            axes.plot([low, high], [place, place], color=COLOURS[row["arm"]], linewidth=1.6)
-        filled = COLOURS[row["arm"]] if compared["is_sure"] else "none"
-        axes.plot(compared["difference"], place, marker="o", markersize=5, color=COLOURS[row["arm"]], mfc=filled)
+            axes.plot([low, high], [place, place], color=ARMS[row["arm"]].colour, linewidth=1.6)
+        filled = ARMS[row["arm"]].colour if compared["is_sure"] else "none"
+        axes.plot(compared["difference"], place, marker="o", markersize=5, color=ARMS[row["arm"]].colour, mfc=filled)
     several = len({encoder for _, _, encoder in groups}) > 1
     names = [f"{_plain(name)}, {size}" + (f"\n{_plain(encoder)}" if several else "") for name, size, encoder in groups]
     axes.set_yticks(range(len(groups)), names)
     axes.set_ylim(len(groups) - 0.5, -0.5)
     axes.axvline(0, color=_INK, linewidth=0.8)
     axes.set_xlabel(f"{title}, points")
-    handles = [axes.plot([], [], marker="o", color=COLOURS[arm], label=arm)[0] for arm in arms]
+    handles = [axes.plot([], [], marker="o", color=ARMS[arm].colour, label=arm)[0] for arm in arms]
     axes.legend(
         handles=handles, frameon=False, labelcolor=_INK, ncols=len(arms), loc="lower left", bbox_to_anchor=(0, 1)
     )

@@ -1,21 +1,21 @@
-"""Scores of questions with chunks in, the best chunks of each question out: in the corpus and within its document."""
+"""Rank the chunks of each question by their scores: in the corpus, and within the documents that answer."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal, TypeAlias
 
 import numpy as np
 
 from latechunk.evaluation.dataset import EvaluationSet, Question
-from latechunk.types import FloatArray, IntArray, Span
+from latechunk.evaluation.statistics import Values
+from latechunk.types import IntArray, Span
 
 Scope: TypeAlias = Literal["corpus", "document"]
 
 SCOPES: tuple[Scope, ...] = ("corpus", "document")
 NOTHING = -1  # where a ranking has no more to give
-_BLOCK = 256  # questions scored at a time
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,13 +59,35 @@ class Ranking:
     documents: IntArray
 
 
-def rank(evaluation_set: EvaluationSet, table: ChunkTable, scores: FloatArray, scope: Scope, depth: int) -> Ranking:
+@dataclass(frozen=True, slots=True)
+class ArmResult:
+    """The rankings of one arm on one set with one encoder and chunk size.
+
+    Attributes:
+        arm: Its name.
+        encoder: The encoder's name.
+        max_tokens: Chunk size.
+        rankings: By scope.
+        weights: Of a fitted blend, the late share of each half of the questions, by scope.
+    """
+
+    arm: str
+    encoder: str
+    max_tokens: int
+    rankings: Mapping[Scope, Ranking]
+    weights: Mapping[Scope, tuple[float, ...]]
+
+
+def rank(
+    evaluation_set: EvaluationSet, table: ChunkTable, scores: Iterable[Values], scope: Scope, depth: int
+) -> Ranking:
     """Rank chunks and, over a corpus, documents by their best chunk. On a tie the earlier one comes first.
 
     Args:
         evaluation_set: The questions, in order.
         table: The chunks.
-        scores: Of each question with each chunk, shape ``(n_questions, n_chunks)``; ``-inf`` where there is none.
+        scores: Of each question with each chunk: a matrix of shape ``(n_questions, n_chunks)``, or its rows one after
+            another; ``-inf`` where there is none.
         scope: ``"document"`` ranks only the chunks of the documents that hold an answer.
         depth: How many.
     """
@@ -73,8 +95,7 @@ def rank(evaluation_set: EvaluationSet, table: ChunkTable, scores: FloatArray, s
     n_questions = len(evaluation_set.questions)
     chunks = np.full((n_questions, depth), NOTHING, dtype=np.int64)
     documents = np.full((n_questions, depth if scope == "corpus" else 0), NOTHING, dtype=np.int64)
-    for number, question in enumerate(evaluation_set.questions):
-        row = scores[number]
+    for number, (question, row) in enumerate(zip(evaluation_set.questions, scores, strict=True)):
         if scope == "corpus":
             fill(documents[number], np.maximum.reduceat(row, table.first[:-1]))
             fill(chunks[number], row)
@@ -92,7 +113,7 @@ def answering_chunks(table: ChunkTable, question: Question, places: dict[str, in
     return np.concatenate([np.arange(table.first[number], table.first[number + 1]) for number in numbers])
 
 
-def fill(row: IntArray, scores: FloatArray) -> None:
+def fill(row: IntArray, scores: Values) -> None:
     """Write the places of the highest scores into ``row``, best first; ``-inf`` is not ranked."""
     depth = min(len(row), int((scores > -np.inf).sum()))
     if not depth:
@@ -102,23 +123,3 @@ def fill(row: IntArray, scores: FloatArray) -> None:
         near = np.flatnonzero(scores >= np.partition(scores, -depth)[-depth])
     order = np.argsort(-scores[near], kind="stable")[:depth]
     row[:depth] = near[order]
-
-
-def fuse(rankings: Sequence[IntArray], n_chunks: int, constant: int = 60) -> FloatArray:
-    """Reciprocal rank fusion: the sum of ``1 / (constant + rank)``, ranks from 1 (Cormack et al., 2009).
-
-    Args:
-        rankings: Of each retriever, chunk numbers, shape ``(n_questions, depth)``.
-        n_chunks: How many chunks there are.
-        constant: 60 in the paper.
-
-    Returns:
-        Scores, ``-inf`` where no retriever ranks a chunk, shape ``(n_questions, n_chunks)``.
-    """
-    scores = np.zeros((len(rankings[0]), n_chunks), dtype=np.float32)
-    for ranking in rankings:
-        for place in range(ranking.shape[1]):
-            rows = np.flatnonzero(ranking[:, place] != NOTHING)
-            scores[rows, ranking[rows, place]] += 1.0 / (constant + place + 1)
-    scores[scores == 0] = -np.inf
-    return scores

@@ -1,4 +1,4 @@
-"""Results in, a table for the terminal, ``results.json`` and a self-contained ``report.html`` out."""
+"""The report of an evaluation: a table for the terminal, ``results.json`` and a self-contained ``report.html``."""
 
 from __future__ import annotations
 

@@ -1,28 +1,26 @@
-"""What a user asks for in, encoders loaded, sets evaluated, the report written and given back out."""
+"""All that ``latechunk evaluate`` does: load the encoders, evaluate the sets of a folder, write the report."""
 
 from __future__ import annotations
 
-import importlib.util
 import time
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, cast
+from typing import Any
 
 from latechunk.chunking.chunkers import SentenceChunker
-from latechunk.errors import InputError, MissingDependencyError
+from latechunk.encoding.encoder import Encoder
+from latechunk.errors import InputError
 from latechunk.evaluation.dataset import EvaluationSet
+from latechunk.evaluation.harness import Setup, evaluate
+from latechunk.evaluation.loaders import read_sets
+from latechunk.evaluation.report import Report, build_report, write_report
 from latechunk.models.catalogue import DEFAULT_MODEL
 from latechunk.protocols import SpanEncoder
-
-if TYPE_CHECKING:
-    from latechunk.evaluation.report import Report
-
-_PACKAGES = ("ir_measures", "scipy", "jinja2", "matplotlib")
+from latechunk.validation import Validated
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Wishes:
+class EvaluationRequest(Validated):
     """What to evaluate; empty where the default is wanted. ``adapters`` is as the encoder takes it, None for none."""
 
     data: Path
@@ -39,46 +37,29 @@ class Wishes:
     dtype: str = "auto"
 
 
-def require_packages() -> None:
-    """Raise unless the packages are there that an evaluation needs beside the core.
-
-    Raises:
-        MissingDependencyError: It names them and the extra.
-    """
-    missing = [name for name in _PACKAGES if importlib.util.find_spec(name) is None]
-    if missing:
-        raise MissingDependencyError(
-            f'an evaluation needs {", ".join(missing)}; run: pip install "latechunk[evaluation]"'
-        )
-
-
-def evaluate_folder(wishes: Wishes, on_progress: Callable[[str, float], None]) -> Report:
+def evaluate_folder(request: EvaluationRequest, on_progress: Callable[[str, float], None]) -> Report:
     """Evaluate all sets of a folder and write the report.
 
     Raises:
-        InputError: If a wish cannot be met or the data cannot be read.
+        InputError: If the request cannot be met or the data cannot be read.
         ModelError: If a model cannot be used.
     """
-    from latechunk.evaluation.harness import Arm, Setup, evaluate
-    from latechunk.evaluation.loaders import read_sets
-    from latechunk.evaluation.report import build_report, write_report
-
-    _require_writable(wishes.out)
-    sets = [_with_language(one, wishes.language) for one in read_sets(wishes.data)]
+    _require_writable(request.out)
+    sets = [_with_language(one, request.language) for one in read_sets(request.data)]
     setup = Setup(
-        encoders=_load_encoders(wishes),
-        max_tokens=wishes.max_tokens,
-        arms=cast("tuple[Arm, ...]", wishes.arms),
-        depth=wishes.depth,
+        encoders=_load_encoders(request),
+        max_tokens=request.max_tokens,
+        arms=request.arms,
+        depth=request.depth,
     )
     results, seconds = [], {}
     for one in sets:
         begin = time.perf_counter()
-        results.append(evaluate(one, setup, wishes.out / "work", on_progress))
+        results.append(evaluate(one, setup, request.out / "work", on_progress))
         seconds[one.name] = time.perf_counter() - begin
     on_progress("writing the report", 1.0)
     report = build_report(results, setup, seconds)
-    write_report(wishes.out, report)
+    write_report(request.out, report)
     return report
 
 
@@ -106,21 +87,19 @@ def _with_language(one: EvaluationSet, language: str) -> EvaluationSet:
     return replace(one, documents=tuple(documents))
 
 
-def _load_encoders(wishes: Wishes) -> dict[str, SpanEncoder]:
+def _load_encoders(request: EvaluationRequest) -> dict[str, SpanEncoder]:
     """An encoder for each model, length of vectors and window."""
-    from latechunk.encoding.encoder import Encoder
-
     encoders: dict[str, SpanEncoder] = {}
-    for model in wishes.models or (DEFAULT_MODEL,):
-        for dims in wishes.dims or (None,):
-            for window in wishes.windows or (None,):
+    for model in request.models or (DEFAULT_MODEL,):
+        for dims in request.dims or (None,):
+            for window in request.windows or (None,):
                 options: dict[str, Any] = {
-                    "device": wishes.device,
-                    "dtype": wishes.dtype,
+                    "device": request.device,
+                    "dtype": request.dtype,
                     "dims": dims,
-                    "adapters": wishes.adapters,
+                    "adapters": request.adapters,
                 }
-                name = model + _describe_adapters(wishes.adapters) + (f", {dims} dims" if dims else "")
+                name = model + _describe_adapters(request.adapters) + (f", {dims} dims" if dims else "")
                 if window:
                     options |= {"window_tokens": window, "context": "windows"}
                     name += f", windows of {window}"

@@ -1,4 +1,4 @@
-"""Rankings in, figures out: means of every measure, gains over a reference, how sure and where they are."""
+"""Figures of an evaluation: means of every measure, and gains over a reference with how sure and where they are."""
 
 from __future__ import annotations
 
@@ -9,9 +9,9 @@ from typing import Any
 
 import numpy as np
 
-from latechunk.evaluation.harness import ArmResult, SetResult
+from latechunk.evaluation.harness import SetResult
 from latechunk.evaluation.metrics import Judgements, headline, judge, measure
-from latechunk.evaluation.ranking import NOTHING, SCOPES, Scope
+from latechunk.evaluation.ranking import NOTHING, SCOPES, ArmResult, Scope
 from latechunk.evaluation.statistics import Comparison, Values, compare
 
 Figures = Mapping[str, Any]

@@ -1,4 +1,4 @@
-"""A run's log in, its learning curve as a PNG out, drawn by matplotlib."""
+"""Draw the learning curve of a run, by matplotlib."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
-from latechunk.evaluation.plots import COLOURS
+from latechunk.evaluation.arms import ARMS
 from latechunk.evaluation.ranking import SCOPES, Scope
 from latechunk.training.card import SCOPE_TITLES
 
@@ -26,7 +26,7 @@ def draw_curve(path: Path, loss: Sequence[tuple[int, float]], points: Points, le
     """Draw loss and held-out nDCG against steps.
 
     Args:
-        path: The PNG, written anew.
+        path: The PNG to write.
         loss: Steps with the mean loss since the last.
         points: By scope, steps with the nDCG@10 measured there; empty where nothing was.
         levels: Horizontal lines: by name, the nDCG@10 by scope; none where a scope is left out.
@@ -67,11 +67,11 @@ def _draw_loss(axes: Axes, loss: Sequence[tuple[int, float]]) -> None:
 
 def _draw_measured(axes: Axes, scope: Scope, points: Sequence[tuple[int, float]], levels: Levels) -> None:
     steps, values = zip(*points, strict=True)
-    axes.plot(steps, values, color=COLOURS["blend"], marker="o", markersize=4.5, linewidth=1.8, label="trained")
+    axes.plot(steps, values, color=ARMS["blend"].colour, marker="o", markersize=4.5, linewidth=1.8, label="trained")
     styles = (("late", "--"), ("naive", ":"))
     for (name, level), (colour, style) in zip(levels.items(), styles, strict=True):
         if scope in level:
-            axes.axhline(level[scope], color=COLOURS[colour], linestyle=style, linewidth=1.5, label=name)
+            axes.axhline(level[scope], color=ARMS[colour].colour, linestyle=style, linewidth=1.5, label=name)
     axes.annotate(
         f"{values[-1]:.1f}", (steps[-1], values[-1]), xytext=(5, 0), textcoords="offset points", va="center", fontsize=9
     )

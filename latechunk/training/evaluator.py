@@ -17,8 +17,8 @@ from sentence_transformers.sentence_transformer.evaluation import SentenceEvalua
 from latechunk.embedding import Embedding
 from latechunk.encoding.encoder import Encoder
 from latechunk.errors import InputError
+from latechunk.evaluation.cache import read_arrays, write_arrays
 from latechunk.evaluation.dataset import EvaluationSet
-from latechunk.evaluation.harness import read_arrays, write_arrays
 from latechunk.evaluation.ranking import SCOPES
 from latechunk.models.adapter_manifest import Bundle, write_bundle
 from latechunk.models.catalogue import LocalGlobal

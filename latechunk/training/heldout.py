@@ -1,4 +1,4 @@
-"""Sets with questions in, those to train on and those held out, and how well an encoder answers the latter, out."""
+"""Hold documents out of the training data, and measure how well an encoder answers the questions about them."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from dataclasses import replace
 
 import numpy as np
 
-from latechunk.embedding import Embedding, blend
+from latechunk.embedding import Embedding
 from latechunk.encoding.encoder import Encoder
 from latechunk.errors import InputError
 from latechunk.evaluation.dataset import EvaluationSet, Question
@@ -123,10 +123,7 @@ def measure(
         judgements = judge(one, vectors.table)
         queries = encoder.encode_queries([question.text for question in one.questions])
         for embedding, values in zip(embeddings, found, strict=True):
-            chunks = vectors.late if embedding.mode == "late" else vectors.naive
-            if embedding.mode == "blend" and vectors.late is not None and vectors.naive is not None:
-                chunks = blend(vectors.late, vectors.naive, embedding.late_weight)
-            scores = np.asarray(queries @ chunks.T if chunks is not None else [], dtype=np.float32)
+            scores = queries @ vectors.of(embedding).T
             for scope in SCOPES:
                 ranking = rank(one, vectors.table, scores, scope, DEPTH)
                 values[scope].append(100 * headline(judgements, ranking, scope, DEPTH))
