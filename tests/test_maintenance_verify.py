@@ -5,13 +5,10 @@ import sqlite3
 import stat
 
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 
 from latechunk import Document, Index, SentenceChunker
 from latechunk.errors import IndexFormatError, IndexMissingError
-from latechunk.maintenance.problems import Findings, Problem
-from latechunk.maintenance.texts import TextPlaces, measure
+from latechunk.maintenance.problems import Problem
 from latechunk.maintenance.verify import verify
 from latechunk.storage.directory import STORE
 from tests.conftest import SCRIPTS, FakeEncoder
@@ -83,10 +80,10 @@ def test_a_problem_says_where_what_and_what_to_do(index_path):
 
     (problem,) = verify(index_path)
 
-    assert problem == Problem("vector", "it has no vector", "encode", VICTIM, "threes", 2)
+    what = "its chunks and vectors are not those that its checksum was made of"
+    assert problem == Problem("document", what, "encode", VICTIM)
     assert str(problem) == (
-        "document 'Arabic', chunk 2 of 'threes': it has no vector. `latechunk repair` encodes the document anew from "
-        "its text, which is intact"
+        f"document 'Arabic': {what}. `latechunk repair` encodes the document again from its text, which is intact"
     )
 
 
@@ -149,7 +146,7 @@ def test_tables_that_latechunk_does_not_make(index_path, statement):
 
     (problem,) = verify(index_path)
 
-    assert (problem.part, problem.mending) == ("database", "salvage")
+    assert (problem.part, problem.mending) == ("database", "dump")
     assert "is not as latechunk made it" in problem.what
 
 
@@ -167,7 +164,7 @@ def test_a_file_that_was_cut_off(index_path):
 
     problems = verify(index_path)
 
-    assert [problem.mending for problem in problems] == ["salvage"]
+    assert [problem.mending for problem in problems] == ["dump"]
     assert "malformed" in problems[0].what
 
 
@@ -196,12 +193,25 @@ def test_what_is_no_index_is_refused(tmp_path):
 def test_a_damaged_cache(tmp_path, documents, name, content):
     with Index.create(tmp_path / "index", encoder=FakeEncoder(), chunker=SentenceChunker(max_tokens=8)) as index:
         index.add(documents)
+        index.search("Berlin", 1)
     assert verify(tmp_path / "index") == []
     (tmp_path / "index" / name).write_bytes(content)
 
     problems = verify(tmp_path / "index")
 
     assert {(problem.part, problem.mending) for problem in problems} == {("cache", "cache")}
+
+
+def test_a_cache_of_a_state_that_is_no_longer_kept_is_no_problem(tmp_path, documents, monkeypatch):
+    monkeypatch.setattr("latechunk.storage.schema.MOST_COMMITS", 2)
+    with Index.create(tmp_path / "index", encoder=FakeEncoder(), chunker=SentenceChunker(max_tokens=8)) as index:
+        index.add(documents[:1])
+        index.search("Berlin", 1)
+    with Index.open(tmp_path / "index", encoder=FakeEncoder()) as index:
+        for number in range(4):
+            index.add([Document("new", f"Version {number} of it.")])
+        assert verify(tmp_path / "index") == []
+        assert "Version 3" in {hit.chunk.text[:9] for hit in index.search("Version of it", 9)}
 
 
 def test_a_cache_that_is_missing_or_behind_is_no_problem(tmp_path, documents):
@@ -214,44 +224,3 @@ def test_a_cache_that_is_missing_or_behind_is_no_problem(tmp_path, documents):
     for file in (tmp_path / "index").glob("vectors*"):
         file.unlink()
     assert verify(tmp_path / "index") == []
-
-
-def test_very_many_problems_are_counted():
-    findings = Findings()
-    for number in range(1_500):
-        findings.add(Problem("vector", f"{number}", "encode"))
-
-    assert len(findings.problems) == 1_001
-    assert findings.problems[-1].what == "500 more problems of this kind"
-
-
-@given(st.text(min_size=1), st.integers(1, 70_000))
-def test_characters_are_found_by_bytes_across_pieces(text, repeated):
-    text = (text * repeated)[:90_000]
-    encoded = text.encode("utf-8", "replace")
-    text = encoded.decode()
-    connection = sqlite3.connect(":memory:")
-    connection.execute("CREATE TABLE t (x)")
-    connection.execute("INSERT INTO t VALUES (?)", (encoded,))
-    with connection.blobopen("t", "x", 1, readonly=True) as blob:
-        found = measure(blob)
-        places = TextPlaces(blob, found)
-        assert (found.n_characters, found.n_bytes, found.fault) == (len(text), len(encoded), None)
-        for character in {0, 1, len(text) // 2, len(text) - 1, len(text)}:
-            byte = len(text[:character].encode())
-            assert places.character_at(byte) == min(character, len(text))
-        assert places.character_at(-1) is None
-        assert places.character_at(len(encoded) + 1) is None
-        inside = next((n for n in range(min(len(encoded), 1000)) if encoded[n] & 0xC0 == 0x80), None)
-        assert inside is None or places.character_at(inside) is None
-    connection.close()
-
-
-@pytest.mark.parametrize("broken", [b"ab\xff", b"\xe4\xb8", b"a" * 65_535 + b"\xe4", b"\xed\xa0\x80"])
-def test_what_is_no_utf8_has_a_fault(broken):
-    connection = sqlite3.connect(":memory:")
-    connection.execute("CREATE TABLE t (x)")
-    connection.execute("INSERT INTO t VALUES (?)", (broken,))
-    with connection.blobopen("t", "x", 1, readonly=True) as blob:
-        assert measure(blob).fault is not None
-    connection.close()

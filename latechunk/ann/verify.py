@@ -39,7 +39,7 @@ def check_cache(folder: Path, store: Store, dims: int, granularity: int) -> list
             cache = read_cache(folder, granularity, dims, None)
         except IndexDamagedError as error:
             return [f"{error}: {_REBUILT}"]
-        if cache.commit is None or not store.has_commit(cache.commit):
+        if cache.commit is None or not (store.has_commit(cache.commit) or store.has_forgotten(cache.commit)):
             return [f"{name} is of another store, or of a state that this one never was in: {_REBUILT}"]
         if cache.commit == store.last_commit() and not _is_same(cache, store, dims, granularity):
             return [f"{name} holds other chunks, documents or vectors than the store: delete the file"]

@@ -62,7 +62,8 @@ def repair_command(
 ) -> None:
     """Mend what verify finds; exit with 3 if something was lost or is still wrong.
 
-    What cannot be made anew is listed, and stays; a damaged database is kept beside the new one.
+    What cannot be mended is listed, and stays. Where the database itself is damaged, nothing is changed, and all
+    documents that can still be read are written to a file.
     """
     from latechunk.maintenance.repair import repair
 

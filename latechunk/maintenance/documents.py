@@ -1,98 +1,108 @@
-"""A stored document in, what is wrong with it out: its id, metadata, text, chunks and vectors."""
+"""Looks at one stored document: its id, metadata, text, chunks and vectors. What is wrong is said in words."""
 
 from __future__ import annotations
 
+import hashlib
 import json
 import sqlite3
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 
-import numpy as np
-
 from latechunk.errors import DocumentError
-from latechunk.maintenance.problems import Findings, Part, Problem
-from latechunk.maintenance.tables import DocumentRow, VectorRow, read_chunks, text_of
-from latechunk.maintenance.texts import TextMeasure, TextPlaces, measure
 from latechunk.storage.rows import hash_vectors
-from latechunk.storage.schema import LAST_NUMBER
+from latechunk.storage.schema import LAST_NUMBER, rows_to_hash
 from latechunk.types import encode_metadata
 
-_UNIT_TOLERANCE = 1e-3
-_BLOCK = 1_024  # vectors looked at together
+# Ids and metadata come as bytes, since they may be in no encoding at all, and as None where they are not text.
+_DOCUMENT = """
+SELECT CASE typeof(id) WHEN 'text' THEN CAST(id AS BLOB) END,
+    CASE typeof(metadata) WHEN 'text' THEN CAST(metadata AS BLOB) END,
+    text_sha256, vectors_sha256, n_tokens, text
+FROM documents WHERE number = ?
+"""
 
 
 @dataclass(frozen=True, slots=True)
-class Shape:
-    """What all documents of an index have in common: length of vectors, names of granularities."""
+class DocumentRow:
+    """What is stored of a document, whatever its types are."""
 
-    dims: int
-    granularities: Sequence[str]
+    number: int
+    id: bytes | None
+    metadata: bytes | None
+    text_sha256: object
+    vectors_sha256: object
+    n_tokens: object
+    text: object
 
-    def name_of(self, granularity: int | None) -> str:
-        """The name of a granularity, also of one that there is not."""
-        is_known = granularity is not None and 0 <= granularity < len(self.granularities)
-        return self.granularities[granularity] if is_known and granularity is not None else f"number {granularity}"
-
-
-def check_document(connection: sqlite3.Connection, row: DocumentRow, shape: Shape, findings: Findings) -> None:
-    """Look at everything of one document; what is wrong goes into ``findings``, with what can be done about it."""
-    faults = _check_names(row)
-    text, text_faults = _check_text(connection, row)
-    faults += text_faults
-    if faults:
-        findings.drop[row.number] = row.name
-        for what in faults:
-            findings.add(Problem("document", what, "drop", row.name))
-    if not faults and not _is_canonical(row):
-        findings.rewrite[row.number] = row.name
-        findings.add(Problem("document", "its metadata are not written as they should be", "rewrite", row.name))
-    if text is None:
-        return
-    with text_of(connection, row.number) as blob:
-        chunks = _Chunks(row, shape, TextPlaces(blob, text), text)
-        checksum = hash_vectors(chunks.checked(read_chunks(connection, row.number, shape.dims)))
-    if not chunks.faults and checksum != row.vectors_sha256:
-        chunks.add("document", "its chunks and vectors are not those that its checksum was made of")
-    if chunks.faults:
-        if not faults:
-            findings.encode[row.number] = row.name
-        for fault in chunks.faults:
-            findings.add(fault.to_problem(row.name, shape, is_text_sound=not faults))
+    @property
+    def name(self) -> str:
+        """The id as far as it can be read, else the number."""
+        return f"number {self.number}" if self.id is None else self.id.decode("utf-8", "backslashreplace")
 
 
-@dataclass(frozen=True, slots=True)
-class _Fault:
-    part: Part
-    what: str
-    granularity: int | None = None
-    place: int | None = None
+@dataclass(slots=True)
+class Faults:
+    """What is wrong with a document.
 
-    def to_problem(self, document: str, shape: Shape, *, is_text_sound: bool) -> Problem:
-        name = None if self.place is None else shape.name_of(self.granularity)
-        return Problem(self.part, self.what, "encode" if is_text_sound else "drop", document, name, self.place)
+    Attributes:
+        lost: What nothing else in the index tells: the document must come from its source again.
+        encodable: What the text, which is intact, gives when it is encoded again.
+        rewritable: What is only written in another way than it should be.
+    """
+
+    lost: list[str] = field(default_factory=list)
+    encodable: list[str] = field(default_factory=list)
+    rewritable: list[str] = field(default_factory=list)
 
 
-def _check_names(row: DocumentRow) -> list[str]:
-    """What is wrong with id and metadata that nothing else could tell us."""
-    faults = []
-    if row.id is None or not row.id or not _is_utf8(row.id):
-        faults.append("its id is not a text that is not empty")
-    if row.metadata is None or _parse(row.metadata) is None:
-        faults.append("its metadata are not a JSON object that an index can hold")
+def read_document(connection: sqlite3.Connection, number: int) -> DocumentRow | None:
+    """A document's row, or None."""
+    row = connection.execute(_DOCUMENT, (number,)).fetchone()
+    return row and DocumentRow(number, *row)
+
+
+def find_faults(connection: sqlite3.Connection, row: DocumentRow) -> Faults:
+    """Compare a document with its checksums.
+
+    The checksum of chunks and vectors is made of granularity, place, characters, bytes and vector of each chunk, in
+    the order of their numbers. So what agrees with it is what was written, and need not be looked at more closely.
+    """
+    faults = Faults(list(_check_names(row)) + list(_check_text(row)))
+    if not faults.lost and (parse_metadata(row.metadata) or "").encode("utf-8") != row.metadata:
+        faults.rewritable.append("its metadata are not written as they should be")
+    if hash_vectors(rows_to_hash(connection, row.number)) != row.vectors_sha256:
+        faults.encodable.append("its chunks and vectors are not those that its checksum was made of")
+    if not isinstance(row.n_tokens, int) or not 0 < row.n_tokens < LAST_NUMBER:
+        faults.encodable.append(f"its number of tokens is {row.n_tokens!r:.80}, and must be at least 1")
+    if not 0 < row.number <= LAST_NUMBER:
+        faults.encodable.append(f"its number {row.number} is higher than any that is given")
     return faults
 
 
-def _check_text(connection: sqlite3.Connection, row: DocumentRow) -> tuple[TextMeasure | None, list[str]]:
-    if row.text_type not in ("blob", "text"):
-        return None, [f"its text is of type {row.text_type} and not text in UTF-8"]
-    with text_of(connection, row.number) as blob:
-        text = measure(blob)
-    faults = []
-    if text.sha256 != row.text_sha256:
-        faults.append("its text is not the one that was stored: the SHA-256 differs")
-    if text.fault is not None:
-        faults.append(f"its text is not UTF-8: {text.fault}")
-    return text, faults
+def parse_metadata(metadata: bytes | None) -> str | None:
+    """Metadata in canonical form, or None if they are not a JSON object that an index can hold."""
+    try:
+        value = json.loads(metadata or b"")
+        return encode_metadata(value, "") if isinstance(value, dict) else None
+    except (ValueError, RecursionError, DocumentError):
+        return None
+
+
+def _check_names(row: DocumentRow) -> Iterator[str]:
+    if not row.id or not _is_utf8(row.id):
+        yield "its id is not a text that is not empty"
+    if parse_metadata(row.metadata) is None:
+        yield "its metadata are not a JSON object that an index can hold"
+
+
+def _check_text(row: DocumentRow) -> Iterator[str]:
+    if not isinstance(row.text, bytes):
+        yield f"its text is of type {type(row.text).__name__} and not text in UTF-8"
+        return
+    if hashlib.sha256(row.text).digest() != row.text_sha256:
+        yield "its text is not the one that was stored: the SHA-256 differs"
+    if not _is_utf8(row.text):
+        yield "its text is not UTF-8"
 
 
 def _is_utf8(value: bytes) -> bool:
@@ -101,102 +111,3 @@ def _is_utf8(value: bytes) -> bool:
     except UnicodeDecodeError:
         return False
     return True
-
-
-def _parse(metadata: bytes) -> str | None:
-    """Metadata in canonical form, or None if they are none."""
-    try:
-        value = json.loads(metadata)
-        return encode_metadata(value, "") if isinstance(value, dict) else None
-    except (ValueError, RecursionError, DocumentError):
-        return None
-
-
-def _is_canonical(row: DocumentRow) -> bool:
-    return row.metadata is not None and (_parse(row.metadata) or "").encode("utf-8") == row.metadata
-
-
-@dataclass(slots=True)
-class _Chunks:
-    """Looks at a document's chunks as they pass by."""
-
-    row: DocumentRow
-    shape: Shape
-    places: TextPlaces
-    text: TextMeasure
-    faults: list[_Fault] = field(default_factory=list)
-    _last: VectorRow | None = None
-    _block: list[VectorRow] = field(default_factory=list)
-
-    def add(self, part: Part, what: str, row: VectorRow | None = None) -> None:
-        place = (row.granularity, row.place) if row else ()
-        self.faults.append(_Fault(part, what, *place))
-
-    def checked(self, rows: Iterator[VectorRow]) -> Iterator[tuple[object, ...]]:
-        """Pass rows on as they are hashed."""
-        if self.row.n_tokens is None or not 0 < self.row.n_tokens < LAST_NUMBER:
-            self.add("document", f"its number of tokens is {self.row.n_tokens}, and must be at least 1")
-        if self.row.number > LAST_NUMBER:
-            self.add("document", f"its number {self.row.number} is higher than any that is given")
-        seen = set()
-        for row in rows:
-            seen.add(row.granularity)
-            self._check_order(row)
-            self._check_span(row)
-            self._check_vector(row)
-            self._last = row
-            yield row.to_hash()
-        self._check_block()
-        for granularity, name in enumerate(self.shape.granularities):
-            if granularity not in seen:
-                self.add("document", f"it has no chunk of the granularity {name!r}")
-
-    def _check_order(self, row: VectorRow) -> None:
-        """Numbers ascend by granularity, then by place, which counts from 0."""
-        before = self._last
-        if row.granularity is None or row.place is None or not 0 <= row.granularity < len(self.shape.granularities):
-            self.add("chunk", f"chunk number {row.number} is of no granularity that there is, or at no place")
-            return
-        if not 0 < row.number <= LAST_NUMBER:
-            self.add("chunk", f"its number {row.number} is none that is given", row)
-        is_next = before is not None and (row.granularity, row.place - 1) == (before.granularity, before.place)
-        is_first = row.place == 0 and (before is None or row.granularity > (before.granularity or 0))
-        if not is_next and not is_first:
-            self.add("chunk", "the chunks before it are missing or come behind it", row)
-        if is_next and before is not None and (row.start or 0) < (before.start or 0):
-            self.add("chunk", "it starts before the chunk before it", row)
-
-    def _check_span(self, row: VectorRow) -> None:
-        span, byte_span = (row.start, row.end), (row.byte_start, row.byte_end)
-        if None in span or None in byte_span:
-            self.add("chunk", "its characters or bytes are no whole numbers", row)
-            return
-        start, end, byte_start, byte_end = (int(one or 0) for one in (*span, *byte_span))
-        if not 0 <= start < end <= self.text.n_characters:
-            self.add("chunk", f"its characters [{start}, {end}) do not lie in the text's {self.text.n_characters}", row)
-        elif (self.places.character_at(byte_start), self.places.character_at(byte_end)) != (start, end):
-            self.add("chunk", f"its bytes [{byte_start}, {byte_end}) are not its characters [{start}, {end})", row)
-
-    def _check_vector(self, row: VectorRow) -> None:
-        if row.vector is not None:
-            self._block.append(row)
-            if len(self._block) == _BLOCK:
-                self._check_block()
-        elif not row.has_vector:
-            self.add("vector", "it has no vector", row)
-        else:
-            size = "no bytes" if row.vector_bytes is None else f"{row.vector_bytes} bytes"
-            self.add("vector", f"its vector has {size} and not those of {self.shape.dims} numbers", row)
-
-    def _check_block(self) -> None:
-        """Whether vectors are finite and of unit length."""
-        if not self._block:
-            return
-        with np.errstate(all="ignore"):  # bytes of any kind may stand there
-            vectors = np.frombuffer(b"".join(row.vector or b"" for row in self._block), dtype="<f4")
-            norms = np.linalg.norm(vectors.reshape(len(self._block), -1).astype(np.float64), axis=1)
-            wrong = ~(np.abs(norms - 1) < _UNIT_TOLERANCE)  # also where a norm is not a number
-        for place in np.flatnonzero(wrong):
-            what = f"its vector has the length {norms[place]:.6g} and not 1"
-            self.add("vector", what, self._block[place])
-        self._block.clear()

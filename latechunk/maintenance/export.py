@@ -1,24 +1,30 @@
-"""An index to one file and back, so that it moves between machines and versions without encoding anything again."""
+"""Writes an index to one file and reads it back, so that it moves between machines and versions without a model.
+
+A ``.jsonl`` file has a header in its first line and a document in each other, as :mod:`latechunk.maintenance.records`
+describes them; ``numpy.frombuffer(base64.urlsafe_b64decode(vectors), "<f4").reshape(-1, dims)`` gives the vectors.
+A ``.parquet`` file has a chunk in each row, as :mod:`latechunk.maintenance.parquet` describes.
+"""
 
 from __future__ import annotations
 
 import contextlib
 import os
 import secrets
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import asdict
 from pathlib import Path
-from typing import BinaryIO
+from typing import TypeVar
 
 from latechunk.errors import IndexDamagedError, InputError, LateChunkError, StoreError, TransferError
-from latechunk.maintenance.jsonl import LinesReader, write_lines
-from latechunk.maintenance.records import Header, Reader, Record
+from latechunk.maintenance.records import VERSION, ExportedDocument, ExportHeader
 from latechunk.manifest import IndexManifest
-from latechunk.storage.directory import STORE, as_folder, new_store, require_index, require_vacant
+from latechunk.storage.directory import STORE, as_folder, new_store, require_index, require_vacant, sync
 from latechunk.storage.store import Counts, Store
 
-_BATCH_DOCUMENTS = 64
+_BATCH = 64  # documents
 _BATCH_BYTES = 2**25
 _SUFFIXES = (".jsonl", ".parquet")
+Item = TypeVar("Item")
 
 
 def export_index(path: str | os.PathLike[str], target: str | os.PathLike[str]) -> Counts:
@@ -26,8 +32,8 @@ def export_index(path: str | os.PathLike[str], target: str | os.PathLike[str]) -
 
     Args:
         path: The folder of the index.
-        target: The file to make, which must not exist: ``.jsonl`` as :mod:`latechunk.maintenance.jsonl` describes, or
-            ``.parquet`` as :mod:`latechunk.maintenance.parquet` does. Both hold everything, vectors to the bit.
+        target: The file to make, which must not exist: ``.jsonl`` or ``.parquet``. Both hold everything, vectors to the
+            bit.
 
     Returns:
         How much is in the file.
@@ -38,6 +44,10 @@ def export_index(path: str | os.PathLike[str], target: str | os.PathLike[str]) -
         IndexDamagedError: If a document is no longer what was stored; no file is made then.
         MissingDependencyError: If Parquet is wanted and pyarrow is not installed.
         StoreError: If the disk does not take it.
+
+    Example:
+        >>> export_index("my-index", "my-index.parquet")  # doctest: +SKIP
+        Counts(n_documents=3, n_chunks=120, n_tokens=9041)
     """
     folder, file = as_folder(path), _as_file(target)
     require_index(folder)
@@ -46,9 +56,13 @@ def export_index(path: str | os.PathLike[str], target: str | os.PathLike[str]) -
     new = file.with_name(f"{file.name}.new-{secrets.token_hex(8)}")
     try:
         with contextlib.closing(Store.open(folder / STORE, read_only=True)) as store, store.snapshot():
-            header = Header(IndexManifest.read(store.settings()).settings(), store.counts())
-            _write(new, file.suffix, header, _records_of(store))
-        _sync(new)
+            counts = store.counts()
+            settings = {name: dict(one) for name, one in IndexManifest.read(store.settings()).settings().items()}
+            header = ExportHeader(
+                kind="latechunk-export", version=VERSION, settings=settings, **asdict(counts)
+            ).signed()
+            _write(new, file.suffix, header, _documents_of(store))
+        sync(new)
         os.replace(new, file)
     except OSError as error:
         if isinstance(error, LateChunkError):
@@ -56,7 +70,7 @@ def export_index(path: str | os.PathLike[str], target: str | os.PathLike[str]) -
         raise StoreError(f"{file} could not be written: {error}") from error
     finally:
         new.unlink(missing_ok=True)
-    return header.counts
+    return counts
 
 
 def import_index(source: str | os.PathLike[str], path: str | os.PathLike[str]) -> Counts:
@@ -78,20 +92,31 @@ def import_index(source: str | os.PathLike[str], path: str | os.PathLike[str]) -
         IndexExistsError: If there is something at ``path`` already.
         MissingDependencyError: If it is Parquet and pyarrow is not installed.
         StoreError: If the disk does not take it.
+
+    Example:
+        >>> import_index("my-index.parquet", "copy-of-my-index")  # doctest: +SKIP
+        Counts(n_documents=3, n_chunks=120, n_tokens=9041)
     """
     file, folder = _as_file(source), as_folder(path)
     require_vacant(folder)
-    with _open_export(file) as reader, new_store(folder) as new:
-        Store.create(new, reader.header.settings)
-        with contextlib.closing(Store.open(new, read_only=False)) as store:
-            for batch in _batches(reader.records()):
-                _put(store, batch)
-            counts = store.counts()
-        if counts != reader.header.counts:
-            raise TransferError(
-                f"{file} is not whole: it should hold {reader.header.counts}, and holds {counts}; export the index anew"
-            )
-    return counts
+    try:
+        return _import(file, folder)
+    except TransferError as error:
+        raise TransferError(f"{file} cannot be imported: {error}") from error
+
+
+def in_batches(items: Iterable[Item], size: Callable[[Item], int], most: int) -> Iterator[list[Item]]:
+    """Cut a stream into batches of up to 64 items, each ended as soon as its sizes add up to ``most``."""
+    batch: list[Item] = []
+    total = 0
+    for item in items:
+        batch.append(item)
+        total += size(item)
+        if len(batch) == _BATCH or total >= most:
+            yield batch
+            batch, total = [], 0
+    if batch:
+        yield batch
 
 
 def _as_file(path: str | os.PathLike[str]) -> Path:
@@ -101,80 +126,77 @@ def _as_file(path: str | os.PathLike[str]) -> Path:
     return file
 
 
-def _write(file: Path, suffix: str, header: Header, records: Iterable[Record]) -> None:
-    if suffix == ".jsonl":
-        with file.open("xb") as lines:
-            write_lines(lines, header, records)
-    else:
-        from latechunk.maintenance.parquet import write_parquet
-
-        write_parquet(file, header, records)
-
-
-def _records_of(store: Store) -> Iterator[Record]:
+def _documents_of(store: Store) -> Iterator[ExportedDocument]:
     for document_id in store.document_ids():
         stored = store.stored(document_id)
         if stored is None:
             raise IndexDamagedError(f"document {document_id!r} cannot be found by its id; see `latechunk verify`")
-        yield Record(stored, store.checksums([document_id])[document_id])
+        yield ExportedDocument.from_stored(stored, list(store.granularities))
 
 
-@contextlib.contextmanager
-def _open_export(file: Path) -> Iterator[Reader]:
-    """Open a file for reading; errors in it name it."""
+def _size(document: ExportedDocument) -> int:
+    return len(document.text) + len(document.vectors)
+
+
+def _write(file: Path, suffix: str, header: ExportHeader, documents: Iterable[ExportedDocument]) -> None:
+    if suffix == ".parquet":
+        from latechunk.maintenance.parquet import write_parquet
+
+        write_parquet(file, header, in_batches(documents, _size, _BATCH_BYTES))
+        return
+    with file.open("x", encoding="utf-8", newline="\n") as lines:
+        lines.write(header.model_dump_json() + "\n")
+        for document in documents:
+            lines.write(document.model_dump_json() + "\n")
+
+
+def _import(file: Path, folder: Path) -> Counts:
+    with contextlib.ExitStack() as stack:
+        header_json, documents = _read(file, stack)
+        header = ExportHeader.from_json(header_json)
+        header.require_sound()
+        new = stack.enter_context(new_store(folder))
+        Store.create(new, header.settings)
+        with contextlib.closing(Store.open(new, read_only=False)) as store:
+            for batch in in_batches(documents, lambda item: _size(item[1]), _BATCH_BYTES):
+                _put(store, batch, header)
+            counts = store.counts()
+        if counts != header.counts:
+            raise TransferError(f"it is not whole: it should hold {header.counts}, and holds {counts}; export it again")
+    return counts
+
+
+def _read(file: Path, stack: contextlib.ExitStack) -> tuple[bytes, Iterator[tuple[str, ExportedDocument]]]:
+    """The header as JSON, and each document with the place where it stands."""
+    if file.suffix == ".parquet":
+        from latechunk.maintenance.parquet import open_parquet
+
+        return open_parquet(file)
     try:
-        if file.suffix == ".jsonl":
-            with _open(file) as lines:
-                yield LinesReader(lines)
-        else:
-            from latechunk.maintenance.parquet import ParquetReader, open_parquet
-
-            with open_parquet(file) as opened:
-                yield ParquetReader(opened)
-    except TransferError as error:
-        raise TransferError(f"{file} cannot be imported: {error}") from error
-
-
-def _open(file: Path) -> BinaryIO:
-    try:
-        return file.open("rb")
+        lines = stack.enter_context(file.open("rb"))
     except OSError as error:
         raise TransferError(f"it cannot be read: {error}") from error
+    return lines.readline(), _parse_lines(lines)
 
 
-def _batches(records: Iterator[tuple[str, Record]]) -> Iterator[list[tuple[str, Record]]]:
-    batch: list[tuple[str, Record]] = []
-    n_bytes = 0
-    for where, record in records:
-        batch.append((where, record))
-        n_bytes += len(record.stored.document.text) + record.stored.vectors.nbytes
-        if len(batch) == _BATCH_DOCUMENTS or n_bytes >= _BATCH_BYTES:
-            yield batch
-            batch, n_bytes = [], 0
-    if batch:
-        yield batch
+def _parse_lines(lines: Iterable[bytes]) -> Iterator[tuple[str, ExportedDocument]]:
+    for number, line in enumerate(lines, start=2):
+        try:
+            yield f"line {number}", ExportedDocument.from_json(line)
+        except TransferError as error:
+            raise TransferError(f"line {number}: {error}") from error
 
 
-def _put(store: Store, batch: list[tuple[str, Record]]) -> None:
-    """Store documents that are new, and see that what is stored has the checksums that were exported."""
-    ids = [record.stored.document.id for _, record in batch]
-    taken = set(store.checksums(ids))
-    for where, record in batch:
-        document_id = record.stored.document.id
-        if document_id in taken:
-            raise TransferError(f"{where}: the document id {document_id!r:.80} comes twice")
-        taken.add(document_id)
-    store.put([record.stored for _, record in batch])
-    checksums = store.checksums(ids)
-    for where, record in batch:
-        document_id = record.stored.document.id
-        if checksums[document_id] != record.vectors_sha256:
-            raise TransferError(
-                f"{where}: the chunks and vectors of document {document_id!r:.80} are not those that were exported: "
-                f"their SHA-256 differs"
-            )
-
-
-def _sync(file: Path) -> None:
-    with file.open("rb+") as opened:
-        os.fsync(opened.fileno())
+def _put(store: Store, batch: Sequence[tuple[str, ExportedDocument]], header: ExportHeader) -> None:
+    """Store documents, all of which must be new."""
+    seen = set(store.fingerprints([document.id for _, document in batch]))
+    stored = []
+    for where, document in batch:
+        try:
+            stored.append(document.to_stored(header))
+        except TransferError as error:
+            raise TransferError(f"{where}: {error}") from error
+        if document.id in seen:
+            raise TransferError(f"{where}: the document id {document.id!r:.80} comes twice")
+        seen.add(document.id)
+    store.put(stored)

@@ -7,8 +7,7 @@ import sqlite3
 from collections.abc import Sequence
 from collections.abc import Set as AbstractSet
 
-from latechunk.errors import IndexDamagedError
-from latechunk.storage.fulltext import clear_words, texts_of_chunks
+from latechunk.storage.fulltext import table_definitions, texts_of_chunks
 from latechunk.storage.schema import log_commit, mend_sequences
 from latechunk.storage.store import Store, StoredDocument
 
@@ -28,27 +27,22 @@ def replace_documents(store: Store, numbers: Sequence[int], documents: Sequence[
 
 
 def rebuild_words(store: Store, without: AbstractSet[int] = frozenset()) -> None:
-    """Build the lexical index from the texts, in one transaction.
+    """Make the tables of the lexical index again and fill them from the texts, in one transaction.
+
+    The tables are dropped, since FTS5 refuses to empty one whose own records are damaged. It even refuses to drop one
+    of a version that it does not know, so the version is written first.
 
     Args:
         store: Open for writing.
         without: Numbers of documents to leave out. Those whose texts cannot be read are left out, too.
-
-    Raises:
-        IndexDamagedError: If it is so damaged that it cannot be emptied.
     """
-    if not store.has_words:
-        return
     with store.change() as connection:
-        for granularity in range(len(store.granularities)):
-            try:
-                clear_words(connection, granularity)
-            except sqlite3.OperationalError as error:
-                if error.sqlite_errorcode != sqlite3.SQLITE_ERROR:  # such as a full disk
-                    raise
-                raise IndexDamagedError(f"the lexical index cannot be emptied: {error}") from error
+        for granularity, definition in enumerate(table_definitions(store.settings())):
+            connection.execute(f"INSERT OR REPLACE INTO words_{granularity}_config VALUES ('version', 4)")
+            connection.execute(f"DROP TABLE words_{granularity}")
+            connection.execute(definition)
         for document, text in connection.execute("SELECT number, text FROM documents ORDER BY number"):
-            if document not in without:
+            if store.has_words and document not in without:
                 _enter_words(connection, document, text, len(store.granularities))
 
 

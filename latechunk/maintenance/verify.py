@@ -1,22 +1,21 @@
-"""An index in, all that is wrong with it out. Reads only."""
+"""Finds all that is wrong with an index. Reads only."""
 
 from __future__ import annotations
 
 import os
 import sqlite3
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import Any
 
 from latechunk.ann.verify import check_cache
 from latechunk.errors import IndexDamagedError, IndexFormatError
-from latechunk.maintenance.documents import Shape, check_document
+from latechunk.maintenance.documents import find_faults, read_document
 from latechunk.maintenance.problems import Findings, Mending, Part, Problem
-from latechunk.maintenance.tables import read_document, readable_keys, reading
 from latechunk.maintenance.words import check_words
 from latechunk.manifest import IndexManifest
-from latechunk.storage.connection import translated
+from latechunk.storage.connection import connect, reading_mode, translated
 from latechunk.storage.directory import STORE, as_folder, require_index
 from latechunk.storage.schema import FORMAT, LAST_NUMBER, read_settings_table, require_format
 from latechunk.storage.store import Store
@@ -28,23 +27,26 @@ _FTS = ("inverted index for FTS", "FTS5 table")  # in what newer releases of SQL
 def verify(path: str | os.PathLike[str]) -> list[Problem]:
     """Check everything that an index holds; loads no model and changes nothing.
 
-    SQLite's pages, the tables and settings; each document's text against its checksum, its chunks against the text,
-    its chunks and vectors against theirs; the history of changes; each occurrence of each term of the lexical index;
-    the vector caches. Ids and metadata have no checksum: of these it is seen only whether they can be what was stored.
+    SQLite's pages, the tables and settings; each document's text, chunks and vectors against their checksums; the
+    history of changes; the counts of the lexical index; the vector caches. Ids and metadata have no checksum: of these
+    it is seen only whether they can be what was stored.
 
-    It reads one state of the index, while others may go on writing. Memory is bounded by one block of one document;
-    the lexical index is compared with one in a temporary file, about as large.
+    It reads one state of the index, while others may go on writing.
 
     Args:
         path: The folder of the index.
 
     Returns:
-        What is wrong; empty if the index is sound. Of very many problems of one kind the first 1,000 and their number.
+        What is wrong; empty if the index is sound.
 
     Raises:
         IndexMissingError: If there is nothing at ``path``.
-        IndexFormatError: If it is something else than an index, or an index of a newer or older format.
+        IndexFormatError: If it is something else than an index, or an index of another format.
         StoreError: If it cannot be read.
+
+    Example:
+        >>> for problem in verify("my-index"):  # doctest: +SKIP
+        ...     print(problem)
     """
     folder = as_folder(path)
     require_index(folder)
@@ -55,26 +57,31 @@ def examine(folder: Path) -> Findings:
     """Find out what is wrong with an index, and what a repair has to do; as :func:`verify`."""
     findings = Findings()
     path = folder / STORE
-    with _broken_pages_noted(findings, "database", "the database cannot be opened"), _opened(path) as connection:
+    with _broken_pages_noted(findings, "database", "the database cannot be opened"), reading(path) as connection:
         _check_pages(connection, findings)
         settings = _check_settings(connection, path, findings)
         _check_references(connection, findings)
         _check_history(connection, findings)
         if settings is None:
             return findings
-        shape = Shape(settings["encoder"]["dims"], list(settings["chunkers"]))
-        _check_documents(connection, shape, findings)
+        granularities = list(settings["chunkers"])
+        _check_documents(connection, findings)
         if settings["search"]["words"] is not None:
-            for granularity in range(len(shape.granularities)):
-                check_words(connection, granularity, len(shape.granularities), findings.damaged, findings)
+            damaged = {*findings.encode, *findings.drop}
+            for granularity in range(len(granularities)):
+                said = check_words(connection, granularity, damaged)
+                findings.problems += [Problem("words", what, "words") for what in said]
         if not findings.needs - {"words"}:  # else there is nothing sound to compare them with
-            _check_caches(folder, shape, findings)
+            _check_caches(folder, settings["encoder"]["dims"], granularities, findings)
     return findings
 
 
 @contextmanager
-def _opened(path: Path) -> Iterator[sqlite3.Connection]:
-    with reading(path) as connection:
+def reading(path: Path) -> Iterator[sqlite3.Connection]:
+    """Open a database to look at it, in one state of it."""
+    with closing(connect(path, reading_mode(path))) as connection:
+        connection.execute("PRAGMA cell_size_check = ON")
+        connection.execute("BEGIN")
         connection.execute("SELECT count(*) FROM sqlite_schema").fetchone()  # now it is read
         yield connection
 
@@ -89,8 +96,8 @@ def _broken_pages_noted(findings: Findings, part: Part, what: str) -> Iterator[N
         if code in (sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED, sqlite3.SQLITE_CANTOPEN, sqlite3.SQLITE_FULL):
             with translated(Path(STORE)):
                 raise
-        mending: Mending = "none" if code == sqlite3.SQLITE_NOTADB else "salvage"
-        findings.add(Problem(part, f"{what}: {error}", mending))
+        mending: Mending = "none" if code == sqlite3.SQLITE_NOTADB else "dump"
+        findings.problems.append(Problem(part, f"{what}: {error}", mending))
 
 
 def _check_pages(connection: sqlite3.Connection, findings: Findings) -> None:
@@ -100,9 +107,9 @@ def _check_pages(connection: sqlite3.Connection, findings: Findings) -> None:
             # Other releases put several findings in one row, or say "ok" of a sound database.
             for line in str(text).splitlines():
                 if any(one in line for one in _FTS):
-                    findings.add(Problem("words", line, "words"))
+                    findings.problems.append(Problem("words", line, "words"))
                 elif line != "ok" and not line.startswith("***"):
-                    findings.add(Problem("database", line, "salvage"))
+                    findings.problems.append(Problem("database", line, "dump"))
 
 
 def _check_settings(
@@ -120,9 +127,9 @@ def _check_settings(
             require_format(connection, path)
             settings = recorded
         except (IndexDamagedError, sqlite3.OperationalError) as error:
-            findings.add(Problem("settings", str(error), "none"))
+            findings.problems.append(Problem("settings", str(error), "none"))
         except IndexFormatError as error:
-            findings.add(Problem("database", str(error), "salvage"))
+            findings.problems.append(Problem("database", str(error), "dump"))
     return settings
 
 
@@ -131,7 +138,7 @@ def _check_references(connection: sqlite3.Connection, findings: Findings) -> Non
     with _broken_pages_noted(findings, "database", "the tables cannot be compared"):
         for table, number, parent, _ in connection.execute("PRAGMA foreign_key_check"):
             part: Part = "vector" if table == "vectors" else "chunk"
-            findings.add(Problem(part, f"{part} number {number} has no row in {parent}", "references"))
+            findings.problems.append(Problem(part, f"{part} number {number} has no row in {parent}", "references"))
 
 
 def _check_history(connection: sqlite3.Connection, findings: Findings) -> None:
@@ -143,32 +150,55 @@ def _check_history(connection: sqlite3.Connection, findings: Findings) -> None:
             "CASE typeof(n_removed) WHEN 'integer' THEN n_removed END FROM commits ORDER BY number"
         )
         for number, has_token, n_removed in connection.execute(query):
-            if (last is not None and number != last + 1) or not has_token or n_removed is None or n_removed < removed:
-                findings.add(Problem("history", f"change number {number} is not as it was written", "references"))
+            is_next = last is None or number == last + 1
+            if not is_next or not has_token or n_removed is None or n_removed < removed:
+                what = f"change number {number} is not as it was written"
+                findings.problems.append(Problem("history", what, "references"))
             last, removed = number, n_removed or 0
         if last is None:
-            findings.add(Problem("history", "there is no change at all", "references"))
+            findings.problems.append(Problem("history", "there is no change at all", "references"))
     with _broken_pages_noted(findings, "database", "the numbers given cannot be read"):
         for table in ("documents", "chunks"):
-            (highest,) = connection.execute(f"SELECT coalesce(max(number), 0) FROM {table}").fetchone()
-            rows = connection.execute("SELECT seq FROM sqlite_sequence WHERE name = ?", (table,)).fetchall()
-            given = [one for (one,) in rows]
-            is_sound = len(given) == 1 and isinstance(given[0], int) and highest <= given[0] < LAST_NUMBER
-            if not is_sound and (given or highest):
-                what = f"the highest number noted for {table} is {given!r:.80}, and {highest} is in use"
-                findings.add(Problem("history", what, "references"))
+            _check_numbers(connection, table, findings)
 
 
-def _check_documents(connection: sqlite3.Connection, shape: Shape, findings: Findings) -> None:
-    for number in readable_keys(connection, "documents"):
-        with _broken_pages_noted(findings, "document", f"document number {number} cannot be read"):
-            row = read_document(connection, number)
-            if row is not None:
-                check_document(connection, row, shape, findings)
+def _check_numbers(connection: sqlite3.Connection, table: str, findings: Findings) -> None:
+    (highest,) = connection.execute(f"SELECT coalesce(max(number), 0) FROM {table}").fetchone()
+    rows = connection.execute("SELECT seq FROM sqlite_sequence WHERE name = ?", (table,)).fetchall()
+    given = [one for (one,) in rows]
+    is_sound = len(given) == 1 and isinstance(given[0], int) and highest <= given[0] < LAST_NUMBER
+    if not is_sound and (given or highest):
+        what = f"the highest number noted for {table} is {given!r:.80}, and {highest} is in use"
+        findings.problems.append(Problem("history", what, "references"))
 
 
-def _check_caches(folder: Path, shape: Shape, findings: Findings) -> None:
+def _check_documents(connection: sqlite3.Connection, findings: Findings) -> None:
+    # What should be a number may be text in no encoding at all.
+    connection.text_factory = lambda value: value.decode("utf-8", "backslashreplace")
+    with _broken_pages_noted(findings, "database", "the documents cannot be read"):
+        for (number,) in connection.execute("SELECT number FROM documents ORDER BY number").fetchall():
+            with _broken_pages_noted(findings, "document", f"document number {number} cannot be read"):
+                _check_document(connection, number, findings)
+
+
+def _check_document(connection: sqlite3.Connection, number: int, findings: Findings) -> None:
+    row = read_document(connection, number)
+    if row is None:
+        return
+    faults = find_faults(connection, row)
+    # A document that must come from its source again need not be mended in other ways.
+    for mending, said, documents in (
+        ("drop", faults.lost, findings.drop),
+        ("encode", [] if faults.lost else faults.encodable, findings.encode),
+        ("rewrite", [] if faults.lost else faults.rewritable, findings.rewrite),
+    ):
+        if said:
+            documents[number] = row.name
+        findings.problems += [Problem("document", what, mending, row.name) for what in said]  # type: ignore[arg-type]
+
+
+def _check_caches(folder: Path, dims: int, granularities: Sequence[str], findings: Findings) -> None:
     with closing(Store.open(folder / STORE, read_only=True)) as store:
-        for granularity in range(len(shape.granularities)):
-            for what in check_cache(folder, store, shape.dims, granularity):
-                findings.add(Problem("cache", what, "cache"))
+        for granularity in range(len(granularities)):
+            for what in check_cache(folder, store, dims, granularity):
+                findings.problems.append(Problem("cache", what, "cache"))

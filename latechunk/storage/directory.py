@@ -125,7 +125,7 @@ def new_store(folder: Path) -> Iterator[Path]:
             try:
                 yield new
                 os.replace(new, folder / STORE)
-                _sync(folder)
+                sync(folder)
             finally:
                 _sweep(folder)
     except BaseException as error:
@@ -136,11 +136,12 @@ def new_store(folder: Path) -> Iterator[Path]:
         raise
 
 
-def _sync(folder: Path) -> None:
-    """Have the system write down the folder's list of files, so that a new name survives a power cut."""
-    if os.name == "nt":  # which cannot open a folder, and does it by itself
+def sync(path: Path) -> None:
+    """Have the system write a file, or a folder's list of files, to the disk, so that it survives a power cut."""
+    is_folder = path.is_dir()
+    if is_folder and os.name == "nt":  # which cannot open a folder, and writes its list by itself
         return
-    handle = os.open(folder, os.O_RDONLY)
+    handle = os.open(path, os.O_RDONLY if is_folder else os.O_RDWR)
     try:
         os.fsync(handle)
     finally:

@@ -92,11 +92,6 @@ def merge_words(connection: sqlite3.Connection, granularity: int) -> None:
     connection.execute(f"INSERT INTO words_{granularity} (words_{granularity}) VALUES ('optimize')")
 
 
-def clear_words(connection: sqlite3.Connection, granularity: int) -> None:
-    """Empty a table, whatever is in it."""
-    connection.execute(f"INSERT INTO words_{granularity} (words_{granularity}) VALUES ('delete-all')")
-
-
 def find_words(
     connection: sqlite3.Connection, query: str, k: int, granularity: int, where: Condition | None
 ) -> list[tuple[float, int]]:

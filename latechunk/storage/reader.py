@@ -97,6 +97,12 @@ class StoreReader:
             row = self._connection.execute("SELECT token FROM commits WHERE number = ?", (commit.number,)).fetchone()
         return row is not None and row[0].hex() == commit.token
 
+    def has_forgotten(self, commit: Commit) -> bool:
+        """Whether that state is older than all that are kept, so that nothing can be said of it."""
+        with self.snapshot():
+            (oldest,) = self._row("SELECT min(number) FROM commits")
+        return bool(commit.number < oldest)
+
     def fingerprints(self, ids: Sequence[str]) -> dict[str, tuple[bytes, str]]:
         """SHA-256 of the text, and the metadata as JSON, of those documents that are stored."""
         with self.snapshot():
