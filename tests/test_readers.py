@@ -114,7 +114,7 @@ def test_fields_of_a_line_become_metadata(tmp_path, problems):
         (b'{"id": "a", "text": "\\ud800"}', "lone surrogate"),
         (b'{"id": "a", "text": "x", "n": NaN}', "metadata"),
         (b'{"id": "a", "text": "x", "metadata": []}', '"metadata" must be an object'),
-        (b'{"id": "a", "text": "x", "n": 1, "metadata": {"n": 2}}', "both beside and in"),
+        (b'{"id": "a", "text": "x", "n": 1, "metadata": {"n": 2}}', "both outside and inside"),
         (b'{"id": "a", "text": "caf\xe9"}', "not UTF-8"),
         (b"[" * 100_000, "recursion"),
         (b'{"id": "a", "text": "x", "n": ' + b"1" * 5000 + b"}", "limit"),
@@ -135,7 +135,7 @@ def test_an_unreadable_folder_is_named(tmp_path, monkeypatch, problems):
     def refuse(folder):
         raise PermissionError(13, "Permission denied", str(folder))
 
-    monkeypatch.setattr("latechunk.readers.os.scandir", refuse)
+    monkeypatch.setattr("os.scandir", refuse)
 
     assert find_files([tmp_path], problems.append) == []
     assert "Permission denied" in problems[0].reason

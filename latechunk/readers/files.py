@@ -1,0 +1,58 @@
+"""Which files to read: those given, and those of a known format in the folders given."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+
+from latechunk.readers.reader import Problem, normal
+from latechunk.readers.registry import READERS, reader_of
+
+
+def find_files(
+    paths: Sequence[Path],
+    on_problem: Callable[[Problem], None],
+    on_other: Callable[[Path], None] | None = None,
+) -> list[Path]:
+    """List the files to read: those given, and those of a known kind in folders given, recursively and in order.
+
+    Args:
+        paths: Files and folders. Links inside a folder are not followed.
+        on_problem: Called for each path given that is missing or of an unknown kind.
+        on_other: Called for each file in a folder that is of an unknown kind.
+
+    Returns:
+        Regular files, in the order given, none twice.
+    """
+    found: dict[str, Path] = {}
+    for path in paths:
+        if path.is_dir():
+            found.update({normal(file): file for file in _files_below(path, on_problem, on_other)})
+        elif not path.exists():
+            on_problem(Problem(str(path), "there is no such file or folder"))
+        elif not path.is_file():
+            on_problem(Problem(str(path), "this is not a regular file"))
+        elif not reader_of(path):
+            on_problem(Problem(str(path), f"only {', '.join(READERS)} files are read"))
+        else:
+            found[normal(path)] = path
+    return list(found.values())
+
+
+def _files_below(
+    folder: Path, on_problem: Callable[[Problem], None], on_other: Callable[[Path], None] | None
+) -> Iterator[Path]:
+    def report(error: OSError) -> None:
+        on_problem(Problem(str(error.filename), str(error)))
+
+    for parent, folders, names in os.walk(folder, onerror=report, followlinks=False):
+        folders.sort()
+        for name in sorted(names):
+            path = Path(parent, name)
+            if path.is_symlink() or not path.is_file():
+                continue
+            if reader_of(path):
+                yield path
+            elif on_other:
+                on_other(path)
