@@ -377,7 +377,7 @@ def test_a_schema_that_is_not_ours_is_refused(tmp_path, statement):
     with sqlite3.connect(tmp_path / "index" / "store.sqlite3") as connection:
         connection.execute(statement)
     connection.close()
-    with pytest.raises(IndexFormatError, match="not as latechunk made it"):
+    with pytest.raises(IndexFormatError, match="not have the tables that latechunk makes"):
         Index.open(tmp_path / "index")
 
 

@@ -147,7 +147,7 @@ def test_tables_that_latechunk_does_not_make(index_path, statement):
     (problem,) = verify(index_path)
 
     assert (problem.part, problem.mending) == ("database", "dump")
-    assert "is not as latechunk made it" in problem.what
+    assert "does not have the tables that latechunk makes" in problem.what
 
 
 def test_what_is_no_database(index_path):

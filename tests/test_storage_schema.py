@@ -56,7 +56,7 @@ def test_a_tokenizer_that_is_not_known_is_refused(tmp_path, words):
     with closing(sqlite3.connect(tmp_path / "index" / "store.sqlite3")) as connection, connection:
         search = json.dumps({"words": words, "vectors": "auto", "first_pass_dims": None})
         connection.execute("UPDATE settings SET value = ? WHERE name = 'search'", (search,))
-    with pytest.raises(IndexFormatError, match="not as latechunk made it"):
+    with pytest.raises(IndexFormatError, match="not have the tables that latechunk makes"):
         Index.open(tmp_path / "index", encoder=FakeEncoder())
 
 
@@ -65,5 +65,5 @@ def test_settings_that_are_a_view_are_not_looked_into(tmp_path):
     with closing(sqlite3.connect(tmp_path / "index" / "store.sqlite3")) as connection, connection:
         connection.execute("DROP TABLE settings")
         connection.execute("CREATE VIEW settings AS SELECT 'encoder' AS name, load_extension('x') AS value")
-    with pytest.raises(IndexFormatError, match="not as latechunk made it"):
+    with pytest.raises(IndexFormatError, match="not have the tables that latechunk makes"):
         Index.open(tmp_path / "index", encoder=FakeEncoder())

@@ -1,4 +1,4 @@
-"""The commands that keep an index in order: verify, repair, audit, optimize, export and import."""
+"""The commands verify, repair, audit, optimize, export and import."""
 
 from __future__ import annotations
 
@@ -81,7 +81,7 @@ def repair_command(
 
 def audit_command(
     index: IndexPath,
-    sample: Annotated[int, typer.Option(min=1, metavar="N", help="How many documents to encode anew.")] = 20,
+    sample: Annotated[int, typer.Option(min=1, metavar="N", help="How many documents to encode again.")] = 20,
     seed: Annotated[int, typer.Option(help="Draws the sample.")] = 0,
     device: Device = "auto",
     dtype: Dtype = DtypeName.auto,
@@ -100,7 +100,7 @@ def audit_command(
         errors_explained(console, quiet=quiet),
         Index.open(index, read_only=True, device=device, dtype=dtype.value) as opened,
     ):
-        with spinner(console, "encoding the sample anew", quiet):
+        with spinner(console, "encoding the sample again", quiet):
             report = audit(opened, n=sample, seed=seed)
         if as_json:
             print_json(_describe_audit(report))
@@ -122,7 +122,7 @@ def optimize_command(
     as_json: Json = False,
     quiet: Quiet = False,
 ) -> None:
-    """Train the search structure anew and compact the database; nothing that is stored changes."""
+    """Train the vector search again and compact the database; nothing stored changes."""
     from latechunk.index import Index
 
     console = stderr_console()
@@ -224,7 +224,7 @@ def _print_audit(report: AuditReport) -> None:
     n_chunks = sum(one.n_chunks for one in report.documents)
     typer.echo(
         f"{'proven' if report.is_proven else 'NOT proven'}: {len(report.documents)} of "
-        f"{counted(report.n_documents, 'document')} with {counted(n_chunks, 'chunk')} encoded anew; largest deviation "
+        f"{counted(report.n_documents, 'document')} with {counted(n_chunks, 'chunk')} encoded again; largest deviation "
         f"{report.deviation:.1e}, allowed {report.tolerance:.0e} (made in {made}, now {now})"
     )
     for name in report.shifts:

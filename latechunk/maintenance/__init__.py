@@ -1,1 +1,1 @@
-"""An index kept in order: verified, repaired, carried to another place, audited against the model that made it."""
+"""Verify, repair, export, import and audit an index."""

@@ -1,4 +1,4 @@
-"""An index in, the proof out that its vectors are what its model makes of its texts: a sample, encoded anew."""
+"""Encodes a sample of an index again, to prove that its vectors are what its model makes of its texts."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ _LARGEST = 5
 
 @dataclass(frozen=True, slots=True)
 class DocumentAudit:
-    """One document, encoded anew.
+    """One document, encoded again.
 
     Attributes:
         document: Its id.
@@ -43,7 +43,7 @@ class DocumentAudit:
         n_chunks: Of all granularities.
         n_outside: Tokens that lie in no chunk, for each granularity by name: white space or gaps that the chunker
             leaves, since the chunks are as it cuts them.
-        deviation: The largest 1 less the cosine of a stored vector with the one made anew; NaN where none was made.
+        deviation: The largest 1 less the cosine of a stored vector with the new one; NaN where none was made.
         faults: What is not as it should be, in words; empty if the document is proven.
     """
 
@@ -76,7 +76,7 @@ class AuditReport:
         n_documents: How many the index holds.
         seed: What the sample was drawn with.
         tolerance: What deviation was allowed.
-        dtypes: What the vectors were made in, and made anew in.
+        dtypes: The number formats that the vectors were made in, and made again in.
         documents: The sample, in the order of the index.
         shifts: For each granularity by name, quantiles of the context shift by their levels.
         largest: The chunks that their context moves most, of all granularities, first the largest.
@@ -104,7 +104,7 @@ class AuditReport:
 
 
 def audit(index: Index, *, n: int = 20, seed: int = 0) -> AuditReport:
-    """Encode a random sample of documents anew, as recorded, and compare with what is stored.
+    """Encode a random sample of documents again, as recorded, and compare with what is stored.
 
     Of each document it is seen that the stored text is what was added, that the chunkers cut it in the same places,
     that it has as many tokens, and that each stored vector is what the model gives, but for rounding. The tolerance is

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from collections.abc import Set as AbstractSet
 
 from latechunk.storage.fulltext import table_definitions, texts_of_chunks
-from latechunk.storage.schema import log_commit, mend_sequences
+from latechunk.storage.schema import LAST_NUMBER, log_commit
 from latechunk.storage.store import Store, StoredDocument
 
 
@@ -67,7 +67,18 @@ def remove_orphans(store: Store) -> int:
         connection.execute("DELETE FROM chunks WHERE document NOT IN (SELECT number FROM documents)")
         connection.execute("DELETE FROM vectors WHERE chunk NOT IN (SELECT number FROM chunks)")
         n_removed = connection.total_changes - before
-        mend_sequences(connection)
+        for table in ("documents", "chunks"):
+            _mend_sequence(connection, table)
         connection.execute("DELETE FROM commits")
         log_commit(connection, 0)
     return n_removed
+
+
+def _mend_sequence(connection: sqlite3.Connection, table: str) -> None:
+    """See that no number in use, nor any that was given before, is given again."""
+    query = f"SELECT coalesce(max(number), 0) FROM {table} WHERE number < ?"
+    (highest,) = connection.execute(query, (LAST_NUMBER,)).fetchone()
+    last = [one for (one,) in connection.execute("SELECT seq FROM sqlite_sequence WHERE name = ?", (table,))]
+    sound = [one for one in last if isinstance(one, int) and one < LAST_NUMBER]
+    connection.execute("DELETE FROM sqlite_sequence WHERE name = ?", (table,))
+    connection.execute("INSERT INTO sqlite_sequence VALUES (?, ?)", (table, max([highest, *sound])))

@@ -1,4 +1,4 @@
-"""Connections to an index's SQLite file, its transactions, and SQLite's errors in this package's words."""
+"""Opens an index's SQLite file, runs transactions, and turns SQLite's errors into this package's."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from pathlib import Path
 
 from latechunk.errors import IndexBusyError, IndexDamagedError, StoreError
 
-REMEDY = "`latechunk verify` says what is wrong; restore it from a backup or index the documents anew"
+REMEDY = "`latechunk verify` says what is wrong; restore it from a backup or index the documents again"
 
 # What one value of an untrusted file may take of memory; SQLite's own limit is a gigabyte.
 _LONGEST_VALUE = 500_000_000
@@ -29,16 +29,20 @@ def connect(path: Path, mode: str) -> sqlite3.Connection:
 
 
 def reading_mode(path: Path) -> str:
-    """How to open for reading: on a read-only file system, where SQLite cannot keep files beside it, as it is.
+    """The URI mode to read a database with.
 
-    Then nobody writes here, but what an unclosed writer left in the log beside the database would not be seen.
+    On a read-only file system SQLite cannot make its shared-memory file, so the database is opened as immutable. Then
+    SQLite ignores the write-ahead log, and changes that a writer left there would silently be missing.
+
+    Raises:
+        StoreError: If there are such changes.
     """
     if not hasattr(os, "statvfs") or not os.statvfs(path).f_flag & os.ST_RDONLY:
         return "ro"
     log = path.with_name(f"{path.name}-wal")
     if log.exists() and log.stat().st_size:
         raise StoreError(
-            f"{path} lies on a read-only file system and its last changes still lie in {log.name}: open and close the "
+            f"{path} is on a read-only file system and its last changes are still in {log.name}: open and close the "
             f"index once where it can be written, and copy it again"
         )
     return "ro&immutable=1"
@@ -46,7 +50,7 @@ def reading_mode(path: Path) -> str:
 
 @contextlib.contextmanager
 def transaction(connection: sqlite3.Connection, begin: str = "BEGIN IMMEDIATE") -> Iterator[None]:
-    """Commit what is done within, or nothing of it."""
+    """Commit everything done within it, or nothing."""
     connection.execute(begin)
     try:
         yield
@@ -85,13 +89,13 @@ def _explain(path: Path, error: sqlite3.DatabaseError) -> StoreError:
         )
     if code == sqlite3.SQLITE_READONLY:
         return StoreError(
-            f"{path} could be opened for reading only, so it was not changed: free some space or see to the right to "
-            f"write into its folder, and open the index again"
+            f"{path} could be opened for reading only, so it was not changed: free some space or get write "
+            f"permission on its folder, and open the index again"
         )
     if code == sqlite3.SQLITE_CANTOPEN:
         return StoreError(
             f"{path} cannot be opened ({error}). On a read-only file system open the index with read_only=True; "
-            f"elsewhere reading, too, needs some space in its folder and the right to write there, where SQLite keeps "
-            f"what readers and the writer share"
+            f"elsewhere reading needs some space in its folder and write permission there, too, as SQLite keeps the "
+            f"file there that readers and the writer share"
         )
     return StoreError(f"{path} could not be read or written, and was not changed: {error}")

@@ -1,4 +1,4 @@
-"""The folder of an index: its files' names, whether it is one, its creation, and the one writer's lock."""
+"""The folder of an index: names of its files, checks, creation, and the lock of its one writer."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ STORE = "store.sqlite3"
 _VECTORS_STEM = "vectors"
 _VECTORS = "vectors.faiss"
 _LOCK = "write.lock"
-_NEW = re.compile(r"new-[0-9a-f]{16}(-journal|-wal|-shm)?")  # a store in the making, and SQLite's files beside it
+_NEW = re.compile(r"new-[0-9a-f]{16}(-journal|-wal|-shm)?")  # a store that is being made, and SQLite's files for it
 
 
 def as_folder(path: str | os.PathLike[str]) -> Path:
@@ -71,7 +71,7 @@ def require_index(folder: Path) -> None:
     if (folder / _VECTORS).exists() or (folder / _LOCK).exists():
         raise IndexFormatError(
             f"{folder} has lost its {STORE}, which held everything: restore it from a backup, or delete the folder "
-            f"and index the documents anew"
+            f"and index the documents again"
         )
     raise IndexFormatError(
         f"{folder} is a folder but not an index: it has no {STORE}. On the command line the index comes first"
@@ -79,9 +79,9 @@ def require_index(folder: Path) -> None:
 
 
 def _require_plain(folder: Path) -> None:
-    """Raise if a file of the index is a link or a device, or one that SQLite would obey without being asked.
+    """Raise if a file of the index is a link or a device, or a journal that SQLite would replay on opening.
 
-    A folder may come from somebody else, and links in it would have us read or overwrite what lies outside.
+    A folder may come from somebody else, and links in it would make us read or overwrite files outside it.
     """
     for file in _list(folder):
         if not file.name.startswith((STORE, _VECTORS_STEM, _LOCK)):
@@ -149,7 +149,7 @@ def sync(path: Path) -> None:
 
 
 def _sweep(folder: Path) -> None:
-    """Remove what this and earlier attempts to make a store left lying about, as far as the disk lets us."""
+    """Remove the files that this and earlier attempts to make a store left, as far as the disk allows."""
     for file in _list(folder):
         if _NEW.fullmatch(file.name):
             with contextlib.suppress(OSError):

@@ -15,7 +15,7 @@ _IS_NUMBER = "type IN ('integer', 'real')"
 
 # Before 3.45, SQLite ends strings of JSON at a NUL. So NUL is written as the two characters U+0001 "a", and U+0001 as
 # U+0001 "b", here and in what is bound, which keeps equality and order. To find the escapes of these characters,
-# escaped backslashes are put out of the way, behind a raw U+0001, which JSON cannot hold. A subquery without FROM is
+# escaped backslashes are first replaced by a raw U+0001, which JSON cannot hold. A subquery without FROM is
 # never flattened, so this runs once for each document.
 _METADATA = (
     r"SELECT CASE WHEN instr(d.metadata, '\u000') THEN replace(replace(replace(replace(d.metadata, '\\', char(1)), "

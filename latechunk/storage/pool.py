@@ -1,4 +1,4 @@
-"""Connections to one SQLite file: one that writes, and as many that read as there are threads reading at a time."""
+"""Connections to one SQLite file: one that writes, and one that reads for each thread that is reading."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ class ConnectionPool:
         self.read_only = read_only
         self._path = path
         self._identity = _identify(path)
-        self._guard = threading.Lock()  # of the two attributes that follow
+        self._guard = threading.Lock()  # protects the next two attributes
         self._idle: list[sqlite3.Connection] = []
         self._is_closed = False
         self._write_lock = threading.RLock()
@@ -53,7 +53,7 @@ class ConnectionPool:
 
     @contextlib.contextmanager
     def snapshot(self) -> Iterator[sqlite3.Connection]:
-        """A connection on which all reads see the state that the first one saw, whatever others commit meanwhile.
+        """A connection on which all reads see the state that the first read saw, even if others commit meanwhile.
 
         Within another snapshot or a :meth:`change` of the same thread it is that one's connection.
         """
@@ -75,7 +75,7 @@ class ConnectionPool:
 
     @contextlib.contextmanager
     def change(self, *, in_transaction: bool = True) -> Iterator[sqlite3.Connection]:
-        """The writing connection; all that is done on it is committed at the end, or nothing of it.
+        """The writing connection; everything done on it is committed at the end, or nothing.
 
         Reads of this thread see what it has written. Other threads go on reading, and wait if they want to write.
 
@@ -101,7 +101,7 @@ class ConnectionPool:
         return current
 
     def close(self) -> None:
-        """Close all connections, after a change that is under way; those that are lent when they are given back."""
+        """Wait for a running change and close all connections; those in use are closed when they are given back."""
         with self._write_lock:
             with self._guard:
                 self._is_closed = True
@@ -166,7 +166,7 @@ def _open_writer(path: Path) -> sqlite3.Connection:
 
 
 def _identify(path: Path) -> tuple[int, int] | None:
-    """What tells a file from any other, None if there is none."""
+    """Device and inode, which tell a file from any other; None if there is no file."""
     try:
         found = path.stat()
     except OSError:

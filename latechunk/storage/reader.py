@@ -49,7 +49,7 @@ class StoreReader:
         self.has_words = settings.get("search", {}).get("words") is not None
 
     def close(self) -> None:
-        """Close the database; whatever was committed is in it."""
+        """Close the database; everything committed is in it."""
         self._pool.close()
 
     def require_in_place(self) -> None:
@@ -149,13 +149,10 @@ class StoreReader:
             try:
                 spans = [[Span(row.start, row.end) for row in rows] for rows in chunkings]
             except SpanError as error:
-                raise IndexDamagedError(f"a chunk of document {document_id!r} is none ({error}): {REMEDY}") from error
+                raise IndexDamagedError(
+                    f"a chunk of document {document_id!r} is invalid ({error}): {REMEDY}"
+                ) from error
             return StoredDocument(document, n_tokens, spans, vectors)
-
-    def checksums(self, ids: Sequence[str]) -> dict[str, bytes]:
-        """SHA-256 of chunks and vectors, as :func:`latechunk.storage.schema.hash_vectors` makes it, of stored ones."""
-        with self.snapshot():
-            return dict(self._select_by("SELECT id, vectors_sha256 FROM documents WHERE id IN", ids))
 
     def document_numbers(self, where: Condition | None = None) -> IntArray:
         """Numbers of all documents, or of those that meet a condition, ascending."""
@@ -256,7 +253,7 @@ class StoreReader:
     def rows_beside(
         self, document: int, granularity: int, place: int, end: int
     ) -> tuple[ChunkRow | None, ChunkRow | None, ChunkRow | None]:
-        """The chunk at a place, the one before, and the one behind a passage that begins with it and ends at ``end``.
+        """The chunk at a place, the one before it, and the one after a passage that begins with it and ends at ``end``.
 
         Each is None if it is not there; to be called within one :meth:`snapshot`.
         """
@@ -294,7 +291,7 @@ class StoreReader:
     def _read_chunk(self, row: ChunkRow, document_id: str, metadata: str) -> Chunk:
         with self._connection.blobopen("documents", "text", row.document, readonly=True) as blob:
             if not 0 <= row.byte_start < row.byte_end <= len(blob):
-                raise IndexDamagedError(f"{self._path}: chunk {row.number} lies outside its document's text: {REMEDY}")
+                raise IndexDamagedError(f"{self._path}: chunk {row.number} is outside its document's text: {REMEDY}")
             blob.seek(row.byte_start)
             text = blob.read(row.byte_end - row.byte_start).decode("utf-8")
         name = self.granularities[row.granularity] if row.granularity < len(self.granularities) else ""

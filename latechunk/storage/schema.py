@@ -7,7 +7,6 @@ import secrets
 import sqlite3
 from collections.abc import Iterator, Mapping
 from pathlib import Path
-from types import MappingProxyType
 
 from latechunk.errors import IndexDamagedError, IndexFormatError
 from latechunk.storage.fulltext import shadow_definitions, table_definitions
@@ -80,7 +79,9 @@ def require_format(connection: sqlite3.Connection, path: Path) -> None:
         expected |= _lexical_tables(connection)
     unexpected = found.symmetric_difference(expected)
     if unexpected:
-        raise IndexFormatError(f"{path} is not as latechunk made it; this differs: {min(unexpected)[:200]}")
+        raise IndexFormatError(
+            f"{path} does not have the tables that latechunk makes; this differs: {min(unexpected)[:200]}"
+        )
 
 
 def is_as_made(connection: sqlite3.Connection, table: str) -> bool:
@@ -102,7 +103,7 @@ def read_settings_table(connection: sqlite3.Connection) -> dict[str, dict[str, o
 
 
 def log_commit(connection: sqlite3.Connection, n_removed: int) -> None:
-    """Give the state that is about to be committed a name of its own, and forget the oldest one that is kept.
+    """Record the state that is about to be committed under a token of its own, and delete the oldest one kept.
 
     The last row is looked up by its key and the old ones are deleted by theirs: a commit takes as long after a million
     others as after ten.
@@ -114,18 +115,6 @@ def log_commit(connection: sqlite3.Connection, n_removed: int) -> None:
         (secrets.token_bytes(16), n_removed),
     )
     connection.execute("DELETE FROM commits WHERE number <= (SELECT max(number) FROM commits) - ?", (MOST_COMMITS,))
-
-
-def mend_sequences(connection: sqlite3.Connection, least: Mapping[str, int] = MappingProxyType({})) -> None:
-    """See to it that no number in use, nor any below those in ``least``, is given again, within a transaction."""
-    for table in ("documents", "chunks"):
-        query = f"SELECT coalesce(max(number), 0) FROM {table} WHERE number < ?"
-        (highest,) = connection.execute(query, (LAST_NUMBER,)).fetchone()
-        last = [one for (one,) in connection.execute("SELECT seq FROM sqlite_sequence WHERE name = ?", (table,))]
-        sound = [one for one in last if isinstance(one, int) and one < LAST_NUMBER]
-        connection.execute("DELETE FROM sqlite_sequence WHERE name = ?", (table,))
-        value = max([highest, least.get(table, 0), *sound])
-        connection.execute("INSERT INTO sqlite_sequence VALUES (?, ?)", (table, value))
 
 
 def rows_to_hash(connection: sqlite3.Connection, document: int) -> Iterator[tuple[object, ...]]:
