@@ -1,4 +1,4 @@
-"""Searches a second of eight threads that share one index, against one thread, over the same queries in the same run."""
+"""Searches a second of eight threads that share one index, against one thread, over the same queries."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from common import parser, report
 from latechunk import Document, Index, SentenceChunker
 
 N_THREADS = 8
-TOPICS = "rivers bridges harbours markets towers gardens libraries railways bakeries theatres".split()
+TOPICS = ["rivers", "bridges", "harbours", "markets", "towers", "gardens", "libraries", "railways", "mills", "inns"]
 QUERIES = [f"which town has {one} and what do its people say of {other}" for one in TOPICS for other in TOPICS]
 
 
