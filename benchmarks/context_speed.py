@@ -11,7 +11,6 @@ import tempfile
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 from common import parser, peak_rss_mb, report, time_in_turn
 
 from latechunk import Document, Encoder, Index, SentenceChunker
@@ -45,7 +44,7 @@ def index_all(encoder: Encoder, documents: list[Document], mode: Mode) -> None:
 def measure_memory(encoder: Encoder) -> float:
     """Megabytes that one pass over a full window adds to the most that the process ever held."""
     (tokens,) = encoder.tokenize([cut_to_tokens(encoder, 8_190, 1)[0].text])
-    task = PoolingTask(tokens, np.array([[0, len(tokens)]], dtype=np.int64))
+    task = PoolingTask.whole(tokens)
     before = peak_rss_mb()
     encoder.encode_spans([task])
     return peak_rss_mb() - before

@@ -12,7 +12,7 @@ import itertools
 import json
 import zlib
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -34,7 +34,15 @@ SIZES = (64, 128)
 
 
 def _settings(layers: int, penalty: float) -> LocalGlobal:
-    return LocalGlobal(layers, 128, 32, penalty, distance=96.0, width=16.0, mean_tokens=64)
+    return LocalGlobal(
+        local_layers=layers,
+        local_tokens=128,
+        local_overlap=32,
+        penalty=penalty,
+        distance=96.0,
+        width=16.0,
+        mean_tokens=64,
+    )
 
 
 GRID: list[tuple[LocalGlobal | None, int]] = [
@@ -142,7 +150,7 @@ def main() -> None:
         rows = [
             {
                 "configuration": describe(configuration, window),
-                "local_global": asdict(configuration) if configuration else None,
+                "local_global": configuration.model_dump() if configuration else None,
                 "window_tokens": window,
                 "late_weight": weight,
                 "first_half": summarise(gains, weight, 0),

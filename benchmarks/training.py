@@ -19,7 +19,7 @@ from common import parser, report
 from latechunk import Encoder
 from latechunk.evaluation.dataset import EvaluationSet
 from latechunk.evaluation.loaders import read_sets
-from latechunk.models.adapter_manifest import Bundle
+from latechunk.models.adapter_manifest import AdapterManifest
 from latechunk.models.catalogue import DEFAULT_MODEL, Task, find_known_model
 from latechunk.models.device import choose_dtype, name_of
 from latechunk.training.data import prepare
@@ -50,10 +50,13 @@ def main() -> None:
     known = find_known_model(DEFAULT_MODEL)
     if known is None:
         raise SystemExit("the default model is not among the known ones")
-    bundle = Bundle(
+    bundle = AdapterManifest(
         base=known.name,
         base_weights_sha256=str(known.weights_sha256),
-        tasks=(Task("retrieval.passage", PASSAGE, ""), Task("retrieval.query", QUERY, "")),
+        tasks=(
+            Task(name="retrieval.passage", adapter=PASSAGE, prompt=""),
+            Task(name="retrieval.query", adapter=QUERY, prompt=""),
+        ),
         document_task="retrieval.passage",
         query_task="retrieval.query",
         local_global=known.trained_local_global,

@@ -6,8 +6,8 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from latechunk.chunking.chunkers import SentenceChunker as SentenceChunker
-    from latechunk.chunking.chunkers import TokenChunker as TokenChunker
+    from latechunk.chunking.sentence import SentenceChunker as SentenceChunker
+    from latechunk.chunking.token import TokenChunker as TokenChunker
     from latechunk.embedding import Embedding as Embedding
     from latechunk.encoding.encoder import Encoder as Encoder
     from latechunk.encoding.multi_device import DevicePool as DevicePool
@@ -38,9 +38,9 @@ _HOMES = {
     "LateChunkError": "latechunk.errors",
     "LocalGlobal": "latechunk.models.catalogue",
     "SearchOptions": "latechunk.search",
-    "SentenceChunker": "latechunk.chunking.chunkers",
+    "SentenceChunker": "latechunk.chunking.sentence",
     "Span": "latechunk.types",
-    "TokenChunker": "latechunk.chunking.chunkers",
+    "TokenChunker": "latechunk.chunking.token",
 }
 
 __all__ = [*_HOMES, "__version__"]  # noqa: PLE0604

@@ -15,7 +15,8 @@ from pydantic import BeforeValidator, Field, InstanceOf, field_validator, model_
 
 from latechunk.ann.faiss_ops import require_buildable
 from latechunk.ann.spec import IndexSpec
-from latechunk.chunking.chunkers import SentenceChunker, chunker_from_settings
+from latechunk.chunking.registry import chunker_from_settings
+from latechunk.chunking.sentence import SentenceChunker
 from latechunk.embedding import Embedding
 from latechunk.errors import IndexDamagedError, IndexFormatError, IndexMismatchError, InputError
 from latechunk.models.catalogue import find_known_model

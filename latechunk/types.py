@@ -7,7 +7,7 @@ import json
 import operator
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any, TypeAlias
+from typing import Any, Self, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
@@ -199,6 +199,11 @@ class PoolingTask:
 
     tokens: Tokens
     ranges: IntArray
+
+    @classmethod
+    def whole(cls, tokens: Tokens) -> Self:
+        """One span that holds all tokens of a text."""
+        return cls(tokens, np.array([[0, len(tokens)]], dtype=np.int64))
 
 
 @dataclass(frozen=True, slots=True)

@@ -115,4 +115,5 @@ def _need(kind: str, message: str, limits: Mapping[str, Any]) -> str:
         return _SAID_BETTER[kind]
     if kind == "literal_error":
         return f"must be one of {limits['expected']}"
-    return message.replace("Input should", "must", 1).replace("must be a valid", "must be a", 1)
+    said = message.replace("Input should", "must", 1).replace("must be a valid", "must be a", 1)
+    return said.replace("must be a array", "must be an array", 1)

@@ -21,7 +21,7 @@ from transformers import (
     XLMRobertaModel,
 )
 
-from latechunk.models.adapter_manifest import Bundle, write_bundle
+from latechunk.models.adapter_manifest import AdapterManifest, write_adapter_manifest
 from latechunk.models.catalogue import Task
 from tests.conftest import SCRIPTS
 
@@ -162,8 +162,8 @@ def write_jina(folder: Path, *, modules: bool = False, sizes: dict[str, Any] | N
 
 
 TRAINED = (
-    Task("retrieval.passage", "retrieval_passage", ""),
-    Task("retrieval.query", "retrieval_query", ""),
+    Task(name="retrieval.passage", adapter="retrieval_passage", prompt=""),
+    Task(name="retrieval.query", adapter="retrieval_query", prompt=""),
 )
 
 
@@ -190,7 +190,7 @@ def write_trained(
             if "lora_" in name:
                 torch.nn.init.normal_(weight, std=0.2)
         adapted.save_pretrained(str(folder / task.adapter))
-    bundle = Bundle(
+    bundle = AdapterManifest(
         base="tiny",
         base_weights_sha256=hashlib.sha256((base / "model.safetensors").read_bytes()).hexdigest(),
         tasks=tasks,
@@ -198,7 +198,7 @@ def write_trained(
         query_task="retrieval.query" if queries else None,
         **fields,
     )
-    write_bundle(folder, bundle)
+    write_adapter_manifest(folder, bundle)
     return folder
 
 

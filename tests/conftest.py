@@ -77,7 +77,7 @@ class FakeEncoder:
         (tokens,) = self.tokenize([text])
         if not len(tokens):
             raise QueryError("the query holds no token")
-        return self.encode_spans([PoolingTask(tokens, np.array([[0, len(tokens)]]))])[0][0]
+        return self.encode_spans([PoolingTask.whole(tokens)])[0][0]
 
     def _tokenize(self, text: str) -> Tokens:
         words = list(re.finditer(r"\S+", text))

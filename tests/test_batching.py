@@ -45,11 +45,12 @@ def watch(encoder, fail_above=None):
     shapes = []
     run = encoder._runner._padded_pass
 
-    def padded_pass(sequences, width):
+    def padded_pass(sequences):
+        width = max(len(one) for one in sequences)
         shapes.append((len(sequences), width))
         if fail_above and len(sequences) * width > fail_above:
             raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 20 GiB")
-        return run(sequences, width)
+        return run(sequences)
 
     encoder._runner._padded_pass = padded_pass
     return shapes
@@ -129,7 +130,7 @@ def test_one_window_that_does_not_fit_is_an_error_that_says_what_to_do(folder):
 def test_other_errors_are_not_taken_for_a_lack_of_memory(folder):
     encoder = load(folder)
 
-    def broken(sequences, width):
+    def broken(sequences):
         raise RuntimeError("a kernel failed")
 
     encoder._runner._padded_pass = broken
@@ -143,7 +144,14 @@ def test_local_global_batches_are_halved_too(folder):
     from latechunk import LocalGlobal
 
     long = LocalGlobal(
-        1, local_tokens=22, local_overlap=6, penalty=1.0, distance=9.0, width=3.0, block_tokens=8, mean_tokens=4
+        local_layers=1,
+        local_tokens=22,
+        local_overlap=6,
+        penalty=1.0,
+        distance=9.0,
+        width=3.0,
+        block_tokens=8,
+        mean_tokens=4,
     )
     encoder = load(folder, context="local-global", local_global=long, window_tokens=400, batch_tokens=352)
     (expected,) = encoder.encode_spans(tasks_of(encoder, [LONG]))

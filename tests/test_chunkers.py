@@ -6,7 +6,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from latechunk import SentenceChunker, Span, TokenChunker
-from latechunk.chunking.chunkers import chunker_from_settings
+from latechunk.chunking.registry import CHUNKERS, chunker_from_settings
+from latechunk.cli.options import ChunkerName
 from latechunk.encoding.pooling_plan import token_ranges
 from latechunk.errors import InputError, MissingDependencyError
 from tests.conftest import SCRIPTS
@@ -212,6 +213,16 @@ def test_token_settings_out_of_range_are_refused(wrong):
 @pytest.mark.parametrize("chunker", [SentenceChunker(max_tokens=7, overlap=1, language="ja"), TokenChunker(trim=True)])
 def test_a_chunker_is_rebuilt_from_its_settings(chunker):
     assert chunker_from_settings(chunker.settings) == chunker
+
+
+def test_the_command_line_offers_every_chunker():
+    assert [one.value for one in ChunkerName] == list(CHUNKERS)
+    assert all(made().settings["kind"] == kind for kind, made in CHUNKERS.items())
+
+
+def test_a_chunker_of_the_users_own_is_not_rebuilt():
+    assert chunker_from_settings({"kind": "mine", "max_tokens": 3}) is None
+    assert chunker_from_settings({}) is None
 
 
 def test_punkt_says_how_to_get_its_data(monkeypatch):

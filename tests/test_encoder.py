@@ -14,6 +14,7 @@ from sentence_transformers import SentenceTransformer
 from latechunk import Encoder, SentenceChunker, Span, TokenChunker
 from latechunk.encoding.pooling_plan import token_ranges
 from latechunk.errors import InputError, ModelError, PoolingError, QueryError
+from latechunk.models.device import choose_dtype, name_of
 from latechunk.types import PoolingTask
 from tests.checkpoints import train_bytes, train_unigram, train_wordpiece, write_bert, write_plain
 from tests.conftest import SCRIPTS
@@ -187,17 +188,9 @@ def test_context_reaches_the_chunks_of_a_window(minilm):
     assert late[1] @ minilm.encode_query("population of Madrid") > late[0] @ minilm.encode_query("population of Madrid")
 
 
-def test_paper_puts_special_tokens_into_the_first_and_last_chunk(folder):
-    texts, spans = "one two three", [Span(0, 4), Span(4, 8), Span(8, 13)]
-    vectors = {}
-    for policy in ("exclude", "include", "paper"):
-        encoder = Encoder.load(str(folder), dtype="float32", special_tokens=policy)
-        (vectors[policy],) = encoder.encode_spans([task_of(encoder, texts, spans)])
-
-    np.testing.assert_allclose(vectors["paper"][1], vectors["exclude"][1], atol=1e-6)
-    assert np.abs(vectors["paper"][0] - vectors["exclude"][0]).max() > 1e-3
-    assert np.abs(vectors["paper"][2] - vectors["exclude"][2]).max() > 1e-3
-    assert np.abs(vectors["paper"][0] - vectors["include"][0]).max() > 1e-3
+def test_there_are_two_ways_to_treat_special_tokens(folder):
+    with pytest.raises(InputError, match="special_tokens must be one of 'exclude' or 'include', got 'paper'"):
+        Encoder.load(str(folder), special_tokens="paper")
 
 
 def test_the_prompt_is_in_every_window_and_in_no_mean(folder):
@@ -219,11 +212,76 @@ def test_the_prompt_is_in_every_window_and_in_no_mean(folder):
         assert tuple(sequence.ids[1 : 1 + n_prompt]) == task.tokens.prompt_ids
 
 
-def test_a_query_longer_than_a_window_is_read_whole(encoder):
-    long_query = "where is it? " * 40
-    assert len(encoder.tokenize([long_query])[0]) > 46
+def test_a_query_longer_than_a_window_is_read_whole(folder, encoder):
+    query = "where is it? " * 40
+    task = PoolingTask.whole(encoder.tokenize_queries([query])[0])
+    assert len(task.tokens) > 2 * 46
 
-    assert np.abs(encoder.encode_query(long_query) - encoder.encode_query(long_query[:60])).max() > 1e-3
+    (windows,) = encoder.encode_spans([task])
+
+    np.testing.assert_allclose(encoder.encode_query(query), windows[0], atol=1e-6)
+    # A change in the very last words must reach the vector, too.
+    assert np.abs(encoder.encode_query(query[:-13] + "a capital café") - windows[0]).max() > 1e-4
+
+
+def test_without_an_overlap_given_windows_share_a_quarter_and_at_most_256_tokens(folder):
+    def overlap(window):
+        return Encoder.load(str(folder), dtype="float32", window_tokens=window).settings["overlap_tokens"]
+
+    assert [overlap(window) for window in (40, 400, 1_024, 2_000)] == [10, 100, 256, 256]
+
+
+def test_modules_after_the_mean_compute_in_float32(tmp_path):
+    folder = write_bert(tmp_path / "dense", dense=True)
+    half = Encoder.load(str(folder), dtype="bfloat16", window_tokens=48)
+    (dense, _), sums = half._model.finish, []
+    assert {weight.dtype for weight in dense.parameters()} == {torch.float32}
+    means = half._runner._pool.means
+    half._runner._pool.means = lambda *given: sums.append(means(*given)) or sums[-1]
+
+    vector = half.encode_query("Berlin is the capital.")
+
+    (mean,) = sums
+    assert mean.dtype == torch.float32
+    weight, bias = (one.detach().numpy() for one in (dense.linear.weight, dense.linear.bias))
+    expected = np.tanh(mean[0].numpy() @ weight.T + bias)  # bfloat16 anywhere here would be wrong by 1e-3
+    np.testing.assert_allclose(vector, expected / np.linalg.norm(expected), atol=1e-6)
+
+
+@pytest.mark.parametrize(
+    ("capabilities", "dtype"),
+    [
+        ({"avx512_f": True, "avx512_bf16": True}, "bfloat16"),
+        ({"avx512_bf16": False, "amx_bf16": True}, "bfloat16"),
+        ({"avx512_f": True, "avx512_bf16": False, "amx_bf16": False, "cpu_name": "avx512_bf16"}, "float32"),
+        ({"architecture": "aarch64", "bf16": True}, "bfloat16"),
+        ({}, "float32"),
+    ],
+)
+def test_a_processor_computes_in_bfloat16_if_it_has_instructions_for_it(monkeypatch, capabilities, dtype):
+    monkeypatch.setattr(torch.cpu, "get_capabilities", lambda: capabilities, raising=False)
+
+    assert name_of(choose_dtype("auto", torch.device("cpu"))) == dtype
+    assert choose_dtype("auto", torch.device("meta")) == torch.float32
+    assert choose_dtype("float16", torch.device("cpu")) == torch.float16
+
+
+@pytest.mark.parametrize(
+    ("content", "dtype"),
+    [
+        ("processor : 0\nflags\t\t: fpu avx512f avx512_bf16 avx512_vnni\n", "bfloat16"),
+        ("processor : 0\nflags\t\t: fpu avx512f\nmodel name : avx512_bf16\n", "float32"),
+        ("Features\t: fp asimd bf16\n", "bfloat16"),
+        (None, "float32"),
+    ],
+)
+def test_a_torch_that_does_not_know_the_processor_leaves_it_to_linux(monkeypatch, tmp_path, content, dtype):
+    monkeypatch.delattr(torch.cpu, "get_capabilities", raising=False)
+    if content:
+        (tmp_path / "cpuinfo").write_text(content)
+    monkeypatch.setattr("latechunk.models.device.CPU_INFO", tmp_path / "cpuinfo")
+
+    assert name_of(choose_dtype("auto", torch.device("cpu"))) == dtype
 
 
 @pytest.mark.parametrize("query", ["", "   ", "\n\t", "\x00", "\u200b"])

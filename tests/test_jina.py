@@ -16,7 +16,7 @@ from safetensors.torch import load_file, save_file
 from transformers import AutoModel
 
 from latechunk import Document, Encoder, Index, TokenChunker
-from latechunk.encoding.encoder import _say_licence
+from latechunk.encoding.config import warn_of_licence
 from latechunk.encoding.pooling_plan import token_ranges
 from latechunk.errors import DocumentError, IndexMismatchError, InputError, ModelError, QueryError, SpanError
 from latechunk.models.adapters import load_adapters
@@ -64,7 +64,7 @@ def by_hand(folder, encoder, text, task, special=False):
 
 def test_a_query_and_a_document_are_encoded_under_their_own_tasks_and_prompts(folder, encoder):
     (tokens,) = encoder.tokenize([TEXT])
-    everything = PoolingTask(tokens, np.array([[0, len(tokens)]]))
+    everything = PoolingTask.whole(tokens)
 
     query = encoder.encode_query(TEXT)
     ((document,),) = encoder.encode_spans([everything])
@@ -176,7 +176,7 @@ def test_files_that_name_code_of_their_own_are_read_without_it(tmp_path, folder,
 
 
 def test_nothing_is_printed_while_loading(folder, capfd, caplog):
-    _say_licence.cache_clear()
+    warn_of_licence.cache_clear()
     with caplog.at_level(logging.WARNING, logger="latechunk"):
         Encoder.load(str(folder), dtype="float32")
         Encoder.load(str(folder), dtype="float32")
@@ -496,7 +496,7 @@ def test_settings_nested_too_deep_are_an_error(tmp_path, folder):
 
 def with_known(monkeypatch, **changes):
     """Have jina-embeddings-v3 known otherwise, to try what other models need."""
-    known = tuple(replace(one, **changes) if one.model_type == "jina_embeddings_v3" else one for one in KNOWN_MODELS)
+    known = tuple(one.replaced(**changes) if one.model_type == "jina_embeddings_v3" else one for one in KNOWN_MODELS)
     monkeypatch.setattr("latechunk.models.catalogue.KNOWN_MODELS", known)
 
 

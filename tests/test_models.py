@@ -7,7 +7,7 @@ from typer.testing import CliRunner
 from latechunk import Encoder
 from latechunk.cli import app
 from latechunk.errors import InputError, ModelError, PoolingError
-from latechunk.models.adapter_manifest import read_bundle, shipped_folder
+from latechunk.models.adapter_manifest import read_adapter_manifest, shipped_folder
 from latechunk.models.catalogue import KNOWN_MODELS, REFUSED_MODELS, find_known_model, find_refused_model, recognise
 
 
@@ -26,7 +26,7 @@ def test_a_known_model_is_consistent(model):
     for task in (model.document_task, model.query_task):
         assert task is None or model.task(task)
     assert (model.package is None) == (model.extra is None)
-    assert model.trained is None or read_bundle(shipped_folder(model.trained))
+    assert model.trained is None or read_adapter_manifest(shipped_folder(model.trained))
     assert model.trained is None or not model.tasks
     if model.local_global:
         assert model.local_global.local_overlap < model.local_global.local_tokens <= model.window_tokens

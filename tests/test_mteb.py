@@ -87,7 +87,7 @@ def task():
 
 
 def test_late_by_hand(task, tmp_path):
-    scores, found = evaluate(ChunkedSearch(WordEncoder(), TokenChunker(3), mode="late"), task, tmp_path)
+    scores, found = evaluate(ChunkedSearch(WordEncoder(), TokenChunker(max_tokens=3), mode="late"), task, tmp_path)
 
     assert list(found["q"]) == ["a", "b", "c", "blank"]
     assert found["q"] == pytest.approx({"a": LATE_A, "b": EITHER_B, "c": 0, "blank": -1}, abs=1e-6)
@@ -95,7 +95,7 @@ def test_late_by_hand(task, tmp_path):
 
 
 def test_naive_by_hand(task, tmp_path):
-    scores, found = evaluate(ChunkedSearch(WordEncoder(), TokenChunker(3), mode="naive"), task, tmp_path)
+    scores, found = evaluate(ChunkedSearch(WordEncoder(), TokenChunker(max_tokens=3), mode="naive"), task, tmp_path)
 
     assert list(found["q"]) == ["b", "a", "c", "blank"]
     assert found["q"] == pytest.approx({"a": NAIVE_A, "b": EITHER_B, "c": 0, "blank": -1}, abs=1e-6)
@@ -107,7 +107,7 @@ def test_arms_do_not_share_cached_results(task, tmp_path):
     cache = mteb.ResultCache(tmp_path / "cache")
     values = {}
     for mode in ("late", "naive", "late"):
-        model = ChunkedSearch(encoder := WordEncoder(), TokenChunker(3), mode=mode)
+        model = ChunkedSearch(encoder := WordEncoder(), TokenChunker(max_tokens=3), mode=mode)
         values[mode] = evaluate(model, task, tmp_path, cache=cache)[0]["ndcg_at_10"]
 
     assert values["late"] != values["naive"]
@@ -116,20 +116,23 @@ def test_arms_do_not_share_cached_results(task, tmp_path):
 
 def test_what_decides_the_vectors_tells_models_apart():
     models = [
-        ChunkedSearch(WordEncoder(), TokenChunker(3)),
-        ChunkedSearch(WordEncoder(), TokenChunker(4)),
-        ChunkedSearch(WordEncoder(), TokenChunker(3), mode="blend", late_weight=0.6),
-        ChunkedSearch(WordEncoder(), TokenChunker(3), mode="blend", late_weight=0.7),
-        ChunkedSearch(WordEncoder(dims=9), TokenChunker(3)),
+        ChunkedSearch(WordEncoder(), TokenChunker(max_tokens=3)),
+        ChunkedSearch(WordEncoder(), TokenChunker(max_tokens=4)),
+        ChunkedSearch(WordEncoder(), TokenChunker(max_tokens=3), mode="blend", late_weight=0.6),
+        ChunkedSearch(WordEncoder(), TokenChunker(max_tokens=3), mode="blend", late_weight=0.7),
+        ChunkedSearch(WordEncoder(dims=9), TokenChunker(max_tokens=3)),
     ]
 
     assert len({model.mteb_model_meta.experiment_name for model in models}) == len(models)
     assert "mode_late" in models[0].mteb_model_meta.experiment_name  # readable, not a digest of its own
-    assert ChunkedSearch(WordEncoder(name="/a/folder/"), TokenChunker(3)).mteb_model_meta.name == "latechunk/folder"
+    assert (
+        ChunkedSearch(WordEncoder(name="/a/folder/"), TokenChunker(max_tokens=3)).mteb_model_meta.name
+        == "latechunk/folder"
+    )
 
 
 def test_is_a_search_model_for_mteb(fake):
-    model = ChunkedSearch(fake, TokenChunker(3))
+    model = ChunkedSearch(fake, TokenChunker(max_tokens=3))
 
     assert isinstance(model, mteb.SearchProtocol)
     assert not isinstance(model, mteb.CrossEncoderProtocol)  # which mteb would prefer
@@ -163,7 +166,7 @@ def test_ranks_as_the_chunks_of_an_index(mode, fake, documents, tmp_path, monkey
 def test_top_k_keeps_the_best(fake):
     rows = [{"id": str(n), "text": f"word {n}"} for n in range(50)]
     queries = datasets.Dataset.from_list([{"id": "q", "text": "word 7"}])
-    model = ChunkedSearch(fake, TokenChunker(3))
+    model = ChunkedSearch(fake, TokenChunker(max_tokens=3))
     model.index(datasets.Dataset.from_list(rows), encode_kwargs={})
 
     everything = model.search(queries, top_k=100)["q"]
@@ -177,7 +180,7 @@ def test_top_k_keeps_the_best(fake):
 def test_reranks_what_it_is_given(tmp_path):
     task = make_task(CORPUS, QUERIES, QRELS, top_ranked={"q": ["c", "a", "blank"]})
 
-    _, found = evaluate(ChunkedSearch(WordEncoder(), TokenChunker(3)), task, tmp_path)
+    _, found = evaluate(ChunkedSearch(WordEncoder(), TokenChunker(max_tokens=3)), task, tmp_path)
 
     assert list(found["q"]) == ["a", "c", "blank"]
 
@@ -192,7 +195,7 @@ def test_reranks_what_it_is_given(tmp_path):
     ],
 )
 def test_instructions_and_conversations_are_part_of_the_query(row):
-    model = ChunkedSearch(WordEncoder(), TokenChunker(3))
+    model = ChunkedSearch(WordEncoder(), TokenChunker(max_tokens=3))
     model.index(datasets.Dataset.from_list(CORPUS), encode_kwargs={})
 
     assert model.search(datasets.Dataset.from_list([{"id": "q", **row}]), top_k=1)["q"] == pytest.approx({"a": LATE_A})
@@ -237,7 +240,7 @@ def test_a_real_model_reads_the_document(tmp_path):
     ],
 )
 def test_refuses_a_corpus(corpus, options, error, message, fake):
-    model = ChunkedSearch(fake, TokenChunker(3))
+    model = ChunkedSearch(fake, TokenChunker(max_tokens=3))
 
     with pytest.raises(error, match=message):
         model.index(datasets.Dataset.from_list(corpus), encode_kwargs=options)
@@ -252,7 +255,7 @@ def test_refuses_a_corpus(corpus, options, error, message, fake):
     ],
 )
 def test_refuses_a_query(query, top_ranked, error, message, fake):
-    model = ChunkedSearch(fake, TokenChunker(3))
+    model = ChunkedSearch(fake, TokenChunker(max_tokens=3))
     queries = datasets.Dataset.from_list([query])
     with pytest.raises(InputError, match="call index first"):
         model.search(queries, top_k=1)
@@ -277,4 +280,4 @@ def test_says_that_mteb_is_missing(fake, monkeypatch):
     monkeypatch.setitem(sys.modules, "mteb.models", None)
 
     with pytest.raises(MissingDependencyError, match=r'pip install "latechunk\[mteb\]"'):
-        ChunkedSearch(fake, TokenChunker(3))
+        ChunkedSearch(fake, TokenChunker(max_tokens=3))

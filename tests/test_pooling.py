@@ -79,17 +79,6 @@ def test_include_adds_prefix_and_suffix_of_every_window_that_owns_a_token(case, 
         assert len(rows) == len(set(rows)) == end - start + len(owners) * (n_prefix + n_suffix)
 
 
-def test_paper_gives_the_first_specials_to_the_first_span_and_the_last_to_the_last():
-    windows = plan_windows(8, size=4, overlap=0)
-
-    plan = plan_pooling(np.array([[0, 3], [3, 8]]), windows, 2, 1, "paper")
-
-    assert plan.n_rows.tolist() == [2 + 3, 5 + 1]
-    first, last = rows_of(plan, windows, 2)
-    assert sorted(first) == [(0, 0), (0, 1), (0, 2), (0, 3), (0, 4)]
-    assert sorted(last) == [(0, 5), (1, 2), (1, 3), (1, 4), (1, 5), (1, 6)]
-
-
 def test_rows_to_sum_by_hand():
     rows, bags = rows_to_sum(np.array([4, 0, 9]), np.array([6, 3, 10]))
 

@@ -4,7 +4,6 @@ import importlib.util
 import json
 import shutil
 import sys
-from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -16,7 +15,7 @@ from latechunk.cli import app
 from latechunk.errors import InputError
 from latechunk.evaluation.loaders import read_sets
 from latechunk.models import device as hardware
-from latechunk.models.adapter_manifest import read_bundle, write_bundle
+from latechunk.models.adapter_manifest import read_adapter_manifest, write_adapter_manifest
 from latechunk.models.catalogue import DEFAULT_MODEL, find_known_model
 from latechunk.training import job
 from latechunk.training.curve import draw_curve
@@ -92,7 +91,7 @@ def test_a_run_leaves_adapters_that_an_encoder_loads(base, finished):
     for name in ("document_prompt", "query_prompt", "window_tokens", "local_global"):
         assert trained.settings[name] == plain.settings[name]
     assert trained.recommended_embedding == {"mode": "blend", "late_weight": 0.7}
-    assert read_bundle(out).base == "tiny"
+    assert read_adapter_manifest(out).base == "tiny"
 
 
 def test_the_folder_has_a_card_a_curve_and_a_log(base, finished):
@@ -113,7 +112,7 @@ def test_the_folder_has_a_card_a_curve_and_a_log(base, finished):
         "--learning-rate 0.02",
         "sentence-transformers 6",
         "peft 0",
-        read_bundle(out).base_weights_sha256,
+        read_adapter_manifest(out).base_weights_sha256,
     ):
         assert part in card
     assert str(base.parent) not in card  # paths of one machine
@@ -171,7 +170,7 @@ def test_a_run_that_was_stopped_goes_on_as_it_was_begun(base, data, finished, tm
     assert begun.exit_code == 0, begun.output
     assert "continues the run in the folder" in begun.stderr
     assert not (out / "run").exists()
-    assert read_bundle(out) == read_bundle(finished[0])
+    assert read_adapter_manifest(out) == read_adapter_manifest(finished[0])
 
 
 def test_a_run_goes_on_only_if_it_is_measured_as_it_was_begun(base, data, finished, tmp_path):
@@ -226,7 +225,7 @@ def test_a_run_that_was_killed_before_its_first_step_is_begun_by_resuming(base, 
     assert "continue it with --resume" in refused.stderr
     assert begun.exit_code == 0, begun.output
     assert f"the adapters are in {out}, and" in begun.stderr
-    assert (read_bundle(out).mode, read_bundle(out).late_weight) == ("blend", 0.4)
+    assert (read_adapter_manifest(out).mode, read_adapter_manifest(out).late_weight) == ("blend", 0.4)
     card = (out / "README.md").read_text()
     for part in (
         "| loss late weight | 0.7 |",
@@ -259,9 +258,9 @@ def test_adapters_to_begin_with_are_where_the_curve_begins(base, data, finished,
 
 def test_adapters_to_begin_with_must_be_of_the_base_and_of_the_shape(base, data, finished, tmp_path):
     other, damaged, alone = (shutil.copytree(finished[0], tmp_path / name) for name in ("other", "damaged", "alone"))
-    passages = replace(read_bundle(alone), tasks=read_bundle(alone).tasks[:1], query_task=None)
-    write_bundle(alone, passages)
-    sha256 = read_bundle(other).base_weights_sha256
+    passages = read_adapter_manifest(alone).replaced(tasks=read_adapter_manifest(alone).tasks[:1], query_task=None)
+    write_adapter_manifest(alone, passages)
+    sha256 = read_adapter_manifest(other).base_weights_sha256
     file = other / "latechunk.json"
     file.write_text(file.read_text().replace(sha256, "0" * 64))
     weights = damaged / "retrieval_query" / "adapter_model.safetensors"
@@ -493,7 +492,7 @@ def test_questions_of_a_user_are_trained_and_measured_without_an_interval(base, 
     assert result.exit_code == 0, result.output
     assert result.stderr == ""
     assert result.stdout.count("(one document: no interval)") == 2
-    bundle = read_bundle(tmp_path / "out")
+    bundle = read_adapter_manifest(tmp_path / "out")
     assert (bundle.mode, bundle.query_task, bundle.local_global) == ("late", None, None)
     card = (tmp_path / "out" / "README.md").read_text()
     assert "No licence was given" in card

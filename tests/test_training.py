@@ -33,7 +33,14 @@ from tests.checkpoints import write_bert
 from tests.conftest import SCRIPTS
 
 LONG_CONTEXT = LocalGlobal(
-    1, local_tokens=22, local_overlap=6, penalty=1.0, distance=6.0, width=2.0, block_tokens=8, mean_tokens=4
+    local_layers=1,
+    local_tokens=22,
+    local_overlap=6,
+    penalty=1.0,
+    distance=6.0,
+    width=2.0,
+    block_tokens=8,
+    mean_tokens=4,
 )
 TEXT = " ".join(SCRIPTS.values())
 

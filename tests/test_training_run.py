@@ -19,7 +19,7 @@ from latechunk.embedding import Embedding
 from latechunk.errors import InputError
 from latechunk.evaluation.dataset import EvaluationSet, Gold, Question
 from latechunk.evaluation.loaders import read_sets
-from latechunk.models.adapter_manifest import Bundle, write_bundle
+from latechunk.models.adapter_manifest import AdapterManifest, write_adapter_manifest
 from latechunk.models.catalogue import Task
 from latechunk.training.budget import (
     BatchSize,
@@ -310,10 +310,13 @@ def test_a_question_that_is_answered_on_both_sides_is_not_trained_on():
 
 
 def test_adapters_are_measured_as_an_index_would_have_them(base, sets, unbroken, tmp_path):
-    bundle = Bundle(
+    bundle = AdapterManifest(
         base="tiny",
         base_weights_sha256=load_long(base).settings["weights_sha256"],
-        tasks=(Task("retrieval.passage", "retrieval_passage", ""), Task("retrieval.query", "retrieval_query", "")),
+        tasks=(
+            Task(name="retrieval.passage", adapter="retrieval_passage", prompt=""),
+            Task(name="retrieval.query", adapter="retrieval_query", prompt=""),
+        ),
         document_task="retrieval.passage",
         query_task="retrieval.query",
         local_global=TINY_CONTEXT,
@@ -329,7 +332,7 @@ def test_adapters_are_measured_as_an_index_would_have_them(base, sets, unbroken,
     begun_with = replace(measurer, start=unbroken[0]).references(tmp_path / "started.npz", "key")
 
     folder = shutil.copytree(unbroken[0], tmp_path / "adapters", ignore=shutil.ignore_patterns("run"))
-    write_bundle(folder, bundle)
+    write_adapter_manifest(folder, bundle)
     encoder = Encoder.load(str(base), dtype="float32", adapters=str(folder))
     (expected,) = measure(encoder, held_out, [Embedding("blend", 0.6)])
     begun = Encoder.load(str(base), dtype="float32", adapters=None, local_global=TINY_CONTEXT)

@@ -1,4 +1,4 @@
-"""Text in, the ends of its sentences out, through a segmentation library."""
+"""Find where the sentences of a text end, with a segmentation library."""
 
 from __future__ import annotations
 

@@ -201,16 +201,15 @@ def _open_or_create(path: Path, choices: _Choices) -> Iterator[Index]:
 
 
 def _create(path: Path, choices: _Choices) -> Index:
-    from latechunk.chunking.chunkers import SentenceChunker, TokenChunker
+    from latechunk.chunking.registry import CHUNKERS
     from latechunk.encoding.encoder import Encoder
     from latechunk.index import Index
     from latechunk.models.catalogue import DEFAULT_MODEL
     from latechunk.storage.fulltext import check_words
 
-    settings = choices.chunker_settings()
-    if choices.chunker is ChunkerName.token and "language" in settings:
-        raise InputError("--language is for sentences, and --chunker token does not look for any")
-    chunker = TokenChunker(**settings) if choices.chunker is ChunkerName.token else SentenceChunker(**settings)
+    settings, chunker = choices.chunker_settings(), CHUNKERS[choices.chunker or ChunkerName.sentence]
+    if "language" in settings and "language" not in chunker.model_fields:
+        raise InputError(f"--language is for sentences, and --chunker {chunker.kind} does not look for any")
     encoder = Encoder.load(
         DEFAULT_MODEL if choices.model is None else choices.model,
         device=choices.device,
@@ -222,7 +221,7 @@ def _create(path: Path, choices: _Choices) -> Index:
     return Index.create(
         path,
         encoder=encoder,
-        chunker=chunker,
+        chunker=chunker(**settings),
         mode=choices.mode.value if choices.mode else None,
         words=check_words(choices.stored_words()),
         vectors=choices.vectors or "auto",

@@ -48,8 +48,8 @@ def models_command(as_json: Json = False) -> None:
     if as_json:
         print_json(
             {
-                "known": [dataclasses.asdict(model) for model in KNOWN_MODELS],
-                "refused": [dataclasses.asdict(model) for model in REFUSED_MODELS],
+                "known": [model.model_dump() for model in KNOWN_MODELS],
+                "refused": [model.model_dump() for model in REFUSED_MODELS],
             }
         )
         return

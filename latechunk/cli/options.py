@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 
 class ChunkerName(StrEnum):
-    """Chunkers that the command line offers."""
+    """Names of ``latechunk.chunking.registry.CHUNKERS``, which is not imported here: it loads numpy."""
 
     sentence = "sentence"
     token = "token"  # noqa: S105

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from importlib.resources import files
 from typing import TYPE_CHECKING
 
-from latechunk.chunking.chunkers import SentenceChunker
+from latechunk.chunking.sentence import SentenceChunker
 from latechunk.embedding import choose_embedding
 from latechunk.errors import InputError
 from latechunk.index import Index

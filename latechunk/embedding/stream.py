@@ -9,7 +9,7 @@ from contextlib import closing
 from dataclasses import dataclass, field
 from typing import TypeVar
 
-from latechunk.chunking.chunkers import SentenceChunker
+from latechunk.chunking.sentence import SentenceChunker
 from latechunk.embedding.chunks import ChunkedDocument, chunk_documents
 from latechunk.embedding.settings import Embedding, choose_embedding
 from latechunk.embedding.vectors import embed_chunks

@@ -106,7 +106,7 @@ def _embed_naive(
 ) -> list[FloatArray]:
     """Encode each chunk's text as a document of its own that is one span."""
     alone = [tokens for one in chunked for tokens in one.alone]
-    tasks = [PoolingTask(tokens, np.array([[0, len(tokens)]], dtype=np.int64)) for tokens in alone]
+    tasks = [PoolingTask.whole(tokens) for tokens in alone]
     report = None
     if on_progress:
         owners = [number for number, one in enumerate(chunked) for _ in one.alone]

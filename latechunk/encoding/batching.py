@@ -1,4 +1,4 @@
-"""Tokenised texts in, unit vectors of their spans out: windows packed into batches, forward passes, sums on the device.
+"""Encode the spans of tokenised texts: windows packed into batches, forward passes, sums on the device.
 
 The windows of all texts are sorted by length and packed under a budget of tokens, so that little is padding. Each
 pass adds the sums of its spans to a table on the device; only finished vectors come back to the host.
@@ -17,48 +17,18 @@ import numpy as np
 import torch
 from torch.nn import functional
 
-from latechunk.encoding.local_global import LocalGlobalPass, TokenSequence
-from latechunk.encoding.pooling import SpanPool
-from latechunk.encoding.pooling_plan import PoolingPlan, plan_pooling, rows_to_sum
+from latechunk.encoding.local_global import LocalGlobalPass
+from latechunk.encoding.pooling import SpanPool, lay_out_runs
+from latechunk.encoding.pooling_plan import PoolingPlan, plan_pooling
+from latechunk.encoding.sequences import Plan, TokenSequence, pad
 from latechunk.encoding.windows import plan_windows
 from latechunk.errors import ModelError, SpanError
-from latechunk.models.catalogue import LocalGlobal, SpecialTokens
 from latechunk.models.device import is_out_of_memory, name_of, tokens_that_fit
 from latechunk.models.loader import LoadedModel
 from latechunk.types import FloatArray, IntArray, PoolingTask, Tokens, WindowPlan
 
 _LOG = logging.getLogger("latechunk")
 _PROBE_TOKENS = 2_048
-
-
-@dataclass(frozen=True, slots=True)
-class Plan:
-    """How texts are read and what their vectors become.
-
-    Attributes:
-        prefix_ids: Special tokens before every window.
-        suffix_ids: Special tokens behind it.
-        window_tokens: Tokens of one forward pass, special tokens and prompt included.
-        overlap_tokens: Content tokens that neighbouring windows share, at least.
-        special_tokens: Which special tokens count in means.
-        local_global: How a window is read, None for in one plain pass.
-        dims: Length that vectors are cut to.
-        layer_norm: Whether a layer norm without weights comes before the cut.
-    """
-
-    prefix_ids: tuple[int, ...]
-    suffix_ids: tuple[int, ...]
-    window_tokens: int
-    overlap_tokens: int
-    special_tokens: SpecialTokens
-    local_global: LocalGlobal | None
-    dims: int
-    layer_norm: bool
-
-    @property
-    def plain_tokens(self) -> int:
-        """The longest sequence that is read in one plain pass."""
-        return self.local_global.local_tokens if self.local_global else self.window_tokens
 
 
 @dataclass(frozen=True, slots=True)
@@ -140,8 +110,8 @@ class SpanRunner:
     def windows(self, tokens: Tokens) -> WindowPlan:
         """The windows in which a text is read."""
         plan = self._plan
-        n_beside = len(plan.prefix_ids) + len(tokens.prompt_ids) + len(plan.suffix_ids)
-        return plan_windows(len(tokens), plan.window_tokens - n_beside, plan.overlap_tokens)
+        n_taken = plan.n_special + len(tokens.prompt_ids)
+        return plan_windows(len(tokens), plan.window_tokens - n_taken, plan.overlap_tokens)
 
     def _start(self, task: PoolingTask, first_span: int) -> _Job:
         plan, tokens = self._plan, task.tokens
@@ -162,7 +132,15 @@ class SpanRunner:
     def _run_batches(
         self, jobs: Sequence[_Job], sums: torch.Tensor, adapter: str | None
     ) -> Iterator[list[tuple[int, int]]]:
-        """Run all windows, longest first; yields those of each pass as (job, window) when it is done."""
+        """Run all windows, longest first; yields those of each pass as (job, window) when it is done.
+
+        A pass costs what its padded rectangle costs, the longest window times the number of windows. So windows of all
+        texts are sorted by length and taken in that order: neighbours are of nearly the same length, and little is
+        padding. The first window of a batch is its longest, which says how many fit into the budget of tokens. Longest
+        first also means that memory runs out at the first pass if it does at all, and not an hour into the work. If it
+        does run out, the batch is tried again at half its size, down to one window; a smaller budget then stays for the
+        batches after it, unless the batch that failed was small for want of windows.
+        """
         jobs_of, windows, lengths = self._sorted_windows(jobs)
         n_long = int((lengths > self._plan.plain_tokens).sum())
         begin, budget = 0, self.batch_tokens
@@ -186,7 +164,7 @@ class SpanRunner:
         windows = np.concatenate([np.arange(len(job.windows)) for job in jobs] or [none])
         content = np.concatenate([job.windows.ends - job.windows.starts for job in jobs] or [none])
         n_prompt = np.array([len(job.tokens.prompt_ids) for job in jobs], dtype=np.int64)[jobs_of]
-        lengths = content + n_prompt + len(self._plan.prefix_ids) + len(self._plan.suffix_ids)
+        lengths = content + n_prompt + self._plan.n_special
         order = np.argsort(-lengths, kind="stable")
         return jobs_of[order], windows[order], lengths[order]
 
@@ -229,27 +207,19 @@ class SpanRunner:
         sequences = [self._sequence(jobs[number], window) for number, window in batch]
         with self._under(adapter):
             table, first_rows = self._forward(sequences, budget)
-        starts, ends, spans = [], [], []
-        for row, (number, window) in zip(first_rows, batch, strict=True):
-            job = jobs[number]
-            piece = slice(job.pieces.window_pieces[window], job.pieces.window_pieces[window + 1])
-            starts.append(job.pieces.piece_start[piece] + row)
-            ends.append(job.pieces.piece_end[piece] + row)
-            spans.append(job.pieces.piece_span[piece] + job.first_span)
-        rows, bags = rows_to_sum(np.concatenate(starts), np.concatenate(ends))
-        self._pool.add(sums, table, self._move(rows), self._move(bags), self._move(np.concatenate(spans)))
+        pieces = [
+            (jobs[number].pieces, window, int(row), jobs[number].first_span)
+            for (number, window), row in zip(batch, first_rows, strict=True)
+        ]
+        rows, bags, spans = lay_out_runs(pieces)
+        self._pool.add(sums, table, self._move(rows), self._move(bags), self._move(spans))
 
     def _under(self, adapter: str | None) -> AbstractContextManager[None]:
         return self._model.adapters.at_work(adapter) if self._model.adapters else nullcontext()
 
     def _sequence(self, job: _Job, window: int) -> TokenSequence:
         content = job.tokens.ids[job.windows.starts[window] : job.windows.ends[window]]
-        parts = (self._plan.prefix_ids, job.tokens.prompt_ids, content, self._plan.suffix_ids)
-        return TokenSequence(
-            ids=np.concatenate([np.asarray(part, dtype=np.int64) for part in parts]),
-            n_prefix=len(self._plan.prefix_ids) + len(job.tokens.prompt_ids),
-            n_suffix=len(self._plan.suffix_ids),
-        )
+        return self._plan.sequence(content, job.tokens.prompt_ids)
 
     def _forward(self, sequences: Sequence[TokenSequence], budget: int) -> tuple[torch.Tensor, IntArray]:
         """Token embeddings in the model's dtype, shape ``(n_rows, hidden)``, and the first row of each sequence."""
@@ -260,15 +230,11 @@ class SpanRunner:
             lengths = np.array([len(one) for one in sequences])
             return self._packed_pass(sequences), np.cumsum(lengths) - lengths
         else:
-            embeddings = self._padded_pass(sequences, width)
+            embeddings = self._padded_pass(sequences)
         return embeddings.reshape(-1, embeddings.shape[-1]), np.arange(len(sequences)) * width
 
-    def _padded_pass(self, sequences: Sequence[TokenSequence], width: int) -> torch.Tensor:
-        ids = np.full((len(sequences), width), self._pad_id, dtype=np.int64)
-        mask = np.zeros((len(sequences), width), dtype=np.int64)
-        for row, sequence in enumerate(sequences):
-            ids[row, : len(sequence)] = sequence.ids
-            mask[row, : len(sequence)] = 1
+    def _padded_pass(self, sequences: Sequence[TokenSequence]) -> torch.Tensor:
+        ids, mask = pad([one.ids for one in sequences], self._pad_id)
         features = {"input_ids": self._move(ids)}
         if not mask.all():  # without a mask attention takes its fastest way
             features["attention_mask"] = self._move(mask)
@@ -276,7 +242,7 @@ class SpanRunner:
         return embeddings
 
     def _packed_pass(self, sequences: Sequence[TokenSequence]) -> torch.Tensor:
-        """One row of all sequences behind each other, without padding, as FlashAttention takes it."""
+        """One row of all sequences one after the other, without padding, as FlashAttention takes it."""
         transformer = self._model.transformer
         features = dict(transformer.data_collator([{"input_ids": one.ids.tolist()} for one in sequences]))
         features.pop("labels", None)
@@ -296,7 +262,7 @@ class SpanRunner:
         return tensor.pin_memory().to(self._device, non_blocking=True)
 
     def _finish(self, sums: torch.Tensor, n_rows: IntArray) -> FloatArray:
-        """Means, the modules behind the pooling, the cut to a Matryoshka dimension, then unit length."""
+        """Means, the modules after the pooling, the cut to a Matryoshka dimension, then unit length."""
         features = {"sentence_embedding": self._pool.means(sums, self._move(n_rows))}
         for module in self._model.finish:
             features = module(features)

@@ -1,109 +1,62 @@
-"""Texts in, contextual unit vectors of their spans out: a mean-pooled encoder with its tokenizer and settings."""
+"""The encoder: a mean-pooled model that turns texts into contextual unit vectors of their spans."""
 
 from __future__ import annotations
 
-import functools
-import logging
 from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass, field
-from typing import Any, Literal, Self, TypeAlias
+from dataclasses import dataclass, field
+from typing import Any, Self
 
 import numpy as np
 import torch
 
-from latechunk.encoding.batching import Plan, SpanRunner
-from latechunk.encoding.tokenizer import prepare_tokenizer, special_ids, split_prompt
-from latechunk.errors import InputError, ModelError, PoolingError, QueryError
-from latechunk.models.adapter_manifest import Bundle, FoundBundle, find_bundle
-from latechunk.models.catalogue import (
-    DEFAULT_MODEL,
-    KnownModel,
-    LocalGlobal,
-    SpecialTokens,
-    TaskSet,
-    find_known_model,
-    find_refused_model,
+from latechunk.encoding.batching import SpanRunner
+from latechunk.encoding.config import (
+    Context,
+    EncoderSettings,
+    LoadOptions,
+    ModelChoice,
+    choose_model,
+    choose_settings,
+    choose_side,
+    make_plan,
+    options_from,
+    require_same_adapters,
+    warn_of_licence,
 )
-from latechunk.models.checkpoint import Checkpoint, find_checkpoint
-from latechunk.models.device import Attention, Dtype, choose_device, choose_dtype, name_of
-from latechunk.models.loader import AdapterFiles, LoadedModel, PoolingChoice, compile_forward, load_modules
+from latechunk.encoding.sequences import Plan
+from latechunk.encoding.tokenizer import prepare_tokenizer, split_prompt
+from latechunk.errors import InputError, ModelError, QueryError
+from latechunk.models.adapter_manifest import find_adapters
+from latechunk.models.catalogue import DEFAULT_MODEL, LocalGlobal, SpecialTokens
+from latechunk.models.checkpoint import find_checkpoint
+from latechunk.models.device import Attention, Dtype, name_of
+from latechunk.models.loader import LoadedModel, PoolingChoice, compile_forward
 from latechunk.types import FloatArray, PoolingTask, Settings, Tokens, WindowPlan, require_text
-
-Context: TypeAlias = Literal["auto", "windows", "local-global"]
 
 KIND = "sentence-transformers"  # in settings: tells this encoder from a user's own
 
 _FINGERPRINTS = ("weights_sha256", "tokenizer_sha256", "config_sha256", "adapters_sha256")
-
-_LOG = logging.getLogger("latechunk")
-_LONG_WINDOW = 8_192
-
-
-@dataclass(frozen=True, slots=True)
-class EncoderSettings:
-    """What decides the vectors that an encoder gives; recorded in every index.
-
-    Attributes:
-        model: What the user called it; a label.
-        revision: Commit of the hub's repository; a label.
-        weights_sha256: Fingerprint of the weights.
-        tokenizer_sha256: Fingerprint of the tokenizer.
-        pooling: ``"checkpoint"`` if the model says of itself that it is mean-pooled, ``"mean"`` if the user says so.
-        special_tokens: Whether special and prompt tokens count in a document's means; see :meth:`Encoder.load`.
-        document_prompt: Text put before every window of a document.
-        query_prompt: Text put before a query.
-        window_tokens: Tokens of one forward pass, special tokens and prompt included.
-        overlap_tokens: Content tokens that neighbouring windows share, at least.
-        local_global: How a window longer than the model's useful length is read; None for in one plain pass.
-        dims: Length of the vectors.
-        document_task: What documents are encoded for, of a model with tasks.
-        query_task: What queries are encoded for.
-        config_sha256: Fingerprint of the model's settings.
-        layer_norm: Whether a layer norm comes before the cut to fewer dims.
-        adapters: Adapters that were trained over the model: its known name for those shipped with latechunk, else the
-            folder's path; None without. A label.
-        adapters_sha256: Fingerprint of what decides vectors in them.
-    """
-
-    model: str
-    revision: str | None
-    weights_sha256: str
-    tokenizer_sha256: str
-    pooling: PoolingChoice
-    special_tokens: SpecialTokens
-    document_prompt: str
-    query_prompt: str
-    window_tokens: int
-    overlap_tokens: int
-    local_global: LocalGlobal | None
-    dims: int
-    document_task: str | None = None
-    query_task: str | None = None
-    config_sha256: str | None = None
-    layer_norm: bool = False
-    adapters: str | None = None
-    adapters_sha256: str | None = None
 
 
 @dataclass(frozen=True)
 class Encoder:
     """A mean-pooled transformer that reads documents whole. Make one with :meth:`load`.
 
-    Safe to use from several threads. Implements :class:`latechunk.protocols.SpanEncoder`.
+    Safe to use from several threads. A pickled encoder is its settings: whoever unpickles it loads the model from the
+    machine it is on. Implements :class:`latechunk.protocols.SpanEncoder`.
+
+    Example:
+        >>> encoder = Encoder.load()  # doctest: +SKIP
+        >>> encoder.encode_query("How many people live in Berlin?").shape  # doctest: +SKIP
+        (384,)
     """
 
     _settings: EncoderSettings
-    device: torch.device
-    dtype: torch.dtype
-    _known: KnownModel | None = field(repr=False)
-    _tasks: TaskSet = field(repr=False)
-    _bundle: Bundle | None = field(repr=False)
+    _choice: ModelChoice = field(repr=False)
     _model: LoadedModel = field(repr=False)
     _tokenizer: Any = field(repr=False)
     _plan: Plan = field(repr=False)
     _runner: SpanRunner = field(repr=False)
-    _batch_tokens: int | None = field(repr=False)
-    _compiled: bool = field(repr=False)
 
     @classmethod
     def load(
@@ -139,8 +92,7 @@ class Encoder:
             revision: Branch, tag or commit of the repository.
             device: ``"auto"`` for CUDA, then MPS, then CPU, or a device's name as torch has it.
             dtype: What the model computes in; means are in float32 whatever this is. ``"auto"`` takes bfloat16 on
-                CUDA, on a CPU if a measurement finds it faster there (tens of milliseconds, once a process), and
-                float32 elsewhere.
+                CUDA and on CPUs with instructions for it (AVX512-BF16, AMX, ARM's BF16), and float32 elsewhere.
             attention: ``"auto"`` takes FlashAttention 2 where flash-attn is installed and device and dtype allow it,
                 then with batches without padding, else what transformers prefers, which is SDPA for most models.
                 ``"flash_attention_2"``, ``"sdpa"`` and ``"eager"`` are taken by name.
@@ -168,8 +120,7 @@ class Encoder:
             special_tokens: ``"exclude"`` leaves special and prompt tokens out of the means, of documents and queries
                 alike, which retrieved better on three of four evaluation sets; ``"include"`` adds those of every
                 window that holds a part of the chunk, so that a chunk that is a whole document gets the model's own
-                sentence embedding; ``"paper"`` adds the first ones to the first chunk and the last ones to the last.
-                None for what trained adapters say, else ``"exclude"``.
+                sentence embedding. None for what trained adapters say, else ``"exclude"``.
             pooling: ``"mean"`` overrides what the checkpoint says (or does not say) of its pooling.
             batch_tokens: Padded tokens of one batch; None for what suits the device, which on CUDA is measured. If
                 memory runs out, the batches are halved, and the log of ``latechunk`` says so.
@@ -185,102 +136,47 @@ class Encoder:
             MissingDependencyError: If it needs a package that is not installed, as adapters need peft.
             InputError: If an argument is out of range.
         """
-        require_text(model, "model", InputError)
-        _require_choice("pooling", pooling, ("checkpoint", "mean"))
-        _require_choice("special_tokens", special_tokens, (None, "exclude", "include", "paper"))
-        for name, value, least in (
-            ("window_tokens", window_tokens, 1),
-            ("overlap_tokens", overlap_tokens, 0),
-            ("dims", dims, 1),
-            ("batch_tokens", batch_tokens, 1),
-        ):
-            if value is not None and (not isinstance(value, int) or isinstance(value, bool) or value < least):
-                raise InputError(f"{name} must be a whole number of at least {least}, got {value!r}")
-        _require_possible(model, pooling)
-        chosen_device = choose_device(device)
-        chosen_dtype = choose_dtype(dtype, chosen_device)
-        checkpoint = find_checkpoint(model, revision=revision, download=download)
-        known = checkpoint.known
-        if known and not known.takes_float16 and chosen_dtype == torch.float16:
-            raise InputError(f'{model!r} overflows float16; pass dtype="bfloat16" or dtype="float32"')
-        found = find_bundle(checkpoint, adapters)
-        bundle, tasks = found.content if found else None, _tasks_of(known, found)
-        chosen = _choose_local_global(checkpoint, bundle, context, local_global)
-        loaded = load_modules(
-            checkpoint,
-            pooling=pooling,
-            device=chosen_device,
-            dtype=chosen_dtype,
-            attention=_attention_for(attention, chosen, compile),
-            adapters=_adapter_files(checkpoint, found, tasks),
-        )
-        tokenizer = prepare_tokenizer(model, loaded)
-        prefix_ids, suffix_ids = special_ids(tokenizer)
-        if window_tokens is None and bundle and context == "auto" and local_global is None:
-            window_tokens = bundle.window_tokens
-        window, overlap = _choose_window(checkpoint, loaded, chosen, window_tokens, overlap_tokens)
-        special_tokens = special_tokens or (bundle.special_tokens if bundle else "exclude")
-        sides = [
-            _choose_side(model, loaded, known, tasks, side, task, prompt)
-            for side, task, prompt in (
-                ("document", document_task, document_prompt),
-                ("query", query_task, query_prompt),
-            )
-        ]
-        settings = EncoderSettings(
+        options = LoadOptions(
             model=model,
-            revision=checkpoint.revision,
-            weights_sha256=checkpoint.weights_sha256,
-            tokenizer_sha256=checkpoint.tokenizer_sha256,
+            revision=revision,
+            device=device,
+            dtype=dtype,
+            attention=attention,
+            context=context,
+            local_global=local_global,
+            window_tokens=window_tokens,
+            overlap_tokens=overlap_tokens,
+            dims=dims,
+            document_prompt=document_prompt,
+            query_prompt=query_prompt,
+            document_task=document_task,
+            query_task=query_task,
+            adapters=adapters,
+            special_tokens=special_tokens,
             pooling=pooling,
-            special_tokens=special_tokens,
-            document_prompt=sides[0][1],
-            query_prompt=sides[1][1],
-            window_tokens=window,
-            overlap_tokens=overlap,
-            local_global=chosen,
-            dims=_choose_dims(model, loaded, known, dims),
-            document_task=sides[0][0],
-            query_task=sides[1][0],
-            config_sha256=checkpoint.config_sha256,
-            layer_norm=bool(known and known.layer_norm and (dims or loaded.dims) < loaded.dims),
-            adapters=found.label if found else None,
-            adapters_sha256=found.sha256 if found else None,
+            batch_tokens=batch_tokens,
+            compile=compile,
+            download=download,
         )
-        plan = Plan(
-            prefix_ids=prefix_ids,
-            suffix_ids=suffix_ids,
-            window_tokens=window,
-            overlap_tokens=overlap,
-            special_tokens=special_tokens,
-            local_global=chosen,
-            dims=settings.dims,
-            layer_norm=settings.layer_norm,
-        )
-        others = [task.prompt for task in tasks.tasks]
-        _require_room(plan, tokenizer, (settings.document_prompt, settings.query_prompt, *others))
-        if compile:
+        return cls._load(options)
+
+    @classmethod
+    def _load(cls, options: LoadOptions) -> Self:
+        choice = choose_model(options)
+        loaded = choice.load()
+        tokenizer = prepare_tokenizer(options.model, loaded)
+        settings = choose_settings(choice, loaded)
+        plan = make_plan(settings, choice.tasks, tokenizer)
+        if options.compile:
             compile_forward(loaded)
-        encoder = cls(
-            _settings=settings,
-            device=chosen_device,
-            dtype=chosen_dtype,
-            _known=known,
-            _tasks=tasks,
-            _bundle=bundle,
-            _model=loaded,
-            _tokenizer=tokenizer,
-            _plan=plan,
-            _runner=SpanRunner(model, loaded, plan, device=chosen_device, batch_tokens=batch_tokens),
-            _batch_tokens=batch_tokens,
-            _compiled=compile,
-        )
-        encoder._test()
-        if known and not known.is_open:
-            _say_licence(known)
+        runner = SpanRunner(options.model, loaded, plan, device=choice.device, batch_tokens=options.batch_tokens)
+        encoder = cls(settings, choice, loaded, tokenizer, plan, runner)
+        encoder._try_out()
+        if choice.known:
+            warn_of_licence(choice.known)
         return encoder
 
-    def _test(self) -> None:
+    def _try_out(self) -> None:
         """Encode a letter for each task: a model that computes nonsense says so now, not after a night of indexing."""
         try:
             self.encode_query("a")
@@ -315,35 +211,12 @@ class Encoder:
         Raises:
             ModelError: If the model or its adapters are not on this machine, or are no longer the same.
         """
-        options = {name: value for name, value in settings.items() if name != "kind"}
-        try:
-            nested = options.get("local_global")
-            wanted = EncoderSettings(**{**options, "local_global": LocalGlobal(**nested) if nested else None})
-        except TypeError as error:
-            raise ModelError(f"these are not the settings of an encoder of this version: {options}: {error}") from error
-        encoder = cls.load(
-            wanted.model,
-            revision=wanted.revision,
-            device=device,
-            dtype=dtype,
-            attention=attention,
-            context="local-global" if wanted.local_global else "windows",
-            local_global=wanted.local_global,
-            window_tokens=wanted.window_tokens,
-            overlap_tokens=wanted.overlap_tokens,
-            dims=wanted.dims,
-            document_prompt=wanted.document_prompt,
-            query_prompt=wanted.query_prompt,
-            document_task=wanted.document_task,
-            query_task=wanted.query_task,
-            adapters=adapters_argument(settings),
-            special_tokens=wanted.special_tokens,
-            pooling=wanted.pooling,
-            batch_tokens=batch_tokens,
-            compile=compile,
-            download=False,
+        wanted = EncoderSettings(**{name: value for name, value in settings.items() if name != "kind"})
+        options = options_from(
+            wanted, device=device, dtype=dtype, attention=attention, batch_tokens=batch_tokens, compile=compile
         )
-        _require_same_adapters(wanted, encoder._settings)
+        encoder = cls._load(options)
+        require_same_adapters(wanted, encoder._settings)
         return encoder
 
     def __reduce__(self) -> tuple[Callable[[Settings, Settings], Encoder], tuple[Settings, Settings]]:
@@ -367,7 +240,7 @@ class Encoder:
             ModelError: If the model or its adapters cannot be found.
         """
         checkpoint = find_checkpoint(model, revision=revision, download=download)
-        found = find_bundle(checkpoint, adapters)
+        found = find_adapters(checkpoint, adapters)
         hashes = {name: getattr(checkpoint, name) for name in _FINGERPRINTS if name != "adapters_sha256"}
         return {**hashes, "adapters_sha256": found.sha256 if found else None}
 
@@ -378,19 +251,29 @@ class Encoder:
             "device": str(self.device),
             "dtype": name_of(self.dtype),
             "attention": self._model.attention,
-            "batch_tokens": self._batch_tokens,
-            "compile": self._compiled,
+            "batch_tokens": self._choice.options.batch_tokens,
+            "compile": self._choice.options.compile,
         }
 
     @property
     def adapters_argument(self) -> str | None:
         """What :meth:`load` takes as ``adapters`` to load those of this encoder."""
-        return adapters_argument(self.settings)
+        return self._settings.adapters_argument
+
+    @property
+    def device(self) -> torch.device:
+        """Where it computes."""
+        return self._choice.device
+
+    @property
+    def dtype(self) -> torch.dtype:
+        """What the model computes in."""
+        return self._choice.dtype
 
     @property
     def settings(self) -> Settings:
         """What decides the vectors, as JSON."""
-        return {"kind": KIND, **asdict(self._settings)}
+        return {"kind": KIND, **self._settings.model_dump()}
 
     @property
     def runtime(self) -> Settings:
@@ -401,18 +284,14 @@ class Encoder:
             "attention": self._model.attention,
             "batches": "packed" if self._model.transformer.can_flatten_inputs else "padded",
             "batch_tokens": self._runner.batch_tokens,
-            "compiled": self._compiled,
+            "compiled": self._choice.options.compile,
             **({"adapters": self._model.adapters.way} if self._model.adapters else {}),
         }
 
     @property
     def recommended_embedding(self) -> Settings:
         """How chunk vectors are best made: as the adapters say, or as was measured where documents are read whole."""
-        if self._bundle:
-            return {"mode": self._bundle.mode, "late_weight": self._bundle.late_weight}
-        if self._known and self._settings.local_global:
-            return {"mode": self._known.mode, "late_weight": self._known.late_weight}
-        return {"mode": "late", "late_weight": 0.5}
+        return self._choice.recommended_embedding
 
     @property
     def batch_tokens(self) -> int:
@@ -422,7 +301,7 @@ class Encoder:
     @property
     def tasks(self) -> tuple[str, ...]:
         """What there are adapters for, by the names of the model's or the adapters' card; empty without adapters."""
-        return tuple(task.name for task in self._tasks.tasks)
+        return tuple(task.name for task in self._choice.tasks.tasks)
 
     def tokenize(self, texts: Sequence[str]) -> list[Tokens]:
         """Tokenise documents, each with the document prompt, in order."""
@@ -496,9 +375,7 @@ class Encoder:
             require_text(text, "a text", InputError)
         prompt = self._settings.document_prompt
         if task is not None:
-            task, prompt = _choose_side(
-                self._settings.model, self._model, self._known, self._tasks, "document", task, None
-            )
+            task, prompt = choose_side(self._choice, self._model, "document", task, None)
         tokenised = self._tokenize(texts, prompt)
         for text, tokens in zip(texts, tokenised, strict=True):
             if not len(tokens) or not text.strip():
@@ -506,12 +383,12 @@ class Encoder:
         return self._encode_whole(tokenised, task or self._settings.document_task)
 
     def _encode_whole(self, tokenised: Sequence[Tokens], task: str | None) -> FloatArray:
-        pooled = [PoolingTask(tokens, np.array([[0, len(tokens)]], dtype=np.int64)) for tokens in tokenised]
+        pooled = [PoolingTask.whole(tokens) for tokens in tokenised]
         vectors = self._runner.run(pooled, adapter=self._adapter(task))
         return np.concatenate(vectors) if vectors else np.zeros((0, self._settings.dims), dtype=np.float32)
 
     def _adapter(self, task: str | None) -> str | None:
-        found = self._tasks.find(task)
+        found = self._choice.tasks.find(task)
         return found.adapter if found else None
 
     def _tokenize(self, texts: Sequence[str], prompt: str) -> list[Tokens]:
@@ -536,168 +413,3 @@ def _unpickle(settings: Settings, options: Settings) -> Encoder:
             f"{', '.join(differing)}; bring the same files here, or load the encoder here in place of a pickled one"
         )
     return encoder
-
-
-def adapters_argument(settings: Settings) -> str | None:
-    """What :meth:`Encoder.load` takes as ``adapters`` to load those that an encoder's settings record.
-
-    Settings without adapters mean the published model, whatever latechunk ships for it by now; those of a model whose
-    checkpoint has its own record a task of documents, and no trained adapters.
-    """
-    label = settings.get("adapters")
-    if settings.get("adapters_sha256") is None:
-        return None if settings.get("document_task") is None else "auto"
-    return "auto" if label is None or find_known_model(label) else str(label)
-
-
-def _require_same_adapters(wanted: EncoderSettings, loaded: EncoderSettings) -> None:
-    if wanted.adapters_sha256 != loaded.adapters_sha256:
-        raise ModelError(
-            f"the adapters {wanted.adapters!r} of SHA-256 {wanted.adapters_sha256} were needed, and "
-            f"{loaded.adapters!r} of SHA-256 {loaded.adapters_sha256} came: they have changed since. Bring those back "
-            f"(shipped ones come with the version of latechunk that an index records), or make a new index"
-        )
-
-
-def _tasks_of(known: KnownModel | None, found: FoundBundle | None) -> TaskSet:
-    """What there are adapters for; trained ones take the place of the checkpoint's own."""
-    if found:
-        return found.content.task_set
-    return known.task_set if known else TaskSet()
-
-
-def _adapter_files(checkpoint: Checkpoint, found: FoundBundle | None, tasks: TaskSet) -> AdapterFiles | None:
-    return AdapterFiles(found.folder if found else checkpoint.folder, tasks.adapters) if tasks.adapters else None
-
-
-@functools.cache
-def _say_licence(known: KnownModel) -> None:
-    what = "not for commercial use" if "-NC-" in known.licence else "read them before you use or share it"
-    _LOG.warning("the weights of %s are under %s: %s", known.name, known.licence, what)
-
-
-def _require_possible(name: str, pooling: PoolingChoice) -> None:
-    """Raise for a model that is known not to work, before anything is downloaded."""
-    known, refused = find_known_model(name), find_refused_model(name)
-    if known and known.obstacle:
-        raise ModelError(f"{name!r} cannot be loaded: {known.obstacle}; `latechunk models` lists what can")
-    if refused and pooling == "checkpoint":
-        raise PoolingError(
-            f"{name!r} {refused.reason}. Late chunking takes means of token embeddings, which only a model trained "
-            f"with mean pooling makes sense of; `latechunk models` lists some. To try it all the same, pass "
-            f'pooling="mean"'
-        )
-
-
-def _require_choice(name: str, value: Any, choices: tuple[str | None, ...]) -> Any:
-    if value not in choices:
-        raise InputError(f"{name} must be one of {', '.join(map(repr, choices))}, got {value!r}")
-    return value
-
-
-def _attention_for(attention: Attention, local_global: LocalGlobal | None, compiled: bool) -> Attention:
-    """Local-global context brings block attention of its own, which is SDPA."""
-    if local_global and compiled:
-        raise InputError('compile=True is for context="windows"; local-global context runs the layers one by one')
-    if local_global and attention == "flash_attention_2":
-        raise InputError('local-global context attends by SDPA; pass context="windows" to use FlashAttention 2')
-    return "sdpa" if local_global and attention == "auto" else attention
-
-
-def _require_room(plan: Plan, tokenizer: Any, prompts: Sequence[str]) -> None:
-    """Raise unless a window holds more content, beside special tokens and the prompt, than it shares."""
-    sizes = [("window_tokens", plan.window_tokens, "overlap_tokens", plan.overlap_tokens)]
-    if long := plan.local_global:
-        sizes.append(("local_tokens", long.local_tokens, "local_overlap", long.local_overlap))
-    for prompt in prompts:
-        n_prompt = len(tokenizer.encode(prompt, add_special_tokens=False).ids)
-        n_beside = len(plan.prefix_ids) + len(plan.suffix_ids) + n_prompt
-        for name, size, overlap_name, overlap in sizes:
-            if size - n_beside <= overlap:
-                raise InputError(
-                    f"a window of {size} tokens ({name}) holds {size - n_beside} content tokens beside its special "
-                    f"tokens and the prompt {prompt!r:.60}, which must be more than the overlap of {overlap} "
-                    f"({overlap_name}); make the window larger or the overlap smaller"
-                )
-
-
-def _choose_dims(name: str, model: LoadedModel, known: KnownModel | None, dims: int | None) -> int:
-    known_sizes = {*(known.matryoshka if known else ()), *model.matryoshka}
-    sizes = sorted({size for size in known_sizes if 0 < size < model.dims} | {model.dims})
-    if dims is None or dims in sizes:
-        return dims or model.dims
-    raise InputError(
-        f"{name!r} has vectors of {', '.join(map(str, sizes))} dims, got dims={dims}"
-        + ("" if len(sizes) > 1 else "; it is not known to have been trained for shorter ones")
-    )
-
-
-def _choose_side(
-    name: str,
-    model: LoadedModel,
-    known: KnownModel | None,
-    tasks: TaskSet,
-    side: str,
-    task: str | None,
-    prompt: str | None,
-) -> tuple[str | None, str]:
-    """Task and prompt of documents or of queries."""
-    if prompt is not None:
-        require_text(prompt, "a prompt", InputError)
-    wanted = task or (tasks.document_task if side == "document" else tasks.query_task)
-    if tasks.tasks and wanted is not None:
-        found = tasks.find(wanted)
-        if found is None:
-            raise InputError(f"{name!r} has the tasks {', '.join(one.name for one in tasks.tasks)}, got {wanted!r}")
-        return found.name, found.prompt if prompt is None else prompt
-    if task is not None:
-        raise InputError(f"{name!r} has no task adapters, got the task {task!r}; leave it out")
-    if prompt is None:
-        prompt = getattr(known, f"{side}_prompt") if known else None
-    keys = ("document", "passage") if side == "document" else ("query",)
-    own = next((text for key in keys if (text := model.prompts.get(key))), "")
-    return None, own if prompt is None else prompt
-
-
-def _choose_local_global(
-    checkpoint: Checkpoint, bundle: Bundle | None, context: Context, given: LocalGlobal | None
-) -> LocalGlobal | None:
-    _require_choice("context", context, ("auto", "windows", "local-global"))
-    if given is not None and not isinstance(given, LocalGlobal):
-        raise InputError(f"local_global must be a latechunk.LocalGlobal or None, got {given!r:.80}")
-    known = checkpoint.known.local_global if checkpoint.known else None
-    known = (bundle.local_global if bundle else None) or known
-    if context == "windows":
-        if given:
-            raise InputError('local_global has no effect with context="windows"; leave one of them out')
-        return None
-    if context == "local-global" and not (given or known):
-        raise InputError(
-            f"no settings for local-global context are known for {checkpoint.name!r}; "
-            f"pass local_global=LocalGlobal(...)"
-        )
-    if bundle and context == "auto":
-        return given or bundle.local_global
-    return given or known
-
-
-def _choose_window(
-    checkpoint: Checkpoint,
-    model: LoadedModel,
-    local_global: LocalGlobal | None,
-    window: int | None,
-    overlap: int | None,
-) -> tuple[int, int]:
-    known = checkpoint.known
-    if window is None:
-        longest = known.window_tokens if known else model.max_length or model.n_positions
-        window = _LONG_WINDOW if local_global else longest
-    if window is None:
-        raise InputError(f"{checkpoint.name!r} does not say how long a text it can read; pass window_tokens")
-    name, in_one_pass = ("local_tokens", local_global.local_tokens) if local_global else ("window_tokens", window)
-    if model.n_positions is not None and in_one_pass > model.n_positions:
-        raise InputError(f"{name} must be at most the {model.n_positions} positions of the model, got {in_one_pass}")
-    if overlap is None:
-        is_known = known and window == known.window_tokens
-        overlap = known.overlap_tokens if known and is_known else min(256, window // 4)
-    return window, overlap

@@ -1,4 +1,4 @@
-"""Token ids of long sequences in, token embeddings with a document-long context out, from an encoder of short texts.
+"""Read long sequences with an encoder of short texts, so that every token embedding has the whole document as context.
 
 The lower layers read overlapping windows of the length that the model was trained on, each with positions of its own;
 the upper layers then run once over the whole sequence. There a token attends to the special tokens and to its near
@@ -16,6 +16,7 @@ import numpy as np
 import torch
 from torch.nn import functional
 
+from latechunk.encoding.sequences import TokenSequence, pad
 from latechunk.encoding.windows import plan_windows
 from latechunk.errors import ModelError
 from latechunk.models.catalogue import LocalGlobal
@@ -23,23 +24,6 @@ from latechunk.types import IntArray, WindowPlan
 
 _LAYOUTS = ("bert", "roberta", "xlm-roberta")
 _HIDDEN = -1e4  # an attention score that no softmax sees, finite in half precision
-
-
-@dataclass(frozen=True, slots=True)
-class TokenSequence:
-    """What one pass reads: ``n_prefix`` special and prompt tokens, the content, ``n_suffix`` special tokens."""
-
-    ids: IntArray
-    n_prefix: int
-    n_suffix: int
-
-    def __len__(self) -> int:
-        return len(self.ids)
-
-    @property
-    def n_content(self) -> int:
-        """Tokens of the text itself."""
-        return len(self.ids) - self.n_prefix - self.n_suffix
 
 
 class LocalGlobalPass:
@@ -77,7 +61,7 @@ class LocalGlobalPass:
             batch_tokens: Padded tokens of one batch of windows, in the lower layers.
 
         Returns:
-            Token embeddings in the model's dtype, zero behind each sequence's end, shape
+            Token embeddings in the model's dtype, zero after each sequence's end, shape
             ``(len(sequences), width, hidden)``.
         """
         layout = self.lay_out(sequences)
@@ -141,15 +125,11 @@ class LocalGlobalPass:
         return plan_windows(sequence.n_content, size, self._settings.local_overlap)
 
     def _run_lower(self, sequences: Sequence[IntArray]) -> torch.Tensor:
-        lengths = torch.tensor([len(one) for one in sequences])
-        ids = torch.nn.utils.rnn.pad_sequence(
-            [torch.from_numpy(one) for one in sequences], batch_first=True, padding_value=self._pad_id
-        ).to(self._model.device)
-        visible = (torch.arange(ids.shape[1]) < lengths[:, None]).to(self._model.device)
+        ids, mask = (torch.from_numpy(one).to(self._model.device) for one in pad(sequences, self._pad_id))
         hidden: torch.Tensor = self._model.embeddings(input_ids=ids)
-        mask = None if bool(visible.all()) else (~visible)[:, None, None, :].to(hidden.dtype) * _HIDDEN
+        bias = None if bool(mask.all()) else (1 - mask)[:, None, None, :].to(hidden.dtype) * _HIDDEN
         for layer in self._model.encoder.layer[: self._settings.local_layers]:
-            hidden = layer(hidden, attention_mask=mask)
+            hidden = layer(hidden, attention_mask=bias)
         return hidden
 
 
@@ -159,7 +139,7 @@ class Layout:
 
     Attributes:
         n_prefix: Room for tokens before the content.
-        n_suffix: Tokens behind it.
+        n_suffix: Tokens after it.
         n_blocks: Blocks of content.
         block: Tokens of a block.
         lengths: Content tokens of each sequence, shape ``(n_sequences,)``.
@@ -182,12 +162,12 @@ class Layout:
         block: int,
         device: torch.device,
     ) -> Layout:
-        """Lay sequences out, from the tokens before, of and behind the content of each."""
-        most_before, most_behind = max(n_prefix), max(n_suffix)
-        filled = [[row < one for row in range(most_before)] + [True] * most_behind for one in n_prefix]
+        """Lay sequences out, from the tokens before, of and after the content of each."""
+        most_before, most_after = max(n_prefix), max(n_suffix)
+        filled = [[row < one for row in range(most_before)] + [True] * most_after for one in n_prefix]
         return cls(
             n_prefix=most_before,
-            n_suffix=most_behind,
+            n_suffix=most_after,
             n_blocks=-(-max(n_content) // block),
             block=block,
             lengths=torch.tensor(n_content, device=device),
@@ -208,8 +188,18 @@ class Layout:
 class _BlockAttention:
     """Self-attention in blocks: special tokens, own block and its two neighbours as they are, the rest as means.
 
-    What a block sees is gathered, not masked out of everything: time and memory grow with the length times what one
-    block sees, which is three blocks and the means.
+    Full attention over n tokens takes n * n scores, 67 million a head at 8,192 tokens. Here the content is cut into
+    blocks of b tokens, and the tokens of one block share what they attend to: the special tokens, one mean key and
+    value for every m tokens of the whole content, and the 3 * b tokens of their own block and its neighbours. That is
+    n * (n / m + 3 * b) scores, with b = 128 and m = 64 a sixteenth. What a block sees is gathered into a tensor of its
+    own (:meth:`_seen`) and not masked out of everything, so that time and memory do shrink. A block is then an entry of
+    the batch, which is why shapes begin with ``n * blocks``, and one call of ``scaled_dot_product_attention`` computes
+    all blocks.
+
+    A mean stands for several tokens, so its score gets the logarithm of their number added: in the softmax it then
+    weighs as much as that many tokens with its key. Means of the three near blocks are hidden, since their tokens are
+    there already. All of this is one additive bias, the same in every layer and for every head, and is computed once a
+    pass. Special tokens are few, and attend to every token as usual.
     """
 
     def __init__(self, layout: Layout, settings: LocalGlobal, dtype: torch.dtype) -> None:
@@ -331,7 +321,7 @@ def to_rows(states: torch.Tensor, layout: Layout, sequences: Sequence[TokenSeque
     """Put special tokens back around the content; differentiable.
 
     Returns:
-        The sequences as a model gives them, zero behind each one's end, shape ``(n_sequences, width, hidden)``.
+        The sequences as a model gives them, zero after each one's end, shape ``(n_sequences, width, hidden)``.
     """
     rows = torch.zeros((len(sequences), width, states.shape[2]), dtype=states.dtype, device=states.device)
     for number, one in enumerate(sequences):

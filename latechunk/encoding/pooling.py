@@ -1,7 +1,8 @@
-"""Token embeddings in, means of spans out: the one pooling that training and inference share."""
+"""Means of the token embeddings of spans: the one pooling that training and inference share."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -60,24 +61,21 @@ class SpanPool(torch.nn.Module):
         return sums / n_rows[:, None]
 
 
-def lay_out_runs(plans: list[PoolingPlan], first_rows: list[int]) -> dict[str, IntArray]:
-    """Write out for :class:`SpanPool` the runs of several texts, each of which is read in one window.
+def lay_out_runs(windows: Sequence[tuple[PoolingPlan, int, int, int]]) -> tuple[IntArray, IntArray, IntArray]:
+    """Write out for :meth:`SpanPool.add` the rows of the windows that one pass reads.
 
     Args:
-        plans: Of each text.
-        first_rows: The row of the table that each text's sequence begins at.
+        windows: Of each the plan of its text, its number in that text, the row of the table that its sequence begins
+            at, and the number that the first span of its text has among all spans.
 
     Returns:
-        ``rows``, ``bags``, ``spans`` and ``n_rows``; spans count on from text to text.
+        ``rows``, ``bags`` and ``spans``.
     """
-    first_spans = np.cumsum([0, *(len(plan.n_rows) for plan in plans)])
-    starts = np.concatenate([plan.piece_start + row for plan, row in zip(plans, first_rows, strict=True)])
-    ends = np.concatenate([plan.piece_end + row for plan, row in zip(plans, first_rows, strict=True)])
-    rows, bags = rows_to_sum(starts, ends)
-    spans = [plan.piece_span + first for plan, first in zip(plans, first_spans[:-1], strict=True)]
-    return {
-        "rows": rows,
-        "bags": bags,
-        "spans": np.concatenate(spans),
-        "n_rows": np.concatenate([plan.n_rows for plan in plans]),
-    }
+    starts, ends, spans = [], [], []
+    for plan, window, first_row, first_span in windows:
+        pieces = slice(plan.window_pieces[window], plan.window_pieces[window + 1])
+        starts.append(plan.piece_start[pieces] + first_row)
+        ends.append(plan.piece_end[pieces] + first_row)
+        spans.append(plan.piece_span[pieces] + first_span)
+    rows, bags = rows_to_sum(np.concatenate(starts), np.concatenate(ends))
+    return rows, bags, np.concatenate(spans)

@@ -1,4 +1,4 @@
-"""Character spans in, token ranges out; token ranges and windows in, the rows to sum out."""
+"""Find the tokens of character spans, and the rows of each window's output that are summed for a span."""
 
 from __future__ import annotations
 
@@ -70,12 +70,19 @@ def plan_pooling(
         ranges: Half-open token ranges of the spans, none empty, shape ``(n_spans, 2)``.
         windows: The windows of the text.
         n_prefix: Rows before the content in every window: special tokens, then the prompt.
-        n_suffix: Rows behind the content.
+        n_suffix: Rows after the content.
         special_tokens: ``"exclude"`` leaves prefix and suffix out; ``"include"`` adds those of every window that owns
-            a token of the span; ``"paper"`` adds the first prefix to the first span and the last suffix to the last.
+            a token of the span.
         prefix_counts: False to leave the prefix out of what ``special_tokens`` adds, for a model whose own pooling
             leaves out everything up to the end of the prompt.
     """
+    # A span of tokens [a, b) lies in the windows that own its first and its last token, and in all between. Windows own
+    # half-open, neighbouring ranges of tokens ("seams"), so the two are found by binary search, and each pair of a span
+    # and such a window gives one piece: the part of the span that the window owns. Windows overlap, but ownership does
+    # not, so every token is in exactly one piece, and the sum over a span's pieces is the sum over its tokens. All of
+    # it is array arithmetic, since a document of a million tokens may have tens of thousands of spans: ``span`` and
+    # ``window`` name the pair of each piece, and rows are counted in the window's own sequence, where content begins
+    # after the prefix.
     first = np.searchsorted(windows.seams, ranges[:, 0], side="right") - 1
     last = np.searchsorted(windows.seams, ranges[:, 1], side="left") - 1
     n_windows_of_span = last - first + 1
@@ -85,15 +92,11 @@ def plan_pooling(
     start = np.maximum(ranges[span, 0], windows.seams[window]) + shift
     end = np.minimum(ranges[span, 1], windows.seams[window + 1]) + shift
 
+    # Special tokens are pieces, too: the rows before and after the content, once for every piece of content. Each piece
+    # is of another pair of span and window, so a special token counts once in a span and window.
     lengths = n_prefix + (windows.ends - windows.starts) + n_suffix
-    if special_tokens == "exclude":
-        with_prefix = with_suffix = np.zeros(0, dtype=np.int64)
-    elif special_tokens == "include":
-        with_prefix = with_suffix = np.arange(len(span))
-    else:
-        with_prefix, with_suffix = np.array([0]), np.array([len(span) - 1])
-    if not prefix_counts:
-        with_prefix = with_prefix[:0]
+    with_suffix = np.arange(len(span) if special_tokens == "include" else 0)
+    with_prefix = with_suffix if prefix_counts else with_suffix[:0]
     span = np.concatenate([span, span[with_prefix], span[with_suffix]])
     start = np.concatenate([start, np.zeros_like(with_prefix), lengths[window[with_suffix]] - n_suffix])
     end = np.concatenate([end, np.full_like(with_prefix, n_prefix), lengths[window[with_suffix]]])

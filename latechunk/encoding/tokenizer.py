@@ -1,4 +1,4 @@
-"""What a tokenizer gives in, ids and places that keep their promises out."""
+"""Token ids and character offsets that keep their promises, whatever tokenizer they come from."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ def prepare_tokenizer(name: str, model: LoadedModel) -> Any:
 
 
 def special_ids(tokenizer: Any) -> tuple[tuple[int, ...], tuple[int, ...]]:
-    """The special tokens that the model's template puts before and behind a text."""
+    """The special tokens that the model's template puts before and after a text."""
     encoding = tokenizer.encode("a", add_special_tokens=True)
     content = [place for place, special in enumerate(encoding.special_tokens_mask) if not special]
     if not content:

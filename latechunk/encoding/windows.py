@@ -1,4 +1,4 @@
-"""A number of tokens in, overlapping windows out, each token owned by exactly one of them."""
+"""Cover a text with overlapping windows, so that exactly one of them owns each token."""
 
 from __future__ import annotations
 

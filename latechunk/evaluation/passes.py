@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from latechunk.chunking.chunkers import SentenceChunker
+from latechunk.chunking.sentence import SentenceChunker
 from latechunk.embedding import ChunkedDocument, Embedding, blend, chunk_documents, embed_chunks
 from latechunk.errors import DocumentError, InputError
 from latechunk.evaluation.dataset import EvaluationSet

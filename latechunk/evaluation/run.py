@@ -8,7 +8,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from latechunk.chunking.chunkers import SentenceChunker
+from latechunk.chunking.sentence import SentenceChunker
 from latechunk.encoding.encoder import Encoder
 from latechunk.errors import InputError
 from latechunk.evaluation.dataset import EvaluationSet

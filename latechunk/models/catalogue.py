@@ -2,18 +2,18 @@
 
 from __future__ import annotations
 
-import math
 import re
-from dataclasses import dataclass, replace
-from typing import Literal, TypeAlias
+from typing import ClassVar, Literal, Self, TypeAlias
 
-from latechunk.errors import InputError
+from pydantic import Field, FiniteFloat, model_validator
+
+from latechunk.validation import Validated
 
 Mode: TypeAlias = Literal["late", "naive", "blend"]
+SpecialTokens: TypeAlias = Literal["exclude", "include"]
 
 
-@dataclass(frozen=True, slots=True)
-class LocalGlobal:
+class LocalGlobal(Validated):
     """How an encoder of short texts reads a long one: lower layers in windows, upper layers over everything.
 
     Attributes:
@@ -33,26 +33,26 @@ class LocalGlobal:
         InputError: If a setting is out of range.
     """
 
-    local_layers: int
-    local_tokens: int
-    local_overlap: int
-    penalty: float
-    distance: float
-    width: float
-    block_tokens: int = 128
-    mean_tokens: int = 32
-    reference_tokens: int = 2_046
+    subject: ClassVar[str] = "local_global"
 
-    def __post_init__(self) -> None:
-        counts = (self.local_tokens, self.block_tokens, self.mean_tokens, self.reference_tokens)
-        if min(counts) < 1 or self.block_tokens % self.mean_tokens:
-            raise InputError(f"counts must be at least 1, and mean_tokens divide block_tokens, got {self}")
-        if self.width <= 0 or not math.isfinite(self.penalty + self.distance + self.width):
-            raise InputError(f"width must be above 0 and all settings finite, got {self}")
+    local_layers: int = Field(ge=0)
+    local_tokens: int = Field(ge=1)
+    local_overlap: int = Field(ge=0)
+    penalty: FiniteFloat
+    distance: FiniteFloat
+    width: FiniteFloat = Field(gt=0)
+    block_tokens: int = Field(default=128, ge=1)
+    mean_tokens: int = Field(default=32, ge=1)
+    reference_tokens: int = Field(default=2_046, ge=1)
+
+    @model_validator(mode="after")
+    def _blocks_hold_whole_means(self) -> Self:
+        if self.block_tokens % self.mean_tokens:
+            raise ValueError(f"mean_tokens ({self.mean_tokens}) must divide block_tokens ({self.block_tokens})")
+        return self
 
 
-@dataclass(frozen=True, slots=True)
-class Task:
+class Task(Validated):
     """A use that a model has an adapter for.
 
     Attributes:
@@ -65,9 +65,20 @@ class Task:
     adapter: str
     prompt: str
 
+    @model_validator(mode="after")
+    def _names_are_usable(self) -> Self:
+        if not self.name.strip():
+            raise ValueError("the name of a task must not be blank")
+        # The name comes from a file, and becomes part of a path: it must not lead out of the folder.
+        if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9_-]*", self.adapter):
+            raise ValueError(
+                f"the adapter of a task must be the plain name of a subfolder, of letters, digits, - and _, got "
+                f"{self.adapter!r:.80}"
+            )
+        return self
 
-@dataclass(frozen=True, slots=True)
-class TaskSet:
+
+class TaskSet(Validated):
     """What a model has adapters for.
 
     Attributes:
@@ -90,8 +101,7 @@ class TaskSet:
         return tuple(dict.fromkeys(task.adapter for task in self.tasks))
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class KnownModel:
+class KnownModel(Validated):
     """A checkpoint that latechunk knows.
 
     Attributes:
@@ -156,22 +166,21 @@ class KnownModel:
     @property
     def task_set(self) -> TaskSet:
         """What the checkpoint itself has adapters for."""
-        return TaskSet(self.tasks, self.document_task, self.query_task)
+        return TaskSet(tasks=self.tasks, document_task=self.document_task, query_task=self.query_task)
 
     @property
     def trained_local_global(self) -> LocalGlobal | None:
         """How it reads longer texts under adapters that are trained over it."""
         if self.local_global is None or self.trained_local_layers is None:
             return self.local_global
-        return replace(self.local_global, local_layers=self.trained_local_layers)
+        return self.local_global.replaced(local_layers=self.trained_local_layers)
 
     def task(self, name: str) -> Task | None:
         """Look a task up by its name."""
         return self.task_set.find(name)
 
 
-@dataclass(frozen=True, slots=True)
-class RefusedModel:
+class RefusedModel(Validated):
     """Checkpoints that late chunking does not fit.
 
     Attributes:
@@ -188,11 +197,15 @@ class RefusedModel:
 DEFAULT_MODEL = "all-MiniLM-L6-v2"
 
 _JINA_V3_TASKS = (
-    Task("retrieval.query", "retrieval_query", "Represent the query for retrieving evidence documents: "),
-    Task("retrieval.passage", "retrieval_passage", "Represent the document for retrieval: "),
-    Task("separation", "separation", ""),
-    Task("classification", "classification", ""),
-    Task("text-matching", "text_matching", ""),
+    Task(
+        name="retrieval.query",
+        adapter="retrieval_query",
+        prompt="Represent the query for retrieving evidence documents: ",
+    ),
+    Task(name="retrieval.passage", adapter="retrieval_passage", prompt="Represent the document for retrieval: "),
+    Task(name="separation", adapter="separation", prompt=""),
+    Task(name="classification", adapter="classification", prompt=""),
+    Task(name="text-matching", adapter="text_matching", prompt=""),
 )
 
 _NEEDS_CODE = (
@@ -363,18 +376,21 @@ KNOWN_MODELS = (
 _BY_FIRST = "pools by its first token (CLS)"
 _BY_LAST = "pools by its last token and reads from left to right only"
 
-REFUSED_MODELS = (
-    RefusedModel("gte-modernbert", r"Alibaba-NLP/gte-modernbert-.+", _BY_FIRST),
-    RefusedModel("gte-multilingual", r"(Alibaba-NLP|alibaba-nlp-community)/gte-multilingual-base", _BY_FIRST),
-    RefusedModel("gte v1.5", r"Alibaba-NLP/gte-(base|large)-en-v1\.5", _BY_FIRST),
-    RefusedModel("BGE", r"BAAI/bge-(m3|(small|base|large)-.+)", _BY_FIRST),
-    RefusedModel("arctic-embed", r"Snowflake/snowflake-arctic-embed-.+", _BY_FIRST),
-    RefusedModel("mxbai-embed-large", r"mixedbread-ai/mxbai-embed-large-v1", _BY_FIRST),
-    RefusedModel("granite-embedding", r"ibm-granite/granite-embedding-.+", _BY_FIRST),
-    RefusedModel("Qwen3-Embedding", r"Qwen/Qwen3-Embedding-.+", _BY_LAST),
-    RefusedModel("e5-mistral", r"intfloat/e5-mistral-7b-instruct", _BY_LAST),
-    RefusedModel("jina-embeddings-v5", r"jinaai/jina-embeddings-v5-.+", "pools by its last token"),
-    RefusedModel("NV-Embed", r"nvidia/NV-Embed-.+", "pools by attention with weights of its own"),
+_REFUSED = (
+    ("gte-modernbert", r"Alibaba-NLP/gte-modernbert-.+", _BY_FIRST),
+    ("gte-multilingual", r"(Alibaba-NLP|alibaba-nlp-community)/gte-multilingual-base", _BY_FIRST),
+    ("gte v1.5", r"Alibaba-NLP/gte-(base|large)-en-v1\.5", _BY_FIRST),
+    ("BGE", r"BAAI/bge-(m3|(small|base|large)-.+)", _BY_FIRST),
+    ("arctic-embed", r"Snowflake/snowflake-arctic-embed-.+", _BY_FIRST),
+    ("mxbai-embed-large", r"mixedbread-ai/mxbai-embed-large-v1", _BY_FIRST),
+    ("granite-embedding", r"ibm-granite/granite-embedding-.+", _BY_FIRST),
+    ("Qwen3-Embedding", r"Qwen/Qwen3-Embedding-.+", _BY_LAST),
+    ("e5-mistral", r"intfloat/e5-mistral-7b-instruct", _BY_LAST),
+    ("jina-embeddings-v5", r"jinaai/jina-embeddings-v5-.+", "pools by its last token"),
+    ("NV-Embed", r"nvidia/NV-Embed-.+", "pools by attention with weights of its own"),
+)
+REFUSED_MODELS = tuple(
+    RefusedModel(family=family, pattern=pattern, reason=reason) for family, pattern, reason in _REFUSED
 )
 
 
@@ -391,6 +407,3 @@ def find_refused_model(name: str) -> RefusedModel | None:
 def recognise(model_type: str | None) -> KnownModel | None:
     """Find the one known model of an architecture, whatever its files are called."""
     return next((model for model in KNOWN_MODELS if model_type and model.model_type == model_type), None)
-
-
-SpecialTokens: TypeAlias = Literal["exclude", "include", "paper"]

@@ -1,4 +1,4 @@
-"""A model's name in, its files and their fingerprints out. No pickled weights."""
+"""Find the files of a model by its name, and take their fingerprints. No pickled weights."""
 
 from __future__ import annotations
 

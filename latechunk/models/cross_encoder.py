@@ -1,4 +1,4 @@
-"""A question and texts in, scores out, by a cross-encoder that reads both together."""
+"""Score texts by a cross-encoder, which reads question and text together."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ class CrossEncoderReranker:
             raise InputError(
                 f"a reranker needs a cross-encoder with one output, the relevance, and this one has {model.num_labels}"
             )
-        if isinstance(batch_size, bool) or not isinstance(batch_size, int) or batch_size < 1:
+        if type(batch_size) is not int or batch_size < 1:
             raise InputError(f"batch_size must be a whole number of at least 1, got {batch_size!r}")
         self._model = model
         self._batch_size = batch_size
@@ -51,7 +51,7 @@ class CrossEncoderReranker:
 
         Args:
             name: A folder, or the name of a repository on the model hub such as
-                ``"cross-encoder/ms-marco-MiniLM-L6-v2"``, which is then downloaded if it is not on this machine.
+                ``"cross-encoder/ms-marco-MiniLM-L6-v2"``, which is downloaded if it is not on this machine.
             revision: Branch, tag or commit of the repository.
             device: ``"auto"``, or a device as torch names it.
             batch_size: Pairs that are read together.

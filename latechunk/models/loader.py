@@ -1,4 +1,4 @@
-"""A checkpoint's files in, a mean-pooled model in memory out. No remote code, nothing half loaded."""
+"""Load a checkpoint as a mean-pooled model: no remote code, nothing half loaded."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from huggingface_hub.errors import StrictDataclassError
 from safetensors import SafetensorError
 from sentence_transformers import SentenceTransformer
 from sentence_transformers.sentence_transformer.modules import Dense, Normalize, Pooling, Transformer
-from transformers import modeling_utils
+from transformers import PreTrainedModel
 from transformers.utils import logging as transformers_logging
 
 from latechunk.errors import ModelError, PoolingError
@@ -28,7 +28,7 @@ from latechunk.models.device import Attention, choose_attention
 PoolingChoice: TypeAlias = Literal["checkpoint", "mean"]
 
 
-# What transformers and its kin raise over files that are damaged, missing or not of the expected form.
+# What transformers, sentence-transformers and safetensors raise for files that are damaged, missing or malformed.
 BROKEN_FILES = (
     OSError,
     ValueError,
@@ -46,7 +46,7 @@ BROKEN_FILES = (
 # One at a time: transformers and peft change what all threads share while they load.
 LOADING = threading.RLock()
 
-_UNUSED_WEIGHT = re.compile(r"(^|\.)pooler\.")  # of the transformer's own pooling, which a mean makes no use of
+_UNUSED_WEIGHT = re.compile(r"(^|\.)pooler\.")  # of the transformer's own pooling, which a mean does not use
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,13 +66,13 @@ class LoadedModel:
         adapters: Of its checkpoint or trained over it; None where there are none.
         attention: How its layers attend, as transformers names it.
         prompt_counts: Whether the prompt's tokens are in the model's own mean.
-        finish: The modules behind the pooling, such as Dense and Normalize; in float32.
+        finish: The modules after the pooling, such as Dense and Normalize; in float32.
         tokenizer: The model's own, as transformers has it.
         prompts: By name, as the checkpoint has them.
         max_length: Tokens that the checkpoint says it reads at most, None if it does not say.
         n_positions: The longest sequence that its architecture takes, None if it does not say.
         hidden: Length of a token embedding.
-        dims: Length of a vector behind all modules.
+        dims: Length of a vector after all modules.
         matryoshka: Shorter lengths that a vector may be cut to, as the checkpoint says; empty if it says nothing.
     """
 
@@ -197,7 +197,7 @@ def _count_positions(transformer: Transformer) -> int | None:
     n_positions: int | None = getattr(transformer.config, "max_position_embeddings", None)
     embeddings = getattr(getattr(transformer.model, "embeddings", None), "position_embeddings", None)
     padding = getattr(embeddings, "padding_idx", None)
-    # RoBERTa and its kin count positions from behind the padding's index.
+    # RoBERTa and its kin count positions from one past the padding's index.
     return n_positions if n_positions is None or padding is None else n_positions - padding - 1
 
 
@@ -210,30 +210,30 @@ def _read_matryoshka(config: Any) -> tuple[int, ...]:
 def watched_loading() -> Iterator[list[str]]:
     """Keep what transformers prints while it loads off the user's terminal; gives the weights it did not find.
 
-    transformers fills in what the files lack with random values, and only reports it. The report is taken where it is
-    made, since its way through the log depends on how the user has set up logging.
+    transformers fills in what the files lack with random values, and only logs a report of it. sentence-transformers
+    calls ``from_pretrained`` for us and drops what it could say, so that is called here with ``output_loading_info``,
+    which returns the names in place of a log that the user may have switched off.
     """
     missing: list[str] = []
+    original: Any = vars(PreTrainedModel)["from_pretrained"]
 
-    def note_report(*, loading_info: Any, **_: Any) -> None:
-        missing.extend(sorted(loading_info.missing_keys))
-        if loading_info.error_msgs or loading_info.mismatched_keys or loading_info.conversion_errors:
-            raise ValueError(
-                f"weights do not fit its configuration: "
-                f"{[*loading_info.error_msgs, *loading_info.mismatched_keys, *loading_info.conversion_errors][:3]}"
-            )
+    def from_pretrained(
+        cls: type[PreTrainedModel], /, *args: Any, output_loading_info: bool = False, **options: Any
+    ) -> Any:
+        model, info = original.__func__(cls, *args, output_loading_info=True, **options)
+        missing.extend(sorted(info["missing_keys"]))
+        return (model, info) if output_loading_info else model
 
-    logger, silent = logging.getLogger("transformers"), logging.NullHandler()
+    logger = logging.getLogger("transformers")
     handlers, propagates = list(logger.handlers), logger.propagate
     showed_progress = transformers_logging.is_progress_bar_enabled()
-    original = vars(modeling_utils)["log_state_dict_report"]
     transformers_logging.disable_progress_bar()  # type: ignore[no-untyped-call]
-    logger.handlers, logger.propagate = [silent], False
-    vars(modeling_utils)["log_state_dict_report"] = note_report
+    logger.handlers, logger.propagate = [logging.NullHandler()], False
+    PreTrainedModel.from_pretrained = classmethod(from_pretrained)  # type: ignore[method-assign,assignment]
     try:
         yield missing
     finally:
-        vars(modeling_utils)["log_state_dict_report"] = original
+        PreTrainedModel.from_pretrained = original  # type: ignore[method-assign]
         logger.handlers, logger.propagate = handlers, propagates
         if showed_progress:
             transformers_logging.enable_progress_bar()  # type: ignore[no-untyped-call]

@@ -209,7 +209,7 @@ def measure_trial(encoder: Encoder, data: TrainingData, settings: TrainingSettin
     """
     sample = take_sample(data, settings)
     settings = settings.replaced(segments=settings.segments.replaced(mixture={}, own_document_only=()))
-    tasks = [PoolingTask(one.tokens, np.array([[0, len(one.tokens)]], dtype=np.int64)) for one in sample.documents]
+    tasks = [PoolingTask.whole(one.tokens) for one in sample.documents]
     with computing_in(settings.run.precision, encoder.device):
         encoder.encode_spans(tasks[:1])
         begin = time.perf_counter()

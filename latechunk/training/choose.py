@@ -9,7 +9,7 @@ from typing import Any
 from latechunk.encoding.encoder import Encoder
 from latechunk.errors import InputError
 from latechunk.evaluation.dataset import EvaluationSet
-from latechunk.models.adapter_manifest import Bundle
+from latechunk.models.adapter_manifest import AdapterManifest
 from latechunk.models.catalogue import Task
 from latechunk.models.device import choose_dtype, name_of
 from latechunk.training.budget import (
@@ -72,7 +72,7 @@ def keep_sets(settings: TrainingSettings, names: Sequence[str]) -> TrainingSetti
     return settings.replaced(segments=segments)
 
 
-def choose_manifest(request: TrainingRequest, encoder: Encoder, settings: TrainingSettings) -> Bundle:
+def choose_manifest(request: TrainingRequest, encoder: Encoder, settings: TrainingSettings) -> AdapterManifest:
     """How the adapters will be used: as they are trained, but with another late share if the request names one.
 
     Raises:
@@ -87,10 +87,10 @@ def choose_manifest(request: TrainingRequest, encoder: Encoder, settings: Traini
                 "out, or train a blend with --late-weight below 1"
             )
         late_weight = request.index_late_weight
-    tasks = [Task("retrieval.passage", PASSAGE, own["document_prompt"])]
+    tasks = [Task(name="retrieval.passage", adapter=PASSAGE, prompt=own["document_prompt"])]
     if settings.query_adapter:
-        tasks.append(Task("retrieval.query", QUERY, own["query_prompt"]))
-    return Bundle(
+        tasks.append(Task(name="retrieval.query", adapter=QUERY, prompt=own["query_prompt"]))
+    return AdapterManifest(
         base=request.base_label,
         base_weights_sha256=own["weights_sha256"],
         tasks=tuple(tasks),

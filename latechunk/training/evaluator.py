@@ -6,7 +6,7 @@ import math
 import shutil
 import tempfile
 from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +20,7 @@ from latechunk.errors import InputError
 from latechunk.evaluation.cache import read_arrays, write_arrays
 from latechunk.evaluation.dataset import EvaluationSet
 from latechunk.evaluation.ranking import SCOPES
-from latechunk.models.adapter_manifest import Bundle, write_bundle
+from latechunk.models.adapter_manifest import AdapterManifest, write_adapter_manifest
 from latechunk.models.catalogue import LocalGlobal
 from latechunk.models.device import Dtype
 from latechunk.training.heldout import Scores, means, measure
@@ -62,7 +62,7 @@ class Measurer:
     device: str
     dtype: Dtype
     sets: Sequence[EvaluationSet]
-    bundle: Bundle
+    bundle: AdapterManifest
     on_characters: Callable[[int], None]
     start: Path | None = None
 
@@ -75,7 +75,7 @@ class Measurer:
         """With adapters that ``write`` puts into a folder, read as the run has it."""
         with tempfile.TemporaryDirectory() as folder:
             write(Path(folder))
-            write_bundle(Path(folder), self.bundle)
+            write_adapter_manifest(Path(folder), self.bundle)
             (scores,) = self._measure(self._load(adapters=folder), [self.embedding])
         return scores
 
@@ -176,4 +176,4 @@ def _to_metrics(scores: Scores) -> dict[str, float]:
 
 
 def _as_dict(local_global: LocalGlobal | None) -> dict[str, Any] | None:
-    return asdict(local_global) if local_global else None
+    return local_global.model_dump() if local_global else None

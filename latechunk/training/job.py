@@ -7,7 +7,7 @@ import math
 import shutil
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +16,13 @@ from latechunk.errors import InputError
 from latechunk.evaluation.dataset import EvaluationSet
 from latechunk.evaluation.loaders import read_sets
 from latechunk.evaluation.ranking import SCOPES
-from latechunk.models.adapter_manifest import BUNDLE_FILE, Bundle, fingerprint, read_bundle, write_bundle
+from latechunk.models.adapter_manifest import (
+    MANIFEST_FILE,
+    AdapterManifest,
+    fingerprint,
+    read_adapter_manifest,
+    write_adapter_manifest,
+)
 from latechunk.models.checkpoint import find_checkpoint
 from latechunk.models.device import choose_device
 from latechunk.training.budget import Estimate
@@ -56,7 +62,7 @@ class Job:
     held_out: Sequence[EvaluationSet]
     origin: str
     settings: TrainingSettings
-    bundle: Bundle
+    bundle: AdapterManifest
     estimate: Estimate | None
 
 
@@ -77,7 +83,7 @@ class Outcome:
 
 def is_finished(out: Path) -> bool:
     """Whether a folder holds finished adapters: their description is written last."""
-    return (out / BUNDLE_FILE).is_file()
+    return (out / MANIFEST_FILE).is_file()
 
 
 def prepare_job(request: TrainingRequest, on_progress: OnProgress, *, dry_run: bool = False) -> Job:
@@ -147,7 +153,7 @@ def carry_out(job: Job, on_progress: OnProgress) -> Outcome:
     rows = _measure_end(job, trained, references, evaluator) if references and evaluator else []
     write_results(job, trained, rows)
     _delete_kept(out)  # before the folder is finished: nothing looks into a finished one any more
-    write_bundle(out, job.bundle)
+    write_adapter_manifest(out, job.bundle)
     tidy_up(job.request)
     return Outcome(trained, rows, time.perf_counter() - begin)
 
@@ -226,8 +232,13 @@ def _references_path(out: Path) -> Path:
 def _references_key(job: Job) -> str:
     """All that decides the references: questions, base, how chunks are read, adapters to begin with."""
     start = job.request.adapters
-    begun_with = fingerprint(start, read_bundle(start)) if start else None
-    decisive = [[one.fingerprint for one in job.held_out], asdict(job.bundle), job.settings.run.precision, begun_with]
+    begun_with = fingerprint(start, read_adapter_manifest(start)) if start else None
+    decisive = [
+        [one.fingerprint for one in job.held_out],
+        job.bundle.model_dump(),
+        job.settings.run.precision,
+        begun_with,
+    ]
     return json.dumps(decisive, sort_keys=True)
 
 

@@ -10,10 +10,10 @@ import torch
 from sentence_transformers import SentenceTransformer
 from sentence_transformers.base.modules import Module
 
-from latechunk.encoding.batching import Plan
-from latechunk.encoding.local_global import LocalGlobalPass, TokenSequence, to_rows
+from latechunk.encoding.local_global import LocalGlobalPass, to_rows
 from latechunk.encoding.pooling import SpanPool, lay_out_runs
 from latechunk.encoding.pooling_plan import plan_pooling
+from latechunk.encoding.sequences import Plan, TokenSequence, pad
 from latechunk.encoding.windows import plan_windows
 from latechunk.models.loader import LoadedModel
 from latechunk.training.lora import TrainableAdapters
@@ -95,12 +95,7 @@ class SequenceMaker:
 
     def sequence(self, content: IntArray, prompt_ids: Sequence[int]) -> TokenSequence:
         """One text in one window."""
-        parts = (self._plan.prefix_ids, prompt_ids, content, self._plan.suffix_ids)
-        return TokenSequence(
-            ids=np.concatenate([np.asarray(part, dtype=np.int64) for part in parts]),
-            n_prefix=len(self._plan.prefix_ids) + len(prompt_ids),
-            n_suffix=len(self._plan.suffix_ids),
-        )
+        return self._plan.sequence(content, prompt_ids)
 
     def runs(self, sequences: Sequence[TokenSequence], ranges: Sequence[IntArray]) -> dict[str, torch.Tensor]:
         """Rows of the spans of each sequence, for the span pool."""
@@ -116,15 +111,13 @@ class SequenceMaker:
             )
             for one, spans in zip(sequences, ranges, strict=True)
         ]
-        runs = lay_out_runs(plans, [number * width for number in range(len(sequences))])
-        return {name: torch.from_numpy(values) for name, values in runs.items()}
+        first_spans = np.cumsum([0, *(len(spans) for spans in ranges)])
+        windows = [(plan, 0, number * width, int(first_spans[number])) for number, plan in enumerate(plans)]
+        rows, bags, spans = map(torch.from_numpy, lay_out_runs(windows))
+        n_rows = torch.from_numpy(np.concatenate([plan.n_rows for plan in plans]))
+        return {"rows": rows, "bags": bags, "spans": spans, "n_rows": n_rows}
 
     def pad(self, sequences: Sequence[TokenSequence]) -> dict[str, torch.Tensor]:
         """Token ids and mask, shape ``(n_sequences, width)`` each."""
-        width = max(len(one) for one in sequences)
-        ids = torch.full((len(sequences), width), self._pad_id, dtype=torch.long)
-        mask = torch.zeros((len(sequences), width), dtype=torch.long)
-        for row, one in enumerate(sequences):
-            ids[row, : len(one)] = torch.from_numpy(one.ids)
-            mask[row, : len(one)] = 1
+        ids, mask = map(torch.from_numpy, pad([one.ids for one in sequences], self._pad_id))
         return {"input_ids": ids, "attention_mask": mask}

@@ -11,7 +11,7 @@ from safetensors.torch import load_file
 
 from latechunk.encoding.encoder import Encoder
 from latechunk.errors import InputError, ModelError
-from latechunk.models.adapter_manifest import read_bundle
+from latechunk.models.adapter_manifest import read_adapter_manifest
 from latechunk.models.adapters import ADAPTER_CONFIG, ADAPTER_WEIGHTS, require_adapter_files
 from latechunk.models.checkpoint import read_config
 from latechunk.training.lora import find_targets
@@ -32,7 +32,7 @@ def require_fitting(folder: Path, base: str, encoder: Encoder, settings: Trainin
         ModelError: If they are missing, damaged, or were trained over other weights.
         InputError: If they have another shape, or there is none for what the run trains.
     """
-    bundle, own = read_bundle(folder), encoder.settings["weights_sha256"]
+    bundle, own = read_adapter_manifest(folder), encoder.settings["weights_sha256"]
     if bundle.base_weights_sha256 != own:
         raise ModelError(
             f"the adapters in {folder} were trained over {bundle.base!r}, with weights of SHA-256 "

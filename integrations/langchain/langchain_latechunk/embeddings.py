@@ -78,7 +78,7 @@ class LateChunkEmbeddings(Embeddings):
         encoder = self.encoder
         tokenised = encoder.tokenize(texts)
         _require_tokens(texts, tokenised)
-        tasks = [PoolingTask(tokens, np.array([[0, len(tokens)]], dtype=np.int64)) for tokens in tokenised]
+        tasks = [PoolingTask.whole(tokens) for tokens in tokenised]
         vectors = check_vectors(encoder, encoder.encode_spans(tasks), [1] * len(tasks)) if tasks else []
         return [vector[0].tolist() for vector in vectors]
 

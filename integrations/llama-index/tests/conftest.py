@@ -44,7 +44,7 @@ class WordEncoder:
         tokens = self._tokenize(text)
         if not len(tokens):
             raise QueryError("the query holds no token")
-        vector = self._encode(PoolingTask(tokens, np.array([[0, len(tokens)]])))[0]
+        vector = self._encode(PoolingTask.whole(tokens))[0]
         self.texts.pop()
         return vector
 

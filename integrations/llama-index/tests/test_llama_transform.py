@@ -174,7 +174,7 @@ def test_it_comes_back_from_its_serialised_form(encoder, chunker):
     assert back.to_dict() == own.to_dict()
     with pytest.raises(InputError, match=r"an encoder of your own, .*'words'.*pass it, from_dict\(data, encoder=...\)"):
         LateChunkTransform.from_dict(own.to_dict())
-    by_name = LateChunkTransform(dims=384, chunker=TokenChunker(64), dtype="float32")
+    by_name = LateChunkTransform(dims=384, chunker=TokenChunker(max_tokens=64), dtype="float32")
     assert LateChunkTransform.from_dict(by_name.to_dict()) == by_name.model_copy(update={"dtype": "auto"})
 
 
@@ -191,7 +191,7 @@ def test_a_chunker_of_ones_own_is_passed_again(encoder):
 
 DIFFERENT = [
     {"chunker": SentenceChunker(max_tokens=5)},
-    {"chunker": TokenChunker(8)},
+    {"chunker": TokenChunker(max_tokens=8)},
     {"mode": "naive"},
     {"mode": "blend", "late_weight": 0.3},
     {"citation_key": "source"},

@@ -50,7 +50,7 @@ class FakeEncoder:
         tokens = self._tokenize(text)
         if not len(tokens):
             raise QueryError("the query holds no token")
-        return self._pool(PoolingTask(tokens, np.array([[0, len(tokens)]])))[0]
+        return self._pool(PoolingTask.whole(tokens))[0]
 
     def _pool(self, task: PoolingTask) -> FloatArray:
         own = np.stack([np.random.default_rng(int(one)).normal(size=self.dims) for one in task.tokens.ids])

@@ -14,7 +14,6 @@ from pydantic import ConfigDict, Field, PrivateAttr, SkipValidation, model_valid
 from latechunk.errors import InputError
 from latechunk.manifest import require_json
 from latechunk.models.catalogue import DEFAULT_MODEL, LocalGlobal, SpecialTokens
-from latechunk.models.checkpoint import find_checkpoint
 from latechunk.protocols import SpanEncoder
 
 if TYPE_CHECKING:
@@ -40,8 +39,7 @@ _DECISIVE = (
     "pooling",
 )
 _RUNTIME = ("device", "dtype", "attention", "batch_tokens", "download")
-_CHECKPOINT = ("weights_sha256", "tokenizer_sha256", "config_sha256")
-_FINGERPRINT = (*_CHECKPOINT, "adapters_sha256")
+_FINGERPRINT = ("weights_sha256", "tokenizer_sha256", "config_sha256", "adapters_sha256")
 _UNPICKLABLE = (pickle.PicklingError, TypeError, AttributeError, ValueError, RuntimeError, NotImplementedError)
 
 
@@ -156,13 +154,11 @@ class ModelFields(BaseComponent):
             return {"encoder": dict(self.encoder.settings)}
         if self._keeper.encoder is not None and self._keeper.key == self._key():
             return {name: self._keeper.encoder.settings[name] for name in _FINGERPRINT}
-        from latechunk.models.adapter_manifest import find_bundle
+        from latechunk import Encoder
 
-        checkpoint = find_checkpoint(self.model, revision=self.revision, download=self.download)
-        found = find_bundle(checkpoint, self.adapters)
-        return {name: getattr(checkpoint, name) for name in _CHECKPOINT} | {
-            "adapters_sha256": found.sha256 if found else None
-        }
+        return dict(
+            Encoder.fingerprint(self.model, revision=self.revision, adapters=self.adapters, download=self.download)
+        )
 
     def __getstate__(self) -> dict[str, Any]:
         """What is pickled. LlamaIndex leaves out what cannot be, with a line in the log; here that is an error."""
@@ -206,8 +202,6 @@ class ModelFields(BaseComponent):
         )
 
     def _adopt(self, encoder: Encoder) -> None:
-        from latechunk.encoding.encoder import adapters_argument
-
         settings, runtime = encoder.settings, encoder.runtime
         nested = settings["local_global"]
         for name in _DECISIVE:
@@ -215,7 +209,7 @@ class ModelFields(BaseComponent):
                 setattr(self, name, settings[name])
         self.local_global = LocalGlobal(**nested) if nested else None
         self.context = "local-global" if nested else "windows"
-        self.adapters = adapters_argument(settings)
+        self.adapters = encoder.adapters_argument
         self.device, self.dtype, self.attention = runtime["device"], runtime["dtype"], runtime["attention"]
         self.encoder = None
         key = self._key()

@@ -19,7 +19,8 @@ from pydantic import (
     model_validator,
 )
 
-from latechunk.chunking.chunkers import SentenceChunker, chunker_from_settings
+from latechunk.chunking.registry import chunker_from_settings
+from latechunk.chunking.sentence import SentenceChunker
 from latechunk.embedding import Embedding, embed_documents
 from latechunk.errors import DocumentError, InputError
 from latechunk.manifest import require_json

@@ -1,0 +1,47 @@
+"""Where a text may be cut, and spans of the pieces: what all chunkers share."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from latechunk.types import IntArray, Span
+
+
+def cut_places(text: str, offsets: IntArray) -> tuple[list[bool], list[bool]]:
+    """Say of each token whether it begins a character of its own, and whether it begins a word."""
+    starts, previous_ends = offsets[1:, 0], offsets[:-1, 1]
+    begins_character = [True, *(starts >= previous_ends).tolist()]
+    gap = (starts > previous_ends).tolist()
+    begins_word = [True] + [
+        own and (apart or text[start].isspace())
+        for own, apart, start in zip(begins_character[1:], gap, starts.tolist(), strict=True)
+    ]
+    return begins_character, begins_word
+
+
+def next_cut(
+    begin: int, after: int, stop: int, size: int, begins_character: list[bool], begins_word: list[bool]
+) -> int:
+    """The token after ``after`` before which to cut: at most ``size`` from ``begin`` where a character allows it."""
+    limit = begin + size
+    if limit >= stop:
+        return stop
+    for places, least in ((begins_word, max(begin + (size - 1) // 2, after)), (begins_character, after)):
+        for token in range(limit, least, -1):
+            if places[token]:
+                return token
+    return next((token for token in range(limit + 1, stop) if begins_character[token]), stop)
+
+
+def to_spans(text: str, chunks: list[tuple[int, int]], *, trim: bool) -> list[Span]:
+    """Make spans of character ranges; with ``trim``, without the white space at both ends."""
+    return list(_trimmed(text, chunks) if trim else (Span(start, end) for start, end in chunks))
+
+
+def _trimmed(text: str, chunks: list[tuple[int, int]]) -> Iterator[Span]:
+    for start, end in chunks:
+        piece = text[start:end]
+        stripped = piece.strip()
+        lead = len(piece) - len(piece.lstrip())
+        # A piece that is white space throughout holds a token (some tokenizers have such) and stays as it is.
+        yield Span(start + lead, start + lead + len(stripped)) if stripped else Span(start, end)

@@ -1,0 +1,412 @@
+"""From the arguments of ``Encoder.load`` to the settings that decide its vectors: every choice and every check."""
+
+from __future__ import annotations
+
+import functools
+import logging
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, ClassVar, Literal, TypeAlias
+
+import torch
+from pydantic import Field
+
+from latechunk.encoding.sequences import Plan
+from latechunk.encoding.tokenizer import special_ids
+from latechunk.errors import InputError, LateChunkError, ModelError, PoolingError
+from latechunk.models.adapter_manifest import AdapterManifest, FoundAdapters, find_adapters
+from latechunk.models.catalogue import (
+    DEFAULT_MODEL,
+    KnownModel,
+    LocalGlobal,
+    SpecialTokens,
+    TaskSet,
+    find_known_model,
+    find_refused_model,
+)
+from latechunk.models.checkpoint import Checkpoint, find_checkpoint
+from latechunk.models.device import Attention, Dtype, choose_device, choose_dtype
+from latechunk.models.loader import AdapterFiles, LoadedModel, PoolingChoice, load_modules
+from latechunk.types import Settings, require_text
+from latechunk.validation import Validated
+
+Context: TypeAlias = Literal["auto", "windows", "local-global"]
+
+_LOG = logging.getLogger("latechunk")
+_LONG_WINDOW = 8_192
+_LONGEST_OVERLAP = 256
+
+
+class EncoderSettings(Validated):
+    """What decides the vectors that an encoder gives; recorded in every index.
+
+    Attributes:
+        model: What the user called it; a label.
+        revision: Commit of the hub's repository; a label.
+        weights_sha256: Fingerprint of the weights.
+        tokenizer_sha256: Fingerprint of the tokenizer.
+        pooling: ``"checkpoint"`` if the model says of itself that it is mean-pooled, ``"mean"`` if the user says so.
+        special_tokens: Whether special and prompt tokens count in a document's means.
+        document_prompt: Text put before every window of a document.
+        query_prompt: Text put before a query.
+        window_tokens: Tokens of one forward pass, special tokens and prompt included.
+        overlap_tokens: Content tokens that neighbouring windows share, at least.
+        local_global: How a window longer than the model's useful length is read; None for in one plain pass.
+        dims: Length of the vectors.
+        document_task: What documents are encoded for, of a model with tasks.
+        query_task: What queries are encoded for.
+        config_sha256: Fingerprint of the model's settings.
+        layer_norm: Whether a layer norm comes before the cut to fewer dims.
+        adapters: Adapters that were trained over the model: its known name for those shipped with latechunk, else the
+            folder's path; None without. A label.
+        adapters_sha256: Fingerprint of what decides vectors in them.
+    """
+
+    error: ClassVar[type[LateChunkError]] = ModelError
+    subject: ClassVar[str] = "these are not the settings of an encoder of this version"
+
+    model: str
+    revision: str | None
+    weights_sha256: str
+    tokenizer_sha256: str
+    pooling: PoolingChoice
+    special_tokens: SpecialTokens
+    document_prompt: str
+    query_prompt: str
+    window_tokens: int
+    overlap_tokens: int
+    local_global: LocalGlobal | None
+    dims: int
+    document_task: str | None = None
+    query_task: str | None = None
+    config_sha256: str | None = None
+    layer_norm: bool = False
+    adapters: str | None = None
+    adapters_sha256: str | None = None
+
+    @property
+    def adapters_argument(self) -> str | None:
+        """What ``Encoder.load`` takes as ``adapters`` to load the recorded ones.
+
+        Settings without adapters mean the published model, whatever latechunk ships for it by now; those of a model
+        whose checkpoint has its own adapters record a task of documents, and no trained adapters.
+        """
+        if self.adapters_sha256 is None:
+            return None if self.document_task is None else "auto"
+        return "auto" if self.adapters is None or find_known_model(self.adapters) else self.adapters
+
+
+class LoadOptions(Validated):
+    """The arguments of ``Encoder.load``, which documents them, each checked by itself."""
+
+    model: str = DEFAULT_MODEL
+    revision: str | None = None
+    device: str = "auto"
+    dtype: Dtype = "auto"
+    attention: Attention = "auto"
+    context: Context = "auto"
+    local_global: LocalGlobal | None = None
+    window_tokens: int | None = Field(default=None, ge=1)
+    overlap_tokens: int | None = Field(default=None, ge=0)
+    dims: int | None = Field(default=None, ge=1)
+    document_prompt: str | None = None
+    query_prompt: str | None = None
+    document_task: str | None = None
+    query_task: str | None = None
+    adapters: str | None = "auto"
+    special_tokens: SpecialTokens | None = None
+    pooling: PoolingChoice = "checkpoint"
+    batch_tokens: int | None = Field(default=None, ge=1)
+    compile: bool = False
+    download: bool = True
+
+
+def options_from(settings: EncoderSettings, **how: Any) -> LoadOptions:
+    """The options that load the encoder of these settings, from what is on this machine, computing as ``how`` says."""
+    same = LoadOptions.model_fields.keys() & EncoderSettings.model_fields.keys() - {"adapters"}
+    return LoadOptions(
+        **{name: getattr(settings, name) for name in same},
+        context="local-global" if settings.local_global else "windows",
+        adapters=settings.adapters_argument,
+        download=False,
+        **how,
+    )
+
+
+@dataclass(frozen=True)
+class ModelChoice:
+    """Which files to load and how, as far as that can be said before they are loaded.
+
+    Attributes:
+        options: What the user asked for.
+        device: Where to compute.
+        dtype: What to compute in.
+        attention: How layers attend; ``"auto"`` leaves it to transformers.
+        checkpoint: The model's files.
+        adapters: Adapters that were trained over it, None without.
+        local_global: How a long text is read, None for in plain windows.
+    """
+
+    options: LoadOptions
+    device: torch.device
+    dtype: torch.dtype
+    attention: Attention
+    checkpoint: Checkpoint
+    adapters: FoundAdapters | None
+    local_global: LocalGlobal | None
+
+    @property
+    def known(self) -> KnownModel | None:
+        """What latechunk knows of the model."""
+        return self.checkpoint.known
+
+    @property
+    def manifest(self) -> AdapterManifest | None:
+        """What the trained adapters say of themselves."""
+        return self.adapters.manifest if self.adapters else None
+
+    @property
+    def tasks(self) -> TaskSet:
+        """What there are adapters for; trained ones take the place of the checkpoint's own."""
+        if self.manifest:
+            return self.manifest.task_set
+        return self.known.task_set if self.known else TaskSet()
+
+    @property
+    def recommended_embedding(self) -> Settings:
+        """How chunk vectors are best made: as the adapters say, or as was measured where documents are read whole."""
+        source = self.manifest or (self.known if self.local_global else None)
+        return (
+            {"mode": source.mode, "late_weight": source.late_weight} if source else {"mode": "late", "late_weight": 0.5}
+        )
+
+    def load(self) -> LoadedModel:
+        """Load the files; see :func:`latechunk.models.loader.load_modules`."""
+        folder = self.adapters.folder if self.adapters else self.checkpoint.folder
+        names = self.tasks.adapters
+        return load_modules(
+            self.checkpoint,
+            pooling=self.options.pooling,
+            device=self.device,
+            dtype=self.dtype,
+            attention=self.attention,
+            adapters=AdapterFiles(folder, names) if names else None,
+        )
+
+
+def choose_model(options: LoadOptions) -> ModelChoice:
+    """Find the model's files and decide how to load them.
+
+    Raises:
+        PoolingError: If the model is known not to be mean-pooled.
+        ModelError: If the model or its adapters are missing, or the model cannot be used.
+        InputError: If options contradict each other or the machine.
+    """
+    require_text(options.model, "model", InputError)
+    _require_possible(options.model, options.pooling)
+    device = choose_device(options.device)
+    dtype = choose_dtype(options.dtype, device)
+    checkpoint = find_checkpoint(options.model, revision=options.revision, download=options.download)
+    if checkpoint.known and not checkpoint.known.takes_float16 and dtype == torch.float16:
+        raise InputError(f'{options.model!r} overflows float16; pass dtype="bfloat16" or dtype="float32"')
+    adapters = find_adapters(checkpoint, options.adapters)
+    local_global = _choose_local_global(options, checkpoint, adapters.manifest if adapters else None)
+    attention = _choose_attention(options, local_global)
+    return ModelChoice(options, device, dtype, attention, checkpoint, adapters, local_global)
+
+
+def choose_settings(choice: ModelChoice, loaded: LoadedModel) -> EncoderSettings:
+    """Decide what the loaded model's vectors depend on.
+
+    Raises:
+        InputError: If an option does not fit the model.
+    """
+    options, checkpoint, known, manifest = choice.options, choice.checkpoint, choice.known, choice.manifest
+    window_tokens, overlap_tokens = _choose_window(choice, loaded)
+    document_task, document_prompt = choose_side(
+        choice, loaded, "document", options.document_task, options.document_prompt
+    )
+    query_task, query_prompt = choose_side(choice, loaded, "query", options.query_task, options.query_prompt)
+    dims = _choose_dims(choice, loaded)
+    return EncoderSettings(
+        model=options.model,
+        revision=checkpoint.revision,
+        weights_sha256=checkpoint.weights_sha256,
+        tokenizer_sha256=checkpoint.tokenizer_sha256,
+        pooling=options.pooling,
+        special_tokens=options.special_tokens or (manifest.special_tokens if manifest else "exclude"),
+        document_prompt=document_prompt,
+        query_prompt=query_prompt,
+        window_tokens=window_tokens,
+        overlap_tokens=overlap_tokens,
+        local_global=choice.local_global,
+        dims=dims,
+        document_task=document_task,
+        query_task=query_task,
+        config_sha256=checkpoint.config_sha256,
+        layer_norm=bool(known and known.layer_norm and dims < loaded.dims),
+        adapters=choice.adapters.label if choice.adapters else None,
+        adapters_sha256=choice.adapters.sha256 if choice.adapters else None,
+    )
+
+
+def make_plan(settings: EncoderSettings, tasks: TaskSet, tokenizer: Any) -> Plan:
+    """Say how texts are read, with the tokenizer's special tokens.
+
+    Raises:
+        InputError: If a window has no room for its special tokens, a prompt and what it shares with its neighbour.
+    """
+    prefix_ids, suffix_ids = special_ids(tokenizer)
+    plan = Plan(
+        prefix_ids=prefix_ids,
+        suffix_ids=suffix_ids,
+        window_tokens=settings.window_tokens,
+        overlap_tokens=settings.overlap_tokens,
+        special_tokens=settings.special_tokens,
+        local_global=settings.local_global,
+        dims=settings.dims,
+        layer_norm=settings.layer_norm,
+    )
+    prompts = [settings.document_prompt, settings.query_prompt, *(task.prompt for task in tasks.tasks)]
+    _require_room(plan, tokenizer, prompts)
+    return plan
+
+
+def choose_side(
+    choice: ModelChoice, loaded: LoadedModel, side: str, task: str | None, prompt: str | None
+) -> tuple[str | None, str]:
+    """Choose the task and the prompt of documents or of queries.
+
+    Args:
+        choice: Says what tasks there are.
+        loaded: Has the checkpoint's own prompts.
+        side: ``"document"`` or ``"query"``.
+        task: What the user asked for, by name.
+        prompt: What the user asked for; None for the task's, else for the known model's, else for the checkpoint's.
+
+    Raises:
+        InputError: If the model has no such task.
+    """
+    name, tasks = choice.options.model, choice.tasks
+    if prompt is not None:
+        require_text(prompt, "a prompt", InputError)
+    wanted = task or (tasks.document_task if side == "document" else tasks.query_task)
+    if tasks.tasks and wanted is not None:
+        found = tasks.find(wanted)
+        if found is None:
+            raise InputError(f"{name!r} has the tasks {', '.join(one.name for one in tasks.tasks)}, got {wanted!r}")
+        return found.name, found.prompt if prompt is None else prompt
+    if task is not None:
+        raise InputError(f"{name!r} has no task adapters, got the task {task!r}; leave it out")
+    if prompt is None:
+        prompt = getattr(choice.known, f"{side}_prompt", None)
+    keys = ("document", "passage") if side == "document" else ("query",)
+    own = next((text for key in keys if (text := loaded.prompts.get(key))), "")
+    return None, own if prompt is None else prompt
+
+
+def require_same_adapters(wanted: EncoderSettings, loaded: EncoderSettings) -> None:
+    """Raise unless the adapters that were loaded are those that were recorded."""
+    if wanted.adapters_sha256 != loaded.adapters_sha256:
+        raise ModelError(
+            f"the adapters {wanted.adapters!r} of SHA-256 {wanted.adapters_sha256} were needed, and "
+            f"{loaded.adapters!r} of SHA-256 {loaded.adapters_sha256} came: they have changed since. Bring those back "
+            f"(shipped ones come with the version of latechunk that an index records), or make a new index"
+        )
+
+
+@functools.cache
+def warn_of_licence(known: KnownModel) -> None:
+    """Log once a process what a licence that is not open restricts."""
+    if not known.is_open:
+        what = "not for commercial use" if "-NC-" in known.licence else "read them before you use or share it"
+        _LOG.warning("the weights of %s are under %s: %s", known.name, known.licence, what)
+
+
+def _require_possible(name: str, pooling: PoolingChoice) -> None:
+    """Raise for a model that is known not to work, before anything is downloaded."""
+    known, refused = find_known_model(name), find_refused_model(name)
+    if known and known.obstacle:
+        raise ModelError(f"{name!r} cannot be loaded: {known.obstacle}; `latechunk models` lists what can")
+    if refused and pooling == "checkpoint":
+        raise PoolingError(
+            f"{name!r} {refused.reason}. Late chunking takes means of token embeddings, which only a model trained "
+            f"with mean pooling makes sense of; `latechunk models` lists some. To try it all the same, pass "
+            f'pooling="mean"'
+        )
+
+
+def _choose_local_global(
+    options: LoadOptions, checkpoint: Checkpoint, manifest: AdapterManifest | None
+) -> LocalGlobal | None:
+    """What the user gives, else what the adapters were trained with, else what is known of the model."""
+    given, context = options.local_global, options.context
+    trained = manifest.local_global if manifest else None
+    known = trained or (checkpoint.known.local_global if checkpoint.known else None)
+    if context == "windows":
+        if given:
+            raise InputError('local_global has no effect with context="windows"; leave one of them out')
+        return None
+    if context == "local-global" and not (given or known):
+        raise InputError(
+            f"no settings for local-global context are known for {checkpoint.name!r}; "
+            f"pass local_global=LocalGlobal(...)"
+        )
+    return given or (trained if manifest and context == "auto" else known)
+
+
+def _choose_attention(options: LoadOptions, local_global: LocalGlobal | None) -> Attention:
+    """Local-global context brings block attention of its own, which is SDPA."""
+    if local_global and options.compile:
+        raise InputError('compile=True is for context="windows"; local-global context runs the layers one by one')
+    if local_global and options.attention == "flash_attention_2":
+        raise InputError('local-global context attends by SDPA; pass context="windows" to use FlashAttention 2')
+    return "sdpa" if local_global and options.attention == "auto" else options.attention
+
+
+def _choose_window(choice: ModelChoice, loaded: LoadedModel) -> tuple[int, int]:
+    """Tokens of a window and of the overlap; the user's, the adapters', the known model's, the checkpoint's."""
+    options, known, long = choice.options, choice.known, choice.local_global
+    window = options.window_tokens
+    if window is None and choice.manifest and options.context == "auto" and options.local_global is None:
+        window = choice.manifest.window_tokens
+    if window is None:
+        longest = known.window_tokens if known else loaded.max_length or loaded.n_positions
+        window = _LONG_WINDOW if long else longest
+    if window is None:
+        raise InputError(f"{options.model!r} does not say how long a text it can read; pass window_tokens")
+    name, in_one_pass = ("local_tokens", long.local_tokens) if long else ("window_tokens", window)
+    if loaded.n_positions is not None and in_one_pass > loaded.n_positions:
+        raise InputError(f"{name} must be at most the {loaded.n_positions} positions of the model, got {in_one_pass}")
+    if options.overlap_tokens is not None:
+        return window, options.overlap_tokens
+    is_known = known and window == known.window_tokens
+    return window, known.overlap_tokens if known and is_known else min(_LONGEST_OVERLAP, window // 4)
+
+
+def _choose_dims(choice: ModelChoice, loaded: LoadedModel) -> int:
+    dims = choice.options.dims
+    shorter = {*(choice.known.matryoshka if choice.known else ()), *loaded.matryoshka}
+    sizes = sorted({size for size in shorter if 0 < size < loaded.dims} | {loaded.dims})
+    if dims is None or dims in sizes:
+        return dims or loaded.dims
+    raise InputError(
+        f"{choice.options.model!r} has vectors of {', '.join(map(str, sizes))} dims, got dims={dims}"
+        + ("" if len(sizes) > 1 else "; it is not known to have been trained for shorter ones")
+    )
+
+
+def _require_room(plan: Plan, tokenizer: Any, prompts: Sequence[str]) -> None:
+    """Raise unless a window holds more content, next to special tokens and the prompt, than it shares."""
+    sizes = [("window_tokens", plan.window_tokens, "overlap_tokens", plan.overlap_tokens)]
+    if long := plan.local_global:
+        sizes.append(("local_tokens", long.local_tokens, "local_overlap", long.local_overlap))
+    for prompt in prompts:
+        n_taken = plan.n_special + len(tokenizer.encode(prompt, add_special_tokens=False).ids)
+        for name, size, overlap_name, overlap in sizes:
+            if size - n_taken <= overlap:
+                raise InputError(
+                    f"a window of {size} tokens ({name}) holds {size - n_taken} content tokens next to its special "
+                    f"tokens and the prompt {prompt!r:.60}. It must hold more than the overlap of {overlap} "
+                    f"({overlap_name}): make the window larger or the overlap smaller"
+                )
