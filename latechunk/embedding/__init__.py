@@ -3,7 +3,7 @@
 from latechunk.embedding.chunks import ChunkedDocument, FixedSpans, chunk_documents
 from latechunk.embedding.settings import Embedding, choose_embedding
 from latechunk.embedding.stream import EmbeddedDocument, Progress, embed_batch, embed_documents
-from latechunk.embedding.vectors import blend, check_vectors, context_shifts, embed_chunks
+from latechunk.embedding.vectors import blend, check_vectors, context_shifts, embed_chunks, have_unit_length
 
 __all__ = [
     "ChunkedDocument",
@@ -19,4 +19,5 @@ __all__ = [
     "embed_batch",
     "embed_chunks",
     "embed_documents",
+    "have_unit_length",
 ]

@@ -94,11 +94,17 @@ def check_vectors(encoder: SpanEncoder, results: Sequence[FloatArray], counts: S
             got = f"shape {result.shape}" if isinstance(result, np.ndarray) else type(result).__name__
             raise ModelError(f"an encoder of {dims} dims must give vectors of shape ({count}, {dims}), got {got}")
         vectors = result.astype(np.float32)
-        norms = np.linalg.norm(vectors, axis=1)
-        if not (np.abs(norms - 1) < _UNIT_TOLERANCE).all():  # also where a norm is not a number
+        if not have_unit_length(vectors):
+            norms = np.linalg.norm(vectors, axis=1)
             raise ModelError(f"an encoder must give finite vectors of unit length, got norms such as {norms.max()}")
         checked.append(vectors)
     return checked
+
+
+def have_unit_length(vectors: FloatArray) -> bool:
+    """Whether all vectors are finite and of unit length, as far as half precision can tell; shape ``(n, dims)``."""
+    norms = np.linalg.norm(vectors, axis=1)
+    return bool((np.abs(norms - 1) < _UNIT_TOLERANCE).all())  # false, too, where a norm is not a number
 
 
 def _embed_naive(

@@ -9,6 +9,7 @@ from typing import Any, ClassVar, Literal
 import numpy as np
 from pydantic import ConfigDict, Field
 
+from latechunk.embedding import have_unit_length
 from latechunk.errors import IndexDamagedError, InputError, LateChunkError, TransferError
 from latechunk.manifest import IndexManifest
 from latechunk.storage.schema import LAST_NUMBER
@@ -17,7 +18,6 @@ from latechunk.types import Document, Span
 from latechunk.validation import Validated
 
 VERSION: Literal[2] = 2
-_UNIT_TOLERANCE = 1e-3
 
 
 class ExportHeader(Validated):
@@ -125,8 +125,7 @@ class ExportedDocument(Validated):
         if self.sha256 != self._checksum():
             raise InputError("it is not the document that was exported: its SHA-256 differs")
         vectors = np.frombuffer(self.vectors, dtype="<f4").reshape(-1, header.dims)
-        norms = np.linalg.norm(vectors.astype(np.float64), axis=1)
-        if not (np.abs(norms - 1) < _UNIT_TOLERANCE).all():  # also where a norm is not a number
+        if not have_unit_length(vectors):
             raise InputError("its vectors must be of unit length")
         return StoredDocument(document, self.n_tokens, chunkings, vectors)
 
