@@ -399,7 +399,7 @@ def test_searches_share_and_changes_are_seen_whole(tmp_path):
     store = make_store(tmp_path, 50)
     synced = open_synced(tmp_path, store)
     search(synced, clustered(1)[0], 1)
-    inside, errors, stop = threading.Barrier(2, timeout=20), [], threading.Event()
+    inside, errors, stop = threading.Barrier(2), [], threading.Event()
 
     def meet():
         with synced.snapshot():
@@ -409,8 +409,7 @@ def test_searches_share_and_changes_are_seen_whole(tmp_path):
     for thread in threads:
         thread.start()
     for thread in threads:
-        thread.join(20)
-    assert not inside.broken  # both were in at once
+        thread.join()  # ends only if both were in at once
 
     def look():
         while not stop.is_set():

@@ -244,7 +244,7 @@ def test_an_output_that_cannot_be_written_is_one_line(run):
     command = [sys.executable, "-c", "from latechunk.cli import run; run()", "info", "x.latechunk"]
 
     with open("/dev/full", "w") as full:
-        result = subprocess.run(command, stdout=full, stderr=subprocess.PIPE, text=True, timeout=120)
+        result = subprocess.run(command, stdout=full, stderr=subprocess.PIPE, text=True)
 
     assert result.returncode == 1
     assert result.stderr.startswith("error: the output could not be written")
@@ -264,9 +264,7 @@ def test_a_terminal_of_another_encoding_shows_what_it_can(run):
         "--json",
     ]
 
-    result = subprocess.run(
-        command, capture_output=True, timeout=120, env={**os.environ, "PYTHONIOENCODING": "latin-1"}
-    )
+    result = subprocess.run(command, capture_output=True, env={**os.environ, "PYTHONIOENCODING": "latin-1"})
 
     assert result.returncode == 0, result.stderr
     assert b"Hearts ? are red." in result.stdout
@@ -285,8 +283,8 @@ def test_version_and_help():
 def test_off_a_terminal_there_is_no_colour_and_no_progress_bar(run):
     command = [sys.executable, "-c", "from latechunk.cli import run; run()"]
 
-    made = subprocess.run([*command, "index", "x.latechunk", "docs"], capture_output=True, text=True, timeout=120)
-    found = subprocess.run([*command, "search", "x.latechunk", "Berlin"], capture_output=True, text=True, timeout=120)
+    made = subprocess.run([*command, "index", "x.latechunk", "docs"], capture_output=True, text=True)
+    found = subprocess.run([*command, "search", "x.latechunk", "Berlin"], capture_output=True, text=True)
 
     assert made.returncode == found.returncode == 0
     assert made.stdout == ""

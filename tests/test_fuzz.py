@@ -20,7 +20,7 @@ from tests.conftest import SCRIPTS, FakeEncoder
 IS_NIGHTLY = settings().max_examples > 100
 N_INPUTS = 100_000 if IS_NIGHTLY else 4_000
 N_FILES = 2_000 if IS_NIGHTLY else 60
-SECONDS = 20.0  # for one input; far above what any takes, and far below what one would call a hang
+SECONDS = 20.0  # of the processor, not of the clock, for one input; far above what any takes
 
 SNIPPETS = [
     *SCRIPTS.values(),
@@ -163,7 +163,7 @@ ACTIONS = [add, search_with_filter, search_for, search_with_options, search_by_v
 def test_input_works_or_is_refused(index, action):
     n_refused = 0
     for seed in range(N_INPUTS // len(ACTIONS)):
-        begin = time.monotonic()
+        begin = time.process_time()
         try:
             action(index, Fuzzer(seed))
         except LateChunkError as error:
@@ -172,7 +172,7 @@ def test_input_works_or_is_refused(index, action):
         except Exception as error:
             error.add_note(f"seed {seed}")
             raise
-        assert time.monotonic() - begin < SECONDS, (action, seed)
+        assert time.process_time() - begin < SECONDS, (action, seed)
     assert 0 < n_refused < N_INPUTS // len(ACTIONS)
     assert index.search("capital", 1)
 

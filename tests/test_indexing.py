@@ -20,7 +20,7 @@ def test_results_come_in_order_and_one_is_prepared_ahead():
 
     assert next(results) == 0
     assert next(results) == 10
-    assert third_begun.wait(10)  # while the caller still holds the second
+    assert third_begun.wait()  # while the caller still holds the second
     assert begun == [0, 1, 2]
     assert list(results) == [20, 30]
 
@@ -30,14 +30,14 @@ def test_preparing_runs_beside_the_caller():
 
     def prepare(item):
         if item == 1:
-            assert caller_works.wait(10)
+            assert caller_works.wait()
             prepared.set()
         return item
 
     for item in prepare_ahead([0, 1], prepare):
         if item == 0:
             caller_works.set()
-            assert prepared.wait(10)
+            assert prepared.wait()
 
 
 def test_what_prepare_raises_comes_in_its_place():

@@ -519,7 +519,7 @@ def test_a_document_is_data(open_page):
     )
 
     page = open_page(view)
-    page.wait_for_timeout(100)
+    page.evaluate("() => new Promise((done) => requestAnimationFrame(() => setTimeout(done)))")  # what is due has run
 
     assert text_of(page) == HOSTILE
     assert text_of(page, "#question") == HOSTILE

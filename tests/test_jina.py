@@ -535,8 +535,8 @@ def test_quiet_says_nothing_of_the_licence(tmp_path, folder):
         "float32",
     ]
 
-    told = subprocess.run(command, capture_output=True, text=True, timeout=120)
-    quiet = subprocess.run([*command, "-q"], capture_output=True, text=True, timeout=120)
+    told = subprocess.run(command, capture_output=True, text=True)
+    quiet = subprocess.run([*command, "-q"], capture_output=True, text=True)
 
     assert "CC-BY-NC-4.0" in told.stderr
     assert quiet.stderr == ""

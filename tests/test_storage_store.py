@@ -17,7 +17,7 @@ from latechunk.storage.store import Store, StoredDocument
 from latechunk.types import Document, Span
 from tests.stores import clustered, make_store, put
 
-WAIT = 30  # seconds, of which none is used unless something hangs
+WAIT = 600  # seconds, of which none is used unless something hangs
 
 
 @pytest.fixture

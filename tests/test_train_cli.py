@@ -17,7 +17,8 @@ from latechunk.evaluation.loaders import read_sets
 from latechunk.models import device as hardware
 from latechunk.models.adapter_manifest import read_adapter_manifest, write_adapter_manifest
 from latechunk.models.catalogue import DEFAULT_MODEL, find_known_model
-from latechunk.training import job
+from latechunk.training import choose, job
+from latechunk.training.budget import Trial
 from latechunk.training.curve import draw_curve
 from latechunk.training.data import prepare
 from latechunk.training.heldout import hold_out
@@ -306,11 +307,13 @@ def test_a_dry_run_tells_everything_and_writes_nothing(base, data, tmp_path):
         assert part in result.stdout
 
 
-def test_minutes_choose_the_steps_before_the_run(base, data, tmp_path):
+def test_minutes_choose_the_steps_before_the_run(base, data, tmp_path, monkeypatch):
+    trial = Trial(prepare_seconds=0.001, step_seconds=0.001, read_seconds=0.001, peak_bytes=None, n_parameters=7_168)
+    monkeypatch.setattr(choose, "measure_trial", lambda *_: trial)  # a machine of a known speed
     found = json.loads(call(data, tmp_path / "out", base, "--minutes", "2", "--dry-run", "--json").stdout)
     run, expected = found["settings"]["run"], found["estimate"]
-    assert run["n_steps"] >= 10
-    assert 100 < expected["seconds"] <= 121
+    each = expected["train_seconds"] / run["n_steps"]
+    assert expected["seconds"] <= 120 < expected["seconds"] + each  # one step more would be too many
     assert (run["warmup_steps"], run["evaluate_steps"]) == (min(30, run["n_steps"] // 10), -(-run["n_steps"] // 5))
 
     late = call(data, tmp_path / "out", base, "--minutes", "0.0001", "--dry-run")

@@ -218,22 +218,24 @@ def test_an_embed_model_of_the_index_may_encode_queries(index, encoder):
 
 
 def test_asking_does_not_block_the_loop(index, encoder, monkeypatch):
-    begun, go_on = threading.Event(), threading.Event()
     encode = encoder.encode_query
 
-    def wait(text):
-        begun.set()
-        assert go_on.wait(30)
-        return encode(text)
-
     async def ask():
+        begun, go_on = asyncio.Event(), threading.Event()
+        loop, own = asyncio.get_running_loop(), threading.get_ident()
+
+        def wait(text):
+            assert threading.get_ident() != own  # or nobody could set go_on
+            loop.call_soon_threadsafe(begun.set)
+            go_on.wait()
+            return encode(text)
+
+        monkeypatch.setattr(encoder, "encode_query", wait)
         task = asyncio.create_task(LateChunkRetriever(index, similarity_top_k=1).aretrieve("Hello there."))
-        while not begun.is_set():
-            await asyncio.sleep(0.01)
-        go_on.set()  # reached only if the loop runs on while the question is encoded
+        await asyncio.wait({task, asyncio.ensure_future(begun.wait())}, return_when=asyncio.FIRST_COMPLETED)
+        go_on.set()
         return await task
 
-    monkeypatch.setattr(encoder, "encode_query", wait)
     assert places(asyncio.run(ask())) == [("stub", 0, 12)]
 
 
@@ -297,10 +299,10 @@ def test_threads_and_tasks_ask_while_documents_are_added(tmp_path, encoder):
         adding = pool.submit(add_versions, index)
         try:
             asyncio.run(ask_in_tasks(retriever, 50))
-            adding.result(timeout=120)
+            adding.result()
         finally:
             stop.set()
-        assert all(one.result(timeout=60) for one in asking)
+        assert all(one.result() for one in asking)
         assert len(index) == N_DOCUMENTS + N_VERSIONS - 1
         newest = LateChunkRetriever(index, similarity_top_k=1, document_ids=["d0"]).retrieve("Version39 of text 0.")
         assert newest[0].text.startswith("Version39 of text")
@@ -309,7 +311,7 @@ def test_threads_and_tasks_ask_while_documents_are_added(tmp_path, encoder):
 def test_an_index_that_another_process_writes(index, transform):
     """Searching goes on; a change waits, and then says who is in the way."""
     hold = (
-        "import sys, pathlib; from latechunk.folder import hold_write_lock\n"
+        "import sys, pathlib; from latechunk.storage.directory import hold_write_lock\n"
         "with hold_write_lock(pathlib.Path(sys.argv[1]), timeout=10): print('held', flush=True); sys.stdin.read()"
     )
     holder = subprocess.Popen(

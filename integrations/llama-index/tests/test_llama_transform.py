@@ -319,22 +319,24 @@ def test_a_vector_store_index_refreshes_only_what_was_edited(transform, encoder,
 
 
 def test_running_it_does_not_block_the_loop(transform, encoder, documents, monkeypatch):
-    begun, go_on = threading.Event(), threading.Event()
     encode = encoder.encode_spans
 
-    def wait(tasks, on_progress=None):
-        begun.set()
-        assert go_on.wait(30)
-        return encode(tasks, on_progress)
-
     async def run():
+        begun, go_on = asyncio.Event(), threading.Event()
+        loop, own = asyncio.get_running_loop(), threading.get_ident()
+
+        def wait(tasks, on_progress=None):
+            assert threading.get_ident() != own  # or nobody could set go_on
+            loop.call_soon_threadsafe(begun.set)
+            go_on.wait()
+            return encode(tasks, on_progress)
+
+        monkeypatch.setattr(encoder, "encode_spans", wait)
         task = asyncio.create_task(IngestionPipeline(transformations=[transform]).arun(documents=documents))
-        while not begun.is_set():
-            await asyncio.sleep(0.01)
+        await asyncio.wait({task, asyncio.ensure_future(begun.wait())}, return_when=asyncio.FIRST_COMPLETED)
         go_on.set()
         return await task
 
-    monkeypatch.setattr(encoder, "encode_spans", wait)
     assert {node.ref_doc_id for node in asyncio.run(run())} == {"berlin", "paris", "stub"}
 
 

@@ -208,7 +208,7 @@ def test_an_index_that_another_process_is_writing(tmp_path, fake, documents):
         store = LateChunkVectorStore(index)
         store.add_documents(documents)
         program = (
-            "import sys; from pathlib import Path; from latechunk.folder import hold_write_lock\n"
+            "import sys; from pathlib import Path; from latechunk.storage.directory import hold_write_lock\n"
             f"with hold_write_lock(Path({str(path)!r}), 5): print('held', flush=True); sys.stdin.readline()"
         )
         with subprocess.Popen(

@@ -244,19 +244,22 @@ async def test_async_twins(tmp_path, embedding, documents):
 
 
 async def test_async_twins_leave_the_loop_free(tmp_path, fake, documents):
-    free = threading.Event()
+    begun, free = asyncio.Event(), threading.Event()
+    loop, own = asyncio.get_running_loop(), threading.get_ident()
     encode = fake.encode_spans
 
     def wait(tasks, on_progress=None):
-        assert free.wait(30)
+        assert threading.get_ident() != own  # or nobody could set free
+        loop.call_soon_threadsafe(begun.set)
+        free.wait()
         return encode(tasks, on_progress)
 
     fake.encode_spans = wait
     with LateChunkVectorStore.create(tmp_path / "x", embedding=LateChunkEmbeddings(fake)) as store:
         adding = asyncio.create_task(store.aadd_documents(documents))
-        await asyncio.sleep(0.05)
+        await asyncio.wait({adding, asyncio.ensure_future(begun.wait())}, return_when=asyncio.FIRST_COMPLETED)
         assert not adding.done()
-        free.set()  # would never be reached if adding held the loop
+        free.set()
         assert await adding == ["berlin", "paris", "stub"]
     assert threading.get_ident() not in fake.threads
 
