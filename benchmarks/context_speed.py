@@ -15,8 +15,8 @@ from common import parser, peak_rss_mb, report, time_in_turn
 
 from latechunk import Document, Encoder, Index, SentenceChunker
 from latechunk.demo import read_documents
-from latechunk.models.catalogue import LocalGlobal, Mode
-from latechunk.types import PoolingTask
+from latechunk.models.catalogue import LocalGlobal
+from latechunk.types import Mode, PoolingTask
 
 LENGTHS = (2_000, 8_000)
 

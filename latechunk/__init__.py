@@ -6,20 +6,27 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from latechunk.chunking.registry import chunker_from_settings as chunker_from_settings
     from latechunk.chunking.sentence import SentenceChunker as SentenceChunker
     from latechunk.chunking.token import TokenChunker as TokenChunker
+    from latechunk.embedding import EmbeddedDocument as EmbeddedDocument
     from latechunk.embedding import Embedding as Embedding
+    from latechunk.embedding import Progress as Progress
+    from latechunk.embedding import embed_documents as embed_documents
     from latechunk.encoding.encoder import Encoder as Encoder
     from latechunk.encoding.multi_device import DevicePool as DevicePool
     from latechunk.errors import LateChunkError as LateChunkError
     from latechunk.index import Index as Index
     from latechunk.indexing import AddReport as AddReport
+    from latechunk.models.catalogue import DEFAULT_MODEL as DEFAULT_MODEL
     from latechunk.models.catalogue import LocalGlobal as LocalGlobal
     from latechunk.models.cross_encoder import CrossEncoderReranker as CrossEncoderReranker
-    from latechunk.search import SearchOptions as SearchOptions
+    from latechunk.search.options import SearchKeywords as SearchKeywords
+    from latechunk.search.options import SearchOptions as SearchOptions
     from latechunk.types import Chunk as Chunk
     from latechunk.types import Document as Document
     from latechunk.types import Hit as Hit
+    from latechunk.types import Mode as Mode
     from latechunk.types import Span as Span
 
 __version__ = "0.1.0"
@@ -29,18 +36,25 @@ _HOMES = {
     "AddReport": "latechunk.indexing",
     "Chunk": "latechunk.types",
     "CrossEncoderReranker": "latechunk.models.cross_encoder",
+    "DEFAULT_MODEL": "latechunk.models.catalogue",
     "DevicePool": "latechunk.encoding.multi_device",
     "Document": "latechunk.types",
+    "EmbeddedDocument": "latechunk.embedding",
     "Embedding": "latechunk.embedding",
     "Encoder": "latechunk.encoding.encoder",
     "Hit": "latechunk.types",
     "Index": "latechunk.index",
     "LateChunkError": "latechunk.errors",
     "LocalGlobal": "latechunk.models.catalogue",
-    "SearchOptions": "latechunk.search",
+    "Mode": "latechunk.types",
+    "Progress": "latechunk.embedding",
+    "SearchKeywords": "latechunk.search.options",
+    "SearchOptions": "latechunk.search.options",
     "SentenceChunker": "latechunk.chunking.sentence",
     "Span": "latechunk.types",
     "TokenChunker": "latechunk.chunking.token",
+    "chunker_from_settings": "latechunk.chunking.registry",
+    "embed_documents": "latechunk.embedding",
 }
 
 __all__ = [*_HOMES, "__version__"]  # noqa: PLE0604

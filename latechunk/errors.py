@@ -1,4 +1,26 @@
-"""Every error that latechunk raises on purpose, as one tree under LateChunkError."""
+"""Every error that latechunk raises on purpose.
+
+Catch a branch to catch all under it::
+
+    LateChunkError
+    ├── InputError (also a ValueError)            an argument is wrong
+    │   ├── DocumentError                         of a document
+    │   ├── QueryError                            of a query
+    │   ├── FilterError                           of a metadata filter
+    │   └── SpanError                             of a range of characters
+    ├── ModelError                                a model is missing, altered, or gives unusable vectors
+    │   └── PoolingError                          it is not mean-pooled
+    ├── MissingDependencyError (also an ImportError)
+    ├── StoreError                                an index cannot be used or written
+    │   ├── IndexMissingError (also a FileNotFoundError)
+    │   ├── IndexExistsError (also a FileExistsError)
+    │   ├── IndexFormatError                      it is no index, or of another format
+    │   ├── IndexDamagedError                     its database is damaged
+    │   ├── IndexMismatchError                    it was made with another encoder or chunker
+    │   ├── IndexBusyError                        another writer is at work
+    │   └── IndexReadOnlyError                    it was opened for reading only
+    └── TransferError                             a file to import is no sound export
+"""
 
 
 class LateChunkError(Exception):
@@ -38,7 +60,7 @@ class MissingDependencyError(LateChunkError, ImportError):
 
 
 class StoreError(LateChunkError):
-    """The index on disk cannot be used, or could not be written; what it held before is intact."""
+    """The index on disk cannot be used or written. What was committed before the error stays, nothing else does."""
 
 
 class IndexMissingError(StoreError, FileNotFoundError):
@@ -58,7 +80,7 @@ class IndexDamagedError(StoreError):
 
 
 class IndexMismatchError(StoreError):
-    """The encoder, chunker or mode in hand differs from what made the index."""
+    """The given encoder or chunker differs from what made the index."""
 
 
 class IndexBusyError(StoreError):

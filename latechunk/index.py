@@ -32,7 +32,6 @@ from latechunk.errors import (
 )
 from latechunk.indexing import AddReport, add_documents
 from latechunk.manifest import IndexManifest, SearchSettings, name_chunkers
-from latechunk.models.catalogue import Mode
 from latechunk.protocols import Chunker, SpanEncoder
 from latechunk.search.options import SearchKeywords, SearchOptions
 from latechunk.search.searcher import Searcher
@@ -48,7 +47,7 @@ from latechunk.storage.directory import (
 from latechunk.storage.fulltext import Words, check_words
 from latechunk.storage.schema import FORMAT
 from latechunk.storage.store import Store, StoredDocument
-from latechunk.types import Chunk, Document, FloatArray, Hit, Settings, require_text
+from latechunk.types import Chunk, Document, FloatArray, Hit, Mode, Settings, require_text
 
 if TYPE_CHECKING:
     from latechunk.models.device import Attention, Dtype
@@ -449,7 +448,7 @@ class Index:
 
         Example:
             >>> options = SearchOptions(k=3, mode="hybrid", filter={"lang": "en"})
-            >>> hits = [index.search_with(question, options) for question in questions]
+            >>> hits = index.search_with("which river?", options)
         """
         if isinstance(question, np.ndarray):
             if options.mode != "dense" or options.rerank is not None:

@@ -20,7 +20,7 @@ from latechunk.chunking.sentence import SentenceChunker
 from latechunk.embedding import Embedding
 from latechunk.errors import IndexDamagedError, IndexFormatError, IndexMismatchError, InputError
 from latechunk.models.catalogue import find_known_model
-from latechunk.protocols import Chunker, ReportsRuntime, SpanEncoder
+from latechunk.protocols import Chunker, ReportsRuntime, SpanEncoder, require_json
 from latechunk.storage.fulltext import MOST_GRANULARITIES, Words
 from latechunk.types import Settings, require_text
 from latechunk.validation import Validated
@@ -230,27 +230,6 @@ def package_versions() -> dict[str, str]:
         with contextlib.suppress(PackageNotFoundError):
             versions[name] = version(name)
     return versions
-
-
-def require_json(what: str, settings: Settings) -> Settings:
-    """Refuse settings that JSON does not give back as they are.
-
-    Raises:
-        InputError: If they are not a dict of what JSON can hold, or those of an encoder have no ``dims``.
-    """
-    try:
-        same = json.loads(json.dumps(settings, allow_nan=False)) == settings
-        json.dumps(settings, ensure_ascii=False).encode("utf-8")
-    except (TypeError, ValueError) as error:
-        raise InputError(f"the settings of the {what} must be a mapping that JSON can hold: {error}") from error
-    if not same or not isinstance(settings, dict):
-        raise InputError(
-            f"the settings of the {what} must be a dict that JSON gives back as it is, got {settings!r:.200}"
-        )
-    dims = settings.get("dims")
-    if what == "encoder" and (not isinstance(dims, int) or isinstance(dims, bool) or dims < 1):
-        raise InputError(f"the settings of the encoder must have dims, a whole number of at least 1, got {dims!r}")
-    return settings
 
 
 def name_chunkers(chunker: Chunker | None, chunkers: Mapping[str, Chunker] | None) -> dict[str, Chunker]:

@@ -2,14 +2,44 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Sequence
 from typing import Protocol, TypeAlias, runtime_checkable
 
+from latechunk.errors import InputError
 from latechunk.types import FloatArray, IntArray, PoolingTask, Settings, Span, Tokens, WindowPlan
+
+__all__ = [
+    "BatchQueryEncoder",
+    "Chunker",
+    "ExposesWindows",
+    "FloatArray",
+    "IntArray",
+    "PoolingTask",
+    "RecommendsEmbedding",
+    "ReportsRuntime",
+    "Reranker",
+    "Settings",
+    "Span",
+    "SpanEncoder",
+    "Tokens",
+    "WindowPlan",
+    "require_json",
+]
 
 
 class Chunker(Protocol):
-    """Cuts a text into chunks. It knows the tokens' places, never the model."""
+    r"""Cuts a text into chunks. It is given the places of the tokens, and never the model.
+
+    Example:
+        >>> class Lines:
+        ...     settings = {"kind": "my-lines"}
+        ...
+        ...     def split(self, text, offsets):
+        ...         lines = re.finditer(r".*\S.*\n?", text)
+        ...         return [Span(line.start(), line.end()) for line in lines]
+        >>> Index.create("poems.latechunk", chunker=Lines())
+    """
 
     @property
     def settings(self) -> Settings:
@@ -33,13 +63,22 @@ class SpanEncoder(Protocol):
     """Turns texts into contextual vectors of spans. :class:`latechunk.Encoder` is the one for real models.
 
     An index calls ``tokenize`` in a thread of its own, while ``encode_spans`` runs on the documents before.
+
+    Example:
+        >>> class MyEncoder:
+        ...     settings = {"kind": "mine", "dims": 256}
+        ...
+        ...     def tokenize(self, texts): ...
+        ...     def encode_spans(self, tasks, on_progress=None): ...
+        ...     def encode_query(self, text): ...
+        >>> Index.create("mine.latechunk", encoder=MyEncoder())
     """
 
     @property
     def settings(self) -> Settings:
         """What decides the vectors, as JSON; ``dims`` is their length, ``model`` and ``revision`` are labels.
 
-        So is ``adapters`` where their fingerprint, ``adapters_sha256``, stands beside it.
+        So is ``adapters`` where there is a fingerprint of them, ``adapters_sha256``.
         """
         ...
 
@@ -72,7 +111,12 @@ class SpanEncoder(Protocol):
 
 @runtime_checkable
 class ReportsRuntime(Protocol):
-    """An encoder that says how it computes here, for the index to record beside what decides the vectors."""
+    """An encoder that says how it computes here; an index records it for people to read.
+
+    Example:
+        >>> class MyEncoder:
+        ...     runtime = {"device": "cpu", "dtype": "float32"}
+    """
 
     @property
     def runtime(self) -> Settings:
@@ -82,17 +126,28 @@ class ReportsRuntime(Protocol):
 
 @runtime_checkable
 class RecommendsEmbedding(Protocol):
-    """An encoder that says how chunk vectors are best made with it, where the user of an index does not."""
+    """An encoder that says how chunk vectors are best made with it, where the user of an index does not.
+
+    Example:
+        >>> class MyEncoder:
+        ...     recommended_embedding = {"mode": "blend", "late_weight": 0.6}
+    """
 
     @property
     def recommended_embedding(self) -> Settings:
-        """Arguments of :class:`latechunk.embedding.Embedding`, as JSON: ``mode`` and ``late_weight``."""
+        """Arguments of :class:`latechunk.Embedding`, as JSON: ``mode`` and ``late_weight``."""
         ...
 
 
 @runtime_checkable
 class BatchQueryEncoder(Protocol):
-    """An encoder that encodes many queries faster together than one by one."""
+    """An encoder that encodes many queries faster together than one by one.
+
+    Example:
+        >>> class MyEncoder:
+        ...     def encode_queries(self, texts):
+        ...         return self.model.encode(texts, normalize_embeddings=True)
+    """
 
     def encode_queries(self, texts: Sequence[str]) -> FloatArray:
         """Encode queries to unit vectors in order, shape ``(len(texts), dims)``."""
@@ -101,7 +156,13 @@ class BatchQueryEncoder(Protocol):
 
 @runtime_checkable
 class ExposesWindows(Protocol):
-    """An encoder that says how it reads a document."""
+    """An encoder that says in which windows it reads a document.
+
+    Example:
+        >>> encoder = Encoder.load()
+        >>> (tokens,) = encoder.tokenize([text])
+        >>> encoder.windows(tokens).starts
+    """
 
     def windows(self, tokens: Tokens) -> WindowPlan:
         """The windows in which a document of these tokens is read."""
@@ -109,4 +170,32 @@ class ExposesWindows(Protocol):
 
 
 Reranker: TypeAlias = Callable[[str, Sequence[str]], Sequence[float]]
-"""Scores texts by how well they answer a question, more being better, one score for each."""
+"""Scores texts by how well they answer a question, more being better, one score for each.
+
+Example:
+    >>> def by_shared_words(question, texts):
+    ...     asked = set(question.lower().split())
+    ...     return [len(asked & set(text.lower().split())) for text in texts]
+    >>> index.search("which river?", rerank=by_shared_words)
+"""
+
+
+def require_json(what: str, settings: Settings) -> Settings:
+    """Refuse settings that JSON does not give back as they are.
+
+    Raises:
+        InputError: If they are not a dict of what JSON can hold, or those of an encoder have no ``dims``.
+    """
+    try:
+        same = json.loads(json.dumps(settings, allow_nan=False)) == settings
+        json.dumps(settings, ensure_ascii=False).encode("utf-8")
+    except (TypeError, ValueError) as error:
+        raise InputError(f"the settings of the {what} must be a mapping that JSON can hold: {error}") from error
+    if not same or not isinstance(settings, dict):
+        raise InputError(
+            f"the settings of the {what} must be a dict that JSON gives back as it is, got {settings!r:.200}"
+        )
+    dims = settings.get("dims")
+    if what == "encoder" and (not isinstance(dims, int) or isinstance(dims, bool) or dims < 1):
+        raise InputError(f"the settings of the encoder must have dims, a whole number of at least 1, got {dims!r}")
+    return settings

@@ -1,4 +1,4 @@
-"""The values that pass between the rooms, and the protocols of the parts a user can replace."""
+"""The values that pass between the packages: documents, tokens, spans, chunks, hits."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import json
 import operator
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any, Self, TypeAlias
+from typing import Any, Literal, Self, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
@@ -18,6 +18,8 @@ IntArray: TypeAlias = NDArray[np.int64]
 FloatArray: TypeAlias = NDArray[np.float32]
 Settings: TypeAlias = Mapping[str, Any]
 """What made something, as JSON: two things made alike have equal settings."""
+Mode: TypeAlias = Literal["late", "naive", "blend"]
+"""How chunk vectors are made; see :class:`latechunk.Embedding`."""
 
 
 _MOST_LEVELS = 100  # of metadata; SQLite reads JSON of 1,000 and no more

@@ -51,6 +51,19 @@ def test_index_search_and_info(run):
         assert part in info.stdout
 
 
+def test_how_hybrid_search_fuses_can_be_said(run):
+    run("index", "x.latechunk", "docs", "--max-tokens", "16", "--dtype", "float32")
+    options = ["--mode", "hybrid", "--fusion", "weighted", "--dense-weight", "0.25", "--candidates", "7"]
+
+    found = run("search", "x.latechunk", "the river of Paris", "-k", "3", "--dtype", "float32", "--json", *options)
+
+    with Index.open("x.latechunk", dtype="float32") as index:
+        hits = index.search("the river of Paris", 3, mode="hybrid", fusion="weighted", dense_weight=0.25, candidates=7)
+        assert [one["score"] for one in json.loads(found.stdout)["hits"]] == [hit.score for hit in hits]
+        assert [hit.score for hit in hits] != [one.score for one in index.search("the river of Paris", 3)]
+    assert run("search", "x.latechunk", "text", "--fusion", "best").exit_code == 2
+
+
 def test_json_is_all_there_is_on_stdout(run):
     made = json.loads(run("index", "x.latechunk", "docs", "--json").stdout)
     found = json.loads(run("search", "x.latechunk", "the river of Paris", "--json", "-k", "1").stdout)

@@ -3,7 +3,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from latechunk import Document, SentenceChunker, Span
+from latechunk import Document, Index, SentenceChunker, Span, TokenChunker, embed_documents
 from latechunk.embedding import Embedding, chunk_documents, embed_chunks
 from latechunk.errors import DocumentError, InputError, ModelError
 from tests.conftest import DIMS, SCRIPTS, FakeEncoder, no_error
@@ -194,3 +194,85 @@ def test_rubbish_of_a_chunker_is_named(fake, spans):
 
     with pytest.raises(DocumentError, match=r"must return a list of latechunk\.Span"):
         embed(fake, Document("a", "one two"), "late", chunker=chunker)
+
+
+# Without an index.
+
+
+@pytest.mark.parametrize("mode", ["late", "naive", "blend"])
+def test_embed_documents_gives_what_an_index_stores(fake, tmp_path, mode):
+    documents = [Document(name, text * 3, {"n": 1}) for name, text in SCRIPTS.items()]
+    chunker = SentenceChunker(max_tokens=8)
+    with Index.create(tmp_path / "x", encoder=fake, chunker=chunker, mode=mode, late_weight=0.25) as index:
+        index.add(documents)
+
+        embedded = list(embed_documents(documents, encoder=fake, chunker=chunker, mode=mode, late_weight=0.25))
+
+        assert [one.document for one in embedded] == documents
+        for one in embedded:
+            assert one.chunks == index.chunks(one.document.id)
+            stored = index.stored(one.document.id)
+            assert one.n_tokens == stored.n_tokens
+            np.testing.assert_array_equal(one.vectors, stored.vectors)
+
+
+def test_embed_documents_chooses_as_an_index_does(fake, tmp_path):
+    class Recommending(FakeEncoder):
+        recommended_embedding = {"mode": "blend", "late_weight": 0.3}
+
+    encoder, documents = Recommending(), [Document("a", SCRIPTS["Latin"] * 40)]
+    with Index.create(tmp_path / "x", encoder=encoder) as index:
+        index.add(documents)
+        (chosen,) = embed_documents(documents, encoder=encoder)
+        (given,) = embed_documents(documents, encoder=fake, chunker=SentenceChunker(), mode="blend", late_weight=0.3)
+
+        assert chosen.chunks == given.chunks == index.chunks("a")
+        np.testing.assert_array_equal(chosen.vectors, index.stored("a").vectors)
+        np.testing.assert_array_equal(chosen.vectors, given.vectors)
+
+
+def test_embed_documents_streams(fake, monkeypatch):
+    monkeypatch.setattr("latechunk.embedding.stream._SECONDS", 0)  # batches stay as small as the first
+    taken = []
+
+    def stream():
+        for number in range(1_000):
+            taken.append(number)
+            yield Document(str(number), "x " * 11_000)  # a batch of its own
+
+    embedded = embed_documents(stream(), encoder=fake, chunker=TokenChunker(max_tokens=5_500))
+
+    assert next(embedded).document.id == "0"
+    assert len(next(embedded).chunks) == 2
+    assert len(taken) <= 4
+    embedded.close()
+    assert len(taken) <= 4
+
+
+def test_embed_documents_leaves_out_what_fails(fake):
+    documents = [Document("a", "One."), Document("blank", " "), Document("a", "Again."), Document("b", "Two.")]
+    failed, done = [], []
+
+    embedded = embed_documents(
+        documents,
+        encoder=fake,
+        on_error=lambda document, error: failed.append((document.text, str(error))),
+        on_progress=lambda progress: done.append(progress.documents),
+    )
+
+    assert [one.document.id for one in embedded] == ["a", "b"]
+    assert [text for text, _ in failed] == ["Again.", " "]
+    assert "comes twice" in failed[0][1]
+    assert "no token" in failed[1][1]
+    assert sum(done) == pytest.approx(2)
+    with pytest.raises(DocumentError, match="'blank' holds no token"):
+        list(embed_documents(documents[:2], encoder=fake))
+
+
+def test_embed_documents_refuses_wrong_arguments_at_once(fake):
+    with pytest.raises(InputError, match=r"pass \[document\]"):
+        embed_documents(Document("a", "One."), encoder=fake)
+    with pytest.raises(InputError, match="mode must be"):
+        embed_documents([], encoder=fake, mode="best")
+    with pytest.raises(InputError, match=r"a latechunk\.Document is needed, got str"):
+        list(embed_documents(["text"], encoder=fake))

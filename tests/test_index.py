@@ -1,3 +1,4 @@
+import gc
 import logging
 import os
 import shutil
@@ -13,7 +14,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from latechunk import Chunk, Document, Hit, Index, SentenceChunker, Span, TokenChunker
+from latechunk import Chunk, Document, Hit, Index, SearchOptions, SentenceChunker, Span, TokenChunker
 from latechunk.errors import (
     DocumentError,
     IndexBusyError,
@@ -1065,3 +1066,73 @@ def test_two_creations_at_once_make_one_index(tmp_path):
     with ThreadPoolExecutor(8) as pool:
         assert sum(pool.map(attempt, range(8))) == 1
     create_open(tmp_path / "index").close()
+
+
+# Temporary indexes, and searches by options.
+
+
+def test_a_temporary_index_goes_when_it_is_closed(fake, documents):
+    with Index.temporary(encoder=fake, chunker=SentenceChunker(max_tokens=8), mode="naive") as index:
+        index.add(documents)
+        assert index.path.is_dir()
+        assert index.manifest.embedding.mode == "naive"
+        assert index.search("Which river?", 2)
+        folder = index.path.parent
+
+    assert not folder.exists()
+    index.close()  # again, without effect
+
+
+def test_a_temporary_index_goes_with_its_last_reference(fake):
+    index = Index.temporary(encoder=fake)
+    folder = index.path.parent
+    assert folder.is_dir()
+
+    del index
+    gc.collect()
+
+    assert not folder.exists()
+
+
+def test_a_temporary_index_that_cannot_be_made_leaves_nothing(tmp_path, monkeypatch, fake):
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
+    with pytest.raises(InputError, match="mode must be"):
+        Index.temporary(encoder=fake, mode="best")
+
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_options_may_be_passed_whole(index, documents, fake):
+    index.add(documents)
+    options = SearchOptions(k=3, mode="hybrid", fusion="weighted", dense_weight=0.25, document_ids=["berlin", "paris"])
+    keywords = {name: getattr(options, name) for name in SearchOptions.model_fields}
+
+    assert index.search_with("the capital", options) == index.search("the capital", **keywords)
+    vector = fake.encode_query("the capital")
+    by_vector = index.search_with(3 * vector, SearchOptions(k=2))
+    assert by_vector == index.search_by_vector(vector, 2) == index.search("the capital", 2)
+    assert by_vector[0].score <= 1.000001  # a vector of any length is scaled
+
+
+@pytest.mark.parametrize("text_only", [{"mode": "lexical"}, {"mode": "hybrid"}, {"rerank": len}])
+def test_a_search_by_vector_takes_no_options_of_a_text(index, text_only):
+    with pytest.raises(InputError, match="leave out rerank"):
+        index.search_by_vector(np.ones(8), 2, **text_only)
+
+
+def test_an_unknown_option_is_named(index):
+    with pytest.raises(InputError, match="there is no 'granularty': did you mean 'granularity'"):
+        index.search("text", granularty="chunks")
+    with pytest.raises(InputError, match="there is no 'filters'"):
+        index.search_by_vector(np.ones(8), filters={})
+
+
+def test_what_was_committed_before_an_error_stays(index, monkeypatch):
+    monkeypatch.setattr("latechunk.embedding.stream._SECONDS", 0)  # batches stay as small as the first
+    documents = [Document(str(number), "word " * 5_000) for number in range(3)]  # each a batch of its own
+
+    with pytest.raises(DocumentError, match="blank") as caught:
+        index.add([*documents, Document("blank", " ")])
+
+    assert index.ids() == ["0", "1", "2"]
+    assert caught.value.__notes__ == ["3 documents of this call were stored before the error"]

@@ -1,6 +1,7 @@
 import subprocess
 import sys
 from importlib.metadata import version
+from pathlib import Path
 
 import pytest
 
@@ -18,25 +19,36 @@ def test_public_names():
         "AddReport",
         "Chunk",
         "CrossEncoderReranker",
+        "DEFAULT_MODEL",
         "DevicePool",
         "Document",
+        "EmbeddedDocument",
         "Embedding",
         "Encoder",
         "Hit",
         "Index",
         "LateChunkError",
         "LocalGlobal",
+        "Mode",
+        "Progress",
+        "SearchKeywords",
         "SearchOptions",
         "SentenceChunker",
         "Span",
         "TokenChunker",
         "__version__",
+        "chunker_from_settings",
+        "embed_documents",
     ]
     for name in latechunk.__all__:
         assert getattr(latechunk, name) is not None
         assert name in dir(latechunk)
     with pytest.raises(AttributeError, match="no attribute 'Nothing'"):
         latechunk.Nothing
+
+
+def test_the_top_level_holds_what_a_user_touches():
+    assert len(list(Path(latechunk.__file__).parent.glob("*.py"))) <= 10
 
 
 def test_the_version_is_the_distributions():

@@ -39,6 +39,13 @@ class SearchModeName(StrEnum):
     hybrid = "hybrid"
 
 
+class FusionName(StrEnum):
+    """How hybrid search joins vectors and words."""
+
+    rrf = "rrf"
+    weighted = "weighted"
+
+
 class WordsName(StrEnum):
     """How lexical search takes texts apart."""
 

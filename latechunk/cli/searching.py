@@ -13,6 +13,7 @@ from latechunk.cli.options import (
     Device,
     Dtype,
     DtypeName,
+    FusionName,
     IndexPath,
     Json,
     Quiet,
@@ -34,6 +35,13 @@ def search_command(
     mode: Annotated[
         SearchModeName, typer.Option(help="Compare vectors, words (BM25; loads no model), or both.")
     ] = SearchModeName.dense,
+    fusion: Annotated[
+        FusionName, typer.Option(help="How hybrid search joins: by ranks, or by scores.")
+    ] = FusionName.rrf,
+    dense_weight: Annotated[float, typer.Option(help="Share of the vectors in hybrid search, 0 to 1.")] = 0.5,
+    candidates: Annotated[
+        int | None, typer.Option(help="Chunks to fuse, re-rank or thin  [default: 4 k, at least 50].")
+    ] = None,
     where: Annotated[
         str | None,
         typer.Option(
@@ -57,6 +65,7 @@ def search_command(
 ) -> None:
     """Print the passages that answer a query best, with score, document and characters."""
     from latechunk.index import Index
+    from latechunk.search.options import SearchOptions
 
     console = stderr_console()
     with (
@@ -65,10 +74,12 @@ def search_command(
     ):
         metadata = parse_object("--filter", where) if where is not None else None
         with spinner(console, "loading the model", quiet):
-            hits = opened.search(
-                query,
-                k,
+            options = SearchOptions(
+                k=k,
                 mode=mode.value,
+                fusion=fusion.value,
+                dense_weight=dense_weight,
+                candidates=candidates,
                 filter=metadata,
                 document_ids=document,
                 score_threshold=min_score,
@@ -79,6 +90,7 @@ def search_command(
                 granularity=granularity,
                 within=within,
             )
+            hits = opened.search_with(query, options)
         if as_json:
             print_json({"query": query, "hits": [dataclasses.asdict(hit) for hit in hits]})
         else:

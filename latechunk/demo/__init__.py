@@ -11,9 +11,8 @@ from latechunk.chunking.sentence import SentenceChunker
 from latechunk.embedding import choose_embedding
 from latechunk.errors import InputError
 from latechunk.index import Index
-from latechunk.models.catalogue import Mode
 from latechunk.protocols import Chunker, SpanEncoder
-from latechunk.types import Document, Hit
+from latechunk.types import Document, Hit, Mode
 
 if TYPE_CHECKING:
     from importlib.resources.abc import Traversable

@@ -5,9 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from latechunk.errors import InputError
-from latechunk.models.catalogue import Mode, find_known_model
+from latechunk.models.catalogue import find_known_model
 from latechunk.protocols import RecommendsEmbedding, SpanEncoder
-from latechunk.types import Settings
+from latechunk.types import Mode, Settings
 
 
 @dataclass(frozen=True, slots=True)

@@ -14,9 +14,8 @@ from latechunk.embedding.chunks import ChunkedDocument, chunk_documents
 from latechunk.embedding.settings import Embedding, choose_embedding
 from latechunk.embedding.vectors import embed_chunks
 from latechunk.errors import DocumentError, InputError
-from latechunk.models.catalogue import Mode
 from latechunk.protocols import Chunker, SpanEncoder
-from latechunk.types import Chunk, Document, FloatArray
+from latechunk.types import Chunk, Document, FloatArray, Mode
 
 Source = TypeVar("Source")
 Result = TypeVar("Result")
@@ -111,8 +110,9 @@ def embed_documents(
         ModelError: If the model cannot be loaded, or gives unusable vectors.
 
     Example:
-        >>> for one in embed_documents([Document("berlin", "Berlin is big. It lies on the Spree.")]):
-        ...     store.write([chunk.text for chunk in one.chunks], one.vectors)
+        >>> documents = [Document("berlin", "Berlin is big. It lies on the Spree.")]
+        >>> for one in embed_documents(documents):
+        ...     rows = list(zip([chunk.text for chunk in one.chunks], one.vectors.tolist()))
     """
     require_documents("embed_documents", documents)
     encoder = load_default_encoder() if encoder is None else encoder

@@ -27,9 +27,8 @@ from rich.progress import Progress
 
 from latechunk.embedding import Embedding, embed_documents
 from latechunk.errors import DocumentError, InputError, MissingDependencyError, QueryError
-from latechunk.models.catalogue import Mode
 from latechunk.protocols import Chunker, ReportsRuntime, SpanEncoder
-from latechunk.types import Document, FloatArray, IntArray, require_text
+from latechunk.types import Document, FloatArray, IntArray, Mode, require_text
 
 if TYPE_CHECKING:
     from datasets import Dataset

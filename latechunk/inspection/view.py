@@ -19,9 +19,8 @@ from latechunk.embedding import (
 )
 from latechunk.errors import DocumentError, InputError, QueryError, SpanError
 from latechunk.index import Index
-from latechunk.models.catalogue import Mode
 from latechunk.protocols import ExposesWindows, SpanEncoder
-from latechunk.types import Document, FloatArray, IntArray, Span, Tokens, WindowPlan, require_text
+from latechunk.types import Document, FloatArray, IntArray, Mode, Span, Tokens, WindowPlan, require_text
 
 
 @dataclass(frozen=True, slots=True)

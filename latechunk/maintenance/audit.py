@@ -20,10 +20,9 @@ from latechunk.embedding import (
 )
 from latechunk.errors import InputError
 from latechunk.index import Index
-from latechunk.models.catalogue import Mode
 from latechunk.protocols import Chunker, ReportsRuntime
 from latechunk.storage.store import StoredDocument
-from latechunk.types import Document, FloatArray, Span
+from latechunk.types import Document, FloatArray, Mode, Span
 
 # How far, as 1 less the cosine, the same model may put the same chunk another time: other batches, kernels, devices.
 # all-MiniLM-L6-v2 deviates from its own float32 by up to 1.8e-6 in float16 and 1.0e-4 in bfloat16; models of four times

@@ -16,9 +16,9 @@ from pydantic import Field, model_validator
 
 from latechunk.errors import InputError, LateChunkError, ModelError
 from latechunk.models.adapters import ADAPTER_CONFIG, ADAPTER_WEIGHTS, require_adapter_files
-from latechunk.models.catalogue import KnownModel, LocalGlobal, Mode, SpecialTokens, Task, TaskSet
+from latechunk.models.catalogue import KnownModel, LocalGlobal, SpecialTokens, Task, TaskSet
 from latechunk.models.checkpoint import Checkpoint, read_config
-from latechunk.types import require_text
+from latechunk.types import Mode, require_text
 from latechunk.validation import Validated
 
 MANIFEST_FILE = "latechunk.json"

@@ -7,9 +7,9 @@ from typing import ClassVar, Literal, Self, TypeAlias
 
 from pydantic import Field, FiniteFloat, model_validator
 
+from latechunk.types import Mode
 from latechunk.validation import Validated
 
-Mode: TypeAlias = Literal["late", "naive", "blend"]
 SpecialTokens: TypeAlias = Literal["exclude", "include"]
 
 

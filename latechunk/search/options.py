@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Annotated, Any, Literal, TypeAlias, TypedDict
+from typing import Annotated, Any, Literal, Self, TypeAlias, TypedDict
 
 import numpy as np
 from pydantic import BeforeValidator, Field, SkipValidation, model_validator
 
 from latechunk.errors import InputError
 from latechunk.protocols import Reranker
+from latechunk.search.filters import compile_filter
 from latechunk.types import require_text
 from latechunk.validation import Validated
 
@@ -94,6 +95,16 @@ class SearchOptions(Validated):
             raise InputError(f"candidates must be at least k, which is {self.k}, got {self.candidates}")
         if self.per_document and self.within is not None:
             raise InputError("per_document and within both say what to group by; choose one")
+        return self
+
+    def require_filter(self) -> Self:
+        """Raise now what a search with these options would raise of the filter.
+
+        Raises:
+            FilterError: If the filter is not one.
+        """
+        if self.filter is not None:
+            compile_filter(self.filter)
         return self
 
     @property

@@ -6,17 +6,15 @@ import contextlib
 import threading
 from collections.abc import Callable, Iterator, Sequence
 from contextvars import ContextVar
-from typing import Self
+from typing import ClassVar, NoReturn, Self
 
 import numpy as np
 from langchain_core.embeddings import Embeddings
 
 from langchain_latechunk.errors import NotLateChunkError
-from latechunk import Index
-from latechunk.embedding import check_vectors
-from latechunk.errors import InputError
-from latechunk.protocols import SpanEncoder
-from latechunk.types import FloatArray, PoolingTask, Tokens
+from latechunk import Document, Index, Span, embed_documents
+from latechunk.errors import DocumentError, InputError
+from latechunk.protocols import FloatArray, IntArray, Settings, SpanEncoder
 
 
 class LateChunkEmbeddings(Embeddings):
@@ -75,12 +73,11 @@ class LateChunkEmbeddings(Embeddings):
         ready = _READY.get()
         if ready is not None and ready.owner is self:
             return ready.take(texts)
-        encoder = self.encoder
-        tokenised = encoder.tokenize(texts)
-        _require_tokens(texts, tokenised)
-        tasks = [PoolingTask.whole(tokens) for tokens in tokenised]
-        vectors = check_vectors(encoder, encoder.encode_spans(tasks), [1] * len(tasks)) if tasks else []
-        return [vector[0].tolist() for vector in vectors]
+        documents = (Document(str(number), text) for number, text in enumerate(texts))
+        embedded = embed_documents(
+            documents, encoder=self.encoder, chunker=_WholeText(), mode="late", on_error=_explain
+        )
+        return [one.vectors[0].tolist() for one in embedded]
 
     def embed_query(self, text: str) -> list[float]:
         """Embed a query, as the model wants queries.
@@ -88,10 +85,8 @@ class LateChunkEmbeddings(Embeddings):
         Raises:
             QueryError: If the text holds no token.
         """
-        encoder = self.encoder
-        (vector,) = check_vectors(encoder, [np.asarray(encoder.encode_query(text))[None]], [1])
-        vector_of_floats: list[float] = vector[0].tolist()
-        return vector_of_floats
+        vector: list[float] = np.asarray(self.encoder.encode_query(text), dtype=np.float32).tolist()
+        return vector
 
     @contextlib.contextmanager
     def handing_over(self, texts: Sequence[str], vectors: FloatArray) -> Iterator[None]:
@@ -116,6 +111,15 @@ class LateChunkEmbeddings(Embeddings):
                 f"elsewhere and what it holds now is wrong: delete these chunks, and use a store that embeds in the "
                 f"calling thread or has add_embeddings"
             )
+
+
+class _WholeText:
+    """A chunker that makes one chunk of each text."""
+
+    settings: ClassVar[Settings] = {"kind": "langchain-whole-text"}
+
+    def split(self, text: str, offsets: IntArray) -> list[Span]:  # noqa: ARG002  the protocol's
+        return [Span(0, len(text))]
 
 
 class _Ready:
@@ -166,7 +170,7 @@ def require_encoder(embedding: object) -> SpanEncoder:
     )
 
 
-def _require_tokens(texts: Sequence[str], tokenised: Sequence[Tokens]) -> None:
-    for number, (text, tokens) in enumerate(zip(texts, tokenised, strict=True)):
-        if not len(tokens):
-            raise InputError(f"text number {number} holds no token, so it has no vector; leave it out: {text!r:.80}")
+def _explain(document: Document, error: DocumentError) -> NoReturn:
+    raise InputError(
+        f"text number {document.id} holds no token, so it has no vector; leave it out: {document.text!r:.80}"
+    ) from error

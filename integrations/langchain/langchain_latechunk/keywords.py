@@ -1,24 +1,11 @@
-"""The keywords that a store's searches take beside LangChain's own, and what is made of them."""
+"""LangChain's names for options of a search, translated; and keywords that would have no effect, refused."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import Any
 
 from latechunk.errors import InputError
-
-BY_VECTOR = (
-    "candidates",
-    "document_ids",
-    "expand",
-    "filter",
-    "granularity",
-    "mmr",
-    "per_document",
-    "score_threshold",
-    "within",
-)
-BY_TEXT = (*BY_VECTOR, "dense_weight", "fusion", "mode", "rerank")
 
 
 def diversity(k: int, fetch_k: int, lambda_mult: float) -> dict[str, Any]:
@@ -31,12 +18,14 @@ def to_relevance(cosine: float) -> float:
     return min(1.0, max(0.0, (cosine + 1) / 2))
 
 
-def require_known(given: Mapping[str, Any], known: Sequence[str], what: str) -> None:
-    """Raise where a keyword is not known, rather than ignore it."""
-    unknown = sorted(given.keys() - set(known))
-    if unknown:
-        takes = f"these keywords: {', '.join(sorted(known))}" if known else "no further keywords"
-        raise InputError(f"{what} takes {takes}; got {', '.join(unknown)}")
+def require_none(given: Mapping[str, Any], what: str) -> None:
+    """Raise where a keyword is given that would have no effect.
+
+    Raises:
+        InputError: The message names them.
+    """
+    if given:
+        raise InputError(f"{what} takes no further keywords; got {', '.join(sorted(given))}")
 
 
 def require_cosines(given: Mapping[str, Any]) -> None:

@@ -15,11 +15,9 @@ from langchain_latechunk.intake import to_latechunk
 from langchain_latechunk.passages import name_chunk, provenance
 from langchain_latechunk.presplit import require_whole
 from langchain_latechunk.vectorstore import LateChunkVectorStore
-from latechunk.embedding import embed_documents
+from latechunk import Mode, embed_documents
 from latechunk.errors import DocumentError, IndexMismatchError
-from latechunk.models.catalogue import Mode
-from latechunk.protocols import Chunker, SpanEncoder
-from latechunk.types import FloatArray
+from latechunk.protocols import Chunker, FloatArray, SpanEncoder
 
 _Write: TypeAlias = Callable[[list[str], FloatArray, list[dict[str, Any]], list[str]], object]
 

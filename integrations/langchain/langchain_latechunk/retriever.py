@@ -15,11 +15,9 @@ from pydantic import ConfigDict, Field, PrivateAttr, model_validator
 from langchain_latechunk.embeddings import LateChunkEmbeddings, require_encoder
 from langchain_latechunk.intake import closed_on_error, make_index, to_latechunk
 from langchain_latechunk.passages import Passages
-from latechunk import Index
+from latechunk import Index, SearchOptions
 from latechunk.errors import InputError
 from latechunk.protocols import Chunker, Reranker
-from latechunk.search.filters import compile_filter
-from latechunk.search.options import SearchMode, SearchOptions
 
 
 class LateChunkRetriever(BaseRetriever):
@@ -38,14 +36,7 @@ class LateChunkRetriever(BaseRetriever):
         search_type: ``"similarity"``, or ``"mmr"`` for passages that also differ from each other.
         fetch_k: With ``"mmr"``, of how many passages the ``k`` are chosen.
         lambda_mult: With ``"mmr"``, 1 for relevance alone, 0 for difference alone.
-        mode: ``"dense"``, ``"lexical"`` or ``"hybrid"``; this and what follows as :meth:`latechunk.Index.search` says.
-        filter: Only documents whose metadata meet this.
-        score_threshold: Leave out passages with a lower score, in dense search a cosine in [-1, 1].
-        expand: Give each passage with so many neighbours on either side.
-        granularity: Which chunks to search.
-        within: Give back the chunks of this granularity that the found ones lie in.
-        per_document: Only the best passage of each document.
-        rerank: Orders the candidates anew.
+        mode: This and what follows are the fields of :class:`latechunk.SearchOptions`, which documents them.
     """
 
     model_config = ConfigDict(arbitrary_types_allowed=True, extra="forbid")
@@ -55,14 +46,18 @@ class LateChunkRetriever(BaseRetriever):
     search_type: Literal["similarity", "mmr"] = "similarity"
     fetch_k: int = 20
     lambda_mult: float = 0.5
-    mode: SearchMode = "dense"
+    mode: Literal["dense", "lexical", "hybrid"] = "dense"
+    fusion: Literal["rrf", "weighted"] = "rrf"
+    dense_weight: float = 0.5
     filter: Mapping[str, Any] | None = None
-    score_threshold: float | None = None
-    expand: int = 0
+    document_ids: Sequence[str] | None = None
     granularity: str | None = None
-    within: str | None = None
-    per_document: bool = False
+    score_threshold: float | None = None
     rerank: Reranker | None = None
+    candidates: int | None = None
+    per_document: bool = False
+    within: str | None = None
+    expand: int = 0
 
     _passages: Passages = PrivateAttr()
 
@@ -121,13 +116,11 @@ class LateChunkRetriever(BaseRetriever):
 
     @model_validator(mode="after")
     def _check(self) -> Self:
-        self._options(self.k, self.filter)
+        self._options(self.k, self.filter).require_filter()
         known = list(self.index.info().chunkers)
         for name, value in (("granularity", self.granularity), ("within", self.within)):
             if value is not None and value not in known:
                 raise InputError(f"{name} must be one of the index's granularities, {known}, got {value!r:.80}")
-        if self.filter is not None:
-            compile_filter(self.filter)
         self._passages = Passages(self.index)
         return self
 
@@ -153,34 +146,10 @@ class LateChunkRetriever(BaseRetriever):
 
     def _find(self, query: str, k: int | None, filter: Mapping[str, Any] | None) -> list[Document]:  # noqa: A002
         options = self._options(self.k if k is None else k, self.filter if filter is None else filter)
-        hits = self.index.search(
-            query,
-            options.k,
-            mode=options.mode,
-            filter=options.filter,
-            granularity=options.granularity,
-            score_threshold=options.score_threshold,
-            rerank=options.rerank,
-            mmr=options.mmr,
-            candidates=options.candidates,
-            per_document=options.per_document,
-            within=options.within,
-            expand=options.expand,
-        )
-        return [self._passages.from_hit(hit, with_provenance=True) for hit in hits]
+        return [self._passages.from_hit(hit, with_provenance=True) for hit in self.index.search_with(query, options)]
 
     def _options(self, k: int, filter: Mapping[str, Any] | None) -> SearchOptions:  # noqa: A002
-        is_mmr = self.search_type == "mmr"
-        return SearchOptions(
-            k=k,
-            mode=self.mode,
-            filter=filter,
-            granularity=self.granularity,
-            score_threshold=self.score_threshold,
-            rerank=self.rerank,
-            mmr=self.lambda_mult if is_mmr else None,
-            candidates=max(k, self.fetch_k) if is_mmr else None,
-            per_document=self.per_document,
-            within=self.within,
-            expand=self.expand,
-        )
+        chosen = {name: getattr(self, name) for name in SearchOptions.model_fields if name in type(self).model_fields}
+        if self.search_type == "mmr":
+            chosen |= {"mmr": self.lambda_mult, "candidates": self.candidates or max(k, self.fetch_k)}
+        return SearchOptions(**chosen | {"k": k, "filter": filter})

@@ -15,7 +15,7 @@ from langchain_core.vectorstores import VectorStore
 import latechunk
 from langchain_latechunk.embeddings import LateChunkEmbeddings, require_encoder
 from langchain_latechunk.intake import closed_on_error, make_index, require_unambiguous, to_latechunk
-from langchain_latechunk.keywords import BY_TEXT, BY_VECTOR, diversity, require_cosines, require_known, to_relevance
+from langchain_latechunk.keywords import diversity, require_cosines, require_none, to_relevance
 from langchain_latechunk.passages import Passages, split_chunk_id
 from latechunk import Hit, Index
 from latechunk.errors import InputError
@@ -30,10 +30,8 @@ class LateChunkVectorStore(VectorStore):
     ``"{document}#{number}"``; ``get_by_ids`` takes either. Documents are replaced and deleted whole. Threads may share
     a store.
 
-    All searches take the keywords of :meth:`latechunk.Index.search` that LangChain has no names for: ``filter``,
-    ``document_ids``, ``granularity``, ``score_threshold`` (in the unit of the scores, a cosine in dense search),
-    ``per_document``, ``within``, ``expand``, ``mmr``, ``candidates``, and with a text ``mode``, ``fusion``,
-    ``dense_weight`` and ``rerank``.
+    All searches take the fields of :class:`latechunk.SearchOptions` as keywords; ``score_threshold`` has the unit of
+    the scores, a cosine in dense search. A search by vector is dense and takes no ``rerank``.
     """
 
     def __init__(self, index: Index, *, add_chunk_metadata: bool = False) -> None:
@@ -133,7 +131,7 @@ class LateChunkVectorStore(VectorStore):
         Raises:
             NotLateChunkError: If ``embedding`` is of another kind.
         """
-        require_known(kwargs, (), "from_texts")
+        require_none(kwargs, "from_texts")
         encoder = require_encoder(embedding)
         converted = to_latechunk(_to_documents(texts, metadatas, ids), ids)
         index = make_index(path, encoder, chunker)
@@ -215,7 +213,7 @@ class LateChunkVectorStore(VectorStore):
             InputError: If a keyword is unknown, or one of ``ids`` is the id of a chunk of a larger document; nothing is
                 deleted then.
         """
-        require_known(kwargs, (), "delete")
+        require_none(kwargs, "delete")
         for name in ids or ():
             self._require_no_chunk(name)
         self.index.delete(self.index.ids() if ids is None else ids)
@@ -232,12 +230,10 @@ class LateChunkVectorStore(VectorStore):
 
     def similarity_search_with_score(self, query: str, k: int = 4, **kwargs: Any) -> list[tuple[Document, float]]:
         """The same with their scores, more being better: cosines in [-1, 1] in dense search."""
-        require_known(kwargs, BY_TEXT, "a search by text")
         return self._to_pairs(self.index.search(query, k, **kwargs))
 
     def similarity_search_by_vector(self, embedding: list[float], k: int = 4, **kwargs: Any) -> list[Document]:
         """The ``k`` chunks nearest to a vector of the model's length, such as ``embeddings.embed_query`` gives."""
-        require_known(kwargs, BY_VECTOR, "a search by vector")
         hits = self.index.search_by_vector(np.asarray(embedding, dtype=np.float32), k, **kwargs)
         return [document for document, _ in self._to_pairs(hits)]
 

@@ -168,7 +168,7 @@ def test_bad_arguments_are_errors_at_once(index, encoder):
         LateChunkRetriever("cities.latechunk")
     with pytest.raises(InputError, match="got VectorStoreIndex"):
         LateChunkRetriever(VectorStoreIndex([], embed_model=LateChunkEmbedding(encoder=encoder)))
-    with pytest.raises(InputError, match="k must be a whole number of at least 1, got 0"):
+    with pytest.raises(InputError, match="k must be at least 1, got 0"):
         LateChunkRetriever(index, similarity_top_k=0)
     with pytest.raises(InputError, match="mode must be one of"):
         LateChunkRetriever(index, mode="magic")

@@ -9,7 +9,7 @@ from langchain_latechunk import LateChunkRetriever
 from pydantic import ValidationError
 
 from latechunk import Document as OurDocument
-from latechunk import Index, SentenceChunker
+from latechunk import Index, SearchOptions, SentenceChunker
 from latechunk.errors import FilterError, IndexExistsError, InputError, QueryError
 
 
@@ -49,7 +49,7 @@ async def test_k_and_filter_in_the_call(filled):
     for found in (retriever.invoke("it", filter={"n": 2}), await retriever.ainvoke("it", filter={"n": 2})):
         assert {one.metadata["latechunk_document_id"] for one in found} == {"paris"}
     assert retriever.batch(["it", "people"]) == await retriever.abatch(["it", "people"])
-    with pytest.raises(InputError, match="k must be a whole number of at least 1, got 0"):
+    with pytest.raises(InputError, match="k must be at least 1, got 0"):
         retriever.invoke("it", k=0)
 
 
@@ -99,8 +99,8 @@ def test_within_and_granularity(tmp_path, fake, documents):
 @pytest.mark.parametrize(
     ("settings", "message"),
     [
-        ({"k": 0}, "k must be a whole number of at least 1"),
-        ({"lambda_mult": 2.0, "search_type": "mmr"}, "mmr must be a number from 0 to 1"),
+        ({"k": 0}, "k must be at least 1"),
+        ({"lambda_mult": 2.0, "search_type": "mmr"}, "mmr must be at most 1"),
         ({"search_type": "similarity_score_threshold"}, "similarity.*mmr"),
         ({"mode": "sparse"}, "dense"),
         ({"filter": {"n": {"$above": 1}}}, r"must be one of \$eq"),
@@ -186,3 +186,25 @@ def test_callbacks_see_the_passages(filled):
     seen = Seen()
     found = LateChunkRetriever(index=filled).invoke("it", config={"callbacks": [seen]})
     assert seen.documents == found
+
+
+def test_every_option_of_a_search_reaches_the_index(filled, monkeypatch):
+    given = {
+        "mode": "hybrid",
+        "fusion": "weighted",
+        "dense_weight": 0.25,
+        "filter": {"n": {"$gte": 1}},
+        "document_ids": ["berlin"],
+        "granularity": "chunks",
+        "score_threshold": 0.1,
+        "candidates": 9,
+        "per_document": True,
+        "expand": 1,
+    }
+    passed = []
+    monkeypatch.setattr(filled, "search_with", lambda _, options: passed.append(options) or [])
+
+    LateChunkRetriever(index=filled, k=3, **given).invoke("the capital")
+    LateChunkRetriever(index=filled, k=3, search_type="mmr", lambda_mult=0.3).invoke("the capital")
+
+    assert passed == [SearchOptions(k=3, **given), SearchOptions(k=3, mmr=0.3, candidates=20)]

@@ -182,12 +182,24 @@ def test_expanded_passages_have_ids_of_their_own(store, documents):
 def test_unknown_keywords_are_named(store, documents):
     store.add_documents(documents)
 
-    with pytest.raises(InputError, match="takes these keywords: .*filter.*; got filters"):
+    with pytest.raises(InputError, match="there is no 'filters': did you mean 'filter'"):
         store.similarity_search("it", filters={})
-    with pytest.raises(InputError, match="by vector takes .*; got mode"):
+    with pytest.raises(InputError, match='leave out rerank, and any mode but "dense"'):
         store.similarity_search_by_vector([1.0] * 16, mode="lexical")
     with pytest.raises(InputError, match="got collection_name"):
         LateChunkVectorStore.from_texts([], store.embeddings, collection_name="x")
+
+
+def test_every_option_of_a_search_is_taken(store, documents):
+    store.add_documents(documents)
+    options = {"mode": "hybrid", "fusion": "weighted", "dense_weight": 0.25, "candidates": 7, "document_ids": ["paris"]}
+
+    found = store.similarity_search_with_score("the capital", 2, **options)
+
+    hits = store.index.search("the capital", 2, **options)
+    assert [(one.page_content, score) for one, score in found] == [(hit.chunk.text, hit.score) for hit in hits]
+    assert {hit.chunk.document_id for hit in hits} == {"paris"}
+    assert hits != store.index.search("the capital", 2, document_ids=["paris"])
 
 
 @pytest.mark.parametrize("vector", [[1.0], [0.0] * 16, [float("nan")] * 16])

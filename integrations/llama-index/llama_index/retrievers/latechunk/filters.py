@@ -6,8 +6,8 @@ from typing import Any
 
 from llama_index.core.vector_stores import FilterCondition, FilterOperator, MetadataFilter, MetadataFilters
 
+from latechunk import SearchOptions
 from latechunk.errors import FilterError
-from latechunk.search.filters import compile_filter
 
 _OPERATORS = {
     FilterOperator.EQ: "$eq",
@@ -35,7 +35,7 @@ def to_filter(filters: MetadataFilters) -> dict[str, Any]:
         filters: May be nested. None at all hold for every document, as in LlamaIndex's own stores.
 
     Returns:
-        What :func:`latechunk.search.filters.compile_filter` reads.
+        What :class:`latechunk.SearchOptions` takes as ``filter``.
 
     Raises:
         FilterError: If an operator has no counterpart, or a filter cannot be used.
@@ -46,7 +46,9 @@ def to_filter(filters: MetadataFilters) -> dict[str, Any]:
             f"a mapping in latechunk's own words goes into filter="
         )
     translated = _join(filters)
-    compile_filter(translated)  # what is wrong with it is an error now, not at the first question
+    SearchOptions(
+        filter=translated
+    ).require_filter()  # what is wrong with it is an error now, not at the first question
     return translated
 
 

@@ -3,21 +3,19 @@
 from __future__ import annotations
 
 import pickle
-import sys
 import threading
 import weakref
-from typing import TYPE_CHECKING, Annotated, Any, Literal, Self
+from typing import TYPE_CHECKING, Annotated, Any, Literal, Self, cast
 
 from llama_index.core.schema import BaseComponent
 from pydantic import ConfigDict, Field, PrivateAttr, SkipValidation, model_validator
 
+from latechunk import DEFAULT_MODEL, LocalGlobal
 from latechunk.errors import InputError
-from latechunk.manifest import require_json
-from latechunk.models.catalogue import DEFAULT_MODEL, LocalGlobal, SpecialTokens
-from latechunk.protocols import SpanEncoder
+from latechunk.protocols import SpanEncoder, require_json
 
 if TYPE_CHECKING:
-    from latechunk.encoding.encoder import Encoder
+    from latechunk import Encoder
 
 _LOADED: weakref.WeakValueDictionary[tuple[Any, ...], SpanEncoder] = weakref.WeakValueDictionary()
 _LOADING = threading.Lock()
@@ -87,7 +85,9 @@ class ModelFields(BaseComponent):
     document_task: str | None = Field(default=None, description="What documents are encoded for.")
     query_task: str | None = Field(default=None, description="What queries are encoded for.")
     adapters: str | None = Field(default="auto", description='Trained ones: "auto", None for none, or their folder.')
-    special_tokens: SpecialTokens | None = Field(default=None, description="Whether special tokens count in means.")
+    special_tokens: Literal["include", "exclude"] | None = Field(
+        default=None, description="Whether special tokens count in means."
+    )
     pooling: Literal["checkpoint", "mean"] = Field(default="checkpoint", description="Overrides the checkpoint's.")
     device: str = Field(default="auto", exclude=True, description="Where the model runs.")
     dtype: Literal["auto", "float32", "bfloat16", "float16"] = Field(default="auto", exclude=True)
@@ -119,11 +119,8 @@ class ModelFields(BaseComponent):
                 f"To choose a model by name pass model="
             )
         require_json("encoder", self.encoder.settings)
-        module = sys.modules.get(
-            "latechunk.encoding.encoder"
-        )  # importing it would load torch, which your own may do without
-        if module is not None and isinstance(self.encoder, module.Encoder):
-            self._adopt(self.encoder)
+        if hasattr(self.encoder, "load_options"):  # an Encoder; importing the class would load torch
+            self._adopt(cast("Encoder", self.encoder))
         return self
 
     def load_encoder(self) -> SpanEncoder:
@@ -177,7 +174,7 @@ class ModelFields(BaseComponent):
         return tuple(getattr(self, name) for name in (*_DECISIVE, *_RUNTIME))
 
     def _load(self) -> SpanEncoder:
-        from latechunk.encoding.encoder import Encoder
+        from latechunk import Encoder
 
         return Encoder.load(
             self.model,

@@ -20,9 +20,8 @@ from llama_index.core.schema import (
 )
 from llama_index.core.schema import Document as LlamaDocument
 
-from latechunk.embedding import EmbeddedDocument
+from latechunk import Chunk, Document, EmbeddedDocument, Hit
 from latechunk.errors import DocumentError, InputError
-from latechunk.types import Chunk, Document, Hit, encode_metadata
 
 # Ids are UUIDs, since Qdrant takes no others, and never the document's own id, which a document store has in use.
 _NAMESPACE = uuid.UUID("9b1f0f5e-6f0b-5c53-9d62-6b1f3f8f2c11")
@@ -196,7 +195,7 @@ def _require_whole(node: BaseNode) -> None:
 
 def _is_json(key: str, value: Any) -> bool:
     try:
-        encode_metadata({key: value}, "")
+        Document("any", "", {key: value})
     except DocumentError:
         return False
     return True

@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Mapping, Sequence
-from dataclasses import fields
-from typing import Any
+from collections.abc import Sequence
+from typing import Unpack
 
 import numpy as np
 from llama_index.core.base.base_retriever import BaseRetriever
@@ -16,15 +15,11 @@ from llama_index.retrievers.latechunk.embedding import LateChunkEmbedding
 from llama_index.retrievers.latechunk.filters import to_filter
 from llama_index.retrievers.latechunk.nodes import to_scored_node
 
+from latechunk import Chunk, Hit, Index, SearchKeywords, SearchOptions
 from latechunk.errors import IndexMismatchError, InputError
-from latechunk.index import Index
-from latechunk.protocols import Reranker
-from latechunk.search.filters import compile_filter
-from latechunk.search.options import Fusion, SearchMode, SearchOptions
-from latechunk.types import Chunk, FloatArray, Hit
+from latechunk.protocols import FloatArray
 
 _LABELS = ("model", "revision", "adapters")
-_TEXT_ONLY = ("mode", "fusion", "dense_weight", "rerank")  # options that a search by vector does not have
 
 
 class LateChunkRetriever(BaseRetriever):
@@ -39,49 +34,26 @@ class LateChunkRetriever(BaseRetriever):
         index: Index,
         *,
         similarity_top_k: int = 10,
-        mode: SearchMode = "dense",
         filters: MetadataFilters | None = None,
-        filter: Mapping[str, Any] | None = None,  # noqa: A002  the index's own word
-        document_ids: Sequence[str] | None = None,
-        granularity: str | None = None,
-        fusion: Fusion = "rrf",
-        dense_weight: float = 0.5,
-        score_threshold: float | None = None,
-        rerank: Reranker | None = None,
-        mmr: float | None = None,
-        candidates: int | None = None,
-        per_document: bool = False,
-        within: str | None = None,
-        expand: int = 0,
         embed_model: LateChunkEmbedding | None = None,
         link_neighbours: bool = True,
         citation_key: str | None = None,
         callback_manager: CallbackManager | None = None,
+        **options: Unpack[SearchKeywords],
     ) -> None:
-        """Search an index; what is not said here is as in :meth:`latechunk.Index.search`.
+        """Search an index.
 
         Args:
             index: What to search, open.
             similarity_top_k: How many nodes.
-            mode: ``"dense"``, ``"lexical"`` or ``"hybrid"``.
-            filters: Only documents whose metadata meet LlamaIndex's filters; see :func:`to_filter`.
-            filter: Likewise in latechunk's words; one of both.
-            document_ids: Only these documents.
-            granularity: Which chunks to search.
-            fusion: How hybrid search fuses.
-            dense_weight: Share of the dense side in it.
-            score_threshold: Leave out nodes with a lower score.
-            rerank: Orders the candidates anew.
-            mmr: Maximal marginal relevance: 1 for relevance alone, 0 for difference alone.
-            candidates: How many chunks are fused, re-ranked or thinned.
-            per_document: Only the best chunk of each document.
-            within: Give the larger chunks of this granularity that the found ones lie in.
-            expand: Give each chunk with so many neighbours on either side, joined where they touch.
+            filters: Only documents whose metadata meet LlamaIndex's filters; see :func:`to_filter`. In latechunk's own
+                words they go into ``filter``.
             embed_model: Encodes the queries in place of the index's own encoder, for another query task or prompt;
                 for dense search.
             link_neighbours: Name the chunks before and behind as PREVIOUS and NEXT.
             citation_key: Put ``document:start-end`` under this metadata key, for an LLM to cite.
             callback_manager: LlamaIndex's.
+            options: The fields of :class:`latechunk.SearchOptions`, which documents them.
 
         Raises:
             InputError: If an argument is of the wrong type, out of range, or contradicts another.
@@ -93,27 +65,11 @@ class LateChunkRetriever(BaseRetriever):
                 f"LateChunkRetriever takes an open latechunk.Index, got {type(index).__name__}: open a folder with "
                 f"Index.open(path). A VectorStoreIndex has its own, as_retriever(), with LateChunkEmbedding for queries"
             )
-        if filters is not None and filter is not None:
-            raise InputError("filters and filter both say what to search; pass one of them")
-        chosen = filter if filters is None else to_filter(filters)
-        if chosen is not None:
-            compile_filter(chosen)
-        self._options = SearchOptions(
-            k=similarity_top_k,
-            mode=mode,
-            filter=chosen,
-            document_ids=document_ids,
-            granularity=granularity,
-            fusion=fusion,
-            dense_weight=dense_weight,
-            score_threshold=score_threshold,
-            rerank=rerank,
-            mmr=mmr,
-            candidates=candidates,
-            per_document=per_document,
-            within=within,
-            expand=expand,
-        )
+        if filters is not None:
+            if options.get("filter") is not None:
+                raise InputError("filters and filter both say what to search; pass one of them")
+            options["filter"] = to_filter(filters)
+        self._options = SearchOptions(k=similarity_top_k, **options).require_filter()
         if embed_model is not None:
             _require_dense(self._options, "embed_model")
             _require_same_model(index, embed_model)
@@ -142,16 +98,13 @@ class LateChunkRetriever(BaseRetriever):
         return await asyncio.to_thread(self._retrieve, query_bundle)
 
     def _search(self, query: QueryBundle) -> list[Hit]:
-        options = {one.name: getattr(self._options, one.name) for one in fields(self._options)}
         texts = query.custom_embedding_strs
         if texts is None and self._embed_model is None:
-            return self._index.search(query.query_str, **options)
+            return self._index.search_with(query.query_str, self._options)
         if texts is not None:
             _require_dense(self._options, "a QueryBundle with custom_embedding_strs, as HyDE makes,")
         vector = _mean([self._encode(text) for text in texts or [query.query_str]])
-        return self._index.search_by_vector(
-            vector, **{name: value for name, value in options.items() if name not in _TEXT_ONLY}
-        )
+        return self._index.search_with(vector, self._options)
 
     def _encode(self, text: str) -> FloatArray:
         if self._embed_model is None:

@@ -19,14 +19,9 @@ from pydantic import (
     model_validator,
 )
 
-from latechunk.chunking.registry import chunker_from_settings
-from latechunk.chunking.sentence import SentenceChunker
-from latechunk.embedding import Embedding, embed_documents
+from latechunk import Document, Embedding, Mode, SentenceChunker, chunker_from_settings, embed_documents
 from latechunk.errors import DocumentError, InputError
-from latechunk.manifest import require_json
-from latechunk.models.catalogue import Mode
-from latechunk.protocols import Chunker
-from latechunk.types import Document
+from latechunk.protocols import Chunker, require_json
 
 _LOG = logging.getLogger("latechunk")
 
