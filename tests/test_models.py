@@ -24,7 +24,7 @@ def test_a_known_model_is_consistent(model):
     assert all(size < model.dims for size in model.matryoshka)
     assert (model.document_task is None) == (model.query_task is None) == (not model.tasks)
     for task in (model.document_task, model.query_task):
-        assert task is None or model.task(task)
+        assert task is None or model.task_set.find(task)
     assert (model.package is None) == (model.extra is None)
     assert model.trained is None or read_adapter_manifest(shipped_folder(model.trained))
     assert model.trained is None or not model.tasks

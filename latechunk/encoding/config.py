@@ -1,4 +1,4 @@
-"""From the arguments of ``Encoder.load`` to the settings that decide its vectors: every choice and every check."""
+"""Decide what an encoder is, from the arguments of ``Encoder.load``, the model's files and the machine."""
 
 from __future__ import annotations
 
@@ -6,131 +6,30 @@ import functools
 import logging
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, ClassVar, Literal, TypeAlias
+from typing import Any
 
 import torch
-from pydantic import Field
 
 from latechunk.encoding.sequences import Plan
+from latechunk.encoding.settings import EncoderSettings, LoadOptions
 from latechunk.encoding.tokenizer import special_ids
-from latechunk.errors import InputError, LateChunkError, ModelError, PoolingError
+from latechunk.errors import InputError, ModelError, PoolingError
 from latechunk.models.adapter_manifest import AdapterManifest, FoundAdapters, find_adapters
 from latechunk.models.catalogue import (
-    DEFAULT_MODEL,
     KnownModel,
     LocalGlobal,
-    SpecialTokens,
     TaskSet,
     find_known_model,
     find_refused_model,
 )
 from latechunk.models.checkpoint import Checkpoint, find_checkpoint
-from latechunk.models.device import Attention, Dtype, choose_device, choose_dtype
+from latechunk.models.device import Attention, choose_device, choose_dtype
 from latechunk.models.loader import AdapterFiles, LoadedModel, PoolingChoice, load_modules
 from latechunk.types import Settings, require_text
-from latechunk.validation import Validated
-
-Context: TypeAlias = Literal["auto", "windows", "local-global"]
 
 _LOG = logging.getLogger("latechunk")
 _LONG_WINDOW = 8_192
 _LONGEST_OVERLAP = 256
-
-
-class EncoderSettings(Validated):
-    """What decides the vectors that an encoder gives; recorded in every index.
-
-    Attributes:
-        model: What the user called it; a label.
-        revision: Commit of the hub's repository; a label.
-        weights_sha256: Fingerprint of the weights.
-        tokenizer_sha256: Fingerprint of the tokenizer.
-        pooling: ``"checkpoint"`` if the model says of itself that it is mean-pooled, ``"mean"`` if the user says so.
-        special_tokens: Whether special and prompt tokens count in a document's means.
-        document_prompt: Text put before every window of a document.
-        query_prompt: Text put before a query.
-        window_tokens: Tokens of one forward pass, special tokens and prompt included.
-        overlap_tokens: Content tokens that neighbouring windows share, at least.
-        local_global: How a window longer than the model's useful length is read; None for in one plain pass.
-        dims: Length of the vectors.
-        document_task: What documents are encoded for, of a model with tasks.
-        query_task: What queries are encoded for.
-        config_sha256: Fingerprint of the model's settings.
-        layer_norm: Whether a layer norm comes before the cut to fewer dims.
-        adapters: Adapters that were trained over the model: its known name for those shipped with latechunk, else the
-            folder's path; None without. A label.
-        adapters_sha256: Fingerprint of what decides vectors in them.
-    """
-
-    error: ClassVar[type[LateChunkError]] = ModelError
-    subject: ClassVar[str] = "these are not the settings of an encoder of this version"
-
-    model: str
-    revision: str | None
-    weights_sha256: str
-    tokenizer_sha256: str
-    pooling: PoolingChoice
-    special_tokens: SpecialTokens
-    document_prompt: str
-    query_prompt: str
-    window_tokens: int
-    overlap_tokens: int
-    local_global: LocalGlobal | None
-    dims: int
-    document_task: str | None = None
-    query_task: str | None = None
-    config_sha256: str | None = None
-    layer_norm: bool = False
-    adapters: str | None = None
-    adapters_sha256: str | None = None
-
-    @property
-    def adapters_argument(self) -> str | None:
-        """What ``Encoder.load`` takes as ``adapters`` to load the recorded ones.
-
-        Settings without adapters mean the published model, whatever latechunk ships for it by now; those of a model
-        whose checkpoint has its own adapters record a task of documents, and no trained adapters.
-        """
-        if self.adapters_sha256 is None:
-            return None if self.document_task is None else "auto"
-        return "auto" if self.adapters is None or find_known_model(self.adapters) else self.adapters
-
-
-class LoadOptions(Validated):
-    """The arguments of ``Encoder.load``, which documents them, each checked by itself."""
-
-    model: str = DEFAULT_MODEL
-    revision: str | None = None
-    device: str = "auto"
-    dtype: Dtype = "auto"
-    attention: Attention = "auto"
-    context: Context = "auto"
-    local_global: LocalGlobal | None = None
-    window_tokens: int | None = Field(default=None, ge=1)
-    overlap_tokens: int | None = Field(default=None, ge=0)
-    dims: int | None = Field(default=None, ge=1)
-    document_prompt: str | None = None
-    query_prompt: str | None = None
-    document_task: str | None = None
-    query_task: str | None = None
-    adapters: str | None = "auto"
-    special_tokens: SpecialTokens | None = None
-    pooling: PoolingChoice = "checkpoint"
-    batch_tokens: int | None = Field(default=None, ge=1)
-    compile: bool = False
-    download: bool = True
-
-
-def options_from(settings: EncoderSettings, **how: Any) -> LoadOptions:
-    """The options that load the encoder of these settings, from what is on this machine, computing as ``how`` says."""
-    same = LoadOptions.model_fields.keys() & EncoderSettings.model_fields.keys() - {"adapters"}
-    return LoadOptions(
-        **{name: getattr(settings, name) for name in same},
-        context="local-global" if settings.local_global else "windows",
-        adapters=settings.adapters_argument,
-        download=False,
-        **how,
-    )
 
 
 @dataclass(frozen=True)
@@ -303,16 +202,6 @@ def choose_side(
     keys = ("document", "passage") if side == "document" else ("query",)
     own = next((text for key in keys if (text := loaded.prompts.get(key))), "")
     return None, own if prompt is None else prompt
-
-
-def require_same_adapters(wanted: EncoderSettings, loaded: EncoderSettings) -> None:
-    """Raise unless the adapters that were loaded are those that were recorded."""
-    if wanted.adapters_sha256 != loaded.adapters_sha256:
-        raise ModelError(
-            f"the adapters {wanted.adapters!r} of SHA-256 {wanted.adapters_sha256} were needed, and "
-            f"{loaded.adapters!r} of SHA-256 {loaded.adapters_sha256} came: they have changed since. Bring those back "
-            f"(shipped ones come with the version of latechunk that an index records), or make a new index"
-        )
 
 
 @functools.cache

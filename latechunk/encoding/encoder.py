@@ -11,19 +11,23 @@ import torch
 
 from latechunk.encoding.batching import SpanRunner
 from latechunk.encoding.config import (
-    Context,
-    EncoderSettings,
-    LoadOptions,
     ModelChoice,
     choose_model,
     choose_settings,
     choose_side,
     make_plan,
-    options_from,
-    require_same_adapters,
     warn_of_licence,
 )
 from latechunk.encoding.sequences import Plan
+from latechunk.encoding.settings import (
+    FINGERPRINTS,
+    Context,
+    EncoderSettings,
+    LoadOptions,
+    options_from,
+    require_same_adapters,
+    require_same_files,
+)
 from latechunk.encoding.tokenizer import prepare_tokenizer, split_prompt
 from latechunk.errors import InputError, ModelError, QueryError
 from latechunk.models.adapter_manifest import find_adapters
@@ -34,8 +38,6 @@ from latechunk.models.loader import LoadedModel, PoolingChoice, compile_forward
 from latechunk.types import FloatArray, PoolingTask, Settings, Tokens, WindowPlan, require_text
 
 KIND = "sentence-transformers"  # in settings: tells this encoder from a user's own
-
-_FINGERPRINTS = ("weights_sha256", "tokenizer_sha256", "config_sha256", "adapters_sha256")
 
 
 @dataclass(frozen=True)
@@ -211,7 +213,7 @@ class Encoder:
         Raises:
             ModelError: If the model or its adapters are not on this machine, or are no longer the same.
         """
-        wanted = EncoderSettings(**{name: value for name, value in settings.items() if name != "kind"})
+        wanted = _to_settings(settings)
         options = options_from(
             wanted, device=device, dtype=dtype, attention=attention, batch_tokens=batch_tokens, compile=compile
         )
@@ -241,7 +243,7 @@ class Encoder:
         """
         checkpoint = find_checkpoint(model, revision=revision, download=download)
         found = find_adapters(checkpoint, adapters)
-        hashes = {name: getattr(checkpoint, name) for name in _FINGERPRINTS if name != "adapters_sha256"}
+        hashes = {name: getattr(checkpoint, name) for name in FINGERPRINTS if name != "adapters_sha256"}
         return {**hashes, "adapters_sha256": found.sha256 if found else None}
 
     @property
@@ -345,12 +347,7 @@ class Encoder:
         Raises:
             QueryError: If a text is no string, cannot be UTF-8, or holds no token.
         """
-        for text in texts:
-            require_text(text, "a query", QueryError)
-        tokenised = self._tokenize(texts, self._settings.query_prompt)
-        for text, tokens in zip(texts, tokenised, strict=True):
-            if not len(tokens) or not text.strip():
-                raise QueryError(f"a query must hold at least one token, and {text!r:.80} holds none")
+        tokenised = self._tokenize_checked(texts, self._settings.query_prompt, "a query", QueryError)
         return self._encode_whole(tokenised, self._settings.query_task)
 
     def encode_texts(self, texts: Sequence[str], *, task: str | None = None) -> FloatArray:
@@ -371,16 +368,20 @@ class Encoder:
             raise InputError(
                 f"encode_texts takes a list of texts, got {type(texts).__name__}: pass [text], list(texts)"
             )
-        for text in texts:
-            require_text(text, "a text", InputError)
         prompt = self._settings.document_prompt
         if task is not None:
             task, prompt = choose_side(self._choice, self._model, "document", task, None)
+        tokenised = self._tokenize_checked(texts, prompt, "a text", InputError)
+        return self._encode_whole(tokenised, task or self._settings.document_task)
+
+    def _tokenize_checked(self, texts: Sequence[str], prompt: str, what: str, error: type[InputError]) -> list[Tokens]:
+        for text in texts:
+            require_text(text, what, error)
         tokenised = self._tokenize(texts, prompt)
         for text, tokens in zip(texts, tokenised, strict=True):
             if not len(tokens) or not text.strip():
-                raise InputError(f"a text must hold at least one token, and {text!r:.80} holds none")
-        return self._encode_whole(tokenised, task or self._settings.document_task)
+                raise error(f"{what} must hold at least one token, and {text!r:.80} holds none")
+        return tokenised
 
     def _encode_whole(self, tokenised: Sequence[Tokens], task: str | None) -> FloatArray:
         pooled = [PoolingTask.whole(tokens) for tokens in tokenised]
@@ -400,16 +401,10 @@ class Encoder:
 
 
 def _unpickle(settings: Settings, options: Settings) -> Encoder:
-    """Load a pickled encoder.
-
-    Raises:
-        ModelError: If the model is not on this machine, or its files differ from those of the encoder that was pickled.
-    """
     encoder = Encoder.from_settings(settings, **options)
-    differing = [name for name in _FINGERPRINTS if encoder.settings[name] != settings[name]]
-    if differing:
-        raise ModelError(
-            f"the encoder that was pickled and the files of {settings['model']!r} on this machine differ in "
-            f"{', '.join(differing)}; bring the same files here, or load the encoder here in place of a pickled one"
-        )
+    require_same_files(_to_settings(settings), encoder._settings)
     return encoder
+
+
+def _to_settings(settings: Settings) -> EncoderSettings:
+    return EncoderSettings(**{name: value for name, value in settings.items() if name != "kind"})

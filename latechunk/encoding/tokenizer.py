@@ -12,7 +12,7 @@ from latechunk.types import IntArray, Tokens
 
 
 def prepare_tokenizer(name: str, model: LoadedModel) -> Any:
-    """The Rust tokenizer behind the model's: it cuts nothing off, and a document cannot spell special tokens."""
+    """The Rust tokenizer of the model's tokenizer: it cuts nothing off, and a document cannot spell special tokens."""
     tokenizer = getattr(model.tokenizer, "backend_tokenizer", None)
     if tokenizer is None:
         raise ModelError(f"{name!r} has no fast tokenizer, and only those say where a token stands in the text")

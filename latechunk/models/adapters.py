@@ -62,7 +62,7 @@ class MergedLayers:
 
 @dataclass(frozen=True, slots=True)
 class SwitchedLayers:
-    """Layers that peft has put around the model's own, each of which computes its active adapter beside them."""
+    """Layers that peft has put around the model's own, each of which also computes its active adapter."""
 
     layers: tuple[BaseTunerLayer, ...]
 
@@ -98,7 +98,7 @@ class TaskAdapters:
 
     @property
     def way(self) -> Way:
-        """Whether adapters are merged into copies of the weights, or computed beside them."""
+        """Whether adapters are merged into copies of the weights, or computed by layers of their own."""
         return self._layers.way
 
     @contextmanager
@@ -112,7 +112,7 @@ class TaskAdapters:
 
 
 def load_adapters(label: str, model: torch.nn.Module, folder: Path, names: Sequence[str]) -> TaskAdapters:
-    """Load LoRA adapters from subfolders into a model, beside its own weights, which stay as they are.
+    """Load LoRA adapters from subfolders into a model, whose own weights stay as they are.
 
     Args:
         label: What the user calls the model, for errors.

@@ -24,7 +24,7 @@ class LocalGlobal(Validated):
             distance of ``d`` tokens.
         distance: Where half of it is lost, in tokens.
         width: How gently, in tokens.
-        block_tokens: A token attends to its own block of so many tokens and to the two beside it one by one, and to
+        block_tokens: A token attends to its own block of so many tokens and to the two next to it one by one, and to
             all others through means.
         mean_tokens: Tokens of each mean; divides ``block_tokens``.
         reference_tokens: In a longer sequence the penalty of the means grows by the logarithm of how much longer.
@@ -174,10 +174,6 @@ class KnownModel(Validated):
         if self.local_global is None or self.trained_local_layers is None:
             return self.local_global
         return self.local_global.replaced(local_layers=self.trained_local_layers)
-
-    def task(self, name: str) -> Task | None:
-        """Look a task up by its name."""
-        return self.task_set.find(name)
 
 
 class RefusedModel(Validated):
@@ -355,7 +351,7 @@ KNOWN_MODELS = (
         query_prompt="task: search result | query: ",
         matryoshka=(128, 256, 512),
         takes_float16=False,
-        note="Two dense layers behind the mean. Its activations overflow float16.",
+        note="Two dense layers after the mean. Its activations overflow float16.",
     ),
     _multilingual_e5("small", 384, local_layers=10),
     _multilingual_e5("base", 768, local_layers=10),

@@ -29,7 +29,7 @@ def choose_device(device: str) -> torch.device:
         device = "cuda" if torch.cuda.is_available() else "mps" if torch.backends.mps.is_available() else "cpu"
     try:
         probe = torch.zeros(1, device=device)
-        probe.cpu()  # fails where there are no numbers behind a tensor
+        probe.cpu()  # fails where a tensor holds no numbers
         return probe.device
     except (RuntimeError, AssertionError, ValueError, TypeError, NotImplementedError) as error:
         raise InputError(f'device must be "auto" or one that torch can use here, got {device!r}: {error}') from error
