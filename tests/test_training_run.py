@@ -170,7 +170,7 @@ def test_a_run_goes_on_only_with_the_settings_and_data_it_began_with(base, sets,
     other = prepare(encoder, read_sets(write_set(tmp_path / "made", seed=5)), (12, 16))
     assert recorded_settings(folder)["run"]["n_steps"] == 6
 
-    with pytest.raises(InputError, match="go on with it by resume=True"):
+    with pytest.raises(InputError, match="continue it with resume=True"):
         train(encoder, data, folder, SETTINGS)
     with pytest.raises(InputError, match="begun with other settings: rank was 4, now 5; alpha was 8.0, now 16.0; give"):
         train(encoder, data, folder, SETTINGS.replaced(lora=LoraSettings(rank=5, alpha=16.0)), resume=True)

@@ -47,7 +47,7 @@ def evaluate_command(
     """Measure on questions with known answers whether late chunking helps, by how much, and how sure that is.
 
     DATA holds docs.jsonl and queries.jsonl, or BEIR's corpus.jsonl, queries.jsonl and qrels/test.tsv, or is a SQuAD
-    .json file, or holds questions.csv (columns: question, quote) beside text files. Run it again with the same --out,
+    .json file, or holds questions.csv (columns: question, quote) next to text files. Run it again with the same --out,
     and what is finished is not run again.
     """
     from latechunk.evaluation import require_packages

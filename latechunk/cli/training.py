@@ -143,7 +143,7 @@ def train_command(
     """Train small adapters over a model, so that late chunks are found better by questions such as yours.
 
     DATA holds docs.jsonl and queries.jsonl, or is a SQuAD .json file, or holds questions.csv (columns: question,
-    quote) beside text files; every question needs the passage that answers it. OUT gets the adapters, a model card,
+    quote) next to text files; every question needs the passage that answers it. OUT gets the adapters, a model card,
     a learning curve and, in OUT/run, checkpoints; Encoder.load(adapters=OUT) uses them.
     """
     options = dict(locals())  # by the names of TrainingRequest's fields, where they are some

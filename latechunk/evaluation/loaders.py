@@ -1,4 +1,4 @@
-"""Folders and files in, evaluation sets out: our own layout, BEIR, SQuAD, and a user's questions with quotes.
+"""Read evaluation sets: our own layout, BEIR, SQuAD, and a user's questions with quotes.
 
 The layout is told by the files that are there:
 
@@ -6,7 +6,7 @@ The layout is told by the files that are there:
 - BEIR: ``corpus.jsonl`` (``_id``, ``title``, ``text``), ``queries.jsonl`` (``_id``, ``text``), ``qrels/test.tsv``;
 - SQuAD: one ``.json`` file with ``data``, whose articles become one document each;
 - ``questions.csv`` or ``questions.jsonl`` (``question``, ``quote``, and ``document`` where a quote is in several)
-  beside documents (.txt, .md, .jsonl): each quote is looked for in the documents.
+  next to documents (.txt, .md, .jsonl): each quote is looked for in the documents.
 """
 
 from __future__ import annotations
@@ -46,7 +46,7 @@ def read_sets(path: Path) -> list[EvaluationSet]:
     if not sets:
         raise InputError(
             f"{path} holds no evaluation set: needed are docs.jsonl and queries.jsonl, or corpus.jsonl, queries.jsonl "
-            f"and qrels/test.tsv (BEIR), or a SQuAD .json file, or questions.csv (columns question, quote) beside "
+            f"and qrels/test.tsv (BEIR), or a SQuAD .json file, or questions.csv (columns question, quote) next to "
             f"documents"
         )
     return sets
@@ -147,7 +147,7 @@ def _read_quotes(folder: Path) -> EvaluationSet:
     files = [file for file in find_files([folder], _stop) if file.name not in _QUESTIONS]
     documents = list(read_documents(files, _stop))
     if not documents:
-        raise InputError(f"{folder} has {path.name} and no documents: put .txt, .md or .jsonl files beside it")
+        raise InputError(f"{folder} has {path.name} and no documents: put .txt, .md or .jsonl files next to it")
     named = _by_names(documents, folder)
     rows = _table(path, _find_delimiter(path)) if path.suffix == ".csv" else _rows(path)
     questions = []

@@ -1,4 +1,4 @@
-"""Rankings in, measures of each question out: by chunk, by document, by character."""
+"""Measures of each question from rankings: by chunk, by document, by character."""
 
 from __future__ import annotations
 

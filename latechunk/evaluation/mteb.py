@@ -231,7 +231,7 @@ def _as_document(row: Mapping[str, Any]) -> Document:
 
 
 def _query_text(row: Mapping[str, Any]) -> str:
-    """Text and instruction as mteb joins them: behind a query, before a conversation."""
+    """Text and instruction as mteb joins them: after a query, before a conversation."""
     text, instruction = row["text"], row.get("instruction")
     if not isinstance(text, list):
         require_text(text, "its text", QueryError)

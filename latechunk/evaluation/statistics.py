@@ -1,4 +1,4 @@
-"""Values of two arms on the same questions in; their difference, how sure it is, and who won how often out.
+"""Compare two arms on the same questions: their difference, how sure it is, and who won how often.
 
 Questions about one document share it, so documents, not questions, are drawn and swapped. With few documents a
 bootstrap is too sure of itself; the swaps are not (with five documents no difference can be sure): both have to agree.

@@ -1,4 +1,4 @@
-"""Numbers of batches in, what the model and the loss read out."""
+"""Make the batches of a run: features for the model and labels for the loss."""
 
 from __future__ import annotations
 

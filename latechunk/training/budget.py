@@ -105,7 +105,7 @@ def default_steps(n_questions: int, batch: BatchSize) -> int:
 
 
 def steps_within(seconds: float, fixed_seconds: float, seconds_per_step: float) -> int:
-    """How many steps fit a time, beside what has to be done anyway.
+    """How many steps fit a time, after what has to be done in any case.
 
     Raises:
         InputError: If fewer than 10 do.
@@ -114,7 +114,7 @@ def steps_within(seconds: float, fixed_seconds: float, seconds_per_step: float) 
     if n_steps < _LEAST_IN_TIME:
         needed = (fixed_seconds + _LEAST_IN_TIME * seconds_per_step) / 60
         raise InputError(
-            f"in {seconds / 60:g} minutes there is time for {max(n_steps, 0)} steps here, beside {fixed_seconds:.0f} "
+            f"in {seconds / 60:g} minutes there is time for {max(n_steps, 0)} steps here, after {fixed_seconds:.0f} "
             f"seconds for the frozen pass and for measuring, and a run needs at least {_LEAST_IN_TIME}; give at least "
             f"{needed:.1f} minutes, or fewer data"
         )

@@ -1,4 +1,4 @@
-"""Sets of documents with questions in, documents cut into chunks and questions with the tokens that answer them out."""
+"""Prepare training data: cut documents into chunks, and find the tokens that answer each question."""
 
 from __future__ import annotations
 

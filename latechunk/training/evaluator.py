@@ -1,4 +1,4 @@
-"""A model in training in, how well it answers held-out questions out: measured as an index would have its vectors."""
+"""Measure a model in training on held-out questions, with the vectors that an index would hold."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ from latechunk.models.catalogue import LocalGlobal
 from latechunk.models.device import Dtype
 from latechunk.training.heldout import Scores, means, measure
 
-METRIC = "ndcg_"  # and the scope; the trainer logs it behind "eval_"
+METRIC = "ndcg_"  # and the scope; the trainer logs it with the prefix "eval_"
 _REFERENCE_NAMES = ("naive", "untrained", "begin")
 
 

@@ -136,9 +136,9 @@ def _write_states(
         sequence = maker.sequence(document.tokens.ids, document.tokens.prompt_ids)
         layout = long_pass.lay_out([sequence])
         (states,) = long_pass.lower([sequence], layout, 4_096)
-        before, behind = states[: layout.n_prefix], states[layout.n_prefix : layout.n_special]
+        before, after = states[: layout.n_prefix], states[layout.n_prefix : layout.n_special]
         content = states[layout.n_special : layout.n_special + sequence.n_content]
-        values = torch.cat([before, content, behind]).float().cpu().numpy()
+        values = torch.cat([before, content, after]).float().cpu().numpy()
         half = values.astype(_DTYPE)
         if not np.isfinite(half).all():
             raise ModelError(f"the states of {document.id!r} reach {np.abs(values).max():.3g}, beyond half precision")

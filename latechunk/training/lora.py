@@ -1,4 +1,4 @@
-"""A backbone in, the same with trainable LoRA adapters out, and those as peft writes them."""
+"""Put trainable LoRA adapters into a backbone, and read and write them as peft does."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Vectors of chunks and of questions in, a loss out: contrast within the document, the batch and a memory bank."""
+"""The contrastive loss of questions and chunks: within the document, over the batch, and over a memory bank."""
 
 from __future__ import annotations
 
@@ -56,7 +56,7 @@ class SpanContrastiveLoss(torch.nn.Module):
         return self._cached(groups, queries, labels)
 
     def _read(self, group: Features) -> torch.Tensor:
-        """Late vectors of a group's chunks, and naive ones beside them, shape ``(n_chunks, 1 or 2, dims)``."""
+        """Late vectors of a group's chunks, and naive ones next to them, shape ``(n_chunks, 1 or 2, dims)``."""
         late = self._encode(group)
         if not group["alone"]:
             return late[:, None]
@@ -77,6 +77,7 @@ class SpanContrastiveLoss(torch.nn.Module):
         contrast = torch.stack([self._contrast(read, queries, labels, size) for size in sizes]).mean()
         parts = {"contrast": contrast}
         if settings.anchor:
+            # Keeps late vectors close to the base model's. It pulls on the late half only: naive vectors are free.
             with torch.no_grad():
                 untrained = torch.cat([self._encode({**group, "adapter": None}) for group in groups])
             parts["anchor"] = settings.anchor * (1 - (read[:, 0] * untrained).sum(dim=1)).mean()
@@ -92,6 +93,9 @@ class SpanContrastiveLoss(torch.nn.Module):
         settings = self._settings
         chunks = self._mix(read, size)
         scores = _cut(queries, size) @ chunks.T / settings.temperature
+        # Two contrasts. Within the segment: which passage of this document answers? Across: which chunk of all? Chunks
+        # of the same document in another segment of the batch are left out of the second, since they may answer as
+        # well, and so are all other documents where the question is asked of many of them (own_only).
         asked_of, gold = labels["asked_of"], labels["gold"]
         own = labels["owner"] == asked_of[:, None]
         documents = labels["documents"]
@@ -100,6 +104,7 @@ class SpanContrastiveLoss(torch.nn.Module):
         within = info_nce(scores, gold, own)
         forward = settings.document_weight * within
         if settings.document_weight < 1:
+            # The bank's chunks come from earlier steps: they get no gradient, and none of them counts as an answer.
             banked, kept = self._bank_scores(queries, documents[asked_of], size)
             candidates = torch.cat([own | (foreign & may_compare), kept & may_compare], dim=1)
             nothing = torch.zeros_like(kept)
@@ -149,12 +154,19 @@ class SpanContrastiveLoss(torch.nn.Module):
         self, groups: Sequence[Features], queries: torch.Tensor, labels: dict[str, torch.Tensor]
     ) -> dict[str, torch.Tensor]:
         """The same loss and gradients with one group of segments in memory at a time (Gao et al. 2021, GradCache)."""
+        # The loss needs the vectors of all segments at once; activations of all do not fit the memory. So the step is
+        # taken in three passes: (1) vectors of all groups without activations; (2) the loss of these vectors and its
+        # gradient with respect to them, which is small; (3) in backward, each group is read again with activations,
+        # and the gradient of its vectors is passed through. By the chain rule the sum equals the gradient of a single
+        # pass. It needs equal vectors in passes 1 and 3, which is why the model is never in training mode (dropout).
         with torch.no_grad():
             read = torch.cat([self._read(group) for group in groups])
         read.requires_grad_()
         query_leaf = queries.detach().requires_grad_(queries.requires_grad)
         parts = self._parts(read, query_leaf, groups, labels)
         torch.stack(list(parts.values())).sum().backward()  # type: ignore[no-untyped-call]
+        # The trainer calls backward on the sum of what is returned. Its gradient arrives at `total`, whose hook runs
+        # pass 3; `scale` in there is what the trainer multiplied the loss by (gradient accumulation, mixed precision).
         total = torch.stack([part.detach() for part in parts.values()]).sum().requires_grad_()
         hook = partial(self._backward, groups, read.grad, queries, query_leaf.grad)
         total.register_hook(hook)  # type: ignore[no-untyped-call]
@@ -179,6 +191,7 @@ class SpanContrastiveLoss(torch.nn.Module):
             for group in groups:
                 read = self._read(group)
                 own = gradient[first : first + len(read)]
+                # d(sum(read * own)) / d(weights) is own times the Jacobian of read: the chain rule for this group.
                 first += len(read)
                 (read * own * scale).sum().backward()  # type: ignore[no-untyped-call]
             if query_gradient is not None:

@@ -1,4 +1,4 @@
-"""Segments and questions in, unit vectors of their spans out, differentiably: the model that is trained."""
+"""The model that is trained: it turns segments and questions into unit vectors of their spans, differentiably."""
 
 from __future__ import annotations
 

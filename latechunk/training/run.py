@@ -1,4 +1,4 @@
-"""A base model and sets of questions in, a folder with trained adapters out."""
+"""Run a training: from a base model and training data to a folder of adapters, resumable at its checkpoints."""
 
 from __future__ import annotations
 
@@ -217,7 +217,9 @@ def recorded_settings(folder: Path) -> Mapping[str, Any] | None:
         found: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
         RunSettings(**found["run"])
     except (OSError, ValueError, LookupError, TypeError) as error:
-        raise InputError(f"{path} cannot be read as latechunk writes it: {error}; begin anew elsewhere") from error
+        raise InputError(
+            f"{path} cannot be read as latechunk writes it: {error}; begin another run in another folder"
+        ) from error
     return found
 
 
@@ -247,7 +249,7 @@ def _require_same_run(
         unfinished.replace(run / _SETTINGS)
         return
     if not resume:
-        raise InputError(f"{run} holds a run; go on with it by resume=True (--resume), or choose another folder")
+        raise InputError(f"{run} holds a run; continue it with resume=True (--resume), or choose another folder")
     if found.get("data") != wanted["data"]:
         raise InputError(
             f"the run in {run} was begun with other data or another base model; give the same, or begin another run "

@@ -1,4 +1,4 @@
-"""Batches in, trained adapters out: the trainer of sentence-transformers, taught to read segments and to go on."""
+"""The trainer of sentence-transformers, adapted to batches of segments and to checkpoints of adapters alone."""
 
 from __future__ import annotations
 

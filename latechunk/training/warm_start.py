@@ -1,4 +1,4 @@
-"""A folder of adapters to begin with in, an error out unless a run can begin with them."""
+"""Check that a run can begin with the adapters in a folder."""
 
 from __future__ import annotations
 
