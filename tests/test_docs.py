@@ -169,14 +169,22 @@ def test_readme_is_short():
 
 
 def test_readme_shows_what_it_says(folder, capsys):
-    first, *_ = [block.code for block in blocks(ROOT / "README.md") if block.language == "python"]
+    first, second = [block.code for block in blocks(ROOT / "README.md") if block.language == "python"]
     assert len([line for line in first.splitlines() if line.strip()]) <= 8
 
     exec(compile(first, "README.md", "exec"), {})
     hit, text = capsys.readouterr().out.splitlines()
+    exec(compile(second, "README.md", "exec"), {})
+    vectors = capsys.readouterr().out.splitlines()
 
     assert re.fullmatch(r"0\.\d+ berlin 0 93", hit)
     assert text.startswith("Berlin is")
+    assert vectors == [
+        "berlin 0 34 (384,)",
+        "berlin 34 65 (384,)",
+        "munich 0 34 (384,)",
+        "munich 34 65 (384,)",
+    ]
 
 
 class _Checker(doctest.OutputChecker):
