@@ -59,6 +59,10 @@ class IndexInfo:
 
     ``size_bytes`` is what its folder takes on disk, ``chunker`` the first of ``chunkers``, ``n_chunks`` counts those of
     all granularities.
+
+    Examples:
+        >>> index.info().n_documents
+        2
     """
 
     path: str
@@ -78,9 +82,15 @@ class IndexInfo:
 class Index:
     """Long documents, searchable by late-chunk vectors, in a folder.
 
-    Make one with :meth:`create` or :meth:`open`, and close it, or use it in a ``with`` statement. Threads may share
-    one; processes may each open the same folder, of which one writes at a time. What :meth:`add` and :meth:`delete`
+    Make one with ``create`` or ``open``, and close it, or use it in a ``with`` statement. Threads may share
+    one; processes may each open the same folder, of which one writes at a time. What ``add`` and ``delete``
     have returned from survives a kill or a power cut at any moment.
+
+    Examples:
+        >>> with Index.create("notes.latechunk") as notes:
+        ...     report = notes.add(documents)
+        ...     [hit.chunk.document_id for hit in notes.search("people in Berlin", k=1)]
+        ['berlin']
     """
 
     def __init__(
@@ -93,7 +103,7 @@ class Index:
         chunkers: Mapping[str, Chunker] | None,
         runtime: _Runtime,
     ) -> None:
-        """Internal; use :meth:`create` or :meth:`open`."""
+        """Internal; use ``create`` or ``open``."""
         self.path = path
         self._store = store
         self._runtime = runtime
@@ -135,7 +145,7 @@ class Index:
             chunker: None for ``SentenceChunker()``.
             chunkers: Several granularities by name, in place of ``chunker``: the same documents cut in several ways,
                 each encoded once for all. The first is the one that is searched where nothing else is said.
-            mode: ``"late"``, ``"naive"`` or ``"blend"``; see :class:`latechunk.Embedding`. None for what
+            mode: ``"late"``, ``"naive"`` or ``"blend"``; see ``latechunk.Embedding``. None for what
                 the encoder recommends, which was measured to be best with its model or adapters, else ``"late"``.
             late_weight: Share of the late vector in a blend; None for what the encoder recommends, else 0.5.
             words: How lexical search takes texts apart: ``"unicode61"`` into words, ``"trigram"`` into any three
@@ -151,7 +161,7 @@ class Index:
             InputError: If a setting is out of range.
             StoreError: If the disk does not take it.
 
-        Example:
+        Examples:
             >>> with Index.create("handbook.latechunk") as index:
             ...     index.add([Document("berlin", "Berlin is big. It lies on the Spree.")])
         """
@@ -176,17 +186,17 @@ class Index:
         mode: Mode | None = None,
         late_weight: float | None = None,
     ) -> Self:
-        """Make an empty index in a folder of its own, which :meth:`close` removes.
+        """Make an empty index in a folder of its own, which ``close`` removes.
 
         If it is never closed, the folder goes with the last reference to the index, or when the process ends.
 
         Args:
-            encoder: See :meth:`create`; likewise what follows.
+            encoder: See ``create``; likewise what follows.
             chunker: What cuts the documents.
             mode: How vectors are made.
             late_weight: Share of the late vector in a blend.
 
-        Example:
+        Examples:
             >>> with Index.temporary() as index:
             ...     index.add([Document("berlin", "Berlin is big. It lies on the Spree.")])
             ...     index.search("which river?", k=1)
@@ -222,7 +232,7 @@ class Index:
             chunker: Likewise, where there is one granularity.
             chunkers: Likewise by name, where there are several.
             read_only: Refuse changes and write nothing into the folder.
-            device: Where the encoder runs; see :meth:`latechunk.Encoder.load`.
+            device: Where the encoder runs; see ``latechunk.Encoder.load``.
             dtype: What it computes in; does not have to be what the index was made with.
             attention: How its layers attend; likewise.
             lock_timeout: Seconds that a change waits for another writer to finish.
@@ -233,7 +243,7 @@ class Index:
             IndexDamagedError: If the database is damaged.
             IndexMismatchError: If ``encoder`` or ``chunker`` is not what made the index.
 
-        Example:
+        Examples:
             >>> with Index.open("handbook.latechunk", read_only=True) as index:
             ...     hits = index.search("which river?", k=3)
         """
@@ -289,7 +299,7 @@ class Index:
         """What cuts the documents into the chunks that are searched where nothing else is said.
 
         Raises:
-            IndexMismatchError: If it is the user's own and was not passed to :meth:`open`.
+            IndexMismatchError: If it is the user's own and was not passed to ``open``.
         """
         return next(iter(self.chunkers.values()))
 
@@ -298,7 +308,7 @@ class Index:
         """What cuts the documents, by the names of the granularities.
 
         Raises:
-            IndexMismatchError: If one is the user's own and was not passed to :meth:`open`.
+            IndexMismatchError: If one is the user's own and was not passed to ``open``.
         """
         if len(self._chunkers) < len(self.manifest.chunkers):
             self._chunkers = self.manifest.complete_chunkers(self.path, self._chunkers)
@@ -329,6 +339,10 @@ class Index:
                 on the error says how many documents), this batch is not.
             IndexBusyError: If another writer does not finish in time.
             StoreError: If the disk does not take it; the batch under way is then not stored.
+
+        Examples:
+            >>> index.add(documents).n_unchanged  # they are stored already
+            2
         """
         require_documents("add", documents)
         load = lambda: (self.encoder, list(self.chunkers.values()))  # noqa: E731
@@ -341,6 +355,10 @@ class Index:
         Raises:
             InputError: If ``ids`` is not a sequence of strings.
             IndexBusyError: If another writer does not finish in time.
+
+        Examples:
+            >>> index.delete(["london"])  # not stored
+            0
         """
         if isinstance(ids, str) or not isinstance(ids, Sequence) or not all(isinstance(one, str) for one in ids):
             raise InputError(f"delete takes a list of ids, got {ids!r:.80}")
@@ -355,6 +373,10 @@ class Index:
         Raises:
             InputError: If ``document_id`` cannot be an id.
             IndexDamagedError: If the text is no longer what was stored.
+
+        Examples:
+            >>> index.get("berlin").text == documents[0].text
+            True
         """
         require_text(document_id, "a document id", InputError)
         return self._store.document(document_id)
@@ -368,6 +390,10 @@ class Index:
 
         Raises:
             InputError: If ``document_id`` cannot be an id, or there is no such granularity.
+
+        Examples:
+            >>> [(chunk.start, chunk.end) for chunk in index.chunks("paris")]
+            [(0, 59)]
         """
         require_text(document_id, "a document id", InputError)
         number = self._searcher.number_of("granularity", granularity)
@@ -375,7 +401,7 @@ class Index:
             return self._store.chunks(self._store.rows_of_document(document_id, number))
 
     def neighbours(self, passages: Sequence[Chunk]) -> list[tuple[Chunk | None, Chunk | None]]:
-        """The chunks before and behind passages, as :meth:`search` gives them: single chunks, or several joined.
+        """The chunks before and behind passages, as ``search`` gives them: single chunks, or several joined.
 
         Args:
             passages: In any order.
@@ -383,6 +409,10 @@ class Index:
         Returns:
             For each the chunk before its first and the chunk behind its last, None where there is none. Both are None
             if the document was changed since, so that the passage is no longer in it.
+
+        Examples:
+            >>> index.neighbours(index.chunks("berlin"))  # the document is one chunk
+            [(None, None)]
         """
         with self._store.snapshot():
             return [self._neighbours_of(one) for one in passages]
@@ -408,7 +438,12 @@ class Index:
         return self._store.stored(document_id)
 
     def ids(self) -> list[str]:
-        """Ids of all documents, the one added or replaced last at the end."""
+        """Ids of all documents, the one added or replaced last at the end.
+
+        Examples:
+            >>> index.ids()
+            ['berlin', 'paris']
+        """
         return self._store.document_ids()
 
     def search(self, query: str, k: int = 10, **options: Unpack[SearchKeywords]) -> list[Hit]:
@@ -417,7 +452,7 @@ class Index:
         Args:
             query: A question or a description, of any length.
             k: How many hits; all chunks come back if there are fewer.
-            options: The fields of :class:`latechunk.SearchOptions`, which documents them.
+            options: The fields of ``latechunk.SearchOptions``, which documents them.
 
         Returns:
             ``min(k, number of what matches)`` hits, best first; fewer where a threshold or ``expand`` says so, and in
@@ -428,25 +463,29 @@ class Index:
             FilterError: If the filter is not one.
             InputError: If an option is unknown, out of range, or contradicts another or the index.
 
-        Example:
+        Examples:
             >>> for hit in index.search("how many people live there?", k=3, mode="hybrid"):
             ...     print(hit.score, hit.chunk.document_id, hit.chunk.text)
         """
         return self.search_with(query, SearchOptions(k=k, **options))
 
     def search_by_vector(self, vector: FloatArray, k: int = 10, **options: Unpack[SearchKeywords]) -> list[Hit]:
-        """Find the passages whose vectors are nearest to a vector, shape ``(dims,)``; else as :meth:`search`.
+        """Find the passages whose vectors are nearest to a vector, shape ``(dims,)``; else as ``search``.
 
         Raises:
             InputError: If the vector is of another length, zero or not finite, or an option needs a text: ``mode``
                 other than ``"dense"``, or ``rerank``.
+
+        Examples:
+            >>> index.search_by_vector(encoder.encode_query("people in Berlin"), k=1)[0].chunk.document_id
+            'berlin'
         """
         return self.search_with(_to_unit(vector, self.manifest.dims), SearchOptions(k=k, **options))
 
     def search_with(self, question: str | FloatArray, options: SearchOptions) -> list[Hit]:
-        """Find passages as :meth:`search` does for a text, and :meth:`search_by_vector` for a vector.
+        """Find passages as ``search`` does for a text, and ``search_by_vector`` for a vector.
 
-        Example:
+        Examples:
             >>> options = SearchOptions(k=3, mode="hybrid", filter={"lang": "en"})
             >>> hits = index.search_with("which river?", options)
         """
@@ -462,7 +501,7 @@ class Index:
         """Train and tune the search structure anew, compact it and the database; nothing stored changes.
 
         Args:
-            vectors: Change how vectors are searched, see :meth:`create`; None to keep it.
+            vectors: Change how vectors are searched, see ``create``; None to keep it.
             first_pass_dims: Goes with ``vectors``.
 
         Returns:
@@ -471,6 +510,10 @@ class Index:
         Raises:
             InputError: If there is no such kind.
             IndexBusyError: If another writer does not finish in time.
+
+        Examples:
+            >>> index.optimize(vectors="flat")[0].kind
+            'Flat'
         """
         if vectors is None and first_pass_dims is not None:
             raise InputError("first_pass_dims needs vectors, the kind that it is for")
@@ -508,7 +551,12 @@ class Index:
         return [one for one in reports if one]
 
     def info(self) -> IndexInfo:
-        """What the index is and holds; loads no model."""
+        """What the index is and holds; loads no model.
+
+        Examples:
+            >>> index.info().n_chunks
+            2
+        """
         counts = self._store.counts()
         settings = self.manifest.settings()
         return IndexInfo(

@@ -18,7 +18,12 @@ from latechunk.types import Document
 
 @dataclass(frozen=True, slots=True)
 class AddReport:
-    """What :meth:`latechunk.Index.add` did: numbers of documents, and of chunks and tokens encoded for them."""
+    """What ``latechunk.Index.add`` did: numbers of documents, and of chunks and tokens encoded for them.
+
+    Examples:
+        >>> index.add(documents)
+        AddReport(n_added=0, n_updated=0, n_unchanged=2, ...)
+    """
 
     n_added: int = 0
     n_updated: int = 0
@@ -57,7 +62,7 @@ def add_documents(
     on_error: Callable[[Document, DocumentError], None] | None,
     on_progress: Callable[[Progress], None] | None,
 ) -> AddReport:
-    """Do what :meth:`latechunk.Index.add` says, under the writer's lock.
+    """Do what ``latechunk.Index.add`` says, under the writer's lock.
 
     While one batch is encoded, the next is tokenised and cut in a thread of its own.
 
@@ -118,7 +123,7 @@ def _commit(
     on_error: Callable[[Document, DocumentError], None],
     on_progress: Callable[[Progress], None] | None,
 ) -> Counter[str]:
-    """Encode a batch and store it in one transaction; what was done, by the names of :class:`AddReport`."""
+    """Encode a batch and store it in one transaction; what was done, by the names of ``AddReport``."""
     for document, error in work.failures:  # here, in the caller's thread
         on_error(document, error)
     chunked = work.chunked

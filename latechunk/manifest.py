@@ -44,7 +44,7 @@ class SearchSettings(Validated):
 
     Attributes:
         words: How lexical search takes texts apart; None for no lexical search.
-        vectors: The kind of vector search, as in :class:`latechunk.ann.spec.IndexSpec`.
+        vectors: The kind of vector search, as in ``latechunk.ann.spec.IndexSpec``.
         first_pass_dims: Likewise.
     """
 

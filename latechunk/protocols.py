@@ -31,7 +31,7 @@ __all__ = [
 class Chunker(Protocol):
     r"""Cuts a text into chunks. It is given the places of the tokens, and never the model.
 
-    Example:
+    Examples:
         >>> class Lines:
         ...     settings = {"kind": "my-lines"}
         ...
@@ -51,7 +51,7 @@ class Chunker(Protocol):
 
         Args:
             text: The whole document.
-            offsets: Character range of each token, as in :class:`Tokens`, shape ``(n_tokens, 2)``; at least one.
+            offsets: Character range of each token, as in ``Tokens``, shape ``(n_tokens, 2)``; at least one.
 
         Returns:
             The spans in order of their starts, each holding at least one token.
@@ -60,11 +60,11 @@ class Chunker(Protocol):
 
 
 class SpanEncoder(Protocol):
-    """Turns texts into contextual vectors of spans. :class:`latechunk.Encoder` is the one for real models.
+    """Turns texts into contextual vectors of spans. ``latechunk.Encoder`` is the one for real models.
 
     An index calls ``tokenize`` in a thread of its own, while ``encode_spans`` runs on the documents before.
 
-    Example:
+    Examples:
         >>> class MyEncoder:
         ...     settings = {"kind": "mine", "dims": 256}
         ...
@@ -113,7 +113,7 @@ class SpanEncoder(Protocol):
 class ReportsRuntime(Protocol):
     """An encoder that says how it computes here; an index records it for people to read.
 
-    Example:
+    Examples:
         >>> class MyEncoder:
         ...     runtime = {"device": "cpu", "dtype": "float32"}
     """
@@ -128,14 +128,14 @@ class ReportsRuntime(Protocol):
 class RecommendsEmbedding(Protocol):
     """An encoder that says how chunk vectors are best made with it, where the user of an index does not.
 
-    Example:
+    Examples:
         >>> class MyEncoder:
         ...     recommended_embedding = {"mode": "blend", "late_weight": 0.6}
     """
 
     @property
     def recommended_embedding(self) -> Settings:
-        """Arguments of :class:`latechunk.Embedding`, as JSON: ``mode`` and ``late_weight``."""
+        """Arguments of ``latechunk.Embedding``, as JSON: ``mode`` and ``late_weight``."""
         ...
 
 
@@ -143,7 +143,7 @@ class RecommendsEmbedding(Protocol):
 class BatchQueryEncoder(Protocol):
     """An encoder that encodes many queries faster together than one by one.
 
-    Example:
+    Examples:
         >>> class MyEncoder:
         ...     def encode_queries(self, texts):
         ...         return self.model.encode(texts, normalize_embeddings=True)
@@ -158,7 +158,7 @@ class BatchQueryEncoder(Protocol):
 class ExposesWindows(Protocol):
     """An encoder that says in which windows it reads a document.
 
-    Example:
+    Examples:
         >>> encoder = Encoder.load()
         >>> (tokens,) = encoder.tokenize([text])
         >>> encoder.windows(tokens).starts
@@ -172,7 +172,7 @@ class ExposesWindows(Protocol):
 Reranker: TypeAlias = Callable[[str, Sequence[str]], Sequence[float]]
 """Scores texts by how well they answer a question, more being better, one score for each.
 
-Example:
+Examples:
     >>> def by_shared_words(question, texts):
     ...     asked = set(question.lower().split())
     ...     return [len(asked & set(text.lower().split())) for text in texts]

@@ -19,7 +19,7 @@ FloatArray: TypeAlias = NDArray[np.float32]
 Settings: TypeAlias = Mapping[str, Any]
 """What made something, as JSON: two things made alike have equal settings."""
 Mode: TypeAlias = Literal["late", "naive", "blend"]
-"""How chunk vectors are made; see :class:`latechunk.Embedding`."""
+"""How chunk vectors are made; see ``latechunk.Embedding``."""
 
 
 _MOST_LEVELS = 100  # of metadata; SQLite reads JSON of 1,000 and no more
@@ -53,7 +53,7 @@ class Document:
     Raises:
         DocumentError: If a field is of the wrong type or cannot be stored.
 
-    Example:
+    Examples:
         >>> Document("berlin", "Berlin is big.", {"lang": "en"}).metadata_json
         '{"lang":"en"}'
     """
@@ -120,6 +120,10 @@ class Span:
 
     Raises:
         SpanError: If it is empty or starts before 0.
+
+    Examples:
+        >>> Span(0, 6)
+        Span(start=0, end=6)
     """
 
     start: int
@@ -167,6 +171,11 @@ class Chunk:
         text: The characters themselves.
         metadata: The document's metadata.
         granularity: The name of the chunking that it belongs to.
+
+    Examples:
+        >>> chunk = index.chunks("berlin")[0]
+        >>> documents[0].text[chunk.start : chunk.end] == chunk.text
+        True
     """
 
     document_id: str
@@ -188,6 +197,10 @@ class Hit:
         chunk: The passage. Where chunks were joined or replaced by a larger one, its ``number`` and ``granularity``
             are those of its first part or of the larger one.
         found: The chunks that were found in the passage, best first, where it is not one of them itself.
+
+    Examples:
+        >>> index.search("people in Berlin", k=1)[0].chunk.document_id
+        'berlin'
     """
 
     score: float

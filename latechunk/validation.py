@@ -30,7 +30,7 @@ class Validated(BaseModel):
         InputError: Or the subclass's ``error``, if a value is of the wrong type or out of range, a name is unknown, or
             one is missing.
 
-    Example:
+    Examples:
         >>> class Size(Validated):
         ...     n_tokens: int = Field(ge=1)
         >>> Size(n_tokens=0)

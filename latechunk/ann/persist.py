@@ -102,7 +102,7 @@ def read_label(folder: Path, granularity: int) -> CacheLabel:
 
 
 def read_cache(folder: Path, granularity: int, dims: int, spec: IndexSpec | None) -> VectorIndex:
-    """Read what :func:`write_cache` wrote for this specification, or for any where it is None.
+    """Read what ``write_cache`` wrote for this specification, or for any where it is None.
 
     Raises:
         IndexDamagedError: If it is missing, incomplete, altered or of another specification; build a new one instead.

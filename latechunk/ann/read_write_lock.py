@@ -10,7 +10,7 @@ from collections.abc import Iterator
 class ReadWriteLock:
     """Readers share it, a writer has it alone. Neither side may take it again while holding it.
 
-    Example:
+    Examples:
         >>> lock = ReadWriteLock()
         >>> with lock.shared():
         ...     pass  # other threads may be here as well

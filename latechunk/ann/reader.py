@@ -18,7 +18,7 @@ _ROUNDING = 1e-5  # more than two scores of the same pair of unit vectors differ
 
 @dataclass(frozen=True, slots=True)
 class VectorReader:
-    """Vectors in FAISS and in the store, both in the same state; valid within :meth:`SyncedIndex.snapshot`."""
+    """Vectors in FAISS and in the store, both in the same state; valid within ``SyncedIndex.snapshot``."""
 
     index: VectorIndex
     store: Store

@@ -1,4 +1,4 @@
-"""What the user asks for (:class:`IndexSpec`), and the FAISS index that this means for a number of vectors."""
+"""What the user asks for (``IndexSpec``), and the FAISS index that this means for a number of vectors."""
 
 from __future__ import annotations
 

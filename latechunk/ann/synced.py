@@ -28,7 +28,7 @@ _DEAD = 0.2
 
 @dataclass(frozen=True, slots=True)
 class OptimizeReport:
-    """What :meth:`SyncedIndex.optimize` made.
+    """What ``SyncedIndex.optimize`` made.
 
     Attributes:
         kind: The FAISS factory string.
@@ -56,7 +56,7 @@ class OptimizeReport:
 class SyncedIndex:
     """The store's vectors of one granularity in FAISS: a cache, never trusted beyond what the store confirms.
 
-    Searching brings it up to date and never trains: until :meth:`optimize` or :meth:`update` does, any number of
+    Searching brings it up to date and never trains: until ``optimize`` or ``update`` does, any number of
     vectors is searched exactly. Threads may share it.
 
     How searches stay right while the store changes: a search must see FAISS and SQLite in the same state, and FAISS
@@ -109,7 +109,7 @@ class SyncedIndex:
         """Write what is in memory if the files are behind it; builds, trains and catches up with nothing.
 
         An exact index that only stands in for one that has yet to be trained is not written. What fails here is
-        logged: it costs the next opening some time, and nothing else. To be called within :meth:`alone`.
+        logged: it costs the next opening some time, and nothing else. To be called within ``alone``.
         """
         cache = self._cache
         if cache is None or cache.commit is None or cache.commit == self._written or self._is_stand_in(cache):
@@ -131,7 +131,7 @@ class SyncedIndex:
         self._spec = spec
 
     def reload(self) -> None:
-        """Forget what is in memory, so that the next search reads the files; within :meth:`alone`."""
+        """Forget what is in memory, so that the next search reads the files; within ``alone``."""
         self._cache = None
 
     def optimize(
@@ -173,7 +173,7 @@ class SyncedIndex:
         """Write the files as the store is now, trained if that is due.
 
         It is due if another index is wanted for so many vectors, if there are four times as many as when it was
-        trained, or if a fifth of what it holds is dead. Arguments and errors are those of :meth:`optimize`.
+        trained, or if a fifth of what it holds is dead. Arguments and errors are those of ``optimize``.
 
         Returns:
             What was trained; None if nothing was due.

@@ -32,7 +32,7 @@ _READ_COST = 250  # to read one stored vector takes as long, 4 µs, as to compar
 def train(store: Store, dims: int, spec: FaissSpec, *, granularity: int, on_step: OnStep | None = None) -> VectorIndex:
     """Build an index that needs training, within one snapshot of the store; reads all vectors twice, holds a sample.
 
-    Half of the queries that it is tuned with are stored vectors, the others lie further away: see :func:`_add_noise`.
+    Half of the queries that it is tuned with are stored vectors, the others lie further away: see ``_add_noise``.
 
     Args:
         store: Where the vectors are.

@@ -136,7 +136,7 @@ class VectorIndex:
         Args:
             query: The whole vector, shape ``(dims,)``.
             n: How many.
-            allowed: From :meth:`select`.
+            allowed: From ``select``.
 
         Returns:
             Chunk numbers, best first; fewer than ``min(n, allowed.n)`` only if the index is damaged.

@@ -14,7 +14,7 @@ CHUNKERS: dict[str, type[SentenceChunker | TokenChunker]] = {
 
 
 def chunker_from_settings(settings: Settings) -> Chunker | None:
-    """Rebuild a chunker from what an index recorded; None for one that is not in :data:`CHUNKERS`.
+    """Rebuild a chunker from what an index recorded; None for one that is not in ``CHUNKERS``.
 
     Raises:
         InputError: If the settings are of one of these chunkers and out of range.

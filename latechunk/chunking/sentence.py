@@ -36,7 +36,7 @@ class SentenceChunker(Validated):
         InputError: If a setting is out of range.
         MissingDependencyError: If nltk or its data is wanted and not there.
 
-    Example:
+    Examples:
         >>> index = Index.create("notes", chunker=SentenceChunker(max_tokens=64, overlap=1))  # doctest: +SKIP
     """
 
@@ -64,7 +64,7 @@ class SentenceChunker(Validated):
         return {"kind": self.kind, **self.model_dump()}
 
     def split(self, text: str, offsets: IntArray) -> list[Span]:
-        """Cut ``text`` into chunks; see :class:`latechunk.protocols.Chunker`."""
+        """Cut ``text`` into chunks; see ``latechunk.protocols.Chunker``."""
         ends = sentence_ends(self.segmenter, self.language)(text)
         sentences = _with_tokens(ends, len(text), offsets)
         cuts, is_sentence_end = _split_long(sentences, text, offsets, self.max_tokens)

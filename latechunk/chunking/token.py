@@ -25,7 +25,7 @@ class TokenChunker(Validated):
     Raises:
         InputError: If a setting is out of range.
 
-    Example:
+    Examples:
         >>> index = Index.create("notes", chunker=TokenChunker(max_tokens=200, overlap=20))  # doctest: +SKIP
     """
 
@@ -47,7 +47,7 @@ class TokenChunker(Validated):
         return {"kind": self.kind, **self.model_dump()}
 
     def split(self, text: str, offsets: IntArray) -> list[Span]:
-        """Cut ``text`` into chunks; see :class:`latechunk.protocols.Chunker`."""
+        """Cut ``text`` into chunks; see ``latechunk.protocols.Chunker``."""
         begins_character, begins_word = cut_places(text, offsets)
         chunks: list[tuple[int, int]] = []
         begin = end = 0

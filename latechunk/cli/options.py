@@ -100,7 +100,7 @@ Attention = Annotated[AttentionName, typer.Option(help="How its layers attend; a
 
 
 def parse_adapters(text: str | None) -> str | None:
-    """Read ``--adapters`` as :meth:`latechunk.Encoder.load` takes it; None stands for an option that was not given."""
+    """Read ``--adapters`` as ``latechunk.Encoder.load`` takes it; None stands for an option that was not given."""
     if text is None:
         return "auto"
     return None if text == "none" else text

@@ -22,7 +22,7 @@ class Embedding:
     Raises:
         InputError: If a setting is out of range.
 
-    Example:
+    Examples:
         >>> Embedding("blend", late_weight=0.6).settings
         {'mode': 'blend', 'late_weight': 0.6}
     """

@@ -36,6 +36,11 @@ class EmbeddedDocument:
         n_tokens: Content tokens of its text.
         chunks: In the order of their starts.
         vectors: Unit vectors of the chunks in the same order, float32, shape ``(n_chunks, dims)``.
+
+    Examples:
+        >>> embedded = next(embed_documents(documents, encoder=encoder))
+        >>> len(embedded.chunks), embedded.vectors.shape
+        (1, (1, 384))
     """
 
     document: Document
@@ -88,13 +93,13 @@ def embed_documents(
 ) -> Iterator[EmbeddedDocument]:
     """Embed documents without an index, for a vector store of your own.
 
-    Any number of them may be streamed: they are encoded in batches, as :meth:`latechunk.Index.add` does it.
+    Any number of them may be streamed: they are encoded in batches, as ``latechunk.Index.add`` does it.
 
     Args:
         documents: What to embed; ids must differ.
         encoder: None for ``Encoder.load()``, the default model.
         chunker: None for ``SentenceChunker()``.
-        mode: ``"late"``, ``"naive"`` or ``"blend"``, see :class:`latechunk.Embedding`; None for what the encoder
+        mode: ``"late"``, ``"naive"`` or ``"blend"``, see ``latechunk.Embedding``; None for what the encoder
             recommends.
         late_weight: Share of the late vector in a blend; None for what the encoder recommends.
         on_error: Called for each document that cannot be embedded, which is then left out. None to raise the error;
@@ -109,7 +114,7 @@ def embed_documents(
         DocumentError: While iterating, if a document cannot be embedded, or an id comes twice.
         ModelError: If the model cannot be loaded, or gives unusable vectors.
 
-    Example:
+    Examples:
         >>> documents = [Document("berlin", "Berlin is big. It lies on the Spree.")]
         >>> for one in embed_documents(documents):
         ...     rows = list(zip([chunk.text for chunk in one.chunks], one.vectors.tolist()))
@@ -153,7 +158,7 @@ def embed_batch(
     documents: Sequence[Document],
     on_error: Callable[[Document, DocumentError], None],
 ) -> list[tuple[ChunkedDocument, FloatArray]]:
-    """Chunk and embed a few documents at once; see :func:`latechunk.embedding.chunk_documents`.
+    """Chunk and embed a few documents at once; see ``latechunk.embedding.chunk_documents``.
 
     Returns:
         The documents that could be embedded, in order, each with its vectors, shape ``(n_spans, dims)``.

@@ -28,7 +28,7 @@ def embed_chunks(
     Args:
         encoder: Reads the documents.
         embedding: How chunk vectors are made.
-        chunked: The documents, from :func:`latechunk.embedding.chunk_documents`.
+        chunked: The documents, from ``latechunk.embedding.chunk_documents``.
         on_progress: Called with (number of the document, content tokens of it done since the last call). A blend
             reads each document twice and counts it once.
 

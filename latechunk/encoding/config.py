@@ -80,7 +80,7 @@ class ModelChoice:
         )
 
     def load(self) -> LoadedModel:
-        """Load the files; see :func:`latechunk.models.loader.load_modules`."""
+        """Load the files; see ``latechunk.models.loader.load_modules``."""
         folder = self.adapters.folder if self.adapters else self.checkpoint.folder
         names = self.tasks.adapters
         return load_modules(

@@ -42,12 +42,12 @@ KIND = "sentence-transformers"  # in settings: tells this encoder from a user's 
 
 @dataclass(frozen=True)
 class Encoder:
-    """A mean-pooled transformer that reads documents whole. Make one with :meth:`load`.
+    """A mean-pooled transformer that reads documents whole. Make one with ``load``.
 
     Safe to use from several threads. A pickled encoder is its settings: whoever unpickles it loads the model from the
-    machine it is on. Implements :class:`latechunk.protocols.SpanEncoder`.
+    machine it is on. Implements ``latechunk.protocols.SpanEncoder``.
 
-    Example:
+    Examples:
         >>> encoder = Encoder.load()  # doctest: +SKIP
         >>> encoder.encode_query("How many people live in Berlin?").shape  # doctest: +SKIP
         (384,)
@@ -137,6 +137,10 @@ class Encoder:
                 adapters are missing or damaged, or were trained over other weights.
             MissingDependencyError: If it needs a package that is not installed, as adapters need peft.
             InputError: If an argument is out of range.
+
+        Examples:
+            >>> Encoder.load("all-MiniLM-L6-v2", adapters=None, context="windows").settings["window_tokens"]
+            128
         """
         options = LoadOptions(
             model=model,
@@ -203,8 +207,8 @@ class Encoder:
         """Load the encoder that an index recorded, from what is on this machine; nothing is downloaded.
 
         Args:
-            settings: :attr:`settings` of an encoder.
-            device: As for :meth:`load`, as are all others.
+            settings: ``settings`` of an encoder.
+            device: As for ``load``, as are all others.
             dtype: What the model computes in.
             attention: How its layers attend.
             batch_tokens: Padded tokens of one batch.
@@ -233,10 +237,10 @@ class Encoder:
         adapters: str | None = "auto",
         download: bool = True,
     ) -> Settings:
-        """What :meth:`load` with the same arguments would record of the files, as JSON, without loading the model.
+        """What ``load`` with the same arguments would record of the files, as JSON, without loading the model.
 
         Returns:
-            The fields of :attr:`settings` that end in ``_sha256``.
+            The fields of ``settings`` that end in ``_sha256``.
 
         Raises:
             ModelError: If the model or its adapters cannot be found.
@@ -248,7 +252,7 @@ class Encoder:
 
     @property
     def load_options(self) -> Settings:
-        """The arguments with which :meth:`from_settings` loads an encoder that computes as this one does, as JSON."""
+        """The arguments with which ``from_settings`` loads an encoder that computes as this one does, as JSON."""
         return {
             "device": str(self.device),
             "dtype": name_of(self.dtype),
@@ -259,7 +263,7 @@ class Encoder:
 
     @property
     def adapters_argument(self) -> str | None:
-        """What :meth:`load` takes as ``adapters`` to load those of this encoder."""
+        """What ``load`` takes as ``adapters`` to load those of this encoder."""
         return self._settings.adapters_argument
 
     @property
@@ -306,7 +310,12 @@ class Encoder:
         return tuple(task.name for task in self._choice.tasks.tasks)
 
     def tokenize(self, texts: Sequence[str]) -> list[Tokens]:
-        """Tokenise documents, each with the document prompt, in order."""
+        """Tokenise documents, each with the document prompt, in order.
+
+        Examples:
+            >>> encoder.tokenize(["Berlin is big."])[0].offsets.tolist()
+            [[0, 6], [7, 9], [10, 13], [13, 14]]
+        """
         return self._tokenize(texts, self._settings.document_prompt)
 
     def tokenize_queries(self, texts: Sequence[str]) -> list[Tokens]:
@@ -315,17 +324,22 @@ class Encoder:
 
     @property
     def parts(self) -> tuple[LoadedModel, Plan]:
-        """The model in memory and how texts are read, for :mod:`latechunk.training`."""
+        """The model in memory and how texts are read, for ``latechunk.training``."""
         return self._model, self._plan
 
     def windows(self, tokens: Tokens) -> WindowPlan:
-        """The windows in which a document of these tokens is read."""
+        """The windows in which a document of these tokens is read.
+
+        Examples:
+            >>> len(encoder.windows(encoder.tokenize(["Berlin is big."])[0]))
+            1
+        """
         return self._runner.windows(tokens)
 
     def encode_spans(
         self, tasks: Sequence[PoolingTask], on_progress: Callable[[int, int], None] | None = None
     ) -> list[FloatArray]:
-        """Read each text in context and pool its spans; see :class:`latechunk.protocols.SpanEncoder`.
+        """Read each text in context and pool its spans; see ``latechunk.protocols.SpanEncoder``.
 
         Raises:
             ModelError: If the model gives vectors that are not finite or are zero, or memory does not suffice for one
@@ -338,6 +352,10 @@ class Encoder:
 
         Raises:
             QueryError: If the text is no string, cannot be UTF-8, or holds no token.
+
+        Examples:
+            >>> encoder.encode_query("people in Berlin").shape
+            (384,)
         """
         return np.asarray(self.encode_queries([text])[0], dtype=np.float32)
 
@@ -346,6 +364,10 @@ class Encoder:
 
         Raises:
             QueryError: If a text is no string, cannot be UTF-8, or holds no token.
+
+        Examples:
+            >>> encoder.encode_queries(["people in Berlin", "the Seine"]).shape
+            (2, 384)
         """
         tokenised = self._tokenize_checked(texts, self._settings.query_prompt, "a query", QueryError)
         return self._encode_whole(tokenised, self._settings.query_task)
@@ -363,6 +385,10 @@ class Encoder:
 
         Raises:
             InputError: If the model has no such task, or a text is no string, cannot be UTF-8 or holds no token.
+
+        Examples:
+            >>> encoder.encode_texts(["Berlin is big.", "Paris is bigger."]).shape
+            (2, 384)
         """
         if isinstance(texts, str) or not isinstance(texts, Sequence):
             raise InputError(

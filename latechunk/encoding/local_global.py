@@ -192,7 +192,7 @@ class _BlockAttention:
     blocks of b tokens, and the tokens of one block share what they attend to: the special tokens, one mean key and
     value for every m tokens of the whole content, and the 3 * b tokens of their own block and its neighbours. That is
     n * (n / m + 3 * b) scores, with b = 128 and m = 64 a sixteenth. What a block sees is gathered into a tensor of its
-    own (:meth:`_seen`) and not masked out of everything, so that time and memory do shrink. A block is then an entry of
+    own (``_seen``) and not masked out of everything, so that time and memory do shrink. A block is then an entry of
     the batch, which is why shapes begin with ``n * blocks``, and one call of ``scaled_dot_product_attention`` computes
     all blocks.
 

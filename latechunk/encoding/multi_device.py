@@ -24,18 +24,16 @@ _GROUPS_PER_DEVICE = 4  # more than one, so that no device waits long for the sl
 class DevicePool:
     """An encoder that spreads documents over devices, one process each. Use it in a ``with`` statement.
 
-    Implements :class:`latechunk.protocols.SpanEncoder` with the settings of the encoder it is made of, so an index that
+    Implements ``latechunk.protocols.SpanEncoder`` with the settings of the encoder it is made of, so an index that
     was made with a pool opens with any encoder of these settings, and the other way round. The encoder itself tokenises
     and encodes queries. Threads may share a pool.
 
     The processes are spawned, so the program's main module must guard its start.
 
-    Example::
-
-        if __name__ == "__main__":
-            encoder = latechunk.Encoder.load()
-            with DevicePool(encoder, ["cuda:0", "cuda:1"]) as pool, Index.create(path, encoder=pool) as index:
-                index.add(documents)
+    Examples:
+        >>> pool = DevicePool(encoder, ["cuda:0", "cuda:1"])  # doctest: +SKIP
+        >>> with pool, Index.create("large.latechunk", encoder=pool) as large:  # doctest: +SKIP
+        ...     large.add(documents)
     """
 
     def __init__(self, encoder: Encoder, devices: Sequence[str]) -> None:

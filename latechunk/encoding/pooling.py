@@ -17,7 +17,7 @@ class SpanPool(torch.nn.Module):
     """Means of runs of token embeddings, taken in float32 on their device; differentiable.
 
     In place of the Pooling of sentence-transformers: one vector for each span, not for each text. A span that lies in
-    several windows is summed over several passes; :meth:`add` takes one of them, :meth:`means` ends it.
+    several windows is summed over several passes; ``add`` takes one of them, ``means`` ends it.
     """
 
     def forward(self, features: dict[str, Any]) -> dict[str, Any]:
@@ -25,7 +25,7 @@ class SpanPool(torch.nn.Module):
 
         Args:
             features: ``token_embeddings`` of any shape ``(..., hidden)``, ``rows``, ``bags`` and ``spans`` as
-                :meth:`add` takes them, and ``n_rows``, shape ``(n_spans,)``.
+                ``add`` takes them, and ``n_rows``, shape ``(n_spans,)``.
 
         Returns:
             The same with ``sentence_embedding``, shape ``(n_spans, hidden)``, float32.
@@ -62,7 +62,7 @@ class SpanPool(torch.nn.Module):
 
 
 def lay_out_runs(windows: Sequence[tuple[PoolingPlan, int, int, int]]) -> tuple[IntArray, IntArray, IntArray]:
-    """Write out for :meth:`SpanPool.add` the rows of the windows that one pass reads.
+    """Write out for ``SpanPool.add`` the rows of the windows that one pass reads.
 
     Args:
         windows: Of each the plan of its text, its number in that text, the row of the table that its sequence begins

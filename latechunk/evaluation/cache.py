@@ -97,7 +97,7 @@ def write_arrays(path: Path, arrays: Mapping[str, np.ndarray]) -> None:
 
 
 def read_arrays(path: Path) -> dict[str, np.ndarray]:
-    """Read what :func:`write_arrays` wrote; empty if it is not there or damaged. Never unpickles."""
+    """Read what ``write_arrays`` wrote; empty if it is not there or damaged. Never unpickles."""
     try:
         with path.open("rb") as opened:  # which NumPy leaves open where it finds no archive
             file = np.load(opened, allow_pickle=False)

@@ -28,7 +28,7 @@ class Setup:
     Attributes:
         encoders: By a name for the tables.
         max_tokens: Chunk sizes: sentences are packed up to so many tokens.
-        arms: Ways to score the same chunks, of :data:`latechunk.evaluation.arms.ARMS`.
+        arms: Ways to score the same chunks, of ``latechunk.evaluation.arms.ARMS``.
         depth: The k of measures.
         seed: Of the halves of the questions.
 

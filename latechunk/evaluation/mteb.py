@@ -86,7 +86,7 @@ class ChunkedSearch:
         Args:
             encoder: Reads documents and queries.
             chunker: Cuts documents.
-            mode: ``"late"``, ``"naive"`` or ``"blend"``; see :class:`latechunk.embedding.Embedding`.
+            mode: ``"late"``, ``"naive"`` or ``"blend"``; see ``latechunk.embedding.Embedding``.
             late_weight: Share of the late vector in a blend.
 
         Raises:

@@ -33,7 +33,7 @@ class Report:
     """All that an evaluation found.
 
     Attributes:
-        rows: As :func:`latechunk.evaluation.summary.summarise` gives them, of all sets.
+        rows: As ``latechunk.evaluation.summary.summarise`` gives them, of all sets.
         changes: The questions that changed most, of all sets, most first.
         shifts: Context shift of the chunks of each set, at the first encoder and chunk size.
         reference: The arm that others are compared with.

@@ -69,7 +69,7 @@ class ChunkShift:
 
 @dataclass(frozen=True, slots=True)
 class AuditReport:
-    """What :func:`audit` found.
+    """What ``audit`` found.
 
     Attributes:
         n_documents: How many the index holds.
@@ -118,7 +118,7 @@ def audit(index: Index, *, n: int = 20, seed: int = 0) -> AuditReport:
         InputError: If ``n`` is no whole number of at least 1.
         IndexDamagedError: If a document is no longer what was stored; `latechunk verify` says more.
         ModelError: If the model is not on this machine or gives unusable vectors.
-        IndexMismatchError: If encoder or chunker are the user's own and were not passed to :meth:`Index.open`.
+        IndexMismatchError: If encoder or chunker are the user's own and were not passed to ``Index.open``.
     """
     if isinstance(n, bool) or not isinstance(n, int) or n < 1:
         raise InputError(f"n must be a whole number of at least 1, got {n!r:.80}")

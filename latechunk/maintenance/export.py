@@ -1,8 +1,8 @@
 """Writes an index to one file and reads it back, so that it moves between machines and versions without a model.
 
-A ``.jsonl`` file has a header in its first line and a document in each other, as :mod:`latechunk.maintenance.records`
+A ``.jsonl`` file has a header in its first line and a document in each other, as ``latechunk.maintenance.records``
 describes them; ``numpy.frombuffer(base64.urlsafe_b64decode(vectors), "<f4").reshape(-1, dims)`` gives the vectors.
-A ``.parquet`` file has a chunk in each row, as :mod:`latechunk.maintenance.parquet` describes.
+A ``.parquet`` file has a chunk in each row, as ``latechunk.maintenance.parquet`` describes.
 """
 
 from __future__ import annotations
@@ -45,7 +45,7 @@ def export_index(path: str | os.PathLike[str], target: str | os.PathLike[str]) -
         MissingDependencyError: If Parquet is wanted and pyarrow is not installed.
         StoreError: If the disk does not take it.
 
-    Example:
+    Examples:
         >>> export_index("my-index", "my-index.parquet")  # doctest: +SKIP
         Counts(n_documents=3, n_chunks=120, n_tokens=9041)
     """
@@ -80,7 +80,7 @@ def import_index(source: str | os.PathLike[str], path: str | os.PathLike[str]) -
     wrong, no index is made.
 
     Args:
-        source: A ``.jsonl`` or ``.parquet`` file that :func:`export_index` made.
+        source: A ``.jsonl`` or ``.parquet`` file that ``export_index`` made.
         path: The folder to make; must not exist, or be empty.
 
     Returns:
@@ -93,7 +93,7 @@ def import_index(source: str | os.PathLike[str], path: str | os.PathLike[str]) -
         MissingDependencyError: If it is Parquet and pyarrow is not installed.
         StoreError: If the disk does not take it.
 
-    Example:
+    Examples:
         >>> import_index("my-index.parquet", "copy-of-my-index")  # doctest: +SKIP
         Counts(n_documents=3, n_chunks=120, n_tokens=9041)
     """

@@ -15,7 +15,7 @@ from latechunk.storage.store import Store, StoredDocument
 def replace_documents(store: Store, numbers: Sequence[int], documents: Sequence[StoredDocument] = ()) -> None:
     """Remove documents by their numbers and add others, in one transaction.
 
-    The lexical index must hold nothing of those that are removed: see :func:`rebuild_words`.
+    The lexical index must hold nothing of those that are removed: see ``rebuild_words``.
     """
     with store.change() as connection:
         before = connection.total_changes

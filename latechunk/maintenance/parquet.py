@@ -44,7 +44,7 @@ def write_parquet(path: Path, header: ExportHeader, batches: Iterable[Sequence[E
 
 
 def open_parquet(path: Path) -> tuple[bytes, Iterator[tuple[str, ExportedDocument]]]:
-    """Read what :func:`write_parquet` wrote.
+    """Read what ``write_parquet`` wrote.
 
     Returns:
         The header as JSON, and a stream of documents, each with the place where it stands.

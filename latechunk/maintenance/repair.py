@@ -32,7 +32,7 @@ _MENDED_IN_PLACE: set[Mending] = {"references", "words", "rewrite", "encode", "d
 
 @dataclass(frozen=True, slots=True)
 class RepairReport:
-    """What :func:`repair` did.
+    """What ``repair`` did.
 
     Attributes:
         found: What was wrong.
@@ -65,7 +65,7 @@ def repair(
     attention: Attention = "auto",
     lock_timeout: float = 10.0,
 ) -> RepairReport:
-    """Mend what :func:`latechunk.maintenance.verify.verify` finds, under the writer's lock.
+    """Mend what ``latechunk.maintenance.verify.verify`` finds, under the writer's lock.
 
     Vector caches are deleted, the lexical index is rebuilt. A document whose text is intact and whose chunks or vectors
     are not is encoded again; the model is loaded only if there is one. Where pages of the database are damaged, nothing
@@ -78,7 +78,7 @@ def repair(
             ``salvaged-<time>.jsonl`` in the folder.
         encoder: What made the index, if it is the user's own.
         chunkers: Likewise, by name.
-        device: Where the encoder runs; see :meth:`latechunk.Encoder.load`.
+        device: Where the encoder runs; see ``latechunk.Encoder.load``.
         dtype: What it computes in.
         attention: How its layers attend.
         lock_timeout: Seconds to wait for another writer.
@@ -92,7 +92,7 @@ def repair(
         IndexBusyError: If another writer does not finish in time.
         StoreError: If the disk does not take it.
 
-    Example:
+    Examples:
         >>> report = repair("my-index")  # doctest: +SKIP
         >>> report.is_whole  # doctest: +SKIP
         True

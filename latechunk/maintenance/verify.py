@@ -44,7 +44,7 @@ def verify(path: str | os.PathLike[str]) -> list[Problem]:
         IndexFormatError: If it is something else than an index, or an index of another format.
         StoreError: If it cannot be read.
 
-    Example:
+    Examples:
         >>> for problem in verify("my-index"):  # doctest: +SKIP
         ...     print(problem)
     """
@@ -54,7 +54,7 @@ def verify(path: str | os.PathLike[str]) -> list[Problem]:
 
 
 def examine(folder: Path) -> Findings:
-    """Find out what is wrong with an index, and what a repair has to do; as :func:`verify`."""
+    """Find out what is wrong with an index, and what a repair has to do; as ``verify``."""
     findings = Findings()
     path = folder / STORE
     with _broken_pages_noted(findings, "database", "the database cannot be opened"), reading(path) as connection:

@@ -32,7 +32,7 @@ class AdapterManifest(Validated):
 
     Attributes:
         base: What the base is called; a label.
-        base_weights_sha256: Fingerprint of its weights, as :class:`latechunk.models.checkpoint.Checkpoint` has it.
+        base_weights_sha256: Fingerprint of its weights, as ``latechunk.models.checkpoint.Checkpoint`` has it.
         tasks: What there are adapters for, with unique names; several may share an adapter.
         document_task: The task of documents, by name.
         query_task: The task of queries; None if the base reads them without an adapter.
@@ -104,7 +104,7 @@ class FoundAdapters:
         label: What an index calls it: the model's name for what is shipped with latechunk, else the folder's path.
         folder: Where its adapters lie.
         manifest: What its file says.
-        sha256: Fingerprint of what decides vectors in it; see :func:`fingerprint`.
+        sha256: Fingerprint of what decides vectors in it; see ``fingerprint``.
     """
 
     label: str

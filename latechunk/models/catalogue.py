@@ -31,6 +31,10 @@ class LocalGlobal(Validated):
 
     Raises:
         InputError: If a setting is out of range.
+
+    Examples:
+        >>> LocalGlobal(local_layers=4, local_tokens=128, local_overlap=32, penalty=2.0, distance=96.0, width=16.0)
+        LocalGlobal(local_layers=4, ...)
     """
 
     subject: ClassVar[str] = "local_global"

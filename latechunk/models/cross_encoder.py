@@ -58,6 +58,10 @@ class CrossEncoderReranker:
 
         Raises:
             ModelError: If it cannot be found, does not load, or loads only in part. No pickled weights, no remote code.
+
+        Examples:
+            >>> reranker = CrossEncoderReranker.load("cross-encoder/ms-marco-MiniLM-L6-v2")  # doctest: +SKIP
+            >>> index.search("people in Berlin", rerank=reranker)  # doctest: +SKIP
         """
         checkpoint = find_checkpoint(name, revision=revision, download=True)
         with LOADING:

@@ -23,7 +23,7 @@ def read_documents(files: Sequence[Path], on_problem: Callable[[Problem], None])
     mark at the start is no part of the text, and line ends stay as they are.
 
     Args:
-        files: From :func:`find_files`.
+        files: From ``find_files``.
         on_problem: Called for each file or line that cannot be read, which is then left out.
     """
     for path in files:

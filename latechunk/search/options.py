@@ -39,7 +39,7 @@ _Share = Annotated[_Number, Field(ge=0, le=1)]
 
 
 class SearchOptions(Validated):
-    """How to search: what :meth:`latechunk.Index.search` takes as keywords, as one value to pass on.
+    """How to search: what ``latechunk.Index.search`` takes as keywords, as one value to pass on.
 
     What is found is in a total order: by score, and by chunk number where scores are equal. With an exact index
     (``vectors="flat"``) and no ``rerank``, ``mmr``, ``expand`` or ``"hybrid"``, the hits for a smaller ``k`` are the
@@ -50,12 +50,12 @@ class SearchOptions(Validated):
         mode: ``"dense"`` compares vectors, ``"lexical"`` words (BM25) and loads no model, ``"hybrid"`` fuses both.
         fusion: ``"rrf"``, reciprocal rank fusion, or ``"weighted"``, a sum of scores each stretched to [0, 1].
         dense_weight: Share of the dense side in a fusion, from 0 to 1.
-        filter: Only documents whose metadata meet this; see :func:`latechunk.search.filters.compile_filter`.
+        filter: Only documents whose metadata meet this; see ``latechunk.search.filters.compile_filter``.
         document_ids: Only these documents; unknown ids are passed over.
         granularity: Which chunks to search, by name; None for the first.
         score_threshold: Leave out hits with a lower score, which is a cosine, a BM25 score, a fused score, or what
             ``rerank`` gives.
-        rerank: Scores the candidates again; :class:`latechunk.CrossEncoderReranker` or any function of a question and
+        rerank: Scores the candidates again; ``latechunk.CrossEncoderReranker`` or any function of a question and
             texts.
         mmr: Maximal marginal relevance: 1 for relevance alone, 0 for difference from better hits alone.
         candidates: How many chunks are fused, re-ranked or thinned, at least ``k``; None for ``max(4 * k, 50)``.
@@ -67,7 +67,7 @@ class SearchOptions(Validated):
     Raises:
         InputError: If one is of the wrong type, out of range, unknown, or contradicts another.
 
-    Example:
+    Examples:
         >>> options = SearchOptions(k=5, mode="hybrid", filter={"lang": "de"})
         >>> options.n_candidates
         50
@@ -117,7 +117,7 @@ class SearchOptions(Validated):
 
 
 class SearchKeywords(TypedDict, total=False):
-    """The fields of :class:`SearchOptions` less ``k``, as keywords of a function; documented there."""
+    """The fields of ``SearchOptions`` less ``k``, as keywords of a function; documented there."""
 
     mode: SearchMode
     fusion: Fusion

@@ -25,7 +25,7 @@ class Candidate:
         passage: What is given back for it: itself, a larger chunk around it, or it with its neighbours.
         group: Of candidates with equal values only the best comes back.
         vector: Its vector, shape ``(dims,)``; None where nothing needs it.
-        similarity: On the scale of cosines, for maximal marginal relevance; see :func:`choose_groups`.
+        similarity: On the scale of cosines, for maximal marginal relevance; see ``choose_groups``.
     """
 
     score: float

@@ -47,7 +47,7 @@ class _Query:
 
 
 class Searcher:
-    """Searches one index. Threads may share it, and search side by side; see :class:`SyncedIndex` for how."""
+    """Searches one index. Threads may share it, and search side by side; see ``SyncedIndex`` for how."""
 
     def __init__(
         self, store: Store, synced: Sequence[SyncedIndex], granularities: Sequence[str], words: str | None
@@ -253,7 +253,7 @@ def _to_vector(question: str | FloatArray, encoder: Callable[[], SpanEncoder]) -
 
 
 def _similarities(found: Sequence[Candidate], matrix: FloatArray, vector: FloatArray | None) -> list[float]:
-    """How near each candidate is to the question on the scale of cosines; see :func:`choose_groups`."""
+    """How near each candidate is to the question on the scale of cosines; see ``choose_groups``."""
     if vector is not None:
         return np.einsum("nd,d->n", matrix, vector).tolist()  # type: ignore[no-any-return]
     best = max(1e-9, *(one.score for one in found))

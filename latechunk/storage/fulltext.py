@@ -99,7 +99,7 @@ def find_words(
 
     Args:
         connection: Where to read.
-        query: In FTS5's syntax; see :func:`to_query`.
+        query: In FTS5's syntax; see ``to_query``.
         k: How many at most.
         granularity: Of which chunks.
         where: Only those of documents that meet this.

@@ -20,7 +20,7 @@ class ConnectionPool:
     """Lends connections to threads. Safe to use from several threads.
 
     SQLite allows one statement at a time on a connection, so threads that share one connection wait for each other.
-    Here each thread borrows a connection of its own for as long as its outermost :meth:`snapshot` lasts, and gives it
+    Here each thread borrows a connection of its own for as long as its outermost ``snapshot`` lasts, and gives it
     back afterwards, so that a thread that ends leaves nothing open. In WAL mode readers wait neither for each other
     nor for the writer. Writing goes over one connection under a lock, as SQLite allows one writer at a time anyway.
     """
@@ -55,7 +55,7 @@ class ConnectionPool:
     def snapshot(self) -> Iterator[sqlite3.Connection]:
         """A connection on which all reads see the state that the first read saw, even if others commit meanwhile.
 
-        Within another snapshot or a :meth:`change` of the same thread it is that one's connection.
+        Within another snapshot or a ``change`` of the same thread it is that one's connection.
         """
         borrowed: sqlite3.Connection | None = getattr(self._of_thread, "connection", None)
         with translated(self._path):

@@ -34,7 +34,7 @@ class StoreReader:
     """All that can be asked of a store. Several threads may read at the same time."""
 
     def __init__(self, path: Path, *, read_only: bool) -> None:
-        """Use :meth:`latechunk.storage.store.Store.open`."""
+        """Use ``latechunk.storage.store.Store.open``."""
         self.read_only = read_only
         self._path = path
         self._pool = ConnectionPool(path, read_only=read_only)
@@ -127,7 +127,7 @@ class StoreReader:
             return Document(document_id, text.decode("utf-8"), json.loads(metadata))
 
     def stored(self, document_id: str) -> StoredDocument | None:
-        """Read a document back with its chunks and vectors, or None; what :meth:`put` takes.
+        """Read a document back with its chunks and vectors, or None; what ``put`` takes.
 
         Raises:
             IndexDamagedError: If the text, the chunks or the vectors are no longer what was stored.
@@ -176,7 +176,7 @@ class StoreReader:
     def vectors(
         self, dims: int, *, after: int, granularity: int = 0, block: int = 16_384
     ) -> Iterator[tuple[IntArray, IntArray, FloatArray]]:
-        """Read vectors in blocks, within one :meth:`snapshot`.
+        """Read vectors in blocks, within one ``snapshot``.
 
         Args:
             dims: Length of each.
@@ -206,7 +206,7 @@ class StoreReader:
             )
 
     def vectors_of(self, numbers: Sequence[int], dims: int) -> FloatArray:
-        """The vectors of chunks, in the order given, shape ``(n, dims)``, within one :meth:`snapshot`."""
+        """The vectors of chunks, in the order given, shape ``(n, dims)``, within one ``snapshot``."""
         query = f"SELECT chunk, CASE WHEN length(vector) = {int(4 * dims)} THEN vector END FROM vectors WHERE chunk IN"
         found = dict(self._select_by(query, [int(one) for one in numbers]))
         return self._stack(numbers, [found.get(int(number)) for number in numbers], dims)
@@ -214,7 +214,7 @@ class StoreReader:
     def lexical(
         self, query: str, k: int, *, granularity: int, where: Condition | None = None
     ) -> tuple[list[float], list[int]]:
-        """Find chunks by words, within one :meth:`snapshot`.
+        """Find chunks by words, within one ``snapshot``.
 
         Args:
             query: In FTS5's syntax.
@@ -229,7 +229,7 @@ class StoreReader:
         return [score for score, _ in found], [number for _, number in found]
 
     def rows(self, numbers: Sequence[int]) -> list[ChunkRow]:
-        """Where chunks stand, in the order given, within one :meth:`snapshot`."""
+        """Where chunks stand, in the order given, within one ``snapshot``."""
         found = {
             row[0]: ChunkRow(*row) for row in self._select_by(f"{_ROW} c.number IN", [int(one) for one in numbers])
         }
@@ -239,13 +239,13 @@ class StoreReader:
         return [found[number] for number in numbers]
 
     def rows_of_document(self, document_id: str, granularity: int) -> list[ChunkRow]:
-        """A document's chunks, in the order of their starts, within one :meth:`snapshot`."""
+        """A document's chunks, in the order of their starts, within one ``snapshot``."""
         numbers = self.numbers_of_ids([document_id])
         query = f"{_ROW} c.document = ? AND c.granularity = ? ORDER BY c.place"
         return [ChunkRow(*row) for number in numbers for row in self._connection.execute(query, (number, granularity))]
 
     def rows_around(self, row: ChunkRow, n: int) -> list[ChunkRow]:
-        """A chunk with up to ``n`` neighbours on either side, in order, within one :meth:`snapshot`."""
+        """A chunk with up to ``n`` neighbours on either side, in order, within one ``snapshot``."""
         query = f"{_ROW} c.document = ? AND c.granularity = ? AND c.place BETWEEN ? AND ? ORDER BY c.place"
         values = (row.document, row.granularity, row.place - n, row.place + n)
         return [ChunkRow(*one) for one in self._connection.execute(query, values)]
@@ -255,7 +255,7 @@ class StoreReader:
     ) -> tuple[ChunkRow | None, ChunkRow | None, ChunkRow | None]:
         """The chunk at a place, the one before it, and the one after a passage that begins with it and ends at ``end``.
 
-        Each is None if it is not there; to be called within one :meth:`snapshot`.
+        Each is None if it is not there; to be called within one ``snapshot``.
         """
         start = f"{_ROW} c.document = ? AND c.granularity = ? AND c.place"
 
@@ -280,7 +280,7 @@ class StoreReader:
         return found and ChunkRow(*found)
 
     def chunks(self, rows: Sequence[ChunkRow]) -> list[Chunk]:
-        """Read the text and metadata of chunks, or of any ranges of documents, within one :meth:`snapshot`."""
+        """Read the text and metadata of chunks, or of any ranges of documents, within one ``snapshot``."""
         query = "SELECT number, id, metadata FROM documents WHERE number IN"
         documents = {one[0]: one[1:] for one in self._select_by(query, sorted({row.document for row in rows}))}
         missing = [row.number for row in rows if row.document not in documents]

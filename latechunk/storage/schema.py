@@ -118,7 +118,7 @@ def log_commit(connection: sqlite3.Connection, n_removed: int) -> None:
 
 
 def rows_to_hash(connection: sqlite3.Connection, document: int) -> Iterator[tuple[object, ...]]:
-    """What :func:`hash_vectors` takes, as it is stored."""
+    """What ``hash_vectors`` takes, as it is stored."""
     query = (
         'SELECT c.granularity, c.place, c."start", c."end", c.byte_start, c.byte_end, v.vector FROM chunks c '
         "LEFT JOIN vectors v ON v.chunk = c.number WHERE c.document = ? ORDER BY c.number"

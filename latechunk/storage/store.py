@@ -92,7 +92,7 @@ class Store(StoreReader):
         return n_documents
 
     def insert(self, connection: sqlite3.Connection, stored: StoredDocument) -> None:
-        """Enter a document whose id is not stored, within a :meth:`change`, which has to log the commit."""
+        """Enter a document whose id is not stored, within a ``change``, which has to log the commit."""
         rows = list(self._chunk_rows(stored))
         vectors = [one.tobytes() for one in np.ascontiguousarray(stored.vectors, dtype="<f4")]
         digest = hash_vectors((*row[2:], vector) for row, vector in zip(rows, vectors, strict=True))

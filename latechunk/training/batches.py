@@ -56,7 +56,7 @@ class BatchMaker:
         self._questions = encoder.tokenize_queries([question.text for question in data.questions])
 
     def __call__(self, number: int) -> tuple[list[Features], dict[str, torch.Tensor]]:
-        """What the loss takes of batch ``number``; see :meth:`of`."""
+        """What the loss takes of batch ``number``; see ``of``."""
         return self.of(self._source.draw(number, self._settings.run.batch_segments))
 
     def of(self, segments: Sequence[Segment]) -> tuple[list[Features], dict[str, torch.Tensor]]:
@@ -153,7 +153,7 @@ class BatchCollator(SentenceTransformerDataCollator):
         super().__init__(preprocess_fn=make)
 
     def __call__(self, features: list[dict[str, Any]]) -> dict[str, Any]:
-        """One row, ``{"batch": number}``, to what :class:`~latechunk.training.trainer.SpanTrainer` reads."""
+        """One row, ``{"batch": number}``, to what ``latechunk.training.trainer.SpanTrainer`` reads."""
         ((row),) = features
         read, labels = self.preprocess_fn(int(row["batch"]))
         return {"features": read, "labels": labels}

@@ -148,7 +148,7 @@ class HeldOutEvaluator(SentenceEvaluator):
         epoch: float = -1,  # noqa: ARG002
         steps: int = -1,
     ) -> dict[str, float]:
-        """Measure a model that :func:`latechunk.training.model.build_model` made.
+        """Measure a model that ``latechunk.training.model.build_model`` made.
 
         Args:
             model: In training.

@@ -83,7 +83,7 @@ def keep_frozen(
 
 
 def kept_bytes(data: TrainingData, hidden: int, dims: int, *, n_around: int, with_states: bool) -> int:
-    """What the arrays of :func:`keep_frozen` take on disk.
+    """What the arrays of ``keep_frozen`` take on disk.
 
     Args:
         data: Documents and questions.

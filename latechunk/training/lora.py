@@ -71,7 +71,7 @@ class TrainableAdapters:
         return sum(parameter.numel() for parameter in self.parameters())
 
     def begin_with(self, folder: Path) -> None:
-        """Take weights that :meth:`save` wrote, in whatever dtype, as the beginning.
+        """Take weights that ``save`` wrote, in whatever dtype, as the beginning.
 
         Raises:
             InputError: If an adapter is missing there, or of another shape.
@@ -105,7 +105,7 @@ class TrainableAdapters:
             (target / ADAPTER_WEIGHTS).chmod(stat.S_IMODE((target / ADAPTER_CONFIG).stat().st_mode))
 
     def load(self, folder: Path) -> None:
-        """Read what :meth:`save` wrote, exactly if it was in float32."""
+        """Read what ``save`` wrote, exactly if it was in float32."""
         for name in self.names:
             weights = load_file(folder / name / ADAPTER_WEIGHTS)
             plain = {key.removeprefix(FILE_PREFIX): value.float() for key, value in weights.items()}

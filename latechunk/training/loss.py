@@ -28,7 +28,7 @@ class SpanContrastiveLoss(torch.nn.Module):
     """
 
     def __init__(self, model: torch.nn.Module, settings: LossSettings) -> None:
-        """Set the loss up for a model made by :func:`latechunk.training.model.build_model`."""
+        """Set the loss up for a model made by ``latechunk.training.model.build_model``."""
         super().__init__()
         self.model = model
         self._settings = settings
@@ -71,7 +71,7 @@ class SpanContrastiveLoss(torch.nn.Module):
     def _parts(
         self, read: torch.Tensor, queries: torch.Tensor, groups: Sequence[Features], labels: dict[str, torch.Tensor]
     ) -> dict[str, torch.Tensor]:
-        """All parts of the loss, from the vectors of all segments as :meth:`_read` gives them."""
+        """All parts of the loss, from the vectors of all segments as ``_read`` gives them."""
         settings = self._settings
         sizes = [read.shape[2], *settings.matryoshka]
         contrast = torch.stack([self._contrast(read, queries, labels, size) for size in sizes]).mean()
@@ -145,7 +145,7 @@ class SpanContrastiveLoss(torch.nn.Module):
         return state
 
     def load_bank(self, state: dict[str, torch.Tensor]) -> None:
-        """Take back what :meth:`bank_state` gave."""
+        """Take back what ``bank_state`` gave."""
         self._bank.clear()
         for place in range(len(state) // 2):
             self._bank.append((int(state[f"{place}.document"]), state[f"{place}.read"]))

@@ -18,7 +18,7 @@ class ProgressReporter:
         self._tokens_done, self._share, self._loss = 0, 0.0, ""
 
     def train(self, phase: str, done: int, figures: Mapping[str, float]) -> None:
-        """Take what :func:`latechunk.training.run.train` reports."""
+        """Take what ``latechunk.training.run.train`` reports."""
         if phase == "prepare":
             self._tokens_done += done
             self._on_progress("frozen layers", min(1.0, self._tokens_done / self._n_tokens))

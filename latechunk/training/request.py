@@ -17,7 +17,7 @@ class TrainingRequest(Validated):
     """What to train; None where the default is wanted.
 
     Attributes:
-        data: What :func:`latechunk.evaluation.loaders.read_sets` reads.
+        data: What ``latechunk.evaluation.loaders.read_sets`` reads.
         out: The folder of the adapters.
         base: Name or folder of the base model.
         adapters: A folder with adapters to begin with.

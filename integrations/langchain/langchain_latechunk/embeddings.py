@@ -21,9 +21,13 @@ class LateChunkEmbeddings(Embeddings):
     """Embeds queries, and texts whole.
 
     LangChain's interface knows texts and no documents, so late chunking cannot happen behind it: a chunk handed to
-    :meth:`embed_documents` is embedded without its context. Chunks get theirs from
-    :class:`~langchain_latechunk.LateChunkVectorStore`, :class:`~langchain_latechunk.LateChunkRetriever` and
-    :func:`~langchain_latechunk.add_late_chunks`.
+    ``embed_documents`` is embedded without its context. Chunks get theirs from
+    ``langchain_latechunk.LateChunkVectorStore``, ``langchain_latechunk.LateChunkRetriever`` and
+    ``langchain_latechunk.add_late_chunks``.
+
+    Examples:
+        >>> len(LateChunkEmbeddings(encoder).embed_query("people in Berlin"))
+        384
     """
 
     def __init__(self, encoder: SpanEncoder | None = None) -> None:
@@ -90,7 +94,7 @@ class LateChunkEmbeddings(Embeddings):
 
     @contextlib.contextmanager
     def handing_over(self, texts: Sequence[str], vectors: FloatArray) -> Iterator[None]:
-        """Within this, in this thread, :meth:`embed_documents` gives ready vectors for these texts and no others.
+        """Within this, in this thread, ``embed_documents`` gives ready vectors for these texts and no others.
 
         Args:
             texts: In the order in which a store will ask for them, in one call or several.

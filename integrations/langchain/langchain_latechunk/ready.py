@@ -34,13 +34,13 @@ def add_late_chunks(
     """Cut whole documents, and write the chunks with their late vectors into another vector store.
 
     Vectors go to the store's ``add_embeddings`` if it has one. Else they are handed over when the store asks its
-    ``embeddings`` for the chunks' vectors, for which those must be :class:`LateChunkEmbeddings`. A chunk's metadata
+    ``embeddings`` for the chunks' vectors, for which those must be ``LateChunkEmbeddings``. A chunk's metadata
     are its document's, and ``latechunk_document_id``, ``latechunk_chunk``, ``latechunk_granularity``,
     ``latechunk_start`` and ``latechunk_end``. Chunks that the store has from an older version of a document stay there:
     delete them first.
 
     Args:
-        store: Any but :class:`LateChunkVectorStore`, which does this itself. It should have been made with
+        store: Any but ``LateChunkVectorStore``, which does this itself. It should have been made with
             ``LateChunkEmbeddings(encoder)``, so that queries are read by the same model.
         documents: Whole ones, written one by one.
         encoder: None for the store's own, or for the default model if it tells none.
@@ -56,6 +56,13 @@ def add_late_chunks(
         IndexMismatchError: If the store's queries are read by another model.
         PreSplitError: If a document is a piece.
         DocumentError: If one cannot be embedded; the documents before it are written.
+
+    Examples:
+        >>> from langchain_core.documents import Document
+        >>> from langchain_core.vectorstores import InMemoryVectorStore
+        >>> store = InMemoryVectorStore(LateChunkEmbeddings(encoder))
+        >>> add_late_chunks(store, [Document(id="berlin", page_content="Berlin is big.")])
+        ['berlin#0']
     """
     encoder = _choose_encoder(store, encoder)
     write = _find_writer(store)

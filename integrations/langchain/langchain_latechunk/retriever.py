@@ -36,7 +36,11 @@ class LateChunkRetriever(BaseRetriever):
         search_type: ``"similarity"``, or ``"mmr"`` for passages that also differ from each other.
         fetch_k: With ``"mmr"``, of how many passages the ``k`` are chosen.
         lambda_mult: With ``"mmr"``, 1 for relevance alone, 0 for difference alone.
-        mode: This and what follows are the fields of :class:`latechunk.SearchOptions`, which documents them.
+        mode: This and what follows are the fields of ``latechunk.SearchOptions``, which documents them.
+
+    Examples:
+        >>> LateChunkRetriever(index=index, k=1).invoke("people in Berlin")[0].metadata["latechunk_document_id"]
+        'berlin'
     """
 
     model_config = ConfigDict(arbitrary_types_allowed=True, extra="forbid")

@@ -30,8 +30,12 @@ class LateChunkVectorStore(VectorStore):
     ``"{document}#{number}"``; ``get_by_ids`` takes either. Documents are replaced and deleted whole. Threads may share
     a store.
 
-    All searches take the fields of :class:`latechunk.SearchOptions` as keywords; ``score_threshold`` has the unit of
+    All searches take the fields of ``latechunk.SearchOptions`` as keywords; ``score_threshold`` has the unit of
     the scores, a cosine in dense search. A search by vector is dense and takes no ``rerank``.
+
+    Examples:
+        >>> LateChunkVectorStore(index).similarity_search("people in Berlin", k=1)[0].id
+        'berlin'
     """
 
     def __init__(self, index: Index, *, add_chunk_metadata: bool = False) -> None:
@@ -120,11 +124,11 @@ class LateChunkVectorStore(VectorStore):
 
         Args:
             texts: The documents.
-            embedding: A :class:`LateChunkEmbeddings`.
+            embedding: A ``LateChunkEmbeddings``.
             metadatas: Of each text.
             ids: Of each text.
             path: Where to make the index; None for a temporary one that goes with the store.
-            chunker: See :meth:`create`.
+            chunker: See ``create``.
             add_chunk_metadata: See the class.
             kwargs: None are known.
 
@@ -167,7 +171,7 @@ class LateChunkVectorStore(VectorStore):
         """Add whole documents, each in the place of the one with the same id.
 
         One whose text is stored already is not encoded again. Nothing is stored if one of them is refused before the
-        encoding; :meth:`latechunk.Index.add` says what is if an error comes later.
+        encoding; ``latechunk.Index.add`` says what is if an error comes later.
 
         Args:
             documents: Not pieces of documents.
@@ -192,7 +196,7 @@ class LateChunkVectorStore(VectorStore):
         ids: list[str] | None = None,
         **kwargs: Any,
     ) -> list[str]:
-        """Add texts, each a whole document; see :meth:`add_documents`.
+        """Add texts, each a whole document; see ``add_documents``.
 
         Raises:
             InputError: If there are not as many ``metadatas`` or ``ids`` as texts.
@@ -254,7 +258,7 @@ class LateChunkVectorStore(VectorStore):
     def max_marginal_relevance_search_by_vector(
         self, embedding: list[float], k: int = 4, fetch_k: int = 20, lambda_mult: float = 0.5, **kwargs: Any
     ) -> list[Document]:
-        """The same with a vector; see :meth:`max_marginal_relevance_search`."""
+        """The same with a vector; see ``max_marginal_relevance_search``."""
         return self.similarity_search_by_vector(embedding, k, **kwargs, **diversity(k, fetch_k, lambda_mult))
 
     def _similarity_search_with_relevance_scores(

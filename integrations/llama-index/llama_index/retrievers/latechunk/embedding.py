@@ -15,8 +15,12 @@ from latechunk.errors import InputError
 class LateChunkEmbedding(ModelFields, BaseEmbedding):
     """Encodes queries, with the model's query task and prompt, and nothing else.
 
-    Give it the settings of the :class:`LateChunkTransform` that made the nodes, so that both share one model. It
+    Give it the settings of the ``LateChunkTransform`` that made the nodes, so that both share one model. It
     refuses texts: a chunk's vector is made from its whole document, which an embed model does not see.
+
+    Examples:
+        >>> len(LateChunkEmbedding(encoder=encoder).get_query_embedding("people in Berlin"))
+        384
     """
 
     model_config = ConfigDict(extra="forbid", arbitrary_types_allowed=True)

@@ -35,10 +35,15 @@ def to_filter(filters: MetadataFilters) -> dict[str, Any]:
         filters: May be nested. None at all hold for every document, as in LlamaIndex's own stores.
 
     Returns:
-        What :class:`latechunk.SearchOptions` takes as ``filter``.
+        What ``latechunk.SearchOptions`` takes as ``filter``.
 
     Raises:
         FilterError: If an operator has no counterpart, or a filter cannot be used.
+
+    Examples:
+        >>> from llama_index.core.vector_stores import MetadataFilter, MetadataFilters
+        >>> to_filter(MetadataFilters(filters=[MetadataFilter(key="country", value="Germany")]))
+        {'$and': [{'country': {'$eq': 'Germany'}}]}
     """
     if not isinstance(filters, MetadataFilters):
         raise FilterError(

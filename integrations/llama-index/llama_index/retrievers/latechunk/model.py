@@ -65,7 +65,7 @@ class _Keeper:
 
 
 class ModelFields(BaseComponent):
-    """The fields by which a model is chosen: arguments of :meth:`latechunk.Encoder.load`, with its defaults.
+    """The fields by which a model is chosen: arguments of ``latechunk.Encoder.load``, with its defaults.
 
     The model is loaded when it is first needed. Components of one process with the same settings share one in memory.
     What only says how to compute is left out of the serialised form, and so of the keys of caches.

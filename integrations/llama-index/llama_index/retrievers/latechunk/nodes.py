@@ -54,19 +54,24 @@ class LateChunkNode(TextNode):
 
 
 def to_documents(nodes: Iterable[BaseNode]) -> Iterator[Document]:
-    """Turn LlamaIndex's documents into what :meth:`latechunk.Index.add` takes, one by one.
+    """Turn LlamaIndex's documents into what ``latechunk.Index.add`` takes, one by one.
 
     Their ids should be stable (``Document(id_=...)``): by default they are random, and nothing can be recognised.
 
     Raises:
         InputError: If one is not a whole document of text.
         DocumentError: If one cannot be stored.
+
+    Examples:
+        >>> from llama_index.core import Document
+        >>> next(to_documents([Document(id_="berlin", text="Berlin is big.")])).id
+        'berlin'
     """
     return map(to_document, nodes)
 
 
 def to_document(node: BaseNode) -> Document:
-    """Turn one of LlamaIndex's documents into one of ours; see :func:`to_documents`."""
+    """Turn one of LlamaIndex's documents into one of ours; see ``to_documents``."""
     _require_whole(node)
     try:
         return Document(node.node_id, node.get_content(MetadataMode.NONE), node.metadata)
@@ -119,7 +124,7 @@ def to_scored_node(
         hit: A passage that was found.
         previous: The chunk before it, to name as a neighbour; None for none.
         following: The chunk behind it, likewise.
-        citation_key: As in :func:`to_nodes`.
+        citation_key: As in ``to_nodes``.
     """
     chunk = hit.chunk
     node = TextNode(

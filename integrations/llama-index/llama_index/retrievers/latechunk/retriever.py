@@ -23,10 +23,14 @@ _LABELS = ("model", "revision", "adapters")
 
 
 class LateChunkRetriever(BaseRetriever):
-    """Finds passages in a :class:`latechunk.Index`.
+    """Finds passages in a ``latechunk.Index``.
 
     Threads and asyncio tasks may share one, also while documents are added. The index stays the caller's to close.
     A vector in the ``QueryBundle`` is passed over: retrievers that were asked before leave their own model's there.
+
+    Examples:
+        >>> LateChunkRetriever(index, similarity_top_k=1).retrieve("people in Berlin")[0].node.ref_doc_id
+        'berlin'
     """
 
     def __init__(
@@ -46,14 +50,14 @@ class LateChunkRetriever(BaseRetriever):
         Args:
             index: What to search, open.
             similarity_top_k: How many nodes.
-            filters: Only documents whose metadata meet LlamaIndex's filters; see :func:`to_filter`. In latechunk's own
+            filters: Only documents whose metadata meet LlamaIndex's filters; see ``to_filter``. In latechunk's own
                 words they go into ``filter``.
             embed_model: Encodes the queries in place of the index's own encoder, for another query task or prompt;
                 for dense search.
             link_neighbours: Name the chunks before and behind as PREVIOUS and NEXT.
             citation_key: Put ``document:start-end`` under this metadata key, for an LLM to cite.
             callback_manager: LlamaIndex's.
-            options: The fields of :class:`latechunk.SearchOptions`, which documents them.
+            options: The fields of ``latechunk.SearchOptions``, which documents them.
 
         Raises:
             InputError: If an argument is of the wrong type, out of range, or contradicts another.

@@ -31,6 +31,12 @@ class LateChunkTransform(ModelFields, TransformComponent):
 
     It takes the place of both the splitter and the embed model among the transformations. Everything that decides the
     nodes is in the key of a pipeline's cache, down to the fingerprint of the model's weights.
+
+    Examples:
+        >>> from llama_index.core import Document
+        >>> nodes = LateChunkTransform(encoder=encoder)([Document(id_="berlin", text="Berlin is big.")])
+        >>> len(nodes[0].embedding)
+        384
     """
 
     model_config = ConfigDict(extra="forbid", arbitrary_types_allowed=True)
@@ -90,7 +96,7 @@ class LateChunkTransform(ModelFields, TransformComponent):
 
     @classmethod
     def from_dict(cls, data: dict[str, Any], **kwargs: Any) -> Self:
-        """Make one from what :meth:`to_dict` gave; an encoder or chunker of your own is passed beside it.
+        """Make one from what ``to_dict`` gave; an encoder or chunker of your own is passed beside it.
 
         Raises:
             InputError: If it is of your own and was not passed, or is another one.
