@@ -9,7 +9,7 @@ INTEGRATIONS := $(patsubst %/pyproject.toml,-e "./%[test]",$(wildcard integratio
 DATA ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo test nightly check docs format train-default bench clean
+.PHONY: help install demo test nightly check docs format train-default mutants bench clean
 
 help:  ## Show this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 16
@@ -31,6 +31,12 @@ test: $(INSTALLED)  ## Run the tests
 
 nightly: $(INSTALLED)  ## Run the tests with random input for longer: 100,000 inputs, 2,000 steps
 	$(BIN)/python -m pytest -n 2 --hypothesis-profile=nightly tests/test_fuzz.py tests/test_states.py tests/test_search_filters.py
+
+# Hours. The last line counts what was killed (a face with a mask) and what survived; `mutmut results` names the latter.
+mutants: $(INSTALLED)  ## Change search, ann and indexing in one place at a time; show the changes that no test notices
+	$(BIN)/python -m pip install --quiet -e ".[mutants]"
+	PATH="$(CURDIR)/$(BIN):$$PATH" PYTHONPATH= OMP_NUM_THREADS=1 $(BIN)/mutmut run
+	$(BIN)/mutmut results
 
 check: $(INSTALLED)  ## Check format, lint, types and layers
 	$(BIN)/ruff format --check .

@@ -467,6 +467,8 @@ class Index:
             >>> for hit in index.search("how many people live there?", k=3, mode="hybrid"):
             ...     print(hit.score, hit.chunk.document_id, hit.chunk.text)
         """
+        if not isinstance(query, str):
+            raise QueryError(f"the query must be a string, got {type(query).__name__}; search_by_vector takes a vector")
         return self.search_with(query, SearchOptions(k=k, **options))
 
     def search_by_vector(self, vector: FloatArray, k: int = 10, **options: Unpack[SearchKeywords]) -> list[Hit]:
