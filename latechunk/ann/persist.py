@@ -130,7 +130,8 @@ def read_cache(folder: Path, granularity: int, dims: int, spec: IndexSpec | None
 
 def _write_index(index: faiss.Index, path: Path) -> None:
     try:
-        faiss.write_index(index, str(path))
+        with path.open("wb") as file:  # FAISS itself takes no path that is not UTF-8
+            faiss.write_index(index, faiss.PyCallbackIOWriter(file.write))
     except RuntimeError as error:  # FAISS's own error of a full disk
         raise OSError(f"FAISS could not write {path}: {error}") from error
 
