@@ -11,7 +11,6 @@ import threading
 import weakref
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import closing
-from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Self, Unpack
@@ -22,6 +21,7 @@ from latechunk.ann.spec import IndexSpec
 from latechunk.ann.synced import OptimizeReport, SyncedIndex
 from latechunk.embedding import Progress, choose_embedding
 from latechunk.embedding.stream import load_default_encoder, require_documents
+from latechunk.embedding.vectors import to_unit
 from latechunk.errors import (
     DocumentError,
     IndexBusyError,
@@ -31,7 +31,7 @@ from latechunk.errors import (
     QueryError,
 )
 from latechunk.indexing import AddReport, add_documents
-from latechunk.manifest import IndexManifest, SearchSettings, name_chunkers
+from latechunk.manifest import IndexInfo, IndexManifest, SearchSettings, name_chunkers
 from latechunk.protocols import Chunker, SpanEncoder
 from latechunk.search.options import SearchKeywords, SearchOptions
 from latechunk.search.searcher import Searcher
@@ -51,32 +51,6 @@ from latechunk.types import Chunk, Document, FloatArray, Hit, Mode, Settings, re
 
 if TYPE_CHECKING:
     from latechunk.models.device import Attention, Dtype
-
-
-@dataclass(frozen=True, slots=True)
-class IndexInfo:
-    """What an index is and holds.
-
-    ``size_bytes`` is what its folder takes on disk, ``chunker`` the first of ``chunkers``, ``n_chunks`` counts those of
-    all granularities.
-
-    Examples:
-        >>> index.info().n_documents
-        2
-    """
-
-    path: str
-    format: int
-    n_documents: int
-    n_chunks: int
-    n_tokens: int
-    size_bytes: int
-    encoder: Settings
-    chunker: Settings
-    chunkers: Mapping[str, Settings]
-    search: Settings
-    embedding: Settings
-    made: Settings
 
 
 class Index:
@@ -101,12 +75,14 @@ class Index:
         encoder: SpanEncoder | None,
         chunker: Chunker | None,
         chunkers: Mapping[str, Chunker] | None,
-        runtime: _Runtime,
+        runtime: Settings,
+        lock_timeout: float,
     ) -> None:
         """Internal; use ``create`` or ``open``."""
         self.path = path
         self._store = store
         self._runtime = runtime
+        self._lock_timeout = lock_timeout
         self.manifest = IndexManifest.read(store.settings())
         self._encoder = encoder
         self._chunkers = self.manifest.name_given(chunker, chunkers)
@@ -188,13 +164,8 @@ class Index:
     ) -> Self:
         """Make an empty index in a folder of its own, which ``close`` removes.
 
-        If it is never closed, the folder goes with the last reference to the index, or when the process ends.
-
-        Args:
-            encoder: See ``create``; likewise what follows.
-            chunker: What cuts the documents.
-            mode: How vectors are made.
-            late_weight: Share of the late vector in a blend.
+        If it is never closed, the folder goes with the last reference to the index, or when the process ends. The
+        arguments are those of ``create``.
 
         Examples:
             >>> with Index.temporary() as index:
@@ -253,8 +224,15 @@ class Index:
             raise InputError(f"lock_timeout must be a number of seconds of at least 0, got {lock_timeout!r}")
         store = Store.open(folder / STORE, read_only=read_only)
         try:
-            runtime = _Runtime(device=device, dtype=dtype, attention=attention, lock_timeout=lock_timeout)
-            return cls(folder, store, encoder=encoder, chunker=chunker, chunkers=chunkers, runtime=runtime)
+            return cls(
+                folder,
+                store,
+                encoder=encoder,
+                chunker=chunker,
+                chunkers=chunkers,
+                runtime={"device": device, "dtype": dtype, "attention": attention},
+                lock_timeout=lock_timeout,
+            )
         except BaseException:
             store.close()
             raise
@@ -265,7 +243,8 @@ class Index:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
-        self._close(write_vectors=kind is None)
+        self._changed = self._changed and kind is None  # after an exception nothing more is written
+        self.close()
 
     def __len__(self) -> int:
         """Number of documents."""
@@ -281,35 +260,30 @@ class Index:
 
     @property
     def encoder(self) -> SpanEncoder:
-        """What makes the vectors; loaded now if it was not yet.
-
-        Raises:
-            ModelError: If the model is not on this machine.
-            IndexMismatchError: If it is not the one that made the index.
-        """
+        """What makes the vectors; loaded now if it was not yet, which may raise ModelError or IndexMismatchError."""
         with self._encoder_lock:
             if self._encoder is None:
-                encoder = _load_encoder(self.path, self.manifest.encoder, self._runtime)
+                from latechunk.encoding.encoder import KIND, Encoder
+
+                recorded = self.manifest.encoder
+                if recorded.get("kind") != KIND:
+                    raise IndexMismatchError(
+                        f"the index at {self.path} was made with an encoder of your own, {recorded}: "
+                        f"pass it as Index.open(..., encoder=...)"
+                    )
+                encoder = Encoder.from_settings(recorded, **self._runtime)
                 self.manifest.require_encoder(self.path, encoder.settings)
                 self._encoder = encoder
             return self._encoder
 
     @property
     def chunker(self) -> Chunker:
-        """What cuts the documents into the chunks that are searched where nothing else is said.
-
-        Raises:
-            IndexMismatchError: If it is the user's own and was not passed to ``open``.
-        """
+        """The first of ``chunkers``, whose chunks are searched where nothing else is said."""
         return next(iter(self.chunkers.values()))
 
     @property
     def chunkers(self) -> Mapping[str, Chunker]:
-        """What cuts the documents, by the names of the granularities.
-
-        Raises:
-            IndexMismatchError: If one is the user's own and was not passed to ``open``.
-        """
+        """What cuts the documents, by granularity; IndexMismatchError if one of the user's own was not passed."""
         if len(self._chunkers) < len(self.manifest.chunkers):
             self._chunkers = self.manifest.complete_chunkers(self.path, self._chunkers)
         return self._chunkers
@@ -331,9 +305,6 @@ class Index:
             on_error: Called for each document that cannot be indexed, which is then left out. None to raise the error.
             on_progress: Called now and then.
 
-        Returns:
-            What was done.
-
         Raises:
             DocumentError: If a document cannot be indexed or an id comes twice. The batches before are stored (a note
                 on the error says how many documents), this batch is not.
@@ -353,7 +324,6 @@ class Index:
         """Delete documents, in one transaction; unknown ids are passed over. Returns how many were there.
 
         Raises:
-            InputError: If ``ids`` is not a sequence of strings.
             IndexBusyError: If another writer does not finish in time.
 
         Examples:
@@ -371,7 +341,6 @@ class Index:
         """Read a document back, to the character, or None if there is none of this id.
 
         Raises:
-            InputError: If ``document_id`` cannot be an id.
             IndexDamagedError: If the text is no longer what was stored.
 
         Examples:
@@ -384,12 +353,7 @@ class Index:
     def chunks(self, document_id: str, *, granularity: str | None = None) -> list[Chunk]:
         """The chunks of a document, in the order of their starts; none if there is no document of this id.
 
-        Args:
-            document_id: Which document.
-            granularity: Which of its chunkings, by name; None for the first.
-
-        Raises:
-            InputError: If ``document_id`` cannot be an id, or there is no such granularity.
+        Those of the first granularity, unless another is named.
 
         Examples:
             >>> [(chunk.start, chunk.end) for chunk in index.chunks("paris")]
@@ -401,14 +365,9 @@ class Index:
             return self._store.chunks(self._store.rows_of_document(document_id, number))
 
     def neighbours(self, passages: Sequence[Chunk]) -> list[tuple[Chunk | None, Chunk | None]]:
-        """The chunks before and behind passages, as ``search`` gives them: single chunks, or several joined.
+        """For each passage that ``search`` gives, the chunk before its first and the one after its last.
 
-        Args:
-            passages: In any order.
-
-        Returns:
-            For each the chunk before its first and the chunk behind its last, None where there is none. Both are None
-            if the document was changed since, so that the passage is no longer in it.
+        Each is None where there is none; both are if the document was changed since, so that the passage is not in it.
 
         Examples:
             >>> index.neighbours(index.chunks("berlin"))  # the document is one chunk
@@ -428,12 +387,7 @@ class Index:
         return None, None
 
     def stored(self, document_id: str) -> StoredDocument | None:
-        """All that is stored of a document: text, metadata, spans and vectors; None if there is none of this id.
-
-        Raises:
-            InputError: If ``document_id`` cannot be an id.
-            IndexDamagedError: If any of it is no longer what was stored.
-        """
+        """All that is stored of a document, or None; IndexDamagedError if any of it is no longer what was stored."""
         require_text(document_id, "a document id", InputError)
         return self._store.stored(document_id)
 
@@ -449,10 +403,7 @@ class Index:
     def search(self, query: str, k: int = 10, **options: Unpack[SearchKeywords]) -> list[Hit]:
         """Find the passages that answer a query best.
 
-        Args:
-            query: A question or a description, of any length.
-            k: How many hits; all chunks come back if there are fewer.
-            options: The fields of ``latechunk.SearchOptions``, which documents them.
+        The options are the fields of ``latechunk.SearchOptions``, which documents them.
 
         Returns:
             ``min(k, number of what matches)`` hits, best first; fewer where a threshold or ``expand`` says so, and in
@@ -460,7 +411,6 @@ class Index:
 
         Raises:
             QueryError: If the query holds no token.
-            FilterError: If the filter is not one.
             InputError: If an option is unknown, out of range, or contradicts another or the index.
 
         Examples:
@@ -482,7 +432,7 @@ class Index:
             >>> index.search_by_vector(encoder.encode_query("people in Berlin"), k=1)[0].chunk.document_id
             'berlin'
         """
-        return self.search_with(_to_unit(vector, self.manifest.dims), SearchOptions(k=k, **options))
+        return self.search_with(to_unit(vector, self.manifest.dims), SearchOptions(k=k, **options))
 
     def search_with(self, question: str | FloatArray, options: SearchOptions) -> list[Hit]:
         """Find passages as ``search`` does for a text, and ``search_by_vector`` for a vector.
@@ -494,23 +444,20 @@ class Index:
         if isinstance(question, np.ndarray):
             if options.mode != "dense" or options.rerank is not None:
                 raise InputError('a search by vector has no text: leave out rerank, and any mode but "dense"')
-            question = _to_unit(question, self.manifest.dims)
+            question = to_unit(question, self.manifest.dims)
         else:
             require_text(question, "the query", QueryError)
         return self._searcher.search(question, options, lambda: self.encoder)
 
     def optimize(self, *, vectors: str | None = None, first_pass_dims: int | None = None) -> list[OptimizeReport]:
-        """Train and tune the search structure anew, compact it and the database; nothing stored changes.
+        """Train and tune the search structure again, compact it and the database; nothing stored changes.
 
-        Args:
-            vectors: Change how vectors are searched, see ``create``; None to keep it.
-            first_pass_dims: Goes with ``vectors``.
+        ``vectors`` with ``first_pass_dims`` changes how vectors are searched, see ``create``; None keeps it.
 
         Returns:
             What came of it, for each granularity.
 
         Raises:
-            InputError: If there is no such kind.
             IndexBusyError: If another writer does not finish in time.
 
         Examples:
@@ -520,12 +467,17 @@ class Index:
         if vectors is None and first_pass_dims is not None:
             raise InputError("first_pass_dims needs vectors, the kind that it is for")
         if vectors is not None:
-            self._change_search(_search_settings(self.manifest.search.words, vectors, first_pass_dims))
+            search = _search_settings(self.manifest.search.words, vectors, first_pass_dims)
+            manifest = self.manifest.model_copy(update={"search": search})
+            manifest.require_searchable()
+            with self._writing(), self._searcher.alone():
+                self._store.change_setting("search", search.model_dump())
+                self.manifest = manifest
+                for one in self._vectors:
+                    one.change_spec(search.spec)
         with self._writing():
             self._store.compact()
-        reports = [self._train(number) for number in range(len(self._vectors))]
-        self._reload_vectors()
-        return reports
+        return self._upkeep(lambda vectors: vectors.optimize(lock_timeout=self._lock_timeout))
 
     def update_vectors(self, on_step: Callable[[str, int, int], None] | None = None) -> list[OptimizeReport]:
         """Write the search structure as the documents are now, trained where that is due; `latechunk index` ends so.
@@ -539,18 +491,9 @@ class Index:
 
         Returns:
             What was trained.
-
-        Raises:
-            IndexBusyError: If another writer does not finish in time.
         """
-        if self._store.read_only:
-            raise IndexReadOnlyError(f"{self.path} is open for reading only; open it with read_only=False to change it")
-        reports = []
-        for number in range(len(self._vectors)):
-            with self._apart(number) as vectors:
-                reports.append(vectors.update(on_step, lock_timeout=self._runtime.lock_timeout))
-        self._reload_vectors()
-        return [one for one in reports if one]
+        self._require_writable()
+        return self._upkeep(lambda vectors: vectors.update(on_step, lock_timeout=self._lock_timeout))
 
     def info(self) -> IndexInfo:
         """What the index is and holds; loads no model.
@@ -574,14 +517,11 @@ class Index:
 
     def close(self) -> None:
         """Close the database, after changes with the vector index written for the next opening; train nothing."""
-        self._close(write_vectors=True)
-
-    def _close(self, *, write_vectors: bool) -> None:
         with self._searcher.alone():
             if self._closed:
                 return
             try:
-                if write_vectors and self._changed:
+                if self._changed:
                     for one in self._vectors:
                         one.write()
             finally:
@@ -594,35 +534,25 @@ class Index:
         manifest = self.manifest
         return SyncedIndex(self.path, store, manifest.dims, granularity=granularity, spec=manifest.search.spec)
 
-    def _change_search(self, search: SearchSettings) -> None:
-        manifest = self.manifest.model_copy(update={"search": search})
-        manifest.require_searchable()
-        with self._writing(), self._searcher.alone():
-            self._store.change_setting("search", search.model_dump())
-            self.manifest = manifest
-            for one in self._vectors:
-                one.change_spec(search.spec)
-
-    def _train(self, granularity: int) -> OptimizeReport:
-        with self._apart(granularity) as vectors:
-            return vectors.optimize(lock_timeout=self._runtime.lock_timeout)
-
-    @contextlib.contextmanager
-    def _apart(self, granularity: int) -> Iterator[SyncedIndex]:
-        """A vector index over a connection of its own, so that this index is searched and changed meanwhile."""
-        with closing(Store.open(self.path / STORE, read_only=True)) as own:
-            yield self._open_vectors(own, granularity)
-
-    def _reload_vectors(self) -> None:
+    def _upkeep(self, task: Callable[[SyncedIndex], OptimizeReport | None]) -> list[OptimizeReport]:
+        """Do it to each granularity over a connection of its own; this index is searched and changed meanwhile."""
+        reports = []
+        for number in range(len(self._vectors)):
+            with closing(Store.open(self.path / STORE, read_only=True)) as own:
+                reports.append(task(self._open_vectors(own, number)))
         with self._searcher.alone():
             for one in self._vectors:
                 one.reload()
+        return [one for one in reports if one]
+
+    def _require_writable(self) -> None:
+        if self._store.read_only:
+            raise IndexReadOnlyError(f"{self.path} is open for reading only; open it with read_only=False to change it")
 
     @contextlib.contextmanager
     def _writing(self) -> Iterator[None]:
-        if self._store.read_only:
-            raise IndexReadOnlyError(f"{self.path} is open for reading only; open it with read_only=False to change it")
-        timeout = self._runtime.lock_timeout
+        self._require_writable()
+        timeout = self._lock_timeout
         if self._writer == threading.get_ident():
             raise InputError(
                 "an index cannot be changed from within a change of it, such as from on_error or the stream"
@@ -640,42 +570,9 @@ class Index:
             self._write_lock.release()
 
 
-@dataclass(frozen=True, slots=True)
-class _Runtime:
-    """How to run here, which no index records."""
-
-    device: str
-    dtype: Dtype
-    attention: Attention
-    lock_timeout: float
-
-
 def _search_settings(words: Words | None, vectors: str, first_pass_dims: int | None) -> SearchSettings:
     spec = IndexSpec(kind=vectors, first_pass_dims=first_pass_dims)  # an InputError, where it is the user's
     return SearchSettings(words=words, vectors=spec.kind, first_pass_dims=spec.first_pass_dims)
-
-
-def _to_unit(vector: FloatArray, dims: int) -> FloatArray:
-    """A vector of the index's length, scaled to unit length."""
-    if not isinstance(vector, np.ndarray) or vector.shape != (dims,) or vector.dtype.kind not in "fiu":
-        got = f"shape {vector.shape}" if isinstance(vector, np.ndarray) else type(vector).__name__
-        raise InputError(f"the vector must be a numpy array of {dims} numbers, shape ({dims},), got {got}")
-    peak = float(np.abs(vector.astype(np.float64)).max())
-    if not (math.isfinite(peak) and peak > 0):
-        raise InputError(f"the vector must be finite and not zero, got numbers of up to {peak}")
-    scaled = vector.astype(np.float64) / peak  # so that no square overflows
-    return np.asarray(scaled / np.linalg.norm(scaled), dtype=np.float32)
-
-
-def _load_encoder(path: Path, recorded: Settings, runtime: _Runtime) -> SpanEncoder:
-    from latechunk.encoding.encoder import KIND, Encoder
-
-    if recorded.get("kind") != KIND:
-        raise IndexMismatchError(
-            f"the index at {path} was made with an encoder of your own, {dict(recorded)}: "
-            f"pass it as Index.open(..., encoder=...)"
-        )
-    return Encoder.from_settings(recorded, device=runtime.device, dtype=runtime.dtype, attention=runtime.attention)
 
 
 def _remove_temporary(store: Store, folder: Path) -> None:

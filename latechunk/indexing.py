@@ -9,7 +9,7 @@ from contextlib import closing
 from dataclasses import dataclass, field
 
 from latechunk.embedding import ChunkedDocument, Embedding, Progress, chunk_documents, embed_chunks
-from latechunk.embedding.stream import Batch, Pace, prepare_ahead, progress_of, raise_error, take_batches
+from latechunk.embedding.stream import Batch, Pace, prepare_ahead, raise_error, take_batches
 from latechunk.errors import DocumentError, LateChunkError
 from latechunk.protocols import Chunker, SpanEncoder
 from latechunk.storage.store import Store, StoredDocument
@@ -35,23 +35,14 @@ class AddReport:
 
 @dataclass(slots=True)
 class _Work:
-    """A batch on its way: what the store needs of it, and, once prepared, the documents to encode.
+    """A batch on its way: what the store needs of it, and, once prepared, the documents to encode."""
 
-    Attributes:
-        changed: Documents whose text is new.
-        relabelled: Those of which only the metadata is.
-        n_unchanged: How many are stored already as they are.
-        failures: Those that cannot be indexed.
-        stored_ids: Ids in the batch that the store knew before.
-        chunked: The changed ones, cut.
-    """
-
-    changed: list[Document]
-    relabelled: list[Document]
-    n_unchanged: int
-    failures: list[tuple[Document, DocumentError]]
-    stored_ids: set[str]
-    chunked: list[ChunkedDocument] = field(default_factory=list)
+    failures: list[tuple[Document, DocumentError]]  # cannot be indexed
+    stored_ids: set[str]  # of documents that the store knew before
+    changed: list[Document] = field(default_factory=list)  # the text is new
+    relabelled: list[Document] = field(default_factory=list)  # only the metadata is
+    n_unchanged: int = 0
+    chunked: list[ChunkedDocument] = field(default_factory=list)  # the changed ones, cut
 
 
 def add_documents(
@@ -64,18 +55,9 @@ def add_documents(
 ) -> AddReport:
     """Do what ``latechunk.Index.add`` says, under the writer's lock.
 
-    While one batch is encoded, the next is tokenised and cut in a thread of its own.
-
-    Args:
-        store: Where they go.
-        load: Gives the encoder and the chunkers; not called unless a text is new, since it may load a model.
-        embedding: How chunk vectors are made.
-        documents: What to add.
-        on_error: See there.
-        on_progress: See there.
-
-    Raises:
-        LateChunkError: See there; the batches before are committed, and a note on the error says how many documents.
+    While one batch is encoded, the next is tokenised and cut in a thread of its own. ``load`` gives the encoder and the
+    chunkers; it is not called unless a text is new, since it may load a model. If an error is raised, the batches
+    before are committed, and a note on it says how many documents.
     """
 
     def prepare(work: _Work) -> _Work:
@@ -103,7 +85,7 @@ def add_documents(
 def _compare(store: Store, batch: Batch) -> _Work:
     """Separate documents to encode from those of which only the metadata changed, and count the unchanged."""
     known = store.fingerprints([one.id for one in batch.documents])
-    work = _Work([], [], 0, batch.failures, set(known))
+    work = _Work(batch.failures, set(known))
     for document in batch.documents:
         digest, metadata = known.get(document.id, (None, None))
         if digest is None or digest != document.text_sha256():
@@ -131,7 +113,7 @@ def _commit(
     if on_progress and n_done:
         on_progress(Progress(n_done, 0))
     if chunked:
-        vectors = embed_chunks(load()[0], embedding, chunked, progress_of(chunked, on_progress))
+        vectors = embed_chunks(load()[0], embedding, chunked, on_progress)
         pairs = zip(chunked, vectors, strict=True)
         stored = [StoredDocument(one.document, len(one.tokens), one.chunkings, matrix) for one, matrix in pairs]
         store.put(stored, work.relabelled)

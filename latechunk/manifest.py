@@ -6,6 +6,7 @@ import contextlib
 import json
 import platform
 from collections.abc import Mapping
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
@@ -40,13 +41,7 @@ def _to_embedding(value: Any) -> Embedding:
 
 
 class SearchSettings(Validated):
-    """How an index is searched; can be changed without encoding anything again.
-
-    Attributes:
-        words: How lexical search takes texts apart; None for no lexical search.
-        vectors: The kind of vector search, as in ``latechunk.ann.spec.IndexSpec``.
-        first_pass_dims: Likewise.
-    """
+    """How an index is searched, see ``Index.create``; can be changed without encoding anything again."""
 
     error = IndexDamagedError
 
@@ -66,17 +61,12 @@ class SearchSettings(Validated):
 
 
 class IndexManifest(Validated):
-    """What made an index.
+    """What made an index; IndexDamagedError if it is not what latechunk writes.
 
     Attributes:
-        encoder: Settings of the encoder; ``dims`` is the length of its vectors.
-        chunkers: Settings of the chunkers, by the names of the granularities, in order.
-        embedding: How chunk vectors are made.
-        search: How they are searched.
+        encoder: Its settings; ``dims`` is the length of its vectors.
+        chunkers: Their settings, by the names of the granularities, in order.
         made: When, with which packages, and how the encoder computed there; for people to read.
-
-    Raises:
-        IndexDamagedError: If it is not what latechunk writes.
     """
 
     error = IndexDamagedError
@@ -108,11 +98,7 @@ class IndexManifest(Validated):
     def make(
         cls, encoder: SpanEncoder, chunkers: Mapping[str, Chunker], embedding: Embedding, search: SearchSettings
     ) -> Self:
-        """The manifest of an index that is about to be made.
-
-        Raises:
-            InputError: If the settings of a part cannot be recorded.
-        """
+        """The manifest of a new index; InputError if the settings of a part cannot be recorded."""
         runtime = require_json("runtime", encoder.runtime) if isinstance(encoder, ReportsRuntime) else {}
         at = datetime.now(UTC).isoformat(timespec="seconds")
         return cls(
@@ -125,11 +111,7 @@ class IndexManifest(Validated):
 
     @classmethod
     def read(cls, settings: Mapping[str, Any]) -> Self:
-        """Check what a store or an export records.
-
-        Raises:
-            IndexDamagedError: If it is not what latechunk writes.
-        """
+        """Check what a store or an export records."""
         try:
             return cls.from_json(json.dumps(settings))
         except (TypeError, ValueError, RecursionError) as error:
@@ -146,23 +128,11 @@ class IndexManifest(Validated):
         return int(self.encoder["dims"])
 
     def require_encoder(self, path: Path, given: Settings) -> None:
-        """Raise unless an encoder makes the same vectors as the one that made the index.
-
-        Args:
-            path: Of the index, for the message.
-            given: Settings of the encoder.
-
-        Raises:
-            IndexMismatchError: The message names what differs, and both sides of it.
-        """
+        """Raise an IndexMismatchError unless an encoder of these settings makes the same vectors."""
         _require_same("encoder", path, self.encoder, given, labels_of(self.encoder, given))
 
     def name_given(self, chunker: Chunker | None, chunkers: Mapping[str, Chunker] | None) -> dict[str, Chunker]:
-        """The chunkers that the user passes to open the index, by name.
-
-        Raises:
-            InputError: If it is not clear which they are.
-        """
+        """The chunkers that the user passes to open the index, by name."""
         if chunker is None:
             return dict(chunkers or {})
         if chunkers is not None:
@@ -172,11 +142,7 @@ class IndexManifest(Validated):
         return {next(iter(self.chunkers)): chunker}
 
     def require_chunkers(self, path: Path, given: Mapping[str, Chunker]) -> None:
-        """Raise unless chunkers are among those that made the index.
-
-        Raises:
-            IndexMismatchError: If one is not.
-        """
+        """Raise an IndexMismatchError unless chunkers are among those that made the index."""
         for name, chunker in given.items():
             if name not in self.chunkers:
                 known = ", ".join(map(repr, self.chunkers))
@@ -184,12 +150,7 @@ class IndexManifest(Validated):
             _require_same("chunker", path, self.chunkers[name], chunker.settings, set())
 
     def complete_chunkers(self, path: Path, given: Mapping[str, Chunker]) -> dict[str, Chunker]:
-        """All chunkers of the index: those given, and the others rebuilt from their settings.
-
-        Raises:
-            IndexMismatchError: If one is the user's own and was not given.
-            IndexFormatError: If a newer latechunk made it.
-        """
+        """All chunkers of the index: those given, and the others rebuilt from their settings."""
         complete: dict[str, Chunker] = {}
         for name, settings in self.chunkers.items():
             try:
@@ -209,11 +170,7 @@ class IndexManifest(Validated):
         return complete
 
     def require_searchable(self) -> None:
-        """Raise unless the vectors can be searched in the way that ``search`` says.
-
-        Raises:
-            InputError: If FAISS cannot build it for vectors of that length, or their first numbers alone mean nothing.
-        """
+        """Raise an InputError unless FAISS can build what ``search`` says, and first numbers alone mean something."""
         require_buildable(self.search.spec, self.dims)
         known = find_known_model(str(self.encoder.get("model")))
         if self.search.first_pass_dims is not None and known and not known.matryoshka:
@@ -221,6 +178,32 @@ class IndexManifest(Validated):
                 f"first_pass_dims needs a Matryoshka model, whose vectors can be cut short, and {known.name} is none: "
                 f"leave it out; `latechunk models` shows which have several dims"
             )
+
+
+@dataclass(frozen=True, slots=True)
+class IndexInfo:
+    """What an index is and holds.
+
+    ``size_bytes`` is what its folder takes on disk, ``chunker`` the first of ``chunkers``, ``n_chunks`` counts those of
+    all granularities.
+
+    Examples:
+        >>> index.info().n_documents
+        2
+    """
+
+    path: str
+    format: int
+    n_documents: int
+    n_chunks: int
+    n_tokens: int
+    size_bytes: int
+    encoder: Settings
+    chunker: Settings
+    chunkers: Mapping[str, Settings]
+    search: Settings
+    embedding: Settings
+    made: Settings
 
 
 def package_versions() -> dict[str, str]:
@@ -233,11 +216,7 @@ def package_versions() -> dict[str, str]:
 
 
 def name_chunkers(chunker: Chunker | None, chunkers: Mapping[str, Chunker] | None) -> dict[str, Chunker]:
-    """The granularities of a new index, by name.
-
-    Raises:
-        InputError: If they cannot be recorded or told apart.
-    """
+    """The granularities of a new index, by name; InputError if they cannot be recorded or told apart."""
     if chunkers is None:
         named: dict[str, Chunker] = {"chunks": SentenceChunker() if chunker is None else chunker}
     elif chunker is not None:

@@ -181,11 +181,7 @@ Examples:
 
 
 def require_json(what: str, settings: Settings) -> Settings:
-    """Refuse settings that JSON does not give back as they are.
-
-    Raises:
-        InputError: If they are not a dict of what JSON can hold, or those of an encoder have no ``dims``.
-    """
+    """Refuse settings that JSON does not give back as they are, and those of an encoder without ``dims``."""
     try:
         same = json.loads(json.dumps(settings, allow_nan=False)) == settings
         json.dumps(settings, ensure_ascii=False).encode("utf-8")

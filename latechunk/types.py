@@ -85,11 +85,7 @@ class Document:
 
 
 def encode_metadata(metadata: Mapping[str, Any], document_id: str) -> str:
-    """Write metadata as canonical JSON: keys sorted, no white space, UTF-8 as it is.
-
-    Raises:
-        DocumentError: If JSON cannot hold it and give the same back.
-    """
+    """Write metadata as canonical JSON; DocumentError if JSON cannot hold it and give the same back."""
     name = f"the metadata of document {document_id!r}"
     try:
         encoded = json.dumps(dict(metadata), sort_keys=True, ensure_ascii=False, allow_nan=False, separators=(",", ":"))

@@ -54,33 +54,19 @@ class Validated(BaseModel):
 
     @classmethod
     def from_json(cls, text: str | bytes) -> Self:
-        """Build from JSON, where arrays stand for tuples.
-
-        Raises:
-            InputError: Or the subclass's ``error``, as when it is constructed.
-        """
+        """Build from JSON, where arrays stand for tuples."""
         try:
             return cls.model_validate_json(text)
         except ValidationError as error:
             raise cls.error(explain(error, cls.model_fields, cls.subject)) from None
 
     def replaced(self, **changes: Any) -> Self:
-        """Copy with some values changed, all checked again.
-
-        Raises:
-            InputError: Or the subclass's ``error``, as when it is constructed.
-        """
+        """Copy with some values changed, all checked again."""
         return type(self)(**{**dict(self), **changes})
 
 
 def explain(error: ValidationError, known: Mapping[str, object], subject: str = "") -> str:
-    """Say what was needed and what came, for every value that was refused.
-
-    Args:
-        error: From pydantic.
-        known: The names there are, for a suggestion where an unknown one came.
-        subject: What the values belong to, put before the message.
-    """
+    """Say what was needed and what came, for every value that was refused; ``known`` are the names there are."""
     said = "; ".join(_explain_one(one, known) for one in error.errors(include_url=False))
     return f"{subject}: {said}" if subject else said
 
@@ -106,11 +92,7 @@ def _need(kind: str, message: str, limits: Mapping[str, Any]) -> str:
     words = {"ge": "at least", "gt": "more than", "le": "at most", "lt": "less than"}
     if kind in bounds:
         bound = limits[bounds[kind]]
-        return (
-            f"must be {words[bounds[kind]]} {bound:,}"
-            if isinstance(bound, int)
-            else f"must be {words[bounds[kind]]} {bound:g}"
-        )
+        return f"must be {words[bounds[kind]]} {bound:{',' if isinstance(bound, int) else 'g'}}"
     if kind in _SAID_BETTER:
         return _SAID_BETTER[kind]
     if kind == "literal_error":

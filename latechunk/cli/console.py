@@ -35,13 +35,7 @@ def stderr_console() -> Console:
 def errors_explained(
     console: Console, *, quiet: bool = False, interrupted: str = "what was committed before stays"
 ) -> Iterator[None]:
-    """Tell errors in a line; with ``quiet``, nothing of less weight comes from the log.
-
-    Args:
-        console: For messages.
-        quiet: Whether to keep what is no error to oneself.
-        interrupted: What Ctrl-C leaves, in words.
-    """
+    """Tell errors in a line, and what Ctrl-C leaves; with ``quiet``, only errors come from the log."""
     log = logging.getLogger("latechunk")
     level = log.level
     if quiet:

@@ -13,7 +13,6 @@ from latechunk.cli.options import (
     Adapters,
     Device,
     Dtype,
-    DtypeName,
     Json,
     Quiet,
     parse_adapters,
@@ -40,7 +39,7 @@ def evaluate_command(
     language: Annotated[str, typer.Option(help="ISO 639 code of documents that do not say theirs.")] = "en",
     depth: Annotated[int, typer.Option("-k", help="The k of nDCG@k and the like.")] = 10,
     device: Device = "auto",
-    dtype: Dtype = DtypeName.auto,
+    dtype: Dtype = "auto",
     as_json: Json = False,
     quiet: Quiet = False,
 ) -> None:
@@ -70,7 +69,7 @@ def evaluate_command(
             language=language,
             depth=depth,
             device=device,
-            dtype=dtype.value,
+            dtype=dtype,
         )
         with percentage_bar(console, quiet) as advance:
             report = evaluate_folder(request, advance)

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import dataclasses
 from collections import Counter
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -24,11 +22,9 @@ from latechunk.cli.console import (
 from latechunk.cli.options import (
     Adapters,
     Attention,
-    AttentionName,
     ChunkerName,
     Device,
     Dtype,
-    DtypeName,
     IndexPath,
     Json,
     ModeName,
@@ -42,8 +38,9 @@ from latechunk.printing import printable
 if TYPE_CHECKING:
     from rich.console import Console
 
-    from latechunk.index import Index, IndexInfo
+    from latechunk.index import Index
     from latechunk.indexing import AddReport
+    from latechunk.manifest import IndexInfo
 
 
 def index_command(
@@ -67,8 +64,8 @@ def index_command(
         str | None, typer.Option(help="flat, hnsw, ivf, auto or a FAISS factory string  [default: auto].")
     ] = None,
     device: Device = "auto",
-    dtype: Dtype = DtypeName.auto,
-    attention: Attention = AttentionName.auto,
+    dtype: Dtype = "auto",
+    attention: Attention = "auto",
     as_json: Json = False,
     quiet: Quiet = False,
 ) -> None:
@@ -77,6 +74,7 @@ def index_command(
     The model, chunker and mode of an index are fixed when it is made. A text file's document id is its path as
     given; a .jsonl file has one document a line, with "id", "text" and metadata.
     """
+    from latechunk.index import Index
     from latechunk.readers import Problem, count_documents, find_files, read_documents
 
     console = stderr_console()
@@ -96,22 +94,18 @@ def index_command(
             console.print(printable(f"passed over {others.total()} files of other kinds: {kinds}"), markup=False)
         if not files:
             raise InputError("none of the paths holds a .txt, .md or .jsonl file; nothing was changed")
-        choices = _Choices(
-            model=model,
-            adapters=adapters,
-            dims=dims,
-            chunker=chunker,
-            max_tokens=max_tokens,
-            overlap=overlap,
-            language=language,
-            mode=mode,
-            words=words,
-            vectors=vectors,
-            device=device,
-            dtype=dtype,
-            attention=attention,
-        )
-        with _open_or_create(index, choices) as opened:
+        said = {"max_tokens": max_tokens, "overlap": overlap, "language": language}
+        cut = {name: value for name, value in said.items() if value is not None}
+        runtime: dict[str, Any] = {"device": device, "dtype": dtype, "attention": attention}
+        asked = {"model": model, "adapters": _recorded_adapters(adapters), "dims": dims, "chunker": chunker}
+        try:
+            opened = Index.open(index, **runtime)
+        except IndexMissingError:
+            encoder = {"model": model, "dims": dims, "adapters": adapters}
+            opened, asked = _create(index, encoder | runtime, chunker, cut, mode, words, vectors), {}
+        with opened:
+            if asked:
+                _require_agreement(opened, {**asked, "mode": mode, "words": words, "vectors": vectors, **cut})
             with documents_bar(console, count_documents(files), quiet) as advance:
                 result = opened.add(
                     read_documents(files, report),
@@ -147,103 +141,60 @@ def delete_command(
         raise typer.Exit(EXIT_PARTIAL)
 
 
-@dataclasses.dataclass(frozen=True)
-class _Choices:
-    """What the user asked for; None where nothing was said."""
-
-    model: str | None
-    adapters: str | None
-    dims: int | None
-    chunker: ChunkerName | None
-    max_tokens: int | None
-    overlap: int | None
-    language: str | None
-    mode: ModeName | None
-    words: WordsName | None
-    vectors: str | None
-    device: str
-    dtype: DtypeName
-    attention: AttentionName
-
-    def stored_words(self) -> str | None:
-        """What the index is to record: None for no lexical search."""
-        if self.words is None:
-            return WordsName.unicode61.value
-        return None if self.words is WordsName.none else self.words.value
-
-    def recorded_adapters(self) -> str | None:
-        """What the index must record; None where the user leaves it to what the index has."""
-        if self.adapters is None or self.adapters == "auto":
-            return None
-        return "none" if self.adapters == "none" else str(Path(self.adapters).expanduser().resolve())
-
-    def chunker_settings(self) -> dict[str, Any]:
-        said = {"max_tokens": self.max_tokens, "overlap": self.overlap, "language": self.language}
-        return {name: value for name, value in said.items() if value is not None}
-
-
-@contextmanager
-def _open_or_create(path: Path, choices: _Choices) -> Iterator[Index]:
-    from latechunk.index import Index
-
-    try:
-        opened = Index.open(path, device=choices.device, dtype=choices.dtype.value, attention=choices.attention.value)
-    except IndexMissingError:
-        opened = _create(path, choices)
-    else:
-        try:
-            _require_agreement(opened, choices)
-        except InputError:
-            opened.close()
-            raise
-    with opened:
-        yield opened
-
-
-def _create(path: Path, choices: _Choices) -> Index:
+def _create(
+    path: Path,
+    encoder: dict[str, Any],
+    chunker: ChunkerName | None,
+    cut: dict[str, Any],
+    mode: ModeName | None,
+    words: WordsName | None,
+    vectors: str | None,
+) -> Index:
     from latechunk.chunking.registry import CHUNKERS
     from latechunk.encoding.encoder import Encoder
     from latechunk.index import Index
     from latechunk.models.catalogue import DEFAULT_MODEL
-    from latechunk.storage.fulltext import check_words
 
-    settings, chunker = choices.chunker_settings(), CHUNKERS[choices.chunker or ChunkerName.sentence]
-    if "language" in settings and "language" not in chunker.model_fields:
-        raise InputError(f"--language is for sentences, and --chunker {chunker.kind} does not look for any")
-    encoder = Encoder.load(
-        DEFAULT_MODEL if choices.model is None else choices.model,
-        device=choices.device,
-        dtype=choices.dtype.value,
-        attention=choices.attention.value,
-        dims=choices.dims,
-        adapters=parse_adapters(choices.adapters),
-    )
+    chosen = CHUNKERS[chunker or "sentence"]
+    if "language" in cut and "language" not in chosen.model_fields:
+        raise InputError(f"--language is for sentences, and --chunker {chosen.kind} does not look for any")
+    model = DEFAULT_MODEL if encoder["model"] is None else encoder["model"]
+    loaded = Encoder.load(**{**encoder, "model": model, "adapters": parse_adapters(encoder["adapters"])})
     return Index.create(
         path,
-        encoder=encoder,
-        chunker=chunker(**settings),
-        mode=choices.mode.value if choices.mode else None,
-        words=check_words(choices.stored_words()),
-        vectors=choices.vectors or "auto",
+        encoder=loaded,
+        chunker=chosen(**cut),
+        mode=mode,
+        words=None if words == "none" else words or "unicode61",
+        vectors=vectors or "auto",
     )
 
 
-def _require_agreement(opened: Index, choices: _Choices) -> None:
+def _recorded_adapters(adapters: str | None) -> str | None:
+    """What the index must record; None where the user leaves it to what the index has."""
+    if adapters in (None, "auto", "none"):
+        return None if adapters == "auto" else adapters
+    return str(Path(adapters).expanduser().resolve())
+
+
+def _require_agreement(opened: Index, asked: dict[str, Any]) -> None:
     """Refuse options that contradict what the index was made with."""
     info = opened.info()
-    asked = {
-        "--model": (choices.model, info.encoder.get("model")),
-        "--adapters": (choices.recorded_adapters(), info.encoder.get("adapters") or "none"),
-        "--dims": (choices.dims, info.encoder.get("dims")),
-        "--chunker": (choices.chunker and choices.chunker.value, info.chunker.get("kind")),
-        "--mode": (choices.mode and choices.mode.value, info.embedding.get("mode")),
-        "--words": (choices.words and choices.words.value, info.search.get("words") or "none"),
-        "--vectors": (choices.vectors, info.search.get("vectors")),
-    } | {
-        f"--{name.replace('_', '-')}": (value, info.chunker.get(name))
-        for name, value in choices.chunker_settings().items()
+    has = {
+        **info.chunker,
+        "model": info.encoder.get("model"),
+        "adapters": info.encoder.get("adapters") or "none",
+        "dims": info.encoder.get("dims"),
+        "chunker": info.chunker.get("kind"),
+        "mode": info.embedding.get("mode"),
+        "words": info.search.get("words") or "none",
+        "vectors": info.search.get("vectors"),
     }
-    differing = [f"{name} is {has!r}, not {said!r}" for name, (said, has) in asked.items() if said not in (None, has)]
+    differing = [
+        f"--{name.replace('_', '-')} is {has.get(name)!r}, not {said!r}"
+        for name, said in asked.items()
+        if said not in (None, has.get(name))
+    ]
     if differing:
         raise InputError(
             f"the index at {opened.path} was made otherwise: {'; '.join(differing)}. Leave the option out, or choose "

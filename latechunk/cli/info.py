@@ -8,10 +8,10 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from latechunk.cli.console import errors_explained, megabytes, print_json, stderr_console
-from latechunk.cli.options import Attention, AttentionName, Device, Dtype, DtypeName, IndexPath, Json
+from latechunk.cli.options import Attention, Device, Dtype, IndexPath, Json
 
 if TYPE_CHECKING:
-    from latechunk.index import IndexInfo
+    from latechunk.manifest import IndexInfo
     from latechunk.models.catalogue import KnownModel
 
 
@@ -19,8 +19,8 @@ def info_command(
     index: IndexPath,
     load: Annotated[bool, typer.Option("--load", help="Load the model, and show how it runs here.")] = False,
     device: Device = "auto",
-    dtype: Dtype = DtypeName.auto,
-    attention: Attention = AttentionName.auto,
+    dtype: Dtype = "auto",
+    attention: Attention = "auto",
     as_json: Json = False,
 ) -> None:
     """Print what an index is, holds, and was made with."""
@@ -28,7 +28,7 @@ def info_command(
 
     with (
         errors_explained(stderr_console()),
-        Index.open(index, read_only=True, device=device, dtype=dtype.value, attention=attention.value) as opened,
+        Index.open(index, read_only=True, device=device, dtype=dtype, attention=attention) as opened,
     ):
         info = opened.info()
         here = dict(getattr(opened.encoder, "runtime", {})) if load else None

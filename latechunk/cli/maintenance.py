@@ -19,7 +19,7 @@ from latechunk.cli.console import (
     spinner,
     stderr_console,
 )
-from latechunk.cli.options import Device, Dtype, DtypeName, IndexPath, Json, Quiet
+from latechunk.cli.options import Device, Dtype, IndexPath, Json, Quiet
 from latechunk.printing import printable
 
 if TYPE_CHECKING:
@@ -56,7 +56,7 @@ def repair_command(
         bool, typer.Option("--drop", help="Remove documents that cannot be mended; what is left of them is saved.")
     ] = False,
     device: Device = "auto",
-    dtype: Dtype = DtypeName.auto,
+    dtype: Dtype = "auto",
     as_json: Json = False,
     quiet: Quiet = False,
 ) -> None:
@@ -70,7 +70,7 @@ def repair_command(
     console = stderr_console()
     with errors_explained(console, quiet=quiet):
         with spinner(console, "repairing", quiet):
-            report = repair(index, drop=drop, device=device, dtype=dtype.value)
+            report = repair(index, drop=drop, device=device, dtype=dtype)
         if as_json:
             print_json(_describe_repair(report))
         elif not quiet:
@@ -84,7 +84,7 @@ def audit_command(
     sample: Annotated[int, typer.Option(min=1, metavar="N", help="How many documents to encode again.")] = 20,
     seed: Annotated[int, typer.Option(help="Draws the sample.")] = 0,
     device: Device = "auto",
-    dtype: Dtype = DtypeName.auto,
+    dtype: Dtype = "auto",
     as_json: Json = False,
     quiet: Quiet = False,
 ) -> None:
@@ -98,7 +98,7 @@ def audit_command(
     console = stderr_console()
     with (
         errors_explained(console, quiet=quiet),
-        Index.open(index, read_only=True, device=device, dtype=dtype.value) as opened,
+        Index.open(index, read_only=True, device=device, dtype=dtype) as opened,
     ):
         with spinner(console, "encoding the sample again", quiet):
             report = audit(opened, n=sample, seed=seed)

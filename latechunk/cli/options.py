@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import json
-from enum import StrEnum
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, Literal, TypeAlias
 
 import typer
 from typer.core import TyperCommand
@@ -16,60 +15,14 @@ if TYPE_CHECKING:
     from latechunk.types import Span
 
 
-class ChunkerName(StrEnum):
-    """Names of ``latechunk.chunking.registry.CHUNKERS``, which is not imported here: it loads numpy."""
-
-    sentence = "sentence"
-    token = "token"  # noqa: S105
-
-
-class ModeName(StrEnum):
-    """Ways to make chunk vectors."""
-
-    late = "late"
-    naive = "naive"
-    blend = "blend"
-
-
-class SearchModeName(StrEnum):
-    """What a search compares."""
-
-    dense = "dense"
-    lexical = "lexical"
-    hybrid = "hybrid"
-
-
-class FusionName(StrEnum):
-    """How hybrid search joins vectors and words."""
-
-    rrf = "rrf"
-    weighted = "weighted"
-
-
-class WordsName(StrEnum):
-    """How lexical search takes texts apart."""
-
-    unicode61 = "unicode61"
-    trigram = "trigram"
-    none = "none"
-
-
-class DtypeName(StrEnum):
-    """What the model computes in."""
-
-    auto = "auto"
-    float32 = "float32"
-    bfloat16 = "bfloat16"
-    float16 = "float16"
-
-
-class AttentionName(StrEnum):
-    """How the model's layers attend."""
-
-    auto = "auto"
-    eager = "eager"
-    sdpa = "sdpa"
-    flash_attention_2 = "flash_attention_2"
+# typer reads the choices off these. They stand here, too, since their other homes load numpy or torch.
+ChunkerName: TypeAlias = Literal["sentence", "token"]
+ModeName: TypeAlias = Literal["late", "naive", "blend"]
+SearchModeName: TypeAlias = Literal["dense", "lexical", "hybrid"]
+FusionName: TypeAlias = Literal["rrf", "weighted"]
+WordsName: TypeAlias = Literal["unicode61", "trigram", "none"]
+DtypeName: TypeAlias = Literal["auto", "float32", "bfloat16", "float16"]
+AttentionName: TypeAlias = Literal["auto", "eager", "sdpa", "flash_attention_2"]
 
 
 class GroupedCommand(TyperCommand):
@@ -107,11 +60,7 @@ def parse_adapters(text: str | None) -> str | None:
 
 
 def parse_span(name: str, text: str) -> Span:
-    """Read characters START:END, half-open, as the option ``name`` has them.
-
-    Raises:
-        InputError: If ``text`` is not two whole numbers with a colon between them, or they span nothing.
-    """
+    """Read characters START:END, half-open, as the option ``name`` has them; InputError for anything else."""
     from latechunk.types import Span
 
     start, _, end = text.partition(":")
@@ -121,11 +70,7 @@ def parse_span(name: str, text: str) -> Span:
 
 
 def parse_object(name: str, text: str) -> dict[str, Any]:
-    """Read a JSON object, as the option ``name`` has it.
-
-    Raises:
-        InputError: If ``text`` is none.
-    """
+    """Read a JSON object, as the option ``name`` has it; InputError for anything else."""
     try:
         value = json.loads(text)
     except (ValueError, RecursionError) as error:
@@ -141,11 +86,7 @@ def split_list(text: str) -> tuple[str, ...]:
 
 
 def split_numbers(name: str, text: str) -> tuple[int, ...]:
-    """Read whole numbers with commas between them, as the option ``name`` has them.
-
-    Raises:
-        InputError: If a part is not a whole number.
-    """
+    """Read whole numbers with commas between them, as the option ``name`` has them; InputError for anything else."""
     try:
         return tuple(int(part) for part in split_list(text))
     except ValueError as error:

@@ -12,7 +12,6 @@ from latechunk.cli.console import errors_explained, print_json, spinner, stderr_
 from latechunk.cli.options import (
     Device,
     Dtype,
-    DtypeName,
     FusionName,
     IndexPath,
     Json,
@@ -34,10 +33,8 @@ def search_command(
     k: Annotated[int, typer.Option("-k", help="How many passages.")] = 10,
     mode: Annotated[
         SearchModeName, typer.Option(help="Compare vectors, words (BM25; loads no model), or both.")
-    ] = SearchModeName.dense,
-    fusion: Annotated[
-        FusionName, typer.Option(help="How hybrid search joins: by ranks, or by scores.")
-    ] = FusionName.rrf,
+    ] = "dense",
+    fusion: Annotated[FusionName, typer.Option(help="How hybrid search joins: by ranks, or by scores.")] = "rrf",
     dense_weight: Annotated[float, typer.Option(help="Share of the vectors in hybrid search, 0 to 1.")] = 0.5,
     candidates: Annotated[
         int | None, typer.Option(help="Chunks to fuse, re-rank or thin  [default: 4 k, at least 50].")
@@ -59,7 +56,7 @@ def search_command(
     granularity: Annotated[str | None, typer.Option(help="Which chunks to search, where an index has several.")] = None,
     within: Annotated[str | None, typer.Option(help="Show the chunks of this granularity around the hits.")] = None,
     device: Device = "auto",
-    dtype: Dtype = DtypeName.auto,
+    dtype: Dtype = "auto",
     as_json: Json = False,
     quiet: Quiet = False,
 ) -> None:
@@ -70,14 +67,14 @@ def search_command(
     console = stderr_console()
     with (
         errors_explained(console, quiet=quiet),
-        Index.open(index, read_only=True, device=device, dtype=dtype.value) as opened,
+        Index.open(index, read_only=True, device=device, dtype=dtype) as opened,
     ):
         metadata = parse_object("--filter", where) if where is not None else None
         with spinner(console, "loading the model", quiet):
             options = SearchOptions(
                 k=k,
-                mode=mode.value,
-                fusion=fusion.value,
+                mode=mode,
+                fusion=fusion,
                 dense_weight=dense_weight,
                 candidates=candidates,
                 filter=metadata,
@@ -106,7 +103,7 @@ def inspect_command(
     ] = None,
     out: Annotated[Path, typer.Option(help="The page to write.")] = Path("latechunk-inspect.html"),
     device: Device = "auto",
-    dtype: Dtype = DtypeName.auto,
+    dtype: Dtype = "auto",
     quiet: Quiet = False,
 ) -> None:
     """Write a page that shows a document with its chunks shaded by their scores, under late and naive vectors.
@@ -122,7 +119,7 @@ def inspect_command(
     with errors_explained(console, quiet=quiet):
         span = parse_span("--gold", gold) if gold is not None else None
         with (
-            Index.open(index, read_only=True, device=device, dtype=dtype.value) as opened,
+            Index.open(index, read_only=True, device=device, dtype=dtype) as opened,
             spinner(console, "loading the model and reading the document", quiet),
         ):
             view = inspect(opened, question, document_id=document, gold=span)

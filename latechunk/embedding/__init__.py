@@ -2,8 +2,8 @@
 
 from latechunk.embedding.chunks import ChunkedDocument, FixedSpans, chunk_documents
 from latechunk.embedding.settings import Embedding, choose_embedding
-from latechunk.embedding.stream import EmbeddedDocument, Progress, embed_batch, embed_documents
-from latechunk.embedding.vectors import blend, check_vectors, context_shifts, embed_chunks, have_unit_length
+from latechunk.embedding.stream import EmbeddedDocument, embed_batch, embed_documents
+from latechunk.embedding.vectors import Progress, blend, check_vectors, context_shifts, embed_chunks, have_unit_length
 
 __all__ = [
     "ChunkedDocument",

@@ -19,8 +19,6 @@ class ChunkedDocument:
     """A document with its tokens and chunks, ready to be encoded.
 
     Attributes:
-        document: What was cut.
-        tokens: Of the whole text.
         chunkings: Its chunks, by each chunker.
         spans: The same in one list, chunker by chunker.
         ranges: Token ranges of all spans, in the same order, shape ``(n_spans, 2)``.
@@ -58,17 +56,9 @@ def chunk_documents(
     documents: Sequence[Document],
     on_error: Callable[[Document, DocumentError], None],
 ) -> list[ChunkedDocument]:
-    """Tokenise documents and cut them into chunks.
+    """Tokenise documents and cut them into chunks; each is tokenised, and later encoded, once for all chunkers.
 
-    Args:
-        encoder: Its tokenizer is used.
-        chunkers: Say where to cut; each document is tokenised, and later encoded, once for all of them.
-        embedding: How chunk vectors are to be made.
-        documents: What to cut.
-        on_error: Called for each document that cannot be indexed, which is then left out; may raise.
-
-    Returns:
-        The others, in order.
+    Those that cannot be indexed go to ``on_error``, which may raise; the others are returned in order.
 
     Raises:
         ModelError: If the encoder does not give tokens for each text.
@@ -104,20 +94,15 @@ def _chunk(
             raise DocumentError(f"document {document.id!r} is cut wrongly by {chunker.settings}: {error}") from error
         chunkings.append(spans)
     spans = [span for one in chunkings for span in one]
-    alone = [] if embedding.mode == "late" else _tokenize_alone(encoder, document, spans)
-    return ChunkedDocument(document, tokens, chunkings, spans, np.concatenate(ranges), alone)
-
-
-def _tokenize_alone(encoder: SpanEncoder, document: Document, spans: Sequence[Span]) -> list[Tokens]:
-    texts = [document.text[span.start : span.end] for span in spans]
-    alone = encoder.tokenize(texts)
-    for text, tokens in zip(texts, alone, strict=True):
-        if not len(tokens):
+    texts = [] if embedding.mode == "late" else [document.text[span.start : span.end] for span in spans]
+    alone = encoder.tokenize(texts) if texts else []
+    for text, own in zip(texts, alone, strict=True):
+        if not len(own):
             raise DocumentError(
                 f"a chunk of document {document.id!r} holds no token when read alone: {text!r:.80}; "
                 f"choose larger chunks, or late vectors"
             )
-    return alone
+    return ChunkedDocument(document, tokens, chunkings, spans, np.concatenate(ranges), alone)
 
 
 def _require_ordered(spans: Sequence[Span], n_characters: int) -> Sequence[Span]:

@@ -12,7 +12,7 @@ from typing import TypeVar
 from latechunk.chunking.sentence import SentenceChunker
 from latechunk.embedding.chunks import ChunkedDocument, chunk_documents
 from latechunk.embedding.settings import Embedding, choose_embedding
-from latechunk.embedding.vectors import embed_chunks
+from latechunk.embedding.vectors import Progress, embed_chunks
 from latechunk.errors import DocumentError, InputError
 from latechunk.protocols import Chunker, SpanEncoder
 from latechunk.types import Chunk, Document, FloatArray, Mode
@@ -47,14 +47,6 @@ class EmbeddedDocument:
     n_tokens: int
     chunks: list[Chunk]
     vectors: FloatArray
-
-
-@dataclass(frozen=True, slots=True)
-class Progress:
-    """What was done since the last report: documents (a fraction while one is under way) and content tokens."""
-
-    documents: float
-    tokens: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -145,10 +137,22 @@ def _embed(
             for failure in failures:  # here, not in the thread that prepares
                 on_error(*failure)
             begin = time.monotonic()
-            vectors = embed_chunks(encoder, embedding, chunked, progress_of(chunked, on_progress)) if chunked else []
+            vectors = embed_chunks(encoder, embedding, chunked, on_progress) if chunked else []
             pace.note(sum(len(one.document.text) for one in chunked), time.monotonic() - begin)
             for one, matrix in zip(chunked, vectors, strict=True):
-                yield EmbeddedDocument(one.document, len(one.tokens), to_chunks(one), matrix)
+                document = one.document
+                chunks = [
+                    Chunk(
+                        document.id,
+                        place,
+                        span.start,
+                        span.end,
+                        document.text[span.start : span.end],
+                        document.metadata,
+                    )
+                    for place, span in enumerate(one.spans)
+                ]
+                yield EmbeddedDocument(document, len(one.tokens), chunks, matrix)
 
 
 def embed_batch(
@@ -158,30 +162,24 @@ def embed_batch(
     documents: Sequence[Document],
     on_error: Callable[[Document, DocumentError], None],
 ) -> list[tuple[ChunkedDocument, FloatArray]]:
-    """Chunk and embed a few documents at once; see ``latechunk.embedding.chunk_documents``.
-
-    Returns:
-        The documents that could be embedded, in order, each with its vectors, shape ``(n_spans, dims)``.
-    """
+    """Chunk and embed a few documents; those that could be, in order, with vectors of shape ``(n_spans, dims)``."""
     chunked = chunk_documents(encoder, chunkers, embedding, documents, on_error)
     return list(zip(chunked, embed_chunks(encoder, embedding, chunked) if chunked else [], strict=True))
 
 
 def take_batches(documents: Iterable[Document], pace: Pace) -> Iterator[Batch]:
-    """Cut a stream into batches.
-
-    A document whose id came before in the stream is a failure of the batch under way.
-
-    Raises:
-        InputError: If the stream holds something else than documents.
-    """
+    """Cut a stream into batches; a document whose id came before is a failure of the batch under way."""
     seen: set[str] = set()
     batch, n_characters = Batch(), 0
     for document in documents:
         if not isinstance(document, Document):
             raise InputError(f"a latechunk.Document is needed, got {type(document).__name__}: {document!r:.80}")
         if document.id in seen:
-            batch.failures.append((document, _explain_repetition(document)))
+            error = DocumentError(
+                f"the document id {document.id!r} comes twice in one call; ids must differ, since each document "
+                f"replaces the one with the same id"
+            )
+            batch.failures.append((document, error))
             continue
         seen.add(document.id)
         batch.documents.append(document)
@@ -215,27 +213,6 @@ def prepare_ahead(source: Iterable[Source], prepare: Callable[[Source], Result])
                 yield running.result()
 
 
-def progress_of(
-    chunked: Sequence[ChunkedDocument], on_progress: Callable[[Progress], None] | None
-) -> Callable[[int, int], None] | None:
-    """Turn tokens done of one document into a share of it.
-
-    A chunk that is read alone may tokenise a little differently, so a document's shares add up to 1 within a percent.
-    """
-    if on_progress is None:
-        return None
-    return lambda number, n_tokens: on_progress(Progress(n_tokens / len(chunked[number].tokens), n_tokens))
-
-
-def to_chunks(chunked: ChunkedDocument) -> list[Chunk]:
-    """The chunks of the first chunker as values, in the order of their starts."""
-    document = chunked.document
-    return [
-        Chunk(document.id, number, span.start, span.end, document.text[span.start : span.end], document.metadata)
-        for number, span in enumerate(chunked.chunkings[0])
-    ]
-
-
 def load_default_encoder() -> SpanEncoder:
     """The default model; until here nothing has loaded torch."""
     from latechunk.encoding.encoder import Encoder
@@ -249,17 +226,6 @@ def raise_error(_: Document, error: DocumentError) -> None:
 
 
 def require_documents(name: str, documents: object) -> None:
-    """Raise unless ``documents`` may be an iterable of documents.
-
-    Raises:
-        InputError: If it is one document, or no iterable.
-    """
+    """Raise an InputError for one document, or what is no iterable; ``name`` is the function's."""
     if isinstance(documents, Document | str) or not isinstance(documents, Iterable):
         raise InputError(f"{name} takes an iterable of documents, got {type(documents).__name__}: pass [document]")
-
-
-def _explain_repetition(document: Document) -> DocumentError:
-    return DocumentError(
-        f"the document id {document.id!r} comes twice in one call; ids must differ, since each document replaces the "
-        f"one with the same id"
-    )

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from itertools import pairwise
 
 import numpy as np
 
 from latechunk.embedding.chunks import ChunkedDocument
 from latechunk.embedding.settings import Embedding
-from latechunk.errors import ModelError
+from latechunk.errors import InputError, ModelError
 from latechunk.protocols import SpanEncoder
 from latechunk.types import FloatArray, PoolingTask
 
@@ -17,32 +19,37 @@ from latechunk.types import FloatArray, PoolingTask
 _UNIT_TOLERANCE = 1e-3
 
 
+@dataclass(frozen=True, slots=True)
+class Progress:
+    """What was done since the last report: documents (a fraction while one is under way) and content tokens."""
+
+    documents: float
+    tokens: int
+
+
 def embed_chunks(
     encoder: SpanEncoder,
     embedding: Embedding,
     chunked: Sequence[ChunkedDocument],
-    on_progress: Callable[[int, int], None] | None = None,
+    on_progress: Callable[[Progress], None] | None = None,
 ) -> list[FloatArray]:
-    """Encode documents and pool their chunks.
+    """Encode documents and pool their chunks; ModelError if the model gives unusable vectors.
 
-    Args:
-        encoder: Reads the documents.
-        embedding: How chunk vectors are made.
-        chunked: The documents, from ``latechunk.embedding.chunk_documents``.
-        on_progress: Called with (number of the document, content tokens of it done since the last call). A blend
-            reads each document twice and counts it once.
+    Progress counts documents that a blend reads twice once. A chunk that is read alone may tokenise a little
+    differently, so a document's shares add up to 1 within a percent.
 
     Returns:
         For each document its chunks' unit vectors in span order, shape ``(n_spans, dims)``.
-
-    Raises:
-        ModelError: If the model gives unusable vectors.
     """
+    report = None
+    if on_progress:
+        lengths = [len(one.tokens) for one in chunked]
+        report = lambda number, n: on_progress(Progress(n / lengths[number], n))  # noqa: E731
     if embedding.mode == "naive":
-        return _embed_naive(encoder, chunked, on_progress)
+        return _embed_naive(encoder, chunked, report)
     tasks = [PoolingTask(one.tokens, one.ranges) for one in chunked]
     counts = [len(one.spans) for one in chunked]
-    late = check_vectors(encoder, encoder.encode_spans(tasks, on_progress), counts)
+    late = check_vectors(encoder, encoder.encode_spans(tasks, report), counts)
     if embedding.mode == "late":
         return late
     naive = _embed_naive(encoder, chunked, None)
@@ -72,19 +79,7 @@ def context_shifts(late: FloatArray, naive: FloatArray) -> FloatArray:
 
 
 def check_vectors(encoder: SpanEncoder, results: Sequence[FloatArray], counts: Sequence[int]) -> list[FloatArray]:
-    """Refuse what an index cannot hold.
-
-    Args:
-        encoder: Says how long its vectors are.
-        results: A matrix for each task.
-        counts: How many vectors each task wanted.
-
-    Returns:
-        The same as float32.
-
-    Raises:
-        ModelError: If there are more or fewer, of another shape, not finite or not of unit length.
-    """
+    """Matrices of ``counts`` vectors as float32; ModelError if there are more or fewer, or not of unit length."""
     dims = encoder.settings["dims"]
     if not isinstance(results, list | tuple) or len(results) != len(counts):
         raise ModelError(f"encode_spans must return a list of {len(counts)} matrices, got {results!r:.80}")
@@ -105,6 +100,18 @@ def have_unit_length(vectors: FloatArray) -> bool:
     """Whether all vectors are finite and of unit length, as far as half precision can tell; shape ``(n, dims)``."""
     norms = np.linalg.norm(vectors, axis=1)
     return bool((np.abs(norms - 1) < _UNIT_TOLERANCE).all())  # false, too, where a norm is not a number
+
+
+def to_unit(vector: FloatArray, dims: int) -> FloatArray:
+    """A vector of the index's length, scaled to unit length."""
+    if not isinstance(vector, np.ndarray) or vector.shape != (dims,) or vector.dtype.kind not in "fiu":
+        got = f"shape {vector.shape}" if isinstance(vector, np.ndarray) else type(vector).__name__
+        raise InputError(f"the vector must be a numpy array of {dims} numbers, shape ({dims},), got {got}")
+    peak = float(np.abs(vector.astype(np.float64)).max())
+    if not (math.isfinite(peak) and peak > 0):
+        raise InputError(f"the vector must be finite and not zero, got numbers of up to {peak}")
+    scaled = vector.astype(np.float64) / peak  # so that no square overflows
+    return np.asarray(scaled / np.linalg.norm(scaled), dtype=np.float32)
 
 
 def _embed_naive(

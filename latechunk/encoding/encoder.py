@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Self
 
@@ -59,6 +59,7 @@ class Encoder:
     _tokenizer: Any = field(repr=False)
     _plan: Plan = field(repr=False)
     _runner: SpanRunner = field(repr=False)
+    _adapter_of: Mapping[str | None, str] = field(repr=False)  # by the names of tasks
 
     @classmethod
     def load(
@@ -176,7 +177,8 @@ class Encoder:
         if options.compile:
             compile_forward(loaded)
         runner = SpanRunner(options.model, loaded, plan, device=choice.device, batch_tokens=options.batch_tokens)
-        encoder = cls(settings, choice, loaded, tokenizer, plan, runner)
+        adapters: dict[str | None, str] = {task.name: task.adapter for task in choice.tasks.tasks}
+        encoder = cls(settings, choice, loaded, tokenizer, plan, runner, adapters)
         encoder._try_out()
         if choice.known:
             warn_of_licence(choice.known)
@@ -345,7 +347,9 @@ class Encoder:
             ModelError: If the model gives vectors that are not finite or are zero, or memory does not suffice for one
                 window.
         """
-        return self._runner.run(tasks, adapter=self._adapter(self._settings.document_task), on_progress=on_progress)
+        return self._runner.run(
+            tasks, adapter=self._adapter_of.get(self._settings.document_task), on_progress=on_progress
+        )
 
     def encode_query(self, text: str) -> FloatArray:
         """Encode a query, of any length, to a unit vector, shape ``(dims,)``.
@@ -411,12 +415,8 @@ class Encoder:
 
     def _encode_whole(self, tokenised: Sequence[Tokens], task: str | None) -> FloatArray:
         pooled = [PoolingTask.whole(tokens) for tokens in tokenised]
-        vectors = self._runner.run(pooled, adapter=self._adapter(task))
+        vectors = self._runner.run(pooled, adapter=self._adapter_of.get(task))
         return np.concatenate(vectors) if vectors else np.zeros((0, self._settings.dims), dtype=np.float32)
-
-    def _adapter(self, task: str | None) -> str | None:
-        found = self._choice.tasks.find(task)
-        return found.adapter if found else None
 
     def _tokenize(self, texts: Sequence[str], prompt: str) -> list[Tokens]:
         encodings = self._tokenizer.encode_batch([prompt + text for text in texts], add_special_tokens=False)

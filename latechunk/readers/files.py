@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 from latechunk.readers.reader import Problem, normal
-from latechunk.readers.registry import READERS, reader_of
+from latechunk.readers.registry import READERS
 
 
 def find_files(
@@ -15,15 +15,10 @@ def find_files(
     on_problem: Callable[[Problem], None],
     on_other: Callable[[Path], None] | None = None,
 ) -> list[Path]:
-    """List the files to read: those given, and those of a known kind in folders given, recursively and in order.
+    """List the regular files to read: those given, and those of a known kind in folders given, in order, none twice.
 
-    Args:
-        paths: Files and folders. Links inside a folder are not followed.
-        on_problem: Called for each path given that is missing or of an unknown kind.
-        on_other: Called for each file in a folder that is of an unknown kind.
-
-    Returns:
-        Regular files, in the order given, none twice.
+    Links inside a folder are not followed. ``on_problem`` is called for each path given that is missing or of an
+    unknown kind, ``on_other`` for each file of an unknown kind in a folder.
     """
     found: dict[str, Path] = {}
     for path in paths:
@@ -33,7 +28,7 @@ def find_files(
             on_problem(Problem(str(path), "there is no such file or folder"))
         elif not path.is_file():
             on_problem(Problem(str(path), "this is not a regular file"))
-        elif not reader_of(path):
+        elif path.suffix.lower() not in READERS:
             on_problem(Problem(str(path), f"only {', '.join(READERS)} files are read"))
         else:
             found[normal(path)] = path
@@ -43,16 +38,14 @@ def find_files(
 def _files_below(
     folder: Path, on_problem: Callable[[Problem], None], on_other: Callable[[Path], None] | None
 ) -> Iterator[Path]:
-    def report(error: OSError) -> None:
-        on_problem(Problem(str(error.filename), str(error)))
-
+    report = lambda error: on_problem(Problem(str(error.filename), str(error)))  # noqa: E731
     for parent, folders, names in os.walk(folder, onerror=report, followlinks=False):
         folders.sort()
         for name in sorted(names):
             path = Path(parent, name)
             if path.is_symlink() or not path.is_file():
                 continue
-            if reader_of(path):
+            if path.suffix.lower() in READERS:
                 yield path
             elif on_other:
                 on_other(path)

@@ -3,15 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from pathlib import Path
 
 from latechunk.readers.jsonl import JSONL
 from latechunk.readers.reader import Reader
 from latechunk.readers.text import TEXT
 
 READERS: Mapping[str, Reader] = {suffix: reader for reader in (TEXT, JSONL) for suffix in reader.suffixes}
-
-
-def reader_of(path: Path) -> Reader | None:
-    """The reader of a file, by its suffix; None for an unknown format."""
-    return READERS.get(path.suffix.lower())

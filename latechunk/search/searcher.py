@@ -131,10 +131,15 @@ class Searcher:
 
     def _find(self, query: _Query, n: int) -> list[Candidate]:
         """The ``n`` best chunks with all that is asked of them, best first."""
-        with self._snapshot(query) as vectors:
+        # One state of the store; with its vectors, unless only words are searched, which needs no FAISS.
+        needs_vectors = query.vector is not None or query.options.mmr is not None
+        source = self._synced[query.granularity] if needs_vectors else self._store
+        with source.snapshot() as opened:
+            vectors = opened if isinstance(opened, VectorReader) else None
             ranked = self._rank(query, n, vectors)
             rows = self._store.rows([number for number, _ in ranked])
-            passages = [self._passage_of(row, query) for row in rows]
+            as_found = query.within is None and not query.options.expand
+            passages = rows if as_found else [self._passage_of(row, query) for row in rows]
             chunks = self._store.chunks(rows)
             texts = chunks if passages == rows else self._store.chunks(passages)
             found = [
@@ -149,24 +154,16 @@ class Searcher:
             for one, vector, similarity in zip(found, matrix, _similarities(found, matrix, query.vector), strict=True)
         ]
 
-    @contextlib.contextmanager
-    def _snapshot(self, query: _Query) -> Iterator[VectorReader | None]:
-        """One state of the store; with its vectors, unless only words are searched, which needs no FAISS."""
-        if query.vector is None and query.options.mmr is None:
-            with self._store.snapshot():
-                yield None
-        else:
-            with self._synced[query.granularity].snapshot() as vectors:
-                yield vectors
-
     def _rank(self, query: _Query, n: int, vectors: VectorReader | None) -> list[tuple[int, float]]:
         """Numbers of the ``n`` best chunks with their scores: by score, by number on a tie."""
         options = query.options
-        where = self._to_condition(options)
+        is_limited = options.filter is not None or options.document_ids is not None
+        where = self._to_condition(options) if is_limited else None
         dense: dict[int, float] = {}
         lexical: dict[int, float] = {}
         if query.vector is not None and vectors is not None:
-            scores, numbers = vectors.search(query.vector, n, self._select(where))
+            documents = None if where is None else self._select(where)
+            scores, numbers = vectors.search(query.vector, n, documents)
             dense = dict(zip(numbers, scores, strict=True))
         if query.terms:
             scores, numbers = self._store.lexical(query.terms, n, granularity=query.granularity, where=where)
@@ -200,8 +197,8 @@ class Searcher:
         last = max(neighbours, key=lambda one: one.end)
         return replace(neighbours[0], end=last.end, byte_end=last.byte_end)
 
-    def _to_condition(self, options: SearchOptions) -> Condition | None:
-        """The documents to search, as SQL; None for all."""
+    def _to_condition(self, options: SearchOptions) -> Condition:
+        """The documents to search, as SQL."""
         parts = []
         if options.filter is not None:
             parts.append(compile_filter(options.filter))
@@ -209,16 +206,12 @@ class Searcher:
             numbers = sorted(self._store.numbers_of_ids(options.document_ids))
             listed = ", ".join(map(str, numbers))
             parts.append(Condition("d.number IN (SELECT value FROM json_each(?))", (f"[{listed}]",)))
-        if not parts:
-            return None
         return Condition(
             " AND ".join(f"({one.sql})" for one in parts), tuple(value for one in parts for value in one.values)
         )
 
-    def _select(self, where: Condition | None) -> IntArray | None:
+    def _select(self, where: Condition) -> IntArray:
         """Numbers of the documents that meet a condition; remembered until the store changes."""
-        if where is None:
-            return None
         key = (self._store.last_commit().token, where)
         with self._lock:
             if key in self._remembered:

@@ -57,21 +57,28 @@ class ConnectionPool:
 
         Within another snapshot or a ``change`` of the same thread it is that one's connection.
         """
-        borrowed: sqlite3.Connection | None = getattr(self._of_thread, "connection", None)
+        current: sqlite3.Connection | None = getattr(self._of_thread, "connection", None)
         with translated(self._path):
-            if borrowed is not None:
-                yield borrowed
+            if current is not None:
+                yield current
                 return
-            connection = self._borrow()
+            connection = self._of_thread.connection = self._borrow()
             try:
-                with self._as_current(connection), transaction(connection, "BEGIN"):
+                with transaction(connection, "BEGIN"):
                     yield connection
             except BaseException:
                 # A statement that was left halfway keeps its old state alive on its connection, COMMIT or not. The
                 # next to borrow the connection would read that state, so it is not lent again.
                 connection.close()
                 raise
-            self._give_back(connection)
+            finally:
+                self._of_thread.connection = None
+            with self._guard:
+                is_kept = not self._is_closed and len(self._idle) < _MOST_IDLE
+                if is_kept:
+                    self._idle.append(connection)
+            if not is_kept:
+                connection.close()
 
     @contextlib.contextmanager
     def change(self, *, in_transaction: bool = True) -> Iterator[sqlite3.Connection]:
@@ -85,8 +92,14 @@ class ConnectionPool:
         if self._writer is None:
             raise IndexReadOnlyError("the index is open for reading only; open it with read_only=False to change it")
         whole = transaction(self._writer) if in_transaction else contextlib.nullcontext()
-        with translated(self._path), self._write_lock, self._as_current(self._writer), whole:
-            yield self._writer
+        with translated(self._path), self._write_lock:
+            before = getattr(self._of_thread, "connection", None)
+            self._of_thread.connection = self._writer
+            try:
+                with whole:
+                    yield self._writer
+            finally:
+                self._of_thread.connection = before
 
     @property
     def connection(self) -> sqlite3.Connection:
@@ -121,16 +134,6 @@ class ConnectionPool:
                 f"open the index again"
             )
 
-    @contextlib.contextmanager
-    def _as_current(self, connection: sqlite3.Connection) -> Iterator[None]:
-        """Make it the connection of this thread's snapshots."""
-        before = getattr(self._of_thread, "connection", None)
-        self._of_thread.connection = connection
-        try:
-            yield
-        finally:
-            self._of_thread.connection = before
-
     def _borrow(self) -> sqlite3.Connection:
         with self._guard:
             if self._is_closed:
@@ -144,13 +147,6 @@ class ConnectionPool:
             connection.close()
             raise
         return connection
-
-    def _give_back(self, connection: sqlite3.Connection) -> None:
-        with self._guard:
-            if not self._is_closed and len(self._idle) < _MOST_IDLE:
-                self._idle.append(connection)
-                return
-        connection.close()
 
     def _open_reader(self) -> sqlite3.Connection:
         connection = connect(self._path, self._mode)

@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import contextlib
 import hashlib
 import json
-import sqlite3
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
@@ -38,6 +36,10 @@ class StoreReader:
         self.read_only = read_only
         self._path = path
         self._pool = ConnectionPool(path, read_only=read_only)
+        # Within a snapshot all reads of this thread see the state of the first read, or what the change around it has
+        # written; other threads read and write meanwhile.
+        self.snapshot = self._pool.snapshot
+        self.require_in_place = self._pool.require_in_place
         try:
             with self.snapshot() as connection:
                 require_format(connection, path)
@@ -52,31 +54,10 @@ class StoreReader:
         """Close the database; everything committed is in it."""
         self._pool.close()
 
-    def require_in_place(self) -> None:
-        """Raise unless the file that is open is still the one at its path.
-
-        Raises:
-            StoreError: If it was removed or replaced, so that changes would be lost.
-        """
-        self._pool.require_in_place()
-
-    @contextlib.contextmanager
-    def snapshot(self) -> Iterator[sqlite3.Connection]:
-        """Within this, all reads of this thread see one state; other threads read and write meanwhile.
-
-        The state is that of the first read. Snapshots may be nested: an inner one reads the outer one's state, and
-        within a change it reads what the change has written.
-
-        Yields:
-            The connection that is read from.
-        """
-        with self._pool.snapshot() as connection:
-            yield connection
-
     def settings(self) -> dict[str, dict[str, Any]]:
         """What was recorded when the index was made."""
         with self.snapshot():
-            return read_settings_table(self._connection)
+            return read_settings_table(self._pool.connection)
 
     def counts(self) -> Counts:
         """Count what is stored."""
@@ -94,7 +75,9 @@ class StoreReader:
     def has_commit(self, commit: Commit) -> bool:
         """Whether this store once was in that state, so that it can be brought up to date from there."""
         with self.snapshot():
-            row = self._connection.execute("SELECT token FROM commits WHERE number = ?", (commit.number,)).fetchone()
+            row = self._pool.connection.execute(
+                "SELECT token FROM commits WHERE number = ?", (commit.number,)
+            ).fetchone()
         return row is not None and row[0].hex() == commit.token
 
     def has_forgotten(self, commit: Commit) -> bool:
@@ -112,13 +95,13 @@ class StoreReader:
     def document_ids(self) -> list[str]:
         """All ids, in the order in which the documents were last added."""
         with self.snapshot():
-            return [one for (one,) in self._connection.execute("SELECT id FROM documents ORDER BY number")]
+            return [one for (one,) in self._pool.connection.execute("SELECT id FROM documents ORDER BY number")]
 
     def document(self, document_id: str) -> Document | None:
         """Read a document back, or None."""
         with self.snapshot():
             query = "SELECT metadata, text_sha256, text FROM documents WHERE id = ?"
-            row = self._connection.execute(query, (document_id,)).fetchone()
+            row = self._pool.connection.execute(query, (document_id,)).fetchone()
             if row is None:
                 return None
             metadata, digest, text = row
@@ -139,7 +122,7 @@ class StoreReader:
             number, n_tokens, checksum = self._row(
                 "SELECT number, n_tokens, vectors_sha256 FROM documents WHERE id = ?", document_id
             )
-            if hash_vectors(rows_to_hash(self._connection, number)) != checksum:
+            if hash_vectors(rows_to_hash(self._pool.connection, number)) != checksum:
                 raise IndexDamagedError(
                     f"the chunks or vectors of document {document_id!r} are no longer what was stored: {REMEDY}"
                 )
@@ -159,7 +142,7 @@ class StoreReader:
         with self.snapshot():
             condition = where or _ALWAYS
             query = f"SELECT d.number FROM documents d WHERE {condition.sql} ORDER BY d.number"
-            rows = self._connection.execute(query, condition.values)
+            rows = self._pool.connection.execute(query, condition.values)
             return np.fromiter((number for (number,) in rows), dtype=np.int64)
 
     def numbers_of_ids(self, ids: Sequence[str]) -> list[int]:
@@ -193,7 +176,7 @@ class StoreReader:
             "LEFT JOIN chunks c ON c.number = v.chunk WHERE v.chunk > ? AND coalesce(c.granularity, ?) = ? "
             "ORDER BY v.chunk"
         )
-        cursor = self._connection.execute(query, (4 * dims, after, granularity, granularity))
+        cursor = self._pool.connection.execute(query, (4 * dims, after, granularity, granularity))
         while rows := cursor.fetchmany(block):
             numbers, documents, vectors = zip(*rows, strict=True)
             if None in documents:
@@ -225,7 +208,7 @@ class StoreReader:
         Returns:
             BM25 scores (k1 = 1.2, b = 0.75), more being better, and chunk numbers: best first, by number on a tie.
         """
-        found = find_words(self._connection, query, k, granularity, where)
+        found = find_words(self._pool.connection, query, k, granularity, where)
         return [score for score, _ in found], [number for _, number in found]
 
     def rows(self, numbers: Sequence[int]) -> list[ChunkRow]:
@@ -242,13 +225,15 @@ class StoreReader:
         """A document's chunks, in the order of their starts, within one ``snapshot``."""
         numbers = self.numbers_of_ids([document_id])
         query = f"{_ROW} c.document = ? AND c.granularity = ? ORDER BY c.place"
-        return [ChunkRow(*row) for number in numbers for row in self._connection.execute(query, (number, granularity))]
+        return [
+            ChunkRow(*row) for number in numbers for row in self._pool.connection.execute(query, (number, granularity))
+        ]
 
     def rows_around(self, row: ChunkRow, n: int) -> list[ChunkRow]:
         """A chunk with up to ``n`` neighbours on either side, in order, within one ``snapshot``."""
         query = f"{_ROW} c.document = ? AND c.granularity = ? AND c.place BETWEEN ? AND ? ORDER BY c.place"
         values = (row.document, row.granularity, row.place - n, row.place + n)
-        return [ChunkRow(*one) for one in self._connection.execute(query, values)]
+        return [ChunkRow(*one) for one in self._pool.connection.execute(query, values)]
 
     def rows_beside(
         self, document: int, granularity: int, place: int, end: int
@@ -261,7 +246,7 @@ class StoreReader:
 
         def find(condition: str, *values: int) -> ChunkRow | None:
             query = f"{start} {condition} ORDER BY c.place LIMIT 1"
-            row = self._connection.execute(query, (document, granularity, *values)).fetchone()
+            row = self._pool.connection.execute(query, (document, granularity, *values)).fetchone()
             return row and ChunkRow(*row)
 
         own, before = find("= ?", place), find("= ?", place - 1)
@@ -276,7 +261,7 @@ class StoreReader:
             f'ORDER BY min(c."end", ?) - max(c."start", ?) DESC, c.place LIMIT 1'
         )
         values = (row.document, granularity, row.end, row.start, row.end, row.start)
-        found = self._connection.execute(query, values).fetchone()
+        found = self._pool.connection.execute(query, values).fetchone()
         return found and ChunkRow(*found)
 
     def chunks(self, rows: Sequence[ChunkRow]) -> list[Chunk]:
@@ -289,7 +274,7 @@ class StoreReader:
         return [self._read_chunk(row, *documents[row.document]) for row in rows]
 
     def _read_chunk(self, row: ChunkRow, document_id: str, metadata: str) -> Chunk:
-        with self._connection.blobopen("documents", "text", row.document, readonly=True) as blob:
+        with self._pool.connection.blobopen("documents", "text", row.document, readonly=True) as blob:
             if not 0 <= row.byte_start < row.byte_end <= len(blob):
                 raise IndexDamagedError(f"{self._path}: chunk {row.number} is outside its document's text: {REMEDY}")
             blob.seek(row.byte_start)
@@ -306,7 +291,7 @@ class StoreReader:
         return np.frombuffer(b"".join(vectors), dtype="<f4").reshape(len(vectors), dims)
 
     def _row(self, query: str, *values: Any) -> Any:
-        row = self._connection.execute(query, values).fetchone()
+        row = self._pool.connection.execute(query, values).fetchone()
         if row is None:
             raise IndexDamagedError(f"the store is incomplete: it has no row for {query!r}")
         return row
@@ -316,8 +301,4 @@ class StoreReader:
         different = list(dict.fromkeys(values))  # one that came again in a later block would give its row again
         for begin in range(0, len(different), _VARIABLES):
             part = different[begin : begin + _VARIABLES]
-            yield from self._connection.execute(f"{query} ({', '.join('?' * len(part))})", part)
-
-    @property
-    def _connection(self) -> sqlite3.Connection:
-        return self._pool.connection
+            yield from self._pool.connection.execute(f"{query} ({', '.join('?' * len(part))})", part)
