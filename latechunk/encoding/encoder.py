@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Self
@@ -28,6 +29,7 @@ from latechunk.encoding.settings import (
     require_same_adapters,
     require_same_files,
 )
+from latechunk.encoding.threads import QUERIES
 from latechunk.encoding.tokenizer import prepare_tokenizer, split_prompt
 from latechunk.errors import InputError, ModelError, QueryError
 from latechunk.models.adapter_manifest import find_adapters
@@ -374,7 +376,8 @@ class Encoder:
             (2, 384)
         """
         tokenised = self._tokenize_checked(texts, self._settings.query_prompt, "a query", QueryError)
-        return self._encode_whole(tokenised, self._settings.query_task)
+        with QUERIES.take() if self.device.type == "cpu" else contextlib.nullcontext():
+            return self._encode_whole(tokenised, self._settings.query_task)
 
     def encode_texts(self, texts: Sequence[str], *, task: str | None = None) -> FloatArray:
         """Encode whole texts, of any length, each to one vector: to compare, cluster or classify them.
