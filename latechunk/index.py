@@ -38,9 +38,9 @@ from latechunk.search.searcher import Searcher
 from latechunk.storage.directory import (
     STORE,
     as_folder,
-    create_folder,
     folder_size,
     hold_write_lock,
+    new_store,
     require_index,
     require_vacant,
 )
@@ -150,7 +150,8 @@ class Index:
         search = _search_settings(words, vectors, first_pass_dims)
         manifest = IndexManifest.make(encoder, named, embedding, search)
         manifest.require_searchable()
-        create_folder(folder, manifest.settings())
+        with new_store(folder) as new:
+            Store.create(new, manifest.settings())
         return cls.open(folder, encoder=encoder, chunkers=named, lock_timeout=lock_timeout)
 
     @classmethod

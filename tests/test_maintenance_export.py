@@ -379,7 +379,7 @@ def test_a_document_with_a_right_checksum_that_no_index_can_hold(exported, tmp_p
     lines = lines_of(exported)
     change(lines[2])
     document = ExportedDocument.from_json(json.dumps(lines[2]))
-    lines[2]["sha256"] = document._checksum()
+    lines[2]["sha256"] = document.checksum()
 
     refuse(write_lines(tmp_path / "x.jsonl", lines), tmp_path / "back", says)
 

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import dataclasses
 import math
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -23,8 +25,6 @@ from latechunk.cli.options import Device, Dtype, IndexPath, Json, Quiet
 from latechunk.printing import printable
 
 if TYPE_CHECKING:
-    from rich.console import Console
-
     from latechunk.ann.synced import OptimizeReport
     from latechunk.maintenance.audit import AuditReport
     from latechunk.maintenance.problems import Problem
@@ -32,22 +32,34 @@ if TYPE_CHECKING:
     from latechunk.storage.store import Counts
 
 
+@contextmanager
+def _working(text: str, quiet: bool) -> Iterator[None]:
+    """Show that work goes on, and explain its errors."""
+    console = stderr_console()
+    with errors_explained(console, quiet=quiet), spinner(console, text, quiet):
+        yield
+
+
+def _say(text: str) -> None:
+    """Print a line for people, to stderr."""
+    stderr_console().print(printable(text), markup=False, soft_wrap=True)
+
+
 def verify_command(index: IndexPath, as_json: Json = False, quiet: Quiet = False) -> None:
     """Check everything that an index holds, changing nothing; exit with 1 if something is wrong."""
     from latechunk.maintenance.verify import verify
 
-    console = stderr_console()
-    with errors_explained(console, quiet=quiet):
-        with spinner(console, "verifying", quiet):
-            problems = verify(index)
-        if as_json:
-            print_json({"sound": not problems, "problems": [_describe(one) for one in problems]})
-        else:
-            _print_lines(problems)
+    with _working("verifying", quiet):
+        problems = verify(index)
+    if as_json:
+        print_json({"sound": not problems, "problems": [_describe(one) for one in problems]})
+    else:
+        for problem in problems:
+            typer.echo(printable(str(problem)))
     if problems:
         raise typer.Exit(EXIT_ERROR)
     if not quiet:
-        console.print(printable(f"{index} is sound"), markup=False, soft_wrap=True)
+        _say(f"{index} is sound")
 
 
 def repair_command(
@@ -67,14 +79,12 @@ def repair_command(
     """
     from latechunk.maintenance.repair import repair
 
-    console = stderr_console()
-    with errors_explained(console, quiet=quiet):
-        with spinner(console, "repairing", quiet):
-            report = repair(index, drop=drop, device=device, dtype=dtype)
-        if as_json:
-            print_json(_describe_repair(report))
-        elif not quiet:
-            _print_repair(report, console)
+    with _working("repairing", quiet):
+        report = repair(index, drop=drop, device=device, dtype=dtype)
+    if as_json:
+        print_json(_describe_repair(report))
+    elif not quiet:
+        _print_repair(report)
     if not report.is_whole:
         raise typer.Exit(EXIT_PARTIAL)
 
@@ -95,17 +105,15 @@ def audit_command(
     from latechunk.index import Index
     from latechunk.maintenance.audit import audit
 
-    console = stderr_console()
     with (
-        errors_explained(console, quiet=quiet),
+        _working("encoding the sample again", quiet),
         Index.open(index, read_only=True, device=device, dtype=dtype) as opened,
     ):
-        with spinner(console, "encoding the sample again", quiet):
-            report = audit(opened, n=sample, seed=seed)
-        if as_json:
-            print_json(_describe_audit(report))
-        else:
-            _print_audit(report)
+        report = audit(opened, n=sample, seed=seed)
+    if as_json:
+        print_json(_describe_audit(report))
+    else:
+        _print_audit(report)
     if not report.is_proven:
         raise typer.Exit(EXIT_ERROR)
 
@@ -125,28 +133,24 @@ def optimize_command(
     """Train the vector search again and compact the database; nothing stored changes."""
     from latechunk.index import Index
 
-    console = stderr_console()
-    with errors_explained(console, quiet=quiet), Index.open(index) as opened:
-        with spinner(console, "optimizing", quiet):
-            reports = opened.optimize(vectors=vectors, first_pass_dims=first_pass_dims)
+    with _working("optimizing", quiet), Index.open(index) as opened:
+        reports = opened.optimize(vectors=vectors, first_pass_dims=first_pass_dims)
         named = dict(zip(opened.info().chunkers, reports, strict=True))
     if as_json:
         print_json({name: dataclasses.asdict(report) for name, report in named.items()})
     elif not quiet:
         for name, report in named.items():
-            console.print(printable(f"{name}: {_describe_training(report)}"), markup=False, soft_wrap=True)
+            _say(f"{name}: {_describe_training(report)}")
 
 
 def _describe_training(report: OptimizeReport) -> str:
-    done = (
-        f"{report.kind}, {counted(report.n_vectors, 'vector')}, {report.seconds:.1f} s, {megabytes(report.size_bytes)}"
-    )
+    size = f"{counted(report.n_vectors, 'vector')}, {report.seconds:.1f} s, {megabytes(report.size_bytes)}"
     if report.kind == "Flat":
-        return f"{done}; exact"
-    recall = (
-        f"{100 * report.recall:.1f} % of the ten best found for chunks as queries, {100 * report.recall_noisy:.1f} %"
+        return f"{report.kind}, {size}; exact"
+    return (
+        f"{report.kind}, {size}; {report.recall:.1%} of the ten best found for chunks as queries, "
+        f"{report.recall_noisy:.1%} for queries further away"
     )
-    return f"{done}; {recall} for queries further away"
 
 
 def export_command(
@@ -157,11 +161,9 @@ def export_command(
     """Write all that an index holds to one file, from which import makes the same index without encoding anything."""
     from latechunk.maintenance.export import export_index
 
-    console = stderr_console()
-    with errors_explained(console, quiet=quiet):
-        with spinner(console, "exporting", quiet):
-            counts = export_index(index, file)
-        _print_counts(counts, f"{file} holds", console, quiet)
+    with _working("exporting", quiet):
+        counts = export_index(index, file)
+    _print_counts(file, counts, quiet)
 
 
 def import_command(
@@ -172,25 +174,20 @@ def import_command(
     """Make an index from an exported file; everything is checked, and nothing is made if anything is wrong."""
     from latechunk.maintenance.export import import_index
 
-    console = stderr_console()
-    with errors_explained(console, quiet=quiet):
-        with spinner(console, "importing", quiet):
-            counts = import_index(file, index)
-        _print_counts(counts, f"{index} holds", console, quiet)
+    with _working("importing", quiet):
+        counts = import_index(file, index)
+    _print_counts(index, counts, quiet)
 
 
 def _describe(problem: Problem) -> dict[str, Any]:
-    return dataclasses.asdict(problem) | {"remedy": problem.remedy}
+    described = dataclasses.asdict(problem) | {"remedy": problem.remedy}
+    del described["number"]
+    return described
 
 
 def _describe_repair(report: RepairReport) -> dict[str, Any]:
-    return {
-        "found": [_describe(one) for one in report.found],
-        "done": list(report.done),
-        "lost": list(report.lost),
-        "remaining": [_describe(one) for one in report.remaining],
-        "files": [str(one) for one in report.files],
-    }
+    problems = {name: [_describe(one) for one in getattr(report, name)] for name in ("found", "remaining")}
+    return {**problems, "done": report.done, "lost": report.lost, "files": [str(one) for one in report.files]}
 
 
 def _describe_audit(report: AuditReport) -> dict[str, Any]:
@@ -201,19 +198,13 @@ def _describe_audit(report: AuditReport) -> dict[str, Any]:
     return dataclasses.asdict(report) | {"proven": report.is_proven, "documents": documents}
 
 
-def _print_lines(values: list[Any]) -> None:
-    for value in values:
-        typer.echo(printable(str(value)))
-
-
-def _print_repair(report: RepairReport, console: Console) -> None:
+def _print_repair(report: RepairReport) -> None:
     if not report.found:
-        console.print("there was nothing to mend", markup=False)
-    for what, lines in (("done", report.done), ("lost", report.lost), ("still wrong", report.remaining)):
+        _say("there was nothing to mend")
+    said = {"done": report.done, "lost": report.lost, "still wrong": report.remaining, "kept": report.files}
+    for what, lines in said.items():
         for line in lines:
-            console.print(printable(f"{what}: {line}"), markup=False, soft_wrap=True)
-    for file in report.files:
-        console.print(printable(f"kept: {file}"), markup=False, soft_wrap=True)
+            _say(f"{what}: {line}")
 
 
 def _print_audit(report: AuditReport) -> None:
@@ -240,7 +231,6 @@ def _print_audit(report: AuditReport) -> None:
         typer.echo(printable(f"shift {shift.shift:.3f}  {place}: {shift.text[:80]}"))
 
 
-def _print_counts(counts: Counts, what: str, console: Console, quiet: bool) -> None:
+def _print_counts(where: Path, counts: Counts, quiet: bool) -> None:
     if not quiet:
-        text = f"{what} {counted(counts.n_documents, 'document')} in {counted(counts.n_chunks, 'chunk')}"
-        console.print(printable(text), markup=False, soft_wrap=True)
+        _say(f"{where} holds {counted(counts.n_documents, 'document')} in {counted(counts.n_chunks, 'chunk')}")

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
@@ -20,9 +21,9 @@ from latechunk.embedding import (
 )
 from latechunk.errors import InputError
 from latechunk.index import Index
-from latechunk.protocols import Chunker, ReportsRuntime
+from latechunk.protocols import ReportsRuntime
 from latechunk.storage.store import StoredDocument
-from latechunk.types import Document, FloatArray, Mode, Span
+from latechunk.types import FloatArray, Mode, Span
 
 # How far, as 1 less the cosine, the same model may put the same chunk another time: other batches, kernels, devices.
 # all-MiniLM-L6-v2 deviates from its own float32 by up to 1.8e-6 in float16 and 1.0e-4 in bfloat16; models of four times
@@ -30,6 +31,9 @@ from latechunk.types import Document, FloatArray, Mode, Span
 TOLERANCES: Mapping[str, float] = {"float32": 1e-5, "float16": 1e-4, "bfloat16": 2e-3}
 _QUANTILES = (0.0, 0.25, 0.5, 0.75, 0.95, 1.0)
 _LARGEST = 5
+
+Place: TypeAlias = tuple[str, int, Span]
+"""Granularity, place among its chunks, and span of a chunk."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -124,28 +128,21 @@ def audit(index: Index, *, n: int = 20, seed: int = 0) -> AuditReport:
         raise InputError(f"n must be a whole number of at least 1, got {n!r:.80}")
     ids = index.ids()
     chosen = random.Random(seed).sample(range(len(ids)), min(n, len(ids)))  # noqa: S311  reproducible, not secret
-    sample = [ids[place] for place in sorted(chosen)]
     dtypes = _dtypes(index)
     tolerance = max(TOLERANCES.get(dtype, TOLERANCES["float32"]) for dtype in dtypes)
-    stored = (index.stored(document_id) for document_id in sample)
+    stored = (index.stored(ids[place]) for place in sorted(chosen))
     audited = [_audit_document(index, one, tolerance) for one in stored if one is not None]
-    shifts = [shift for one in audited for shift in one.shifts]
+    shifts = [shift for _, found in audited for shift in found]
     return AuditReport(
         n_documents=len(ids),
         seed=seed,
         tolerance=tolerance,
         dtypes=dtypes,
-        documents=[one.result for one in audited],
+        documents=[document for document, _ in audited],
         shifts=_summarise(shifts, list(index.info().chunkers)),
         largest=sorted(shifts, key=lambda one: -one.shift)[:_LARGEST],
-        n_without_shift=sum(not one.shifts for one in audited),
+        n_without_shift=sum(not found for _, found in audited),
     )
-
-
-@dataclass(frozen=True, slots=True)
-class _Audited:
-    result: DocumentAudit
-    shifts: Sequence[ChunkShift]
 
 
 def _dtypes(index: Index) -> tuple[str, str]:
@@ -156,35 +153,44 @@ def _dtypes(index: Index) -> tuple[str, str]:
     return str(made.get("dtype", "float32")), str(now.get("dtype", "float32"))
 
 
-def _audit_document(index: Index, stored: StoredDocument, tolerance: float) -> _Audited:
-    embedding = index.manifest.embedding
-    names = list(index.info().chunkers)
+def _audit_document(index: Index, stored: StoredDocument, tolerance: float) -> tuple[DocumentAudit, list[ChunkShift]]:
+    mode, names, document = index.manifest.embedding.mode, list(index.info().chunkers), stored.document
+    places = [
+        (name, place, span)
+        for name, spans in zip(names, stored.chunkings, strict=True)
+        for place, span in enumerate(spans)
+    ]
     faults = _compare_cuts(index, stored, names)
     cut, late = _encode(index, stored, "late", faults)
-    naive = _encode(index, stored, "naive", faults if embedding.mode != "late" else [])[1]
-    deviation, n_outside = float("nan"), {}
-    if cut is not None:
-        n_outside = _count_outside(cut, names)
-        if len(cut.tokens) != stored.n_tokens:
-            faults.append(f"it has {len(cut.tokens)} tokens now, and {stored.n_tokens} are recorded")
-    expected = _combine(late, naive, embedding)
+    _, naive = _encode(index, stored, "naive", faults if mode != "late" else [])
+    n_outside = _count_outside(cut, names, places) if cut else {}
+    if cut and len(cut.tokens) != stored.n_tokens:
+        faults.append(f"it has {len(cut.tokens)} tokens now, and {stored.n_tokens} are recorded")
+    expected = late if mode == "late" else naive
+    if mode == "blend" and naive is not None:
+        expected = None if late is None else blend(late, naive, index.manifest.embedding.late_weight)
+    deviation = float("nan")
     if expected is not None:
         deviations = _deviations(stored.vectors, expected)
         deviation = float(deviations.max())
-        faults += _describe_deviations(stored, names, deviations, tolerance)
-    shifts = [] if late is None or naive is None else _to_shifts(stored, names, context_shifts(late, naive))
-    result = DocumentAudit(
-        stored.document.id, stored.n_tokens, len(stored.vectors), n_outside, deviation, tuple(faults)
-    )
-    return _Audited(result, shifts)
+        if deviation > tolerance:
+            faults.append(_describe_deviations(deviations, places, tolerance))
+    shifts = []
+    if late is not None and naive is not None:
+        shifts = [
+            ChunkShift(shift, document.id, name, place, span.start, span.end, document.text[span.start : span.end])
+            for shift, (name, place, span) in zip(context_shifts(late, naive).tolist(), places, strict=True)
+        ]
+    return DocumentAudit(document.id, stored.n_tokens, len(places), n_outside, deviation, tuple(faults)), shifts
 
 
 def _compare_cuts(index: Index, stored: StoredDocument, names: Sequence[str]) -> list[str]:
     """Whether the chunkers cut the text in the places that are stored."""
-    chunkers = list(index.chunkers.values())
     faults: list[str] = []
-    cut = _cut(index, chunkers, "late", stored.document, faults)
-    if cut is not None:
+    note = lambda _, error: faults.append(str(error))  # noqa: E731
+    for cut in chunk_documents(
+        index.encoder, list(index.chunkers.values()), Embedding("late"), [stored.document], note
+    ):
         pairs = zip(names, cut.chunkings, stored.chunkings, strict=True)
         faults += [f"{name!r} cuts it otherwise now" for name, new, old in pairs if list(new) != list(old)]
     return faults
@@ -200,23 +206,6 @@ def _encode(
     return embedded[0] if embedded else (None, None)
 
 
-def _cut(
-    index: Index, chunkers: Sequence[Chunker], mode: Mode, document: Document, faults: list[str]
-) -> ChunkedDocument | None:
-    cuts = chunk_documents(
-        index.encoder, chunkers, Embedding(mode), [document], lambda _, error: faults.append(str(error))
-    )
-    return cuts[0] if cuts else None
-
-
-def _combine(late: FloatArray | None, naive: FloatArray | None, embedding: Embedding) -> FloatArray | None:
-    if embedding.mode == "late":
-        return late
-    if embedding.mode == "naive" or late is None or naive is None:
-        return naive if embedding.mode == "naive" else None
-    return blend(late, naive, embedding.late_weight)
-
-
 def _deviations(stored: FloatArray, expected: FloatArray) -> NDArray[np.float64]:
     """1 less the cosine, row by row; what rounding puts below 0 is 0.
 
@@ -226,51 +215,27 @@ def _deviations(stored: FloatArray, expected: FloatArray) -> NDArray[np.float64]
     return np.asarray(((left - right) ** 2).sum(axis=1) / 2)
 
 
-def _describe_deviations(
-    stored: StoredDocument, names: Sequence[str], deviations: NDArray[np.float64], tolerance: float
-) -> Iterator[str]:
-    wrong = np.flatnonzero(deviations > tolerance)
-    if len(wrong):
-        worst = int(deviations.argmax())
-        name, place, _ = list(_chunks(stored, names))[worst]
-        yield (
-            f"{len(wrong)} of its vectors are not what the model gives; the worst is that of chunk {place} of "
-            f"{name!r}: 1 less the cosine is {deviations[worst]:.2e}, and may be {tolerance:.0e}"
-        )
+def _describe_deviations(deviations: NDArray[np.float64], places: Sequence[Place], tolerance: float) -> str:
+    worst = int(deviations.argmax())
+    name, place, _ = places[worst]
+    return (
+        f"{np.count_nonzero(deviations > tolerance)} of its vectors are not what the model gives; the worst is that of "
+        f"chunk {place} of {name!r}: 1 less the cosine is {deviations[worst]:.2e}, and may be {tolerance:.0e}"
+    )
 
 
-def _count_outside(cut: ChunkedDocument, names: Sequence[str]) -> dict[str, int]:
+def _count_outside(cut: ChunkedDocument, names: Sequence[str], places: Sequence[Place]) -> dict[str, int]:
     """Tokens that lie in no chunk, for each granularity."""
-    bounds = np.cumsum([0, *(len(spans) for spans in cut.chunkings)])
-    counts = {}
-    for name, begin, end in zip(names, bounds, bounds[1:], strict=False):
-        inside = np.zeros(len(cut.tokens), dtype=np.bool_)
-        for first, last in cut.ranges[begin:end]:
-            inside[first:last] = True
-        counts[name] = int(np.count_nonzero(~inside))
-    return counts
-
-
-def _chunks(stored: StoredDocument, names: Sequence[str]) -> Iterator[tuple[str, int, Span]]:
-    """Granularity, place and span of each chunk, in the order of the vectors."""
-    for name, spans in zip(names, stored.chunkings, strict=True):
-        for place, span in enumerate(spans):
-            yield name, place, span
-
-
-def _to_shifts(stored: StoredDocument, names: Sequence[str], shifts: FloatArray) -> list[ChunkShift]:
-    document = stored.document
-    return [
-        ChunkShift(float(shift), document.id, name, place, span.start, span.end, document.text[span.start : span.end])
-        for shift, (name, place, span) in zip(shifts, _chunks(stored, names), strict=True)
-    ]
+    inside: dict[str, set[int]] = {name: set() for name in names}
+    for (name, _, _), (first, last) in zip(places, cut.ranges.tolist(), strict=True):
+        inside[name].update(range(first, last))
+    return {name: len(cut.tokens) - len(tokens) for name, tokens in inside.items()}
 
 
 def _summarise(shifts: Sequence[ChunkShift], names: Sequence[str]) -> dict[str, dict[float, float]]:
-    summary = {}
-    for name in names:
-        values = [one.shift for one in shifts if one.granularity == name]
-        if values:
-            levels = np.quantile(values, _QUANTILES)
-            summary[name] = dict(zip(_QUANTILES, levels.tolist(), strict=True))
-    return summary
+    values = {name: [one.shift for one in shifts if one.granularity == name] for name in names}
+    return {
+        name: dict(zip(_QUANTILES, np.quantile(some, _QUANTILES).tolist(), strict=True))
+        for name, some in values.items()
+        if some
+    }

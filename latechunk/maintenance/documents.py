@@ -1,4 +1,4 @@
-"""Looks at one stored document: its id, metadata, text, chunks and vectors. What is wrong is said in words."""
+"""Reads one stored document, whatever its types are, and compares it with its checksums."""
 
 from __future__ import annotations
 
@@ -6,9 +6,10 @@ import hashlib
 import json
 import sqlite3
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 from latechunk.errors import DocumentError
+from latechunk.maintenance.problems import Mending, Problem
 from latechunk.storage.rows import hash_vectors
 from latechunk.storage.schema import LAST_NUMBER, rows_to_hash
 from latechunk.types import encode_metadata
@@ -24,7 +25,7 @@ FROM documents WHERE number = ?
 
 @dataclass(frozen=True, slots=True)
 class DocumentRow:
-    """What is stored of a document, whatever its types are."""
+    """What is stored of a document."""
 
     number: int
     id: bytes | None
@@ -40,43 +41,25 @@ class DocumentRow:
         return f"number {self.number}" if self.id is None else self.id.decode("utf-8", "backslashreplace")
 
 
-@dataclass(slots=True)
-class Faults:
-    """What is wrong with a document.
-
-    Attributes:
-        lost: What nothing else in the index tells: the document must come from its source again.
-        encodable: What the text, which is intact, gives when it is encoded again.
-        rewritable: What is only written in another way than it should be.
-    """
-
-    lost: list[str] = field(default_factory=list)
-    encodable: list[str] = field(default_factory=list)
-    rewritable: list[str] = field(default_factory=list)
-
-
 def read_document(connection: sqlite3.Connection, number: int) -> DocumentRow | None:
     """A document's row, or None."""
     row = connection.execute(_DOCUMENT, (number,)).fetchone()
     return row and DocumentRow(number, *row)
 
 
-def find_faults(connection: sqlite3.Connection, row: DocumentRow) -> Faults:
+def check_document(connection: sqlite3.Connection, number: int) -> list[Problem]:
     """Compare a document with its checksums.
 
     The checksum of chunks and vectors is made of granularity, place, characters, bytes and vector of each chunk, in
     the order of their numbers. So what agrees with it is what was written, and need not be looked at more closely.
     """
-    faults = Faults(list(_check_names(row)) + list(_check_text(row)))
-    if not faults.lost and (parse_metadata(row.metadata) or "").encode("utf-8") != row.metadata:
-        faults.rewritable.append("its metadata are not written as they should be")
-    if hash_vectors(rows_to_hash(connection, row.number)) != row.vectors_sha256:
-        faults.encodable.append("its chunks and vectors are not those that its checksum was made of")
-    if not isinstance(row.n_tokens, int) or not 0 < row.n_tokens < LAST_NUMBER:
-        faults.encodable.append(f"its number of tokens is {row.n_tokens!r:.80}, and must be at least 1")
-    if not 0 < row.number <= LAST_NUMBER:
-        faults.encodable.append(f"its number {row.number} is higher than any that is given")
-    return faults
+    row = read_document(connection, number)
+    if row is None:
+        return []
+    # A document that must come from its source again need not be mended in other ways.
+    lost: list[tuple[Mending, str]] = [("drop", what) for what in _find_lost(row)]
+    found = lost or _find_mendable(connection, row)
+    return [Problem("document", what, mending, row.name, number) for mending, what in found]
 
 
 def parse_metadata(metadata: bytes | None) -> str | None:
@@ -88,14 +71,23 @@ def parse_metadata(metadata: bytes | None) -> str | None:
         return None
 
 
-def _check_names(row: DocumentRow) -> Iterator[str]:
+def _find_mendable(connection: sqlite3.Connection, row: DocumentRow) -> Iterator[tuple[Mending, str]]:
+    if hash_vectors(rows_to_hash(connection, row.number)) != row.vectors_sha256:
+        yield "encode", "its chunks and vectors are not those that its checksum was made of"
+    if not isinstance(row.n_tokens, int) or not 0 < row.n_tokens < LAST_NUMBER:
+        yield "encode", f"its number of tokens is {row.n_tokens!r:.80}, and must be at least 1"
+    if not 0 < row.number <= LAST_NUMBER:
+        yield "encode", f"its number {row.number} is higher than any that is given"
+    if (parse_metadata(row.metadata) or "").encode("utf-8") != row.metadata:
+        yield "rewrite", "its metadata are not written as they should be"
+
+
+def _find_lost(row: DocumentRow) -> Iterator[str]:
+    """What nothing else in the index tells."""
     if not row.id or not _is_utf8(row.id):
         yield "its id is not a text that is not empty"
     if parse_metadata(row.metadata) is None:
         yield "its metadata are not a JSON object that an index can hold"
-
-
-def _check_text(row: DocumentRow) -> Iterator[str]:
     if not isinstance(row.text, bytes):
         yield f"its text is of type {type(row.text).__name__} and not text in UTF-8"
         return

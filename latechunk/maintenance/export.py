@@ -11,13 +11,11 @@ import contextlib
 import os
 import secrets
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import asdict
 from pathlib import Path
 from typing import TypeVar
 
 from latechunk.errors import IndexDamagedError, InputError, LateChunkError, StoreError, TransferError
-from latechunk.maintenance.records import VERSION, ExportedDocument, ExportHeader
-from latechunk.manifest import IndexManifest
+from latechunk.maintenance.records import ExportedDocument, ExportHeader
 from latechunk.storage.directory import STORE, as_folder, new_store, require_index, require_vacant, sync
 from latechunk.storage.store import Counts, Store
 
@@ -56,11 +54,7 @@ def export_index(path: str | os.PathLike[str], target: str | os.PathLike[str]) -
     new = file.with_name(f"{file.name}.new-{secrets.token_hex(8)}")
     try:
         with contextlib.closing(Store.open(folder / STORE, read_only=True)) as store, store.snapshot():
-            counts = store.counts()
-            settings = {name: dict(one) for name, one in IndexManifest.read(store.settings()).settings().items()}
-            header = ExportHeader(
-                kind="latechunk-export", version=VERSION, settings=settings, **asdict(counts)
-            ).signed()
+            header = ExportHeader.of(store)
             _write(new, file.suffix, header, _documents_of(store))
         sync(new)
         os.replace(new, file)
@@ -70,7 +64,7 @@ def export_index(path: str | os.PathLike[str], target: str | os.PathLike[str]) -
         raise StoreError(f"{file} could not be written: {error}") from error
     finally:
         new.unlink(missing_ok=True)
-    return counts
+    return header.counts
 
 
 def import_index(source: str | os.PathLike[str], path: str | os.PathLike[str]) -> Counts:
@@ -105,20 +99,6 @@ def import_index(source: str | os.PathLike[str], path: str | os.PathLike[str]) -
         raise TransferError(f"{file} cannot be imported: {error}") from error
 
 
-def in_batches(items: Iterable[Item], size: Callable[[Item], int], most: int) -> Iterator[list[Item]]:
-    """Cut a stream into batches of up to 64 items, each ended as soon as its sizes add up to ``most``."""
-    batch: list[Item] = []
-    total = 0
-    for item in items:
-        batch.append(item)
-        total += size(item)
-        if len(batch) == _BATCH or total >= most:
-            yield batch
-            batch, total = [], 0
-    if batch:
-        yield batch
-
-
 def _as_file(path: str | os.PathLike[str]) -> Path:
     file = as_folder(path)
     if file.suffix not in _SUFFIXES:
@@ -131,18 +111,28 @@ def _documents_of(store: Store) -> Iterator[ExportedDocument]:
         stored = store.stored(document_id)
         if stored is None:
             raise IndexDamagedError(f"document {document_id!r} cannot be found by its id; see `latechunk verify`")
-        yield ExportedDocument.from_stored(stored, list(store.granularities))
+        yield ExportedDocument.of(stored, store.granularities)
 
 
-def _size(document: ExportedDocument) -> int:
-    return len(document.text) + len(document.vectors)
+def _in_batches(items: Iterable[Item], document_of: Callable[[Item], ExportedDocument]) -> Iterator[list[Item]]:
+    """Cut a stream into batches of up to 64 documents and about 32 MB."""
+    batch: list[Item] = []
+    n_bytes = 0
+    for item in items:
+        batch.append(item)
+        n_bytes += len(document_of(item).text) + len(document_of(item).vectors)
+        if len(batch) == _BATCH or n_bytes >= _BATCH_BYTES:
+            yield batch
+            batch, n_bytes = [], 0
+    if batch:
+        yield batch
 
 
 def _write(file: Path, suffix: str, header: ExportHeader, documents: Iterable[ExportedDocument]) -> None:
     if suffix == ".parquet":
         from latechunk.maintenance.parquet import write_parquet
 
-        write_parquet(file, header, in_batches(documents, _size, _BATCH_BYTES))
+        write_parquet(file, header, _in_batches(documents, lambda one: one))
         return
     with file.open("x", encoding="utf-8", newline="\n") as lines:
         lines.write(header.model_dump_json() + "\n")
@@ -158,7 +148,7 @@ def _import(file: Path, folder: Path) -> Counts:
         new = stack.enter_context(new_store(folder))
         Store.create(new, header.settings)
         with contextlib.closing(Store.open(new, read_only=False)) as store:
-            for batch in in_batches(documents, lambda item: _size(item[1]), _BATCH_BYTES):
+            for batch in _in_batches(documents, lambda item: item[1]):
                 _put(store, batch, header)
             counts = store.counts()
         if counts != header.counts:
@@ -194,8 +184,8 @@ def _put(store: Store, batch: Sequence[tuple[str, ExportedDocument]], header: Ex
     for where, document in batch:
         try:
             stored.append(document.to_stored(header))
-        except TransferError as error:
-            raise TransferError(f"{where}: {error}") from error
+        except InputError as error:
+            raise TransferError(f"{where}: document {document.id!r:.80}: {error}") from error
         if document.id in seen:
             raise TransferError(f"{where}: the document id {document.id!r:.80} comes twice")
         seen.add(document.id)

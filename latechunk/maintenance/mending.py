@@ -30,11 +30,8 @@ def rebuild_words(store: Store, without: AbstractSet[int] = frozenset()) -> None
     """Make the tables of the lexical index again and fill them from the texts, in one transaction.
 
     The tables are dropped, since FTS5 refuses to empty one whose own records are damaged. It even refuses to drop one
-    of a version that it does not know, so the version is written first.
-
-    Args:
-        store: Open for writing.
-        without: Numbers of documents to leave out. Those whose texts cannot be read are left out, too.
+    of a version that it does not know, so the version is written first. The documents ``without`` are left out, and
+    those whose texts cannot be read.
     """
     with store.change() as connection:
         for granularity, definition in enumerate(table_definitions(store.settings())):
@@ -42,25 +39,17 @@ def rebuild_words(store: Store, without: AbstractSet[int] = frozenset()) -> None
             connection.execute(f"DROP TABLE words_{granularity}")
             connection.execute(definition)
         for document, text in connection.execute("SELECT number, text FROM documents ORDER BY number"):
-            if store.has_words and document not in without:
-                _enter_words(connection, document, text, len(store.granularities))
-
-
-def _enter_words(connection: sqlite3.Connection, document: int, text: bytes, n_granularities: int) -> None:
-    for granularity in range(n_granularities):
-        # All of a chunking or nothing: chunks of a damaged document may lie anywhere.
-        with contextlib.suppress(UnicodeDecodeError, TypeError):
-            rows = list(texts_of_chunks(connection, document, granularity, text))
-            connection.executemany(f"INSERT INTO words_{granularity} (rowid, text) VALUES (?, ?)", rows)
+            for granularity in range(len(store.granularities) if store.has_words and document not in without else 0):
+                # All of a chunking or nothing: chunks of a damaged document may lie anywhere.
+                with contextlib.suppress(UnicodeDecodeError, TypeError):
+                    rows = list(texts_of_chunks(connection, document, granularity, text))
+                    connection.executemany(f"INSERT INTO words_{granularity} (rowid, text) VALUES (?, ?)", rows)
 
 
 def remove_orphans(store: Store) -> int:
     """Remove chunks without a document and vectors without a chunk, and see that no number is used twice.
 
-    The history of changes starts again, so that every vector cache is rebuilt.
-
-    Returns:
-        How many rows were removed.
+    The history of changes starts again, so that every vector cache is rebuilt. Returns how many rows were removed.
     """
     with store.change() as connection:
         before = connection.total_changes

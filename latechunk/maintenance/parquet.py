@@ -11,6 +11,7 @@ and ``sha256`` (of everything). So in pandas ``frame.dropna(subset="document_tex
 
 from __future__ import annotations
 
+import itertools
 import json
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
@@ -64,15 +65,14 @@ def open_parquet(path: Path) -> tuple[bytes, Iterator[tuple[str, ExportedDocumen
 
 def _documents(file: files.ParquetFile) -> Iterator[tuple[str, ExportedDocument]]:
     rows: list[dict[str, Any]] = []
-    number = 0
-    for row in _rows(file):
-        if row["document_text"] is not None and rows:
-            yield f"row {number - len(rows) + 1}", _from_rows(rows)
+    first = 1
+    for row in itertools.chain(_rows(file), [None]):
+        if rows and (row is None or row["document_text"] is not None):
+            yield f"row {first}", _from_rows(rows)
+            first += len(rows)
             rows = []
-        rows.append(row)
-        number += 1
-    if rows:
-        yield f"row {number - len(rows) + 1}", _from_rows(rows)
+        if row is not None:
+            rows.append(row)
 
 
 def _rows(file: files.ParquetFile) -> Iterator[dict[str, Any]]:

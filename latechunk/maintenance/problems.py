@@ -1,4 +1,4 @@
-"""What is wrong with an index: each problem with its place and what mends it, and what a repair has to do."""
+"""What is wrong with an index: each problem with its place and what mends it."""
 
 from __future__ import annotations
 
@@ -32,12 +32,14 @@ class Problem:
         what: What is wrong.
         mending: How it can be mended.
         document: The id of the document, where it is about one; its number where it has no id that can be read.
+        number: The number of the document in the store, where it is about one.
     """
 
     part: Part
     what: str
     mending: Mending
     document: str | None = None
+    number: int | None = field(default=None, compare=False)
 
     @property
     def remedy(self) -> str:
@@ -48,25 +50,3 @@ class Problem:
         """Where, what, and what to do, in a line."""
         place = self.part if self.document is None else f"document {self.document!r:.200}"
         return f"{place}: {self.what}. {self.remedy}"
-
-
-@dataclass(slots=True)
-class Findings:
-    """Collects problems, and what to do about them.
-
-    Attributes:
-        problems: In the order in which they were found.
-        encode: Documents with a sound text and damaged chunks or vectors, ids by numbers.
-        drop: Documents that cannot be mended, ids by numbers.
-        rewrite: Documents whose metadata are sound and not written as they should be, ids by numbers.
-    """
-
-    problems: list[Problem] = field(default_factory=list)
-    encode: dict[int, str] = field(default_factory=dict)
-    drop: dict[int, str] = field(default_factory=dict)
-    rewrite: dict[int, str] = field(default_factory=dict)
-
-    @property
-    def needs(self) -> set[Mending]:
-        """All ways of mending that something needs."""
-        return {problem.mending for problem in self.problems}

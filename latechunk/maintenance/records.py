@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import hashlib
-import json
-from typing import Any, ClassVar, Literal
+from collections.abc import Sequence
+from dataclasses import asdict
+from typing import Any, ClassVar, Literal, Self
 
 import numpy as np
 from pydantic import ConfigDict, Field
@@ -13,17 +14,31 @@ from latechunk.embedding import have_unit_length
 from latechunk.errors import IndexDamagedError, InputError, LateChunkError, TransferError
 from latechunk.manifest import IndexManifest
 from latechunk.storage.schema import LAST_NUMBER
-from latechunk.storage.store import Counts, StoredDocument
+from latechunk.storage.store import Counts, Store, StoredDocument
 from latechunk.types import Document, Span
 from latechunk.validation import Validated
 
-VERSION: Literal[2] = 2
+
+class _Signed(Validated):
+    """A part of an export with a checksum of everything else in it."""
+
+    model_config = ConfigDict(ser_json_bytes="base64", val_json_bytes="base64")
+    error: ClassVar[type[LateChunkError]] = TransferError
+
+    sha256: str = ""
+
+    def signed(self) -> Self:
+        """The same with its checksum."""
+        return self.replaced(sha256=self.checksum())
+
+    def checksum(self) -> str:
+        """SHA-256 of all other values as JSON."""
+        return hashlib.sha256(self.model_dump_json(exclude={"sha256"}).encode()).hexdigest()
 
 
-class ExportHeader(Validated):
+class ExportHeader(_Signed):
     """What stands before the documents: the index's settings, and how much is to come."""
 
-    error: ClassVar[type[LateChunkError]] = TransferError
     subject: ClassVar[str] = "it is no header of an export of latechunk"
 
     kind: Literal["latechunk-export"]
@@ -32,7 +47,6 @@ class ExportHeader(Validated):
     n_documents: int = Field(ge=0, lt=LAST_NUMBER)
     n_chunks: int = Field(ge=0, lt=LAST_NUMBER)
     n_tokens: int = Field(ge=0, lt=LAST_NUMBER)
-    sha256: str = ""
 
     @property
     def dims(self) -> int:
@@ -44,9 +58,11 @@ class ExportHeader(Validated):
         """How much is to come."""
         return Counts(self.n_documents, self.n_chunks, self.n_tokens)
 
-    def signed(self) -> ExportHeader:
-        """The same with its checksum."""
-        return self.replaced(sha256=self._checksum())
+    @classmethod
+    def of(cls, store: Store) -> ExportHeader:
+        """Describe what a store holds, within one snapshot of it."""
+        settings = {name: dict(one) for name, one in IndexManifest.read(store.settings()).settings().items()}
+        return cls(kind="latechunk-export", version=2, settings=settings, **asdict(store.counts())).signed()
 
     def require_sound(self) -> None:
         """Raise unless these are the settings that were exported, and an index can be made with them.
@@ -58,24 +74,17 @@ class ExportHeader(Validated):
             IndexManifest.read(self.settings)
         except IndexDamagedError as error:
             raise TransferError(str(error)) from error
-        if self.sha256 != self._checksum():
+        if self.sha256 != self.checksum():
             raise TransferError("the settings are not those that were exported: their SHA-256 differs")
 
-    def _checksum(self) -> str:
-        return _sha256(self.settings, [self.n_documents, self.n_chunks, self.n_tokens])
 
-
-class ExportedDocument(Validated):
+class ExportedDocument(_Signed):
     """A document with all that is stored of it.
 
     Attributes:
         chunks: Start and end in characters of each chunk, for each granularity by name.
         vectors: Of all chunks, granularity by granularity: float32, little-endian, row by row; base64 in JSON.
-        sha256: Checksum of everything else.
     """
-
-    model_config = ConfigDict(ser_json_bytes="base64", val_json_bytes="base64")
-    error: ClassVar[type[LateChunkError]] = TransferError
 
     id: str
     text: str
@@ -83,34 +92,26 @@ class ExportedDocument(Validated):
     n_tokens: int = Field(ge=1, lt=LAST_NUMBER)
     chunks: dict[str, list[tuple[int, int]]]
     vectors: bytes
-    sha256: str = ""
 
     @classmethod
-    def from_stored(cls, stored: StoredDocument, granularities: list[str]) -> ExportedDocument:
+    def of(cls, stored: StoredDocument, granularities: Sequence[str]) -> ExportedDocument:
         """Take what a store gives."""
         spans = [[(span.start, span.end) for span in spans] for spans in stored.chunkings]
-        unsigned = cls(
+        return cls(
             id=stored.document.id,
             text=stored.document.text,
             metadata=dict(stored.document.metadata),
             n_tokens=stored.n_tokens,
             chunks=dict(zip(granularities, spans, strict=True)),
             vectors=np.ascontiguousarray(stored.vectors, dtype="<f4").tobytes(),
-        )
-        return unsigned.model_copy(update={"sha256": unsigned._checksum()})
+        ).signed()
 
     def to_stored(self, header: ExportHeader) -> StoredDocument:
         """Give what a store takes.
 
         Raises:
-            TransferError: If it is not what was exported, or not what an index can hold; the message has its id.
+            InputError: If it is not what was exported, or not what an index can hold.
         """
-        try:
-            return self._to_stored(header)
-        except InputError as error:
-            raise TransferError(f"document {self.id!r:.80}: {error}") from error
-
-    def _to_stored(self, header: ExportHeader) -> StoredDocument:
         document = Document(self.id, self.text, self.metadata)
         chunkings = [[Span(start, end) for start, end in pairs] for pairs in self.chunks.values()]
         n_bytes = 4 * header.dims * sum(map(len, chunkings))
@@ -122,18 +123,9 @@ class ExportedDocument(Validated):
                 raise InputError(f"its chunks must stand in order, within its {len(self.text)} characters")
         if len(self.vectors) != n_bytes:
             raise InputError(f"its vectors must take {n_bytes} bytes, got {len(self.vectors)}")
-        if self.sha256 != self._checksum():
+        if self.sha256 != self.checksum():
             raise InputError("it is not the document that was exported: its SHA-256 differs")
         vectors = np.frombuffer(self.vectors, dtype="<f4").reshape(-1, header.dims)
         if not have_unit_length(vectors):
             raise InputError("its vectors must be of unit length")
         return StoredDocument(document, self.n_tokens, chunkings, vectors)
-
-    def _checksum(self) -> str:
-        return _sha256(
-            [self.id, self.text, self.metadata, self.n_tokens, list(self.chunks.items())], self.vectors.hex()
-        )
-
-
-def _sha256(*values: Any) -> str:
-    return hashlib.sha256(json.dumps(values, sort_keys=True).encode()).hexdigest()

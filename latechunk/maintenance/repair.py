@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import os
 from collections.abc import Mapping, Sequence
 from contextlib import closing
@@ -10,22 +11,21 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from latechunk.embedding import embed_batch
+from latechunk.embedding.stream import Pace, take_batches
 from latechunk.errors import DocumentError, LateChunkError, StoreError
 from latechunk.index import Index
 from latechunk.maintenance.dump import dump_documents
-from latechunk.maintenance.export import in_batches
 from latechunk.maintenance.mending import rebuild_words, remove_orphans, replace_documents
-from latechunk.maintenance.problems import Findings, Mending, Problem
-from latechunk.maintenance.verify import examine
+from latechunk.maintenance.problems import Mending, Problem
+from latechunk.maintenance.verify import verify
 from latechunk.protocols import Chunker, SpanEncoder
 from latechunk.storage.directory import STORE, as_folder, hold_write_lock, require_index
 from latechunk.storage.store import Store, StoredDocument
 from latechunk.types import Document
 
 if TYPE_CHECKING:
-    from latechunk.models.device import Attention, Dtype
+    from latechunk.models.device import Dtype
 
-_MOST_CHARACTERS = 400_000
 _CACHES = [f"vectors*.{suffix}{new}" for suffix in ("faiss", "npy", "json") for new in ("", ".new")]
 _MENDED_IN_PLACE: set[Mending] = {"references", "words", "rewrite", "encode", "drop"}
 
@@ -36,17 +36,17 @@ class RepairReport:
 
     Attributes:
         found: What was wrong.
+        remaining: What is still wrong.
         done: What was done about it, in words, in order.
         lost: What is no longer in the index, in words; what was left of it is in the files.
-        remaining: What is still wrong.
-        files: What was kept: the damaged database, and what was left of documents that were taken out.
+        files: What was left of documents that were taken out, or of all in a database that cannot be mended.
     """
 
     found: Sequence[Problem]
-    done: Sequence[str]
-    lost: Sequence[str]
     remaining: Sequence[Problem]
-    files: Sequence[Path]
+    done: list[str] = field(default_factory=list)
+    lost: list[str] = field(default_factory=list)
+    files: list[Path] = field(default_factory=list)
 
     @property
     def is_whole(self) -> bool:
@@ -62,7 +62,6 @@ def repair(
     chunkers: Mapping[str, Chunker] | None = None,
     device: str = "auto",
     dtype: Dtype = "auto",
-    attention: Attention = "auto",
     lock_timeout: float = 10.0,
 ) -> RepairReport:
     """Mend what ``latechunk.maintenance.verify.verify`` finds, under the writer's lock.
@@ -80,11 +79,7 @@ def repair(
         chunkers: Likewise, by name.
         device: Where the encoder runs; see ``latechunk.Encoder.load``.
         dtype: What it computes in.
-        attention: How its layers attend.
         lock_timeout: Seconds to wait for another writer.
-
-    Returns:
-        What was found, done and lost, and what remains.
 
     Raises:
         IndexMissingError: If there is nothing at ``path``.
@@ -100,131 +95,120 @@ def repair(
     folder = as_folder(path)
     require_index(folder)
     with hold_write_lock(folder, lock_timeout):
-        work = _Work(folder, drop=drop)
-        findings = examine(folder)
-        found = findings.problems
-        if findings.needs & {"dump", "none"}:
-            work.dump()
-            return RepairReport(found, work.done, work.lost, found, work.files)
-        if findings.needs & _MENDED_IN_PLACE:
-            with Index.open(
-                folder,
-                encoder=encoder,
-                chunkers=chunkers,
-                read_only=True,
-                device=device,
-                dtype=dtype,
-                attention=attention,
-            ) as index:
-                work.mend(findings, index)
-        if found:
-            work.delete_cache()
-        remaining = examine(folder).problems if found else []
-    return RepairReport(found, work.done, work.lost, remaining, work.files)
+        found = verify(folder)
+        report = RepairReport(found, found)
+        needs = {one.mending for one in found}
+        if not found:
+            return report
+        if needs & {"dump", "none"}:
+            _dump(folder, report)
+            return report
+        if needs & _MENDED_IN_PLACE:
+            with (
+                Index.open(
+                    folder, encoder=encoder, chunkers=chunkers, read_only=True, device=device, dtype=dtype
+                ) as index,
+                closing(Store.open(folder / STORE, read_only=False)) as store,
+            ):
+                _mend(store, index, report, drop=drop)
+        _delete_caches(folder, report)
+        return dataclasses.replace(report, remaining=verify(folder))
 
 
-@dataclass(slots=True)
-class _Work:
-    """A repair under way."""
+def _dump(folder: Path, report: RepairReport) -> None:
+    """Write what can still be read of a database that cannot be mended."""
+    path, n_saved = dump_documents(folder)
+    if path is None:
+        report.done.append("nothing was changed; no document can be read any more")
+        return
+    report.files.append(path)
+    report.done.append(
+        f"nothing was changed; the {n_saved:,} documents that can still be read are in {path.name}: make a new "
+        f"index of them with `latechunk index NEW_INDEX {path}`"
+    )
 
-    folder: Path
-    drop: bool
-    done: list[str] = field(default_factory=list)
-    lost: list[str] = field(default_factory=list)
-    files: list[Path] = field(default_factory=list)
 
-    def dump(self) -> None:
-        """Write what can still be read of a database that cannot be mended."""
-        path, n_saved = dump_documents(self.folder)
-        if path is None:
-            self.done.append("nothing was changed; no document can be read any more")
-            return
-        self.files.append(path)
-        self.done.append(
-            f"nothing was changed; the {n_saved:,} documents that can still be read are in {path.name}: make a new "
-            f"index of them with `latechunk index NEW_INDEX {path}`"
+def _mend(store: Store, index: Index, report: RepairReport, *, drop: bool) -> None:
+    """Mend what is damaged in a database whose pages are sound."""
+    needs = {one.mending for one in report.found}
+    damaged, rewritable = _documents(report, "drop", "encode"), _documents(report, "rewrite")
+    encodable = _documents(report, "encode")
+    if encodable and not _can_encode(index, report):
+        encodable = {}
+    if "references" in needs:
+        report.done.append(
+            f"removed {remove_orphans(store)} chunks and vectors that belonged to nothing, and began a new history "
+            f"of changes"
         )
-
-    def mend(self, findings: Findings, index: Index) -> None:
-        """Mend what is damaged in a database whose pages are sound."""
-        with closing(Store.open(self.folder / STORE, read_only=False)) as store:
-            encodable = dict(findings.encode)
-            reason = _find_obstacle(index) if encodable else None
-            if reason is not None:
-                self.done.append(f"no document was encoded again: {reason}")
-                encodable = {}
-            kept = {**findings.drop, **findings.encode}
-            removed = set(kept) if self.drop else set(encodable)
-            if "references" in findings.needs:
-                self.done.append(
-                    f"removed {remove_orphans(store)} chunks and vectors that belonged to nothing, and began a new "
-                    f"history of changes"
-                )
-            # First of all, so that it never names a chunk that is no longer there.
-            if findings.needs & {"references", "words", "encode", "drop"}:
-                self._refill(store, removed)
-            self._rewrite(store, {n: one for n, one in findings.rewrite.items() if n not in encodable})
-            failed = self._encode(store, index, encodable) if encodable else {}
-            unmended = {n: one for n, one in kept.items() if n not in encodable or n in failed}
-            if self.drop and unmended:
-                self._remove(store, unmended)
-            elif failed:
-                self._refill(store, set())
-
-    def delete_cache(self) -> None:
-        """Delete the FAISS files, which the next opening rebuilds where they are needed."""
-        files = sorted(file for pattern in _CACHES for file in self.folder.glob(pattern))
-        for file in files:
-            file.unlink(missing_ok=True)
-        if files:
-            self.done.append(
-                f"deleted {', '.join(file.name for file in files)}; the next opening rebuilds what it needs"
-            )
-
-    def _refill(self, store: Store, without: set[int]) -> None:
-        rebuild_words(store, without)
-        self.done.append("rebuilt the lexical index")
-
-    def _rewrite(self, store: Store, documents: Mapping[int, str]) -> None:
-        for document_id in documents.values():
-            document = store.document(document_id)
-            if document is not None:
-                store.put((), [document])
-                self.done.append(f"wrote the metadata of document {document_id!r} again")
-
-    def _encode(self, store: Store, index: Index, documents: Mapping[int, str]) -> dict[int, str]:
-        """Encode documents again; returns those that cannot be."""
-        numbers = {document_id: number for number, document_id in documents.items()}
-        failed: dict[int, str] = {}
-
-        def note(document: Document, error: DocumentError) -> None:
-            failed[numbers[document.id]] = document.id
-            self.done.append(f"could not encode document {document.id!r} again: {error}")
-
-        found = (store.document(document_id) for document_id in documents.values())
-        for batch in in_batches((one for one in found if one), lambda one: len(one.text), _MOST_CHARACTERS):
-            embedded = embed_batch(index.encoder, list(index.chunkers.values()), index.manifest.embedding, batch, note)
-            stored = [
-                StoredDocument(one.document, len(one.tokens), one.chunkings, vectors) for one, vectors in embedded
-            ]
-            replace_documents(store, [numbers[one.document.id] for one in stored], stored)
-            self.done += [f"encoded document {one.document.id!r} again" for one in stored]
-        return failed
-
-    def _remove(self, store: Store, documents: Mapping[int, str]) -> None:
-        """Save what is left of documents, and take them out."""
-        path, n_saved = dump_documents(self.folder, documents)
-        if path is None or n_saved < len(documents):
-            raise StoreError(f"only {n_saved} of {len(documents)} documents could be saved, so none was removed")
-        replace_documents(store, list(documents))
-        self.files.append(path)
-        self.lost += [f"document {one!r}; what is left of it is in {path.name}" for one in documents.values()]
+    # First of all, so that it never names a chunk that is no longer there.
+    if needs & {"references", "words", "encode", "drop"}:
+        _rebuild_words(store, report, without=set(damaged if drop else encodable))
+    for number, document_id in rewritable.items():
+        document = store.document(document_id)
+        if document is not None and number not in encodable:
+            store.put((), [document])
+            report.done.append(f"wrote the metadata of document {document_id!r} again")
+    failed = _encode(store, index, encodable, report)
+    unmended = {number: one for number, one in damaged.items() if number not in encodable or number in failed}
+    if drop and unmended:
+        _remove(store, index.path, unmended, report)
+    elif failed:
+        _rebuild_words(store, report, without=set())
 
 
-def _find_obstacle(index: Index) -> str | None:
-    """Why documents cannot be encoded, or None if they can."""
+def _documents(report: RepairReport, *mendings: Mending) -> dict[int, str]:
+    """Ids of the documents that need one of these, by their numbers."""
+    return {one.number or 0: one.document or "" for one in report.found if one.mending in mendings}
+
+
+def _can_encode(index: Index, report: RepairReport) -> bool:
     try:
         _ = index.encoder, index.chunkers
     except LateChunkError as error:
-        return str(error)
-    return None
+        report.done.append(f"no document was encoded again: {error}")
+        return False
+    return True
+
+
+def _delete_caches(folder: Path, report: RepairReport) -> None:
+    """Delete the FAISS files, which the next opening rebuilds where they are needed."""
+    files = sorted(file for pattern in _CACHES for file in folder.glob(pattern))
+    for file in files:
+        file.unlink(missing_ok=True)
+    if files:
+        names = ", ".join(file.name for file in files)
+        report.done.append(f"deleted {names}; the next opening rebuilds what it needs")
+
+
+def _rebuild_words(store: Store, report: RepairReport, without: set[int]) -> None:
+    rebuild_words(store, without)
+    report.done.append("rebuilt the lexical index")
+
+
+def _encode(store: Store, index: Index, documents: Mapping[int, str], report: RepairReport) -> set[int]:
+    """Encode documents again; returns the numbers of those that cannot be."""
+    numbers = {document_id: number for number, document_id in documents.items()}
+    failed: set[int] = set()
+
+    def note(document: Document, error: DocumentError) -> None:
+        failed.add(numbers[document.id])
+        report.done.append(f"could not encode document {document.id!r} again: {error}")
+
+    found = (store.document(document_id) for document_id in documents.values())
+    for batch in take_batches((one for one in found if one), Pace()):
+        chunkers, embedding = list(index.chunkers.values()), index.manifest.embedding
+        embedded = embed_batch(index.encoder, chunkers, embedding, batch.documents, note)
+        stored = [StoredDocument(one.document, len(one.tokens), one.chunkings, vectors) for one, vectors in embedded]
+        replace_documents(store, [numbers[one.document.id] for one in stored], stored)
+        report.done.extend(f"encoded document {one.document.id!r} again" for one in stored)
+    return failed
+
+
+def _remove(store: Store, folder: Path, documents: Mapping[int, str], report: RepairReport) -> None:
+    """Save what is left of documents, and take them out."""
+    path, n_saved = dump_documents(folder, documents)
+    if path is None or n_saved < len(documents):
+        raise StoreError(f"only {n_saved} of {len(documents)} documents could be saved, so none was removed")
+    replace_documents(store, list(documents))
+    report.files.append(path)
+    report.lost.extend(f"document {one!r}; what is left of it is in {path.name}" for one in documents.values())

@@ -1,8 +1,4 @@
-"""A cheap check of the lexical index: its counts must agree with the chunks and with each other.
-
-That shows lost, foreign and doubled chunks, and totals that would make BM25 scores wrong. It does not compare words
-with texts: to mend anything at all, the whole is rebuilt from the texts, which takes no longer than to compare it.
-"""
+"""A cheap check of the lexical index: its counts must agree with the chunks and with each other."""
 
 from __future__ import annotations
 
@@ -11,12 +7,10 @@ from collections.abc import Collection, Iterator
 
 
 def check_words(connection: sqlite3.Connection, granularity: int, damaged: Collection[int] = ()) -> Iterator[str]:
-    """Say what is wrong with a granularity's lexical index.
+    """Say what is wrong with a granularity's lexical index, in which chunks of ``damaged`` documents may be missing.
 
-    Args:
-        connection: Open for reading, within a transaction.
-        granularity: Whose index.
-        damaged: Numbers of documents whose chunks may be missing in it.
+    It shows lost, foreign and doubled chunks, and totals that would make BM25 scores wrong. Words are not compared
+    with texts: to mend anything at all, the whole is rebuilt from the texts, which takes no longer than to compare it.
     """
     name = f"words_{granularity}"
     chunks, indexed = f"SELECT number FROM chunks WHERE granularity = {granularity}", f"SELECT id FROM {name}_docsize"

@@ -8,7 +8,7 @@ import re
 import secrets
 import shutil
 import stat
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from pathlib import Path
 
 from filelock import FileLock, Timeout
@@ -21,27 +21,19 @@ from latechunk.errors import (
     InputError,
     StoreError,
 )
-from latechunk.storage.store import Store
-from latechunk.types import Settings
 
 STORE = "store.sqlite3"
-_VECTORS_STEM = "vectors"
-_VECTORS = "vectors.faiss"
+_VECTORS = "vectors"
 _LOCK = "write.lock"
 _NEW = re.compile(r"new-[0-9a-f]{16}(-journal|-wal|-shm)?")  # a store that is being made, and SQLite's files for it
 
 
 def as_folder(path: str | os.PathLike[str]) -> Path:
-    """A path as given, made absolute, so that a later change of the working directory does not matter.
-
-    Raises:
-        InputError: If it cannot be a path.
-    """
+    """A path as given, made absolute, so that a later change of the working directory does not matter."""
     try:
         folder = Path(path).absolute()
-        os.lstat(folder)
-    except FileNotFoundError:
-        pass
+        with contextlib.suppress(FileNotFoundError):
+            os.lstat(folder)
     except (TypeError, ValueError) as error:
         raise InputError(f"path must be a string or a path, got {path!r:.80}: {error}") from error
     except OSError as error:
@@ -68,7 +60,7 @@ def require_index(folder: Path) -> None:
     _require_plain(folder)
     if (folder / STORE).is_file():
         return
-    if (folder / _VECTORS).exists() or (folder / _LOCK).exists():
+    if (folder / f"{_VECTORS}.faiss").exists() or (folder / _LOCK).exists():
         raise IndexFormatError(
             f"{folder} has lost its {STORE}, which held everything: restore it from a backup, or delete the folder "
             f"and index the documents again"
@@ -84,7 +76,7 @@ def _require_plain(folder: Path) -> None:
     A folder may come from somebody else, and links in it would make us read or overwrite files outside it.
     """
     for file in _list(folder):
-        if not file.name.startswith((STORE, _VECTORS_STEM, _LOCK)):
+        if not file.name.startswith((STORE, _VECTORS, _LOCK)):
             continue
         if not stat.S_ISREG(file.lstat().st_mode):
             raise IndexFormatError(
@@ -98,18 +90,11 @@ def _require_plain(folder: Path) -> None:
             )
 
 
-def create_folder(folder: Path, settings: Mapping[str, Settings]) -> None:
-    """Make an index with an empty store."""
-    with new_store(folder) as new:
-        Store.create(new, settings)
-
-
 @contextlib.contextmanager
 def new_store(folder: Path) -> Iterator[Path]:
-    """Give a name to make a store under, which is then renamed, so that no half-made index is ever seen.
+    """Give a path to make and close a database at, which is then renamed, so that no half-made index is ever seen.
 
-    Yields:
-        The path of the database to make and close. If anything fails, nothing remains of it.
+    If anything fails, nothing remains of it.
 
     Raises:
         IndexExistsError: If there is something at ``folder`` already.
@@ -127,7 +112,10 @@ def new_store(folder: Path) -> Iterator[Path]:
                 os.replace(new, folder / STORE)
                 sync(folder)
             finally:
-                _sweep(folder)
+                for file in _list(folder):  # what this and earlier attempts left
+                    if _NEW.fullmatch(file.name):
+                        with contextlib.suppress(OSError):
+                            file.unlink()
     except BaseException as error:
         if is_ours and folder.is_dir() and {file.name for file in _list(folder)} <= {_LOCK}:
             shutil.rmtree(folder, ignore_errors=True)
@@ -148,14 +136,6 @@ def sync(path: Path) -> None:
         os.close(handle)
 
 
-def _sweep(folder: Path) -> None:
-    """Remove the files that this and earlier attempts to make a store left, as far as the disk allows."""
-    for file in _list(folder):
-        if _NEW.fullmatch(file.name):
-            with contextlib.suppress(OSError):
-                file.unlink()
-
-
 def _list(folder: Path) -> list[Path]:
     try:
         return list(folder.iterdir())
@@ -165,12 +145,7 @@ def _list(folder: Path) -> list[Path]:
 
 @contextlib.contextmanager
 def hold_write_lock(folder: Path, timeout: float) -> Iterator[None]:
-    """Hold the one writer's lock, which the system takes back when a process dies.
-
-    Raises:
-        IndexBusyError: If another holds it for longer than ``timeout`` seconds.
-        StoreError: If the lock's file cannot be made.
-    """
+    """Hold the one writer's lock, waiting up to ``timeout`` seconds; the system takes it back when a process dies."""
     lock = FileLock(folder / _LOCK)
     try:
         lock.acquire(timeout=timeout)

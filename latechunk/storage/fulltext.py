@@ -55,14 +55,7 @@ def shadow_definitions(granularity: int) -> tuple[str, ...]:
 def add_words(
     connection: sqlite3.Connection, chunks: Sequence[int], text: str, chunkings: Sequence[Sequence[Span]]
 ) -> None:
-    """Enter a new document's chunks.
-
-    Args:
-        connection: Within a transaction.
-        chunks: Numbers of the chunks, granularity by granularity.
-        text: The document's.
-        chunkings: Their spans, for each granularity.
-    """
+    """Enter a new document's chunks, within a transaction; ``chunks`` are their numbers, granularity by granularity."""
     numbers = iter(chunks)
     for granularity, spans in enumerate(chunkings):
         rows = [(next(numbers), text[span.start : span.end]) for span in spans]
@@ -97,12 +90,7 @@ def find_words(
 ) -> list[tuple[float, int]]:
     """BM25 score (k1 = 1.2, b = 0.75), more being better, and number of the best chunks; by number on a tie.
 
-    Args:
-        connection: Where to read.
-        query: In FTS5's syntax; see ``to_query``.
-        k: How many at most.
-        granularity: Of which chunks.
-        where: Only those of documents that meet this.
+    The query is in FTS5's syntax, see ``to_query``; ``where`` limits the documents.
     """
     table = f"words_{granularity}"
     joined = f"WHERE {table} MATCH ?"
@@ -119,9 +107,7 @@ def find_words(
 def to_query(question: str, *, trigrams: bool) -> str:
     """A question as an FTS5 query of quoted words or trigrams, any of which may match; empty where there is none.
 
-    Args:
-        question: Taken as words, never as FTS5's query syntax; of its different words or trigrams the first 1,000.
-        trigrams: Whether the index holds trigrams, so that words of one or two characters cannot be found.
+    The question is never taken as FTS5's query syntax. The first 1,000 different words or trigrams count.
     """
     words = re.findall(r"\w+", question)
     if trigrams:

@@ -26,11 +26,7 @@ class ConnectionPool:
     """
 
     def __init__(self, path: Path, *, read_only: bool) -> None:
-        """Open one connection that reads and, unless read-only, the one that writes.
-
-        Raises:
-            StoreError: If the file cannot be opened.
-        """
+        """Open one connection that reads and, unless read-only, the one that writes."""
         self.read_only = read_only
         self._path = path
         self._identity = _identify(path)
@@ -85,9 +81,6 @@ class ConnectionPool:
         """The writing connection; everything done on it is committed at the end, or nothing.
 
         Reads of this thread see what it has written. Other threads go on reading, and wait if they want to write.
-
-        Raises:
-            IndexReadOnlyError: If the index is open for reading only.
         """
         if self._writer is None:
             raise IndexReadOnlyError("the index is open for reading only; open it with read_only=False to change it")
@@ -103,11 +96,7 @@ class ConnectionPool:
 
     @property
     def connection(self) -> sqlite3.Connection:
-        """The connection of the snapshot or change that this thread is in.
-
-        Raises:
-            StoreError: If it is in none.
-        """
+        """The connection of the snapshot or change that this thread is in; a ``StoreError`` if it is in none."""
         current: sqlite3.Connection | None = getattr(self._of_thread, "connection", None)
         if current is None:
             raise StoreError("this can be read within a snapshot only: call it inside `with store.snapshot():`")
@@ -123,11 +112,7 @@ class ConnectionPool:
                 connection.close()
 
     def require_in_place(self) -> None:
-        """Raise unless the file that is open is still the one at its path.
-
-        Raises:
-            StoreError: If it was removed or replaced, so that changes would be lost.
-        """
+        """Raise a ``StoreError`` unless the file that is open is still the one at its path."""
         if _identify(self._path) != self._identity:
             raise StoreError(
                 f"{self._path} was removed or replaced since it was opened, so nothing was changed: "

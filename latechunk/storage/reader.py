@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from latechunk.errors import IndexDamagedError, SpanError
+from latechunk.errors import IndexDamagedError
 from latechunk.storage.connection import REMEDY
 from latechunk.storage.filter_sql import Condition
 from latechunk.storage.fulltext import find_words
@@ -129,13 +129,10 @@ class StoreReader:
             chunkings = [self.rows_of_document(document_id, one) for one in range(len(self.granularities))]
             dims = int(self.settings()["encoder"]["dims"])
             vectors = self.vectors_of([row.number for rows in chunkings for row in rows], dims)
-            try:
-                spans = [[Span(row.start, row.end) for row in rows] for rows in chunkings]
-            except SpanError as error:
-                raise IndexDamagedError(
-                    f"a chunk of document {document_id!r} is invalid ({error}): {REMEDY}"
-                ) from error
-            return StoredDocument(document, n_tokens, spans, vectors)
+            # The checksum has proven that these are the spans that were stored.
+            return StoredDocument(
+                document, n_tokens, [[Span(row.start, row.end) for row in rows] for rows in chunkings], vectors
+            )
 
     def document_numbers(self, where: Condition | None = None) -> IntArray:
         """Numbers of all documents, or of those that meet a condition, ascending."""
@@ -159,13 +156,7 @@ class StoreReader:
     def vectors(
         self, dims: int, *, after: int, granularity: int = 0, block: int = 16_384
     ) -> Iterator[tuple[IntArray, IntArray, FloatArray]]:
-        """Read vectors in blocks, within one ``snapshot``.
-
-        Args:
-            dims: Length of each.
-            after: Only chunks with a number above this.
-            granularity: Of which chunks.
-            block: How many at a time.
+        """Read the vectors of chunks with a number above ``after``, within one ``snapshot``.
 
         Yields:
             Chunk numbers, ascending, their documents' numbers, and their vectors, shape ``(n, dims)``.
@@ -182,11 +173,7 @@ class StoreReader:
             if None in documents:
                 lost = numbers[documents.index(None)]
                 raise IndexDamagedError(f"{self._path}: chunk {lost} has a vector and no text: {REMEDY}")
-            yield (
-                np.array(numbers, dtype=np.int64),
-                np.array(documents, dtype=np.int64),
-                self._stack(numbers, vectors, dims),
-            )
+            yield np.array(numbers), np.array(documents), self._stack(numbers, vectors, dims)
 
     def vectors_of(self, numbers: Sequence[int], dims: int) -> FloatArray:
         """The vectors of chunks, in the order given, shape ``(n, dims)``, within one ``snapshot``."""
@@ -197,25 +184,14 @@ class StoreReader:
     def lexical(
         self, query: str, k: int, *, granularity: int, where: Condition | None = None
     ) -> tuple[list[float], list[int]]:
-        """Find chunks by words, within one ``snapshot``.
-
-        Args:
-            query: In FTS5's syntax.
-            k: How many at most.
-            granularity: Of which chunks.
-            where: Only those of documents that meet this.
-
-        Returns:
-            BM25 scores (k1 = 1.2, b = 0.75), more being better, and chunk numbers: best first, by number on a tie.
-        """
+        """Scores and numbers of the best chunks by words, within one ``snapshot``; see ``fulltext.find_words``."""
         found = find_words(self._pool.connection, query, k, granularity, where)
         return [score for score, _ in found], [number for _, number in found]
 
     def rows(self, numbers: Sequence[int]) -> list[ChunkRow]:
         """Where chunks stand, in the order given, within one ``snapshot``."""
-        found = {
-            row[0]: ChunkRow(*row) for row in self._select_by(f"{_ROW} c.number IN", [int(one) for one in numbers])
-        }
+        rows = self._select_by(f"{_ROW} c.number IN", [int(one) for one in numbers])
+        found = {row[0]: ChunkRow(*row) for row in rows}
         missing = [number for number in numbers if number not in found]
         if missing:
             raise IndexDamagedError(f"{self._path}: chunk {missing[0]} has a vector and no text: {REMEDY}")
@@ -224,16 +200,12 @@ class StoreReader:
     def rows_of_document(self, document_id: str, granularity: int) -> list[ChunkRow]:
         """A document's chunks, in the order of their starts, within one ``snapshot``."""
         numbers = self.numbers_of_ids([document_id])
-        query = f"{_ROW} c.document = ? AND c.granularity = ? ORDER BY c.place"
-        return [
-            ChunkRow(*row) for number in numbers for row in self._pool.connection.execute(query, (number, granularity))
-        ]
+        return [row for number in numbers for row in self._find_chunks(number, granularity, "ORDER BY c.place")]
 
     def rows_around(self, row: ChunkRow, n: int) -> list[ChunkRow]:
         """A chunk with up to ``n`` neighbours on either side, in order, within one ``snapshot``."""
-        query = f"{_ROW} c.document = ? AND c.granularity = ? AND c.place BETWEEN ? AND ? ORDER BY c.place"
-        values = (row.document, row.granularity, row.place - n, row.place + n)
-        return [ChunkRow(*one) for one in self._pool.connection.execute(query, values)]
+        near = "AND c.place BETWEEN ? AND ? ORDER BY c.place"
+        return self._find_chunks(row.document, row.granularity, near, row.place - n, row.place + n)
 
     def rows_beside(
         self, document: int, granularity: int, place: int, end: int
@@ -242,12 +214,10 @@ class StoreReader:
 
         Each is None if it is not there; to be called within one ``snapshot``.
         """
-        start = f"{_ROW} c.document = ? AND c.granularity = ? AND c.place"
 
         def find(condition: str, *values: int) -> ChunkRow | None:
-            query = f"{start} {condition} ORDER BY c.place LIMIT 1"
-            row = self._pool.connection.execute(query, (document, granularity, *values)).fetchone()
-            return row and ChunkRow(*row)
+            first = f"AND c.place {condition} ORDER BY c.place LIMIT 1"
+            return next(iter(self._find_chunks(document, granularity, first, *values)), None)
 
         own, before = find("= ?", place), find("= ?", place - 1)
         if own and own.end == end:
@@ -256,13 +226,9 @@ class StoreReader:
 
     def row_over(self, row: ChunkRow, granularity: int) -> ChunkRow | None:
         """The chunk of another granularity that shares the most characters with this one, the first on a tie."""
-        query = (
-            f'{_ROW} c.document = ? AND c.granularity = ? AND c."start" < ? AND c."end" > ? '
-            f'ORDER BY min(c."end", ?) - max(c."start", ?) DESC, c.place LIMIT 1'
-        )
-        values = (row.document, granularity, row.end, row.start, row.end, row.start)
-        found = self._pool.connection.execute(query, values).fetchone()
-        return found and ChunkRow(*found)
+        best = 'AND c."start" < ? AND c."end" > ? ORDER BY min(c."end", ?) - max(c."start", ?) DESC, c.place LIMIT 1'
+        found = self._find_chunks(row.document, granularity, best, row.end, row.start, row.end, row.start)
+        return found[0] if found else None
 
     def chunks(self, rows: Sequence[ChunkRow]) -> list[Chunk]:
         """Read the text and metadata of chunks, or of any ranges of documents, within one ``snapshot``."""
@@ -282,12 +248,15 @@ class StoreReader:
         name = self.granularities[row.granularity] if row.granularity < len(self.granularities) else ""
         return Chunk(document_id, row.place, row.start, row.end, text, json.loads(metadata), name)
 
+    def _find_chunks(self, document: int, granularity: int, condition: str, *values: int) -> list[ChunkRow]:
+        query = f"{_ROW} c.document = ? AND c.granularity = ? {condition}"
+        return [ChunkRow(*row) for row in self._pool.connection.execute(query, (document, granularity, *values))]
+
     def _stack(self, numbers: Sequence[int], vectors: Sequence[Any], dims: int) -> FloatArray:
         for number, vector in zip(numbers, vectors, strict=True):
             if not isinstance(vector, bytes):
-                raise IndexDamagedError(
-                    f"{self._path}: the vector of chunk {number} is not of {dims} numbers: {REMEDY}"
-                )
+                what = f"the vector of chunk {number} is not of {dims} numbers"
+                raise IndexDamagedError(f"{self._path}: {what}: {REMEDY}")
         return np.frombuffer(b"".join(vectors), dtype="<f4").reshape(len(vectors), dims)
 
     def _row(self, query: str, *values: Any) -> Any:

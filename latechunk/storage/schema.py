@@ -51,18 +51,16 @@ def create_tables(connection: sqlite3.Connection, settings: Mapping[str, Setting
     connection.execute(f"PRAGMA user_version = {FORMAT}")
     for statement in (*_TABLES, *table_definitions(settings)):
         connection.execute(statement)
-    connection.executemany("INSERT INTO settings VALUES (?, ?)", [(name, _dump(one)) for name, one in settings.items()])
+    rows = [(name, json.dumps(one, ensure_ascii=False)) for name, one in settings.items()]
+    connection.executemany("INSERT INTO settings VALUES (?, ?)", rows)
     log_commit(connection, 0)
 
 
 def require_format(connection: sqlite3.Connection, path: Path) -> None:
-    """Let only a database pass that holds the tables of this format and nothing else.
+    """Raise an ``IndexFormatError`` unless a database holds the tables of this format and nothing else.
 
     The tables are compared as SQL, to the letter: a trigger, a view, a default or a generated column of a foreign file
     would be run by what is read or written later.
-
-    Raises:
-        IndexFormatError: If it is not an index's, of another format, or holds anything that latechunk does not make.
     """
     (application_id,) = connection.execute("PRAGMA application_id").fetchone()
     if application_id != _APPLICATION_ID:
@@ -76,7 +74,8 @@ def require_format(connection: sqlite3.Connection, path: Path) -> None:
     found = {row[0] for row in connection.execute("SELECT sql FROM sqlite_schema WHERE sql IS NOT NULL")}
     expected = {_SEQUENCE, *_TABLES}
     if found >= expected:  # so that the settings are read from a table, and not from a view
-        expected |= _lexical_tables(connection)
+        words = list(table_definitions(read_settings_table(connection)))
+        expected.update(words, *map(shadow_definitions, range(len(words))))
     unexpected = found.symmetric_difference(expected)
     if unexpected:
         raise IndexFormatError(
@@ -91,11 +90,7 @@ def is_as_made(connection: sqlite3.Connection, table: str) -> bool:
 
 
 def read_settings_table(connection: sqlite3.Connection) -> dict[str, dict[str, object]]:
-    """What was recorded when the index was made.
-
-    Raises:
-        IndexDamagedError: If it is not what latechunk writes.
-    """
+    """What was recorded when the index was made; an ``IndexDamagedError`` if it is not what latechunk writes."""
     try:
         return {name: dict(json.loads(one)) for name, one in connection.execute("SELECT name, value FROM settings")}
     except (ValueError, TypeError) as error:
@@ -124,12 +119,3 @@ def rows_to_hash(connection: sqlite3.Connection, document: int) -> Iterator[tupl
         "LEFT JOIN vectors v ON v.chunk = c.number WHERE c.document = ? ORDER BY c.number"
     )
     return connection.execute(query, (document,))
-
-
-def _lexical_tables(connection: sqlite3.Connection) -> set[str]:
-    words = list(table_definitions(read_settings_table(connection)))
-    return {*words, *(shadow for number in range(len(words)) for shadow in shadow_definitions(number))}
-
-
-def _dump(value: Settings) -> str:
-    return json.dumps(value, ensure_ascii=False)

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import contextlib
 import json
 import sqlite3
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager
 from itertools import accumulate, pairwise
 from pathlib import Path
 
@@ -41,10 +41,6 @@ class Store(StoreReader):
     def open(cls, path: Path, *, read_only: bool) -> Store:
         """Open a database.
 
-        Args:
-            path: The file.
-            read_only: Refuse changes.
-
         Raises:
             StoreError: If it cannot be opened.
             IndexFormatError: If it is not an index's database, or of another format.
@@ -67,12 +63,7 @@ class Store(StoreReader):
             connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
 
     def put(self, documents: Sequence[StoredDocument], new_metadata: Sequence[Document] = ()) -> None:
-        """Add or replace documents, and give others new metadata, all in one transaction.
-
-        Args:
-            documents: To add, or to put in the place of those with the same ids.
-            new_metadata: Stored documents whose metadata alone changed.
-        """
+        """Add or replace documents, and give stored ones new metadata, all in one transaction."""
         with self.change() as connection:
             n_removed = self._remove(connection, [stored.document.id for stored in documents])
             for stored in documents:
@@ -131,18 +122,15 @@ class Store(StoreReader):
         # The total counts cascaded deletions, too: documents, their chunks and their vectors.
         return connection.total_changes - before
 
-    @contextlib.contextmanager
-    def change(self) -> Iterator[sqlite3.Connection]:
+    def change(self) -> AbstractContextManager[sqlite3.Connection]:
         """Within this, what is done on the connection is one transaction, and this thread reads what it has written."""
-        with self._pool.change() as connection:
-            yield connection
+        return self._pool.change()
 
 
 def _byte_places(text: str, spans: Sequence[Span]) -> dict[int, int]:
     """The place in UTF-8 of each end of a span, by its place in characters.
 
-    The text is encoded piece by piece between one end and the next, so that each character is looked at once, however
-    many chunks overlap.
+    Each character is encoded once, however many chunks overlap.
     """
     places = sorted({place for span in spans for place in (span.start, span.end)})
     sizes = (len(text[begin:end].encode("utf-8")) for begin, end in pairwise([0, *places]))
