@@ -843,7 +843,7 @@ def test_changes_that_only_the_log_holds_are_never_passed_over(stored, monkeypat
     with create_open(path) as writer:
         writer.add([Document("rome", "Rome is old.")])
         monkeypatch.setattr("latechunk.storage.connection.os.statvfs", lambda path: ReadOnlyFileSystem)
-        with pytest.raises(StoreError, match="last changes still lie in store.sqlite3-wal"):
+        with pytest.raises(StoreError, match="last changes are still in store.sqlite3-wal"):
             create_open(path, read_only=True)
 
 
