@@ -33,28 +33,23 @@ __version__ = "0.1.0"
 
 # Loaded at first use, so that `import latechunk` costs milliseconds and needs neither torch nor faiss.
 _HOMES = {
-    "AddReport": "latechunk.indexing",
-    "Chunk": "latechunk.types",
-    "CrossEncoderReranker": "latechunk.models.cross_encoder",
-    "DEFAULT_MODEL": "latechunk.models.catalogue",
-    "DevicePool": "latechunk.encoding.multi_device",
-    "Document": "latechunk.types",
-    "EmbeddedDocument": "latechunk.embedding",
-    "Embedding": "latechunk.embedding",
-    "Encoder": "latechunk.encoding.encoder",
-    "Hit": "latechunk.types",
-    "Index": "latechunk.index",
-    "LateChunkError": "latechunk.errors",
-    "LocalGlobal": "latechunk.models.catalogue",
-    "Mode": "latechunk.types",
-    "Progress": "latechunk.embedding",
-    "SearchKeywords": "latechunk.search.options",
-    "SearchOptions": "latechunk.search.options",
-    "SentenceChunker": "latechunk.chunking.sentence",
-    "Span": "latechunk.types",
-    "TokenChunker": "latechunk.chunking.token",
-    "chunker_from_settings": "latechunk.chunking.registry",
-    "embed_documents": "latechunk.embedding",
+    name: f"latechunk.{module}"
+    for module, names in {
+        "chunking.registry": "chunker_from_settings",
+        "chunking.sentence": "SentenceChunker",
+        "chunking.token": "TokenChunker",
+        "embedding": "EmbeddedDocument Embedding Progress embed_documents",
+        "encoding.encoder": "Encoder",
+        "encoding.multi_device": "DevicePool",
+        "errors": "LateChunkError",
+        "index": "Index",
+        "indexing": "AddReport",
+        "models.catalogue": "DEFAULT_MODEL LocalGlobal",
+        "models.cross_encoder": "CrossEncoderReranker",
+        "search.options": "SearchKeywords SearchOptions",
+        "types": "Chunk Document Hit Mode Span",
+    }.items()
+    for name in names.split()
 }
 
 __all__ = [*_HOMES, "__version__"]  # noqa: PLE0604

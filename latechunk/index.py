@@ -17,7 +17,6 @@ from typing import TYPE_CHECKING, Self, Unpack
 
 import numpy as np
 
-from latechunk.ann.spec import IndexSpec
 from latechunk.ann.synced import OptimizeReport, SyncedIndex
 from latechunk.embedding import Progress, choose_embedding
 from latechunk.embedding.stream import load_default_encoder, require_documents
@@ -147,7 +146,7 @@ class Index:
         check_words(words)
         encoder = load_default_encoder() if encoder is None else encoder
         embedding = choose_embedding(encoder, mode, late_weight)
-        search = _search_settings(words, vectors, first_pass_dims)
+        search = SearchSettings.of_user(words, vectors, first_pass_dims)
         manifest = IndexManifest.make(encoder, named, embedding, search)
         manifest.require_searchable()
         with new_store(folder) as new:
@@ -468,7 +467,7 @@ class Index:
         if vectors is None and first_pass_dims is not None:
             raise InputError("first_pass_dims needs vectors, the kind that it is for")
         if vectors is not None:
-            search = _search_settings(self.manifest.search.words, vectors, first_pass_dims)
+            search = SearchSettings.of_user(self.manifest.search.words, vectors, first_pass_dims)
             manifest = self.manifest.model_copy(update={"search": search})
             manifest.require_searchable()
             with self._writing(), self._searcher.alone():
@@ -569,11 +568,6 @@ class Index:
         finally:
             self._writer = None
             self._write_lock.release()
-
-
-def _search_settings(words: Words | None, vectors: str, first_pass_dims: int | None) -> SearchSettings:
-    spec = IndexSpec(kind=vectors, first_pass_dims=first_pass_dims)  # an InputError, where it is the user's
-    return SearchSettings(words=words, vectors=spec.kind, first_pass_dims=spec.first_pass_dims)
 
 
 def _remove_temporary(store: Store, folder: Path) -> None:

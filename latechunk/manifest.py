@@ -49,6 +49,12 @@ class SearchSettings(Validated):
     vectors: str
     first_pass_dims: int | None
 
+    @classmethod
+    def of_user(cls, words: Words | None, vectors: str, first_pass_dims: int | None) -> Self:
+        """Settings that a user gives, which raise an InputError where they are wrong."""
+        spec = IndexSpec(kind=vectors, first_pass_dims=first_pass_dims)
+        return cls(words=words, vectors=spec.kind, first_pass_dims=spec.first_pass_dims)
+
     @model_validator(mode="after")
     def _check_spec(self) -> Self:
         _ = self.spec

@@ -101,13 +101,13 @@ class VectorIndex:
         add(self.index, self._n_positions, first_pass(vectors, self.spec.dims))
         self._new.append((numbers, documents))
         self._n_positions += len(numbers)
-        self._forget()
+        self._filters = None
 
     def fill(self, numbers: IntArray, documents: IntArray, alive: BoolArray) -> None:
         """Say what the positions of the index hold that was read from a file."""
         self._numbers, self._documents, self._alive = numbers, documents, alive
         self._n_positions = len(numbers)
-        self._forget()
+        self._filters = None
 
     def keep(self, documents: IntArray) -> None:
         """Remove the chunks of all documents but these."""
@@ -168,9 +168,6 @@ class VectorIndex:
             self._numbers = np.concatenate([self._numbers, *numbers])
             self._documents = np.concatenate([self._documents, *documents])
             self._alive = np.concatenate([self._alive, np.ones(len(self._numbers) - len(self._alive), dtype=np.bool_)])
-
-    def _forget(self) -> None:
-        self._filters = None
 
 
 def first_pass(vectors: FloatArray, dims: int) -> FloatArray:

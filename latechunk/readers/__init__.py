@@ -6,9 +6,8 @@ from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 from latechunk.errors import DocumentError
-from latechunk.readers.files import find_files
+from latechunk.readers.files import READERS, find_files
 from latechunk.readers.reader import Problem, Reader, explain_decoding
-from latechunk.readers.registry import READERS
 from latechunk.types import Document
 
 __all__ = ["READERS", "Problem", "Reader", "count_documents", "find_files", "read_documents"]

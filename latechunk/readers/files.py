@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 
-from latechunk.readers.reader import Problem, normal
-from latechunk.readers.registry import READERS
+from latechunk.readers.jsonl import JSONL
+from latechunk.readers.reader import Problem, Reader, normal
+from latechunk.readers.text import TEXT
+
+READERS: Mapping[str, Reader] = {suffix: reader for reader in (TEXT, JSONL) for suffix in reader.suffixes}
+"""By suffix. A new format is a module in this package and an entry here."""
 
 
 def find_files(

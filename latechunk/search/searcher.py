@@ -113,7 +113,11 @@ class Searcher:
         within = None if options.within is None else self.number_of("within", options.within)
         if within == granularity:
             raise InputError(f"within must name another granularity than the one that is searched, {options.within!r}")
-        vector = None if options.mode == "lexical" else _to_vector(question, encoder)
+        vector = None if isinstance(question, str) else question
+        if isinstance(question, str) and options.mode != "lexical":
+            made_by = encoder()
+            (checked,) = check_vectors(made_by, [np.asarray(made_by.encode_query(question))[None]], [1])
+            vector = checked[0]
         terms = None if options.mode == "dense" else self._to_terms(question)
         if options.mode == "lexical" and not terms:
             least = "a word of three or more characters" if self._words == "trigram" else "a word"
@@ -233,16 +237,6 @@ class Searcher:
             )
         require_text(question, "a question that is searched for by its words", QueryError)
         return to_query(str(question), trigrams=self._words == "trigram")
-
-
-def _to_vector(question: str | FloatArray, encoder: Callable[[], SpanEncoder]) -> FloatArray:
-    if not isinstance(question, str):
-        return question
-    made_by = encoder()
-    vector = made_by.encode_query(question)
-    (checked,) = check_vectors(made_by, [np.asarray(vector)[None]], [1])
-    unit: FloatArray = checked[0]
-    return unit
 
 
 def _similarities(found: Sequence[Candidate], matrix: FloatArray, vector: FloatArray | None) -> list[float]:
