@@ -35,21 +35,16 @@ def table(header: list[str], rows: list[list[str]]) -> str:
     return "\n".join(f"| {' | '.join(line)} |" for line in lines)
 
 
-def gains(way: str, max_tokens: int) -> str:
-    """What a way of reading gains over naive, with intervals, at one chunk size.
-
-    Args:
-        way: ``"default"``, or ``"untrained"`` for the same without trained adapters.
-        max_tokens: Of a chunk.
-    """
+def gains(max_tokens: int) -> str:
+    """What the default gains over naive, with intervals, at one chunk size."""
     rows = []
     for name, row in read("context")["figures"][f"at_{max_tokens}"]["sets"].items():
         cells = [TITLES.get(name, name), f"{row['n_questions']:,}"]
         for scope in ("corpus", "document"):
             one = row.get(scope)
             cells.append(
-                f"{one['naive']:.1f} → {one[way]['value']:.1f} ({one[way]['gain']:+.1f}, "
-                f"{one[way]['interval'][0]:+.1f} to {one[way]['interval'][1]:+.1f})"
+                f"{one['naive']:.1f} → {one['default']['value']:.1f} ({one['default']['gain']:+.1f}, "
+                f"{one['default']['interval'][0]:+.1f} to {one['default']['interval'][1]:+.1f})"
                 if one
                 else ""
             )
@@ -78,7 +73,7 @@ def gain(row: dict[str, Any]) -> str:
 
 
 def quality_short(sizes: tuple[int, ...]) -> str:
-    """What README shows: naive, and what the default gains over it with and without its trained adapters.
+    """What README shows: naive, and what the default gains over it.
 
     Args:
         sizes: Most tokens of a chunk, a table for each.
@@ -89,9 +84,8 @@ def quality_short(sizes: tuple[int, ...]) -> str:
         for name, row in read("context")["figures"][f"at_{size}"]["sets"].items():
             corpus, inside = row["corpus"], row.get("document")
             cells = [TITLES.get(name, name), f"{row['n_questions']:,}", f"{corpus['naive']:.1f}"]
-            cells += [_gain(corpus["untrained"]), _gain(corpus["default"]), _gain(inside["default"]) if inside else ""]
-            rows.append(cells)
-        header = [f"chunks of at most {size} tokens", "questions", "naive", "untrained", "default"]
+            rows.append([*cells, _gain(corpus["default"]), _gain(inside["default"]) if inside else ""])
+        header = [f"chunks of at most {size} tokens", "questions", "naive", "default"]
         parts.append(table([*header, "default, within the document"], rows))
     return "\n\n".join(parts)
 
@@ -294,8 +288,8 @@ def main() -> None:
     fill(docs / "evaluation.md", {"default": quality_short((64, 128)), "quality": quality(), "passkey": passkey()})
     fill(docs / "models.md", {"speed": speed(), "encode": encode(), "jina": jina(), "runtimes": runtimes()})
     fill(ROOT / "docs" / "operations.md", {"scale": scale()})
-    trained, untrained = ("\n\n".join(gains(way, size) for size in (64, 128)) for way in ("default", "untrained"))
-    fill(ROOT / "docs" / "local-global.md", {"sweep": sweep(), "gains": untrained, "cost": cost()})
+    trained = "\n\n".join(gains(size) for size in (64, 128))
+    fill(ROOT / "docs" / "local-global.md", {"sweep": sweep(), "cost": cost()})
     fill(ROOT / "docs" / "training.md", {"gains": trained, "enough": enough()})
     fill(ROOT / "latechunk" / "trained" / "all-MiniLM-L6-v2" / "README.md", {"gains": trained})
 
