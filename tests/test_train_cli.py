@@ -19,7 +19,6 @@ from latechunk.models.adapter_manifest import read_adapter_manifest, write_adapt
 from latechunk.models.catalogue import DEFAULT_MODEL, find_known_model
 from latechunk.training import choose, job
 from latechunk.training.budget import Trial
-from latechunk.training.curve import draw_curve
 from latechunk.training.data import prepare
 from latechunk.training.heldout import hold_out
 from latechunk.training.trainer import require_device
@@ -28,7 +27,6 @@ from tests.trainingdata import write_set
 
 SMALL = ("--chunk-tokens", "12,16", "--rank", "4")
 AS_BEGUN = ("--late-weight", "0.7", "--query-adapter", "--seed", "3", "--learning-rate", "0.02")  # the finished run
-PNG = b"\x89PNG\r\n\x1a\n"
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -71,7 +69,7 @@ def stop(finished, out):
     shutil.copytree(finished[0], out)
     for path in ("checkpoint-3", "checkpoint-4"):
         shutil.rmtree(out / "run" / path)
-    for name in ("latechunk.json", "README.md", "curve.png", "log.jsonl"):
+    for name in ("latechunk.json", "README.md", "log.jsonl"):
         (out / name).unlink()
     return out
 
@@ -95,7 +93,7 @@ def test_a_run_leaves_adapters_that_an_encoder_loads(base, finished):
     assert read_adapter_manifest(out).base == "tiny"
 
 
-def test_the_folder_has_a_card_a_curve_and_a_log(base, finished):
+def test_the_folder_has_a_card_and_a_log(base, finished):
     out, _ = finished
     card = (out / "README.md").read_text()
     assert card.startswith('---\nlicense: "cc-by-sa-4.0"\nlibrary_name: peft\n')
@@ -119,7 +117,6 @@ def test_the_folder_has_a_card_a_curve_and_a_log(base, finished):
     assert str(base.parent) not in card  # paths of one machine
     assert str(out.parent) not in card
     assert "{{" not in card
-    assert (out / "curve.png").read_bytes().startswith(PNG)
     log = [json.loads(line) for line in (out / "log.jsonl").read_text().splitlines()]
     assert [one["step"] for one in log if "eval_ndcg_corpus" in one] == [0, 2, 4]
     assert [one["step"] for one in log if "loss" in one] == [1, 2, 3, 4]
@@ -189,12 +186,6 @@ def test_a_run_goes_on_only_if_it_is_measured_as_it_was_begun(base, data, finish
     assert not (out / "run" / "checkpoint-4").exists()
 
 
-def test_a_curve_is_drawn_where_nothing_is_known_to_compare_with(tmp_path):
-    levels = {"untrained": {}, "naive": {}}
-    draw_curve(tmp_path / "curve.png", [(1, 2.0)], {"corpus": [(1, 50.0)], "document": []}, levels, "tiny")
-    assert (tmp_path / "curve.png").read_bytes().startswith(PNG)
-
-
 def test_what_the_frozen_pass_kept_is_gone_before_a_folder_is_finished(base, data, finished, tmp_path):
     out = stop(finished, tmp_path / "stopped")
     (out / "latechunk.json").mkdir()  # so that it cannot be written
@@ -237,7 +228,7 @@ def test_a_run_that_was_killed_before_its_first_step_is_begun_by_resuming(base, 
         assert part in card
 
 
-def test_adapters_to_begin_with_are_where_the_curve_begins(base, data, finished, tmp_path):
+def test_adapters_to_begin_with_are_where_the_log_begins(base, data, finished, tmp_path):
     """The finished run's last measurement is the first of a run that goes on from its adapters."""
     out, given = tmp_path / "out", (*AS_BEGUN, "--steps", "1")
 

@@ -144,7 +144,7 @@ def train_command(
 
     DATA holds docs.jsonl and queries.jsonl, or is a SQuAD .json file, or holds questions.csv (columns: question,
     quote) next to text files; every question needs the passage that answers it. OUT gets the adapters, a model card,
-    a learning curve and, in OUT/run, checkpoints; Encoder.load(adapters=OUT) uses them.
+    a log and, in OUT/run, checkpoints; Encoder.load(adapters=OUT) uses them.
     """
     options = dict(locals())  # by the names of TrainingRequest's fields, where they are some
     console = stderr_console()

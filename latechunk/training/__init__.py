@@ -2,6 +2,4 @@
 
 from latechunk.evaluation import require_packages
 
-require_packages(
-    "training", ("peft", "datasets", "accelerate", "jinja2", "matplotlib", "ir_measures", "scipy"), "train"
-)
+require_packages("training", ("peft", "datasets", "accelerate", "jinja2", "ir_measures", "scipy"), "train")

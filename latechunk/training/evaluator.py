@@ -92,7 +92,7 @@ class Measurer:
             key: Of what decides them.
 
         Raises:
-            InputError: If the file is of another key: a curve of two sets of questions would mean nothing.
+            InputError: If the file is of another key: figures of two sets of questions would mean nothing.
         """
         found = read_arrays(kept)
         if found and str(found.get("key")) != key:

@@ -1,4 +1,4 @@
-"""What a person reads of a run: the summary before it; log, learning curve and model card after it."""
+"""What a person reads of a run: the summary before it; log and model card after it."""
 
 from __future__ import annotations
 
@@ -9,19 +9,16 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from latechunk.evaluation.ranking import SCOPES
 from latechunk.manifest import package_versions
 from latechunk.models.catalogue import find_known_model
 from latechunk.training.card import list_settings, read_facts, render_card
-from latechunk.training.curve import draw_curve
-from latechunk.training.evaluator import METRIC
 from latechunk.training.heldout import CHUNK_TOKENS, DEPTH
 from latechunk.training.run import Trained
 
 if TYPE_CHECKING:
     from latechunk.training.job import Job
 
-CARD, CURVE, LOG = "README.md", "curve.png", "log.jsonl"
+CARD, LOG = "README.md", "log.jsonl"
 
 
 def summarise(job: Job) -> dict[str, Any]:
@@ -44,21 +41,10 @@ def summarise(job: Job) -> dict[str, Any]:
 
 
 def write_results(job: Job, trained: Trained, rows: Sequence[Mapping[str, Any]]) -> None:
-    """Log, curve and card."""
+    """Write the log and the card."""
     out = job.request.out
     lines = [json.dumps(entry) + "\n" for entry in trained.log]
     (out / LOG).write_text("".join(lines), encoding="utf-8")
-    points = {
-        scope: [(int(one["step"]), one[name]) for one in trained.log if (name := f"eval_{METRIC}{scope}") in one]
-        for scope in SCOPES
-    }
-    draw_curve(
-        out / CURVE,
-        [(int(one["step"]), one["loss"]) for one in trained.log if "loss" in one],
-        points,
-        {name: {row["scope"]: row[name] for row in rows} for name in ("untrained", "naive")},
-        f"{job.bundle.base}, {job.settings.run.n_steps} steps",
-    )
     (out / CARD).write_text(render_card(_card_values(job, trained, rows)), encoding="utf-8")
 
 
