@@ -25,8 +25,8 @@ from latechunk.models.device import choose_dtype, name_of
 from latechunk.training.data import prepare
 from latechunk.training.evaluator import Measurer
 from latechunk.training.heldout import compare_scores, means
-from latechunk.training.run import PASSAGE, QUERY, train
-from latechunk.training.settings import LossSettings, RunSettings, TrainingSettings
+from latechunk.training.run import train
+from latechunk.training.settings import PASSAGE, QUERY, LossSettings, RunSettings, TrainingSettings
 
 
 def draw(one: EvaluationSet, n_questions: int, seed: int) -> EvaluationSet:

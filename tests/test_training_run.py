@@ -193,10 +193,6 @@ def test_a_run_can_begin_with_adapters_of_the_same_shape(base, sets, unbroken, t
     for name, value in load_file(folder / "retrieval_passage" / "adapter_model.safetensors").items():
         begun = load_file(tmp_path / "same" / "retrieval_passage" / "adapter_model.safetensors")[name]
         np.testing.assert_array_equal(begun.numpy(), value.numpy())
-    with pytest.raises(InputError, match="another shape"):
-        train(load_long(base), data, tmp_path / "a", still.replaced(lora=LoraSettings(rank=2)), start=folder)
-    with pytest.raises(InputError, match="lack"):
-        train(load_long(base), data, tmp_path / "b", still, start=tmp_path)
 
 
 def test_an_encoder_in_half_precision_is_refused(base, sets, tmp_path):
@@ -230,7 +226,7 @@ def test_what_is_kept_is_as_large_as_estimated(base, sets, unbroken):
     arrays = (unbroken[0] / "run" / "kept").glob("*.npy")
     found = sum(np.load(path, mmap_mode="r").nbytes for path in arrays)
 
-    assert kept_bytes(data, 32, 32, n_around=2, with_states=True) == found
+    assert kept_bytes(encoder, data) == found
 
 
 def test_steps_follow_from_questions_or_from_time():

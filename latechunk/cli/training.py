@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shlex
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -13,9 +14,12 @@ from latechunk.cli.options import Device, Json, Quiet, split_numbers
 from latechunk.errors import InputError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping, Sequence
+    from collections.abc import Iterator, Mapping
 
-_DATA, _RUN, _SHAPE, _MEASURING, _RESULT = "Data", "How long", "What is trained", "Measuring", "Result"
+_data, _run, _shape, _measuring, _result = (
+    partial(typer.Option, rich_help_panel=panel)
+    for panel in ("Data", "How long", "What is trained", "Measuring", "Result")
+)
 _NOT_OF_THE_RESULT = ("resume", "dry_run", "device", "keep_nothing", "as_json", "quiet")
 _SHOWN = 5  # unusable questions named in a summary
 
@@ -25,115 +29,62 @@ def train_command(
     data: Annotated[
         Path, typer.Argument(metavar="DATA", help="A folder of documents and questions, or of such folders.")
     ],
-    out: Annotated[Path, typer.Option(help="Folder for the adapters, new or empty.", rich_help_panel=_RESULT)],
-    base: Annotated[
-        str, typer.Option(help="The model to train over: name or folder.", rich_help_panel=_SHAPE)
-    ] = "all-MiniLM-L6-v2",
+    out: Annotated[Path, _result(help="Folder for the adapters, new or empty.")],
+    base: Annotated[str, _shape(help="The model to train over: name or folder.")] = "all-MiniLM-L6-v2",
     adapters: Annotated[
-        Path | None,
-        typer.Option(
-            help="Adapters to begin with, of the same rank and layers  [default: none].", rich_help_panel=_SHAPE
-        ),
+        Path | None, _shape(help="Adapters to begin with, of the same rank and layers  [default: none].")
     ] = None,
     dry_run: Annotated[
         bool, typer.Option("--dry-run", help="Say what would be trained and how long it takes, and write nothing.")
     ] = False,
-    resume: Annotated[bool, typer.Option("--resume", help="Continue the run in --out.", rich_help_panel=_RUN)] = False,
-    minutes: Annotated[
-        float | None,
-        typer.Option(help="Train as many steps as fit this time, after a short trial.", rich_help_panel=_RUN),
-    ] = None,
+    resume: Annotated[bool, _run("--resume", help="Continue the run in --out.")] = False,
+    minutes: Annotated[float | None, _run(help="Train as many steps as fit this time, after a short trial.")] = None,
     steps: Annotated[
-        int | None,
-        typer.Option(
-            help="Steps  [default: about 4 passes over the questions, 100 to 2,000].", rich_help_panel=_RUN, min=1
-        ),
+        int | None, _run(help="Steps  [default: about 4 passes over the questions, 100 to 2,000].", min=1)
     ] = None,
     skip_unusable: Annotated[
-        bool,
-        typer.Option("--skip-unusable", help="Leave out questions that cannot be trained on.", rich_help_panel=_DATA),
+        bool, _data("--skip-unusable", help="Leave out questions that cannot be trained on.")
     ] = False,
     weight: Annotated[
         list[str] | None,
-        typer.Option(
-            metavar="SET=NUMBER",
-            help="How often a set is drawn; may be given again  [default: 1 each].",
-            rich_help_panel=_DATA,
-        ),
+        _data(metavar="SET=NUMBER", help="How often a set is drawn; may be given again  [default: 1 each]."),
     ] = None,
     own_document_only: Annotated[
         list[str] | None,
-        typer.Option(
-            metavar="SET",
-            help="A set whose questions are asked of many documents; may be given again.",
-            rich_help_panel=_DATA,
-        ),
+        _data(metavar="SET", help="A set whose questions are asked of many documents; may be given again."),
     ] = None,
-    chunk_tokens: Annotated[
-        str, typer.Option(help="Sizes of the chunks that are trained.", rich_help_panel=_DATA)
-    ] = "48,64,96,128",
-    rank: Annotated[
-        int | None, typer.Option(help="Rank of the adapters  [default: 64].", rich_help_panel=_SHAPE, min=1)
-    ] = None,
+    chunk_tokens: Annotated[str, _data(help="Sizes of the chunks that are trained.")] = "48,64,96,128",
+    rank: Annotated[int | None, _shape(help="Rank of the adapters  [default: 64].", min=1)] = None,
     layers: Annotated[
         int | None,
-        typer.Option(
-            help="Layers from the top with adapters  [default: all that read the whole text].",
-            rich_help_panel=_SHAPE,
-            min=1,
-        ),
+        _shape(help="Layers from the top with adapters  [default: all that read the whole text].", min=1),
     ] = None,
-    learning_rate: Annotated[
-        float | None, typer.Option(help="At its peak  [default: 0.0003].", rich_help_panel=_SHAPE)
-    ] = None,
+    learning_rate: Annotated[float | None, _shape(help="At its peak  [default: 0.0003].")] = None,
     late_weight: Annotated[
         float | None,
-        typer.Option(
-            help="Share of the late in chunk vectors; 1 for late alone  [default: 0.7 where the base blends].",
-            rich_help_panel=_SHAPE,
-        ),
+        _shape(help="Share of the late in chunk vectors; 1 for late alone  [default: 0.7 where the base blends]."),
     ] = None,
     index_late_weight: Annotated[
         float | None,
-        typer.Option(
+        _shape(
             help="Share of the late in chunk vectors of indexes made with the adapters, where another than the trained "
-            "one serves better  [default: as trained].",
-            rich_help_panel=_SHAPE,
+            "one serves better  [default: as trained]."
         ),
     ] = None,
     query_adapter: Annotated[
-        bool,
-        typer.Option(
-            "--query-adapter/--no-query-adapter", help="Train an adapter for questions too.", rich_help_panel=_SHAPE
-        ),
+        bool, _shape("--query-adapter/--no-query-adapter", help="Train an adapter for questions too.")
     ] = True,
     evaluate: Annotated[
         Path | None,
-        typer.Option(
-            help="A set to measure with  [default: a tenth of the documents, held out, at most 20].",
-            rich_help_panel=_MEASURING,
-        ),
+        _measuring(help="A set to measure with  [default: a tenth of the documents, held out, at most 20]."),
     ] = None,
-    no_evaluate: Annotated[
-        bool, typer.Option("--no-evaluate", help="Train on everything.", rich_help_panel=_MEASURING)
-    ] = False,
+    no_evaluate: Annotated[bool, _measuring("--no-evaluate", help="Train on everything.")] = False,
     evaluate_every: Annotated[
-        int | None,
-        typer.Option(
-            metavar="STEPS",
-            help="Between two measurements  [default: 5 in the run].",
-            rich_help_panel=_MEASURING,
-            min=1,
-        ),
+        int | None, _measuring(metavar="STEPS", help="Between two measurements  [default: 5 in the run].", min=1)
     ] = None,
-    licence: Annotated[
-        str, typer.Option(help="Of the adapters, for their card, such as Apache-2.0.", rich_help_panel=_RESULT)
-    ] = "",
+    licence: Annotated[str, _result(help="Of the adapters, for their card, such as Apache-2.0.")] = "",
     keep_nothing: Annotated[
-        bool,
-        typer.Option(
-            "--keep-nothing", help="Delete the checkpoints too when the run is done.", rich_help_panel=_RESULT
-        ),
+        bool, _result("--keep-nothing", help="Delete the checkpoints too when the run is done.")
     ] = False,
     seed: Annotated[int, typer.Option(help="Of everything that is drawn.", min=0)] = 0,
     device: Device = "auto",
@@ -253,21 +204,17 @@ def _word(summary: Mapping[str, Any]) -> Iterator[str]:
         )
     else:
         yield f"held out: nothing, {held_out['origin']}; the gain will not be known"
-    yield from _word_unusable(summary["unusable"])
+    if unusable := summary["unusable"]:
+        yield f"left out: {counted(len(unusable), 'question')} that cannot be trained on"
+        yield from (f"  {problem}" for problem in unusable[:_SHOWN])
+        if len(unusable) > _SHOWN:
+            yield f"  and {len(unusable) - _SHOWN:,} more"
     run, lora = summary["settings"]["run"], summary["settings"]["lora"]
     yield (
         f"{counted(run['n_steps'], 'step')} of {run['batch_segments']} segments over {summary['base']} in "
         f"{run['precision']}, rank {lora['rank']}"
     )
     yield from _word_estimate(summary["estimate"])
-
-
-def _word_unusable(unusable: Sequence[str]) -> Iterator[str]:
-    if unusable:
-        yield f"left out: {counted(len(unusable), 'question')} that cannot be trained on"
-        yield from (f"  {problem}" for problem in unusable[:_SHOWN])
-        if len(unusable) > _SHOWN:
-            yield f"  and {len(unusable) - _SHOWN:,} more"
 
 
 def _word_estimate(found: Mapping[str, Any] | None) -> Iterator[str]:

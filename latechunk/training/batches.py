@@ -11,12 +11,16 @@ from sentence_transformers.sentence_transformer.data_collator import SentenceTra
 
 from latechunk.encoding.encoder import Encoder
 from latechunk.encoding.local_global import LocalGlobalPass
+from latechunk.encoding.pooling import lay_out_runs
+from latechunk.encoding.pooling_plan import plan_pooling
+from latechunk.encoding.sequences import TokenSequence, pad
+from latechunk.encoding.windows import plan_windows
 from latechunk.training.data import TrainingData
 from latechunk.training.frozen import FrozenArrays
 from latechunk.training.loss import Features
-from latechunk.training.model import SequenceMaker
 from latechunk.training.segments import Segment, SegmentSource
-from latechunk.training.settings import TrainingSettings
+from latechunk.training.settings import PASSAGE, QUERY, TrainingSettings
+from latechunk.types import IntArray, Tokens
 
 _PARTS = 4  # that chunks are read in, each padded to its longest
 
@@ -29,30 +33,17 @@ class BatchMaker:
         encoder: Encoder,
         data: TrainingData,
         frozen: FrozenArrays,
-        maker: SequenceMaker,
         long_pass: LocalGlobalPass | None,
         settings: TrainingSettings,
-        adapters: tuple[str, str | None],
     ) -> None:
-        """Set up from what a run has.
-
-        Args:
-            encoder: Its tokenizer reads questions.
-            data: Documents and questions.
-            frozen: What does not change while training.
-            maker: Puts special tokens around texts.
-            long_pass: Of an encoder with local-global context, None for others.
-            settings: Of the run.
-            adapters: The names of the documents' and of the questions' adapter; None if questions have none.
-        """
+        """Set up from what a run has; ``long_pass`` is that of an encoder with local-global context."""
         self._data = data
         self._frozen = frozen
-        self._maker = maker
         self._long_pass = long_pass
         self._settings = settings
-        self._adapters = adapters
         self._source = SegmentSource(data, settings.segments, settings.run.seed)
         self._encoder = encoder
+        self._model, self._plan = encoder.parts
         self._questions = encoder.tokenize_queries([question.text for question in data.questions])
 
     def __call__(self, number: int) -> tuple[list[Features], dict[str, torch.Tensor]]:
@@ -68,13 +59,13 @@ class BatchMaker:
     def _read(self, segments: Sequence[Segment]) -> Features:
         documents = [self._data.documents[one.document] for one in segments]
         sequences = [
-            self._maker.sequence(document.tokens.ids[one.start : one.end], document.tokens.prompt_ids)
+            self._plan.sequence(document.tokens.ids[one.start : one.end], document.tokens.prompt_ids)
             for document, one in zip(documents, segments, strict=True)
         ]
-        features: Features = {"adapter": self._adapters[0], "alone": self._read_alone(segments)}
-        features |= self._maker.runs(sequences, [one.ranges for one in segments])
+        features: Features = {"adapter": PASSAGE, "alone": self._read_alone(segments)}
+        features |= self._runs(sequences, [one.ranges for one in segments])
         if self._long_pass is None or self._frozen.states is None:
-            return features | self._maker.pad(sequences)
+            return features | self._pad(sequences)
         layout = self._long_pass.lay_out(sequences)
         states = torch.zeros((len(segments), layout.n_rows, self._frozen.states.shape[1]))
         for row, (one, sequence) in enumerate(zip(segments, sequences, strict=True)):
@@ -91,13 +82,10 @@ class BatchMaker:
             return []
         alone = self._encoder.tokenize([text for one in segments for text in self._texts(one)])
         order = np.argsort([len(tokens) for tokens in alone], kind="stable")
-        read = []
-        for places in np.array_split(order, min(_PARTS, len(order))):
-            sequences = [self._maker.sequence(alone[place].ids, alone[place].prompt_ids) for place in places]
-            whole = [np.array([[0, one.n_content]], dtype=np.int64) for one in sequences]
-            part: Features = {"places": torch.from_numpy(places)}
-            read.append(part | self._maker.pad(sequences) | self._maker.runs(sequences, whole))
-        return read
+        return [
+            {"places": torch.from_numpy(places), **self._read_whole([alone[place] for place in places])}
+            for places in np.array_split(order, min(_PARTS, len(order)))
+        ]
 
     def _texts(self, segment: Segment) -> list[str]:
         """Of the chunks of a segment."""
@@ -116,12 +104,40 @@ class BatchMaker:
         return torch.from_numpy(np.concatenate(parts)).float()
 
     def _read_questions(self, segments: Sequence[Segment]) -> Features:
-        if self._adapters[1] is None:
+        if not self._settings.query_adapter:
             return {"adapter": None}
         asked = [self._questions[number] for one in segments for number in one.questions]
-        sequences = [self._maker.sequence(tokens.ids, tokens.prompt_ids) for tokens in asked]
-        whole = [np.array([[0, len(tokens)]], dtype=np.int64) for tokens in asked]
-        return {"adapter": self._adapters[1], **self._maker.pad(sequences), **self._maker.runs(sequences, whole)}
+        return {"adapter": QUERY, **self._read_whole(asked)}
+
+    def _read_whole(self, texts: Sequence[Tokens]) -> Features:
+        """Texts that are one span each."""
+        sequences = [self._plan.sequence(tokens.ids, tokens.prompt_ids) for tokens in texts]
+        whole = [np.array([[0, one.n_content]], dtype=np.int64) for one in sequences]
+        return {**self._pad(sequences), **self._runs(sequences, whole)}
+
+    def _pad(self, sequences: Sequence[TokenSequence]) -> Features:
+        ids, mask = map(torch.from_numpy, pad([one.ids for one in sequences], self._model.pad_id))
+        return {"input_ids": ids, "attention_mask": mask}
+
+    def _runs(self, sequences: Sequence[TokenSequence], ranges: Sequence[IntArray]) -> Features:
+        """Rows of the spans of each sequence, for the span pool."""
+        width = max(len(one) for one in sequences)
+        plans = [
+            plan_pooling(
+                spans,
+                plan_windows(one.n_content, one.n_content, 0),
+                one.n_prefix,
+                one.n_suffix,
+                self._plan.special_tokens,
+                prefix_counts=self._model.prompt_counts or one.n_prefix == len(self._plan.prefix_ids),
+            )
+            for one, spans in zip(sequences, ranges, strict=True)
+        ]
+        first_spans = np.cumsum([0, *(len(spans) for spans in ranges)])
+        windows = [(plan, 0, number * width, int(first_spans[number])) for number, plan in enumerate(plans)]
+        rows, bags, spans = map(torch.from_numpy, lay_out_runs(windows))
+        n_rows = torch.from_numpy(np.concatenate([plan.n_rows for plan in plans]))
+        return {"rows": rows, "bags": bags, "spans": spans, "n_rows": n_rows}
 
     def _label(self, segments: Sequence[Segment]) -> dict[str, torch.Tensor]:
         own_only = {*self._settings.segments.own_document_only}
@@ -149,7 +165,6 @@ class BatchCollator(SentenceTransformerDataCollator):
     """Where the trainer collates rows of texts, this one makes the batch that the row names."""
 
     def __init__(self, make: BatchMaker) -> None:
-        """Wrap a maker of batches."""
         super().__init__(preprocess_fn=make)
 
     def __call__(self, features: list[dict[str, Any]]) -> dict[str, Any]:

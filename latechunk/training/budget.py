@@ -6,7 +6,6 @@ import math
 import sys
 import tempfile
 import time
-from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -37,12 +36,7 @@ _STATE_NUMBERS = 3  # of each parameter in a checkpoint: itself and AdamW's two 
 
 @dataclass(frozen=True, slots=True)
 class BatchSize:
-    """What an average step reads.
-
-    Attributes:
-        n_tokens: Content tokens of its segments.
-        n_questions: Questions asked of them.
-    """
+    """What an average step reads: content tokens of its segments, and questions asked of them."""
 
     n_tokens: float
     n_questions: float
@@ -57,7 +51,6 @@ class Trial:
         step_seconds: Of training, for a content token of a batch.
         read_seconds: Of reading a document as an index does, for a content token.
         peak_bytes: The most memory taken, after a step of the longest segments; None where it cannot be told.
-        n_parameters: Numbers that are trained.
     """
 
     prepare_seconds: float
@@ -69,18 +62,11 @@ class Trial:
 
 @dataclass(frozen=True, slots=True)
 class Estimate:
-    """What a run will take.
+    """What a run will take: time, memory (None where it cannot be told), and disk.
 
     Attributes:
-        n_steps: Optimiser steps.
-        prepare_seconds: For the frozen pass.
-        train_seconds: For the steps.
-        evaluate_seconds: For all measuring.
-        peak_bytes: Memory; None where it cannot be told.
-        kept_bytes: Disk for what the frozen pass gives, until the run is done.
-        checkpoint_bytes: Disk for checkpoints.
-        n_parameters: Numbers that are trained.
-        adapter_bytes: The file of all adapters, in float16.
+        kept_bytes: Of the frozen pass, until the run is done.
+        adapter_bytes: In float16.
     """
 
     n_steps: int
@@ -122,16 +108,7 @@ def steps_within(seconds: float, fixed_seconds: float, seconds_per_step: float) 
 
 
 def estimate(trial: Trial, batch: BatchSize, n_steps: int, n_tokens: int, n_measured: int, kept_bytes: int) -> Estimate:
-    """Estimate what a run takes.
-
-    Args:
-        trial: What was measured.
-        batch: An average step.
-        n_steps: Steps.
-        n_tokens: Content tokens of the frozen pass.
-        n_measured: Content tokens read by all measuring.
-        kept_bytes: Of the frozen pass, on disk.
-    """
+    """Estimate what a run takes, with ``n_tokens`` in the frozen pass and ``n_measured`` tokens in all measuring."""
     return Estimate(
         n_steps=n_steps,
         prepare_seconds=trial.prepare_seconds * n_tokens,
@@ -146,11 +123,7 @@ def estimate(trial: Trial, batch: BatchSize, n_steps: int, n_tokens: int, n_meas
 
 
 def draw_sizes(data: TrainingData, settings: TrainingSettings) -> BatchSize:
-    """Draw some batches of a run to see how large they are.
-
-    Raises:
-        InputError: If the settings do not fit the data.
-    """
+    """Draw some batches of a run to see how large they are."""
     source = SegmentSource(data, settings.segments, settings.run.seed)
     batches = [source.draw(number, settings.run.batch_segments) for number in range(_DRAWN)]
     return BatchSize(
@@ -163,15 +136,9 @@ def fit_segments(encoder: Encoder, settings: SegmentSettings) -> SegmentSettings
     """Segments no longer than the window that an encoder reads in one pass, the shortest at most a quarter of it."""
     (letter,) = encoder.tokenize(["a"])
     _, plan = encoder.parts
-    room = plan.window_tokens - n_around(encoder, letter.prompt_ids)
+    room = plan.window_tokens - plan.n_special - len(letter.prompt_ids)
     most = min(settings.most_tokens, room)
     return settings.replaced(most_tokens=most, least_tokens=min(settings.least_tokens, max(2, most // 4)))
-
-
-def n_around(encoder: Encoder, prompt_ids: Sequence[int]) -> int:
-    """Special and prompt tokens around a document."""
-    _, plan = encoder.parts
-    return len(plan.prefix_ids) + len(prompt_ids) + len(plan.suffix_ids)
 
 
 def take_sample(data: TrainingData, settings: TrainingSettings) -> TrainingData:
@@ -199,10 +166,10 @@ def measure_trial(encoder: Encoder, data: TrainingData, settings: TrainingSettin
     """Run the frozen pass and a few steps on a sample, in a temporary folder.
 
     Args:
-        encoder: The base model as a run takes it; it is taken over and cannot be used afterwards.
+        encoder: The base model as a run takes it; it cannot be used afterwards.
         data: All that is trained on.
         settings: Of the run.
-        start: A folder with adapters to begin with, if the run has one.
+        start: A folder with adapters to begin with.
 
     Raises:
         InputError: If the run would be refused.

@@ -21,14 +21,21 @@ from latechunk.training.budget import (
     estimate,
     fit_segments,
     measure_trial,
-    n_around,
     steps_within,
 )
 from latechunk.training.data import TrainingData
 from latechunk.training.frozen import kept_bytes
 from latechunk.training.request import TrainingRequest
-from latechunk.training.run import PASSAGE, QUERY, recorded_settings
-from latechunk.training.settings import LoraSettings, LossSettings, RunSettings, SegmentSettings, TrainingSettings
+from latechunk.training.run import recorded_settings
+from latechunk.training.settings import (
+    PASSAGE,
+    QUERY,
+    LoraSettings,
+    LossSettings,
+    RunSettings,
+    SegmentSettings,
+    TrainingSettings,
+)
 
 _EVALUATIONS = 5  # in a run
 _CHECKPOINTS = 10
@@ -128,7 +135,7 @@ def choose_steps(
         n_steps = default_steps(len(data.questions), batch)
     settings = settings.replaced(run=_settle(request, settings.run, n_steps, with_evaluation=bool(held_out)))
     n_measured = _READINGS_BEFORE + math.ceil(n_steps / settings.run.evaluate_steps) if held_out else 0
-    kept = _kept_bytes(encoder, data)
+    kept = kept_bytes(encoder, data)
     return settings, estimate(trial, batch, n_steps, data.n_tokens, n_measured * n_read, kept)
 
 
@@ -141,17 +148,6 @@ def _steps_in_time(request: TrainingRequest, trial: Trial, batch: BatchSize, n_t
         read_seconds / request.evaluate_every if request.evaluate_every else 0
     )
     return steps_within(60 * (request.minutes or 0), fixed, each)
-
-
-def _kept_bytes(encoder: Encoder, data: TrainingData) -> int:
-    model, plan = encoder.parts
-    return kept_bytes(
-        data,
-        model.hidden,
-        model.dims,
-        n_around=n_around(encoder, data.documents[0].tokens.prompt_ids),
-        with_states=plan.local_global is not None,
-    )
 
 
 def _as_begun(request: TrainingRequest, run: RunSettings, recorded: Mapping[str, Any]) -> RunSettings:

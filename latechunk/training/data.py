@@ -21,10 +21,6 @@ class TrainingDocument:
     """A document as training reads it.
 
     Attributes:
-        set_name: The set that it is from.
-        id: Its name there.
-        tokens: Of the whole text.
-        text: The whole text.
         cuts: Token ranges of its chunks, shape ``(n_chunks, 2)``, by the chunks' size.
         spans: Their characters, likewise.
         asked: Numbers of the questions that it answers.
@@ -44,7 +40,6 @@ class TrainingQuestion:
     """A question and the tokens that answer it.
 
     Attributes:
-        text: What is asked.
         document: Number of the document that answers.
         answers: Token ranges in it, shape ``(n_answers, 2)``.
         is_shared: Whether other documents answer it too, so that their chunks are not wrong answers to it.
@@ -58,13 +53,7 @@ class TrainingQuestion:
 
 @dataclass(frozen=True, slots=True)
 class UnusableQuestion:
-    """A question that cannot be trained on.
-
-    Attributes:
-        set_name: The set that it is from.
-        id: Its name there.
-        reason: Why.
-    """
+    """A question that cannot be trained on, and why."""
 
     set_name: str
     id: str
@@ -76,13 +65,7 @@ class UnusableQuestion:
 
 @dataclass(frozen=True, slots=True)
 class TrainingData:
-    """What a run learns from.
-
-    Attributes:
-        documents: All that answer a question.
-        questions: With the documents that answer them.
-        unusable: Questions that cannot be trained on, which are not among them.
-    """
+    """What a run learns from, and the questions that it cannot be trained on, which are not among ``questions``."""
 
     documents: tuple[TrainingDocument, ...]
     questions: tuple[TrainingQuestion, ...]
@@ -107,13 +90,7 @@ class TrainingData:
 def prepare(
     encoder: Encoder, sets: Sequence[EvaluationSet], chunk_tokens: Sequence[int], *, skip_unusable: bool = False
 ) -> TrainingData:
-    """Tokenise and cut the documents, and find the tokens that answer each question.
-
-    Args:
-        encoder: Its tokenizer is used.
-        sets: Documents with questions.
-        chunk_tokens: Sizes of chunks.
-        skip_unusable: Leave out questions that cannot be trained on, instead of raising.
+    """Tokenise and cut the documents that are asked about, and find the tokens that answer each question.
 
     Raises:
         InputError: If a question has no characters that answer it, or they hold no token; or none is left.
@@ -152,11 +129,7 @@ def prepare(
 
 
 def require_usable(data: TrainingData) -> None:
-    """Raise if there are questions that cannot be trained on.
-
-    Raises:
-        InputError: It names the first of them.
-    """
+    """Raise InputError, with the first of them, if there are questions that cannot be trained on."""
     if data.unusable:
         shown = "\n".join(f"  {problem}" for problem in data.unusable[:_SHOWN])
         raise InputError(
@@ -176,11 +149,7 @@ def _find_answers(set_name: str, question: Question, document: Document, tokens:
 
 
 def _cut(
-    set_name: str,
-    document: Document,
-    tokens: Tokens,
-    sizes: Sequence[int],
-    asked: tuple[int, ...],
+    set_name: str, document: Document, tokens: Tokens, sizes: Sequence[int], asked: tuple[int, ...]
 ) -> TrainingDocument:
     spans = {size: chunker_for(size, document).split(document.text, tokens.offsets) for size in sizes}
     return TrainingDocument(

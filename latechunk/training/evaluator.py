@@ -34,8 +34,8 @@ class References:
     """What training is measured against.
 
     Attributes:
-        naive: Chunks read alone by the base model without adapters.
-        untrained: As latechunk makes vectors with the base model where nothing is asked for.
+        naive: Chunks read alone by the base model.
+        untrained: As latechunk makes vectors with the base model by default.
         begin: With the settings of the run, before its first step: without adapters, or under those it begins with.
     """
 
@@ -50,8 +50,6 @@ class Measurer:
 
     Attributes:
         base: Name or folder of the base model.
-        device: To measure on.
-        dtype: To measure in.
         sets: What is held out.
         bundle: How the adapters are to be used.
         on_characters: Called with the characters done since the last call.
@@ -85,11 +83,7 @@ class Measurer:
         return self.trained(lambda copy: [shutil.copytree(folder / name, copy / name) for name in names])
 
     def references(self, kept: Path, key: str) -> References:
-        """Before the first step; measured once, and kept in a file for when the run goes on.
-
-        Args:
-            kept: The file.
-            key: Of what decides them.
+        """Before the first step; measured once, and kept in a file, with the key of what decides them.
 
         Raises:
             InputError: If the file is of another key: figures of two sets of questions would mean nothing.
@@ -113,7 +107,9 @@ class Measurer:
         own = Embedding(**default.recommended_embedding)
         naive, untrained = self._measure(default, [Embedding("naive"), own])
         bundle = self.bundle
-        is_same = own == self.embedding and default.settings["local_global"] == _as_dict(bundle.local_global)
+        is_same = own == self.embedding and default.settings["local_global"] == (
+            bundle.local_global and bundle.local_global.model_dump()
+        )
         del default
         if self.start is not None:
             return References(naive, untrained, self.copied(self.start))
@@ -135,7 +131,6 @@ class HeldOutEvaluator(SentenceEvaluator):
     """Called by the trainer: writes the adapters as a run leaves them, and measures an encoder that loads them."""
 
     def __init__(self, measurer: Measurer) -> None:
-        """Set up from what measures."""
         super().__init__()  # type: ignore[no-untyped-call]
         self.primary_metric = f"{METRIC}{SCOPES[0]}"
         self._measurer = measurer
@@ -148,17 +143,7 @@ class HeldOutEvaluator(SentenceEvaluator):
         epoch: float = -1,  # noqa: ARG002
         steps: int = -1,
     ) -> dict[str, float]:
-        """Measure a model that ``latechunk.training.model.build_model`` made.
-
-        Args:
-            model: In training.
-            output_path: Of no use.
-            epoch: Of no use.
-            steps: Done so far.
-
-        Returns:
-            The mean nDCG@10 in the corpus and within the document, times 100; without what cannot be measured.
-        """
+        """The mean nDCG@10 of a model in training, by scope, times 100; without what cannot be measured."""
         scores = self._measurer.trained(lambda folder: model[0].adapters.save(folder, dtype=torch.float16))
         self._last = steps, scores
         return _to_metrics(scores)
@@ -173,7 +158,3 @@ class HeldOutEvaluator(SentenceEvaluator):
 
 def _to_metrics(scores: Scores) -> dict[str, float]:
     return {f"{METRIC}{scope}": value for scope, value in means(scores).items() if not math.isnan(value)}
-
-
-def _as_dict(local_global: LocalGlobal | None) -> dict[str, Any] | None:
-    return local_global.model_dump() if local_global else None

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -15,9 +15,10 @@ from numpy.typing import NDArray
 
 from latechunk.encoding.encoder import Encoder
 from latechunk.encoding.local_global import LocalGlobalPass
+from latechunk.encoding.sequences import TokenSequence
 from latechunk.errors import ModelError
 from latechunk.training.data import TrainingData
-from latechunk.training.model import SequenceMaker, computing_in
+from latechunk.training.model import computing_in
 from latechunk.training.settings import Precision
 from latechunk.types import FloatArray, IntArray, Settings
 
@@ -44,20 +45,18 @@ def keep_frozen(
     encoder: Encoder,
     data: TrainingData,
     long_pass: LocalGlobalPass | None,
-    maker: SequenceMaker,
     folder: Path,
     *,
     precision: Precision,
     on_progress: Callable[[int], None],
 ) -> FrozenArrays:
-    """Compute it, or take what an earlier run with the same model and data has left.
+    """Compute it, or take what an earlier run with the same model and data has left in ``folder``.
 
     Args:
         encoder: The base model, without adapters.
         data: Documents and questions.
         long_pass: Its lower layers are run; None to keep no states.
-        maker: Puts special tokens around documents.
-        folder: Where the arrays are, or will be.
+        folder: Of the arrays.
         precision: What to compute in, whatever the weights are in.
         on_progress: Called with content tokens done since the last call.
 
@@ -65,14 +64,14 @@ def keep_frozen(
         ModelError: If states do not fit half precision.
     """
     folder.mkdir(parents=True, exist_ok=True)
-    lengths = [len(maker.sequence(one.tokens.ids, one.tokens.prompt_ids)) for one in data.documents]
-    state_bounds = np.cumsum([0, *lengths]).astype(np.int64)
+    sequences = [encoder.parts[1].sequence(one.tokens.ids, one.tokens.prompt_ids) for one in data.documents]
+    state_bounds = np.cumsum([0, *map(len, sequences)]).astype(np.int64)
     key = f"{fingerprint(encoder.settings, data)} {long_pass is not None} {precision}"
     if _read_key(folder) != key:
         (folder / "key.json").unlink(missing_ok=True)
         with computing_in(precision, encoder.device):
             if long_pass is not None:
-                _write_states(data, long_pass, maker, folder, state_bounds, on_progress)
+                _write_states(data, sequences, long_pass, folder, state_bounds, on_progress)
             np.save(folder / "questions.npy", encoder.encode_queries([question.text for question in data.questions]))
         (folder / "key.json").write_text(json.dumps(key), encoding="utf-8")
     return FrozenArrays(
@@ -82,19 +81,12 @@ def keep_frozen(
     )
 
 
-def kept_bytes(data: TrainingData, hidden: int, dims: int, *, n_around: int, with_states: bool) -> int:
-    """What the arrays of ``keep_frozen`` take on disk.
-
-    Args:
-        data: Documents and questions.
-        hidden: Length of a state.
-        dims: Length of a vector.
-        n_around: Special and prompt tokens around a document.
-        with_states: Whether states are kept, in 2 bytes a number; vectors of questions always are, in 4.
-    """
-    n_rows = data.n_tokens + n_around * len(data.documents)
-    states = 2 * n_rows * hidden if with_states else 0
-    return states + 4 * len(data.questions) * dims
+def kept_bytes(encoder: Encoder, data: TrainingData) -> int:
+    """What the arrays of ``keep_frozen`` take on disk: states of 2 bytes a number, vectors of questions of 4."""
+    model, plan = encoder.parts
+    around = len(data.documents) * (plan.n_special + len(data.documents[0].tokens.prompt_ids))
+    states = 2 * (data.n_tokens + around) * model.hidden if plan.local_global else 0
+    return states + 4 * len(data.questions) * model.dims
 
 
 def _map(path: Path) -> Any:
@@ -125,15 +117,14 @@ def _read_key(folder: Path) -> str | None:
 @torch.no_grad()
 def _write_states(
     data: TrainingData,
+    sequences: Sequence[TokenSequence],
     long_pass: LocalGlobalPass,
-    maker: SequenceMaker,
     folder: Path,
     bounds: IntArray,
     on_progress: Callable[[int], None],
 ) -> None:
     rows: Any = None
-    for number, document in enumerate(data.documents):
-        sequence = maker.sequence(document.tokens.ids, document.tokens.prompt_ids)
+    for number, (document, sequence) in enumerate(zip(data.documents, sequences, strict=True)):
         layout = long_pass.lay_out([sequence])
         (states,) = long_pass.lower([sequence], layout, 4_096)
         before, after = states[: layout.n_prefix], states[layout.n_prefix : layout.n_special]

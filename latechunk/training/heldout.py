@@ -27,10 +27,6 @@ Scores = dict[Scope, Values]
 def hold_out(sets: Sequence[EvaluationSet], seed: int) -> tuple[list[EvaluationSet], list[EvaluationSet]]:
     """Draw a tenth of the documents that are asked about, at least 1 and at most 20, to measure with.
 
-    Args:
-        sets: With questions.
-        seed: Of the draw.
-
     Returns:
         Sets of the other documents, and sets of those drawn; each with the questions that they answer. One that
         documents of both answer is asked of those drawn alone: it is not trained on. Nothing is held out of less than
@@ -67,15 +63,7 @@ def _asked_only_of(questions: Sequence[Question], names: set[str]) -> tuple[Ques
 
 
 def require_apart(sets: Sequence[EvaluationSet], given: Sequence[EvaluationSet]) -> None:
-    """Raise if a text to measure with is trained on.
-
-    Args:
-        sets: To train on.
-        given: To measure with.
-
-    Raises:
-        InputError: It names one that is.
-    """
+    """Raise InputError if a text of ``given``, to measure with, is in ``sets``, to train on."""
     trained: dict[str, str] = {}
     for one in sets:
         asked = {gold.document_id for question in one.questions for gold in question.gold}
@@ -101,7 +89,7 @@ def measure(
 
     Args:
         encoder: Reads documents and questions.
-        sets: What is asked; each is a corpus of its own.
+        sets: Each is a corpus of its own.
         embeddings: How chunk vectors are made.
         on_characters: Called with the characters done since the last call.
 

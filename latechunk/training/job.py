@@ -46,12 +46,9 @@ class Job:
     """A run that is ready to begin.
 
     Attributes:
-        request: What was asked for.
         encoder: The base model; the run takes it over.
-        data: What is trained on.
         held_out: What is measured with; empty for nothing.
         origin: Where that is from, or why there is none.
-        settings: Of the run.
         bundle: How the adapters are to be used.
         estimate: Of time, memory and disk; None for a run that continues.
     """
@@ -68,15 +65,8 @@ class Job:
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """What a run gave.
+    """What a run gave: results by scope (none where nothing was held out), and the time since it was resumed."""
 
-    Attributes:
-        trained: By the trainer.
-        rows: Results by scope, as the card has them; empty where nothing was held out.
-        seconds: That it took, without the time before a resumption.
-    """
-
-    trained: Trained
     rows: Sequence[Mapping[str, Any]]
     seconds: float
 
@@ -92,7 +82,7 @@ def prepare_job(request: TrainingRequest, on_progress: OnProgress, *, dry_run: b
     Args:
         request: What is asked for.
         on_progress: Called with what is being done and the share done of it.
-        dry_run: Whether to return questions that cannot be trained on instead of raising.
+        dry_run: Return questions that cannot be trained on instead of raising.
 
     Raises:
         InputError: If the request cannot be met or the data cannot be trained on.
@@ -155,7 +145,7 @@ def carry_out(job: Job, on_progress: OnProgress) -> Outcome:
     _delete_kept(out)  # before the folder is finished: nothing looks into a finished one any more
     write_adapter_manifest(out, job.bundle)
     tidy_up(job.request)
-    return Outcome(trained, rows, time.perf_counter() - begin)
+    return Outcome(rows, time.perf_counter() - begin)
 
 
 def tidy_up(request: TrainingRequest) -> None:

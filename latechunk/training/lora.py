@@ -70,23 +70,6 @@ class TrainableAdapters:
         """Numbers that are trained."""
         return sum(parameter.numel() for parameter in self.parameters())
 
-    def begin_with(self, folder: Path) -> None:
-        """Take weights that ``save`` wrote, in whatever dtype, as the beginning.
-
-        Raises:
-            InputError: If an adapter is missing there, or of another shape.
-        """
-        for name in self.names:
-            path = folder / name / ADAPTER_WEIGHTS
-            if not path.is_file():
-                raise InputError(f"training was to begin with the adapters in {folder}, which lack {path}")
-            found = {key: value.shape for key, value in load_file(path).items()}
-            if found != {key: value.shape for key, value in self.state(name).items()}:
-                raise InputError(
-                    f"the adapter in {path.parent} is of another shape; give the rank and the layers that it has"
-                )
-        self.load(folder)
-
     def state(self, name: str) -> dict[str, torch.Tensor]:
         """The weights of one adapter, by their names in a file of peft's."""
         found = get_peft_model_state_dict(self._backbone, adapter_name=name)

@@ -73,9 +73,7 @@ class SpanContrastiveLoss(torch.nn.Module):
     ) -> dict[str, torch.Tensor]:
         """All parts of the loss, from the vectors of all segments as ``_read`` gives them."""
         settings = self._settings
-        sizes = [read.shape[2], *settings.matryoshka]
-        contrast = torch.stack([self._contrast(read, queries, labels, size) for size in sizes]).mean()
-        parts = {"contrast": contrast}
+        parts = {"contrast": self._contrast(read, queries, labels)}
         if settings.anchor:
             # Keeps late vectors close to the base model's. It pulls on the late half only: naive vectors are free.
             with torch.no_grad():
@@ -87,12 +85,9 @@ class SpanContrastiveLoss(torch.nn.Module):
             self._remember(read.detach(), labels)
         return parts
 
-    def _contrast(
-        self, read: torch.Tensor, queries: torch.Tensor, labels: dict[str, torch.Tensor], size: int
-    ) -> torch.Tensor:
+    def _contrast(self, read: torch.Tensor, queries: torch.Tensor, labels: dict[str, torch.Tensor]) -> torch.Tensor:
         settings = self._settings
-        chunks = self._mix(read, size)
-        scores = _cut(queries, size) @ chunks.T / settings.temperature
+        scores = queries @ self._mix(read).T / settings.temperature
         # Two contrasts. Within the segment: which passage of this document answers? Across: which chunk of all? Chunks
         # of the same document in another segment of the batch are left out of the second, since they may answer as
         # well, and so are all other documents where the question is asked of many of them (own_only).
@@ -105,32 +100,29 @@ class SpanContrastiveLoss(torch.nn.Module):
         forward = settings.document_weight * within
         if settings.document_weight < 1:
             # The bank's chunks come from earlier steps: they get no gradient, and none of them counts as an answer.
-            banked, kept = self._bank_scores(queries, documents[asked_of], size)
+            banked, kept = self._bank_scores(queries, documents[asked_of])
             candidates = torch.cat([own | (foreign & may_compare), kept & may_compare], dim=1)
             nothing = torch.zeros_like(kept)
             across = info_nce(torch.cat([scores, banked], dim=1), torch.cat([gold, nothing], dim=1), candidates)
             forward = forward + (1 - settings.document_weight) * across
-        loss = forward.mean()
-        if settings.reverse_weight:
-            loss = loss + settings.reverse_weight * _reverse(scores, gold, own | (foreign & may_compare))
-        return loss
+        return forward.mean()
 
-    def _mix(self, read: torch.Tensor, size: int) -> torch.Tensor:
-        """The vectors that an index would hold, of a length, shape ``(n_chunks, size)``."""
+    def _mix(self, read: torch.Tensor) -> torch.Tensor:
+        """The vectors that an index would hold, shape ``(n_chunks, dims)``."""
         if read.shape[1] == 1:
-            return _cut(read[:, 0], size)
+            return read[:, 0]
         weight = self._settings.late_weight
-        return functional.normalize(weight * _cut(read[:, 0], size) + (1 - weight) * _cut(read[:, 1], size), dim=1)
+        return functional.normalize(weight * read[:, 0] + (1 - weight) * read[:, 1], dim=1)
 
-    def _bank_scores(self, queries: torch.Tensor, asked: torch.Tensor, size: int) -> tuple[torch.Tensor, torch.Tensor]:
+    def _bank_scores(self, queries: torch.Tensor, asked: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
         """Scores with the bank, and which of them are of another document, shape ``(n_questions, n_banked)`` each."""
         if not self._bank:
             return queries.new_zeros((len(queries), 0)), torch.zeros(
                 len(queries), 0, dtype=torch.bool, device=asked.device
             )
-        chunks = torch.cat([self._mix(read.to(queries.device), size) for _, read in self._bank])
+        chunks = torch.cat([self._mix(read.to(queries.device)) for _, read in self._bank])
         documents = torch.cat([torch.full((len(read),), document) for document, read in self._bank])
-        scores = _cut(queries, size) @ chunks.T / self._settings.temperature
+        scores = queries @ chunks.T / self._settings.temperature
         return scores, documents.to(asked.device) != asked[:, None]
 
     def _remember(self, read: torch.Tensor, labels: dict[str, torch.Tensor]) -> None:
@@ -213,14 +205,3 @@ def info_nce(scores: torch.Tensor, gold: torch.Tensor, candidates: torch.Tensor)
     return torch.logsumexp(scores.masked_fill(~candidates, low), dim=1) - torch.logsumexp(
         scores.masked_fill(~gold, low), dim=1
     )
-
-
-def _reverse(scores: torch.Tensor, gold: torch.Tensor, candidates: torch.Tensor) -> torch.Tensor:
-    """The loss of chunks with the questions that they answer, a mean over the chunks that answer one."""
-    answering = gold.any(dim=0)
-    return info_nce(scores.T[answering], gold.T[answering], candidates.T[answering]).mean()
-
-
-def _cut(vectors: torch.Tensor, size: int) -> torch.Tensor:
-    """The first ``size`` numbers of each row, as unit vectors."""
-    return vectors if size == vectors.shape[1] else functional.normalize(vectors[:, :size], dim=1)

@@ -2,23 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from typing import Any, Self
 
-import numpy as np
 import torch
 from sentence_transformers import SentenceTransformer
 from sentence_transformers.base.modules import Module
 
 from latechunk.encoding.local_global import LocalGlobalPass, to_rows
-from latechunk.encoding.pooling import SpanPool, lay_out_runs
-from latechunk.encoding.pooling_plan import plan_pooling
-from latechunk.encoding.sequences import Plan, TokenSequence, pad
-from latechunk.encoding.windows import plan_windows
+from latechunk.encoding.pooling import SpanPool
 from latechunk.models.loader import LoadedModel
 from latechunk.training.lora import TrainableAdapters
 from latechunk.training.settings import Precision
-from latechunk.types import IntArray
 
 
 def computing_in(precision: Precision, device: torch.device) -> torch.autocast:
@@ -82,42 +76,3 @@ def build_model(
     """The encoder with the span pool in the place of its Pooling, all else as it is."""
     reader = TaskReader(model, adapters, long_pass, precision)
     return SentenceTransformer(modules=[reader, SpanPool(), *model.finish], device=str(model.transformer.model.device))
-
-
-class SequenceMaker:
-    """Puts special and prompt tokens around content, and finds the rows of its spans."""
-
-    def __init__(self, plan: Plan, pad_id: int, *, prompt_counts: bool) -> None:
-        """Set up from how an encoder reads."""
-        self._plan = plan
-        self._pad_id = pad_id
-        self._prompt_counts = prompt_counts
-
-    def sequence(self, content: IntArray, prompt_ids: Sequence[int]) -> TokenSequence:
-        """One text in one window."""
-        return self._plan.sequence(content, prompt_ids)
-
-    def runs(self, sequences: Sequence[TokenSequence], ranges: Sequence[IntArray]) -> dict[str, torch.Tensor]:
-        """Rows of the spans of each sequence, for the span pool."""
-        width = max(len(one) for one in sequences)
-        plans = [
-            plan_pooling(
-                spans,
-                plan_windows(one.n_content, one.n_content, 0),
-                one.n_prefix,
-                one.n_suffix,
-                self._plan.special_tokens,
-                prefix_counts=self._prompt_counts or one.n_prefix == len(self._plan.prefix_ids),
-            )
-            for one, spans in zip(sequences, ranges, strict=True)
-        ]
-        first_spans = np.cumsum([0, *(len(spans) for spans in ranges)])
-        windows = [(plan, 0, number * width, int(first_spans[number])) for number, plan in enumerate(plans)]
-        rows, bags, spans = map(torch.from_numpy, lay_out_runs(windows))
-        n_rows = torch.from_numpy(np.concatenate([plan.n_rows for plan in plans]))
-        return {"rows": rows, "bags": bags, "spans": spans, "n_rows": n_rows}
-
-    def pad(self, sequences: Sequence[TokenSequence]) -> dict[str, torch.Tensor]:
-        """Token ids and mask, shape ``(n_sequences, width)`` each."""
-        ids, mask = map(torch.from_numpy, pad([one.ids for one in sequences], self._pad_id))
-        return {"input_ids": ids, "attention_mask": mask}

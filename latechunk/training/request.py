@@ -14,34 +14,7 @@ from latechunk.validation import Validated
 
 
 class TrainingRequest(Validated):
-    """What to train; None where the default is wanted.
-
-    Attributes:
-        data: What ``latechunk.evaluation.loaders.read_sets`` reads.
-        out: The folder of the adapters.
-        base: Name or folder of the base model.
-        adapters: A folder with adapters to begin with.
-        resume: Whether to continue the run in ``out``.
-        skip_unusable: Whether to leave out questions that cannot be trained on.
-        minutes: How long the run may take; a trial chooses the steps.
-        steps: How many steps.
-        rank: Of the adapters.
-        layers: How many layers are adapted.
-        learning_rate: At its peak.
-        chunk_tokens: Sizes of chunks; empty for the default.
-        late_weight: Share of the late vector in the chunk vectors that are trained.
-        index_late_weight: The same for the vectors that are measured and that indexes hold; None for the trained share.
-        query_adapter: Whether questions get an adapter.
-        evaluate: A held-out set.
-        no_evaluate: Whether to hold nothing out.
-        evaluate_every: Steps between two evaluations.
-        seed: Of all random draws.
-        device: To train on.
-        weights: Of sets, by name.
-        own_document_only: Sets whose questions are asked of many documents.
-        licence: Of the adapters, for the card.
-        keep_nothing: Whether to delete checkpoints too when the run is done.
-        command: The command line that asks for this, for the card.
+    """What to train; None where the default is wanted. The help of ``latechunk train`` says what each field is.
 
     Raises:
         InputError: If a value is out of range, two contradict each other, or the base cannot be trained over.

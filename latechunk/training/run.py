@@ -23,11 +23,10 @@ from latechunk.training.data import TrainingData
 from latechunk.training.frozen import fingerprint, keep_frozen
 from latechunk.training.lora import TrainableAdapters, find_targets
 from latechunk.training.loss import SpanContrastiveLoss
-from latechunk.training.model import SequenceMaker, build_model
+from latechunk.training.model import build_model
 from latechunk.training.settings import RunSettings, TrainingSettings
 from latechunk.training.trainer import SpanTrainer, last_checkpoint
 
-PASSAGE, QUERY = "retrieval_passage", "retrieval_query"
 RUN, KEPT = "run", "kept"  # folders, of checkpoints and of what the frozen pass gave
 
 _SETTINGS = "settings.json"
@@ -41,13 +40,10 @@ class Trained:
     """What a run gave.
 
     Attributes:
-        folder: Where the adapters are.
         log: What was logged, in order: ``step`` and figures.
-        n_parameters: Weights that were trained.
         resumed_from: The step that the run went on from, 0 for the start.
     """
 
-    folder: Path
     log: list[dict[str, float]]
     n_parameters: int
     resumed_from: int
@@ -55,14 +51,7 @@ class Trained:
 
 @dataclass(frozen=True, slots=True)
 class Assembled:
-    """What a run computes with, for one step or for all.
-
-    Attributes:
-        model: The encoder with trainable adapters and the span pool.
-        adapters: Those adapters.
-        loss: Takes what ``make`` gives.
-        make: Makes a batch of its number.
-    """
+    """What a run computes with, for one step or for all: ``loss`` takes the batches that ``make`` gives."""
 
     model: SentenceTransformer
     adapters: TrainableAdapters
@@ -83,13 +72,13 @@ def assemble(
     Args:
         encoder: The base model, loaded without adapters, in float32.
         data: What to learn from.
-        kept: Where the arrays of the frozen pass are, or will be.
+        kept: The folder of the frozen pass's arrays.
         settings: How.
         on_tokens: Called with content tokens of the frozen pass done since the last call.
-        start: A folder with adapters to begin with, of the same shape; None to begin with the base model.
+        start: A folder with adapters to begin with, of the same shape.
 
     Raises:
-        InputError: If the encoder cannot be trained, or what to begin with is of another shape.
+        InputError: If the encoder cannot be trained.
     """
     model, plan = encoder.parts
     require_trainable(encoder, data, settings)
@@ -97,26 +86,18 @@ def assemble(
     long_pass = None
     if plan.local_global:
         long_pass = LocalGlobalPass(model.transformer.model, plan.local_global, pad_id=model.pad_id)
-    maker = SequenceMaker(plan, model.pad_id, prompt_counts=model.prompt_counts)
-    frozen = keep_frozen(encoder, data, long_pass, maker, kept, precision=settings.run.precision, on_progress=on_tokens)
-    names = [PASSAGE, QUERY] if settings.query_adapter else [PASSAGE]
+    frozen = keep_frozen(encoder, data, long_pass, kept, precision=settings.run.precision, on_progress=on_tokens)
     n_fixed = plan.local_global.local_layers if plan.local_global else 0
-    adapters = TrainableAdapters(model.transformer.model, names, settings.lora, n_fixed)
+    adapters = TrainableAdapters(model.transformer.model, settings.adapter_names, settings.lora, n_fixed)
     if start is not None:
-        adapters.begin_with(start)
+        adapters.load(start)
     trained = build_model(model, adapters, long_pass, settings.run.precision)
-    query_name = QUERY if settings.query_adapter else None
-    make = BatchMaker(encoder, data, frozen, maker, long_pass, settings, (PASSAGE, query_name))
+    make = BatchMaker(encoder, data, frozen, long_pass, settings)
     return Assembled(trained, adapters, SpanContrastiveLoss(trained, settings.loss), make)
 
 
 def require_trainable(encoder: Encoder, data: TrainingData, settings: TrainingSettings) -> None:
-    """See to it that a run can begin, before anything is written.
-
-    Raises:
-        InputError: If the encoder is not in float32, has no layers to adapt as the settings say, or cannot read some of
-            the data.
-    """
+    """Raise InputError if a run cannot begin: by the encoder's precision, its layers, or the length of some data."""
     model, plan = encoder.parts
     if model.transformer.model.dtype != torch.float32:
         raise InputError(
@@ -168,8 +149,8 @@ def train(
         data: What to learn from.
         folder: Where everything goes.
         settings: How.
-        resume: Whether to go on from the last checkpoint in the folder.
-        start: A folder with adapters to begin with, of the same shape; None to begin with the base model.
+        resume: Go on from the last checkpoint in the folder.
+        start: A folder with adapters to begin with, of the same shape.
         evaluator: Called by the trainer, to measure while it goes.
         on_progress: Called with the phase, and what is done of it: content tokens since the last call, or steps.
 
@@ -177,7 +158,7 @@ def train(
         InputError: If the folder holds a run and ``resume`` is False, or one of other settings or data; or the encoder
             cannot be trained.
     """
-    report = on_progress or _ignore
+    report = on_progress or (lambda *_: None)
     run = folder / RUN
     require_trainable(encoder, data, settings)
     _require_same_run(run, settings, _fingerprints(encoder, data, start), resume)
@@ -197,7 +178,6 @@ def train(
         trainer.train(resume_from_checkpoint=str(checkpoint) if checkpoint else None)
     parts.adapters.save(folder, dtype=torch.float16)
     return Trained(
-        folder=folder,
         log=[dict(entry) for entry in trainer.state.log_history],
         n_parameters=parts.adapters.n_parameters,
         resumed_from=int(checkpoint.name.rpartition("-")[2]) if checkpoint else 0,
@@ -205,11 +185,7 @@ def train(
 
 
 def recorded_settings(folder: Path) -> Mapping[str, Any] | None:
-    """What the run in a folder was begun with, None if there is no run.
-
-    Raises:
-        InputError: If its file is damaged.
-    """
+    """What the run in a folder was begun with, None if there is no run; InputError if its file is damaged."""
     path = folder / RUN / _SETTINGS
     if not path.is_file():
         return None
@@ -221,10 +197,6 @@ def recorded_settings(folder: Path) -> Mapping[str, Any] | None:
             f"{path} cannot be read as latechunk writes it: {error}; begin another run in another folder"
         ) from error
     return found
-
-
-def _ignore(phase: Phase, done: int, figures: Mapping[str, float]) -> None:
-    """Report to nobody."""
 
 
 def _fingerprints(encoder: Encoder, data: TrainingData, start: Path | None) -> dict[str, str | None]:

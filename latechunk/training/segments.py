@@ -24,8 +24,7 @@ class Segment:
         document: Its number.
         size: Which chunks they are, by size.
         first_chunk: The first of them in the document.
-        start: First token of the document.
-        end: One past the last.
+        start, end: Its tokens in the document.
         ranges: Token ranges of the chunks, from ``start``, shape ``(n_chunks, 2)``.
         questions: Numbers of the questions.
         gold: Which chunk answers which question, shape ``(n_questions, n_chunks)``.
@@ -45,18 +44,9 @@ class SegmentSource:
     """Draws batches of segments: the same number and seed always give the same batch."""
 
     def __init__(self, data: TrainingData, settings: SegmentSettings, seed: int) -> None:
-        """Set up what is drawn from.
-
-        Raises:
-            InputError: If the settings name a set that is not there, or leave no set.
-        """
+        """Set up what is drawn from."""
         names = sorted({document.set_name for document in data.documents})
-        unknown = sorted((set(settings.mixture) | set(settings.own_document_only)) - set(names))
-        if unknown:
-            raise InputError(f"there is no set {unknown[0]!r} in the training data; there are {', '.join(names)}")
         weights = np.array([settings.mixture.get(name, 1.0) for name in names])
-        if not weights.sum():
-            raise InputError("every set has the weight 0; give one more")
         self._data = data
         self._settings = settings
         self._seed = seed

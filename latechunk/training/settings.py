@@ -1,4 +1,4 @@
-"""How an adapter is trained, as data that checks itself."""
+"""How an adapter is trained: settings that check themselves, with an InputError for what is out of range."""
 
 from __future__ import annotations
 
@@ -9,6 +9,8 @@ from pydantic import Field, model_validator
 
 from latechunk.errors import InputError
 from latechunk.validation import Validated
+
+PASSAGE, QUERY = "retrieval_passage", "retrieval_query"  # the adapters, of documents and of questions
 
 Precision: TypeAlias = Literal["float32", "bfloat16"]
 
@@ -26,14 +28,10 @@ class LoraSettings(Validated):
     """The shape of the adapters.
 
     Attributes:
-        rank: Of the two factors of each update.
         alpha: The update is scaled by ``alpha / rank``.
         n_layers: How many layers, counted from the top, are adapted. None for those that read the whole sequence where
             the encoder has a local-global context, else for all.
         targets: Regular expression of the names, within a layer, of the linear layers that are adapted.
-
-    Raises:
-        InputError: If a setting is out of range.
     """
 
     rank: _Count = 64
@@ -46,44 +44,32 @@ class LossSettings(Validated):
     """What training minimises.
 
     Attributes:
-        temperature: What cosines are divided by.
         late_weight: Share of the late vector in the blend that is trained; the rest is the vector of the chunk's text
             read alone. 1 trains late vectors only, in less than half the time.
         document_weight: Share of the loss against the chunks of the same segment; the rest is against those of the
             whole batch and the memory bank.
-        reverse_weight: Weight of the loss from chunks to questions, added to that from questions to chunks.
         anchor: Weight of ``1 - cosine`` between late vectors and those of the untrained model.
         query_anchor: The same for questions, where they have an adapter.
         bank_segments: How many earlier segments give their chunks as further negatives.
-        matryoshka: Shorter vector lengths; the loss is the mean over the full length and these.
-
-    Raises:
-        InputError: If a setting is out of range.
     """
 
     temperature: _Positive = 0.05
     late_weight: Annotated[float, Field(gt=0, le=1)] = 0.7
     document_weight: Annotated[float, Field(ge=0, le=1)] = 0.5
-    reverse_weight: _NotNegative = 0.0
     anchor: _NotNegative = 3.0
     query_anchor: _NotNegative = 3.0
     bank_segments: _CountFromZero = 24
-    matryoshka: tuple[_Count, ...] = ()
 
 
 class SegmentSettings(Validated):
     """What one training example is: a segment of a document, cut into chunks, and questions that it answers.
 
     Attributes:
-        chunk_tokens: Sizes of chunks, in tokens; each segment is cut to one of them.
-        least_tokens: The shortest segment, in content tokens.
-        most_tokens: The longest; lengths between are drawn evenly on a logarithmic scale, one for each batch.
-        most_questions: The most questions asked of a segment.
+        chunk_tokens: Sizes of chunks; each segment is cut to one of them.
+        least_tokens: The shortest segment, in content tokens; lengths up to ``most_tokens`` are drawn evenly on a
+            logarithmic scale, one for each batch.
         mixture: Weight of each set, by name; sets that are not named have weight 1, and a weight of 0 leaves a set out.
         own_document_only: Sets whose questions are asked of many documents, and thus only of chunks of their own.
-
-    Raises:
-        InputError: If a setting is out of range.
     """
 
     chunk_tokens: Annotated[tuple[_Count, ...], Field(min_length=1)] = (48, 64, 96, 128)
@@ -104,21 +90,13 @@ class RunSettings(Validated):
     """How the run goes.
 
     Attributes:
-        n_steps: Optimiser steps.
-        batch_segments: Segments of a step.
         cached_segments: Segments whose activations are in memory at once (a gradient cache); None for all of a step.
             Fewer take less memory and a second forward pass; gradients are the same.
         learning_rate: At its peak, of AdamW.
         warmup_steps: Steps until the peak; after it the rate falls along a cosine.
-        weight_decay: Of AdamW.
-        max_gradient_norm: Gradients are clipped to it.
-        seed: Of all random draws.
         precision: What the forward pass computes in; weights are float32.
         evaluate_steps: Steps between two evaluations; 0 for none.
         save_steps: Steps between two checkpoints.
-
-    Raises:
-        InputError: If a setting is out of range.
     """
 
     n_steps: _Count = 450
@@ -135,18 +113,15 @@ class RunSettings(Validated):
 
 
 class TrainingSettings(Validated):
-    """All that decides the result of a run, except the data and the base model.
-
-    Attributes:
-        lora: The shape of the adapters.
-        loss: What training minimises.
-        segments: What the examples are.
-        run: How the run goes.
-        query_adapter: Whether questions get an adapter too; without one they are read by the base model.
-    """
+    """All that decides the result of a run, except the data and the base model."""
 
     lora: LoraSettings = LoraSettings()
     loss: LossSettings = LossSettings()
     segments: SegmentSettings = SegmentSettings()
     run: RunSettings = RunSettings()
     query_adapter: bool = True
+
+    @property
+    def adapter_names(self) -> tuple[str, ...]:
+        """Of the adapters that are trained."""
+        return (PASSAGE, QUERY) if self.query_adapter else (PASSAGE,)

@@ -118,11 +118,7 @@ def training_arguments(
 
 
 def require_device(device: torch.device) -> None:
-    """Raise unless the trainer takes a device, before anything is read or computed for it.
-
-    Raises:
-        InputError: It names both devices.
-    """
+    """Raise InputError unless the trainer takes a device, before anything is read or computed for it."""
     training_arguments(RunSettings(), Path(), device, with_evaluation=False)
 
 

@@ -15,18 +15,11 @@ from latechunk.models.adapter_manifest import read_adapter_manifest
 from latechunk.models.adapters import ADAPTER_CONFIG, ADAPTER_WEIGHTS, require_adapter_files
 from latechunk.models.checkpoint import read_config
 from latechunk.training.lora import find_targets
-from latechunk.training.run import PASSAGE, QUERY
 from latechunk.training.settings import LoraSettings, TrainingSettings
 
 
 def require_fitting(folder: Path, base: str, encoder: Encoder, settings: TrainingSettings) -> None:
     """Raise unless adapters to begin with are whole, and of this base and the run's shape.
-
-    Args:
-        folder: Theirs.
-        base: What the user calls the base model.
-        encoder: The base model.
-        settings: Of the run.
 
     Raises:
         ModelError: If they are missing, damaged, or were trained over other weights.
@@ -38,7 +31,7 @@ def require_fitting(folder: Path, base: str, encoder: Encoder, settings: Trainin
             f"the adapters in {folder} were trained over {bundle.base!r}, with weights of SHA-256 "
             f"{bundle.base_weights_sha256}, and {base!r} has {own}; give their base, or other adapters"
         )
-    names, there = [PASSAGE, QUERY] if settings.query_adapter else [PASSAGE], bundle.task_set.adapters
+    names, there = settings.adapter_names, bundle.task_set.adapters
     if not set(names) <= set(there):
         raise InputError(
             f"the run trains {' and '.join(names)}, and the adapters in {folder}, to begin with, are "
