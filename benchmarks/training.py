@@ -23,8 +23,7 @@ from latechunk.models.adapter_manifest import AdapterManifest
 from latechunk.models.catalogue import DEFAULT_MODEL, Task, find_known_model
 from latechunk.models.device import choose_dtype, name_of
 from latechunk.training.data import prepare
-from latechunk.training.evaluator import Measurer
-from latechunk.training.heldout import compare_scores, means
+from latechunk.training.evaluator import Measurer, compare_scores, means
 from latechunk.training.run import train
 from latechunk.training.settings import PASSAGE, QUERY, LossSettings, RunSettings, TrainingSettings
 

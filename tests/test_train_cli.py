@@ -20,7 +20,7 @@ from latechunk.models.catalogue import DEFAULT_MODEL, find_known_model
 from latechunk.training import choose, job
 from latechunk.training.budget import Trial
 from latechunk.training.data import prepare
-from latechunk.training.heldout import hold_out
+from latechunk.training.sets import hold_out
 from latechunk.training.trainer import require_device
 from tests.checkpoints import write_bert
 from tests.trainingdata import write_set

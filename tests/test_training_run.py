@@ -33,10 +33,10 @@ from latechunk.training.budget import (
     take_sample,
 )
 from latechunk.training.data import prepare
-from latechunk.training.evaluator import HeldOutEvaluator, Measurer
+from latechunk.training.evaluator import HeldOutEvaluator, Measurer, measure
 from latechunk.training.frozen import kept_bytes
-from latechunk.training.heldout import hold_out, measure
 from latechunk.training.run import recorded_settings, train
+from latechunk.training.sets import hold_out
 from latechunk.training.settings import LoraSettings, LossSettings, RunSettings, SegmentSettings, TrainingSettings
 from tests.checkpoints import train_unigram, write_bert, write_plain
 from tests.trainingdata import TINY_CONTEXT, load_long, write_set

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shlex
+import time
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -125,13 +126,13 @@ def train_command(
             return
         if not quiet:
             console.print("\n".join(_word(summary)), markup=False, soft_wrap=True)
+        begin = time.perf_counter()
         with percentage_bar(console, quiet) as advance:
-            outcome = carry_out(job, advance)
+            rows = carry_out(job, advance)
         if as_json:
-            results = [dict(row) for row in outcome.rows]
-            print_json({**summary, "results": results, "seconds": outcome.seconds, "folder": str(out)})
+            print_json({**summary, "results": rows, "seconds": time.perf_counter() - begin, "folder": str(out)})
             return
-        for row in outcome.rows:
+        for row in rows:
             typer.echo(
                 f"nDCG@10 {row['title']}: naive {row['naive']:.2f}, untrained {row['untrained']:.2f}, trained "
                 f"{row['trained']:.2f}; gain over untrained {row['over_untrained']}"

@@ -16,7 +16,6 @@ import torch
 from latechunk.encoding.encoder import Encoder
 from latechunk.errors import InputError
 from latechunk.training.data import TrainingData, TrainingDocument, TrainingQuestion
-from latechunk.training.heldout import no_report
 from latechunk.training.model import computing_in
 from latechunk.training.run import Assembled, assemble
 from latechunk.training.segments import SegmentSource
@@ -184,7 +183,7 @@ def measure_trial(encoder: Encoder, data: TrainingData, settings: TrainingSettin
         read = time.perf_counter() - begin
     with tempfile.TemporaryDirectory() as folder:
         begin = time.perf_counter()
-        parts = assemble(encoder, sample, Path(folder), settings, no_report, start)
+        parts = assemble(encoder, sample, Path(folder), settings, lambda _: None, start)
         prepare = time.perf_counter() - begin
         step, peak = _try_steps(parts, sample, settings)
         n_parameters = parts.adapters.n_parameters

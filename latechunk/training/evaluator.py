@@ -19,14 +19,20 @@ from latechunk.encoding.encoder import Encoder
 from latechunk.errors import InputError
 from latechunk.evaluation.cache import read_arrays, write_arrays
 from latechunk.evaluation.dataset import EvaluationSet
-from latechunk.evaluation.ranking import SCOPES
+from latechunk.evaluation.metrics import headline, judge
+from latechunk.evaluation.passes import encode
+from latechunk.evaluation.ranking import SCOPES, Scope, rank
+from latechunk.evaluation.statistics import Comparison, Values, compare
 from latechunk.models.adapter_manifest import AdapterManifest, write_adapter_manifest
 from latechunk.models.catalogue import LocalGlobal
 from latechunk.models.device import Dtype
-from latechunk.training.heldout import Scores, means, measure
 
+CHUNK_TOKENS = 64
+DEPTH = 10
 METRIC = "ndcg_"  # and the scope; the trainer logs it with the prefix "eval_"
 _REFERENCE_NAMES = ("naive", "untrained", "begin")
+
+Scores = dict[Scope, Values]
 
 
 @dataclass(frozen=True, slots=True)
@@ -158,3 +164,59 @@ class HeldOutEvaluator(SentenceEvaluator):
 
 def _to_metrics(scores: Scores) -> dict[str, float]:
     return {f"{METRIC}{scope}": value for scope, value in means(scores).items() if not math.isnan(value)}
+
+
+def measure(
+    encoder: Encoder,
+    sets: Sequence[EvaluationSet],
+    embeddings: Sequence[Embedding],
+    on_characters: Callable[[int], None] | None = None,
+) -> list[Scores]:
+    """Measure how well chunks of 64 tokens are found, with chunk vectors made in one or more ways.
+
+    Args:
+        encoder: Reads documents and questions.
+        sets: Each is a corpus of its own.
+        embeddings: How chunk vectors are made.
+        on_characters: Called with the characters done since the last call.
+
+    Returns:
+        For each way the nDCG@10 of every question of all sets, times 100, in the corpus and within its document; NaN
+        where a question has none.
+    """
+    found: list[dict[Scope, list[Values]]] = [{scope: [] for scope in SCOPES} for _ in embeddings]
+    modes = {embedding.mode for embedding in embeddings}
+    for one in sets:
+        vectors = encode(
+            encoder,
+            one,
+            [CHUNK_TOKENS],
+            late=bool(modes & {"late", "blend"}),
+            naive={CHUNK_TOKENS: bool(modes & {"naive", "blend"})},
+            on_progress=on_characters or (lambda _: None),
+        )[CHUNK_TOKENS]
+        judgements = judge(one, vectors.table)
+        queries = encoder.encode_queries([question.text for question in one.questions])
+        for embedding, values in zip(embeddings, found, strict=True):
+            scores = queries @ vectors.of(embedding).T
+            for scope in SCOPES:
+                ranking = rank(one, vectors.table, scores, scope, DEPTH)
+                values[scope].append(100 * headline(judgements, ranking, scope, DEPTH))
+    return [{scope: np.concatenate(values[scope]) for scope in SCOPES} for values in found]
+
+
+def means(scores: Scores) -> dict[Scope, float]:
+    """Of all questions that have a value; NaN where none has."""
+    kept = {scope: values[~np.isnan(values)] for scope, values in scores.items()}
+    return {scope: float(values.mean()) if len(values) else float("nan") for scope, values in kept.items()}
+
+
+def compare_scores(scores: Scores, reference: Scores, sets: Sequence[EvaluationSet]) -> dict[Scope, Comparison]:
+    """Compare two ways of making vectors, questions of one document together."""
+    clusters = np.array([f"{one.name}\0{question.cluster}" for one in sets for question in one.questions])
+    compared: dict[Scope, Comparison] = {}
+    for scope, values in scores.items():
+        kept = ~np.isnan(values) & ~np.isnan(reference[scope])
+        if kept.any():
+            compared[scope] = compare(values[kept], reference[scope][kept], clusters[kept].tolist())
+    return compared

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import math
 import shutil
-import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -26,13 +25,11 @@ from latechunk.models.adapter_manifest import (
 from latechunk.models.checkpoint import find_checkpoint
 from latechunk.models.device import choose_device
 from latechunk.training.budget import Estimate
-from latechunk.training.card import result_rows
 from latechunk.training.choose import choose_manifest, choose_settings, choose_steps, keep_sets
 from latechunk.training.data import TrainingData, prepare
-from latechunk.training.evaluator import METRIC, HeldOutEvaluator, Measurer, References
-from latechunk.training.heldout import compare_scores, means
+from latechunk.training.evaluator import METRIC, HeldOutEvaluator, Measurer, References, compare_scores, means
 from latechunk.training.progress import OnProgress, ProgressReporter
-from latechunk.training.report import write_results
+from latechunk.training.report import result_rows, write_results
 from latechunk.training.request import TrainingRequest
 from latechunk.training.run import KEPT, RUN, Trained, recorded_settings, train
 from latechunk.training.sets import split_sets, usable_questions, weighted_sets
@@ -61,14 +58,6 @@ class Job:
     settings: TrainingSettings
     bundle: AdapterManifest
     estimate: Estimate | None
-
-
-@dataclass(frozen=True, slots=True)
-class Outcome:
-    """What a run gave: results by scope (none where nothing was held out), and the time since it was resumed."""
-
-    rows: Sequence[Mapping[str, Any]]
-    seconds: float
 
 
 def is_finished(out: Path) -> bool:
@@ -112,13 +101,15 @@ def prepare_job(request: TrainingRequest, on_progress: OnProgress, *, dry_run: b
     return Job(request, encoder, data, held_out, origin, settings, bundle, estimate)
 
 
-def carry_out(job: Job, on_progress: OnProgress) -> Outcome:
+def carry_out(job: Job, on_progress: OnProgress) -> Sequence[Mapping[str, Any]]:
     """Train, measure, and write all files of a folder of adapters.
+
+    Returns:
+        Results by scope, as the card has them; none where nothing was held out.
 
     Raises:
         InputError: If the run in the folder is another one.
     """
-    begin = time.perf_counter()
     out = job.request.out
     out.mkdir(parents=True, exist_ok=True)
     if recorded_settings(out) is None:  # killed before its settings were settled
@@ -145,7 +136,7 @@ def carry_out(job: Job, on_progress: OnProgress) -> Outcome:
     _delete_kept(out)  # before the folder is finished: nothing looks into a finished one any more
     write_adapter_manifest(out, job.bundle)
     tidy_up(job.request)
-    return Outcome(rows, time.perf_counter() - begin)
+    return rows
 
 
 def tidy_up(request: TrainingRequest) -> None:

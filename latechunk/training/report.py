@@ -3,22 +3,31 @@
 from __future__ import annotations
 
 import json
+import math
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from importlib.metadata import version
+from importlib.resources import files
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from jinja2 import Environment, StrictUndefined
+
+from latechunk.evaluation.ranking import Scope
+from latechunk.evaluation.statistics import Comparison
 from latechunk.manifest import package_versions
 from latechunk.models.catalogue import find_known_model
-from latechunk.training.card import list_settings, read_facts, render_card
-from latechunk.training.heldout import CHUNK_TOKENS, DEPTH
+from latechunk.training.evaluator import CHUNK_TOKENS, DEPTH
 from latechunk.training.run import Trained
+from latechunk.training.settings import TrainingSettings
 
 if TYPE_CHECKING:
     from latechunk.training.job import Job
 
-CARD, LOG = "README.md", "log.jsonl"
+SCOPE_TITLES: Mapping[Scope, str] = {"corpus": "in the corpus", "document": "within the right document"}
+_FACT = re.compile(r"^\s*[-*]\s*((?:licen[cs]e|source|upstream)\b.*)$", re.IGNORECASE)
+_MOST_README = 100_000  # characters of a set's README.md that are looked through
 
 
 def summarise(job: Job) -> dict[str, Any]:
@@ -44,8 +53,8 @@ def write_results(job: Job, trained: Trained, rows: Sequence[Mapping[str, Any]])
     """Write the log and the card."""
     out = job.request.out
     lines = [json.dumps(entry) + "\n" for entry in trained.log]
-    (out / LOG).write_text("".join(lines), encoding="utf-8")
-    (out / CARD).write_text(render_card(_card_values(job, trained, rows)), encoding="utf-8")
+    (out / "log.jsonl").write_text("".join(lines), encoding="utf-8")
+    (out / "README.md").write_text(_render_card(_card_values(job, trained, rows)), encoding="utf-8")
 
 
 def _card_values(job: Job, trained: Trained, rows: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
@@ -56,7 +65,7 @@ def _card_values(job: Job, trained: Trained, rows: Sequence[Mapping[str, Any]]) 
     counts = job.data.counts()
     alone = len(counts) == 1 and not (request.data / next(iter(counts))).is_dir()
     sets = [
-        {"name": name, **found, "lines": read_facts(request.data if alone else request.data / name)}
+        {"name": name, **found, "lines": _read_facts(request.data if alone else request.data / name)}
         for name, found in counts.items()
     ]
     versions = package_versions() | {"peft": version("peft")}
@@ -82,7 +91,7 @@ def _card_values(job: Job, trained: Trained, rows: Sequence[Mapping[str, Any]]) 
         "n_unusable": len(job.data.unusable),
         "settings": [
             ("parameters trained", f"{trained.n_parameters:,}"),
-            *list_settings(job.settings),
+            *_list_settings(job.settings),
             ("index late weight", f"{bundle.late_weight:g}" if bundle.mode == "blend" else "none"),
         ],
         "command": request.command,
@@ -92,3 +101,73 @@ def _card_values(job: Job, trained: Trained, rows: Sequence[Mapping[str, Any]]) 
 
 def _count(number: int, name: str) -> str:
     return f"{number:,} {name}{'' if number == 1 else 's'}"
+
+
+def _render_card(values: Mapping[str, Any]) -> str:
+    """Fill the card's template with all that it names."""
+    template = files("latechunk.training").joinpath("card.md").read_text(encoding="utf-8")
+    environment = Environment(  # noqa: S701  Markdown, not HTML; every value is made plain by _plain()
+        undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True, keep_trailing_newline=True, finalize=_plain
+    )
+    return environment.from_string(template).render(values)
+
+
+def _plain(value: Any) -> Any:
+    """One line of text that ends no table's cell and opens no tag."""
+    if not isinstance(value, str):
+        return value
+    return " ".join(value.split()).replace("|", "\\|").replace("<", "&lt;") if value.strip() else value
+
+
+def _read_facts(folder: Path) -> list[str]:
+    """The lines of a set's README.md that say its source and its licence, as they are there."""
+    try:
+        text = (folder / "README.md").read_text(encoding="utf-8", errors="replace")[:_MOST_README]
+    except OSError:
+        return []
+    return [found.group(1).strip() for line in text.splitlines() if (found := _FACT.match(line))]
+
+
+def _word_gain(compared: Comparison) -> str:
+    """``+3.21 [+1.05, +5.40]``; without an interval where there is one document."""
+    gain = f"{compared.difference:+.2f}"
+    if not math.isfinite(compared.low):
+        return f"{gain} (one document: no interval)"
+    return f"{gain} [{compared.low:+.2f}, {compared.high:+.2f}]"
+
+
+def result_rows(
+    means: Mapping[str, Mapping[Any, float]],
+    over_untrained: Mapping[Any, Comparison],
+    over_naive: Mapping[Any, Comparison],
+) -> list[dict[str, Any]]:
+    """A column of the card's table for each scope that was measured."""
+    return [
+        {
+            "title": SCOPE_TITLES[scope],
+            "scope": scope,
+            **{name: values[scope] for name, values in means.items()},
+            "over_untrained": _word_gain(over_untrained[scope]),
+            "over_naive": _word_gain(over_naive[scope]),
+        }
+        for scope in over_untrained
+    ]
+
+
+def _list_settings(settings: TrainingSettings) -> list[tuple[str, str]]:
+    """All settings by name, in order, as short text."""
+    found: list[tuple[str, str]] = []
+    for group, values in settings.model_dump().items():
+        rows: Sequence[tuple[str, Any]] = list(values.items()) if isinstance(values, dict) else [("", values)]
+        found += [(f"{group} {name}".strip().replace("_", " "), _word(value)) for name, value in rows]
+    return found
+
+
+def _word(value: Any) -> str:
+    if isinstance(value, dict):
+        return ", ".join(f"{name} {_word(one)}" for name, one in value.items()) or "none"
+    if isinstance(value, list | tuple):
+        return ", ".join(map(_word, value)) or "none"
+    if isinstance(value, float):
+        return f"{value:g}"
+    return "none" if value is None else str(value)

@@ -5,12 +5,16 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import replace
 
+import numpy as np
+
 from latechunk.errors import InputError
-from latechunk.evaluation.dataset import EvaluationSet
+from latechunk.evaluation.dataset import EvaluationSet, Question
 from latechunk.evaluation.loaders import read_sets
 from latechunk.training.data import NO_CHARACTERS, TrainingData, UnusableQuestion, require_usable
-from latechunk.training.heldout import LEAST_DOCUMENTS, hold_out, require_apart
 from latechunk.training.request import TrainingRequest
+
+_LEAST_DOCUMENTS, _MOST_HELD_OUT = 10, 20
+_SHARE = 0.1
 
 
 def weighted_sets(request: TrainingRequest, sets: Sequence[EvaluationSet]) -> list[EvaluationSet]:
@@ -57,9 +61,64 @@ def split_sets(
         return sets, [], "the run was told not to"
     if request.evaluate is not None:
         given = read_sets(request.evaluate)
-        require_apart(sets, given)
+        _require_apart(sets, given)
         return sets, given, f"given apart: {', '.join(one.name for one in given)}"
     kept, held_out = hold_out(sets, request.seed)
     if not held_out:
-        return sets, [], f"there are fewer than {LEAST_DOCUMENTS} documents with questions"
+        return sets, [], f"there are fewer than {_LEAST_DOCUMENTS} documents with questions"
     return kept, held_out, "drawn from the data below by document, and left out of it"
+
+
+def hold_out(sets: Sequence[EvaluationSet], seed: int) -> tuple[list[EvaluationSet], list[EvaluationSet]]:
+    """Draw a tenth of the documents that are asked about, at least 1 and at most 20, to measure with.
+
+    Returns:
+        Sets of the other documents, and sets of those drawn; each with the questions that they answer. One that
+        documents of both answer is asked of those drawn alone: it is not trained on. Nothing is held out of less than
+        10 documents.
+    """
+    asked = sorted(
+        {(number, gold.document_id) for number, one in enumerate(sets) for q in one.questions for gold in q.gold}
+    )
+    if len(asked) < _LEAST_DOCUMENTS:
+        return list(sets), []
+    n_held = min(_MOST_HELD_OUT, max(1, round(_SHARE * len(asked))))
+    chosen = np.random.default_rng(seed).choice(len(asked), n_held, replace=False)
+    held = {asked[int(one)] for one in chosen}
+    parts: list[list[EvaluationSet]] = [[], []]
+    for number, one in enumerate(sets):
+        for part, is_held in zip(parts, (False, True), strict=True):
+            names = {d.id for d in one.documents if ((number, d.id) in held) == is_held}
+            questions = _asked_of(one.questions, names) if is_held else _asked_only_of(one.questions, names)
+            if questions:
+                documents = tuple(document for document in one.documents if document.id in names)
+                part.append(replace(one, documents=documents, questions=questions))
+    return parts[0], parts[1]
+
+
+def _asked_of(questions: Sequence[Question], names: set[str]) -> tuple[Question, ...]:
+    """Questions with those of their answers that are in some documents."""
+    kept = [replace(one, gold=tuple(gold for gold in one.gold if gold.document_id in names)) for one in questions]
+    return tuple(one for one in kept if one.gold)
+
+
+def _asked_only_of(questions: Sequence[Question], names: set[str]) -> tuple[Question, ...]:
+    """Questions that no other documents answer."""
+    return tuple(one for one in questions if all(gold.document_id in names for gold in one.gold))
+
+
+def _require_apart(sets: Sequence[EvaluationSet], given: Sequence[EvaluationSet]) -> None:
+    """Raise InputError if a text of ``given``, to measure with, is in ``sets``, to train on."""
+    trained: dict[str, str] = {}
+    for one in sets:
+        asked = {gold.document_id for question in one.questions for gold in question.gold}
+        trained |= {
+            document.text: f"{document.id!r} of {one.name}" for document in one.documents if document.id in asked
+        }
+    for one in given:
+        for document in one.documents:
+            if document.text in trained:
+                raise InputError(
+                    f"document {document.id!r} of {one.name}, to measure with, has the text of {trained[document.text]}"
+                    f", which is trained on; measure with documents that are not trained on"
+                )
