@@ -90,11 +90,7 @@ def default_steps(n_questions: int, batch: BatchSize) -> int:
 
 
 def steps_within(seconds: float, fixed_seconds: float, seconds_per_step: float) -> int:
-    """How many steps fit a time, after what has to be done in any case.
-
-    Raises:
-        InputError: If fewer than 10 do.
-    """
+    """How many steps fit a time, after what has to be done in any case; InputError if fewer than 10 do."""
     n_steps = int((seconds - fixed_seconds) / seconds_per_step)
     if n_steps < _LEAST_IN_TIME:
         needed = (fixed_seconds + _LEAST_IN_TIME * seconds_per_step) / 60
@@ -162,13 +158,7 @@ def take_sample(data: TrainingData, settings: TrainingSettings) -> TrainingData:
 
 
 def measure_trial(encoder: Encoder, data: TrainingData, settings: TrainingSettings, start: Path | None = None) -> Trial:
-    """Run the frozen pass and a few steps on a sample, in a temporary folder.
-
-    Args:
-        encoder: The base model as a run takes it; it cannot be used afterwards.
-        data: All that is trained on.
-        settings: Of the run.
-        start: A folder with adapters to begin with.
+    """Run the frozen pass and a few steps on a sample, in a temporary folder; the encoder cannot be used afterwards.
 
     Raises:
         InputError: If the run would be refused.

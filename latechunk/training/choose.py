@@ -80,11 +80,7 @@ def keep_sets(settings: TrainingSettings, names: Sequence[str]) -> TrainingSetti
 
 
 def choose_manifest(request: TrainingRequest, encoder: Encoder, settings: TrainingSettings) -> AdapterManifest:
-    """How the adapters will be used: as they are trained, but with another late share if the request names one.
-
-    Raises:
-        InputError: If it names one and no blend is trained.
-    """
+    """How the adapters will be used: as they are trained, but with another late share if the request names one."""
     _, plan = encoder.parts
     own, late_weight = encoder.settings, settings.loss.late_weight
     if request.index_late_weight is not None:

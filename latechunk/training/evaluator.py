@@ -89,10 +89,9 @@ class Measurer:
         return self.trained(lambda copy: [shutil.copytree(folder / name, copy / name) for name in names])
 
     def references(self, kept: Path, key: str) -> References:
-        """Before the first step; measured once, and kept in a file, with the key of what decides them.
+        """Before the first step; measured once, and kept in a file, which is refused under another key.
 
-        Raises:
-            InputError: If the file is of another key: figures of two sets of questions would mean nothing.
+        Figures of two sets of questions would mean nothing side by side.
         """
         found = read_arrays(kept)
         if found and str(found.get("key")) != key:
@@ -174,11 +173,7 @@ def measure(
 ) -> list[Scores]:
     """Measure how well chunks of 64 tokens are found, with chunk vectors made in one or more ways.
 
-    Args:
-        encoder: Reads documents and questions.
-        sets: Each is a corpus of its own.
-        embeddings: How chunk vectors are made.
-        on_characters: Called with the characters done since the last call.
+    Each set is a corpus of its own. ``on_characters`` is called with the characters done since the last call.
 
     Returns:
         For each way the nDCG@10 of every question of all sets, times 100, in the corpus and within its document; NaN

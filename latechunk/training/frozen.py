@@ -52,13 +52,8 @@ def keep_frozen(
 ) -> FrozenArrays:
     """Compute it, or take what an earlier run with the same model and data has left in ``folder``.
 
-    Args:
-        encoder: The base model, without adapters.
-        data: Documents and questions.
-        long_pass: Its lower layers are run; None to keep no states.
-        folder: Of the arrays.
-        precision: What to compute in, whatever the weights are in.
-        on_progress: Called with content tokens done since the last call.
+    The encoder is the base model, without adapters. Without a ``long_pass`` no states are kept. ``on_progress`` is
+    called with the content tokens done since the last call.
 
     Raises:
         ModelError: If states do not fit half precision.

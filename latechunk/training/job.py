@@ -40,14 +40,12 @@ from latechunk.training.warm_start import require_fitting
 
 @dataclass(frozen=True, slots=True)
 class Job:
-    """A run that is ready to begin.
+    """A run that is ready to begin, and will take the encoder over.
 
     Attributes:
-        encoder: The base model; the run takes it over.
-        held_out: What is measured with; empty for nothing.
-        origin: Where that is from, or why there is none.
+        origin: Where what is held out is from, or why there is nothing.
         bundle: How the adapters are to be used.
-        estimate: Of time, memory and disk; None for a run that continues.
+        estimate: None for a run that continues.
     """
 
     request: TrainingRequest
@@ -68,10 +66,7 @@ def is_finished(out: Path) -> bool:
 def prepare_job(request: TrainingRequest, on_progress: OnProgress, *, dry_run: bool = False) -> Job:
     """Read the data, load the base model, try a few steps, and settle how the run goes. Writes nothing.
 
-    Args:
-        request: What is asked for.
-        on_progress: Called with what is being done and the share done of it.
-        dry_run: Return questions that cannot be trained on instead of raising.
+    A dry run returns the questions that cannot be trained on instead of raising.
 
     Raises:
         InputError: If the request cannot be met or the data cannot be trained on.

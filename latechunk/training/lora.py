@@ -24,13 +24,7 @@ class TrainableAdapters:
     """Adapters of one backbone that are trained together, one at work at a time."""
 
     def __init__(self, backbone: torch.nn.Module, names: Sequence[str], settings: LoraSettings, n_fixed: int) -> None:
-        """Put adapters into a backbone, which from then on is frozen but for them.
-
-        Args:
-            backbone: Of transformers.
-            names: Of the adapters.
-            settings: Their shape.
-            n_fixed: Layers, counted from below, that must stay as they are.
+        """Put adapters into a backbone, which from then on is frozen but for them; the lowest ``n_fixed`` get none.
 
         Raises:
             InputError: If the settings name more layers than may be adapted, or no linear layer.
@@ -96,11 +90,7 @@ class TrainableAdapters:
 
 
 def find_targets(backbone: torch.nn.Module, settings: LoraSettings, n_fixed: int) -> list[str]:
-    """Full names of the linear layers to adapt, from the top layers.
-
-    Raises:
-        InputError: If there are fewer layers above the fixed ones, or no linear layer has a name that is wanted.
-    """
+    """Full names of the linear layers to adapt, from the top layers; InputError if there are none or too few."""
     prefix, layers = _find_layers(backbone)
     free = len(layers) - n_fixed
     n_layers = free if settings.n_layers is None else settings.n_layers

@@ -42,14 +42,10 @@ class TaskReader(Module):
         self._long_pass = long_pass
 
     def forward(self, features: dict[str, Any], **_: Any) -> dict[str, Any]:
-        """Run one pass.
+        """Run one pass: adds ``token_embeddings``, shape ``(n_sequences, width, hidden)``.
 
-        Args:
-            features: ``adapter``, a name or None; ``states`` with ``layout`` and ``sequences``, or ``input_ids`` and
-                ``attention_mask``.
-
-        Returns:
-            The same with ``token_embeddings``, shape ``(n_sequences, width, hidden)``.
+        It takes ``adapter``, a name or None, and ``states`` with ``layout`` and ``sequences``, or ``input_ids`` and
+        ``attention_mask``.
         """
         computing = computing_in(self._precision, self.transformer.model.device)
         with self.adapters.at_work(features["adapter"]), computing:

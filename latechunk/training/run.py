@@ -69,13 +69,8 @@ def assemble(
 ) -> Assembled:
     """Run the frozen pass and put adapters into the encoder, which cannot be used by itself afterwards.
 
-    Args:
-        encoder: The base model, loaded without adapters, in float32.
-        data: What to learn from.
-        kept: The folder of the frozen pass's arrays.
-        settings: How.
-        on_tokens: Called with content tokens of the frozen pass done since the last call.
-        start: A folder with adapters to begin with, of the same shape.
+    The arguments are those of ``train``; ``kept`` is the folder of the frozen pass's arrays, ``on_tokens`` is called
+    with the content tokens of that pass done since the last call.
 
     Raises:
         InputError: If the encoder cannot be trained.

@@ -59,12 +59,7 @@ class SegmentSource:
         self._member_weights = [counts[members] / counts[members].sum() for members in self._members]
 
     def draw(self, number: int, n_segments: int) -> list[Segment]:
-        """Batch ``number``: segments of about one length.
-
-        Raises:
-            InputError: If no segment can be found that has a question: every document is one chunk, or every answer
-                is the whole text.
-        """
+        """Batch ``number``: segments of about one length; InputError if none can be found that has a question."""
         chance = np.random.default_rng((self._seed, number))
         low, high = math.log(self._settings.least_tokens), math.log(self._settings.most_tokens)
         length = round(math.exp(chance.uniform(low, high)))

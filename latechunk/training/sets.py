@@ -18,11 +18,7 @@ _SHARE = 0.1
 
 
 def weighted_sets(request: TrainingRequest, sets: Sequence[EvaluationSet]) -> list[EvaluationSet]:
-    """The sets that are trained on: those with a weight of 0 are read, and not tokenised.
-
-    Raises:
-        InputError: If a set that is named is not there, or none is left.
-    """
+    """The sets of a weight above 0; InputError if a set that is named is not there, or none is left."""
     names = [one.name for one in sets]
     unknown = [name for name in (*request.weights, *request.own_document_only) if name not in names]
     if unknown:
@@ -36,11 +32,7 @@ def weighted_sets(request: TrainingRequest, sets: Sequence[EvaluationSet]) -> li
 def usable_questions(
     sets: Sequence[EvaluationSet], *, skip_unusable: bool
 ) -> tuple[list[EvaluationSet], tuple[UnusableQuestion, ...]]:
-    """Sets without the questions that no characters answer, and those questions, held-out ones too.
-
-    Raises:
-        InputError: If there are some and they are not to be left out; it names the first of them.
-    """
+    """Sets without the questions that no characters answer, and those questions, which ``skip_unusable`` allows."""
     unusable = tuple(
         UnusableQuestion(one.name, question.id, NO_CHARACTERS)
         for one in sets

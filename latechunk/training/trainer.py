@@ -78,11 +78,7 @@ class SpanTrainer(SentenceTransformerTrainer):
 def training_arguments(
     settings: RunSettings, folder: Path, device: torch.device, *, with_evaluation: bool
 ) -> SentenceTransformerTrainingArguments:
-    """The trainer's own settings for a run.
-
-    Raises:
-        InputError: If the model is on a device that the trainer does not take.
-    """
+    """The trainer's own settings for a run; InputError if the model is on a device that the trainer does not take."""
     arguments = SentenceTransformerTrainingArguments(
         output_dir=str(folder),
         max_steps=settings.n_steps,
