@@ -12,7 +12,7 @@ from latechunk.evaluation.dataset import EvaluationSet, Question
 from latechunk.evaluation.passes import chunker_for
 from latechunk.types import Document, IntArray, Span, Tokens
 
-NO_CHARACTERS = "it names a document and no characters; training needs the passage that answers"
+_NO_CHARACTERS = "it names a document and no characters; training needs the passage that answers"
 _SHOWN = 5  # problems named in an error
 
 
@@ -52,24 +52,12 @@ class TrainingQuestion:
 
 
 @dataclass(frozen=True, slots=True)
-class UnusableQuestion:
-    """A question that cannot be trained on, and why."""
-
-    set_name: str
-    id: str
-    reason: str
-
-    def __str__(self) -> str:
-        return f"{self.set_name}, question {self.id!r}: {self.reason}"
-
-
-@dataclass(frozen=True, slots=True)
 class TrainingData:
-    """What a run learns from, and the questions that it cannot be trained on, which are not among ``questions``."""
+    """What a run learns from; ``unusable`` names the questions that were left out, and why."""
 
     documents: tuple[TrainingDocument, ...]
     questions: tuple[TrainingQuestion, ...]
-    unusable: tuple[UnusableQuestion, ...] = ()
+    unusable: tuple[str, ...] = ()
 
     @property
     def n_tokens(self) -> int:
@@ -97,7 +85,7 @@ def prepare(
     """
     documents: list[TrainingDocument] = []
     questions: list[TrainingQuestion] = []
-    unusable: list[UnusableQuestion] = []
+    unusable: list[str] = []
     sizes = sorted(set(chunk_tokens))
     for one in sets:
         asked_of: dict[str, list[Question]] = {}
@@ -109,7 +97,7 @@ def prepare(
             number, asked = len(documents), []
             for question in asked_of[document.id]:
                 answers = _find_answers(one.name, question, document, tokens)
-                if isinstance(answers, UnusableQuestion):
+                if isinstance(answers, str):
                     unusable.append(answers)
                 else:
                     asked.append(len(questions))
@@ -117,35 +105,40 @@ def prepare(
                     questions.append(TrainingQuestion(question.text, number, answers, is_shared))
             if asked:
                 documents.append(_cut(one.name, document, tokens, sizes, tuple(asked)))
-    data = TrainingData(tuple(documents), tuple(questions), tuple(unusable))
     if not skip_unusable:
-        require_usable(data)
+        require_usable(unusable)
     if not questions:
         raise InputError(
             "there is no question left to train on: needed are questions with the characters that answer"
             + (f"; the first that was left out: {unusable[0]}" if unusable else "")
         )
-    return data
+    return TrainingData(tuple(documents), tuple(questions), tuple(unusable))
 
 
-def require_usable(data: TrainingData) -> None:
+def require_usable(unusable: Sequence[str]) -> None:
     """Raise InputError, with the first of them, if there are questions that cannot be trained on."""
-    if data.unusable:
-        shown = "\n".join(f"  {problem}" for problem in data.unusable[:_SHOWN])
+    if unusable:
+        shown = "\n".join(f"  {problem}" for problem in unusable[:_SHOWN])
         raise InputError(
-            f"questions that cannot be trained on: {len(data.unusable)}\n{shown}\n"
+            f"questions that cannot be trained on: {len(unusable)}\n{shown}\n"
             f"mend them, or leave them out with skip_unusable=True (--skip-unusable)"
         )
 
 
-def _find_answers(set_name: str, question: Question, document: Document, tokens: Tokens) -> IntArray | UnusableQuestion:
+def word_unusable(set_name: str, question: Question, reason: str = _NO_CHARACTERS) -> str:
+    """Name a question that cannot be trained on, and why."""
+    return f"{set_name}, question {question.id!r}: {reason}"
+
+
+def _find_answers(set_name: str, question: Question, document: Document, tokens: Tokens) -> IntArray | str:
+    """The token ranges of its answers, or why it cannot be trained on."""
     if not question.has_spans:
-        return UnusableQuestion(set_name, question.id, NO_CHARACTERS)
+        return word_unusable(set_name, question)
     spans = [span for gold in question.gold if gold.document_id == document.id for span in gold.spans]
     try:
         return token_ranges(tokens.offsets, spans)
     except SpanError as error:
-        return UnusableQuestion(set_name, question.id, f"its answer in {document.id!r} is in no chunk: {error}")
+        return word_unusable(set_name, question, f"its answer in {document.id!r} is in no chunk: {error}")
 
 
 def _cut(

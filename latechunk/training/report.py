@@ -43,7 +43,7 @@ def summarise(job: Job) -> dict[str, Any]:
             "questions": sum(len(one.questions) for one in job.held_out),
             "origin": job.origin,
         },
-        "unusable": [str(one) for one in job.data.unusable],
+        "unusable": list(job.data.unusable),
         "settings": settings.model_dump(mode="json"),
         "estimate": {**asdict(found), "seconds": found.seconds} if found else None,
     }

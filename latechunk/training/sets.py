@@ -10,7 +10,7 @@ import numpy as np
 from latechunk.errors import InputError
 from latechunk.evaluation.dataset import EvaluationSet, Question
 from latechunk.evaluation.loaders import read_sets
-from latechunk.training.data import NO_CHARACTERS, TrainingData, UnusableQuestion, require_usable
+from latechunk.training.data import require_usable, word_unusable
 from latechunk.training.request import TrainingRequest
 
 _LEAST_DOCUMENTS, _MOST_HELD_OUT = 10, 20
@@ -31,16 +31,13 @@ def weighted_sets(request: TrainingRequest, sets: Sequence[EvaluationSet]) -> li
 
 def usable_questions(
     sets: Sequence[EvaluationSet], *, skip_unusable: bool
-) -> tuple[list[EvaluationSet], tuple[UnusableQuestion, ...]]:
+) -> tuple[list[EvaluationSet], tuple[str, ...]]:
     """Sets without the questions that no characters answer, and those questions, which ``skip_unusable`` allows."""
     unusable = tuple(
-        UnusableQuestion(one.name, question.id, NO_CHARACTERS)
-        for one in sets
-        for question in one.questions
-        if not question.has_spans
+        word_unusable(one.name, question) for one in sets for question in one.questions if not question.has_spans
     )
     if not skip_unusable:
-        require_usable(TrainingData((), (), unusable))
+        require_usable(unusable)
     usable = [(one, tuple(question for question in one.questions if question.has_spans)) for one in sets]
     return [replace(one, questions=questions) for one, questions in usable if questions], unusable
 
