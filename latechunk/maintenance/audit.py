@@ -41,9 +41,6 @@ class DocumentAudit:
     """One document, encoded again.
 
     Attributes:
-        document: Its id.
-        n_tokens: Content tokens.
-        n_chunks: Of all granularities.
         n_outside: Tokens that lie in no chunk, for each granularity by name: white space or gaps that the chunker
             leaves, since the chunks are as it cuts them.
         deviation: The largest 1 less the cosine of a stored vector with the new one; NaN where none was made.
@@ -77,8 +74,6 @@ class AuditReport:
 
     Attributes:
         n_documents: How many the index holds.
-        seed: What the sample was drawn with.
-        tolerance: What deviation was allowed.
         dtypes: The number formats that the vectors were made in, and made again in.
         documents: The sample, in the order of the index.
         shifts: For each granularity by name, quantiles of the context shift by their levels.
@@ -116,7 +111,7 @@ def audit(index: Index, *, n: int = 20, seed: int = 0) -> AuditReport:
     Args:
         index: What to audit; open for reading is enough.
         n: How many documents; all, if there are fewer.
-        seed: Draws the sample; the same one draws the same of the same index.
+        seed: Draws the sample.
 
     Raises:
         InputError: If ``n`` is no whole number of at least 1.

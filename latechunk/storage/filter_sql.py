@@ -27,11 +27,8 @@ _METADATA = (
 class Condition:
     """A boolean expression of SQL over a table ``d`` with a column ``metadata``, of JSON from ``encode_metadata``.
 
-    Equal conditions choose equal documents, so a condition can be a key of a cache.
-
-    Attributes:
-        sql: The expression; nothing of the user's is in it.
-        values: What to bind to its question marks, in order.
+    Nothing of the user's is in ``sql``; ``values`` are bound to its question marks, in order. Equal conditions choose
+    equal documents, so a condition can be a key of a cache.
     """
 
     sql: str
@@ -40,12 +37,7 @@ class Condition:
 
 @dataclass(frozen=True, slots=True)
 class Logic:
-    """Conditions on the column ``m.metadata``, and how they hang together.
-
-    Attributes:
-        pattern: An expression of SQL with ``{}`` for each condition.
-        conditions: In the order of their ``{}``.
-    """
+    """Conditions on the column ``m.metadata``, and an expression of SQL with ``{}`` for each of them, in order."""
 
     pattern: str
     conditions: tuple[Condition, ...]
@@ -73,9 +65,7 @@ def over_documents(logic: Logic) -> Condition:
 def has_path(path: str, test: Test | None = None) -> Logic:
     """Whether the metadata has keys within keys that joined by dots are ``path``, or a top-level key that is it.
 
-    Args:
-        path: Names of keys, joined by dots.
-        test: What the value, or an element of it if it is an array, must satisfy, too.
+    The value, or an element of it if it is an array, must satisfy ``test``, too.
     """
     keys = path.split(".")
     nested = Logic("{}", (_has_keys(keys, test),))
@@ -114,9 +104,7 @@ def _any_candidate(row: str, test: Test) -> Condition:
 def compares(sign: str, value: Scalar) -> Test:
     """Test for a value of the same JSON type that stands in this order to ``value``.
 
-    Args:
-        sign: ``=``, ``<``, ``<=``, ``>`` or ``>=``; ``=`` alone for null and booleans.
-        value: Without lone surrogates, finite, and in the range of floats.
+    Null and booleans take ``=`` alone; text must be without lone surrogates, numbers finite and in the range of floats.
     """
     if value is None or isinstance(value, bool):
         return lambda row: Condition(f"{row}.type = '{json.dumps(value)}'", ())

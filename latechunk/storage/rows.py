@@ -11,14 +11,7 @@ from latechunk.types import Document, FloatArray, Span
 
 @dataclass(frozen=True, slots=True)
 class StoredDocument:
-    """A document with its chunks, as the store takes it.
-
-    Attributes:
-        document: The document.
-        n_tokens: Content tokens of its text.
-        chunkings: Its spans, for each granularity of the index.
-        vectors: Of all spans, granularity by granularity, shape ``(n_spans, dims)``.
-    """
+    """A document with its spans for each granularity, and their vectors in this order, shape ``(n_spans, dims)``."""
 
     document: Document
     n_tokens: int
@@ -62,11 +55,7 @@ class Counts:
 
 
 def hash_vectors(rows: Iterable[tuple[object, ...]]) -> bytes:
-    """SHA-256 of a document's chunks.
-
-    Args:
-        rows: In the order of the chunks' numbers, each granularity, place, start, end, the same two in bytes, vector.
-    """
+    """SHA-256 of a document's chunks: granularity, place, start, end, the same two in bytes, vector; by number."""
     digest = hashlib.sha256()
     for *place, vector in rows:
         digest.update(repr(place).encode())
