@@ -12,7 +12,7 @@ from typing import Any
 from common import parser, report
 
 from latechunk.evaluation.arms import ARMS
-from latechunk.evaluation.run import Wishes, evaluate_folder
+from latechunk.evaluation.run import EvaluationRequest, evaluate_folder
 
 
 def main() -> None:
@@ -32,10 +32,14 @@ def main() -> None:
             told.add(what)
             print(what, flush=True)
 
-    wishes = Wishes(
-        data=options.data, out=options.out, arms=ARMS, max_tokens=tuple(options.max_tokens), adapters=options.adapters
+    request = EvaluationRequest(
+        data=options.data,
+        out=options.out,
+        arms=tuple(ARMS),
+        max_tokens=tuple(options.max_tokens),
+        adapters=options.adapters,
     )
-    found = evaluate_folder(wishes, tell)
+    found = evaluate_folder(request, tell)
     rows: list[dict[str, Any]] = [{name: value for name, value in row.items() if name != "parts"} for row in found.rows]
     figures = {"rows": rows, "seconds": found.made["seconds"], "encoders": found.encoders}
     report("quality", figures, save=options.save)

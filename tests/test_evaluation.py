@@ -17,8 +17,7 @@ from typer.testing import CliRunner
 from latechunk import Document, Index, SentenceChunker, Span
 from latechunk.cli import app
 from latechunk.errors import InputError, MissingDependencyError
-from latechunk.evaluation.arms import ARMS
-from latechunk.evaluation.arms.blend import WEIGHTS
+from latechunk.evaluation.arms import ARMS, WEIGHTS
 from latechunk.evaluation.bm25 import bm25_scores, to_query
 from latechunk.evaluation.dataset import EvaluationSet, Gold, Question
 from latechunk.evaluation.harness import Setup, evaluate
@@ -360,7 +359,7 @@ def test_a_blend_is_weighed_on_the_other_half(tmp_path):
         ranking = rank(evaluation_set, vectors.table, (queries @ mixed.T).astype(np.float32), "corpus", 5)
         by_weight[weight] = ranking, measure(judged, ranking, "corpus", 5)["nDCG@5"]
 
-    for half, weight in enumerate(blend.weights["corpus"]):
+    for half, weight in enumerate(blend.rankings["corpus"].weights):
         best = max(values[halves != half].mean() for _, values in by_weight.values())
         assert by_weight[weight][1][halves != half].mean() == pytest.approx(best)
         np.testing.assert_array_equal(
@@ -377,7 +376,7 @@ def test_with_one_document_there_is_nothing_to_fit_a_weight_on(tmp_path):
     (blend,) = [one for one in result.results if one.arm == "blend"]
     halves = split_in_halves([question.cluster for question in questions])
     assert set(halves.tolist()) == {0}
-    assert blend.weights["corpus"][0] == 0.5
+    assert blend.rankings["corpus"].weights[0] == 0.5
 
 
 class BlendingEncoder(FakeEncoder):

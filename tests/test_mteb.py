@@ -140,7 +140,6 @@ def test_is_a_search_model_for_mteb(fake):
 
 @pytest.mark.parametrize("mode", ["late", "naive", "blend"])
 def test_ranks_as_the_chunks_of_an_index(mode, fake, documents, tmp_path, monkeypatch):
-    monkeypatch.setattr("latechunk.evaluation.mteb._BATCH_CHARACTERS", 100)
     monkeypatch.setattr("latechunk.evaluation.mteb._BLOCK_SCORES", 8)
     documents += [Document(f"more {n}", " ".join(documents[0].text.split()[n:])) for n in range(1, 9)]
     texts = ["Where is the Spree?", "the capital of Germany", "It has"]

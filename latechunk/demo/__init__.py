@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 from dataclasses import dataclass
 from importlib.resources import files
-from typing import TYPE_CHECKING
 
 from latechunk.chunking.sentence import SentenceChunker
 from latechunk.embedding import choose_embedding
@@ -14,10 +13,7 @@ from latechunk.index import Index
 from latechunk.protocols import Chunker, SpanEncoder
 from latechunk.types import Document, Hit, Mode
 
-if TYPE_CHECKING:
-    from importlib.resources.abc import Traversable
-
-
+_DATA = files(__name__) / "data"
 MODES: tuple[Mode, ...] = ("naive", "late", "blend")
 
 
@@ -54,36 +50,28 @@ class Comparison:
 
 def read_documents() -> list[Document]:
     """The articles that come with the package."""
-    return [
-        Document(id=file.name.removesuffix(".md"), text=file.read_text(encoding="utf-8"))
-        for file in sorted(_data().iterdir(), key=lambda file: file.name)
-        if file.name.endswith(".md")
-    ]
+    names = ("danube", "marie-curie", "nokia")
+    return [Document(name, (_DATA / f"{name}.md").read_text(encoding="utf-8")) for name in names]
 
 
 def read_questions() -> list[Question]:
     """The questions that come with the package."""
-    lines = (_data() / "questions.jsonl").read_text(encoding="utf-8").splitlines()
+    lines = (_DATA / "questions.jsonl").read_text(encoding="utf-8").splitlines()
     return [Question(one["question"], one["document"], one["quote"]) for one in map(json.loads, lines)]
 
 
-def run(encoder: SpanEncoder | None = None, published: SpanEncoder | None = None) -> Comparison:
+def run() -> Comparison:
     """Index the articles in each mode, with the default chunker and so on the same spans, and ask every question.
 
-    A chunk is right if it shares a character with the question's quote; the rank is that of the best right one.
-
-    Args:
-        encoder: None for the default model, in float32, so that every machine shows the same.
-        published: What chunks are read by for naive, which is what one has without latechunk; None for the default
-            model without trained adapters, or for ``encoder`` where that is given.
+    A chunk is right if it shares a character with the question's quote; the rank is that of the best right one. The
+    default model reads in float32, so that every machine shows the same. For naive it reads without its trained
+    adapters: that is what one has without latechunk.
     """
-    if encoder is None:
-        from latechunk.encoding.encoder import Encoder
+    from latechunk.encoding.encoder import Encoder
 
-        encoder = Encoder.load(dtype="float32")
-        published = published or Encoder.load(dtype="float32", adapters=None)
+    encoder, published = (Encoder.load(dtype="float32", adapters=adapters) for adapters in ("auto", None))
     documents, questions, chunker = read_documents(), read_questions(), SentenceChunker()
-    readers = {mode: published if published and mode == "naive" else encoder for mode in MODES}
+    readers = {"naive": published, "late": encoder, "blend": encoder}
     hits = {mode: _ask(documents, questions, readers[mode], chunker, mode) for mode in MODES}
     answers = [
         Answer(
@@ -124,7 +112,3 @@ def _rank(question: Question, documents: list[Document], hits: list[Hit]) -> int
         for place, hit in enumerate(hits)
         if hit.chunk.document_id == question.document_id and hit.chunk.start < end and start < hit.chunk.end
     )
-
-
-def _data() -> Traversable:
-    return files(__name__) / "data"

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 
 from rich.console import Console
 from rich.markup import escape
@@ -42,18 +42,16 @@ def show(comparison: Comparison, *, full: bool = False) -> None:
 
 
 def _totals(answers: Sequence[Answer]) -> Table:
-    measures: dict[str, Callable[[list[int]], str]] = {
-        "right chunk first": lambda ranks: f"{sum(rank == 1 for rank in ranks)} of {len(ranks)}",
-        f"right chunk among the first {_TOP}": lambda ranks: f"{sum(rank <= _TOP for rank in ranks)} of {len(ranks)}",
-        "mean reciprocal rank": lambda ranks: f"{sum(1 / rank for rank in ranks) / len(ranks):.3f}",
-        "mean rank": lambda ranks: f"{sum(ranks) / len(ranks):.1f}",
-    }
-    table = Table(box=None, pad_edge=False, padding=(0, 3, 0, 0))
-    table.add_column("totals")
+    table = Table("totals", box=None, pad_edge=False, padding=(0, 3, 0, 0))
     for mode in MODES:
         table.add_column(mode, justify="right")
-    for name, measure in measures.items():
-        table.add_row(name, *(measure([answer.ranks[mode] for answer in answers]) for mode in MODES))
+    by_mode = [[answer.ranks[mode] for answer in answers] for mode in MODES]
+    n = len(answers)
+    table.add_row("right chunk first", *(f"{ranks.count(1)} of {n}" for ranks in by_mode))
+    among = (sum(rank <= _TOP for rank in ranks) for ranks in by_mode)
+    table.add_row(f"right chunk among the first {_TOP}", *(f"{count} of {n}" for count in among))
+    table.add_row("mean reciprocal rank", *(f"{sum(1 / rank for rank in ranks) / n:.3f}" for ranks in by_mode))
+    table.add_row("mean rank", *(f"{sum(ranks) / n:.1f}" for ranks in by_mode))
     for name, sign in (("better than naive on", 1), ("worse than naive on", -1)):
         counts = (sum(sign * _gain(answer, mode) > 0 for answer in answers) for mode in MODES[1:])
         table.add_row(name, "", *map(str, counts))
@@ -71,16 +69,12 @@ def _ranks(answers: Sequence[Answer]) -> Table:
         mark = "[green]better[/]" if gain > 0 else "[yellow]worse[/]" if gain < 0 else "[dim]same[/]"
         ranks = (str(answer.ranks[mode]) for mode in MODES)
         table.add_row(*ranks, mark, f"[bold]{escape(answer.question.text)}[/]")
-        table.add_row("", "", "", "", _excerpt(answer))
+        # One line of the passage that comes first: the answer if it is in it, else the beginning.
+        passage = " ".join(answer.best["blend"].chunk.text.split())
+        is_right = answer.ranks["blend"] == 1 and answer.question.quote in passage
+        excerpt = f"[green]✓ {escape(answer.question.quote)}[/]" if is_right else f"[dim]  {escape(passage)}[/]"
+        table.add_row("", "", "", "", excerpt)
     return table
-
-
-def _excerpt(answer: Answer) -> str:
-    """One line of the passage that comes first: the answer if it is in it, else the beginning."""
-    passage = " ".join(answer.best["blend"].chunk.text.split())
-    if answer.ranks["blend"] == 1 and answer.question.quote in passage:
-        return f"[green]✓ {escape(answer.question.quote)}[/]"
-    return f"[dim]  {escape(passage)}[/]"
 
 
 def _telling(answers: Sequence[Answer]) -> list[Answer]:

@@ -18,21 +18,17 @@ _UNSPACED = ("zh", "ja", "th", "lo", "km", "my", "yue", "cmn", "jpn", "tha", "zh
 def bm25_scores(texts: Sequence[str], questions: Sequence[str], languages: set[str]) -> FloatArray:
     """BM25 of each question with each text; any word of the question may match.
 
-    Args:
-        texts: What is searched.
-        questions: Taken as words, never as FTS5's query syntax.
-        languages: ISO 639 codes of the texts; where one is written without spaces, trigrams are matched, else words
-            with their diacritics folded.
+    Where one of the ``languages`` (ISO 639 codes) is written without spaces, trigrams are matched, else words with
+    their diacritics folded.
 
     Returns:
         Higher is better, ``-inf`` where nothing matches, shape ``(len(questions), len(texts))``.
     """
     trigrams = any(language.split("-")[0].lower() in _UNSPACED for language in languages)
     words = "trigram" if trigrams else "unicode61"
-    tables = table_definitions({"search": {"words": words}, "chunkers": {"texts": {}}})
     scores = np.full((len(questions), len(texts)), -np.inf, dtype=np.float32)
     with closing(sqlite3.connect(":memory:")) as database:
-        for definition in tables:
+        for definition in table_definitions({"search": {"words": words}, "chunkers": {"texts": {}}}):
             database.execute(definition)
         for number, text in enumerate(texts):
             add_words(database, [number], text, [[Span(0, len(text))]])

@@ -16,27 +16,17 @@ import numpy as np
 
 from latechunk.embedding import choose_embedding
 from latechunk.evaluation.dataset import EvaluationSet
-from latechunk.evaluation.ranking import NOTHING, SCOPES, ArmResult, Ranking, Scope
+from latechunk.evaluation.ranking import NOTHING, SCOPES, Ranking, Rankings, Scope
 from latechunk.manifest import package_versions
 from latechunk.protocols import ReportsRuntime, SpanEncoder
 
 
 @dataclass(frozen=True, slots=True)
 class CacheKey:
-    """All that decides the rankings of one set with one encoder and chunk size; names their files.
-
-    Attributes:
-        evaluation_set: What is asked.
-        encoder: Who makes the vectors.
-        name: Its name in tables.
-        max_tokens: Chunk size.
-        depth: The k of measures.
-        seed: Of the halves.
-    """
+    """All that decides the rankings of one set with one encoder and chunk size; names their files."""
 
     evaluation_set: EvaluationSet
     encoder: SpanEncoder
-    name: str
     max_tokens: int
     depth: int
     seed: int
@@ -53,21 +43,20 @@ class CacheKey:
         name = re.sub(r"[^\w.-]", "_", self.evaluation_set.name)[:60]
         return work / f"{name}-{self.max_tokens}-{part}-{digest}.npz"
 
-    def write(self, work: Path, result: ArmResult, n_chunks: int) -> None:
-        """Keep the result of an arm."""
+    def write(self, work: Path, arm: str, rankings: Rankings, n_chunks: int) -> None:
+        """Keep the rankings of an arm."""
         arrays: dict[str, np.ndarray] = {"n_chunks": np.array([n_chunks])}
-        for scope, ranking in result.rankings.items():
+        for scope, ranking in rankings.items():
             arrays[f"{scope}-chunks"], arrays[f"{scope}-documents"] = ranking.chunks, ranking.documents
-            arrays[f"{scope}-weights"] = np.array(result.weights.get(scope, ()), dtype=np.float64)
-        write_arrays(self.path(work, result.arm), arrays)
+            arrays[f"{scope}-weights"] = np.array(ranking.weights, dtype=np.float64)
+        write_arrays(self.path(work, arm), arrays)
 
-    def read(self, work: Path, arm: str) -> ArmResult | None:
+    def read(self, work: Path, arm: str) -> Rankings | None:
         """What an earlier run has finished; None if it has not, or its file is damaged."""
         arrays = read_arrays(self.path(work, arm))
         n_questions, n_documents = len(self.evaluation_set.questions), len(self.evaluation_set.documents)
         n_chunks = int(arrays["n_chunks"][0]) if arrays.get("n_chunks", np.zeros(0)).shape == (1,) else 0
         rankings: dict[Scope, Ranking] = {}
-        weights: dict[Scope, tuple[float, ...]] = {}
         for scope in SCOPES:
             width = self.depth if scope == "corpus" else 0
             chunks, documents = arrays.get(f"{scope}-chunks"), arrays.get(f"{scope}-documents")
@@ -75,16 +64,15 @@ class CacheKey:
                 return None
             if documents is None or not _are_numbers(documents, (n_questions, width), n_documents):
                 return None
-            rankings[scope] = Ranking(chunks, documents)
-            weights[scope] = tuple(arrays.get(f"{scope}-weights", np.zeros(0)).tolist())
-        return ArmResult(arm, self.name, self.max_tokens, rankings, weights)
+            weights = tuple(arrays.get(f"{scope}-weights", np.zeros(0)).tolist())
+            rankings[scope] = Ranking(chunks, documents, weights)
+        return rankings
 
 
 def _are_numbers(array: np.ndarray, shape: tuple[int, int], n: int) -> bool:
     """Whether these are numbers of ``n`` things, or ``NOTHING``."""
-    if array.shape != shape or array.dtype != np.int64:
-        return False
-    return not array.size or bool(array.min() >= NOTHING and array.max() < n)
+    is_right = array.shape == shape and array.dtype == np.int64
+    return is_right and bool(((array >= NOTHING) & (array < n)).all())
 
 
 def write_arrays(path: Path, arrays: Mapping[str, np.ndarray]) -> None:

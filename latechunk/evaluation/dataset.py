@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Sequence
+from collections import Counter
 from dataclasses import dataclass
 
 from latechunk.errors import InputError
@@ -28,13 +28,7 @@ class Gold:
 
 @dataclass(frozen=True, slots=True)
 class Question:
-    """A question with its answers, at least one.
-
-    Attributes:
-        id: Unique in its set.
-        text: What is asked.
-        gold: Answers, all of which have spans, or none.
-    """
+    """A question with its answers, at least one; all of them have spans, or none."""
 
     id: str
     text: str
@@ -64,16 +58,18 @@ class EvaluationSet:
     questions: tuple[Question, ...]
 
     def __post_init__(self) -> None:
-        lengths = {document.id: len(document.text) for document in self.documents}
         if not self.questions:
             raise InputError(f"{self.name}: there are no questions")
-        _require_unique(self.name, "document", [document.id for document in self.documents])
-        _require_unique(self.name, "question", [question.id for question in self.questions])
+        for what, parts in (("document", self.documents), ("question", self.questions)):
+            for one, count in Counter(part.id for part in parts).items():
+                if count > 1:
+                    raise InputError(f"{self.name}: the {what} id {one!r} comes twice; ids must differ")
+        lengths = {document.id: len(document.text) for document in self.documents}
         for document in self.documents:
             if not document.text.strip():
                 raise InputError(f"{self.name}: document {document.id!r} is blank; leave it out")
         for question in self.questions:
-            _require_answerable(self.name, question, lengths)
+            _require_answerable(f"{self.name}: question {question.id!r}", question, lengths)
 
     @property
     def fingerprint(self) -> str:
@@ -87,34 +83,22 @@ class EvaluationSet:
         return digest.hexdigest()
 
 
-def _require_unique(name: str, what: str, ids: Sequence[str]) -> None:
-    seen: set[str] = set()
-    for one in ids:
-        if one in seen:
-            raise InputError(f"{name}: the {what} id {one!r} comes twice; ids must differ")
-        seen.add(one)
-
-
-def _require_answerable(name: str, question: Question, lengths: dict[str, int]) -> None:
-    require_text(question.text, f"{name}: question {question.id!r}", InputError)
+def _require_answerable(asked: str, question: Question, lengths: dict[str, int]) -> None:
+    require_text(question.text, asked, InputError)
     if not any(character.isprintable() and not character.isspace() for character in question.text):
-        raise InputError(f"{name}: question {question.id!r} is blank")
+        raise InputError(f"{asked} is blank")
     if not question.gold:
-        raise InputError(f"{name}: question {question.id!r} has no answer")
+        raise InputError(f"{asked} has no answer")
     if len({bool(gold.spans) for gold in question.gold}) > 1:
-        raise InputError(
-            f"{name}: question {question.id!r} has answers with and without spans; give all spans, or none"
-        )
+        raise InputError(f"{asked} has answers with and without spans; give all spans, or none")
     for gold in question.gold:
         if gold.document_id not in lengths:
-            raise InputError(
-                f"{name}: question {question.id!r} names the document {gold.document_id!r}, which is missing"
-            )
+            raise InputError(f"{asked} names the document {gold.document_id!r}, which is missing")
         if gold.grade < 1:
-            raise InputError(f"{name}: question {question.id!r} has a grade of {gold.grade}; it must be at least 1")
+            raise InputError(f"{asked} has a grade of {gold.grade}; it must be at least 1")
         for span in gold.spans:
             if span.end > lengths[gold.document_id]:
                 raise InputError(
-                    f"{name}: question {question.id!r} is answered by [{span.start}, {span.end}), beyond the "
-                    f"{lengths[gold.document_id]} characters of {gold.document_id!r}"
+                    f"{asked} is answered by [{span.start}, {span.end}), beyond the {lengths[gold.document_id]} "
+                    f"characters of {gold.document_id!r}"
                 )

@@ -8,13 +8,13 @@ from pathlib import Path
 
 import numpy as np
 
-from latechunk.embedding import Embedding, choose_embedding, context_shifts
+from latechunk.embedding import choose_embedding, context_shifts
 from latechunk.errors import InputError
 from latechunk.evaluation.arms import ARMS, Material
 from latechunk.evaluation.cache import CacheKey, read_arrays, write_arrays
 from latechunk.evaluation.dataset import EvaluationSet
 from latechunk.evaluation.passes import Vectors, cut_only, encode
-from latechunk.evaluation.ranking import ArmResult, ChunkTable
+from latechunk.evaluation.ranking import ArmResult, ChunkTable, Rankings
 from latechunk.protocols import BatchQueryEncoder, SpanEncoder
 from latechunk.types import FloatArray
 
@@ -82,26 +82,32 @@ def evaluate(
         setup: What to evaluate.
         work: A folder for finished rankings; made if it is not there.
         on_progress: Called with what is being done and the share of the documents' characters done.
+
+    Raises:
+        InputError: If there are more scores than fit the memory.
     """
     tables: dict[tuple[str, int], ChunkTable] = {}
     shifts: dict[tuple[str, int], FloatArray] = {}
     results: list[ArmResult] = []
     for name, encoder in setup.encoders.items():
-        embedding = choose_embedding(encoder, None, None)
-        keys = {
-            size: CacheKey(evaluation_set, encoder, name, size, setup.depth, setup.seed) for size in setup.max_tokens
+        keys = {size: CacheKey(evaluation_set, encoder, size, setup.depth, setup.seed) for size in setup.max_tokens}
+        found: dict[int, dict[str, Rankings | None]] = {
+            size: {arm: key.read(work, arm) for arm in setup.arms} for size, key in keys.items()
         }
-        found = {size: {arm: keys[size].read(work, arm) for arm in setup.arms} for size in keys}
         missing = {size: [arm for arm, one in arms.items() if one is None] for size, arms in found.items()}
         vectors = _encode_missing(evaluation_set, encoder, missing, on_progress)
         for size, key in keys.items():
-            table = vectors[size].table if size in vectors else cut_only(encoder, evaluation_set, size)
+            own = vectors.get(size)
+            table = own.table if own else cut_only(encoder, evaluation_set, size)
             tables[name, size] = table
             if missing[size]:
-                material = _gather(evaluation_set, encoder, setup, embedding, table, vectors.get(size))
-                found[size] |= {arm: _compute(arm, material, key, work) for arm in missing[size]}
-                _keep_shift(vectors.get(size), key, work)
-            results += [one for one in found[size].values() if one is not None]
+                material = _gather(evaluation_set, encoder, setup, table, own)
+                for arm in missing[size]:
+                    found[size][arm] = ranked = ARMS[arm].rank(material)
+                    key.write(work, arm, ranked, len(table))
+            if own and own.late is not None and own.naive is not None:
+                write_arrays(key.path(work, "shift"), {"shift": context_shifts(own.late, own.naive)})
+            results += [ArmResult(arm, name, size, one) for arm, one in found[size].items() if one is not None]
             shift = read_arrays(key.path(work, "shift")).get("shift")
             if shift is not None and shift.shape == (len(table),):
                 shifts[name, size] = shift
@@ -116,8 +122,6 @@ def _encode_missing(
 ) -> dict[int, Vectors]:
     """Vectors of the chunk sizes that still need some, from one reading of each document."""
     sizes = [size for size, arms in missing.items() if any(ARMS[arm].late or ARMS[arm].naive for arm in arms)]
-    if not sizes:
-        return {}
     n_characters = sum(len(document.text) for document in evaluation_set.documents)
     done = 0
 
@@ -126,6 +130,8 @@ def _encode_missing(
         done += n_done
         on_progress(f"{evaluation_set.name}: encoding", done / n_characters)
 
+    if not sizes:
+        return {}
     return encode(
         encoder,
         evaluation_set,
@@ -137,41 +143,19 @@ def _encode_missing(
 
 
 def _gather(
-    evaluation_set: EvaluationSet,
-    encoder: SpanEncoder,
-    setup: Setup,
-    embedding: Embedding,
-    table: ChunkTable,
-    vectors: Vectors | None,
+    evaluation_set: EvaluationSet, encoder: SpanEncoder, setup: Setup, table: ChunkTable, vectors: Vectors | None
 ) -> Material:
-    """What the arms need, with the questions' vectors.
-
-    Raises:
-        InputError: If there are more scores than fit the memory.
-    """
+    """What the arms need, with the questions' vectors."""
     questions = [question.text for question in evaluation_set.questions]
     if len(questions) * len(table) > _MOST_SCORES:
         raise InputError(
             f"{evaluation_set.name}: {len(questions):,} questions of {len(table):,} chunks are more than fit the "
             f"memory; evaluate fewer questions, larger chunks, or use latechunk.evaluation.mteb"
         )
-    encoded = (vectors, _encode_queries(encoder, questions)) if vectors else None
+    encoded = None
+    if vectors and isinstance(encoder, BatchQueryEncoder):
+        encoded = vectors, encoder.encode_queries(questions)
+    elif vectors:
+        encoded = vectors, np.stack([encoder.encode_query(text) for text in questions])
+    embedding = choose_embedding(encoder, None, None)
     return Material(evaluation_set, table, embedding, setup.depth, setup.seed, encoded)
-
-
-def _compute(arm: str, material: Material, key: CacheKey, work: Path) -> ArmResult:
-    found = ARMS[arm].rank(material)
-    result = ArmResult(arm, key.name, key.max_tokens, found.rankings, found.weights)
-    key.write(work, result, len(material.table))
-    return result
-
-
-def _keep_shift(vectors: Vectors | None, key: CacheKey, work: Path) -> None:
-    if vectors and vectors.late is not None and vectors.naive is not None:
-        write_arrays(key.path(work, "shift"), {"shift": context_shifts(vectors.late, vectors.naive)})
-
-
-def _encode_queries(encoder: SpanEncoder, texts: Sequence[str]) -> FloatArray:
-    if isinstance(encoder, BatchQueryEncoder):
-        return encoder.encode_queries(texts)
-    return np.stack([encoder.encode_query(text) for text in texts])

@@ -36,10 +36,10 @@ def read_sets(path: Path) -> list[EvaluationSet]:
     if not path.exists():
         raise InputError(f"there is nothing at {path}")
     path = path.resolve()
-    if (reader := _find_reader(path)) is not None:
+    if reader := _find_reader(path):
         return [reader(path)]
-    parts = sorted(part for part in path.iterdir()) if path.is_dir() else []
-    sets = [reader(part) for part in parts if (reader := _find_reader(part)) is not None]
+    parts = sorted(path.iterdir()) if path.is_dir() else []
+    sets = [reader(part) for part in parts if (reader := _find_reader(part))]
     names = [one.name for one in sets]
     if twice := {name for name in names if names.count(name) > 1}:
         raise InputError(f"{path} holds two sets that are both called {min(twice)!r}; rename one of them")
@@ -65,19 +65,15 @@ def _find_reader(path: Path) -> Callable[[Path], EvaluationSet] | None:
 
 
 def _read_own(folder: Path) -> EvaluationSet:
-    def to_question(place: str, row: Mapping[str, Any]) -> Question:
+    documents, questions = [], []
+    for place, row in _rows(folder / "docs.jsonl"):
+        metadata = {name: row[name] for name in ("title", "lang") if isinstance(row.get(name), str)}
+        documents.append(Document(_field(place, row, "id", str), _field(place, row, "text", str), metadata))
+    for place, row in _rows(folder / "queries.jsonl"):
         spans = tuple(_span(place, pair) for pair in _field(place, row, "spans", list))
         gold = Gold(_field(place, row, "doc_id", str), spans)
-        return Question(str(row.get("id", place)), _field(place, row, "text", str), (gold,))
-
-    documents = tuple(_to_document(place, row) for place, row in _rows(folder / "docs.jsonl"))
-    questions = tuple(to_question(place, row) for place, row in _rows(folder / "queries.jsonl"))
-    return EvaluationSet(folder.name, documents, questions)
-
-
-def _to_document(place: str, row: Mapping[str, Any]) -> Document:
-    metadata = {name: row[name] for name in ("title", "lang") if isinstance(row.get(name), str)}
-    return Document(_field(place, row, "id", str), _field(place, row, "text", str), metadata)
+        questions.append(Question(str(row.get("id", place)), _field(place, row, "text", str), (gold,)))
+    return EvaluationSet(folder.name, tuple(documents), tuple(questions))
 
 
 def _read_beir(folder: Path) -> EvaluationSet:
@@ -116,12 +112,13 @@ def _read_squad(path: Path) -> EvaluationSet:
     """Articles whole: their paragraphs joined, so that questions are about long documents."""
     try:
         data = json.loads(path.read_text(encoding="utf-8-sig"))["data"]
-        documents, questions = [], []
+        documents = []
+        questions: list[Question] = []
         for number, article in enumerate(data):
             name = str(article.get("title") or number)
             place, contexts = 0, []
             for paragraph in article["paragraphs"]:
-                questions += list(_squad_questions(name, place, paragraph))
+                questions += _squad_questions(name, place, paragraph)
                 contexts.append(paragraph["context"])
                 place += len(paragraph["context"]) + len(_SEPARATOR)
             documents.append(Document(name, _SEPARATOR.join(contexts)))
@@ -148,7 +145,9 @@ def _read_quotes(folder: Path) -> EvaluationSet:
     documents = list(read_documents(files, _stop))
     if not documents:
         raise InputError(f"{folder} has {path.name} and no documents: put .txt, .md or .jsonl files next to it")
-    named = _by_names(documents, folder)
+    named = {document.id: document for document in documents}
+    for document in documents:  # by path below the folder, too
+        named.setdefault(document.id.removeprefix(f"{folder}/"), document)
     rows = _table(path, _find_delimiter(path)) if path.suffix == ".csv" else _rows(path)
     questions = []
     for number, (place, row) in enumerate(rows, start=1):
@@ -166,18 +165,14 @@ def _read_quotes(folder: Path) -> EvaluationSet:
 def find_quote(place: str, quote: str, documents: Sequence[Document]) -> Gold:
     """Find the one place of a quote, whose white space may differ from the text's.
 
-    Args:
-        place: Where the quote is from, for errors.
-        quote: Some words of the text.
-        documents: Where to look.
+    ``place`` says in errors where the quote is from.
 
     Raises:
         InputError: If it is nowhere, or in more than one place.
     """
-    words = quote.split()
-    if not words:
+    if not quote.split():
         raise InputError(f"{place}: the quote is empty")
-    pattern = re.compile(r"\s+".join(map(re.escape, words)))
+    pattern = re.compile(r"\s+".join(map(re.escape, quote.split())))
     found = [(document.id, match.span()) for document in documents for match in pattern.finditer(document.text)]
     if not found:
         raise InputError(
@@ -193,15 +188,6 @@ def find_quote(place: str, quote: str, documents: Sequence[Document]) -> Gold:
     return Gold(name, (Span(start, end),))
 
 
-def _by_names(documents: Sequence[Document], folder: Path) -> dict[str, Document]:
-    """Documents by id, and by path below the folder."""
-    names = {document.id: document for document in documents}
-    for document in documents:
-        if document.id.startswith(f"{folder}/"):
-            names.setdefault(document.id.removeprefix(f"{folder}/"), document)
-    return names
-
-
 def _rows(path: Path) -> Iterator[tuple[str, Mapping[str, Any]]]:
     """Lines of a .jsonl file, each with its place."""
     number = 0
@@ -211,11 +197,9 @@ def _rows(path: Path) -> Iterator[tuple[str, Mapping[str, Any]]]:
                 if line.strip():
                     row = json.loads(line)
                     if not isinstance(row, dict):
-                        raise InputError(f"{path}:{number}: needed is a JSON object, got {line.strip():.60}")
+                        raise TypeError(f"needed is a JSON object, got {line.strip():.60}")
                     yield f"{path}:{number}", row
-    except InputError:
-        raise
-    except (OSError, ValueError, RecursionError) as error:
+    except (OSError, ValueError, TypeError, RecursionError) as error:
         raise InputError(f"{path}:{max(number, 1)}: this cannot be read as lines of JSON in UTF-8: {error}") from error
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -25,8 +25,6 @@ class Judgements:
     """What is relevant to each question of a set, with its grade.
 
     Attributes:
-        evaluation_set: Questions and documents.
-        table: The chunks.
         chunks: Of each question, the chunks that share a character with a gold span.
         documents: Of each question, the documents that hold an answer.
         has_spans: Which questions ask for characters, and not for a document, shape ``(n_questions,)``.
@@ -63,21 +61,18 @@ def measure(judgements: Judgements, ranking: Ranking, scope: Scope, depth: int) 
     """All measures of a ranking, one value for each question, NaN where a measure does not fit the question.
 
     A question without spans asks for its document, and is measured by documents alone. nDCG, recall, MRR and hit (a
-    relevant one among the first k) are those of ir-measures.
-
-    Args:
-        judgements: What is relevant.
-        ranking: What is measured.
-        scope: Within documents nothing is measured by document.
-        depth: The k of nDCG, recall and MRR.
+    relevant one among the first k) are those of ir-measures; ``depth`` is the k of nDCG, recall and MRR. Within
+    documents nothing is measured by document.
     """
+    names = {nDCG @ depth: f"nDCG@{depth}", RR @ depth: f"MRR@{depth}", R @ depth: f"recall@{depth}"}
+    names |= {Success @ k: f"hit@{k}" for k in CUTOFFS if k <= depth}
     found = {
         name: np.where(judgements.has_spans, values, np.nan)
-        for name, values in _library(_names(depth), judgements.chunks, ranking.chunks).items()
+        for name, values in _library(names, judgements.chunks, ranking.chunks).items()
     }
     found |= _by_character(judgements, ranking.chunks[:, : min(_CHARACTER_DEPTH, depth)])
     if scope == "corpus":
-        by_document = _library(_names(depth), judgements.documents, ranking.documents)
+        by_document = _library(names, judgements.documents, ranking.documents)
         found |= {f"document {name}": values for name, values in by_document.items()}
     return found
 
@@ -94,15 +89,6 @@ def headline(judgements: Judgements, ranking: Ranking, scope: Scope, depth: int)
     return np.where(judgements.has_spans, values, by_document)
 
 
-def _names(depth: int) -> dict[Any, str]:
-    return {
-        nDCG @ depth: f"nDCG@{depth}",
-        RR @ depth: f"MRR@{depth}",
-        R @ depth: f"recall@{depth}",
-        **{Success @ k: f"hit@{k}" for k in CUTOFFS if k <= depth},
-    }
-
-
 def _library(names: Mapping[Any, str], relevant: Sequence[dict[int, int]], ranked: IntArray) -> dict[str, Values]:
     values: dict[str, Values] = {name: np.zeros(len(relevant)) for name in names.values()}
     qrels = [
@@ -110,16 +96,15 @@ def _library(names: Mapping[Any, str], relevant: Sequence[dict[int, int]], ranke
         for number, grades in enumerate(relevant)
         for chunk, grade in grades.items()
     ]
-    for one in ir_measures.iter_calc(list(names), qrels, list(_scored(ranked))):
+    run = [
+        ir_measures.ScoredDoc(str(number), str(chunk), float(len(row) - place))
+        for number, row in enumerate(ranked)
+        for place, chunk in enumerate(row)
+        if chunk != NOTHING
+    ]
+    for one in ir_measures.iter_calc(list(names), qrels, run):
         values[names[one.measure]][int(one.query_id)] = one.value
     return values
-
-
-def _scored(ranked: IntArray) -> Iterator[ir_measures.ScoredDoc]:
-    for number, row in enumerate(ranked):
-        for place, chunk in enumerate(row):
-            if chunk != NOTHING:
-                yield ir_measures.ScoredDoc(str(number), str(chunk), float(len(row) - place))
 
 
 def _by_character(judgements: Judgements, ranked: IntArray) -> dict[str, Values]:

@@ -35,21 +35,13 @@ if TYPE_CHECKING:
     from mteb.models import ModelMeta
 
 _LOG = logging.getLogger("latechunk")
-_BATCH_CHARACTERS = 400_000  # encoded together
 _BLOCK_SCORES = 2**25  # scores of chunks held at a time
 _LOWEST = -1.0  # no cosine is lower
 
 
 @dataclass(frozen=True, slots=True)
 class _Corpus:
-    """Chunk vectors of a corpus.
-
-    Attributes:
-        ids: Of all documents.
-        with_chunks: Places in ``ids`` of the documents that have chunks, shape ``(n_with_chunks,)``.
-        first: The first chunk of each of these, shape ``(n_with_chunks,)``.
-        vectors: Unit vectors of the chunks, in order of documents, shape ``(n_chunks, dims)``.
-    """
+    """Chunk vectors of a corpus, in order of documents; ``first`` is the first chunk of each that has chunks."""
 
     ids: Sequence[str]
     with_chunks: IntArray
@@ -81,13 +73,7 @@ class ChunkedSearch:
     def __init__(
         self, encoder: SpanEncoder, chunker: Chunker, *, mode: Mode = "late", late_weight: float = 0.5
     ) -> None:
-        """Make a model for ``mteb.evaluate``.
-
-        Args:
-            encoder: Reads documents and queries.
-            chunker: Cuts documents.
-            mode: ``"late"``, ``"naive"`` or ``"blend"``; see ``latechunk.embedding.Embedding``.
-            late_weight: Share of the late vector in a blend.
+        """Make a model for ``mteb.evaluate``; ``mode`` and ``late_weight`` are those of ``latechunk.Embedding``.
 
         Raises:
             InputError: If a setting is out of range.
@@ -100,11 +86,7 @@ class ChunkedSearch:
         self.mteb_model_meta = _describe(encoder, chunker, self._embedding)
 
     def index(self, corpus: Dataset, *, encode_kwargs: Mapping[str, Any], **_: Any) -> None:
-        """Encode a corpus, in place of the one before.
-
-        Args:
-            corpus: Rows with ``id``, ``text`` and perhaps ``title``.
-            encode_kwargs: Options of mteb; see above.
+        """Encode a corpus (rows with ``id``, ``text`` and perhaps ``title``), in place of the one before.
 
         Raises:
             InputError: If the rows have no text, no document holds a token, or quantised vectors are asked for.
@@ -118,7 +100,7 @@ class ChunkedSearch:
         ids: list[str] = list(corpus["id"])
         if len(set(ids)) < len(ids):
             raise InputError("documents of a corpus need ids of their own, and some share one")
-        vectors = self._embed(corpus, len(ids), is_shown=encode_kwargs.get("show_progress_bar", True))
+        vectors = self._embed(corpus, is_shown=encode_kwargs.get("show_progress_bar", True))
         if not vectors:
             raise InputError(f"none of the {len(ids)} documents of the corpus holds a token")
         if len(vectors) < len(ids):
@@ -138,7 +120,7 @@ class ChunkedSearch:
         Args:
             queries: Rows with ``id``, ``text`` (or the turns of a conversation) and perhaps ``instruction``.
             top_k: How many documents a query gets, at most.
-            top_ranked: The ids of the only documents that a query may get, by the query's id; None for all.
+            top_ranked: By the query's id, the ids of the only documents that it may get; None for all.
 
         Returns:
             By the query's id, scores by the documents' ids, best first.
@@ -161,11 +143,11 @@ class ChunkedSearch:
             found[query] = {corpus.ids[place]: float(scores[place]) for place in best}
         return found
 
-    def _embed(self, corpus: Dataset, n_documents: int, *, is_shown: bool) -> dict[str, FloatArray]:
+    def _embed(self, corpus: Dataset, *, is_shown: bool) -> dict[str, FloatArray]:
         """Chunk vectors by the document's id, of documents that hold a token, in their order."""
         console = Console(stderr=True)
         with Progress(console=console, transient=True, disable=not (is_shown and console.is_terminal)) as progress:
-            bar = progress.add_task("Encoding documents", total=n_documents)
+            bar = progress.add_task("Encoding documents", total=len(corpus))
             embedded = embed_documents(
                 map(_as_document, corpus),
                 encoder=self._encoder,
@@ -190,7 +172,7 @@ class ChunkedSearch:
 
 
 def _describe(encoder: SpanEncoder, chunker: Chunker, embedding: Embedding) -> ModelMeta:
-    """What mteb files results under: a name, and an experiment that tells apart what decides the vectors."""
+    """A name, and an experiment that tells apart what decides the vectors."""
     try:
         from mteb.models import ModelMeta
     except ImportError as error:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -26,7 +26,7 @@ class Vectors:
         table: The chunks.
         late: Their late vectors, shape ``(n_chunks, dims)``; None if not wanted.
         naive: Their naive vectors; None if not wanted.
-        whole: Vectors of whole documents, shape ``(n_documents, dims)``.
+        whole: Vectors of whole documents, shape ``(n_documents, dims)``; empty where there are no late ones.
     """
 
     table: ChunkTable
@@ -76,25 +76,27 @@ def encode(
         InputError: If a document cannot be cut.
     """
     spans: dict[int, list[Sequence[Span]]] = {size: [] for size in max_tokens}
-    found: dict[tuple[int, str], list[FloatArray]] = {}
-    whole: list[FloatArray] = []
+    pooled: dict[int, list[FloatArray]] = {size: [] for size in max_tokens}
+    alone: dict[int, list[FloatArray]] = {size: [] for size in max_tokens}
+    whole: list[FloatArray] = [np.zeros((0, int(encoder.settings["dims"])), dtype=np.float32)]
     for documents in _batches(evaluation_set.documents):
         cuts = {size: _cut(encoder, size, documents) for size in max_tokens}
         if late:
-            for size, vectors in _pool_once(encoder, cuts, whole).items():
-                found.setdefault((size, "late"), []).extend(vectors)
-        for size in max_tokens:
-            spans[size] += [cut.spans for cut in cuts[size]]
+            for *by_size, document in _pool_once(encoder, cuts):
+                whole.append(document)
+                for size, vectors in zip(max_tokens, by_size, strict=True):
+                    pooled[size].append(vectors)
+        for size, cut in cuts.items():
+            spans[size] += [one.spans for one in cut]
             if naive[size]:
-                found.setdefault((size, "naive"), []).extend(embed_chunks(encoder, Embedding("naive"), cuts[size]))
+                alone[size] += embed_chunks(encoder, Embedding("naive"), cut)
         on_progress(sum(len(document.text) for document in documents))
-    dims = int(encoder.settings["dims"])
     return {
         size: Vectors(
             table=ChunkTable.of(spans[size]),
-            late=np.concatenate(found[size, "late"]) if late else None,
-            naive=np.concatenate(found[size, "naive"]) if naive[size] else None,
-            whole=np.concatenate(whole) if whole else np.zeros((0, dims), dtype=np.float32),
+            late=np.concatenate(pooled[size]) if late else None,
+            naive=np.concatenate(alone[size]) if naive[size] else None,
+            whole=np.concatenate(whole),
         )
         for size in max_tokens
     }
@@ -102,35 +104,25 @@ def encode(
 
 def cut_only(encoder: SpanEncoder, evaluation_set: EvaluationSet, max_tokens: int) -> ChunkTable:
     """The chunks alone, for arms that need no vectors."""
-    return ChunkTable.of([list(cut.spans) for cut in _cut(encoder, max_tokens, evaluation_set.documents)])
+    return ChunkTable.of([cut.spans for cut in _cut(encoder, max_tokens, evaluation_set.documents)])
 
 
 def _cut(encoder: SpanEncoder, max_tokens: int, documents: Sequence[Document]) -> list[ChunkedDocument]:
     cuts = []
     for document in documents:  # one by one, since the language may differ
-        chunker = chunker_for(max_tokens, document)
-        cuts += chunk_documents(encoder, [chunker], Embedding("blend"), [document], _stop)
+        cuts += chunk_documents(encoder, [chunker_for(max_tokens, document)], Embedding("blend"), [document], _stop)
     return cuts
 
 
-def _pool_once(
-    encoder: SpanEncoder, cuts: dict[int, list[ChunkedDocument]], whole: list[FloatArray]
-) -> dict[int, list[FloatArray]]:
-    """Pool all chunkers' spans, and the whole document, from one reading of each document."""
-    sizes = list(cuts)
+def _pool_once(encoder: SpanEncoder, cuts: Mapping[int, Sequence[ChunkedDocument]]) -> Iterator[Sequence[FloatArray]]:
+    """Of each document the vectors of each size's chunks, then of the whole, from one reading."""
     tasks, bounds = [], []
     for same in zip(*cuts.values(), strict=True):
         tokens = same[0].tokens
         ranges = [cut.ranges for cut in same] + [np.array([[0, len(tokens)]], dtype=np.int64)]
         tasks.append(PoolingTask(tokens, np.concatenate(ranges)))
         bounds.append(np.cumsum([len(one) for one in ranges])[:-1])
-    pooled: dict[int, list[FloatArray]] = {size: [] for size in sizes}
-    for vectors, cut_at in zip(encoder.encode_spans(tasks), bounds, strict=True):
-        *by_size, document = np.split(vectors, cut_at)
-        whole.append(document)
-        for size, one in zip(sizes, by_size, strict=True):
-            pooled[size].append(one)
-    return pooled
+    yield from map(np.split, encoder.encode_spans(tasks), bounds)
 
 
 def _batches(documents: Sequence[Document]) -> list[list[Document]]:

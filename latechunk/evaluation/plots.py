@@ -9,6 +9,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
+from matplotlib import rc_context
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
@@ -19,8 +20,12 @@ _INK = "#010203"  # stands for the page's own colour
 
 
 def draw_gains(rows: Sequence[Mapping[str, Any]], title: str) -> str:
-    """Gains over the reference with their 95 % intervals: a line for each set, chunk size and encoder."""
-    rows = [row for row in rows if row["comparison"]]
+    """Gains over the reference with their 95 % intervals: a line for each set, chunk size and encoder.
+
+    Args:
+        rows: Of a summary, those with a comparison.
+        title: Of the horizontal axis, too.
+    """
     groups = list(dict.fromkeys((row["set"], row["max_tokens"], row["encoder"]) for row in rows))
     arms = list(dict.fromkeys(row["arm"] for row in rows))
     figure, axes = _figure(7.6, 0.9 + len(groups) * (0.16 * len(arms) + 0.16))
@@ -74,15 +79,13 @@ def _figure(width: float, height: float) -> tuple[Figure, Axes]:
     for side in ("bottom", "left"):
         axes.spines[side].set_color(_INK)
     axes.tick_params(colors=_INK, labelsize=9)
-    axes.xaxis.label.set_color(_INK)
-    axes.yaxis.label.set_color(_INK)
+    for axis in (axes.xaxis, axes.yaxis):
+        axis.label.set_color(_INK)
     return figure, axes
 
 
 def _to_svg(figure: Figure, title: str) -> str:
     """SVG to put into a page, with a title for who cannot see it."""
-    from matplotlib import rc_context
-
     buffer = io.StringIO()
     with (
         warnings.catch_warnings(),

@@ -8,7 +8,7 @@ from typing import Literal, TypeAlias
 
 import numpy as np
 
-from latechunk.evaluation.dataset import EvaluationSet, Question
+from latechunk.evaluation.dataset import EvaluationSet
 from latechunk.evaluation.statistics import Values
 from latechunk.types import IntArray, Span
 
@@ -52,30 +52,26 @@ class Ranking:
 
     Attributes:
         chunks: Chunk numbers, shape ``(n_questions, depth)``.
-        documents: Document numbers by their best chunk; empty within documents.
+        documents: Document numbers by their best chunk, of the same shape; of width 0 within documents.
+        weights: Of a fitted blend, the late share of each half of the questions.
     """
 
     chunks: IntArray
     documents: IntArray
+    weights: tuple[float, ...] = ()
+
+
+Rankings: TypeAlias = Mapping[Scope, Ranking]
 
 
 @dataclass(frozen=True, slots=True)
 class ArmResult:
-    """The rankings of one arm on one set with one encoder and chunk size.
-
-    Attributes:
-        arm: Its name.
-        encoder: The encoder's name.
-        max_tokens: Chunk size.
-        rankings: By scope.
-        weights: Of a fitted blend, the late share of each half of the questions, by scope.
-    """
+    """The rankings of one arm on one set with one encoder and chunk size, by scope."""
 
     arm: str
     encoder: str
     max_tokens: int
-    rankings: Mapping[Scope, Ranking]
-    weights: Mapping[Scope, tuple[float, ...]]
+    rankings: Rankings
 
 
 def rank(
@@ -89,7 +85,7 @@ def rank(
         scores: Of each question with each chunk: a matrix of shape ``(n_questions, n_chunks)``, or its rows one after
             another; ``-inf`` where there is none.
         scope: ``"document"`` ranks only the chunks of the documents that hold an answer.
-        depth: How many.
+        depth: How many to rank.
     """
     places = {document.id: number for number, document in enumerate(evaluation_set.documents)}
     n_questions = len(evaluation_set.questions)
@@ -100,26 +96,17 @@ def rank(
             fill(documents[number], np.maximum.reduceat(row, table.first[:-1]))
             fill(chunks[number], row)
         else:
-            allowed = answering_chunks(table, question, places)
+            answering = sorted({places[gold.document_id] for gold in question.gold})
+            allowed = np.concatenate([np.arange(*table.first[one : one + 2]) for one in answering])
             fill(chunks[number], row[allowed])
             filled = chunks[number] != NOTHING
             chunks[number, filled] = allowed[chunks[number, filled]]
     return Ranking(chunks, documents)
 
 
-def answering_chunks(table: ChunkTable, question: Question, places: dict[str, int]) -> IntArray:
-    """All chunks of the documents that hold an answer, in order."""
-    numbers = sorted({places[gold.document_id] for gold in question.gold})
-    return np.concatenate([np.arange(table.first[number], table.first[number + 1]) for number in numbers])
-
-
 def fill(row: IntArray, scores: Values) -> None:
     """Write the places of the highest scores into ``row``, best first; ``-inf`` is not ranked."""
     depth = min(len(row), int((scores > -np.inf).sum()))
-    if not depth:
-        return
-    near = np.arange(len(scores))
-    if len(scores) > 4 * depth:
+    if depth:
         near = np.flatnonzero(scores >= np.partition(scores, -depth)[-depth])
-    order = np.argsort(-scores[near], kind="stable")[:depth]
-    row[:depth] = near[order]
+        row[:depth] = near[np.argsort(-scores[near], kind="stable")[:depth]]

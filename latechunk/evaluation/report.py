@@ -6,7 +6,7 @@ import json
 import os
 import platform
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from datetime import UTC, datetime
 from importlib.resources import files
 from pathlib import Path
@@ -22,7 +22,7 @@ from latechunk.evaluation.plots import draw_gains, draw_shift
 from latechunk.evaluation.summary import most_changed, summarise
 from latechunk.manifest import package_versions
 from latechunk.printing import printable
-from latechunk.protocols import ReportsRuntime, SpanEncoder
+from latechunk.protocols import ReportsRuntime
 
 TITLES = (("corpus", "In the corpus"), ("document", "Within the right document"))
 _CHANGES = 20
@@ -34,13 +34,10 @@ class Report:
 
     Attributes:
         rows: As ``latechunk.evaluation.summary.summarise`` gives them, of all sets.
-        changes: The questions that changed most, of all sets, most first.
+        changes: The questions that changed most between ``reference`` and ``compared``, of all sets, most first.
         shifts: Context shift of the chunks of each set, at the first encoder and chunk size.
-        reference: The arm that others are compared with.
-        compared: The arm that ``changes`` compares with it.
         made: When, with what, how long it took.
         encoders: Settings by name.
-        depth: The k of measures.
     """
 
     rows: Sequence[Mapping[str, Any]]
@@ -56,18 +53,10 @@ class Report:
 def build_report(results: Sequence[SetResult], setup: Setup, seconds: Mapping[str, float]) -> Report:
     """Sum up what was ranked."""
     reference = "naive" if "naive" in setup.arms else setup.arms[0]
-    compared = next(
-        (arm for arm in ("blend", "late", *setup.arms) if arm in setup.arms and arm != reference), reference
-    )
-    rows = [row for result in results for row in summarise(result, reference, setup.depth)]
-    changes = [
-        change for result in results for change in most_changed(result, compared, reference, setup.depth, _CHANGES)
-    ]
-    shifts = {
-        result.evaluation_set.name: next(iter(result.context_shift.values()))
-        for result in results
-        if result.context_shift
-    }
+    others = [arm for arm in ("blend", "late", *setup.arms) if arm in setup.arms and arm != reference]
+    compared = others[0] if others else reference
+    changes = [one for result in results for one in most_changed(result, compared, reference, setup.depth, _CHANGES)]
+    shifted = [one for one in results if one.context_shift]
     made = {
         "at": datetime.now(UTC).isoformat(timespec="seconds"),
         "machine": f"{platform.system()} {platform.machine()}, {os.cpu_count()} cores",
@@ -78,13 +67,19 @@ def build_report(results: Sequence[SetResult], setup: Setup, seconds: Mapping[st
         "versions": package_versions(),
     }
     return Report(
-        rows=rows,
+        rows=[row for result in results for row in summarise(result, reference, setup.depth)],
         changes=sorted(changes, key=lambda change: -abs(change["change"]))[:_CHANGES],
-        shifts=shifts,
+        shifts={one.evaluation_set.name: next(iter(one.context_shift.values())) for one in shifted},
         reference=reference,
         compared=compared,
         made=made,
-        encoders={name: _describe(encoder) for name, encoder in setup.encoders.items()},
+        encoders={
+            name: {
+                **encoder.settings,
+                **({"ran": dict(encoder.runtime)} if isinstance(encoder, ReportsRuntime) else {}),
+            }
+            for name, encoder in setup.encoders.items()
+        },
         depth=setup.depth,
     )
 
@@ -96,10 +91,16 @@ def write_report(folder: Path, report: Report) -> None:
         InputError: If the folder cannot be written into.
     """
     content = {"made": report.made, "encoders": report.encoders, "reference": report.reference, "rows": report.rows}
+    texts = {
+        "results.json": json.dumps(content, ensure_ascii=False, indent=1) + "\n",
+        "report.html": render(report),
+    }
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        _write_whole(folder / "results.json", json.dumps(content, ensure_ascii=False, indent=1) + "\n")
-        _write_whole(folder / "report.html", render(report))
+        for name, text in texts.items():
+            unfinished = folder / f"{name}.unfinished"
+            unfinished.write_text(text, encoding="utf-8")
+            os.replace(unfinished, folder / name)
     except OSError as error:
         raise InputError(f"the report cannot be written to {folder}: {error}") from error
 
@@ -108,27 +109,18 @@ def render(report: Report) -> str:
     """The report as one page of HTML that needs nothing else; documents' texts are escaped."""
     environment = Environment(autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True)
     template = environment.from_string(files("latechunk.evaluation").joinpath("report.html").read_text("utf-8"))
-    plots = {
-        scope: draw_gains(
-            [row for row in report.rows if row["scope"] == scope], f"{title}: gain over {report.reference}"
-        )
-        for scope, title in TITLES
-        if any(row["scope"] == scope and row["comparison"] for row in report.rows)
-    }
+    plots = {}
+    for scope, title in TITLES:
+        compared = [row for row in report.rows if row["scope"] == scope and row["comparison"]]
+        plots[scope] = draw_gains(compared, f"{title}: gain over {report.reference}") if compared else ""
     return template.render(
-        rows=report.rows,
+        {field.name: getattr(report, field.name) for field in fields(report)},
         scopes=TITLES,
-        plots={"corpus": "", "document": "", **plots},
+        plots=plots,
         shift=draw_shift(report.shifts) if report.shifts else "",
-        changes=report.changes,
-        reference=report.reference,
-        compared=report.compared,
-        made=report.made,
-        encoders=report.encoders,
         many_encoders=len(report.encoders) > 1,
         one_headline=len({row["headline"] for row in report.rows}) == 1,
         verdicts=tell_verdicts(report.rows, report.reference),
-        depth=report.depth,
     )
 
 
@@ -138,8 +130,7 @@ def tell_verdicts(rows: Sequence[Mapping[str, Any]], reference: str) -> list[str
     for arm in dict.fromkeys(row["arm"] for row in rows if row["comparison"]):
         for scope, where in (("corpus", "in the corpus"), ("document", "within the right document")):
             found = [row["comparison"] for row in rows if row["arm"] == arm and row["scope"] == scope]
-            compared = [one for one in found if one]
-            if compared:
+            if compared := [one for one in found if one]:
                 sure = [one["difference"] > 0 for one in compared if one["is_sure"]]
                 mean = sum(one["difference"] for one in compared) / len(compared)
                 lines.append(
@@ -159,10 +150,9 @@ def to_table(rows: Sequence[Mapping[str, Any]], reference: str) -> Table:
     for name in ("measure", "value", "gain", "interval", ""):
         table.add_column(name, justify="right" if name in ("value", "gain") else "left")
     for row in rows:
-        compared = row["comparison"]
         cells = [row["set"], str(row["max_tokens"]), *((row["encoder"],) if many else ()), row["scope"], row["arm"]]
-        cells += [row["headline"], f"{row['measures'][row['headline']]:.2f}"]
-        table.add_row(*(Text(printable(cell)) for cell in (*cells, *_tell(compared))))
+        cells += [row["headline"], f"{row['measures'][row['headline']]:.2f}", *_tell(row["comparison"])]
+        table.add_row(*(Text(printable(cell)) for cell in cells))
     return table
 
 
@@ -173,14 +163,3 @@ def _tell(compared: Mapping[str, Any] | None) -> tuple[str, str, str]:
         return f"{compared['difference']:+.2f}", "", "one document: no interval"
     verdict = "no difference" if not compared["is_sure"] else "better" if compared["difference"] > 0 else "worse"
     return f"{compared['difference']:+.2f}", f"{compared['low']:+.2f} to {compared['high']:+.2f}", verdict
-
-
-def _describe(encoder: SpanEncoder) -> dict[str, Any]:
-    """What decides an encoder's vectors, and how it ran here."""
-    return {**encoder.settings, **({"ran": dict(encoder.runtime)} if isinstance(encoder, ReportsRuntime) else {})}
-
-
-def _write_whole(path: Path, text: str) -> None:
-    unfinished = path.with_suffix(path.suffix + ".unfinished")
-    unfinished.write_text(text, encoding="utf-8")
-    os.replace(unfinished, path)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 from dataclasses import replace
+from itertools import product
 from pathlib import Path
 from typing import Any
 
@@ -44,34 +45,25 @@ def evaluate_folder(request: EvaluationRequest, on_progress: Callable[[str, floa
         InputError: If the request cannot be met or the data cannot be read.
         ModelError: If a model cannot be used.
     """
-    _require_writable(request.out)
+    work = request.out / "work"
+    try:  # now, and not after everything was encoded
+        work.mkdir(parents=True, exist_ok=True)
+        (work / ".probe").touch()
+        (work / ".probe").unlink()
+    except OSError as error:
+        message = f"the report cannot be written to {request.out}: {error}; choose another folder with --out"
+        raise InputError(message) from error
     sets = [_with_language(one, request.language) for one in read_sets(request.data)]
-    setup = Setup(
-        encoders=_load_encoders(request),
-        max_tokens=request.max_tokens,
-        arms=request.arms,
-        depth=request.depth,
-    )
+    setup = Setup(_load_encoders(request), max_tokens=request.max_tokens, arms=request.arms, depth=request.depth)
     results, seconds = [], {}
     for one in sets:
         begin = time.perf_counter()
-        results.append(evaluate(one, setup, request.out / "work", on_progress))
+        results.append(evaluate(one, setup, work, on_progress))
         seconds[one.name] = time.perf_counter() - begin
     on_progress("writing the report", 1.0)
     report = build_report(results, setup, seconds)
     write_report(request.out, report)
     return report
-
-
-def _require_writable(out: Path) -> None:
-    """Raise now, and not after everything was encoded, if the results cannot be kept."""
-    try:
-        (out / "work").mkdir(parents=True, exist_ok=True)
-        probe = out / "work" / ".probe"
-        probe.touch()
-        probe.unlink()
-    except OSError as error:
-        raise InputError(f"the report cannot be written to {out}: {error}; choose another folder with --out") from error
 
 
 def _with_language(one: EvaluationSet, language: str) -> EvaluationSet:
@@ -90,25 +82,14 @@ def _with_language(one: EvaluationSet, language: str) -> EvaluationSet:
 def _load_encoders(request: EvaluationRequest) -> dict[str, SpanEncoder]:
     """An encoder for each model, length of vectors and window."""
     encoders: dict[str, SpanEncoder] = {}
-    for model in request.models or (DEFAULT_MODEL,):
-        for dims in request.dims or (None,):
-            for window in request.windows or (None,):
-                options: dict[str, Any] = {
-                    "device": request.device,
-                    "dtype": request.dtype,
-                    "dims": dims,
-                    "adapters": request.adapters,
-                }
-                name = model + _describe_adapters(request.adapters) + (f", {dims} dims" if dims else "")
-                if window:
-                    options |= {"window_tokens": window, "context": "windows"}
-                    name += f", windows of {window}"
-                encoders[name] = Encoder.load(model, **options)
+    adapters = request.adapters
+    for model, dims, window in product(
+        request.models or (DEFAULT_MODEL,), request.dims or (None,), request.windows or (None,)
+    ):
+        name = model + (", no adapters" if adapters is None else "")
+        name += f", adapters {Path(adapters).name}" if adapters not in (None, "auto") else ""
+        name += (f", {dims} dims" if dims else "") + (f", windows of {window}" if window else "")
+        options: dict[str, Any] = {"device": request.device, "dtype": request.dtype, "dims": dims, "adapters": adapters}
+        options |= {"window_tokens": window, "context": "windows"} if window else {}
+        encoders[name] = Encoder.load(model, **options)
     return encoders
-
-
-def _describe_adapters(adapters: str | None) -> str:
-    """What a table adds to the model's name; nothing where nothing was asked for."""
-    if adapters is None:
-        return ", no adapters"
-    return "" if adapters == "auto" else f", adapters {Path(adapters).name}"

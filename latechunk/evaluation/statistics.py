@@ -30,13 +30,9 @@ class Comparison:
 
     Attributes:
         mean: Of the arm.
-        difference: Mean of the arm less that of the reference.
-        low: Lower end of the 95 % interval of the difference.
-        high: Upper end.
+        difference: Mean of the arm less that of the reference; its 95 % interval is from ``low`` to ``high``.
         p_value: How often a difference at least as large comes from swapping the arms at random, two-sided.
-        wins: Questions on which the arm is better.
-        ties: Equal.
-        losses: Worse.
+        wins: Questions on which the arm is better; ``ties`` and ``losses`` accordingly.
     """
 
     mean: float
@@ -55,14 +51,7 @@ class Comparison:
 
 
 def compare(values: Values, reference: Values, clusters: Sequence[str], seed: int = 0) -> Comparison:
-    """Compare two arms, questions of one document together.
-
-    Args:
-        values: Of the arm, one for each question.
-        reference: Of the reference.
-        clusters: What each question shares with others.
-        seed: For the bootstrap and the swaps.
-    """
+    """Compare the values of two arms, one for each question; ``clusters`` names what it shares with others."""
     differences = np.asarray(values, dtype=np.float64) - np.asarray(reference, dtype=np.float64)
     low, high = bootstrap_interval(differences, clusters, seed)
     return Comparison(

@@ -33,8 +33,7 @@ class Piece:
     """A run of characters that the page shows as one.
 
     Attributes:
-        start: First character.
-        end: One past the last; ``start`` for a chunk all of whose text is shown in later chunks.
+        end: One past the last character; ``start`` for a chunk all of whose text is shown in later chunks.
         chunk: The chunk in which it is shown, the last of those that hold it; None where none does.
         is_gold: Whether it lies in the gold span.
         window: Number of the window that begins here, from 1; None where none does. Window 1 is not marked.
@@ -55,7 +54,7 @@ def write_page(path: Path, view: View) -> None:
     """
     page = make_page(view)
     try:
-        Path(path).write_text(page, encoding="utf-8", newline="\n")
+        path.write_text(page, encoding="utf-8", newline="\n")
     except OSError as error:
         raise InputError(
             f"the page needs a file that can be written, and {path} cannot ({error.strerror or error}): name a file in "
@@ -65,10 +64,13 @@ def write_page(path: Path, view: View) -> None:
 
 def make_page(view: View) -> str:
     """The page of a view, as HTML."""
-    style, script, page = (_read(name) for name in ("page.css", "page.js", "template.html"))
-    return Template(page).substitute(
-        policy=_policy(style, script), style=style, script=script, data=embed_json(page_data(view))
+    parts = (files(__package__) / name for name in ("page.css", "page.js", "template.html"))
+    style, script, page = (part.read_text(encoding="utf-8") for part in parts)
+    policy = (
+        f"default-src 'none'; style-src '{_hash(style)}'; script-src '{_hash(script)}'; "
+        f"base-uri 'none'; form-action 'none'; require-trusted-types-for 'script'; trusted-types 'none'"
     )
+    return Template(page).substitute(policy=policy, style=style, script=script, data=embed_json(_page_data(view)))
 
 
 def embed_json(value: Any) -> str:
@@ -76,7 +78,7 @@ def embed_json(value: Any) -> str:
     return json.dumps(value, ensure_ascii=False, allow_nan=False, separators=(",", ":")).translate(_ESCAPES)
 
 
-def page_data(view: View) -> dict[str, Any]:
+def _page_data(view: View) -> dict[str, Any]:
     """What the page's script works from. Offsets count code points and are only shown: texts come cut into pieces."""
     return {
         "question": view.question,
@@ -125,11 +127,8 @@ def page_data(view: View) -> dict[str, Any]:
 def cut_pieces(n_characters: int, spans: Sequence[Span], seams: Sequence[int], gold: Span | None) -> list[Piece]:
     """Cut a text wherever something begins or ends, so that the pieces in their order are the whole of it.
 
-    Args:
-        n_characters: Of the text, at least 1.
-        spans: Its chunks in order of their starts.
-        seams: First character of each window but the first, non-decreasing.
-        gold: Where the answer stands.
+    ``spans`` are in order of their starts, ``seams`` (the first character of each window but the first) do not
+    decrease.
     """
     marked = [gold] if gold else []
     ends = {place for span in (*spans, *marked) for place in (span.start, span.end)}
@@ -180,16 +179,5 @@ def _last_holders(places: Sequence[int], spans: Sequence[Span]) -> Iterator[int 
         yield holders[-1] if holders else None
 
 
-def _policy(style: str, script: str) -> str:
-    return (
-        f"default-src 'none'; style-src '{_hash(style)}'; script-src '{_hash(script)}'; "
-        f"base-uri 'none'; form-action 'none'; require-trusted-types-for 'script'; trusted-types 'none'"
-    )
-
-
 def _hash(source: str) -> str:
     return f"sha256-{base64.b64encode(hashlib.sha256(source.encode('utf-8')).digest()).decode('ascii')}"
-
-
-def _read(name: str) -> str:
-    return files(__package__).joinpath(name).read_text(encoding="utf-8")

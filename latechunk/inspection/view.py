@@ -2,25 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import NoReturn
 
 import numpy as np
 
-from latechunk.embedding import (
-    ChunkedDocument,
-    Embedding,
-    FixedSpans,
-    blend,
-    chunk_documents,
-    context_shifts,
-    embed_chunks,
-)
+from latechunk.embedding import Embedding, FixedSpans, blend, chunk_documents, context_shifts, embed_chunks
 from latechunk.errors import DocumentError, InputError, QueryError, SpanError
 from latechunk.index import Index
-from latechunk.protocols import ExposesWindows, SpanEncoder
-from latechunk.types import Document, FloatArray, IntArray, Mode, Span, Tokens, WindowPlan, require_text
+from latechunk.protocols import ExposesWindows
+from latechunk.types import Document, FloatArray, IntArray, Mode, Span, WindowPlan, require_text
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,7 +19,6 @@ class Arm:
     """One way of making the chunks' vectors, and what the question makes of them.
 
     Attributes:
-        name: ``"late"``, ``"naive"`` or ``"blend"``.
         scores: Cosine of each chunk's vector with the question's, in the order of the chunks.
         ranks: Place of each chunk among those of the document, 1 for the best score; the earlier chunk first on a tie.
     """
@@ -43,10 +33,7 @@ class View:
     """A document and a question, and what the document's chunks score for it.
 
     Attributes:
-        question: What was asked.
-        document_id: The document that is shown.
-        text: The whole of it.
-        spans: Its chunks as the index has them, in order of their starts; may overlap, may leave gaps.
+        spans: The document's chunks as the index has them, in order of their starts; may overlap, may leave gaps.
         n_tokens: Content tokens of each chunk.
         shifts: Context shift of each chunk: 1 less the cosine of its late with its naive vector, in [0, 2].
         arms: Late, naive, and blend where the index blends.
@@ -55,7 +42,6 @@ class View:
         seams: First character of each window but the first, where ownership of tokens passes to it; None if the
             encoder does not say how it reads a document.
         gold: Where the answer is known to stand, or None.
-        model: What the model is called.
     """
 
     question: str
@@ -80,7 +66,7 @@ def inspect(index: Index, question: str, *, document_id: str | None = None, gold
     Args:
         index: Where the document is.
         question: What is asked of it.
-        document_id: Which document; None for the one that the best hit lies in.
+        document_id: None for the document that the best hit lies in.
         gold: Where the answer is known to stand.
 
     Raises:
@@ -90,11 +76,18 @@ def inspect(index: Index, question: str, *, document_id: str | None = None, gold
         DocumentError: If a chunk cannot be read alone.
         ModelError: If the model is not on this machine or gives unusable vectors.
     """
-    _require_question(question)
+    require_text(question, "the question", QueryError)
+    if not question.strip():
+        raise QueryError(f"the question must hold at least one word, got {question!r:.80}")
     document = _find_document(index, question, document_id)
-    _require_within(gold, document)
+    if gold and gold.end > len(document.text):
+        raise SpanError(
+            f"the gold span [{gold.start}, {gold.end}) must lie in document {document.id!r}, which has "
+            f"{len(document.text)} characters (Unicode code points): count from its start, or name another document"
+        )
     encoder = index.encoder
-    cut = _cut_as_stored(encoder, document, [Span(one.start, one.end) for one in index.chunks(document.id)])
+    stored = FixedSpans([Span(one.start, one.end) for one in index.chunks(document.id)])
+    (cut,) = chunk_documents(encoder, [stored], Embedding("blend"), [document], _raise)
     (late,) = embed_chunks(encoder, Embedding("late"), [cut])
     (naive,) = embed_chunks(encoder, Embedding("naive"), [cut])
     recorded = index.manifest.embedding
@@ -102,6 +95,7 @@ def inspect(index: Index, question: str, *, document_id: str | None = None, gold
     if recorded.mode == "blend":
         vectors["blend"] = blend(late, naive, recorded.late_weight)
     query = np.asarray(encoder.encode_query(question), dtype=np.float32)
+    windows = encoder.windows(cut.tokens) if isinstance(encoder, ExposesWindows) else None
     return View(
         question=question,
         document_id=document.id,
@@ -112,7 +106,7 @@ def inspect(index: Index, question: str, *, document_id: str | None = None, gold
         arms=tuple(make_arm(name, matrix @ query) for name, matrix in vectors.items()),
         mode=recorded.mode,
         late_weight=recorded.late_weight if recorded.mode == "blend" else None,
-        seams=_find_seams(encoder, cut.tokens),
+        seams=seams_in_text(windows, cut.tokens.offsets) if windows else None,
         gold=gold,
         model=str(encoder.settings.get("model", "")),
     )
@@ -126,19 +120,8 @@ def make_arm(name: Mode, scores: FloatArray) -> Arm:
 
 
 def seams_in_text(windows: WindowPlan, offsets: IntArray) -> tuple[int, ...]:
-    """First character that each window but the first owns.
-
-    Args:
-        windows: Of the text.
-        offsets: Character range of each token, shape ``(n_tokens, 2)``.
-    """
+    """First character that each window but the first owns; ``offsets`` of tokens have shape ``(n_tokens, 2)``."""
     return tuple(offsets[windows.seams[1:-1], 0].tolist())
-
-
-def _require_question(question: str) -> None:
-    require_text(question, "the question", QueryError)
-    if not question.strip():
-        raise QueryError(f"the question must hold at least one word, got {question!r:.80}")
 
 
 def _find_document(index: Index, question: str, document_id: str | None) -> Document:
@@ -156,24 +139,6 @@ def _find_document(index: Index, question: str, document_id: str | None) -> Docu
     return document
 
 
-def _require_within(gold: Span | None, document: Document) -> None:
-    if gold and gold.end > len(document.text):
-        raise SpanError(
-            f"the gold span [{gold.start}, {gold.end}) must lie in document {document.id!r}, which has "
-            f"{len(document.text)} characters (Unicode code points): count from its start, or name another document"
-        )
-
-
-def _cut_as_stored(encoder: SpanEncoder, document: Document, spans: Sequence[Span]) -> ChunkedDocument:
-    """Tokenise the document and each chunk alone; raises what cannot be cut or read."""
-    (cut,) = chunk_documents(encoder, [FixedSpans(spans)], Embedding("blend"), [document], _raise)
-    return cut
-
-
 def _raise(_: Document, error: DocumentError) -> NoReturn:
     error.add_note("inspecting compares late with naive vectors, so it reads each chunk alone, too")
     raise error
-
-
-def _find_seams(encoder: SpanEncoder, tokens: Tokens) -> tuple[int, ...] | None:
-    return seams_in_text(encoder.windows(tokens), tokens.offsets) if isinstance(encoder, ExposesWindows) else None
