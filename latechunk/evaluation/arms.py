@@ -27,8 +27,6 @@ class Material:
     """What an arm scores with: the questions and chunks of a set, and the vectors that one encoder gave them.
 
     Attributes:
-        evaluation_set: Documents and questions.
-        table: The chunks.
         embedding: How an index makes chunk vectors with this encoder where nothing is asked for.
         depth: How many chunks a ranking has.
         seed: Of the halves that a blend is fitted on.
@@ -76,11 +74,7 @@ class Material:
 class Arm:
     """A way to score chunks.
 
-    Attributes:
-        colour: In plots.
-        rank: Ranks all questions of a set.
-        late: Whether it needs vectors that were read in context.
-        naive: Whether it needs vectors of chunks that were read alone.
+    ``late`` and ``naive`` say whether it needs vectors that were read in context, and of chunks that were read alone.
     """
 
     colour: str

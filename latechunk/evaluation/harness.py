@@ -23,14 +23,9 @@ _MOST_SCORES = 10**9  # 4 GB in float32, some of which are held at a time
 
 @dataclass(frozen=True, slots=True)
 class Setup:
-    """What is evaluated with each set.
+    """What is evaluated with each set: encoders by a name for the tables, chunk sizes, arms.
 
-    Attributes:
-        encoders: By a name for the tables.
-        max_tokens: Chunk sizes: sentences are packed up to so many tokens.
-        arms: Ways to score the same chunks, of ``latechunk.evaluation.arms.ARMS``.
-        depth: The k of measures.
-        seed: Of the halves of the questions.
+    ``depth`` is the k of measures, ``seed`` that of the halves of the questions.
 
     Raises:
         InputError: If something is empty or unknown.
@@ -59,7 +54,6 @@ class SetResult:
     """All arms of a set.
 
     Attributes:
-        evaluation_set: What was asked.
         tables: Chunks by encoder and chunk size.
         results: In order of encoders, chunk sizes, arms.
         context_shift: 1 - cosine of late and naive vector of each chunk, by encoder and chunk size; where both were
@@ -77,11 +71,7 @@ def evaluate(
 ) -> SetResult:
     """Evaluate a set, taking from ``work`` what an earlier run has finished.
 
-    Args:
-        evaluation_set: Documents and questions.
-        setup: What to evaluate.
-        work: A folder for finished rankings; made if it is not there.
-        on_progress: Called with what is being done and the share of the documents' characters done.
+    ``on_progress`` is called with what is being done and the share of the documents' characters done.
 
     Raises:
         InputError: If there are more scores than fit the memory.

@@ -83,7 +83,7 @@ def _read_beir(folder: Path) -> EvaluationSet:
         documents.append(Document(_identifier(place, row), _SEPARATOR.join(parts)))
     texts = {_identifier(place, row): _field(place, row, "text", str) for place, row in _rows(folder / "queries.jsonl")}
     gold: dict[str, list[Gold]] = {}
-    for place, row in _table(folder / "qrels" / "test.tsv", "\t", quoting=csv.QUOTE_NONE):
+    for place, row in _table(folder / "qrels" / "test.tsv", is_beir=True):
         try:
             query, document, grade = row["query-id"], row["corpus-id"], int(float(row["score"]))
         except (KeyError, ValueError) as error:
@@ -148,7 +148,7 @@ def _read_quotes(folder: Path) -> EvaluationSet:
     named = {document.id: document for document in documents}
     for document in documents:  # by path below the folder, too
         named.setdefault(document.id.removeprefix(f"{folder}/"), document)
-    rows = _table(path, _find_delimiter(path)) if path.suffix == ".csv" else _rows(path)
+    rows = _table(path) if path.suffix == ".csv" else _rows(path)
     questions = []
     for number, (place, row) in enumerate(rows, start=1):
         wanted = row.get("document")
@@ -203,13 +203,23 @@ def _rows(path: Path) -> Iterator[tuple[str, Mapping[str, Any]]]:
         raise InputError(f"{path}:{max(number, 1)}: this cannot be read as lines of JSON in UTF-8: {error}") from error
 
 
-def _find_delimiter(path: Path) -> str:
-    """Comma, semicolon or tab: the one that parts the header's columns."""
+def _table(path: Path, *, is_beir: bool = False) -> Iterator[tuple[str, Mapping[str, str]]]:
+    """Rows of a table, each with the line that it ends on; BEIR's has tabs, and quotes that mean nothing."""
     try:
-        with path.open(encoding="utf-8-sig") as file:
-            header = file.readline()
-    except (OSError, UnicodeDecodeError) as error:
+        with path.open(encoding="utf-8-sig", newline="") as file:
+            delimiter = "\t" if is_beir else _find_delimiter(path, file.readline())
+            file.seek(0)
+            quoting: Literal[0, 3] = csv.QUOTE_NONE if is_beir else csv.QUOTE_MINIMAL
+            reader = csv.DictReader(file, delimiter=delimiter, quoting=quoting)
+            for row in reader:
+                named = {str(name).strip().lower(): value for name, value in row.items() if name}
+                yield f"{path}:{reader.line_num}", {name: value for name, value in named.items() if value is not None}
+    except (OSError, UnicodeDecodeError, csv.Error) as error:
         raise InputError(f"{path} cannot be read as a table in UTF-8: {error}; save it as UTF-8") from error
+
+
+def _find_delimiter(path: Path, header: str) -> str:
+    """Comma, semicolon or tab: the one that parts the header's columns."""
     for delimiter in (",", ";", "\t"):
         if {"question", "quote"} <= {name.strip().strip('"').lower() for name in header.split(delimiter)}:
             return delimiter
@@ -217,20 +227,6 @@ def _find_delimiter(path: Path) -> str:
         f"{path}: the first line must name the columns question and quote (and document, if need be), with commas, "
         f"semicolons or tabs between them, got {header.strip():.80}"
     )
-
-
-def _table(
-    path: Path, delimiter: str, quoting: Literal[0, 3] = csv.QUOTE_MINIMAL
-) -> Iterator[tuple[str, Mapping[str, str]]]:
-    """Rows of a table, each with the line that it ends on."""
-    try:
-        with path.open(encoding="utf-8-sig", newline="") as file:
-            reader = csv.DictReader(file, delimiter=delimiter, quoting=quoting)
-            for row in reader:
-                named = {str(name).strip().lower(): value for name, value in row.items() if name}
-                yield f"{path}:{reader.line_num}", {name: value for name, value in named.items() if value is not None}
-    except (OSError, UnicodeDecodeError, csv.Error) as error:
-        raise InputError(f"{path} cannot be read as a table in UTF-8: {error}; save it as UTF-8") from error
 
 
 def _field(place: str, row: Mapping[str, Any], name: str, kind: type) -> Any:

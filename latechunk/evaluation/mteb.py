@@ -1,15 +1,4 @@
-"""Chunked retrieval for mteb: documents are read whole, cut into chunks, and ranked by their best chunk.
-
-mteb is no dependency of latechunk: ``pip install "latechunk[mteb]"``. Both arms, on the same chunks::
-
-    import mteb
-    from latechunk import Encoder, SentenceChunker
-    from latechunk.evaluation.mteb import ChunkedSearch
-
-    encoder, chunker = Encoder.load(), SentenceChunker(max_tokens=128)
-    for mode in ("naive", "late"):
-        print(mteb.evaluate(ChunkedSearch(encoder, chunker, mode=mode), mteb.get_task("NFCorpus")))
-"""
+"""Chunked retrieval for mteb: documents are read whole, cut into chunks, and ranked by their best chunk."""
 
 from __future__ import annotations
 
@@ -63,7 +52,11 @@ class ChunkedSearch:
 
     Implements mteb's ``SearchProtocol``. A document is its title, a space and its text, as mteb joins them. Its score
     is the cosine of the query with the best of all its chunks; a document that holds no token scores -1.
-    Of mteb's ``encode_kwargs`` only ``show_progress_bar`` has an effect, since the encoder makes its own batches.
+    Of mteb's ``encode_kwargs`` only ``show_progress_bar`` has an effect, since the encoder makes its own batches. Both
+    arms, on the same chunks::
+
+        for mode in ("naive", "late"):
+            print(mteb.evaluate(ChunkedSearch(encoder, chunker, mode=mode), mteb.get_task("NFCorpus")))
 
     Attributes:
         mteb_model_meta: What mteb files results under. Whatever decides the vectors is part of it, so that no two
@@ -138,7 +131,12 @@ class ChunkedSearch:
         vectors = np.stack([self._encode_query(row) for row in queries])
         found = {}
         for query, scores in zip(queries["id"], corpus.score(vectors), strict=True):
-            allowed = everything if top_ranked is None else _find(top_ranked.get(query, ()), places)
+            allowed = everything
+            if top_ranked is not None:
+                names = top_ranked.get(query, ())
+                if strangers := [name for name in names if name not in places]:
+                    raise InputError(f"top_ranked names documents that are not in the corpus, such as {strangers[0]!r}")
+                allowed = np.array([places[name] for name in names], dtype=np.int64)
             best = allowed[_largest(scores[allowed], top_k)]
             found[query] = {corpus.ids[place]: float(scores[place]) for place in best}
         return found
@@ -184,20 +182,20 @@ def _describe(encoder: SpanEncoder, chunker: Chunker, embedding: Embedding) -> M
     digest = hashlib.sha256(json.dumps(decisive, sort_keys=True).encode()).hexdigest()
     runtime = encoder.runtime if isinstance(encoder, ReportsRuntime) else {}
     last_part = re.split(r"[\\/]", str(settings["model"]).rstrip("\\/"))[-1]
-    return ModelMeta.create_empty(
-        overwrites={
-            "name": f"latechunk/{last_part}",
-            "revision": settings.get("revision"),
-            "embed_dim": settings["dims"],
-            "framework": ["PyTorch"],
-            "experiment_kwargs": {
-                **embedding.settings,
-                "chunker": "-".join(str(value) for value in chunker.settings.values()),
-                "dtype": runtime.get("dtype", "unknown"),
-                "settings": digest[:12],
-            },
-        }
-    )
+    experiment = {
+        **embedding.settings,
+        "chunker": "-".join(str(value) for value in chunker.settings.values()),
+        "dtype": runtime.get("dtype", "unknown"),
+        "settings": digest[:12],
+    }
+    overwrites = {
+        "name": f"latechunk/{last_part}",
+        "revision": settings.get("revision"),
+        "embed_dim": settings["dims"],
+        "framework": ["PyTorch"],
+        "experiment_kwargs": experiment,
+    }
+    return ModelMeta.create_empty(overwrites=overwrites)
 
 
 def _require_columns(rows: Dataset, name: str) -> None:
@@ -220,13 +218,6 @@ def _query_text(row: Mapping[str, Any]) -> str:
         return f"{text} {instruction}" if instruction is not None else text
     turns = [turn if isinstance(turn, str) else f"{turn['role']}: {turn['content']}" for turn in text]
     return "; ".join(turns) if instruction is None else f"{instruction} {'; '.join(turns)}"
-
-
-def _find(names: Sequence[str], places: Mapping[str, int]) -> IntArray:
-    strangers = [name for name in names if name not in places]
-    if strangers:
-        raise InputError(f"top_ranked names documents that are not in the corpus, such as {strangers[0]!r}")
-    return np.array([places[name] for name in names], dtype=np.int64)
 
 
 def _largest(scores: FloatArray, k: int) -> IntArray:

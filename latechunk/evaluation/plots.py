@@ -20,12 +20,7 @@ _INK = "#010203"  # stands for the page's own colour
 
 
 def draw_gains(rows: Sequence[Mapping[str, Any]], title: str) -> str:
-    """Gains over the reference with their 95 % intervals: a line for each set, chunk size and encoder.
-
-    Args:
-        rows: Of a summary, those with a comparison.
-        title: Of the horizontal axis, too.
-    """
+    """Gains with their 95 % intervals, of rows with a comparison: a line for each set, chunk size and encoder."""
     groups = list(dict.fromkeys((row["set"], row["max_tokens"], row["encoder"]) for row in rows))
     arms = list(dict.fromkeys(row["arm"] for row in rows))
     figure, axes = _figure(7.6, 0.9 + len(groups) * (0.16 * len(arms) + 0.16))
