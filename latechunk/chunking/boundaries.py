@@ -50,15 +50,9 @@ _PUNKT_LANGUAGES = {
 
 @cache
 def sentence_ends(segmenter: Segmenter, language: str) -> SentenceEnds:
-    """Choose a segmenter.
+    """Choose a segmenter: a function from a text to the ends of its sentences, exclusive and ascending.
 
-    Args:
-        segmenter: ``"sentencex"``, or ``"nltk"`` for Punkt.
-        language: ISO 639 code, such as ``"en"``.
-
-    Returns:
-        A function from a text to the ends of its sentences (exclusive, ascending, the last one the text's length).
-        White space between sentences belongs to the one before.
+    The last end is the text's length; white space between sentences belongs to the one before.
 
     Raises:
         InputError: If Punkt has no model of the language.

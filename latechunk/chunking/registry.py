@@ -14,10 +14,6 @@ CHUNKERS: dict[str, type[SentenceChunker | TokenChunker]] = {
 
 
 def chunker_from_settings(settings: Settings) -> Chunker | None:
-    """Rebuild a chunker from what an index recorded; None for one that is not in ``CHUNKERS``.
-
-    Raises:
-        InputError: If the settings are of one of these chunkers and out of range.
-    """
+    """Rebuild a chunker from what an index recorded; None for one that is not in ``CHUNKERS``."""
     made = CHUNKERS.get(settings.get("kind", ""))
     return made(**{name: value for name, value in settings.items() if name != "kind"}) if made else None

@@ -1,8 +1,4 @@
-"""Encode the spans of tokenised texts: windows packed into batches, forward passes, sums on the device.
-
-The windows of all texts are sorted by length and packed under a budget of tokens, so that little is padding. Each
-pass adds the sums of its spans to a table on the device; only finished vectors come back to the host.
-"""
+"""Encode the spans of tokenised texts: windows packed into batches, forward passes, sums on the device."""
 
 from __future__ import annotations
 
@@ -33,7 +29,7 @@ _PROBE_TOKENS = 2_048
 
 @dataclass(frozen=True, slots=True)
 class _Job:
-    """One text on its way: its tokens, windows, pieces, and the row of the table that its first span has."""
+    """One text on its way, with the row of the table that its first span has."""
 
     tokens: Tokens
     windows: WindowPlan
@@ -47,15 +43,7 @@ class SpanRunner:
     def __init__(
         self, label: str, model: LoadedModel, plan: Plan, *, device: torch.device, batch_tokens: int | None
     ) -> None:
-        """Make a runner.
-
-        Args:
-            label: What the user calls the model, for errors.
-            model: Is on ``device`` already.
-            plan: How to read.
-            device: Where to compute.
-            batch_tokens: Padded tokens of one pass; None for what suits the device, which on CUDA is measured.
-        """
+        """Make a runner of a model that is on ``device``; ``batch_tokens`` None for what suits the device."""
         self._label = label
         self._model = model
         self._plan = plan
@@ -82,12 +70,9 @@ class SpanRunner:
         adapter: str | None = None,
         on_progress: Callable[[int, int], None] | None = None,
     ) -> list[FloatArray]:
-        """Read each text and pool its spans.
+        """Read each text under an adapter, or under none, and pool its spans.
 
-        Args:
-            tasks: Texts with the token ranges wanted of each.
-            adapter: What to compute under, of a model that has adapters; None for the model without them.
-            on_progress: Called with (number of the task, content tokens of it done since the last call).
+        ``on_progress`` is called with (number of the task, content tokens of it done since the last call).
 
         Returns:
             For each task its spans' vectors in order, unit length, float32, shape ``(n_spans, dims)``.

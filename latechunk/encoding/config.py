@@ -24,7 +24,7 @@ from latechunk.models.catalogue import (
 )
 from latechunk.models.checkpoint import Checkpoint, find_checkpoint
 from latechunk.models.device import Attention, choose_device, choose_dtype
-from latechunk.models.loader import AdapterFiles, LoadedModel, PoolingChoice, load_modules
+from latechunk.models.loader import LoadedModel, PoolingChoice, load_modules
 from latechunk.types import Settings, require_text
 
 _LOG = logging.getLogger("latechunk")
@@ -34,17 +34,7 @@ _LONGEST_OVERLAP = 256
 
 @dataclass(frozen=True)
 class ModelChoice:
-    """Which files to load and how, as far as that can be said before they are loaded.
-
-    Attributes:
-        options: What the user asked for.
-        device: Where to compute.
-        dtype: What to compute in.
-        attention: How layers attend; ``"auto"`` leaves it to transformers.
-        checkpoint: The model's files.
-        adapters: Adapters that were trained over it, None without.
-        local_global: How a long text is read, None for in plain windows.
-    """
+    """Which files to load and how, as far as that can be said before they are loaded."""
 
     options: LoadOptions
     device: torch.device
@@ -82,25 +72,18 @@ class ModelChoice:
     def load(self) -> LoadedModel:
         """Load the files; see ``latechunk.models.loader.load_modules``."""
         folder = self.adapters.folder if self.adapters else self.checkpoint.folder
-        names = self.tasks.adapters
         return load_modules(
             self.checkpoint,
             pooling=self.options.pooling,
             device=self.device,
             dtype=self.dtype,
             attention=self.attention,
-            adapters=AdapterFiles(folder, names) if names else None,
+            adapters=(folder, self.tasks.adapters),
         )
 
 
 def choose_model(options: LoadOptions) -> ModelChoice:
-    """Find the model's files and decide how to load them.
-
-    Raises:
-        PoolingError: If the model is known not to be mean-pooled.
-        ModelError: If the model or its adapters are missing, or the model cannot be used.
-        InputError: If options contradict each other or the machine.
-    """
+    """Find the model's files and decide how to load them."""
     require_text(options.model, "model", InputError)
     _require_possible(options.model, options.pooling)
     device = choose_device(options.device)
@@ -115,11 +98,7 @@ def choose_model(options: LoadOptions) -> ModelChoice:
 
 
 def choose_settings(choice: ModelChoice, loaded: LoadedModel) -> EncoderSettings:
-    """Decide what the loaded model's vectors depend on.
-
-    Raises:
-        InputError: If an option does not fit the model.
-    """
+    """Decide what the loaded model's vectors depend on."""
     options, checkpoint, known, manifest = choice.options, choice.checkpoint, choice.known, choice.manifest
     window_tokens, overlap_tokens = _choose_window(choice, loaded)
     document_task, document_prompt = choose_side(
@@ -150,11 +129,7 @@ def choose_settings(choice: ModelChoice, loaded: LoadedModel) -> EncoderSettings
 
 
 def make_plan(settings: EncoderSettings, tasks: TaskSet, tokenizer: Any) -> Plan:
-    """Say how texts are read, with the tokenizer's special tokens.
-
-    Raises:
-        InputError: If a window has no room for its special tokens, a prompt and what it shares with its neighbour.
-    """
+    """Say how texts are read, with the tokenizer's special tokens."""
     prefix_ids, suffix_ids = special_ids(tokenizer)
     plan = Plan(
         prefix_ids=prefix_ids,
@@ -174,14 +149,9 @@ def make_plan(settings: EncoderSettings, tasks: TaskSet, tokenizer: Any) -> Plan
 def choose_side(
     choice: ModelChoice, loaded: LoadedModel, side: str, task: str | None, prompt: str | None
 ) -> tuple[str | None, str]:
-    """Choose the task and the prompt of documents or of queries.
+    """Choose the task and the prompt of ``"document"`` or ``"query"``.
 
-    Args:
-        choice: Says what tasks there are.
-        loaded: Has the checkpoint's own prompts.
-        side: ``"document"`` or ``"query"``.
-        task: What the user asked for, by name.
-        prompt: What the user asked for; None for the task's, else for the known model's, else for the checkpoint's.
+    Without a prompt from the user it is the task's, else the known model's, else the checkpoint's.
 
     Raises:
         InputError: If the model has no such task.

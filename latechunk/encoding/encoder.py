@@ -145,29 +145,9 @@ class Encoder:
             >>> Encoder.load("all-MiniLM-L6-v2", adapters=None, context="windows").settings["window_tokens"]
             128
         """
-        options = LoadOptions(
-            model=model,
-            revision=revision,
-            device=device,
-            dtype=dtype,
-            attention=attention,
-            context=context,
-            local_global=local_global,
-            window_tokens=window_tokens,
-            overlap_tokens=overlap_tokens,
-            dims=dims,
-            document_prompt=document_prompt,
-            query_prompt=query_prompt,
-            document_task=document_task,
-            query_task=query_task,
-            adapters=adapters,
-            special_tokens=special_tokens,
-            pooling=pooling,
-            batch_tokens=batch_tokens,
-            compile=compile,
-            download=download,
-        )
-        return cls._load(options)
+        arguments = {**locals()}  # by name, as the options have them
+        del arguments["cls"]
+        return cls._load(LoadOptions(**arguments))
 
     @classmethod
     def _load(cls, options: LoadOptions) -> Self:
@@ -210,13 +190,7 @@ class Encoder:
     ) -> Self:
         """Load the encoder that an index recorded, from what is on this machine; nothing is downloaded.
 
-        Args:
-            settings: ``settings`` of an encoder.
-            device: As for ``load``, as are all others.
-            dtype: What the model computes in.
-            attention: How its layers attend.
-            batch_tokens: Padded tokens of one batch.
-            compile: Whether to compile the forward pass.
+        The other arguments are those of ``load``.
 
         Raises:
             ModelError: If the model or its adapters are not on this machine, or are no longer the same.

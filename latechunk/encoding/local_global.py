@@ -30,12 +30,7 @@ class LocalGlobalPass:
     """The forward pass of a BERT-like model, local layers first, global layers last."""
 
     def __init__(self, model: Any, settings: LocalGlobal, *, pad_id: int) -> None:
-        """Wrap a model.
-
-        Args:
-            model: A BERT, RoBERTa or XLM-RoBERTa of transformers; its own layers are run.
-            settings: How.
-            pad_id: Token for padding.
+        """Wrap a BERT, RoBERTa or XLM-RoBERTa of transformers, whose own layers are run.
 
         Raises:
             ModelError: If the model is of another layout or has fewer layers than are to be local.
@@ -53,12 +48,7 @@ class LocalGlobalPass:
 
     @torch.inference_mode()
     def __call__(self, sequences: Sequence[TokenSequence], width: int, batch_tokens: int) -> torch.Tensor:
-        """Run the model over sequences.
-
-        Args:
-            sequences: All of them end in as many special tokens.
-            width: Rows of the result for each.
-            batch_tokens: Padded tokens of one batch of windows, in the lower layers.
+        """Run the model over sequences that all end in as many special tokens.
 
         Returns:
             Token embeddings in the model's dtype, zero after each sequence's end, shape
@@ -79,15 +69,7 @@ class LocalGlobalPass:
         )
 
     def upper(self, states: torch.Tensor, layout: Layout) -> torch.Tensor:
-        """Run the upper layers over whole sequences; differentiable.
-
-        Args:
-            states: What the lower layers gave, shape ``(n_sequences, layout.n_rows, hidden)``.
-            layout: Which row is which.
-
-        Returns:
-            Token embeddings in the same rows.
-        """
+        """Run the upper layers over whole sequences, shape ``(n_sequences, layout.n_rows, hidden)``; differentiable."""
         attention = _BlockAttention(layout, self._settings, states.dtype)
         for layer in self._model.encoder.layer[self._settings.local_layers :]:
             attended = layer.attention.output(attention(layer.attention.self, states), states)
@@ -96,11 +78,6 @@ class LocalGlobalPass:
 
     def lower(self, sequences: Sequence[TokenSequence], layout: Layout, batch_tokens: int) -> torch.Tensor:
         """Run the lower layers on windows and keep each token's state from the window that owns it.
-
-        Args:
-            sequences: All of them end in as many special tokens.
-            layout: Of these sequences.
-            batch_tokens: Padded tokens of one batch of windows.
 
         Returns:
             Zero where no token is, in the model's dtype, shape ``(n_sequences, layout.n_rows, hidden)``.
@@ -138,10 +115,6 @@ class Layout:
     """How a batch lies in memory: special tokens first, then the content in whole blocks.
 
     Attributes:
-        n_prefix: Room for tokens before the content.
-        n_suffix: Tokens after it.
-        n_blocks: Blocks of content.
-        block: Tokens of a block.
         lengths: Content tokens of each sequence, shape ``(n_sequences,)``.
         special_visible: Which of the special rows are filled, shape ``(n_sequences, n_prefix + n_suffix)``.
     """
@@ -318,11 +291,7 @@ def _keep_owned(
 
 
 def to_rows(states: torch.Tensor, layout: Layout, sequences: Sequence[TokenSequence], width: int) -> torch.Tensor:
-    """Put special tokens back around the content; differentiable.
-
-    Returns:
-        The sequences as a model gives them, zero after each one's end, shape ``(n_sequences, width, hidden)``.
-    """
+    """Put special tokens back around the content, shape ``(n_sequences, width, hidden)``; differentiable."""
     rows = torch.zeros((len(sequences), width, states.shape[2]), dtype=states.dtype, device=states.device)
     for number, one in enumerate(sequences):
         end = one.n_prefix + one.n_content

@@ -41,17 +41,10 @@ class SpanPool(torch.nn.Module):
     def add(
         sums: torch.Tensor, table: torch.Tensor, rows: torch.Tensor, bags: torch.Tensor, spans: torch.Tensor
     ) -> torch.Tensor:
-        """Add what one pass gives of each span, in place.
+        """Add what one pass gives of each span to ``sums``, in place.
 
-        Args:
-            sums: Of all spans, float32, shape ``(n_spans, hidden)``.
-            table: Token embeddings in any dtype, shape ``(n_rows, hidden)``.
-            rows: Rows to sum, run after run.
-            bags: Where each run begins in ``rows``.
-            spans: The span that each run belongs to.
-
-        Returns:
-            ``sums``.
+        ``table`` has token embeddings in any dtype, shape ``(n_rows, hidden)``; ``rows`` are those to sum, run after
+        run, ``bags`` where each run begins in them, ``spans`` the span that each run belongs to.
         """
         return sums.index_add_(0, spans, functional.embedding_bag(rows, table.float(), bags, mode="sum"))
 
@@ -62,14 +55,11 @@ class SpanPool(torch.nn.Module):
 
 
 def lay_out_runs(windows: Sequence[tuple[PoolingPlan, int, int, int]]) -> tuple[IntArray, IntArray, IntArray]:
-    """Write out for ``SpanPool.add`` the rows of the windows that one pass reads.
+    """Write out ``rows``, ``bags`` and ``spans`` for ``SpanPool.add`` of the windows that one pass reads.
 
     Args:
         windows: Of each the plan of its text, its number in that text, the row of the table that its sequence begins
             at, and the number that the first span of its text has among all spans.
-
-    Returns:
-        ``rows``, ``bags`` and ``spans``.
     """
     starts, ends, spans = [], [], []
     for plan, window, first_row, first_span in windows:

@@ -15,10 +15,6 @@ from latechunk.types import IntArray, Span, WindowPlan
 def token_ranges(offsets: IntArray, spans: Sequence[Span]) -> IntArray:
     """Find the tokens of each span: all that share a character with it.
 
-    Args:
-        offsets: Character range of each token, both columns non-decreasing, shape ``(n_tokens, 2)``.
-        spans: Character ranges; may overlap, may leave gaps.
-
     Returns:
         Half-open token ranges in span order, shape ``(n_spans, 2)``.
 
@@ -122,14 +118,6 @@ def _counted_ranges(starts: IntArray, counts: IntArray) -> IntArray:
 
 
 def rows_to_sum(starts: IntArray, ends: IntArray) -> tuple[IntArray, IntArray]:
-    """Write out runs of rows as an embedding bag wants them.
-
-    Args:
-        starts: First row of each run, shape ``(n_runs,)``.
-        ends: One past the last row of each run.
-
-    Returns:
-        All rows, run after run, and where in that list each run begins.
-    """
+    """List all rows of half-open runs, and where in that list each run begins, as an embedding bag wants them."""
     counts = ends - starts
     return _counted_ranges(starts, counts), np.cumsum(counts) - counts

@@ -30,18 +30,7 @@ class TokenSequence:
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """How texts are read and what their vectors become.
-
-    Attributes:
-        prefix_ids: Special tokens before every window.
-        suffix_ids: Special tokens after it.
-        window_tokens: Tokens of one forward pass, special tokens and prompt included.
-        overlap_tokens: Content tokens that neighbouring windows share, at least.
-        special_tokens: Whether special tokens count in means.
-        local_global: How a window is read, None for in one plain pass.
-        dims: Length that vectors are cut to.
-        layer_norm: Whether a layer norm without weights comes before the cut.
-    """
+    """How texts are read and what their vectors become; the fields are as in ``EncoderSettings``."""
 
     prefix_ids: tuple[int, ...]
     suffix_ids: tuple[int, ...]
@@ -73,11 +62,7 @@ class Plan:
 
 
 def pad(sequences: Sequence[IntArray], pad_id: int) -> tuple[IntArray, IntArray]:
-    """Bring token ids to one length.
-
-    Returns:
-        The ids, and a mask that is 1 where a token is and 0 where padding is, shape ``(n_sequences, longest)`` each.
-    """
+    """Bring token ids to one length; with a mask that is 1 where a token is, shape ``(n_sequences, longest)`` each."""
     lengths = np.array([len(one) for one in sequences])
     mask = (np.arange(lengths.max()) < lengths[:, None]).astype(np.int64)
     ids = np.full(mask.shape, pad_id, dtype=np.int64)

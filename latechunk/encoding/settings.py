@@ -20,26 +20,8 @@ FINGERPRINTS = ("weights_sha256", "tokenizer_sha256", "config_sha256", "adapters
 class EncoderSettings(Validated):
     """What decides the vectors that an encoder gives; recorded in every index.
 
-    Attributes:
-        model: What the user called it; a label.
-        revision: Commit of the hub's repository; a label.
-        weights_sha256: Fingerprint of the weights.
-        tokenizer_sha256: Fingerprint of the tokenizer.
-        pooling: ``"checkpoint"`` if the model says of itself that it is mean-pooled, ``"mean"`` if the user says so.
-        special_tokens: Whether special and prompt tokens count in a document's means.
-        document_prompt: Text put before every window of a document.
-        query_prompt: Text put before a query.
-        window_tokens: Tokens of one forward pass, special tokens and prompt included.
-        overlap_tokens: Content tokens that neighbouring windows share, at least.
-        local_global: How a window longer than the model's useful length is read; None for in one plain pass.
-        dims: Length of the vectors.
-        document_task: What documents are encoded for, of a model with tasks.
-        query_task: What queries are encoded for.
-        config_sha256: Fingerprint of the model's settings.
-        layer_norm: Whether a layer norm comes before the cut to fewer dims.
-        adapters: Adapters that were trained over the model: its known name for those shipped with latechunk, else the
-            folder's path; None without. A label.
-        adapters_sha256: Fingerprint of what decides vectors in them.
+    ``model``, ``revision`` and ``adapters`` are labels: the fingerprints say what they stand for. ``adapters`` is the
+    known name of those shipped with latechunk, else the folder's path. ``Encoder.load`` describes the other fields.
     """
 
     error: ClassVar[type[LateChunkError]] = ModelError

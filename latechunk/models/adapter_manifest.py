@@ -1,8 +1,4 @@
-"""The manifest of a folder of trained adapters: their base, their tasks, and how texts are best read with them.
-
-The folder holds ``latechunk.json``, which this module reads, checks and writes, and a subfolder for each adapter, as
-peft writes them. Training writes such folders, the encoder loads them; they share nothing else.
-"""
+"""The manifest of a folder of trained adapters, ``latechunk.json``, next to which each adapter has a subfolder."""
 
 from __future__ import annotations
 
@@ -30,17 +26,8 @@ _SHIPPED = Path(__file__).parent.parent / "trained"
 class AdapterManifest(Validated):
     """Adapters that were trained over one base, and how texts are best read with them.
 
-    Attributes:
-        base: What the base is called; a label.
-        base_weights_sha256: Fingerprint of its weights, as ``latechunk.models.checkpoint.Checkpoint`` has it.
-        tasks: What there are adapters for, with unique names; several may share an adapter.
-        document_task: The task of documents, by name.
-        query_task: The task of queries; None if the base reads them without an adapter.
-        local_global: How a long text is read, None for in plain windows.
-        window_tokens: Tokens read together, special tokens and prompt included; None for what suits the base.
-        special_tokens: Which special tokens count in means.
-        mode: How chunk vectors are best made.
-        late_weight: Share of the late vector in a blend, strictly between 0 and 1.
+    Several tasks may share an adapter. A ``query_task`` of None leaves queries to the base alone, a ``local_global`` of
+    None means plain windows, ``window_tokens`` of None what suits the base.
 
     Raises:
         InputError: If a field is of the wrong type or out of range, or two contradict each other.
@@ -100,11 +87,7 @@ class _ManifestFile(AdapterManifest):
 class FoundAdapters:
     """Trained adapters with the folder that they lie in.
 
-    Attributes:
-        label: What an index calls it: the model's name for what is shipped with latechunk, else the folder's path.
-        folder: Where its adapters lie.
-        manifest: What its file says.
-        sha256: Fingerprint of what decides vectors in it; see ``fingerprint``.
+    ``label`` is what an index calls them: the model's name for shipped ones, else the folder's path.
     """
 
     label: str
@@ -114,11 +97,7 @@ class FoundAdapters:
 
 
 def find_adapters(checkpoint: Checkpoint, adapters: str | None) -> FoundAdapters | None:
-    """Find the trained adapters of a model.
-
-    Args:
-        checkpoint: The model.
-        adapters: ``"auto"`` for those that are shipped for it, None for none, else a folder.
+    """Find the trained adapters of a model: ``"auto"`` for those shipped for it, None for none, else a folder.
 
     Returns:
         None if there are none; also for ``"auto"`` where the checkpoint has adapters of its own.
@@ -173,11 +152,7 @@ def read_adapter_manifest(folder: Path) -> AdapterManifest:
 
 
 def write_adapter_manifest(folder: Path, manifest: AdapterManifest) -> None:
-    """Write the manifest of a folder of trained adapters into it.
-
-    Raises:
-        OSError: If the disk does not take it.
-    """
+    """Write the manifest of a folder of trained adapters into it."""
     content = {"format": FORMAT, **manifest.model_dump()}
     text = json.dumps(content, ensure_ascii=False, indent=2) + "\n"
     (folder / MANIFEST_FILE).write_text(text, encoding="utf-8")
@@ -187,9 +162,6 @@ def fingerprint(folder: Path, manifest: AdapterManifest) -> str:
     """SHA-256 over what decides vectors: base and tasks, and settings and weights of every adapter.
 
     How texts are read and chunk vectors made is left out: an index records that by itself.
-
-    Raises:
-        ModelError: If a file of an adapter is missing or cannot be read.
     """
     adapters = {}
     for name in manifest.task_set.adapters:

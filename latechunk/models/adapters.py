@@ -19,7 +19,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal, TypeAlias
+from typing import TYPE_CHECKING, Any, ClassVar, Literal, TypeAlias
 
 import torch
 from safetensors import SafetensorError
@@ -41,18 +41,13 @@ FILE_PREFIX = "base_model.model."  # before the name of every weight in a file t
 class MergedLayers:
     """Linear layers, of which each computes with its own weight or with one that an adapter is merged into.
 
-    Attributes:
-        layers: The model's own modules.
-        weights: A weight for each layer, by adapter; under None the layers' own, which are never written to.
+    ``weights`` has a weight for each layer by adapter; under None the layers' own, which are never written to.
     """
+
+    way: ClassVar[Way] = "merged"
 
     layers: tuple[torch.nn.Linear, ...]
     weights: Mapping[str | None, tuple[torch.nn.Parameter, ...]]
-
-    @property
-    def way(self) -> Way:
-        """What this is called where an encoder says how it runs."""
-        return "merged"
 
     def put(self, name: str | None) -> None:
         """Point every layer at the weight that adapter ``name`` has for it; None for its own."""
@@ -64,12 +59,9 @@ class MergedLayers:
 class SwitchedLayers:
     """Layers that peft has put around the model's own, each of which also computes its active adapter."""
 
-    layers: tuple[BaseTunerLayer, ...]
+    way: ClassVar[Way] = "switched"
 
-    @property
-    def way(self) -> Way:
-        """What this is called where an encoder says how it runs."""
-        return "switched"
+    layers: tuple[BaseTunerLayer, ...]
 
     def put(self, name: str | None) -> None:
         """Put adapter ``name`` to work; None for the model's own layers alone."""
@@ -89,17 +81,13 @@ class TaskAdapters:
     """
 
     def __init__(self, names: Sequence[str], layers: MergedLayers | SwitchedLayers) -> None:
-        """Take over the adapters ``names`` of a model; none is at work at first."""
+        """Take over the adapters of a model; none is at work at first."""
         self.names = tuple(names)
+        self.way = layers.way
         self._layers = layers
         self._lock = threading.Lock()
         self._active: str | None = None
         layers.put(None)
-
-    @property
-    def way(self) -> Way:
-        """Whether adapters are merged into copies of the weights, or computed by layers of their own."""
-        return self._layers.way
 
     @contextmanager
     def at_work(self, name: str | None) -> Iterator[None]:
@@ -112,17 +100,10 @@ class TaskAdapters:
 
 
 def load_adapters(label: str, model: torch.nn.Module, folder: Path, names: Sequence[str]) -> TaskAdapters:
-    """Load LoRA adapters from subfolders into a model, whose own weights stay as they are.
+    """Load LoRA adapters from the subfolders ``names`` into a model, whose own weights stay as they are.
 
-    Args:
-        label: What the user calls the model, for errors.
-        model: The backbone. Where adapters are merged, its modules stay its own; else they get the adapters' layers.
-            Either takes the dtype and device of the model.
-        folder: Holds a subfolder for each adapter, as peft writes them.
-        names: Of adapters and subfolders.
-
-    Returns:
-        The adapters, each of which was found to hold what its file holds.
+    Where adapters are merged, the model's modules stay its own; else they get the adapters' layers. Either takes the
+    dtype and device of the model. ``label`` is what the user calls the model, for errors.
 
     Raises:
         ModelError: If a file is missing or damaged, or does not fit the model.
@@ -149,11 +130,7 @@ def load_adapters(label: str, model: torch.nn.Module, folder: Path, names: Seque
 
 
 def require_adapter_files(label: str, folder: Path) -> None:
-    """Raise unless a folder has the files of an adapter.
-
-    Raises:
-        ModelError: It names those that are missing.
-    """
+    """Raise a ModelError unless a folder has the files of an adapter."""
     missing = [name for name in (ADAPTER_CONFIG, ADAPTER_WEIGHTS) if not (folder / name).is_file()]
     if missing:
         raise ModelError(

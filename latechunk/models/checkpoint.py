@@ -37,9 +37,7 @@ class Checkpoint:
     """A model's files on this machine.
 
     Attributes:
-        name: What the user asked for.
         revision: Commit of the hub's repository, None for a package or a folder.
-        folder: Where the files are.
         known: What latechunk knows of the model, None for others.
         weights_sha256: Over all weight files; of one ``model.safetensors``, that file's own.
         tokenizer_sha256: Over what the tokenizer is made of, independent of JSON formatting.
@@ -56,13 +54,7 @@ class Checkpoint:
 
 
 def find_checkpoint(name: str, *, revision: str | None, download: bool) -> Checkpoint:
-    """Find a model's files and take their fingerprint.
-
-    Args:
-        name: A known model's name, a folder (absolute, or relative with a path separator or existing), or the name of
-            a repository on the model hub.
-        revision: Branch, tag or commit; only for a repository.
-        download: Whether the hub may be asked for what is not on this machine.
+    """Find a model's files, by a known name, a folder or a repository of the model hub, and take their fingerprint.
 
     Raises:
         ModelError: If the model cannot be found, is incomplete, or is not what its name says.
@@ -157,7 +149,7 @@ def _list_files(folder: Path, pattern: str) -> list[Path]:
 
 
 def _hash_configs(folder: Path) -> str:
-    """Over what decides how the weights are used: config.json, modules.json, their modules' and adapters' settings."""
+    """Over what decides how the weights are used."""
     contents = {}
     for path in _list_files(folder, "*.json"):
         if path.name in ("config.json", "modules.json", "adapter_config.json", "sentence_bert_config.json"):
@@ -166,11 +158,7 @@ def _hash_configs(folder: Path) -> str:
 
 
 def read_config(path: Path) -> Any:
-    """Read what decides vectors in a file of settings; labels and versions are left out.
-
-    Raises:
-        ModelError: If it is not JSON.
-    """
+    """Read what decides vectors in a file of settings; labels and versions are left out."""
     try:
         content = json.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError, RecursionError) as error:

@@ -61,12 +61,7 @@ def _cpu_features() -> set[str]:
 
 
 def choose_attention(attention: Attention, device: torch.device, dtype: torch.dtype) -> Attention:
-    """``"auto"`` is FlashAttention 2 where flash-attn is installed and fits; else it stays, for the model to choose.
-
-    Raises:
-        InputError: If FlashAttention 2 is asked for on a device or in a dtype that it does not have.
-        MissingDependencyError: If it is asked for and flash-attn is not installed.
-    """
+    """``"auto"`` is FlashAttention 2 where flash-attn is installed and fits; else it stays, for the model to choose."""
     if attention not in ATTENTIONS:
         raise InputError(f"attention must be one of {', '.join(ATTENTIONS)}, got {attention!r}")
     fits = device.type == "cuda" and dtype in (torch.bfloat16, torch.float16)
@@ -98,17 +93,9 @@ def is_out_of_memory(error: BaseException) -> bool:
 
 
 def tokens_that_fit(free_bytes: int, used_bytes: int, n_tokens: int, *, least: int, most: int = 65_536) -> int:
-    """Size a batch by what a small one took.
+    """Tokens that take seven tenths of the free memory, if a pass over ``n_tokens`` took ``used_bytes``.
 
-    Args:
-        free_bytes: Memory that is free.
-        used_bytes: What a pass over ``n_tokens`` tokens took.
-        n_tokens: Tokens of that pass.
-        least: A batch is no smaller.
-        most: A batch is no larger: by then a GPU has been busy for long.
-
-    Returns:
-        Tokens that take about seven tenths of the free memory.
+    At most ``most``: by then a GPU has been busy for long.
     """
     fitting = int(0.7 * free_bytes * n_tokens / max(used_bytes, 1))
     return max(least, min(most, fitting))

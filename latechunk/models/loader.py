@@ -7,7 +7,7 @@ import json
 import logging
 import re
 import threading
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal, TypeAlias
@@ -50,30 +50,19 @@ _UNUSED_WEIGHT = re.compile(r"(^|\.)pooler\.")  # of the transformer's own pooli
 
 
 @dataclass(frozen=True, slots=True)
-class AdapterFiles:
-    """Adapters to load over a model: the folder, and their names, which are those of its subfolders."""
-
-    folder: Path
-    names: tuple[str, ...]
-
-
-@dataclass(frozen=True, slots=True)
 class LoadedModel:
     """A mean-pooled model in memory.
 
     Attributes:
         transformer: Gives token embeddings; in the dtype asked for.
-        adapters: Of its checkpoint or trained over it; None where there are none.
         attention: How its layers attend, as transformers names it.
         prompt_counts: Whether the prompt's tokens are in the model's own mean.
         finish: The modules after the pooling, such as Dense and Normalize; in float32.
-        tokenizer: The model's own, as transformers has it.
-        prompts: By name, as the checkpoint has them.
-        max_length: Tokens that the checkpoint says it reads at most, None if it does not say.
-        n_positions: The longest sequence that its architecture takes, None if it does not say.
+        max_length: Tokens that the checkpoint says it reads at most.
+        n_positions: The longest sequence that its architecture takes.
         hidden: Length of a token embedding.
         dims: Length of a vector after all modules.
-        matryoshka: Shorter lengths that a vector may be cut to, as the checkpoint says; empty if it says nothing.
+        matryoshka: Shorter lengths that a vector may be cut to, as the checkpoint says.
     """
 
     transformer: Transformer
@@ -101,10 +90,10 @@ def load_modules(
     pooling: PoolingChoice,
     device: torch.device,
     dtype: torch.dtype,
-    attention: Attention = "auto",
-    adapters: AdapterFiles | None = None,
+    attention: Attention,
+    adapters: tuple[Path, Sequence[str]],
 ) -> LoadedModel:
-    """Load a mean-pooled model, with adapters if there are any.
+    """Load a mean-pooled model, with ``adapters``: their folder and the names of its subfolders, which may be none.
 
     Raises:
         PoolingError: If the checkpoint does not say that it is mean-pooled and ``pooling`` does not override that.
@@ -132,9 +121,8 @@ def load_modules(
         require_whole(checkpoint, missing)
         model.eval()
         transformer, pool = _check_modules(checkpoint.name, model, pooling)
-        loaded = (
-            load_adapters(checkpoint.name, transformer.model, adapters.folder, adapters.names) if adapters else None
-        )
+        folder, names = adapters
+        loaded = load_adapters(checkpoint.name, transformer.model, folder, names) if names else None
     finish = tuple(module.float() for module in tuple(model)[2:])
     _require_whole_dense(checkpoint, finish)
     config = transformer.config
