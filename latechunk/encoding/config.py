@@ -57,17 +57,14 @@ class ModelChoice:
     @property
     def tasks(self) -> TaskSet:
         """What there are adapters for; trained ones take the place of the checkpoint's own."""
-        if self.manifest:
-            return self.manifest.task_set
-        return self.known.task_set if self.known else TaskSet()
+        source = self.manifest or self.known
+        return source.task_set if source else TaskSet()
 
     @property
     def recommended_embedding(self) -> Settings:
         """How chunk vectors are best made: as the adapters say, or as was measured where documents are read whole."""
         source = self.manifest or (self.known if self.local_global else None)
-        return (
-            {"mode": source.mode, "late_weight": source.late_weight} if source else {"mode": "late", "late_weight": 0.5}
-        )
+        return {"mode": source.mode if source else "late", "late_weight": source.late_weight if source else 0.5}
 
     def load(self) -> LoadedModel:
         """Load the files; see ``latechunk.models.loader.load_modules``."""

@@ -46,8 +46,7 @@ KIND = "sentence-transformers"  # in settings: tells this encoder from a user's 
 class Encoder:
     """A mean-pooled transformer that reads documents whole. Make one with ``load``.
 
-    Safe to use from several threads. A pickled encoder is its settings: whoever unpickles it loads the model from the
-    machine it is on. Implements ``latechunk.protocols.SpanEncoder``.
+    Safe to use from several threads. Implements ``latechunk.protocols.SpanEncoder``.
 
     Examples:
         >>> encoder = Encoder.load()  # doctest: +SKIP
@@ -91,16 +90,14 @@ class Encoder:
         """Load a model.
 
         Args:
-            model: ``"all-MiniLM-L6-v2"`` (carried by the extra ``minilm``, no download), another name that
-                ``latechunk models`` lists, a folder, or the name of a repository on the model hub, which is downloaded
-                if it is not on this machine.
+            model: ``"all-MiniLM-L6-v2"`` (in the extra ``minilm``, no download), another name that ``latechunk models``
+                lists, a folder, or a repository on the model hub, which is downloaded if it is not on this machine.
             revision: Branch, tag or commit of the repository.
             device: ``"auto"`` for CUDA, then MPS, then CPU, or a device's name as torch has it.
             dtype: What the model computes in; means are in float32 whatever this is. ``"auto"`` takes bfloat16 on
                 CUDA and on CPUs with instructions for it (AVX512-BF16, AMX, ARM's BF16), and float32 elsewhere.
             attention: ``"auto"`` takes FlashAttention 2 where flash-attn is installed and device and dtype allow it,
                 then with batches without padding, else what transformers prefers, which is SDPA for most models.
-                ``"flash_attention_2"``, ``"sdpa"`` and ``"eager"`` are taken by name.
             context: ``"windows"`` reads each window in one plain pass. ``"local-global"`` gives an encoder of short
                 texts a context of thousands of tokens: lower layers in windows of the length it was trained on, upper
                 layers over everything; for BERT, RoBERTa and XLM-RoBERTa layouts. ``"auto"`` is ``"local-global"``
@@ -115,23 +112,20 @@ class Encoder:
                 are normalised. None for all.
             document_prompt: Text before every window of a document; None for the model's own.
             query_prompt: Text before a query; None for the model's own.
-            document_task: What documents are encoded for, by the names of the model card, of a model with task
-                adapters; None for passages to retrieve.
+            document_task: What documents are encoded for, of a model with task adapters; None for passages to retrieve.
             query_task: What queries are encoded for; None for queries to retrieve with.
-            adapters: ``"auto"`` for the adapters that the model is known to have, in its checkpoint or shipped with
-                latechunk; a folder that latechunk's training wrote, for those; None for the model as it was published,
-                without any. Documents are then read under the folder's document task, queries under its query task or,
-                if it has none, by the model without adapters.
-            special_tokens: ``"exclude"`` leaves special and prompt tokens out of the means, of documents and queries
-                alike, which retrieved better on three of four evaluation sets; ``"include"`` adds those of every
-                window that holds a part of the chunk, so that a chunk that is a whole document gets the model's own
-                sentence embedding. None for what trained adapters say, else ``"exclude"``.
+            adapters: ``"auto"`` for those that the model is known to have, in its checkpoint or shipped with latechunk;
+                a folder that latechunk's training wrote; None for the model as it was published. Where a folder has
+                no query task, queries are read by the model without adapters.
+            special_tokens: ``"exclude"`` leaves special and prompt tokens out of all means, which retrieved better on
+                three of four evaluation sets; ``"include"`` adds those of every window that holds a part of the chunk,
+                so that a chunk that is a whole document gets the model's own sentence embedding. None for what trained
+                adapters say, else ``"exclude"``.
             pooling: ``"mean"`` overrides what the checkpoint says (or does not say) of its pooling.
             batch_tokens: Padded tokens of one batch; None for what suits the device, which on CUDA is measured. If
                 memory runs out, the batches are halved, and the log of ``latechunk`` says so.
-            compile: Compile the forward pass with ``torch.compile``, for ``context="windows"``: the first passes take
-                tens of seconds; later ones ran 1.24 times as fast in float32 on two CPU cores, and 1.04 times in
-                bfloat16.
+            compile: Compile the forward pass, for ``context="windows"``: the first passes take tens of seconds; later
+                ones ran 1.24 times as fast in float32 on two CPU cores, and 1.04 times in bfloat16.
             download: False to use only what is on this machine.
 
         Raises:
@@ -195,7 +189,7 @@ class Encoder:
         Raises:
             ModelError: If the model or its adapters are not on this machine, or are no longer the same.
         """
-        wanted = _to_settings(settings)
+        wanted = EncoderSettings.recorded(settings)
         options = options_from(
             wanted, device=device, dtype=dtype, attention=attention, batch_tokens=batch_tokens, compile=compile
         )
@@ -358,8 +352,7 @@ class Encoder:
 
         Args:
             texts: What to encode.
-            task: Of a model with tasks, what for, by the names of its card; with the task's own prompt. None to
-                encode as documents of an index are.
+            task: Of a model with tasks, what for, with the task's own prompt; None to encode as an index's documents.
 
         Returns:
             Unit vectors, shape ``(len(texts), dims)``.
@@ -405,9 +398,5 @@ class Encoder:
 
 def _unpickle(settings: Settings, options: Settings) -> Encoder:
     encoder = Encoder.from_settings(settings, **options)
-    require_same_files(_to_settings(settings), encoder._settings)
+    require_same_files(EncoderSettings.recorded(settings), encoder._settings)
     return encoder
-
-
-def _to_settings(settings: Settings) -> EncoderSettings:
-    return EncoderSettings(**{name: value for name, value in settings.items() if name != "kind"})

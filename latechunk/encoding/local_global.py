@@ -60,13 +60,7 @@ class LocalGlobalPass:
 
     def lay_out(self, sequences: Sequence[TokenSequence]) -> Layout:
         """How sequences lie in memory together."""
-        return Layout.of(
-            [one.n_prefix for one in sequences],
-            [one.n_content for one in sequences],
-            [one.n_suffix for one in sequences],
-            self._settings.block_tokens,
-            self._model.device,
-        )
+        return Layout.of(sequences, self._settings.block_tokens, self._model.device)
 
     def upper(self, states: torch.Tensor, layout: Layout) -> torch.Tensor:
         """Run the upper layers over whole sequences, shape ``(n_sequences, layout.n_rows, hidden)``; differentiable."""
@@ -127,20 +121,14 @@ class Layout:
     special_visible: torch.Tensor
 
     @classmethod
-    def of(
-        cls,
-        n_prefix: Sequence[int],
-        n_content: Sequence[int],
-        n_suffix: Sequence[int],
-        block: int,
-        device: torch.device,
-    ) -> Layout:
-        """Lay sequences out, from the tokens before, of and after the content of each."""
-        most_before, most_after = max(n_prefix), max(n_suffix)
-        filled = [[row < one for row in range(most_before)] + [True] * most_after for one in n_prefix]
+    def of(cls, sequences: Sequence[TokenSequence], block: int, device: torch.device) -> Layout:
+        """Lay sequences out, of which all end in as many special tokens."""
+        n_prefix, n_suffix = max(one.n_prefix for one in sequences), sequences[0].n_suffix
+        n_content = [one.n_content for one in sequences]
+        filled = [[row < one.n_prefix for row in range(n_prefix)] + [True] * n_suffix for one in sequences]
         return cls(
-            n_prefix=most_before,
-            n_suffix=most_after,
+            n_prefix=n_prefix,
+            n_suffix=n_suffix,
             n_blocks=-(-max(n_content) // block),
             block=block,
             lengths=torch.tensor(n_content, device=device),
@@ -262,13 +250,8 @@ class _BlockAttention:
 
 def _window_ids(sequence: TokenSequence, plan: WindowPlan, place: int) -> IntArray:
     """One window's ids, with the sequence's own prefix and suffix."""
-    content = sequence.ids[sequence.n_prefix : len(sequence) - sequence.n_suffix]
-    parts = (
-        sequence.ids[: sequence.n_prefix],
-        content[plan.starts[place] : plan.ends[place]],
-        sequence.ids[len(sequence) - sequence.n_suffix :],
-    )
-    return np.concatenate(parts)
+    prefix, content, suffix = np.split(sequence.ids, [sequence.n_prefix, len(sequence) - sequence.n_suffix])
+    return np.concatenate([prefix, content[plan.starts[place] : plan.ends[place]], suffix])
 
 
 def _keep_owned(

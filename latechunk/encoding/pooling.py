@@ -23,17 +23,12 @@ class SpanPool(torch.nn.Module):
     def forward(self, features: dict[str, Any]) -> dict[str, Any]:
         """Pool spans that lie in one pass.
 
-        Args:
-            features: ``token_embeddings`` of any shape ``(..., hidden)``, ``rows``, ``bags`` and ``spans`` as
-                ``add`` takes them, and ``n_rows``, shape ``(n_spans,)``.
-
-        Returns:
-            The same with ``sentence_embedding``, shape ``(n_spans, hidden)``, float32.
+        From ``token_embeddings`` of any shape ``(..., hidden)``, ``rows``, ``bags`` and ``spans`` as ``add`` takes
+        them, and ``n_rows``, shape ``(n_spans,)``, it adds ``sentence_embedding``, shape ``(n_spans, hidden)``, float32.
         """
-        embeddings = features["token_embeddings"]
-        n_rows = features["n_rows"]
-        sums = torch.zeros((len(n_rows), embeddings.shape[-1]), dtype=torch.float32, device=embeddings.device)
+        embeddings, n_rows = features["token_embeddings"], features["n_rows"]
         table = embeddings.reshape(-1, embeddings.shape[-1])
+        sums = torch.zeros((len(n_rows), table.shape[1]), dtype=torch.float32, device=table.device)
         sums = self.add(sums, table, features["rows"], features["bags"], features["spans"])
         return {**features, "sentence_embedding": self.means(sums, n_rows)}
 

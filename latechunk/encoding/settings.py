@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any, ClassVar, Literal, TypeAlias
+from typing import Any, ClassVar, Literal, Self, TypeAlias
 
 from pydantic import Field
 
@@ -10,6 +10,7 @@ from latechunk.errors import LateChunkError, ModelError
 from latechunk.models.catalogue import DEFAULT_MODEL, LocalGlobal, SpecialTokens, find_known_model
 from latechunk.models.device import Attention, Dtype
 from latechunk.models.loader import PoolingChoice
+from latechunk.types import Settings
 from latechunk.validation import Validated
 
 Context: TypeAlias = Literal["auto", "windows", "local-global"]
@@ -45,6 +46,11 @@ class EncoderSettings(Validated):
     layer_norm: bool = False
     adapters: str | None = None
     adapters_sha256: str | None = None
+
+    @classmethod
+    def recorded(cls, settings: Settings) -> Self:
+        """Read what ``Encoder.settings`` gives."""
+        return cls(**{name: value for name, value in settings.items() if name != "kind"})
 
     @property
     def adapters_argument(self) -> str | None:

@@ -12,7 +12,7 @@ from pydantic import Field, model_validator
 
 from latechunk.errors import InputError, LateChunkError, ModelError
 from latechunk.models.adapters import ADAPTER_CONFIG, ADAPTER_WEIGHTS, require_adapter_files
-from latechunk.models.catalogue import KnownModel, LocalGlobal, SpecialTokens, Task, TaskSet
+from latechunk.models.catalogue import LocalGlobal, SpecialTokens, Task, TaskSet
 from latechunk.models.checkpoint import Checkpoint, read_config
 from latechunk.types import Mode, require_text
 from latechunk.validation import Validated
@@ -115,11 +115,13 @@ def find_adapters(checkpoint: Checkpoint, adapters: str | None) -> FoundAdapters
         raise InputError('adapters must be "auto", None or a folder that training wrote, got a blank string')
     if adapters != "auto":
         folder = _resolve(adapters)
-        found = _find(str(folder), folder)
+        label = str(folder)
     elif known and known.trained:
-        found = _find(known.name, shipped_folder(known.trained))
+        label, folder = known.name, shipped_folder(known.trained)
     else:
         return None
+    manifest = read_adapter_manifest(folder)
+    found = FoundAdapters(label, folder, manifest, fingerprint(folder, manifest))
     _require_base(checkpoint, found)
     return found
 
@@ -171,11 +173,6 @@ def fingerprint(folder: Path, manifest: AdapterManifest) -> str:
     return hashlib.sha256(json.dumps(deciding, sort_keys=True).encode()).hexdigest()
 
 
-def _find(label: str, folder: Path) -> FoundAdapters:
-    manifest = read_adapter_manifest(folder)
-    return FoundAdapters(label, folder, manifest, fingerprint(folder, manifest))
-
-
 def _require_format(content: bytes) -> None:
     """Tell a file of a newer format from a damaged one; what else is wrong with it is for the validation to say."""
     try:
@@ -203,7 +200,7 @@ def _hash_file(path: Path) -> str:
 
 def _require_usable_base(checkpoint: Checkpoint) -> None:
     """Raise for a model whose base alone was never trained to embed: its vectors would look right and mean little."""
-    known: KnownModel | None = checkpoint.known
+    known = checkpoint.known
     if known and known.tasks:
         raise InputError(
             f"adapters=None is for models that embed without adapters, and {checkpoint.name!r} only does under those "

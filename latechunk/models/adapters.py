@@ -227,9 +227,8 @@ def _read_adapter(label: str, folder: Path) -> tuple[LoraConfig, dict[str, torch
     if not isinstance(config, LoraConfig):
         raise ModelError(f"the adapter at {folder} must be of the type LORA, got {config.peft_type}")
     _require_plain(folder, config)
-    return replace(config, inference_mode=True), {
-        key.removeprefix(FILE_PREFIX): value for key, value in weights.items()
-    }
+    weights = {key.removeprefix(FILE_PREFIX): value for key, value in weights.items()}
+    return replace(config, inference_mode=True), weights
 
 
 def _require_plain(folder: Path, config: LoraConfig) -> None:

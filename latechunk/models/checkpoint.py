@@ -165,9 +165,8 @@ def read_config(path: Path) -> Any:
         raise ModelError(f"{path} cannot be read as JSON: {error}") from error
     if isinstance(content, dict):
         content = {name: value for name, value in content.items() if name not in _UNDECISIVE}
-        for name, value in content.items():
-            if name == "target_modules" and isinstance(value, list):  # a set, which peft writes in any order
-                content[name] = sorted(map(str, value))
+        if isinstance(modules := content.get("target_modules"), list):  # a set, which peft writes in any order
+            content["target_modules"] = sorted(map(str, modules))
     return content
 
 
@@ -191,11 +190,8 @@ def _hash_tokenizer(folder: Path, name: str) -> str:
             f"one with transformers: AutoTokenizer.from_pretrained({str(folder)!r}).save_pretrained({str(folder)!r})"
         )
     try:
-        content = {
-            key: value
-            for key, value in json.loads(path.read_text(encoding="utf-8")).items()
-            if key not in ("truncation", "padding")
-        }
+        items = json.loads(path.read_text(encoding="utf-8")).items()
+        content = {key: value for key, value in items if key not in ("truncation", "padding")}
     except (ValueError, AttributeError, RecursionError) as error:
         raise ModelError(f"{path} is not the JSON of a tokenizer: {error}") from error
     return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()

@@ -13,8 +13,6 @@ from latechunk.errors import InputError, MissingDependencyError
 Dtype: TypeAlias = Literal["auto", "float32", "bfloat16", "float16"]
 Attention: TypeAlias = Literal["auto", "eager", "sdpa", "flash_attention_2"]
 
-ATTENTIONS: tuple[Attention, ...] = ("auto", "eager", "sdpa", "flash_attention_2")
-
 _NO_MEMORY = ("can't allocate memory", "not enough memory", "CUBLAS_STATUS_ALLOC_FAILED")  # no error type of their own
 CPU_INFO = Path("/proc/cpuinfo")  # of Linux
 # AVX512-BF16 and AMX of x86, BF16 of ARM. Where a processor has one of them, the products of a feed-forward layer are 2
@@ -37,8 +35,6 @@ def choose_device(device: str) -> torch.device:
 
 def choose_dtype(dtype: Dtype, device: torch.device) -> torch.dtype:
     """``"auto"`` is bfloat16 where the device has units for it, else float32."""
-    if dtype not in ("auto", *_DTYPES):
-        raise InputError(f"dtype must be one of auto, {', '.join(_DTYPES)}, got {dtype!r}")
     if dtype != "auto":
         return _DTYPES[dtype]
     if device.type == "cuda":
@@ -62,8 +58,6 @@ def _cpu_features() -> set[str]:
 
 def choose_attention(attention: Attention, device: torch.device, dtype: torch.dtype) -> Attention:
     """``"auto"`` is FlashAttention 2 where flash-attn is installed and fits; else it stays, for the model to choose."""
-    if attention not in ATTENTIONS:
-        raise InputError(f"attention must be one of {', '.join(ATTENTIONS)}, got {attention!r}")
     fits = device.type == "cuda" and dtype in (torch.bfloat16, torch.float16)
     if attention == "auto":
         return "flash_attention_2" if fits and is_flash_attn_2_available() else "auto"

@@ -247,13 +247,9 @@ def _require_whole_dense(checkpoint: Checkpoint, finish: tuple[torch.nn.Module, 
         if not str(wanted).startswith("torch."):
             raise ModelError(f"{path} wants the activation {wanted!r}, which is code of its own; it is not run")
     for module in finish:
-        if isinstance(module, Dense) and getattr(module, "module_output_name", None) not in (
-            None,
-            "sentence_embedding",
-        ):
-            raise ModelError(
-                f"{checkpoint.name!r} has a dense layer whose output {module.module_output_name!r} nothing reads"
-            )
+        output = getattr(module, "module_output_name", None)
+        if isinstance(module, Dense) and output not in (None, "sentence_embedding"):
+            raise ModelError(f"{checkpoint.name!r} has a dense layer whose output {output!r} nothing reads")
 
 
 def _check_modules(name: str, model: SentenceTransformer, pooling: PoolingChoice) -> tuple[Transformer, Pooling]:
