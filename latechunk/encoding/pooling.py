@@ -24,7 +24,7 @@ class SpanPool(torch.nn.Module):
         """Pool spans that lie in one pass.
 
         From ``token_embeddings`` of any shape ``(..., hidden)``, ``rows``, ``bags`` and ``spans`` as ``add`` takes
-        them, and ``n_rows``, shape ``(n_spans,)``, it adds ``sentence_embedding``, shape ``(n_spans, hidden)``, float32.
+        them, and ``n_rows``, shape ``(n_spans,)``, it adds ``sentence_embedding``, float32, ``(n_spans, hidden)``.
         """
         embeddings, n_rows = features["token_embeddings"], features["n_rows"]
         table = embeddings.reshape(-1, embeddings.shape[-1])
