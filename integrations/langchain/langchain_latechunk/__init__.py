@@ -1,7 +1,7 @@
 """LangChain on latechunk: whole documents in, chunks with their places out, embedded with the document's context."""
 
-from langchain_latechunk.embeddings import LateChunkEmbeddings
-from langchain_latechunk.errors import NotLateChunkError, PreSplitError, PreSplitWarning
+from langchain_latechunk.embeddings import LateChunkEmbeddings, NotLateChunkError
+from langchain_latechunk.presplit import PreSplitError, PreSplitWarning
 from langchain_latechunk.ready import add_late_chunks
 from langchain_latechunk.retriever import LateChunkRetriever
 from langchain_latechunk.vectorstore import LateChunkVectorStore

@@ -4,17 +4,23 @@ from __future__ import annotations
 
 import contextlib
 import threading
+from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from contextvars import ContextVar
-from typing import ClassVar, NoReturn, Self
+from itertools import islice
+from typing import ClassVar, NoReturn, Self, TypeAlias
 
 import numpy as np
 from langchain_core.embeddings import Embeddings
 
-from langchain_latechunk.errors import NotLateChunkError
+import latechunk
 from latechunk import Document, Index, Span, embed_documents
-from latechunk.errors import DocumentError, InputError
+from latechunk.errors import DocumentError, InputError, LateChunkError
 from latechunk.protocols import FloatArray, IntArray, Settings, SpanEncoder
+
+
+class NotLateChunkError(LateChunkError, TypeError):
+    """An embeddings object or a vector store cannot carry late-chunk vectors."""
 
 
 class LateChunkEmbeddings(Embeddings):
@@ -31,18 +37,13 @@ class LateChunkEmbeddings(Embeddings):
     """
 
     def __init__(self, encoder: SpanEncoder | None = None) -> None:
-        """Wrap an encoder.
-
-        Args:
-            encoder: ``latechunk.Encoder.load(...)`` or one of your own; None for the default model, loaded at first
-                use.
-        """
+        """Wrap an encoder; None for the default model, loaded at first use."""
         if encoder is not None and not hasattr(encoder, "encode_spans"):
             raise NotLateChunkError(
                 f"encoder must be a latechunk encoder, such as latechunk.Encoder.load(...), which gives vectors of "
                 f"spans in their context; got {type(encoder).__name__}"
             )
-        self._load: Callable[[], SpanEncoder] = load_default_encoder
+        self._load: Callable[[], SpanEncoder] = lambda: latechunk.Encoder.load()  # noqa: PLW0108  the name loads torch
         self._encoder = encoder
         self._lock = threading.Lock()
 
@@ -55,28 +56,17 @@ class LateChunkEmbeddings(Embeddings):
 
     @property
     def encoder(self) -> SpanEncoder:
-        """What makes the vectors; loaded now if it was not yet.
-
-        Raises:
-            ModelError: If the model is not on this machine.
-        """
+        """What makes the vectors; loaded now if it was not yet, which raises ModelError without the model's files."""
         with self._lock:
             if self._encoder is None:
                 self._encoder = self._load()
             return self._encoder
 
     def embed_documents(self, texts: list[str]) -> list[list[float]]:
-        """Embed each text as a document that is one chunk.
-
-        Returns:
-            Unit vectors in order.
-
-        Raises:
-            InputError: If a text holds no token.
-        """
-        ready = _READY.get()
-        if ready is not None and ready.owner is self:
-            return ready.take(texts)
+        """Embed each text as a document that is one chunk, to a unit vector; InputError if one holds no token."""
+        owner, ready = _READY.get()
+        if owner is self:
+            return _take(ready, texts)
         documents = (Document(str(number), text) for number, text in enumerate(texts))
         embedded = embed_documents(
             documents, encoder=self.encoder, chunker=_WholeText(), mode="late", on_error=_explain
@@ -84,11 +74,7 @@ class LateChunkEmbeddings(Embeddings):
         return [one.vectors[0].tolist() for one in embedded]
 
     def embed_query(self, text: str) -> list[float]:
-        """Embed a query, as the model wants queries.
-
-        Raises:
-            QueryError: If the text holds no token.
-        """
+        """Embed a query, as the model wants queries; QueryError if it holds no token."""
         vector: list[float] = np.asarray(self.encoder.encode_query(text), dtype=np.float32).tolist()
         return vector
 
@@ -103,17 +89,17 @@ class LateChunkEmbeddings(Embeddings):
         Raises:
             NotLateChunkError: If it was asked for others, or not for all of these.
         """
-        ready = _Ready(self, texts, vectors)
-        token = _READY.set(ready)
+        ready = deque(zip(texts, vectors.tolist(), strict=True))
+        token = _READY.set((self, ready))
         try:
             yield
         finally:
             _READY.reset(token)
-        if ready.n_taken < len(texts):
+        if ready:
             raise NotLateChunkError(
-                f"the vector store asked its embeddings for {ready.n_taken} of {len(texts)} chunks, so it got vectors "
-                f"elsewhere and what it holds now is wrong: delete these chunks, and use a store that embeds in the "
-                f"calling thread or has add_embeddings"
+                f"the vector store asked its embeddings for {len(texts) - len(ready)} of {len(texts)} chunks, so it "
+                f"got vectors elsewhere and what it holds now is wrong: delete these chunks, and use a store that "
+                f"embeds in the calling thread or has add_embeddings"
             )
 
 
@@ -126,43 +112,23 @@ class _WholeText:
         return [Span(0, len(text))]
 
 
-class _Ready:
-    """Vectors waiting for a store to ask for them."""
-
-    def __init__(self, owner: LateChunkEmbeddings, texts: Sequence[str], vectors: FloatArray) -> None:
-        self.owner = owner
-        self.n_taken = 0
-        self._texts = list(texts)
-        self._vectors = vectors
-
-    def take(self, texts: Sequence[str]) -> list[list[float]]:
-        end = self.n_taken + len(texts)
-        if list(texts) != self._texts[self.n_taken : end]:
-            raise NotLateChunkError(
-                "the vector store asked its embeddings for other texts than the chunks that it was given, so their "
-                "vectors cannot be handed over; use a store that embeds texts as they are, or has add_embeddings"
-            )
-        begin, self.n_taken = self.n_taken, end
-        rows: list[list[float]] = self._vectors[begin:end].tolist()
-        return rows
+_Ready: TypeAlias = deque[tuple[str, list[float]]]
+_READY: ContextVar[tuple[LateChunkEmbeddings | None, _Ready]] = ContextVar(
+    "latechunk_ready_vectors", default=(None, deque())
+)
 
 
-_READY: ContextVar[_Ready | None] = ContextVar("latechunk_ready_vectors", default=None)
-
-
-def load_default_encoder() -> SpanEncoder:
-    """The default model; until here, nothing has loaded torch."""
-    from latechunk import Encoder
-
-    return Encoder.load()
+def _take(ready: _Ready, texts: Sequence[str]) -> list[list[float]]:
+    if [text for text, _ in islice(ready, len(texts))] != list(texts):
+        raise NotLateChunkError(
+            "the vector store asked its embeddings for other texts than the chunks that it was given, so their "
+            "vectors cannot be handed over; use a store that embeds texts as they are, or has add_embeddings"
+        )
+    return [ready.popleft()[1] for _ in texts]
 
 
 def require_encoder(embedding: object) -> SpanEncoder:
-    """The encoder in an embeddings object.
-
-    Raises:
-        NotLateChunkError: If the object is not ours.
-    """
+    """The encoder in an embeddings object, which must be ours."""
     if isinstance(embedding, LateChunkEmbeddings):
         return embedding.encoder
     if hasattr(embedding, "encode_spans"):

@@ -34,31 +34,34 @@ def to_latechunk(documents: Sequence[Document], ids: Sequence[str | None] | None
         raise InputError("documents must be a list of langchain_core.documents.Document; for strings use add_texts")
     if ids is not None and len(ids) != len(documents):
         raise InputError(f"ids must be as many as the documents, {len(documents)}, got {len(ids)}")
-    given = [one.id for one in documents]
-    if ids is not None:
-        given = [own if name is None else name for name, own in zip(ids, given, strict=True)]
+    first = ids or [None] * len(documents)
+    given = [one.id if name is None else name for name, one in zip(first, documents, strict=True)]
     require_whole(documents, given)
     names = [uuid.uuid4().hex if name is None else name for name in given]
-    _require_different(names)
+    for name, count in Counter(names).items():
+        if count > 1:
+            raise DocumentError(
+                f"the id {name!r} comes {count} times in one call: a document replaces the one with the same id, so "
+                f"only one would be left. Give each whole document an id of its own"
+            )
     return [
         latechunk.Document(name, one.page_content, one.metadata) for name, one in zip(names, documents, strict=True)
     ]
 
 
 def require_unambiguous(index: Index, names: Sequence[str]) -> None:
-    """Raise where a new document would have the id of a chunk of another document.
+    """Raise DocumentError where a new document would have the id of a chunk of another document.
 
     What is looked for is ``"a#1"`` beside a document ``"a"`` that has such a chunk, and ``"a"`` beside a document
     ``"a#0"`` or ``"a#1"``.
-
-    Raises:
-        DocumentError: If there is one.
     """
     new = set(names)
     for name in names:
         parts = split_chunk_id(name)
-        if parts is not None and (parts[0] in new or parts[1] < _count_named_chunks(index, parts[0])):
-            raise DocumentError(_explain_collision(name, parts[0]))
+        if parts is not None:
+            n_chunks = len(index.chunks(parts[0]))
+            if parts[0] in new or parts[1] < n_chunks != 1:  # a document's only chunk has the document's id
+                raise DocumentError(_explain_collision(name, parts[0]))
         for other in (name_chunk(name, 0), name_chunk(name, 1)):
             if other in index:
                 raise DocumentError(_explain_collision(other, name))
@@ -79,21 +82,6 @@ def closed_on_error(index: Index) -> Iterator[None]:
     except BaseException:
         index.close()
         raise
-
-
-def _require_different(names: Sequence[str]) -> None:
-    name, count = Counter(names).most_common(1)[0] if names else ("", 1)
-    if count > 1:
-        raise DocumentError(
-            f"the id {name!r} comes {count} times in one call: a document replaces the one with the same id, so only "
-            f"one would be left. Give each whole document an id of its own"
-        )
-
-
-def _count_named_chunks(index: Index, document_id: str) -> int:
-    """How many chunks of a stored document have ids that are not the document's own."""
-    n_chunks = len(index.chunks(document_id)) if document_id in index else 0
-    return n_chunks if n_chunks > 1 else 0
 
 
 def _explain_collision(name: str, document_id: str) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
 from typing import Any
 
 from langchain_core.documents import Document
@@ -11,11 +12,8 @@ from latechunk import Chunk, Hit, Index
 
 # Flat keys, since prompt templates reach no nested ones and many stores take none. `latechunk_` is ours.
 DOCUMENT_ID = "latechunk_document_id"
-NUMBER = "latechunk_chunk"
-GRANULARITY = "latechunk_granularity"
 START = "latechunk_start"
 END = "latechunk_end"
-SCORE = "latechunk_score"
 
 _CHUNK_ID = re.compile(
     r"(?P<document>.+)#(?:(?P<number>[0-9]{1,12})|(?P<start>[0-9]{1,12}):(?P<end>[0-9]{1,12}))", re.DOTALL
@@ -37,8 +35,8 @@ def provenance(chunk: Chunk) -> dict[str, Any]:
     """Where a passage comes from, as metadata."""
     return {
         DOCUMENT_ID: chunk.document_id,
-        NUMBER: chunk.number,
-        GRANULARITY: chunk.granularity,
+        "latechunk_chunk": chunk.number,
+        "latechunk_granularity": chunk.granularity,
         START: chunk.start,
         END: chunk.end,
     }
@@ -51,46 +49,44 @@ class Passages:
     first granularity and ``"{document}#{start}:{end}"``, in characters, for anything else.
     """
 
-    def __init__(self, index: Index) -> None:
+    def __init__(self, index: Index, *, with_provenance: bool) -> None:
         self._index = index
+        self._with_provenance = with_provenance
         self._first = next(iter(index.info().chunkers))
 
-    def from_hit(self, hit: Hit, *, with_provenance: bool) -> Document:
+    def from_hit(self, hit: Hit) -> Document:
         """A passage that was found."""
-        return self._to_document(hit.chunk, {SCORE: hit.score}, with_provenance, is_chunk=not hit.found)
+        chunk = hit.chunk
+        places = {**provenance(chunk), "latechunk_score": hit.score}
+        return self._to_document(self._name(chunk, is_chunk=not hit.found), chunk.text, chunk.metadata, places)
 
-    def find(self, name: str, *, with_provenance: bool) -> Document | None:
+    def find(self, name: str) -> Document | None:
         """The document of this id, whole, or the passage of this id, or None."""
         document = self._index.get(name)
         if document is not None:
-            return Document(id=name, page_content=document.text, metadata=dict(document.metadata))
+            return self._to_document(name, document.text, document.metadata, {})
         match = _CHUNK_ID.fullmatch(name)
         if match is None:
             return None
         if match["number"] is not None:
             number = int(match["number"])
             for chunk in self._index.chunks(match["document"])[number : number + 1]:
-                found = self._to_document(chunk, {}, with_provenance, is_chunk=True)
-                return found.model_copy(update={"id": name})
+                return self._to_document(name, chunk.text, chunk.metadata, provenance(chunk))
             return None
         start, end = int(match["start"]), int(match["end"])
         document = self._index.get(match["document"])
         if document is None or not start < end <= len(document.text):
             return None
-        places = {DOCUMENT_ID: document.id, START: start, END: end} if with_provenance else {}
-        return Document(id=name, page_content=document.text[start:end], metadata={**document.metadata, **places})
+        places = {DOCUMENT_ID: document.id, START: start, END: end}
+        return self._to_document(name, document.text[start:end], document.metadata, places)
 
-    def _to_document(self, chunk: Chunk, more: dict[str, Any], with_provenance: bool, *, is_chunk: bool) -> Document:
-        metadata = {**chunk.metadata, **provenance(chunk), **more} if with_provenance else dict(chunk.metadata)
-        return Document(id=self._name(chunk, is_chunk), page_content=chunk.text, metadata=metadata)
+    def _to_document(self, name: str, text: str, metadata: Mapping[str, Any], places: Mapping[str, Any]) -> Document:
+        return Document(text, id=name, metadata={**metadata, **(places if self._with_provenance else {})})
 
-    def _name(self, chunk: Chunk, is_chunk: bool) -> str:
-        if chunk.start == 0 and self._is_whole(chunk):
+    def _name(self, chunk: Chunk, *, is_chunk: bool) -> str:
+        document = self._index.get(chunk.document_id) if chunk.start == 0 else None
+        if document is not None and len(document.text) == chunk.end:
             return chunk.document_id
         if is_chunk and chunk.granularity == self._first:
             return name_chunk(chunk.document_id, chunk.number)
         return f"{chunk.document_id}#{chunk.start}:{chunk.end}"
-
-    def _is_whole(self, chunk: Chunk) -> bool:
-        document = self._index.get(chunk.document_id)
-        return document is not None and len(document.text) == chunk.end

@@ -13,8 +13,8 @@ from itertools import pairwise
 
 from langchain_core.documents import Document
 
-from langchain_latechunk.errors import PreSplitError, PreSplitWarning
 from langchain_latechunk.passages import DOCUMENT_ID
+from latechunk.errors import DocumentError
 
 _LEAST_OVERLAP = 20  # characters; splitters overlap by hundreds, whole documents hardly by a word
 _MOST_OVERLAP = 4_000  # what splitters are commonly told, and more
@@ -24,6 +24,14 @@ _REMEDY = (
 )
 
 
+class PreSplitError(DocumentError):
+    """Pieces of a document came where the whole document is needed."""
+
+
+class PreSplitWarning(UserWarning):
+    """Documents look like pieces of one, though they may be whole."""
+
+
 def require_whole(documents: Sequence[Document], names: Sequence[str | None]) -> None:
     """Let only documents pass that are not known to be pieces.
 
@@ -31,12 +39,7 @@ def require_whole(documents: Sequence[Document], names: Sequence[str | None]) ->
     this package gave back; neighbours with the same metadata of which one begins with the end of the other. Likely, and
     warned about: several documents with the same metadata, whose ``source`` is a path or an address.
 
-    Args:
-        documents: In the order in which they came.
-        names: Of each document its id, or None; for the error.
-
-    Raises:
-        PreSplitError: If one is.
+    ``names`` are the documents' ids, or None, for the error.
     """
     called = [
         f"document number {number} of the list" if n is None else f"document {n!r}" for number, n in enumerate(names)

@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable
 from typing import Any, TypeAlias
 
 from langchain_core.documents import Document
 from langchain_core.vectorstores import VectorStore
 
-from langchain_latechunk.embeddings import LateChunkEmbeddings, load_default_encoder
-from langchain_latechunk.errors import NotLateChunkError
+from langchain_latechunk.embeddings import LateChunkEmbeddings, NotLateChunkError
 from langchain_latechunk.intake import to_latechunk
 from langchain_latechunk.passages import name_chunk, provenance
 from langchain_latechunk.presplit import require_whole
@@ -44,8 +43,8 @@ def add_late_chunks(
             ``LateChunkEmbeddings(encoder)``, so that queries are read by the same model.
         documents: Whole ones, written one by one.
         encoder: None for the store's own, or for the default model if it tells none.
-        chunker: None for ``latechunk.SentenceChunker()``.
-        mode: ``"late"``, ``"naive"`` or ``"blend"``; None for what was measured to be best with the model.
+        chunker: As in ``latechunk.embed_documents``.
+        mode: As in ``latechunk.embed_documents``.
         name: Makes a chunk's id from its document's and its number, for stores that want ids of a certain form.
 
     Returns:
@@ -93,7 +92,7 @@ def _choose_encoder(store: VectorStore, encoder: SpanEncoder | None) -> SpanEnco
         raise NotLateChunkError("a LateChunkVectorStore cuts and embeds documents itself: use its add_documents")
     own = store.embeddings
     if own is None:
-        return load_default_encoder() if encoder is None else encoder
+        return LateChunkEmbeddings(encoder).encoder
     if not isinstance(own, LateChunkEmbeddings):
         raise NotLateChunkError(
             f"this {type(store).__name__} reads queries with {type(own).__name__}, whose vectors are not those of the "
@@ -125,16 +124,9 @@ def _find_writer(store: VectorStore) -> _Write:
             f"texts and embeddings, with metadatas and ids, and it does not tell its embeddings. Make it with "
             f"LateChunkEmbeddings if it can be, or use LateChunkVectorStore"
         )
-    return lambda texts, vectors, metadatas, ids: _hand_over(store, own, texts, vectors, metadatas, ids)
 
+    def hand_over(texts: list[str], vectors: FloatArray, metadatas: list[dict[str, Any]], ids: list[str]) -> None:
+        with own.handing_over(texts, vectors):
+            store.add_texts(texts, metadatas, ids=ids)
 
-def _hand_over(
-    store: VectorStore,
-    own: LateChunkEmbeddings,
-    texts: Sequence[str],
-    vectors: FloatArray,
-    metadatas: list[dict[str, Any]],
-    ids: list[str],
-) -> None:
-    with own.handing_over(texts, vectors):
-        store.add_texts(texts, metadatas, ids=ids)
+    return hand_over

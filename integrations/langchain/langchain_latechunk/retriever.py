@@ -6,7 +6,7 @@ import os
 from collections.abc import Mapping, Sequence
 from typing import Any, Literal, Self
 
-from langchain_core.callbacks import AsyncCallbackManagerForRetrieverRun, CallbackManagerForRetrieverRun
+from langchain_core.callbacks import CallbackManagerForRetrieverRun
 from langchain_core.documents import Document
 from langchain_core.retrievers import BaseRetriever
 from langchain_core.runnables import run_in_executor
@@ -69,12 +69,9 @@ class LateChunkRetriever(BaseRetriever):
     def open(
         cls, path: str | os.PathLike[str], *, embedding: LateChunkEmbeddings | None = None, **settings: Any
     ) -> Self:
-        """A retriever on an index on disk.
+        """A retriever on an index on disk, with the attributes of this class.
 
-        Args:
-            path: The index's folder.
-            embedding: What made the index, if it is loaded already; None to load what it records, at first use.
-            settings: The attributes of this class.
+        ``embedding`` is what made the index, if it is loaded already; None to load what it records, at first use.
 
         Raises:
             IndexMissingError: If there is nothing at ``path``.
@@ -125,32 +122,23 @@ class LateChunkRetriever(BaseRetriever):
         for name, value in (("granularity", self.granularity), ("within", self.within)):
             if value is not None and value not in known:
                 raise InputError(f"{name} must be one of the index's granularities, {known}, got {value!r:.80}")
-        self._passages = Passages(self.index)
+        self._passages = Passages(self.index, with_provenance=True)
         return self
 
     def _get_relevant_documents(
         self,
         query: str,
         *,
-        run_manager: CallbackManagerForRetrieverRun,  # noqa: ARG002  LangChain passes it by name
+        run_manager: CallbackManagerForRetrieverRun | None = None,  # noqa: ARG002  LangChain passes it by name
         k: int | None = None,
         filter: Mapping[str, Any] | None = None,  # noqa: A002
     ) -> list[Document]:
-        return self._find(query, k, filter)
-
-    async def _aget_relevant_documents(
-        self,
-        query: str,
-        *,
-        run_manager: AsyncCallbackManagerForRetrieverRun,  # noqa: ARG002
-        k: int | None = None,
-        filter: Mapping[str, Any] | None = None,  # noqa: A002
-    ) -> list[Document]:
-        return await run_in_executor(None, self._find, query, k, filter)
-
-    def _find(self, query: str, k: int | None, filter: Mapping[str, Any] | None) -> list[Document]:  # noqa: A002
         options = self._options(self.k if k is None else k, self.filter if filter is None else filter)
-        return [self._passages.from_hit(hit, with_provenance=True) for hit in self.index.search_with(query, options)]
+        return [self._passages.from_hit(hit) for hit in self.index.search_with(query, options)]
+
+    async def _aget_relevant_documents(self, query: str, *, run_manager: object, **settings: Any) -> list[Document]:  # noqa: ARG002
+        # LangChain's own passes on no settings of one call.
+        return await run_in_executor(None, self._get_relevant_documents, query, **settings)
 
     def _options(self, k: int, filter: Mapping[str, Any] | None) -> SearchOptions:  # noqa: A002
         chosen = {name: getattr(self, name) for name in SearchOptions.model_fields if name in type(self).model_fields}

@@ -3,19 +3,18 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterable, Sequence
-from types import TracebackType
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, Self
 
 import numpy as np
 from langchain_core.documents import Document
 from langchain_core.embeddings import Embeddings
+from langchain_core.runnables import run_in_executor
 from langchain_core.vectorstores import VectorStore
 
 import latechunk
 from langchain_latechunk.embeddings import LateChunkEmbeddings, require_encoder
 from langchain_latechunk.intake import closed_on_error, make_index, require_unambiguous, to_latechunk
-from langchain_latechunk.keywords import diversity, require_cosines, require_none, to_relevance
 from langchain_latechunk.passages import Passages, split_chunk_id
 from latechunk import Hit, Index
 from latechunk.errors import InputError
@@ -53,8 +52,7 @@ class LateChunkVectorStore(VectorStore):
                 f"LateChunkVectorStore.open(path), to make one LateChunkVectorStore.create(path)"
             )
         self.index = index
-        self._add_chunk_metadata = add_chunk_metadata
-        self._passages = Passages(index)
+        self._passages = Passages(index, with_provenance=add_chunk_metadata)
         self._embeddings = LateChunkEmbeddings.of_index(index)
 
     @classmethod
@@ -68,14 +66,8 @@ class LateChunkVectorStore(VectorStore):
     ) -> Self:
         """A store on a new index; for its further settings pass ``latechunk.Index.create(...)`` to the class.
 
-        Args:
-            path: The folder to make.
-            embedding: None for the default model.
-            chunker: What cuts the documents; None for ``latechunk.SentenceChunker()``.
-            add_chunk_metadata: See the class.
-
-        Raises:
-            IndexExistsError: If there is something at ``path`` already.
+        The folder ``path`` is made, IndexExistsError if there is something. None is for the default model, and for
+        ``latechunk.SentenceChunker()``.
         """
         encoder = None if embedding is None else require_encoder(embedding)
         return cls(Index.create(path, encoder=encoder, chunker=chunker), add_chunk_metadata=add_chunk_metadata)
@@ -92,12 +84,8 @@ class LateChunkVectorStore(VectorStore):
     ) -> Self:
         """A store on an index on disk.
 
-        Args:
-            path: The index's folder.
-            embedding: What made the index, if it is loaded already; None to load what it records, at first use.
-            chunker: Likewise, if it is one of your own.
-            read_only: Refuse changes.
-            add_chunk_metadata: See the class.
+        ``embedding`` and ``chunker`` are what made the index, if the first is loaded already, or the second is one of
+        your own; None for what it records, loaded at first use.
 
         Raises:
             IndexMissingError: If there is nothing at ``path``.
@@ -122,20 +110,13 @@ class LateChunkVectorStore(VectorStore):
     ) -> Self:
         """A store on a new index of these texts, each a whole document.
 
-        Args:
-            texts: The documents.
-            embedding: A ``LateChunkEmbeddings``.
-            metadatas: Of each text.
-            ids: Of each text.
-            path: Where to make the index; None for a temporary one that goes with the store.
-            chunker: See ``create``.
-            add_chunk_metadata: See the class.
-            kwargs: None are known.
+        The index is made at ``path``; without one it is a temporary one that goes with the store. ``kwargs`` are
+        refused.
 
         Raises:
-            NotLateChunkError: If ``embedding`` is of another kind.
+            NotLateChunkError: If ``embedding`` is no ``LateChunkEmbeddings``.
         """
-        require_none(kwargs, "from_texts")
+        _require_none(kwargs, "from_texts")
         encoder = require_encoder(embedding)
         converted = to_latechunk(_to_documents(texts, metadatas, ids), ids)
         index = make_index(path, encoder, chunker)
@@ -147,9 +128,7 @@ class LateChunkVectorStore(VectorStore):
     def __enter__(self) -> Self:
         return self
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
-    ) -> None:
+    def __exit__(self, *error: object) -> None:
         self.close()
 
     def close(self) -> None:
@@ -168,7 +147,7 @@ class LateChunkVectorStore(VectorStore):
         ids: Sequence[str | None] | None = None,
         **kwargs: Any,  # noqa: ARG002  LangChain's index() passes batch_size to every store
     ) -> list[str]:
-        """Add whole documents, each in the place of the one with the same id.
+        """Add whole documents, each in the place of the one with the same id; gives their ids, in order.
 
         One whose text is stored already is not encoded again. Nothing is stored if one of them is refused before the
         encoding; ``latechunk.Index.add`` says what is if an error comes later.
@@ -177,9 +156,6 @@ class LateChunkVectorStore(VectorStore):
             documents: Not pieces of documents.
             ids: Before the documents' own; where neither says one, it is a new random one.
             kwargs: Without effect.
-
-        Returns:
-            The documents' ids, in order.
 
         Raises:
             PreSplitError: If they are known to be pieces.
@@ -196,37 +172,26 @@ class LateChunkVectorStore(VectorStore):
         ids: list[str] | None = None,
         **kwargs: Any,
     ) -> list[str]:
-        """Add texts, each a whole document; see ``add_documents``.
-
-        Raises:
-            InputError: If there are not as many ``metadatas`` or ``ids`` as texts.
-        """
+        """Add texts, each a whole document, with as many ``metadatas`` and ``ids``; see ``add_documents``."""
         return self.add_documents(_to_documents(texts, metadatas, ids), ids=ids, **kwargs)
 
     def delete(self, ids: list[str] | None = None, **kwargs: Any) -> bool:
-        """Delete documents, in one transaction.
+        """Delete documents, in one transaction; None for all of them. Gives True.
 
-        Args:
-            ids: Of documents; unknown ones are passed over. None for all documents.
-            kwargs: None are known: a store that ignored ``filter`` would delete everything.
-
-        Returns:
-            True.
+        Unknown ids are passed over. Keywords are refused: a store that ignored ``filter`` would delete everything.
 
         Raises:
-            InputError: If a keyword is unknown, or one of ``ids`` is the id of a chunk of a larger document; nothing is
+            InputError: If a keyword is given, or one of ``ids`` is the id of a chunk of a larger document; nothing is
                 deleted then.
         """
-        require_none(kwargs, "delete")
-        for name in ids or ():
-            self._require_no_chunk(name)
+        _require_none(kwargs, "delete")
+        self._require_no_chunks(ids or ())
         self.index.delete(self.index.ids() if ids is None else ids)
         return True
 
     def get_by_ids(self, ids: Sequence[str], /) -> list[Document]:
         """Documents, whole, and chunks by their ids; unknown ids are passed over."""
-        found = (self._passages.find(name, with_provenance=self._add_chunk_metadata) for name in ids)
-        return [one for one in found if one is not None]
+        return [found for name in ids if (found := self._passages.find(name)) is not None]
 
     def similarity_search(self, query: str, k: int = 4, **kwargs: Any) -> list[Document]:
         """The ``k`` chunks nearest to a query, best first; for the keywords see the class."""
@@ -246,35 +211,33 @@ class LateChunkVectorStore(VectorStore):
     ) -> list[Document]:
         """Of the ``fetch_k`` nearest chunks ``k`` that also differ from each other.
 
-        Args:
-            query: A question or a description.
-            k: How many.
-            fetch_k: Of how many they are chosen.
-            lambda_mult: 1 for relevance alone, 0 for difference alone.
-            kwargs: See the class.
+        With ``lambda_mult`` of 1 only relevance counts, with 0 only difference; for ``kwargs`` see the class.
         """
-        return self.similarity_search(query, k, **kwargs, **diversity(k, fetch_k, lambda_mult))
+        return self.similarity_search(query, k, **kwargs, **_diversity(k, fetch_k, lambda_mult))
 
     def max_marginal_relevance_search_by_vector(
         self, embedding: list[float], k: int = 4, fetch_k: int = 20, lambda_mult: float = 0.5, **kwargs: Any
     ) -> list[Document]:
         """The same with a vector; see ``max_marginal_relevance_search``."""
-        return self.similarity_search_by_vector(embedding, k, **kwargs, **diversity(k, fetch_k, lambda_mult))
+        return self.similarity_search_by_vector(embedding, k, **kwargs, **_diversity(k, fetch_k, lambda_mult))
 
     def _similarity_search_with_relevance_scores(
         self, query: str, k: int = 4, **kwargs: Any
     ) -> list[tuple[Document, float]]:
-        require_cosines(kwargs)
+        if kwargs.get("mode", "dense") != "dense" or kwargs.get("rerank") is not None:
+            raise InputError(
+                "relevance scores from 0 to 1 are made from cosines, and only dense search without rerank gives "
+                "those; use similarity_search_with_score, or leave mode and rerank out"
+            )
         return super()._similarity_search_with_relevance_scores(query, k, **kwargs)
 
     async def _asimilarity_search_with_relevance_scores(
         self, query: str, k: int = 4, **kwargs: Any
     ) -> list[tuple[Document, float]]:
-        require_cosines(kwargs)
-        return await super()._asimilarity_search_with_relevance_scores(query, k, **kwargs)
+        return await run_in_executor(None, self._similarity_search_with_relevance_scores, query, k, **kwargs)
 
     def _select_relevance_score_fn(self) -> Callable[[float], float]:
-        return to_relevance
+        return lambda cosine: min(1.0, max(0.0, (cosine + 1) / 2))
 
     def _add(self, documents: Sequence[latechunk.Document]) -> list[str]:
         names = [one.id for one in documents]
@@ -283,19 +246,28 @@ class LateChunkVectorStore(VectorStore):
         return names
 
     def _to_pairs(self, hits: Sequence[Hit]) -> list[tuple[Document, float]]:
-        return [(self._passages.from_hit(hit, with_provenance=self._add_chunk_metadata), hit.score) for hit in hits]
+        return [(self._passages.from_hit(hit), hit.score) for hit in hits]
 
-    def _require_no_chunk(self, name: object) -> None:
-        parts = split_chunk_id(name) if isinstance(name, str) and name not in self.index else None
-        if parts is None or parts[0] not in self.index:
-            return
-        n_chunks = len(self.index.chunks(parts[0]))
-        if parts[1] < n_chunks:
-            raise InputError(
-                f"{name!r} is one of {n_chunks} chunks of document {parts[0]!r}, and documents are deleted whole, "
-                f"since each chunk's vector was made from all of the text: delete {parts[0]!r}, or add the document "
-                f"again without that passage"
-            )
+    def _require_no_chunks(self, names: Sequence[str]) -> None:
+        for name in names:
+            parts = split_chunk_id(name) if isinstance(name, str) and name not in self.index else None
+            n_chunks = len(self.index.chunks(parts[0])) if parts else 0
+            if parts and parts[1] < n_chunks:
+                raise InputError(
+                    f"{name!r} is one of {n_chunks} chunks of document {parts[0]!r}, and documents are deleted whole, "
+                    f"since each chunk's vector was made from all of the text: delete {parts[0]!r}, or add the "
+                    f"document again without that passage"
+                )
+
+
+def _diversity(k: int, fetch_k: int, lambda_mult: float) -> dict[str, Any]:
+    """LangChain's names for maximal marginal relevance, as the index has them."""
+    return {"mmr": lambda_mult, "candidates": max(k, fetch_k)}
+
+
+def _require_none(given: Mapping[str, Any], what: str) -> None:
+    if given:
+        raise InputError(f"{what} takes no further keywords; got {', '.join(sorted(given))}")
 
 
 def _to_documents(
@@ -306,5 +278,4 @@ def _to_documents(
     for name, values in (("metadatas", metadatas), ("ids", ids)):
         if values is not None and len(values) != len(listed):
             raise InputError(f"{name} must be as many as the texts, {len(listed)}, got {len(values)}")
-    given = [{} for _ in listed] if metadatas is None else metadatas
-    return [Document(page_content=text, metadata=one) for text, one in zip(listed, given, strict=True)]
+    return [Document(text, metadata=one) for text, one in zip(listed, metadatas or [{} for _ in listed], strict=True)]

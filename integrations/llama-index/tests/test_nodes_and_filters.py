@@ -83,14 +83,14 @@ def test_nodes_are_text_nodes_to_everybody_else():
 
 
 def test_ids_are_uuids_that_never_change():
-    assert make_id("berlin", 0, 0, 34) == "ec1c6753-298c-5a4c-88fe-6075122d4175"
+    assert make_id(latechunk.Chunk("berlin", 0, 0, 34, "", {})) == "ec1c6753-298c-5a4c-88fe-6075122d4175"
 
 
 @given(
     st.lists(st.tuples(st.text(max_size=3), st.integers(0, 12), st.integers(0, 12), st.integers(0, 12)), unique=True)
 )
 def test_ids_of_different_places_differ(places):
-    assert len({make_id(*place) for place in places}) == len(places)
+    assert len({make_id(latechunk.Chunk(*place, "", {})) for place in places}) == len(places)
 
 
 METADATA = {

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from typing import NoReturn, Self
+from typing import Self
 
 from llama_index.core.base.embeddings.base import BaseEmbedding, Embedding
 from llama_index.retrievers.latechunk.model import ModelFields
@@ -45,15 +45,9 @@ class LateChunkEmbedding(ModelFields, BaseEmbedding):
         return await asyncio.to_thread(self._get_query_embedding, query)
 
     def _get_text_embedding(self, text: str) -> Embedding:
-        _refuse(text)
-
-    async def _aget_text_embedding(self, text: str) -> Embedding:
-        _refuse(text)
-
-
-def _refuse(text: str) -> NoReturn:
-    raise InputError(
-        f"LateChunkEmbedding encodes queries only, and was asked to embed the text {text!r:.60}. A chunk's late vector "
-        f"comes from its whole document, which an embed model does not see: make the nodes with LateChunkTransform, "
-        f"which sets their embeddings, as the last of the transformations, and leave this one out of them"
-    )
+        raise InputError(
+            f"LateChunkEmbedding encodes queries only, and was asked to embed the text {text!r:.60}. A chunk's late "
+            f"vector comes from its whole document, which an embed model does not see: make the nodes with "
+            f"LateChunkTransform, which sets their embeddings, as the last of the transformations, and leave this one "
+            f"out of them"
+        )

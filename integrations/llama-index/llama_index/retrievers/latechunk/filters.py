@@ -51,9 +51,7 @@ def to_filter(filters: MetadataFilters) -> dict[str, Any]:
             f"a mapping in latechunk's own words goes into filter="
         )
     translated = _join(filters)
-    SearchOptions(
-        filter=translated
-    ).require_filter()  # what is wrong with it is an error now, not at the first question
+    SearchOptions(filter=translated).require_filter()  # an error now, not at the first question
     return translated
 
 

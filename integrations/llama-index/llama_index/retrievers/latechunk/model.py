@@ -5,7 +5,7 @@ from __future__ import annotations
 import pickle
 import threading
 import weakref
-from typing import TYPE_CHECKING, Annotated, Any, Literal, Self, cast
+from typing import TYPE_CHECKING, Annotated, Any, Literal, Self, TypeAlias, cast
 
 from llama_index.core.schema import BaseComponent
 from pydantic import ConfigDict, Field, PrivateAttr, SkipValidation, model_validator
@@ -17,26 +17,11 @@ from latechunk.protocols import SpanEncoder, require_json
 if TYPE_CHECKING:
     from latechunk import Encoder
 
-_LOADED: weakref.WeakValueDictionary[tuple[Any, ...], SpanEncoder] = weakref.WeakValueDictionary()
+_Key: TypeAlias = tuple[Any, ...]
+
+_LOADED: weakref.WeakValueDictionary[_Key, SpanEncoder] = weakref.WeakValueDictionary()
 _LOADING = threading.Lock()
 
-_DECISIVE = (
-    "model",
-    "revision",
-    "context",
-    "local_global",
-    "window_tokens",
-    "overlap_tokens",
-    "dims",
-    "document_prompt",
-    "query_prompt",
-    "document_task",
-    "query_task",
-    "adapters",
-    "special_tokens",
-    "pooling",
-)
-_RUNTIME = ("device", "dtype", "attention", "batch_tokens", "download")
 _FINGERPRINT = ("weights_sha256", "tokenizer_sha256", "config_sha256", "adapters_sha256")
 _UNPICKLABLE = (pickle.PicklingError, TypeError, AttributeError, ValueError, RuntimeError, NotImplementedError)
 
@@ -47,9 +32,8 @@ class _Keeper:
     It is no part of what a component is: copies share it, pickles leave it out, comparisons pass over it.
     """
 
-    def __init__(self) -> None:
-        self.key: tuple[Any, ...] = ()
-        self.encoder: SpanEncoder | None = None
+    key: _Key = ()
+    encoder: SpanEncoder | None = None
 
     def __eq__(self, other: object) -> bool:
         return isinstance(other, _Keeper)
@@ -108,7 +92,7 @@ class ModelFields(BaseComponent):
         """Check a given encoder, and take an Encoder of latechunk apart into the fields, which can be pickled."""
         if self.encoder is None:
             return self
-        chosen = [name for name in (*_DECISIVE, *_RUNTIME) if getattr(self, name) != _default_of(name)]
+        chosen = [name for name, value in self._arguments() if value != ModelFields.model_fields[name].default]
         if chosen:
             raise InputError(f"encoder and {', '.join(chosen)} both say what to encode with; leave one side out")
         missing = [name for name in ("tokenize", "encode_spans", "encode_query") if not hasattr(self.encoder, name)]
@@ -124,33 +108,25 @@ class ModelFields(BaseComponent):
         return self
 
     def load_encoder(self) -> SpanEncoder:
-        """What makes the vectors; loaded now if it was not yet.
-
-        Raises:
-            PoolingError: If the model is not mean-pooled.
-            ModelError: If it is missing, altered, incomplete, or cannot be used.
-            InputError: If a setting does not fit it.
-        """
+        """What makes the vectors; loaded now if it was not yet, with the errors of ``latechunk.Encoder.load``."""
         if self.encoder is not None:
             return self.encoder
-        key = self._key()
         with _LOADING:
-            if self._keeper.encoder is None or self._keeper.key != key:
-                encoder = _LOADED.get(key) or self._load()
-                _LOADED[key] = encoder
-                self._keeper.key, self._keeper.encoder = key, encoder
-            return self._keeper.encoder
+            encoder = self._held() or _LOADED.get(self._key())
+            if encoder is None:
+                from latechunk import Encoder
+
+                encoder = Encoder.load(**dict(self._arguments()))
+            self._hold(encoder)
+            return encoder
 
     def fingerprint(self) -> dict[str, Any]:
-        """What decides the vectors and no field says, as JSON; loads no model.
-
-        Raises:
-            ModelError: If the model cannot be found.
-        """
+        """What decides the vectors and no field says, as JSON; loads no model, and ModelError without its files."""
         if self.encoder is not None:
             return {"encoder": dict(self.encoder.settings)}
-        if self._keeper.encoder is not None and self._keeper.key == self._key():
-            return {name: self._keeper.encoder.settings[name] for name in _FINGERPRINT}
+        held = self._held()
+        if held is not None:
+            return {name: held.settings[name] for name in _FINGERPRINT}
         from latechunk import Encoder
 
         return dict(
@@ -170,50 +146,30 @@ class ModelFields(BaseComponent):
                 ) from error
         return super().__getstate__()
 
-    def _key(self) -> tuple[Any, ...]:
-        return tuple(getattr(self, name) for name in (*_DECISIVE, *_RUNTIME))
+    def _arguments(self) -> list[tuple[str, Any]]:
+        """What ``Encoder.load`` takes."""
+        return [(name, getattr(self, name)) for name in ModelFields.model_fields if name != "encoder"]
 
-    def _load(self) -> SpanEncoder:
-        from latechunk import Encoder
+    def _key(self) -> _Key:
+        return tuple(value for _, value in self._arguments())
 
-        return Encoder.load(
-            self.model,
-            revision=self.revision,
-            device=self.device,
-            dtype=self.dtype,
-            attention=self.attention,
-            context=self.context,
-            local_global=self.local_global,
-            window_tokens=self.window_tokens,
-            overlap_tokens=self.overlap_tokens,
-            dims=self.dims,
-            document_prompt=self.document_prompt,
-            query_prompt=self.query_prompt,
-            document_task=self.document_task,
-            query_task=self.query_task,
-            adapters=self.adapters,
-            special_tokens=self.special_tokens,
-            pooling=self.pooling,
-            batch_tokens=self.batch_tokens,
-            download=self.download,
-        )
+    def _held(self) -> SpanEncoder | None:
+        return self._keeper.encoder if self._keeper.key == self._key() else None
+
+    def _hold(self, encoder: SpanEncoder) -> None:
+        self._keeper.key, self._keeper.encoder = self._key(), encoder
+        _LOADED[self._keeper.key] = encoder
 
     def _adopt(self, encoder: Encoder) -> None:
         settings, runtime = encoder.settings, encoder.runtime
         nested = settings["local_global"]
-        for name in _DECISIVE:
-            if name not in ("context", "local_global", "adapters"):
+        for name, _ in self._arguments():
+            if name in settings and name not in ("local_global", "adapters"):
                 setattr(self, name, settings[name])
         self.local_global = LocalGlobal(**nested) if nested else None
         self.context = "local-global" if nested else "windows"
         self.adapters = encoder.adapters_argument
         self.device, self.dtype, self.attention = runtime["device"], runtime["dtype"], runtime["attention"]
         self.encoder = None
-        key = self._key()
         with _LOADING:
-            _LOADED[key] = encoder
-            self._keeper.key, self._keeper.encoder = key, encoder
-
-
-def _default_of(name: str) -> Any:
-    return ModelFields.model_fields[name].default
+            self._hold(encoder)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import copy
 import json
 import uuid
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator
 from typing import Any
 
 from llama_index.core.schema import (
@@ -86,106 +86,61 @@ def to_document(node: BaseNode) -> Document:
 
 
 def to_nodes(original: BaseNode, embedded: EmbeddedDocument, *, citation_key: str | None) -> list[TextNode]:
-    """Make the finished nodes of a document.
+    """Make the finished nodes of a document of LlamaIndex's.
 
-    Args:
-        original: LlamaIndex's document.
-        embedded: The same as ours, with its chunks and vectors.
-        citation_key: Metadata key for ``document:start-end``; None for none.
-
-    Raises:
-        DocumentError: If the metadata has that key already.
+    With a ``citation_key`` the metadata has ``document:start-end`` under it; DocumentError if it has that key already.
     """
     source = original.as_related_node_info()  # hashes the whole text, hence once
-    ids = [_id_of(chunk) for chunk in embedded.chunks]
-    shared: dict[str, Any] = {
-        name: copy.copy(getattr(original, name)) for name in _PASSED_ON if hasattr(original, name)
-    }
+    shared = {name: copy.copy(getattr(original, name)) for name in _PASSED_ON if hasattr(original, name)}
+    chunks = embedded.chunks
+    neighbours = zip([None, *chunks[:-1]], [*chunks[1:], None], strict=True)
     return [
-        LateChunkNode(
-            id_=ids[number],
-            text=chunk.text,
-            start_char_idx=chunk.start,
-            end_char_idx=chunk.end,
-            embedding=vector.tolist(),
-            relationships=_relate(source, ids[number - 1] if number else None, ids[number + 1 : number + 2]),
-            **shared | {"metadata": cite(chunk.metadata, chunk.document_id, chunk.start, chunk.end, citation_key)},
-        )
-        for number, (chunk, vector) in enumerate(zip(embedded.chunks, embedded.vectors, strict=True))
+        LateChunkNode(embedding=vector.tolist(), **shared, **_fields_of(chunk, source, *around, citation_key))
+        for chunk, vector, around in zip(chunks, embedded.vectors, neighbours, strict=True)
     ]
 
 
 def to_scored_node(
     hit: Hit, previous: Chunk | None, following: Chunk | None, *, citation_key: str | None
 ) -> NodeWithScore:
-    """Make a node of a hit.
-
-    Args:
-        hit: A passage that was found.
-        previous: The chunk before it, to name as a neighbour; None for none.
-        following: The chunk behind it, likewise.
-        citation_key: As in ``to_nodes``.
-    """
-    chunk = hit.chunk
-    node = TextNode(
-        id_=_id_of(chunk),
-        text=chunk.text,
-        start_char_idx=chunk.start,
-        end_char_idx=chunk.end,
-        metadata=cite(chunk.metadata, chunk.document_id, chunk.start, chunk.end, citation_key),
-        relationships=_relate(
-            RelatedNodeInfo(
-                node_id=chunk.document_id,
-                node_type=ObjectType.DOCUMENT,
-                metadata=copy.deepcopy(dict(chunk.metadata)),
-            ),
-            _id_of(previous) if previous else None,
-            [_id_of(following)] if following else [],
-        ),
-    )
+    """Make a node of a hit, with its neighbours where they are wanted; see ``to_nodes``."""
+    metadata = copy.deepcopy(dict(hit.chunk.metadata))
+    source = RelatedNodeInfo(node_id=hit.chunk.document_id, node_type=ObjectType.DOCUMENT, metadata=metadata)
+    node = TextNode(**_fields_of(hit.chunk, source, previous, following, citation_key))
     return NodeWithScore(node=node, score=hit.score)
 
 
-def make_id(document_id: str, number: int, start: int, end: int) -> str:
+def make_id(chunk: Chunk) -> str:
     """The id of a passage's node: the same for the same place in the same document, in transform and retriever."""
-    return str(uuid.uuid5(_NAMESPACE, json.dumps([document_id, number, start, end])))
+    place = [chunk.document_id, chunk.number, chunk.start, chunk.end]
+    return str(uuid.uuid5(_NAMESPACE, json.dumps(place)))
 
 
-def cite(
-    metadata: Mapping[str, Any], document_id: str, start: int, end: int, citation_key: str | None
+def _fields_of(
+    chunk: Chunk, source: RelatedNodeInfo, previous: Chunk | None, following: Chunk | None, citation_key: str | None
 ) -> dict[str, Any]:
-    """A copy of a document's metadata, with the place under ``citation_key`` where one is wanted.
-
-    Raises:
-        DocumentError: If the metadata has that key already.
-    """
-    own = copy.deepcopy(dict(metadata))
-    if citation_key is None:
-        return own
-    if citation_key in own:
-        raise DocumentError(
-            f"document {document_id!r} has the metadata key {citation_key!r} already; choose another citation_key"
-        )
-    return own | {citation_key: f"{document_id}:{start}-{end}"}
-
-
-def _id_of(chunk: Chunk) -> str:
-    return make_id(chunk.document_id, chunk.number, chunk.start, chunk.end)
-
-
-def _relate(
-    source: RelatedNodeInfo, previous: str | None, following: Sequence[str]
-) -> dict[NodeRelationship, RelatedNodeType]:
     related: dict[NodeRelationship, RelatedNodeType] = {NodeRelationship.SOURCE: source}
-    if previous:
-        related[NodeRelationship.PREVIOUS] = RelatedNodeInfo(node_id=previous, node_type=ObjectType.TEXT)
-    if following:
-        related[NodeRelationship.NEXT] = RelatedNodeInfo(node_id=following[0], node_type=ObjectType.TEXT)
-    return related
+    for relation, neighbour in ((NodeRelationship.PREVIOUS, previous), (NodeRelationship.NEXT, following)):
+        if neighbour is not None:
+            related[relation] = RelatedNodeInfo(node_id=make_id(neighbour), node_type=ObjectType.TEXT)
+    metadata = copy.deepcopy(dict(chunk.metadata))
+    if citation_key in metadata:
+        raise DocumentError(
+            f"document {chunk.document_id!r} has the metadata key {citation_key!r} already; choose another citation_key"
+        )
+    if citation_key is not None:
+        metadata[citation_key] = f"{chunk.document_id}:{chunk.start}-{chunk.end}"
+    return {
+        "id_": make_id(chunk),
+        "text": chunk.text,
+        "start_char_idx": chunk.start,
+        "end_char_idx": chunk.end,
+        "metadata": metadata,
+        "relationships": related,
+    }
 
 
 def _require_whole(node: BaseNode) -> None:
-    """Raise for what is a piece of a document, or more than text."""
     if not isinstance(node, LlamaDocument) and type(node) is not TextNode:
         raise InputError(f"late chunking takes LlamaIndex's Document objects, got {type(node).__name__}")
     if node.source_node is not None or getattr(node, "start_char_idx", None) is not None:

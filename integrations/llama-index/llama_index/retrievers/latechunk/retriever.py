@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sequence
 from typing import Unpack
 
 import numpy as np
@@ -17,9 +16,6 @@ from llama_index.retrievers.latechunk.nodes import to_scored_node
 
 from latechunk import Chunk, Hit, Index, SearchKeywords, SearchOptions
 from latechunk.errors import IndexMismatchError, InputError
-from latechunk.protocols import FloatArray
-
-_LABELS = ("model", "revision", "adapters")
 
 
 class LateChunkRetriever(BaseRetriever):
@@ -102,22 +98,14 @@ class LateChunkRetriever(BaseRetriever):
         return await asyncio.to_thread(self._retrieve, query_bundle)
 
     def _search(self, query: QueryBundle) -> list[Hit]:
-        texts = query.custom_embedding_strs
-        if texts is None and self._embed_model is None:
-            return self._index.search_with(query.query_str, self._options)
+        texts, model = query.custom_embedding_strs, self._embed_model
         if texts is not None:
             _require_dense(self._options, "a QueryBundle with custom_embedding_strs, as HyDE makes,")
-        vector = _mean([self._encode(text) for text in texts or [query.query_str]])
-        return self._index.search_with(vector, self._options)
-
-    def _encode(self, text: str) -> FloatArray:
-        if self._embed_model is None:
-            return self._index.encoder.encode_query(text)
-        return np.asarray(self._embed_model.get_query_embedding(text), dtype=np.float32)
-
-
-def _mean(vectors: Sequence[FloatArray]) -> FloatArray:
-    return np.asarray(np.mean(vectors, axis=0), dtype=np.float32)
+        elif model is None:
+            return self._index.search_with(query.query_str, self._options)
+        encode = self._index.encoder.encode_query if model is None else model.get_query_embedding
+        vectors = np.asarray([encode(text) for text in texts or [query.query_str]], dtype=np.float32)
+        return self._index.search_with(vectors.mean(axis=0), self._options)
 
 
 def _require_dense(options: SearchOptions, what: str) -> None:
@@ -133,7 +121,8 @@ def _require_same_model(index: Index, embed_model: LateChunkEmbedding) -> None:
             f"cannot be compared with the index's. Leave it out to use the index's own encoder"
         )
     recorded, given = index.info().encoder, embed_model.load_encoder().settings
-    names = {*recorded, "adapters_sha256"} - set(_LABELS)  # which indexes made without adapters may not record
+    # Labels decide no vector; an index that was made without adapters may not record their fingerprint.
+    names = {*recorded, "adapters_sha256"} - {"model", "revision", "adapters"}
     differing = sorted(
         name for name in names if not name.startswith("query_") and recorded.get(name) != given.get(name)
     )

@@ -4,20 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Annotated, Any, Literal, Self
 
 from llama_index.core.schema import BaseNode, TransformComponent
 from llama_index.retrievers.latechunk.model import ModelFields
 from llama_index.retrievers.latechunk.nodes import to_document, to_nodes
-from pydantic import (
-    ConfigDict,
-    Field,
-    SkipValidation,
-    field_serializer,
-    field_validator,
-    model_validator,
-)
+from pydantic import ConfigDict, Field, SkipValidation, field_serializer, field_validator, model_validator
 
 from latechunk import Document, Embedding, Mode, SentenceChunker, chunker_from_settings, embed_documents
 from latechunk.errors import DocumentError, InputError
@@ -87,20 +80,12 @@ class LateChunkTransform(ModelFields, TransformComponent):
         return self
 
     def to_dict(self, **kwargs: Any) -> dict[str, Any]:
-        """The fields and the model's fingerprint, which a pipeline makes its cache's key of.
-
-        Raises:
-            ModelError: If the model cannot be found.
-        """
+        """The fields and the model's fingerprint, which a pipeline makes its cache's key of; ModelError without one."""
         return {**super().to_dict(**kwargs), "made_by": self.fingerprint()}
 
     @classmethod
     def from_dict(cls, data: dict[str, Any], **kwargs: Any) -> Self:
-        """Make one from what ``to_dict`` gave; an encoder or chunker of your own is passed beside it.
-
-        Raises:
-            InputError: If it is of your own and was not passed, or is another one.
-        """
+        """Make one from what ``to_dict`` gave; InputError unless an encoder or chunker of your own is passed."""
         fields = {name: value for name, value in data.items() if name != "made_by"}
         made_by = data.get("made_by", {}).get("encoder")
         encoder = kwargs.get("encoder")
@@ -111,11 +96,7 @@ class LateChunkTransform(ModelFields, TransformComponent):
         return super().from_dict(fields, **kwargs)
 
     def __call__(self, nodes: Sequence[BaseNode], **kwargs: Any) -> list[BaseNode]:  # noqa: ARG002
-        """Cut and encode documents.
-
-        Args:
-            nodes: Whole documents of different ids.
-            **kwargs: Taken for the interface's sake, without effect.
+        """Cut and encode whole documents of different ids; ``kwargs`` have no effect.
 
         Returns:
             Their nodes in order, with embedding, offsets, relationships and metadata.
@@ -126,8 +107,8 @@ class LateChunkTransform(ModelFields, TransformComponent):
             ModelError: If the model cannot be used, or gives unusable vectors.
         """
         originals = _by_id(nodes)
-        documents = self._read(list(originals.values()))
-        if not documents:
+        documents = list(self._read(nodes))
+        if not documents:  # as when nothing was edited: load no model
             return []
         embedded = embed_documents(
             documents,
@@ -135,7 +116,7 @@ class LateChunkTransform(ModelFields, TransformComponent):
             chunker=self.chunker,
             mode=self.mode,
             late_weight=self.late_weight,
-            on_error=self._on_error(),
+            on_error=_log if self.on_error == "skip" else None,
         )
         finished: list[BaseNode] = []
         for one in embedded:
@@ -146,18 +127,14 @@ class LateChunkTransform(ModelFields, TransformComponent):
         """The same in a thread of its own."""
         return await asyncio.to_thread(self, nodes, **kwargs)
 
-    def _read(self, nodes: Sequence[BaseNode]) -> list[Document]:
-        on_error = self._on_error()
-        documents = []
+    def _read(self, nodes: Sequence[BaseNode]) -> Iterator[Document]:
         for node in nodes:
             try:
-                documents.append(to_document(node))
+                yield to_document(node)
             except DocumentError as error:
-                on_error(None, error)
-        return documents
-
-    def _on_error(self) -> Callable[[Document | None, DocumentError], None]:
-        return _raise if self.on_error == "raise" else _log
+                if self.on_error == "raise":
+                    raise
+                _log(None, error)
 
 
 def _by_id(nodes: Sequence[BaseNode]) -> dict[str, BaseNode]:
@@ -170,10 +147,6 @@ def _by_id(nodes: Sequence[BaseNode]) -> dict[str, BaseNode]:
             )
         originals[node.node_id] = node
     return originals
-
-
-def _raise(_: Document | None, error: DocumentError) -> None:
-    raise error
 
 
 def _log(_: Document | None, error: DocumentError) -> None:
