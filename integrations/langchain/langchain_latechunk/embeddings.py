@@ -82,12 +82,8 @@ class LateChunkEmbeddings(Embeddings):
     def handing_over(self, texts: Sequence[str], vectors: FloatArray) -> Iterator[None]:
         """Within this, in this thread, ``embed_documents`` gives ready vectors for these texts and no others.
 
-        Args:
-            texts: In the order in which a store will ask for them, in one call or several.
-            vectors: Of these texts, shape ``(len(texts), dims)``.
-
-        Raises:
-            NotLateChunkError: If it was asked for others, or not for all of these.
+        A store asks for them in this order, in one call or several; NotLateChunkError if not for all. The vectors have
+        shape ``(len(texts), dims)``.
         """
         ready = deque(zip(texts, vectors.tolist(), strict=True))
         token = _READY.set((self, ready))

@@ -21,14 +21,7 @@ from latechunk.protocols import Chunker, SpanEncoder
 def to_latechunk(documents: Sequence[Document], ids: Sequence[str | None] | None) -> list[latechunk.Document]:
     """Whole LangChain documents as latechunk's.
 
-    Args:
-        documents: What to convert; nothing of them is changed.
-        ids: Their ids, before those that they have themselves; where neither says one, it is a new random one.
-
-    Raises:
-        InputError: If the numbers differ or something else than documents came.
-        DocumentError: If an id comes twice or metadata cannot be stored.
-        PreSplitError: If they are pieces.
+    ``ids`` come before those that they have themselves; where neither says one, it is a new random one.
     """
     if not isinstance(documents, Sequence) or not all(isinstance(one, Document) for one in documents):
         raise InputError("documents must be a list of langchain_core.documents.Document; for strings use add_texts")

@@ -38,8 +38,6 @@ def require_whole(documents: Sequence[Document], names: Sequence[str | None]) ->
     Certain, and refused: ``start_index`` in the metadata, which text splitters write; the metadata of a chunk that
     this package gave back; neighbours with the same metadata of which one begins with the end of the other. Likely, and
     warned about: several documents with the same metadata, whose ``source`` is a path or an address.
-
-    ``names`` are the documents' ids, or None, for the error.
     """
     called = [
         f"document number {number} of the list" if n is None else f"document {n!r}" for number, n in enumerate(names)

@@ -43,18 +43,16 @@ def add_late_chunks(
             ``LateChunkEmbeddings(encoder)``, so that queries are read by the same model.
         documents: Whole ones, written one by one.
         encoder: None for the store's own, or for the default model if it tells none.
-        chunker: As in ``latechunk.embed_documents``.
-        mode: As in ``latechunk.embed_documents``.
+        chunker: This and ``mode`` as in ``latechunk.embed_documents``.
+        mode: See there.
         name: Makes a chunk's id from its document's and its number, for stores that want ids of a certain form.
 
     Returns:
         Ids of all chunks, in order.
 
     Raises:
-        NotLateChunkError: If the store cannot take vectors.
-        IndexMismatchError: If the store's queries are read by another model.
-        PreSplitError: If a document is a piece.
-        DocumentError: If one cannot be embedded; the documents before it are written.
+        NotLateChunkError: If the store cannot take vectors; IndexMismatchError if another model reads its queries.
+        DocumentError: If a document cannot be embedded, or is a piece; the documents before it are written.
 
     Examples:
         >>> from langchain_core.documents import Document

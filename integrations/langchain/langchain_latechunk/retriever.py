@@ -94,17 +94,12 @@ class LateChunkRetriever(BaseRetriever):
     ) -> Self:
         """Make an index of documents, and a retriever on it.
 
-        Args:
-            documents: Whole ones, not pieces.
-            embedding: None for the default model.
-            ids: Of the documents, before those that they have themselves.
-            path: Where to make the index; None for a temporary one that goes with the retriever.
-            chunker: What cuts the documents; None for ``latechunk.SentenceChunker()``.
-            settings: The attributes of this class.
+        Documents are whole, and ``ids`` come before their own. Without ``embedding``, ``path`` or ``chunker`` it is
+        the default model, a temporary index that goes with the retriever, and ``latechunk.SentenceChunker()``.
+        ``settings`` are the attributes of this class.
 
         Raises:
-            PreSplitError: If the documents are pieces.
-            DocumentError: If one cannot be indexed.
+            DocumentError: If a document cannot be indexed, or is a piece.
             IndexExistsError: If there is something at ``path`` already.
         """
         converted = to_latechunk(documents, ids)

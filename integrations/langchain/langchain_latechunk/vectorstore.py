@@ -40,11 +40,8 @@ class LateChunkVectorStore(VectorStore):
     def __init__(self, index: Index, *, add_chunk_metadata: bool = False) -> None:
         """A store on an index, which may be one that was made without LangChain.
 
-        Args:
-            index: What it writes to and searches.
-            add_chunk_metadata: Add to the metadata of each chunk where it comes from, under
-                ``latechunk_document_id``, ``latechunk_chunk``, ``latechunk_granularity``, ``latechunk_start``,
-                ``latechunk_end`` and ``latechunk_score``.
+        ``add_chunk_metadata`` adds to the metadata of each chunk where it comes from, under the keys that
+        ``LateChunkRetriever`` documents.
         """
         if not isinstance(index, Index):
             raise InputError(
@@ -152,14 +149,11 @@ class LateChunkVectorStore(VectorStore):
         One whose text is stored already is not encoded again. Nothing is stored if one of them is refused before the
         encoding; ``latechunk.Index.add`` says what is if an error comes later.
 
-        Args:
-            documents: Not pieces of documents.
-            ids: Before the documents' own; where neither says one, it is a new random one.
-            kwargs: Without effect.
+        ``ids`` come before the documents' own; where neither says one, it is a new random one. ``kwargs`` have no
+        effect.
 
         Raises:
-            PreSplitError: If they are known to be pieces.
-            DocumentError: If one cannot be indexed, or ids collide.
+            DocumentError: If one cannot be indexed, ids collide, or they are known to be pieces.
             IndexBusyError: If another process or thread is writing and does not finish in time.
         """
         return self._add(to_latechunk(documents, ids))

@@ -7,7 +7,7 @@ from typing import Self
 
 from llama_index.core.base.embeddings.base import BaseEmbedding, Embedding
 from llama_index.retrievers.latechunk.model import ModelFields
-from pydantic import ConfigDict, model_validator
+from pydantic import model_validator
 
 from latechunk.errors import InputError
 
@@ -22,8 +22,6 @@ class LateChunkEmbedding(ModelFields, BaseEmbedding):
         >>> len(LateChunkEmbedding(encoder=encoder).get_query_embedding("people in Berlin"))
         384
     """
-
-    model_config = ConfigDict(extra="forbid", arbitrary_types_allowed=True)
 
     @classmethod
     def class_name(cls) -> str:

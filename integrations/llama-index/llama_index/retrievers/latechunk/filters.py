@@ -29,13 +29,9 @@ _REMEDIES = {
 
 
 def to_filter(filters: MetadataFilters) -> dict[str, Any]:
-    """Translate filters.
+    """Translate filters, which may be nested, to what ``latechunk.SearchOptions`` takes as ``filter``.
 
-    Args:
-        filters: May be nested. None at all hold for every document, as in LlamaIndex's own stores.
-
-    Returns:
-        What ``latechunk.SearchOptions`` takes as ``filter``.
+    None at all hold for every document, as in LlamaIndex's own stores.
 
     Raises:
         FilterError: If an operator has no counterpart, or a filter cannot be used.

@@ -22,7 +22,6 @@ _Key: TypeAlias = tuple[Any, ...]
 _LOADED: weakref.WeakValueDictionary[_Key, SpanEncoder] = weakref.WeakValueDictionary()
 _LOADING = threading.Lock()
 
-_FINGERPRINT = ("weights_sha256", "tokenizer_sha256", "config_sha256", "adapters_sha256")
 _UNPICKLABLE = (pickle.PicklingError, TypeError, AttributeError, ValueError, RuntimeError, NotImplementedError)
 
 
@@ -69,9 +68,7 @@ class ModelFields(BaseComponent):
     document_task: str | None = Field(default=None, description="What documents are encoded for.")
     query_task: str | None = Field(default=None, description="What queries are encoded for.")
     adapters: str | None = Field(default="auto", description='Trained ones: "auto", None for none, or their folder.')
-    special_tokens: Literal["include", "exclude"] | None = Field(
-        default=None, description="Whether special tokens count in means."
-    )
+    special_tokens: Literal["include", "exclude"] | None = Field(default=None, description="Whether means have them.")
     pooling: Literal["checkpoint", "mean"] = Field(default="checkpoint", description="Overrides the checkpoint's.")
     device: str = Field(default="auto", exclude=True, description="Where the model runs.")
     dtype: Literal["auto", "float32", "bfloat16", "float16"] = Field(default="auto", exclude=True)
@@ -126,7 +123,7 @@ class ModelFields(BaseComponent):
             return {"encoder": dict(self.encoder.settings)}
         held = self._held()
         if held is not None:
-            return {name: held.settings[name] for name in _FINGERPRINT}
+            return {name: value for name, value in held.settings.items() if name.endswith("_sha256")}
         from latechunk import Encoder
 
         return dict(

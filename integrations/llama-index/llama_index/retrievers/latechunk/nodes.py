@@ -59,8 +59,7 @@ def to_documents(nodes: Iterable[BaseNode]) -> Iterator[Document]:
     Their ids should be stable (``Document(id_=...)``): by default they are random, and nothing can be recognised.
 
     Raises:
-        InputError: If one is not a whole document of text.
-        DocumentError: If one cannot be stored.
+        InputError: If one is not a whole document of text; DocumentError if one cannot be stored.
 
     Examples:
         >>> from llama_index.core import Document
@@ -71,7 +70,7 @@ def to_documents(nodes: Iterable[BaseNode]) -> Iterator[Document]:
 
 
 def to_document(node: BaseNode) -> Document:
-    """Turn one of LlamaIndex's documents into one of ours; see ``to_documents``."""
+    """See ``to_documents``."""
     _require_whole(node)
     try:
         return Document(node.node_id, node.get_content(MetadataMode.NONE), node.metadata)

@@ -46,13 +46,12 @@ class LateChunkRetriever(BaseRetriever):
         Args:
             index: What to search, open.
             similarity_top_k: How many nodes.
-            filters: Only documents whose metadata meet LlamaIndex's filters; see ``to_filter``. In latechunk's own
-                words they go into ``filter``.
+            filters: LlamaIndex's; see ``to_filter``. In latechunk's own words they go into ``filter``.
             embed_model: Encodes the queries in place of the index's own encoder, for another query task or prompt;
                 for dense search.
             link_neighbours: Name the chunks before and behind as PREVIOUS and NEXT.
             citation_key: Put ``document:start-end`` under this metadata key, for an LLM to cite.
-            callback_manager: LlamaIndex's.
+            callback_manager: LlamaIndex's own.
             options: The fields of ``latechunk.SearchOptions``, which documents them.
 
         Raises:
@@ -78,11 +77,6 @@ class LateChunkRetriever(BaseRetriever):
         self._link_neighbours = link_neighbours
         self._citation_key = citation_key
         super().__init__(callback_manager=callback_manager)
-
-    @property
-    def similarity_top_k(self) -> int:
-        """How many nodes come back at most."""
-        return self._options.k
 
     def _retrieve(self, query_bundle: QueryBundle) -> list[NodeWithScore]:
         hits = self._search(query_bundle)

@@ -10,7 +10,7 @@ from typing import Annotated, Any, Literal, Self
 from llama_index.core.schema import BaseNode, TransformComponent
 from llama_index.retrievers.latechunk.model import ModelFields
 from llama_index.retrievers.latechunk.nodes import to_document, to_nodes
-from pydantic import ConfigDict, Field, SkipValidation, field_serializer, field_validator, model_validator
+from pydantic import Field, SkipValidation, field_serializer, field_validator, model_validator
 
 from latechunk import Document, Embedding, Mode, SentenceChunker, chunker_from_settings, embed_documents
 from latechunk.errors import DocumentError, InputError
@@ -31,8 +31,6 @@ class LateChunkTransform(ModelFields, TransformComponent):
         >>> len(nodes[0].embedding)
         384
     """
-
-    model_config = ConfigDict(extra="forbid", arbitrary_types_allowed=True)
 
     query_prompt: str | None = Field(default=None, exclude=True, description="As the query embedding's, to share it.")
     query_task: str | None = Field(default=None, exclude=True, description="As the query embedding's, to share it.")
@@ -96,10 +94,7 @@ class LateChunkTransform(ModelFields, TransformComponent):
         return super().from_dict(fields, **kwargs)
 
     def __call__(self, nodes: Sequence[BaseNode], **kwargs: Any) -> list[BaseNode]:  # noqa: ARG002
-        """Cut and encode whole documents of different ids; ``kwargs`` have no effect.
-
-        Returns:
-            Their nodes in order, with embedding, offsets, relationships and metadata.
+        """Cut and encode whole documents of different ids, in order; ``kwargs`` have no effect.
 
         Raises:
             InputError: If a node is not a whole document, or an id comes twice.
