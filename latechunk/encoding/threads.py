@@ -13,10 +13,10 @@ class ThreadShare:
     """Lets as many passes run as there are cores, and splits torch's threads among them; one alone has all.
 
     torch runs every pass on as many threads as there are cores. Eight Python threads with a query each then start eight
-    teams, whose members wait for each other in busy loops: measured on two loaded cores, eight threads encoded a
-    fifteenth of what one did. More passes than cores gain nothing either: they take turns at Python's lock, each turn
-    up to 5 ms. ``torch.set_num_threads`` sets the calling thread's team and the default of threads yet to come, so each
-    thread sets its own and gives it back.
+    teams, whose members wait for each other in busy loops. More passes than cores gain nothing either: they take turns
+    at Python's lock, each turn up to 5 ms. Measured on two cores beside other work, searches a second of eight threads
+    against one: 0.44 times with teams split but passes unlimited, 1.09 times with this. ``torch.set_num_threads`` sets
+    the calling thread's team and the default of threads yet to come, so each thread sets its own and gives it back.
     """
 
     def __init__(self) -> None:
