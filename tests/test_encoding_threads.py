@@ -77,3 +77,19 @@ def test_no_more_passes_than_threads_at_once(four_threads):
         list(pool.map(encode, range(400)))
     assert counts["now"] == 0
     assert 1 <= counts["most"] <= 4
+
+
+def test_a_thread_that_begins_with_a_share_of_others_gets_all_when_it_is_alone(four_threads):
+    share = ThreadShare()
+
+    def begin_with_one():
+        torch.set_num_threads(1)  # as a thread has it whose first pass falls into a split
+        with share.take():
+            return torch.get_num_threads()
+
+    with share.take(), share.take():
+        assert torch.get_num_threads() == 2
+    with ThreadPoolExecutor(1) as pool:
+        assert pool.submit(begin_with_one).result() == 4
+    with share.take():
+        assert torch.get_num_threads() == 4
