@@ -15,7 +15,7 @@ class ThreadShare:
     torch runs every pass on as many threads as there are cores. Eight Python threads with a query each then start eight
     teams, whose members wait for each other in busy loops. More passes than cores gain nothing either: they take turns
     at Python's lock, each turn up to 5 ms. Measured on two cores beside other work, searches a second of eight threads
-    against one: 0.44 times with teams split but passes unlimited, 1.09 times with this. ``torch.set_num_threads`` sets
+    against one: 0.44 times with teams split but passes unlimited, 0.9 to 1.1 with this. ``torch.set_num_threads`` sets
     the calling thread's team and the default of threads yet to come, so each thread sets its own and gives it back.
     A thread that is born meanwhile starts with a share; so the full number is read only until the first split, and a
     later ``torch.set_num_threads`` does not hold for queries.
