@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import contextlib
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import Any, Self
 
 import numpy as np
@@ -19,6 +19,7 @@ from latechunk.encoding.config import (
     make_plan,
     warn_of_licence,
 )
+from latechunk.encoding.joined import JoinedCalls
 from latechunk.encoding.sequences import Plan
 from latechunk.encoding.settings import (
     FINGERPRINTS,
@@ -29,7 +30,6 @@ from latechunk.encoding.settings import (
     require_same_adapters,
     require_same_files,
 )
-from latechunk.encoding.threads import QUERIES
 from latechunk.encoding.tokenizer import prepare_tokenizer, split_prompt
 from latechunk.errors import InputError, ModelError, QueryError
 from latechunk.models.adapter_manifest import find_adapters
@@ -324,6 +324,9 @@ class Encoder:
     def encode_query(self, text: str) -> FloatArray:
         """Encode a query, of any length, to a unit vector, shape ``(dims,)``.
 
+        Queries that several threads encode at the same time go through the model together, which is several times
+        as fast; a vector may then differ by rounding, some 1e-7, from that of the query alone.
+
         Raises:
             QueryError: If the text is no string, cannot be UTF-8, or holds no token.
 
@@ -331,7 +334,8 @@ class Encoder:
             >>> encoder.encode_query("people in Berlin").shape
             (384,)
         """
-        return np.asarray(self.encode_queries([text])[0], dtype=np.float32)
+        (tokens,) = self._tokenize_checked([text], self._settings.query_prompt, "a query", QueryError)
+        return self._encode_joined(tokens)
 
     def encode_queries(self, texts: Sequence[str]) -> FloatArray:
         """Encode queries together, to unit vectors in order, shape ``(len(texts), dims)``.
@@ -344,8 +348,7 @@ class Encoder:
             (2, 384)
         """
         tokenised = self._tokenize_checked(texts, self._settings.query_prompt, "a query", QueryError)
-        with QUERIES.take() if self.device.type == "cpu" else contextlib.nullcontext():
-            return self._encode_whole(tokenised, self._settings.query_task)
+        return self._encode_whole(tokenised, self._settings.query_task)
 
     def encode_texts(self, texts: Sequence[str], *, task: str | None = None) -> FloatArray:
         """Encode whole texts, of any length, each to one vector: to compare, cluster or classify them.
@@ -373,6 +376,10 @@ class Encoder:
             task, prompt = choose_side(self._choice, self._model, "document", task, None)
         tokenised = self._tokenize_checked(texts, prompt, "a text", InputError)
         return self._encode_whole(tokenised, task or self._settings.document_task)
+
+    @cached_property
+    def _encode_joined(self) -> JoinedCalls[Tokens, FloatArray]:
+        return JoinedCalls(lambda tokenised: list(self._encode_whole(tokenised, self._settings.query_task)))
 
     def _tokenize_checked(self, texts: Sequence[str], prompt: str, what: str, error: type[InputError]) -> list[Tokens]:
         for text in texts:
