@@ -469,6 +469,7 @@ def test_check_finds_what_differs(tmp_path, damage):
                 documents + (damage == "document"),
                 (-1) ** (damage == "vector") * vectors,
             )
+            cache.settle()
         cache.commit = store.last_commit()
     synced_module.write_cache(cache, tmp_path, 0, IndexSpec("flat"))
 

@@ -29,6 +29,7 @@ def filled(factory="Flat", n=80):
         cache.index.train(clustered(300, DIMS))
     numbers = 10 * np.arange(1, n + 1)
     cache.add(numbers, 1 + np.arange(n) // 4, vectors[:n])
+    cache.settle()
     cache.commit = Commit(3, "ab", 0)
     cache.params = SearchParams(5, 64, 2)
     cache.tuning = None if factory == "Flat" else Tuning(80, 0.99, 0.98)
@@ -36,7 +37,7 @@ def filled(factory="Flat", n=80):
 
 
 def find(cache, query, n, documents=None):
-    return cache.find(query, n, cache.select(documents)).tolist()
+    return cache.find(query, n, cache.filters.of(documents)).tolist()
 
 
 def write(cache, folder):
@@ -50,6 +51,7 @@ def read(folder, factory="Flat", dims=DIMS):
 def test_find_by_hand():
     cache = VectorIndex.exact(2)
     cache.add(np.array([7, 8, 9]), np.array([1, 1, 2]), np.array([[1, 0], [0, 1], [0.6, 0.8]], dtype=np.float32))
+    cache.settle()
 
     assert find(cache, np.array([0, 1], dtype=np.float32), 2) == [8, 9]
     assert find(cache, np.array([0, 1], dtype=np.float32), 1, np.array([2])) == [9]
@@ -123,6 +125,7 @@ def test_what_is_written_is_read_back(tmp_path, factory, n):
     for cache in (before, after):
         cache.keep(np.arange(2, 90))
         cache.add(np.arange(900, 960), np.arange(300, 360), clustered(60, DIMS, seed=4))
+        cache.settle()
     for query in clustered(20, DIMS, seed=3):
         assert sorted(find(after, query, 999)) == sorted(find(before, query, 999))
         assert find(after, query, 5, np.arange(0, 350, 3)) == find(before, query, 5, np.arange(0, 350, 3))

@@ -41,7 +41,7 @@ class VectorReader:
         Raises:
             IndexDamagedError: If the FAISS index holds less than it should.
         """
-        allowed = self.index.select(documents)
+        allowed = self.index.filters.of(documents)
         k = min(k, allowed.n)
         n = allowed.n if allowed.n <= _SCORED_OUTRIGHT else self.index.params.n_candidates(k)
         while k:

@@ -190,7 +190,9 @@ class SyncedIndex:
 
     def _sync(self) -> VectorIndex:
         """The index in the state of the store, within a snapshot of it and alone."""
-        cache = self._known() or VectorIndex.exact(self._dims)
+        cache = self._known()
+        if cache is None:
+            cache = VectorIndex.exact(self._dims)
         self._cache = cache  # kept even if catching up fails: its commit is then None
         self._catch_up(cache)
         return cache
@@ -223,8 +225,9 @@ class SyncedIndex:
             if cache.commit is not None and cache.commit.n_removed != commit.n_removed:
                 cache.keep(self._store.document_numbers())
             cache.commit = None  # half a change must not be taken for a state, should this be interrupted
+            newest = int(cache.numbers[-1]) if len(cache.numbers) else 0
             for numbers, documents, vectors in self._store.vectors(
-                self._dims, after=cache.newest, granularity=self._granularity
+                self._dims, after=newest, granularity=self._granularity
             ):
                 cache.add(numbers, documents, vectors)
             cache.commit = commit

@@ -61,6 +61,7 @@ def train(store: Store, dims: int, spec: FaissSpec, *, granularity: int, on_step
         probe.see(block, vectors)
         n_done += len(block)
         report("add", n_done, n)
+    cache.settle()
     report("tune", 0, 1)
     cache.params, recall, recall_noisy = _tune(cache, store, dims, probe)
     cache.tuning = Tuning(n, recall, recall_noisy)
@@ -188,7 +189,7 @@ def _recall(
     cache: VectorIndex, store: Store, dims: int, probe: _RecallProbe, params: SearchParams
 ) -> tuple[float, float]:
     """Share of the ten best hits that are among the candidates, for plain and for noisy queries."""
-    everything = cache.select(None)
+    everything = cache.filters.everything
     n = min(params.n_candidates(_K) + 1, everything.n)
     shares: list[float] = []
     for query, own, best in zip(probe.queries, probe.own, probe.best, strict=True):

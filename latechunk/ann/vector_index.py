@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import faiss
 import numpy as np
 
-from latechunk.ann.faiss_ops import SearchParams, add, build, can_renumber, is_exact, lists_of, nearest, remove
+from latechunk.ann.faiss_ops import SearchParams, add, build, can_renumber, lists_of, nearest, remove
 from latechunk.ann.id_filter import BoolArray, IdFilter, IdFilters
 from latechunk.ann.spec import EXACT, FaissSpec
 from latechunk.errors import IndexDamagedError
@@ -33,7 +33,8 @@ class Tuning:
 class VectorIndex:
     """Unit vectors in a FAISS index, under positions 0, 1, 2 and so on.
 
-    Threads may search it together; whoever adds, removes or settles must be alone with it.
+    Threads may search it together; whoever adds, removes or settles must be alone with it. What was added or removed
+    is to be settled before the next search.
 
     Attributes:
         spec: What FAISS was asked to build.
@@ -41,6 +42,10 @@ class VectorIndex:
         params: How hard to search.
         tuning: What was learnt at training, None for an exact index.
         commit: The state of the store that it holds, None for none.
+        numbers: The chunk number of each position, ascending, the dead ones' too.
+        documents: The number of the document of each position.
+        alive: Whether each position still holds a chunk.
+        filters: Select positions by their documents.
     """
 
     def __init__(self, spec: FaissSpec, index: faiss.Index | None = None) -> None:
@@ -49,12 +54,12 @@ class VectorIndex:
         self.params = SearchParams()
         self.tuning: Tuning | None = None
         self.commit: Commit | None = None
-        self._numbers: IntArray = np.empty(0, dtype=np.int64)
-        self._documents: IntArray = np.empty(0, dtype=np.int64)
-        self._alive: BoolArray = np.empty(0, dtype=np.bool_)
-        self._n_positions = 0
+        self.numbers: IntArray = np.empty(0, dtype=np.int64)
+        self.documents: IntArray = np.empty(0, dtype=np.int64)
+        self.alive: BoolArray = np.empty(0, dtype=np.bool_)
         self._new: list[tuple[IntArray, IntArray]] = []
-        self._filters: IdFilters | None = None
+        self._n_positions = 0
+        self.settle()
 
     @classmethod
     def exact(cls, dims: int) -> VectorIndex:
@@ -65,49 +70,25 @@ class VectorIndex:
         return int(np.count_nonzero(self.alive))
 
     @property
-    def numbers(self) -> IntArray:
-        """The chunk number of each position, ascending, the dead ones' too."""
-        self._settle()
-        return self._numbers
-
-    @property
-    def documents(self) -> IntArray:
-        """The number of the document of each position."""
-        self._settle()
-        return self._documents
-
-    @property
-    def alive(self) -> BoolArray:
-        """Whether each position still holds a chunk."""
-        self._settle()
-        return self._alive
-
-    @property
-    def newest(self) -> int:
-        """The highest chunk number held, 0 for none."""
-        return int(self.numbers[-1]) if len(self.numbers) else 0
-
-    @property
     def dead_share(self) -> float:
         """Which part of the positions holds nothing any more."""
         return 1.0 - len(self) / max(1, len(self.numbers))
 
     def is_exact(self, dims: int) -> bool:
         """Whether vectors of ``dims`` numbers are held whole."""
-        return is_exact(self.spec, dims)
+        return self.spec == FaissSpec(EXACT, dims)
 
     def add(self, numbers: IntArray, documents: IntArray, vectors: FloatArray) -> None:
         """Add chunks: ascending numbers above all that are held, their documents, vectors of shape ``(n, dims)``."""
         add(self.index, self._n_positions, first_pass(vectors, self.spec.dims))
         self._new.append((numbers, documents))
         self._n_positions += len(numbers)
-        self._filters = None
 
     def fill(self, numbers: IntArray, documents: IntArray, alive: BoolArray) -> None:
         """Say what the positions of the index hold that was read from a file."""
-        self._numbers, self._documents, self._alive = numbers, documents, alive
+        self.numbers, self.documents, self.alive = numbers, documents, alive
         self._n_positions = len(numbers)
-        self._filters = None
+        self.settle()
 
     def keep(self, documents: IntArray) -> None:
         """Remove the chunks of all documents but these."""
@@ -116,19 +97,19 @@ class VectorIndex:
             return
         remove(self.index, np.flatnonzero(gone))
         if can_renumber(self.index):
-            self.fill(self._numbers[~gone], self._documents[~gone], self._alive[~gone])
+            self.fill(self.numbers[~gone], self.documents[~gone], self.alive[~gone])
         else:
-            self.fill(self._numbers, self._documents, self._alive & ~gone)
+            self.fill(self.numbers, self.documents, self.alive & ~gone)
 
     def settle(self) -> None:
-        """Finish what searches would otherwise each finish for themselves, so that they only read."""
-        self.select(None)
-
-    def select(self, documents: IntArray | None) -> IdFilter:
-        """The positions of the chunks of these documents, of all for None."""
-        if self._filters is None:
-            self._filters = IdFilters(self.documents, self.alive, lambda: lists_of(self.index, self._n_positions))
-        return self._filters.of(documents)
+        """Make ready for searches, which then only read."""
+        if self._new:
+            numbers, documents = zip(*self._new, strict=True)
+            self._new = []
+            self.numbers = np.concatenate([self.numbers, *numbers])
+            self.documents = np.concatenate([self.documents, *documents])
+            self.alive = np.concatenate([self.alive, np.ones(len(self.numbers) - len(self.alive), dtype=np.bool_)])
+        self.filters = IdFilters(self.documents, self.alive, lambda: lists_of(self.index, self._n_positions))
 
     def find(self, query: FloatArray, n: int, allowed: IdFilter) -> IntArray:
         """The numbers of the nearest chunks among those selected.
@@ -136,7 +117,7 @@ class VectorIndex:
         Args:
             query: The whole vector, shape ``(dims,)``.
             n: How many.
-            allowed: From ``select``.
+            allowed: From ``filters``.
 
         Returns:
             Chunk numbers, best first; fewer than ``min(n, allowed.n)`` only if the index is damaged.
@@ -160,14 +141,6 @@ class VectorIndex:
             raise IndexDamagedError("a chunk has no vector; `latechunk verify` says what is wrong")
         held: FloatArray = faiss.rev_swig_ptr(self.index.get_xb(), self._n_positions * self.spec.dims)
         return held.reshape(self._n_positions, self.spec.dims)[places]
-
-    def _settle(self) -> None:
-        if self._new:
-            numbers, documents = zip(*self._new, strict=True)
-            self._new = []
-            self._numbers = np.concatenate([self._numbers, *numbers])
-            self._documents = np.concatenate([self._documents, *documents])
-            self._alive = np.concatenate([self._alive, np.ones(len(self._numbers) - len(self._alive), dtype=np.bool_)])
 
 
 def first_pass(vectors: FloatArray, dims: int) -> FloatArray:

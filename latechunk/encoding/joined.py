@@ -34,17 +34,14 @@ class JoinedCalls(Generic[In, Out]):
         with self._guard:
             self._waiting[own] = item
         with self._turn:
-            if not own.done():
-                self._run_joined()
+            with self._guard:
+                joined = self._waiting if own in self._waiting else {}
+                self._waiting = {} if joined else self._waiting
+            if len(joined) > 1:
+                # If that fails, each thread runs its own item alone, and only the one at fault gets the error.
+                with contextlib.suppress(Exception):
+                    for one, result in zip(joined, self._function(list(joined.values())), strict=True):
+                        one.set_result(result)
             if not own.done():
                 return self._function([item])[0]
         return own.result()
-
-    def _run_joined(self) -> None:
-        """Run what waits, if it is more than one item; if that fails, each thread then runs its own alone."""
-        with self._guard:
-            joined, self._waiting = self._waiting, {}
-        if len(joined) > 1:
-            with contextlib.suppress(Exception):
-                for one, result in zip(joined, self._function(list(joined.values())), strict=True):
-                    one.set_result(result)

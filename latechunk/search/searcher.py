@@ -78,7 +78,12 @@ class Searcher:
             encoder: Gives the encoder, where a text must be encoded.
         """
         query = self._prepare(question, options, encoder)
-        candidates = self._find_enough(query)
+        n = options.n_candidates
+        candidates = self._find(query, n)
+        # Where chunks share documents or larger chunks, more of them make ``k`` groups.
+        while len(candidates) == n and len({one.group for one in candidates}) < options.k:
+            n *= 4
+            candidates = self._find(query, n)
         if options.rerank is not None:
             candidates = rerank(str(question), candidates, options.rerank)
         if options.score_threshold is not None:
@@ -123,15 +128,6 @@ class Searcher:
             least = "a word of three or more characters" if self._words == "trigram" else "a word"
             raise QueryError(f"the question must hold {least} to be searched for by its words, got {question!r:.80}")
         return _Query(vector, terms, granularity, within, options)
-
-    def _find_enough(self, query: _Query) -> list[Candidate]:
-        """Candidates for ``k`` groups. Where chunks share documents or larger chunks, it takes more of them."""
-        n = query.options.n_candidates
-        candidates = self._find(query, n)
-        while len(candidates) == n and len({one.group for one in candidates}) < query.options.k:
-            n *= 4
-            candidates = self._find(query, n)
-        return candidates
 
     def _find(self, query: _Query, n: int) -> list[Candidate]:
         """The ``n`` best chunks with all that is asked of them, best first."""
