@@ -143,7 +143,14 @@ class Searcher:
             chunks = self._store.chunks(rows)
             texts = chunks if passages == rows else self._store.chunks(passages)
             found = [
-                Candidate(score, row.number, row.document, chunk, text, _group_of(row, passage, query.options))
+                Candidate(
+                    score,
+                    row.number,
+                    row.document,
+                    chunk,
+                    text,
+                    row.document if query.options.per_document else (row if query.within is None else passage).number,
+                )
                 for (_, score), row, chunk, text, passage in zip(ranked, rows, chunks, texts, passages, strict=True)
             ]
             if query.options.mmr is None or vectors is None or not found:
@@ -241,9 +248,3 @@ def _similarities(found: Sequence[Candidate], matrix: FloatArray, vector: FloatA
         return np.einsum("nd,d->n", matrix, vector).tolist()  # type: ignore[no-any-return]
     best = max(1e-9, *(one.score for one in found))
     return [one.score / best for one in found]
-
-
-def _group_of(row: ChunkRow, passage: ChunkRow, options: SearchOptions) -> tuple[str, int]:
-    if options.per_document:
-        return "document", row.document
-    return ("passage", passage.number) if options.within is not None else ("chunk", row.number)

@@ -237,16 +237,18 @@ class StoreReader:
         missing = [row.number for row in rows if row.document not in documents]
         if missing:
             raise IndexDamagedError(f"{self._path}: chunk {missing[0]} has no document: {REMEDY}")
-        return [self._read_chunk(row, *documents[row.document]) for row in rows]
-
-    def _read_chunk(self, row: ChunkRow, document_id: str, metadata: str) -> Chunk:
-        with self._pool.connection.blobopen("documents", "text", row.document, readonly=True) as blob:
-            if not 0 <= row.byte_start < row.byte_end <= len(blob):
-                raise IndexDamagedError(f"{self._path}: chunk {row.number} is outside its document's text: {REMEDY}")
-            blob.seek(row.byte_start)
-            text = blob.read(row.byte_end - row.byte_start).decode("utf-8")
-        name = self.granularities[row.granularity] if row.granularity < len(self.granularities) else ""
-        return Chunk(document_id, row.place, row.start, row.end, text, json.loads(metadata), name)
+        chunks = []
+        for row in rows:
+            with self._pool.connection.blobopen("documents", "text", row.document, readonly=True) as blob:
+                if not 0 <= row.byte_start < row.byte_end <= len(blob):
+                    where = f"{self._path}: chunk {row.number}"
+                    raise IndexDamagedError(f"{where} is outside its document's text: {REMEDY}")
+                blob.seek(row.byte_start)
+                text = blob.read(row.byte_end - row.byte_start).decode("utf-8")
+            name = self.granularities[row.granularity] if row.granularity < len(self.granularities) else ""
+            document_id, metadata = documents[row.document]
+            chunks.append(Chunk(document_id, row.place, row.start, row.end, text, json.loads(metadata), name))
+        return chunks
 
     def _find_chunks(self, document: int, granularity: int, condition: str, *values: int) -> list[ChunkRow]:
         query = f"{_ROW} c.document = ? AND c.granularity = ? {condition}"
