@@ -9,7 +9,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from hypothesis import HealthCheck, settings
+from hypothesis import HealthCheck, Phase, settings
 
 from latechunk import Document, Index, SentenceChunker
 from latechunk.errors import QueryError
@@ -17,6 +17,14 @@ from latechunk.types import FloatArray, PoolingTask, Tokens
 
 settings.register_profile("default", deadline=None, suppress_health_check=[HealthCheck.too_slow])
 settings.register_profile("nightly", parent=settings.get_profile("default"), max_examples=1000)
+settings.register_profile(  # of `make mutants`: any failure is enough, and always on the same input
+    "mutants",
+    parent=settings.get_profile("default"),
+    max_examples=10,
+    derandomize=True,
+    database=None,
+    phases=[Phase.explicit, Phase.generate],
+)
 settings.load_profile("default")
 
 DIMS = 8

@@ -19,6 +19,7 @@ def test_kinds_by_name():
     assert IndexSpec("flat").faiss_spec(10**7, 384).factory == "Flat"
     assert IndexSpec("hnsw").faiss_spec(10**7, 384).factory == "HNSW32,SQ8"
     assert IndexSpec("ivf").faiss_spec(3_900, 384).factory == "IVF100,SQ8"
+    assert IndexSpec("ivf").faiss_spec(10**9, 384).factory == "IVF65536,SQ8"
     assert IndexSpec("IVF1024,RaBitQ").faiss_spec(10**7, 384).factory == "IVF1024,RaBitQ"
 
 
@@ -32,9 +33,11 @@ def test_too_few_to_train_are_flat_and_whole():
 ACCEPTED = """
     Flat SQ8 SQfp16 RaBitQ RaBitQ4 IVF1024,RaBitQ IVF16,Flat IVF4096,PQ48 IVF16,PQ8x10 HNSW32 HNSW32_SQ8 HNSW32,SQ8
     HNSW16,Flat OPQ16_32,IVF16,PQ16 RR64,IVF16,RaBitQ PCAR32,SQ8
+    IVF1,Flat IVF65536,SQ8 HNSW2 HNSW128
 """
 REFUSED = """
-    FLAT IVF999999999 IVF999999999,Flat IVF0,SQ8 IVF65537,SQ8 HNSW1 HNSW999 PQ48 IVF16,PQ16x4fs IVF16,PQ8x24 HNSW32_PQ16
+    FLAT IVF999999999 IVF999999999,Flat IVF0,SQ8 IVF65537,SQ8 HNSW1 HNSW129 HNSW999 PQ48 IVF16,PQ16x4fs IVF16,PQ8x24
+    HNSW32_PQ16
     LSH IVF16 IVF16,SQ8,RFlat IDMap,Flat IVF16_HNSW32,SQ8 IMI2x10,Flat IVF१६,SQ8
 """
 
@@ -66,6 +69,32 @@ def test_first_pass_dims_must_not_be_more_than_there_are():
 def test_what_does_not_fit_the_length_of_the_vectors_is_refused(kind):
     with pytest.raises(InputError, match="16"):
         require_buildable(IndexSpec(kind), 16)
+
+
+@pytest.mark.parametrize(
+    ("factory", "n_lists", "least", "wanted"),
+    [
+        ("Flat", 0, 256, 20_000),
+        ("SQ8", 0, 256, 20_000),
+        ("IVF64,SQ8", 64, 256, 20_000),
+        ("IVF1000,Flat", 1_000, 4_000, 39_000),
+        ("IVF2,PQ8", 2, 1_024, 20_000),
+        ("IVF2,PQ8x12", 2, 16_384, 32_768),
+        ("no factory", 0, 256, 20_000),
+    ],
+)
+def test_what_training_takes(factory, n_lists, least, wanted):
+    spec = FaissSpec(factory, 16)
+
+    assert (spec.n_lists, spec.min_training, spec.training_size) == (n_lists, least, wanted)
+
+
+def test_what_faiss_says_comes_without_where_in_its_source_it_says_so():
+    with pytest.raises(InputError) as caught:
+        build(FaissSpec("IVF16,PQ7", 16))
+
+    message = str(caught.value)
+    assert message.startswith("FAISS makes no 'IVF16,PQ7' for vectors of 16 numbers: '!(d % M == 0)' failed: ")
 
 
 @given(

@@ -324,16 +324,99 @@ def test_what_cannot_be_written_is_logged_by_write_and_raised_by_optimize(tmp_pa
     store.close()
 
 
-def test_another_writer_is_left_alone(tmp_path):
-    store = make_store(tmp_path, 100)
+def test_another_writer_is_left_alone(tmp_path, caplog):
+    caplog.set_level(logging.INFO)
+    store = make_store(tmp_path, 300)
     synced = open_synced(tmp_path, store)
     search(synced, clustered(1)[0], 3)
     with hold_write_lock(tmp_path, 0):
         synced.write()
         assert not (tmp_path / "vectors.faiss").exists()
-        with pytest.raises(IndexBusyError):
-            synced.optimize()
+        assert caplog.messages[-1] == f"the vector cache of {tmp_path} is left to the process that is writing"
+        for change in (synced.optimize, synced.update, open_synced(tmp_path, store, IndexSpec("ivf")).update):
+            with pytest.raises(IndexBusyError, match=r"waited 0 s"):
+                change()
+            with pytest.raises(IndexBusyError, match=r"waited 0.01 s"):
+                change(lock_timeout=0.01)
     store.close()
+
+
+def test_an_exact_index_is_written_once_and_never_trained(tmp_path):
+    store = make_store(tmp_path, 300)
+    synced = open_synced(tmp_path, store, IndexSpec("flat"))
+
+    assert synced.update() is None
+    written = (tmp_path / "vectors.faiss").stat().st_ino
+    assert synced.update() is None
+    assert open_synced(tmp_path, store, IndexSpec("flat")).update() is None
+    assert (tmp_path / "vectors.faiss").stat().st_ino == written
+    store.close()
+
+
+@pytest.mark.parametrize("change", [SyncedIndex.update, SyncedIndex.optimize])
+def test_training_tells_how_it_goes_and_what_it_made(tmp_path, change):
+    store = make_store(tmp_path, 300)
+    steps = []
+
+    report = change(open_synced(tmp_path, store, IndexSpec("ivf", 8)), lambda *step: steps.append(step))
+
+    assert steps == [("sample", 300, 300), ("train", 0, 1), ("add", 300, 300), ("tune", 0, 1)]
+    label = read_label(tmp_path, 0)
+    assert (report.kind, report.dims, report.n_vectors, report.n_lists) == ("IVF7,SQ8", 8, 300, 7)
+    assert report.n_probes == label.params.n_probes
+    assert 0 <= report.seconds < 600
+    assert report.size_bytes == sum(path.stat().st_size for path in tmp_path.glob("vectors*"))
+    store.close()
+
+
+def test_a_trained_index_without_gaps_becomes_exact_below_half_of_what_it_takes(tmp_path):
+    store = make_store(tmp_path, 400)
+    synced = open_synced(tmp_path, store, IndexSpec("SQ8"))
+    assert synced.update().n_lists == 0
+    factories = []
+    for first, last in ((0, 52), (52, 55)):  # 140 vectors are left, then 125; it takes 256 to train one
+        store.delete([f"d{number}" for number in range(first, last)])
+        synced.update()
+        factories.append(held(synced).spec.factory)
+
+    assert factories == ["SQ8", "Flat"]
+    store.close()
+
+
+def test_another_kind_is_built_by_the_next_training_and_read_again_by_others(tmp_path):
+    store = make_store(tmp_path, 300)
+    synced, other = (open_synced(tmp_path, store, IndexSpec("flat")) for _ in range(2))
+    before = held(other)
+    synced.change_spec(IndexSpec("hnsw"))
+    assert held(synced).spec.factory == "Flat"
+    synced.optimize()
+    other.change_spec(IndexSpec("hnsw"))
+    assert held(other) is before
+
+    with other.alone():
+        other.reload()
+
+    assert held(synced).spec.factory == held(other).spec.factory == "HNSW32,SQ8"
+    store.close()
+
+
+def test_write_replaces_files_of_an_earlier_state_and_of_another_store(tmp_path):
+    store = make_store(tmp_path / "own", 100)
+    other = make_store(tmp_path / "other", 100)
+    put(other, clustered(5, seed=1), "more")
+    open_synced(tmp_path / "other", other).update()
+    synced = open_synced(tmp_path / "own", store)
+    synced.update()
+    for foreign in (False, True):
+        put(store, clustered(5, seed=2), f"new{foreign}")
+        held(synced)
+        if foreign:
+            for path in (tmp_path / "other").glob("vectors*"):
+                path.rename(tmp_path / "own" / path.name)
+        synced.write()
+        assert read_label(tmp_path / "own", 0).commit == store.last_commit()
+    store.close()
+    other.close()
 
 
 def test_write_writes_what_is_in_memory_and_makes_nothing(tmp_path):

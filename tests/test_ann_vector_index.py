@@ -70,6 +70,19 @@ def test_a_flat_cache_finds_exactly_what_is_left(n, kept, k):
     assert set(find(cache, query, k)) == {10 * (left[place] + 1) for place in np.argsort(-scores)[:k]}
 
 
+@pytest.mark.parametrize("numbers", [[], [7], [7, 8, 9]])
+def test_vectors_come_in_the_order_given_and_none_is_made_up(numbers):
+    cache = VectorIndex.exact(2)
+    vectors = np.array([[1, 0], [0, 1], [0.6, 0.8]], dtype=np.float32)[: len(numbers)]
+    cache.add(np.array(numbers, dtype=np.int64), np.array(numbers, dtype=np.int64), vectors)
+    cache.settle()
+
+    assert cache.vectors_of(np.array(numbers[::-1], dtype=np.int64)).tolist() == vectors[::-1].tolist()
+    for number in (1, 6, 10):
+        with pytest.raises(IndexDamagedError, match="^a chunk has no vector; `latechunk verify` says what is wrong$"):
+            cache.vectors_of(np.array([*numbers, number]))
+
+
 def _no_lists():
     raise NotImplementedError
 
