@@ -1,9 +1,15 @@
+import itertools
 import threading
+import types
 
 import pytest
 
-from latechunk import Document
+from latechunk import Document, Index, SentenceChunker, TokenChunker
+from latechunk.embedding import Progress
 from latechunk.embedding.stream import Pace, prepare_ahead, take_batches
+from latechunk.errors import DocumentError
+from latechunk.indexing import AddReport
+from tests.conftest import FakeEncoder
 
 
 def test_results_come_in_order_and_one_is_prepared_ahead():
@@ -102,3 +108,73 @@ def test_a_batch_ends_when_it_is_full():
 
     assert [[one.id for one in batch.documents] for batch in batches] == [["0", "1", "2"], ["3", "4", "5"], ["6"]]
     assert [[one.text for one, _ in batch.failures] for batch in batches] == [[], ["again"], []]
+
+
+# What add does, through the index.
+
+
+class Counting(FakeEncoder):
+    """Remembers how many texts it was given at a time."""
+
+    def __init__(self):
+        super().__init__()
+        self.batches = []
+
+    def encode_spans(self, tasks, on_progress=None):
+        self.batches.append(len(tasks))
+        return super().encode_spans(tasks, on_progress)
+
+
+def test_add_reports_what_it_did(tmp_path):
+    with Index.create(tmp_path / "index", encoder=FakeEncoder(), chunker=SentenceChunker(max_sentences=1)) as index:
+        index.add([Document("same", "One. Two."), Document("text", "Old."), Document("label", "Three four.", {"n": 1})])
+        progress, failed = [], []
+
+        report = index.add(
+            [
+                Document("same", "One. Two."),
+                Document("text", "New words. More words here."),
+                Document("label", "Three four.", {"n": 2}),
+                Document("new", "Five six seven."),
+                Document("blank", " "),
+                Document("new", "Again."),
+            ],
+            on_error=lambda document, error: failed.append((document.id, type(error))),
+            on_progress=progress.append,
+        )
+
+        assert report == AddReport(n_added=1, n_updated=2, n_unchanged=1, n_failed=2, n_chunks=3, n_tokens=8)
+        assert sorted(failed) == [("blank", DocumentError), ("new", DocumentError)]
+        assert progress[0] == Progress(3, 0)  # the unchanged, the relabelled and the blank one
+        assert (sum(one.documents for one in progress), sum(one.tokens for one in progress)) == (5, 8)
+        assert index.get("label").metadata == {"n": 2}
+        assert index.get("text").text == "New words. More words here."
+        assert index.add([Document("label", "Three four.", {"n": 3})]) == AddReport(n_updated=1)
+        assert index.add([Document("label", "Three four.", {"n": 3})]) == AddReport(n_unchanged=1)
+        assert index.add([]) == AddReport()
+
+
+def test_an_error_says_how_many_documents_were_stored_before_it(tmp_path):
+    with Index.create(tmp_path / "index", encoder=FakeEncoder()) as index:
+        index.add([Document(str(number), "Old.") for number in range(31)])
+        known = [Document(str(number), "Old.") for number in range(20)]
+        changed = [Document(str(number), "New.") for number in range(20, 31)]
+        new = [Document(str(number), "New.") for number in range(31, 64)]
+
+        with pytest.raises(DocumentError) as caught:  # a batch of 64, then one that fails
+            index.add([*known, *changed, *new, Document("bad", "")])
+
+        assert caught.value.__notes__ == ["64 documents of this call were stored before the error"]
+
+
+def test_batches_follow_the_speed_of_those_before(tmp_path, monkeypatch):
+    seconds = itertools.count(1_000)
+    monkeypatch.setattr("latechunk.indexing.time", types.SimpleNamespace(monotonic=lambda: next(seconds)))
+    encoder = Counting()
+
+    with Index.create(tmp_path / "index", encoder=encoder, chunker=TokenChunker(max_tokens=1_800)) as index:
+        index.add([Document(str(number), "word " * 1_800) for number in range(12)])
+
+    # Three reach 20,000 characters, and the next three are prepared beside them. These 27,000 took one second, so
+    # thirty take more than the 400,000 at which a batch ends.
+    assert encoder.batches == [3, 3, 6]
