@@ -5,8 +5,10 @@ import re
 import numpy as np
 import pytest
 
-from latechunk import Document, Index, Span
-from latechunk.errors import InputError
+from latechunk import Chunk, Document, Hit, Index, Span
+from latechunk.errors import InputError, QueryError
+from latechunk.search.passages import join_adjacent
+from latechunk.storage.store import Store
 from latechunk.types import Tokens
 
 VECTORS = {
@@ -199,3 +201,129 @@ def test_pages_hold_each_hit_once_whatever_ties(tmp_path, options):
     assert key == sorted(key)
     assert len(everything) == (300 if "filter" in options else 600)
     assert [hit for page in pages for hit in page] == everything
+
+
+def test_a_threshold_and_a_reranker_by_hand(tmp_path):
+    with make(tmp_path / "index", ["apple pear plum", "fig"]) as index:
+        assert found(index.search("fruit", 9, score_threshold=0.7)) == ["fig", "apple"]
+        hits = index.search("fruit", 9, rerank=lambda question, texts: [len(text) for text in texts], score_threshold=4)
+
+    assert [(hit.chunk.text, hit.score) for hit in hits] == [("apple", 5.0), ("pear", 4.0), ("plum", 4.0)]
+
+
+def test_as_many_documents_as_asked_for_though_their_chunks_fill_the_first_candidates(tmp_path):
+    with make(tmp_path / "index", ["apple apple apple apple apple", "pear", "plum"]) as index:
+        assert found(index.search("fruit", 3, per_document=True)) == ["apple", "pear", "plum"]
+        assert found(index.search("fruit", 2, per_document=True, candidates=2)) == ["apple", "pear"]
+
+
+def test_neighbours_join_where_they_touch(tmp_path):
+    with make(tmp_path / "index", ["plum apple plum plum plum pear plum", "fig"]) as index:
+        first, second, third = index.search("fruit", 3, expand=1)
+
+    assert (first.chunk.text, first.found, first.score) == ("fig", (), pytest.approx(0.96))
+    assert (second.chunk.text, [one.text for one in second.found]) == ("plum apple plum", ["apple"])
+    assert (third.chunk.text, [one.text for one in third.found]) == ("plum pear plum", ["pear"])
+
+
+def chunk(start, end, document_id="a"):
+    return Chunk(document_id, start, start, end, "0123456789"[start:end], {})
+
+
+@pytest.mark.parametrize(
+    ("one", "other", "joined"),
+    [
+        (chunk(2, 5), chunk(5, 8), chunk(2, 8)),
+        (chunk(5, 8), chunk(2, 5), chunk(2, 8)),
+        (chunk(2, 6), chunk(4, 8), chunk(2, 8)),
+        (chunk(2, 8), chunk(4, 6), chunk(2, 8)),
+        (chunk(4, 6), chunk(2, 8), chunk(2, 8)),
+        (chunk(2, 4), chunk(2, 8), chunk(2, 8)),
+        (chunk(2, 4), chunk(5, 8), None),
+        (chunk(5, 8), chunk(2, 4), None),
+        (chunk(2, 5), chunk(5, 8, "b"), None),
+    ],
+)
+def test_two_passages_by_hand(one, other, joined):
+    hits = [Hit(0.9, one), Hit(0.8, other)]
+
+    assert join_adjacent(hits) == ([Hit(0.9, joined, (one, other))] if joined else hits)
+
+
+def test_which_documents_meet_a_filter_is_remembered_until_the_store_changes(tmp_path, monkeypatch):
+    asked = []
+    read = Store.document_numbers
+    monkeypatch.setattr(Store, "document_numbers", lambda *given: (asked.append(given), read(*given))[1])
+    with make(tmp_path / "index", ["apple", "pear"]) as index:
+
+        def n_read(number):
+            asked.clear()
+            index.search("fruit", 1, filter={"number": number})
+            return len(asked)
+
+        assert [n_read(number) for number in range(32)] == [1] * 32
+        assert n_read(0) == 0
+        assert n_read(32) == 1  # which puts out 1, unused for longest
+        assert (n_read(0), n_read(2), n_read(1)) == (0, 0, 1)
+        index.add([Document("2", "plum", {"number": 2})])
+        assert n_read(2) == 1
+        assert found(index.search("fruit", 9, filter={"number": 2})) == ["plum"]
+
+
+def test_a_filter_and_ids_by_hand(tmp_path):
+    with make(tmp_path / "index", ["apple", "pear", "plum", "fig"]) as index:
+        for mode in ("dense", "lexical", "hybrid"):
+            hits = index.search("fig apple", 9, mode=mode, filter={"even": True}, document_ids=["0", "3", "none"])
+            assert found(hits) == ["apple"]
+            assert found(index.search("fig apple", 9, mode=mode, document_ids=["3"])) == ["fig"]
+            assert index.search("fig apple", 9, mode=mode, document_ids=[]) == []
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"granularity": "a"}, "granularity must be one of the index's granularities, 'words', 'all', got 'a'"),
+        ({"within": "words"}, "within must name another granularity than the one that is searched, 'words'"),
+        ({"rerank": lambda *_: "x"}, "rerank must return numbers, got 'x': could not convert string to float: 'x'"),
+        (
+            {"rerank": lambda *_: [1.0]},
+            "rerank must return one finite number for each of the 2 texts, got shape (1,): [1.0]",
+        ),
+        ({"document_ids": "x"}, "document_ids must be a list of ids, got 'x'"),
+        ({"candidates": 1, "k": 2}, "candidates must be at least k, which is 2, got 1"),
+        (
+            {"within": "all", "per_document": True},
+            "per_document and within both say what to group by; choose one",
+        ),
+    ],
+)
+def test_what_is_wrong_is_said_in_full(tmp_path, options, message):
+    chunkers = {"words": WORDS, "all": Whole()}
+    with make(tmp_path / "index", ["apple pear"], chunkers=chunkers) as index, pytest.raises(InputError) as caught:
+        index.search("fruit", **{"k": 2, **options})
+
+    assert str(caught.value) == message
+
+
+@pytest.mark.parametrize(
+    ("words", "error", "message"),
+    [
+        (
+            None,
+            InputError,
+            'this index was made without lexical search (words=None): search with mode="dense", or make a new index '
+            'with words="unicode61" or, for languages without spaces, words="trigram"',
+        ),
+        ("unicode61", QueryError, "the question must hold a word to be searched for by its words, got '?'"),
+        (
+            "trigram",
+            QueryError,
+            "the question must hold a word of three or more characters to be searched for by its words, got '?'",
+        ),
+    ],
+)
+def test_a_question_without_words_is_said_in_full(tmp_path, words, error, message):
+    with make(tmp_path / "index", ["apple"], words=words) as index, pytest.raises(error) as caught:
+        index.search("?", mode="lexical")
+
+    assert str(caught.value) == message

@@ -439,6 +439,86 @@ def test_what_is_no_filter_is_refused_by_its_place(one, message):
         compile_filter(one)
 
 
+LONG = "x" * 40
+OPERATORS_OF_FIELDS = "$eq, $ne, $in, $nin, $gt, $gte, $lt, $lte, $exists, $not"
+
+
+@pytest.mark.parametrize(
+    ("one", "message"),
+    [
+        (3, 'the filter must be a filter, like {"year": {"$gt": 1999}}, got 3'),
+        (
+            {"a": [1]},
+            "a in the filter must be a string, a number, a boolean or None, got list; for any of several values give a "
+            'list under an operator, as in {"$in": [1, 2]}',
+        ),
+        (
+            {"a": {"$eq": {"b": 1}}},
+            "a.$eq in the filter must be a string, a number, a boolean or None, got dict; to look into a mapping name "
+            'the keys, as in {"author.name": "x"}',
+        ),
+        (
+            {"a": b"x"},
+            "a in the filter must be a string, a number, a boolean or None, got bytes; give dates as ISO strings, and "
+            "numpy scalars and enums as the plain numbers or strings they stand for",
+        ),
+        ({LONG: {"$gt": None}}, f"{LONG}.$gt in the filter must be a number or a string, got None, which has no order"),
+        (
+            {LONG + "y": {"$gt": None}},
+            f"{LONG}….$gt in the filter must be a number or a string, got None, which has no order",
+        ),
+        ({"": {"$gt": None}}, "''.$gt in the filter must be a number or a string, got None, which has no order"),
+        ({"a": {"$in": LONG}}, f"a.$in in the filter must be a list of values, got the string '{LONG}'"),
+        ({"a": {"$in": LONG + "y"}}, f"a.$in in the filter must be a list of values, got the string '{LONG}'…"),
+        ({"a": {"$in": 2**64 - 1}}, "a.$in in the filter must be a list of values, got 18446744073709551615"),
+        ({"a": {"$in": 2**64}}, "a.$in in the filter must be a list of values, got a whole number of 65 bits"),
+        (
+            {"a": {**dict.fromkeys("1234567", 1), "$gt": 1}},
+            "a in the filter must be a value, a mapping of operators or a mapping of fields, got one with the keys "
+            "'1', '2', '3', '4', '5', '6'",
+        ),
+        (
+            {"a": {"$not": {LONG + "y": 1}}},
+            'a.$not in the filter must be a mapping of operators, like {"$gt": 1999}, got one with the keys '
+            f"'{LONG}'",
+        ),
+        ({"$or": {}}, "$or in the filter must be a list of filters, got dict"),
+        ({"$or": []}, "$or in the filter must be a list of at least one filter, got an empty list; leave $or out"),
+        ({"$or": [{}, {"a": {"$exists": 1.5}}]}, "$or[1].a.$exists in the filter must be true or false, got 1.5"),
+        ({"$gtt": 1}, "$gtt in the filter must be one of $and, $or, $not; a field's name cannot begin with $ here"),
+        ({"a": {"$exist": 1}}, f"a.$exist in the filter must be one of {OPERATORS_OF_FIELDS}; did you mean $exists?"),
+        ({"$in": []}, '$in in the filter must stand under a field, like {"year": {"$in": ...}}'),
+        ({"a": {"$or": []}}, 'a.$or in the filter must stand above fields, like {"$or": [{"year": 1999}, ...]}'),
+        (
+            {"a": {"$in": [1, True, {1}]}},
+            "a.$in[2] in the filter must be a string, a number, a boolean or None, got set; for any of several values "
+            'give a list under an operator, as in {"$in": [1, 2]}',
+        ),
+        ({"a": {1: 2}}, "a in the filter must have plain strings as keys, got 1"),
+        ({"a": {"\ud800": 1}}, "a.'\\ud800' in the filter has the lone surrogate '\\ud800' at character 0"),
+    ],
+)
+def test_a_message_says_what_is_needed_what_came_and_what_to_do(one, message):
+    with pytest.raises(FilterError) as caught:
+        compile_filter(one)
+
+    assert str(caught.value).startswith(message)
+    assert str(caught.value) == message or "surrogate" in message
+
+
+@pytest.mark.parametrize(
+    "wrap", [lambda inner: {"$not": inner}, lambda inner: {"$or": [{"b": 1}, inner]}, lambda inner: {"a": inner}]
+)
+def test_ten_mappings_deep_and_no_more(wrap):
+    deep = {"a": 1}
+    for _ in range(MAX_LEVELS - 1):
+        deep = wrap(deep)
+    compile_filter(deep)
+
+    with pytest.raises(FilterError, match="a filter may be 10 mappings deep and no more, and .* in the filter is deep"):
+        compile_filter(wrap(deep))
+
+
 def test_a_filter_error_is_an_input_error():
     assert issubclass(FilterError, InputError)
 
