@@ -78,7 +78,7 @@ def main() -> None:
             train(encoder, chosen, out, settings)
             scores = measurer.copied(out)
             row: dict[str, Any] = {"questions": n_questions, "seconds": round(time.perf_counter() - begin)}
-            for scope, comparison in compare_scores(scores, references.untrained, held_out).items():
+            for scope, comparison in compare_scores(scores, references["untrained"], held_out).items():
                 row[scope] = {
                     "trained": round(means(scores)[scope], 2),
                     "gain": round(comparison.difference, 2),
@@ -90,8 +90,8 @@ def main() -> None:
         "trained_on": data.name,
         "measured_on": [one.name for one in held_out],
         "steps": options.steps,
-        "naive": {scope: round(value, 2) for scope, value in means(references.naive).items()},
-        "untrained": {scope: round(value, 2) for scope, value in means(references.untrained).items()},
+        "naive": {scope: round(value, 2) for scope, value in means(references["naive"]).items()},
+        "untrained": {scope: round(value, 2) for scope, value in means(references["untrained"]).items()},
         "rows": rows,
     }
     report("training", figures, save=options.save)

@@ -337,14 +337,14 @@ def test_adapters_are_measured_as_an_index_would_have_them(base, sets, unbroken,
     (plain,) = measure(default, held_out, [Embedding("naive")])
     for scope in ("corpus", "document"):
         np.testing.assert_allclose(scores[scope], expected[scope])
-        np.testing.assert_allclose(references.naive[scope], plain[scope])
-        np.testing.assert_allclose(references.begin[scope], untrained[scope])
-        np.testing.assert_allclose(begun_with.begin[scope], expected[scope])
-        np.testing.assert_allclose(begun_with.untrained[scope], references.untrained[scope])
+        np.testing.assert_allclose(references["naive"][scope], plain[scope])
+        np.testing.assert_allclose(references["begin"][scope], untrained[scope])
+        np.testing.assert_allclose(begun_with["begin"][scope], expected[scope])
+        np.testing.assert_allclose(begun_with["untrained"][scope], references["untrained"][scope])
         assert figures[f"ndcg_{scope}"] == pytest.approx(expected[scope].mean())
     (tmp_path / "references.npz").rename(tmp_path / "moved.npz")
     again = replace(measurer, base="nowhere").references(tmp_path / "moved.npz", "key")  # which loads no model
-    np.testing.assert_array_equal(again.untrained["corpus"], references.untrained["corpus"])
+    np.testing.assert_array_equal(again["untrained"]["corpus"], references["untrained"]["corpus"])
     with pytest.raises(InputError, match="begun with other held-out questions"):
         measurer.references(tmp_path / "moved.npz", "another key")
 

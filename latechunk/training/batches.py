@@ -68,12 +68,12 @@ class BatchMaker:
             return features | self._pad(sequences)
         layout = self._long_pass.lay_out(sequences)
         states = torch.zeros((len(segments), layout.n_rows, self._frozen.states.shape[1]))
-        for row, (one, sequence) in enumerate(zip(segments, sequences, strict=True)):
-            kept = self._kept(one, sequence.n_prefix, sequence.n_suffix)
-            end = len(kept) - sequence.n_suffix
-            states[row, : sequence.n_prefix] = kept[: sequence.n_prefix]
-            states[row, layout.n_prefix : layout.n_special] = kept[end:]
-            states[row, layout.n_special : layout.n_special + end - sequence.n_prefix] = kept[sequence.n_prefix : end]
+        for row, one in enumerate(segments):  # special tokens of the document, then the content of the segment
+            begin = self._frozen.state_bounds[one.document]
+            content = begin + layout.n_special
+            parts = (self._frozen.states[begin:content], self._frozen.states[content + one.start : content + one.end])
+            kept = torch.from_numpy(np.concatenate(parts))
+            states[row, : len(kept)] = kept
         return features | {"states": states, "layout": layout, "sequences": sequences}
 
     def _read_alone(self, segments: Sequence[Segment]) -> list[Features]:
@@ -92,16 +92,6 @@ class BatchMaker:
         document = self._data.documents[segment.document]
         spans = document.spans[segment.size][segment.first_chunk :][: len(segment.ranges)]
         return [document.text[span.start : span.end] for span in spans]
-
-    def _kept(self, segment: Segment, n_prefix: int, n_suffix: int) -> torch.Tensor:
-        """Lower states of a segment, with the special tokens of its document around them."""
-        if self._frozen.states is None:
-            raise ValueError("no states were kept")
-        first, last = self._frozen.state_bounds[segment.document : segment.document + 2]
-        rows = self._frozen.states[first:last]
-        content = rows[n_prefix + segment.start : n_prefix + segment.end]
-        parts = (rows[:n_prefix], content, rows[len(rows) - n_suffix :])
-        return torch.from_numpy(np.concatenate(parts)).float()
 
     def _read_questions(self, segments: Sequence[Segment]) -> Features:
         if not self._settings.query_adapter:

@@ -30,24 +30,12 @@ from latechunk.models.device import Dtype
 CHUNK_TOKENS = 64
 DEPTH = 10
 METRIC = "ndcg_"  # and the scope; the trainer logs it with the prefix "eval_"
-_REFERENCE_NAMES = ("naive", "untrained", "begin")
 
 Scores = dict[Scope, Values]
-
-
-@dataclass(frozen=True, slots=True)
-class References:
-    """What training is measured against.
-
-    Attributes:
-        naive: Chunks read alone by the base model.
-        untrained: As latechunk makes vectors with the base model by default.
-        begin: With the settings of the run, before its first step: without adapters, or under those it begins with.
-    """
-
-    naive: Scores
-    untrained: Scores
-    begin: Scores
+References = dict[str, Scores]
+"""What training is measured against: ``naive``, chunks read alone by the base model; ``untrained``, as latechunk makes
+vectors with it by default; ``begin``, with the settings of the run before its first step, without adapters or under
+those it begins with."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,7 +68,7 @@ class Measurer:
         with tempfile.TemporaryDirectory() as folder:
             write(Path(folder))
             write_adapter_manifest(Path(folder), self.bundle)
-            (scores,) = self._measure(self._load(adapters=folder), [self.embedding])
+            (scores,) = measure(self._load(adapters=folder), self.sets, [self.embedding], self.on_characters)
         return scores
 
     def copied(self, folder: Path) -> Scores:
@@ -99,37 +87,35 @@ class Measurer:
                 "the run was begun with other held-out questions, other ways to measure them, or other adapters to "
                 "begin with; give the same"
             )
-        wanted = {f"{name}-{scope}" for name in _REFERENCE_NAMES for scope in SCOPES}
-        if wanted <= set(found):
-            return References(*({scope: found[f"{name}-{scope}"] for scope in SCOPES} for name in _REFERENCE_NAMES))
-        measured = self._measure_references()
-        arrays = {f"{name}-{scope}": getattr(measured, name)[scope] for name in _REFERENCE_NAMES for scope in SCOPES}
+        names = ("naive", "untrained", "begin")
+        if found:
+            return {name: {scope: found[f"{name}-{scope}"] for scope in SCOPES} for name in names}
+        references = dict(zip(names, self._measure_references(), strict=True))
+        arrays = {f"{name}-{scope}": one[scope] for name, one in references.items() for scope in SCOPES}
         write_arrays(kept, {"key": np.array(key), **arrays})
-        return measured
+        return references
 
-    def _measure_references(self) -> References:
+    def _measure_references(self) -> tuple[Scores, Scores, Scores]:
         default = Encoder.load(self.base, device=self.device, dtype=self.dtype, adapters=None)
         own = Embedding(**default.recommended_embedding)
-        naive, untrained = self._measure(default, [Embedding("naive"), own])
+        naive, untrained = measure(default, self.sets, [Embedding("naive"), own], self.on_characters)
         bundle = self.bundle
         is_same = own == self.embedding and default.settings["local_global"] == (
             bundle.local_global and bundle.local_global.model_dump()
         )
         del default
         if self.start is not None:
-            return References(naive, untrained, self.copied(self.start))
+            return naive, untrained, self.copied(self.start)
         if is_same:
-            return References(naive, untrained, untrained)
-        (begin,) = self._measure(self._load(adapters=None, local_global=bundle.local_global), [self.embedding])
-        return References(naive, untrained, begin)
+            return naive, untrained, untrained
+        encoder = self._load(adapters=None, local_global=bundle.local_global)
+        (begin,) = measure(encoder, self.sets, [self.embedding], self.on_characters)
+        return naive, untrained, begin
 
     def _load(self, adapters: str | None, local_global: LocalGlobal | None = None) -> Encoder:
         return Encoder.load(
             self.base, device=self.device, dtype=self.dtype, adapters=adapters, local_global=local_global
         )
-
-    def _measure(self, encoder: Encoder, embeddings: Sequence[Embedding]) -> list[Scores]:
-        return measure(encoder, self.sets, embeddings, self.on_characters)
 
 
 class HeldOutEvaluator(SentenceEvaluator):
@@ -151,17 +137,18 @@ class HeldOutEvaluator(SentenceEvaluator):
         """The mean nDCG@10 of a model in training, by scope, times 100; without what cannot be measured."""
         scores = self._measurer.trained(lambda folder: model[0].adapters.save(folder, dtype=torch.float16))
         self._last = steps, scores
-        return _to_metrics(scores)
+        return to_metrics(scores)
 
     def finish(self, folder: Path, steps: int) -> tuple[Scores, dict[str, float]]:
         """Scores and means of a run's adapters in a folder; of the last call, if that was after so many steps."""
         if self._last is None or self._last[0] != steps:
             self._last = steps, self._measurer.copied(folder)
         scores = self._last[1]
-        return scores, _to_metrics(scores)
+        return scores, to_metrics(scores)
 
 
-def _to_metrics(scores: Scores) -> dict[str, float]:
+def to_metrics(scores: Scores) -> dict[str, float]:
+    """What the trainer logs of scores: means by scope, of those that can be measured."""
     return {f"{METRIC}{scope}": value for scope, value in means(scores).items() if not math.isnan(value)}
 
 

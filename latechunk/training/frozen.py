@@ -30,8 +30,8 @@ class FrozenArrays:
     """What the frozen part of a model gives for all training data, mapped from disk.
 
     Attributes:
-        states: What the lower layers give of each document, special tokens included, one after another, shape
-            ``(n_rows, hidden)``; None where no layers are kept.
+        states: What the lower layers give of each document, special tokens first, then the content, one document after
+            another, shape ``(n_rows, hidden)``; None where no layers are kept.
         state_bounds: Document ``i`` has the rows ``state_bounds[i]`` to ``state_bounds[i + 1]``.
         questions: Unit vectors of the questions by the base model, shape ``(n_questions, dims)``.
     """
@@ -70,7 +70,7 @@ def keep_frozen(
             np.save(folder / "questions.npy", encoder.encode_queries([question.text for question in data.questions]))
         (folder / "key.json").write_text(json.dumps(key), encoding="utf-8")
     return FrozenArrays(
-        states=_map(folder / "states.npy") if long_pass is not None else None,
+        states=np.load(folder / "states.npy", mmap_mode="r", allow_pickle=False) if long_pass is not None else None,
         state_bounds=state_bounds,
         questions=np.load(folder / "questions.npy", allow_pickle=False),
     )
@@ -82,10 +82,6 @@ def kept_bytes(encoder: Encoder, data: TrainingData) -> int:
     around = len(data.documents) * (plan.n_special + len(data.documents[0].tokens.prompt_ids))
     states = 2 * (data.n_tokens + around) * model.hidden if plan.local_global else 0
     return states + 4 * len(data.questions) * model.dims
-
-
-def _map(path: Path) -> Any:
-    return np.load(path, mmap_mode="r", allow_pickle=False)
 
 
 def fingerprint(encoder: Settings, data: TrainingData) -> str:
@@ -122,9 +118,7 @@ def _write_states(
     for number, (document, sequence) in enumerate(zip(data.documents, sequences, strict=True)):
         layout = long_pass.lay_out([sequence])
         (states,) = long_pass.lower([sequence], layout, 4_096)
-        before, after = states[: layout.n_prefix], states[layout.n_prefix : layout.n_special]
-        content = states[layout.n_special : layout.n_special + sequence.n_content]
-        values = torch.cat([before, content, after]).float().cpu().numpy()
+        values = states[: layout.n_special + sequence.n_content].float().cpu().numpy()
         half = values.astype(_DTYPE)
         if not np.isfinite(half).all():
             raise ModelError(f"the states of {document.id!r} reach {np.abs(values).max():.3g}, beyond half precision")

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import math
 import shutil
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -14,7 +13,6 @@ from latechunk.encoding.encoder import Encoder
 from latechunk.errors import InputError
 from latechunk.evaluation.dataset import EvaluationSet
 from latechunk.evaluation.loaders import read_sets
-from latechunk.evaluation.ranking import SCOPES
 from latechunk.models.adapter_manifest import (
     MANIFEST_FILE,
     AdapterManifest,
@@ -27,7 +25,7 @@ from latechunk.models.device import choose_device
 from latechunk.training.budget import Estimate
 from latechunk.training.choose import choose_manifest, choose_settings, choose_steps, keep_sets
 from latechunk.training.data import TrainingData, prepare
-from latechunk.training.evaluator import METRIC, HeldOutEvaluator, Measurer, References, compare_scores, means
+from latechunk.training.evaluator import HeldOutEvaluator, Measurer, References, compare_scores, means, to_metrics
 from latechunk.training.progress import OnProgress, ProgressReporter
 from latechunk.training.report import result_rows, write_results
 from latechunk.training.request import TrainingRequest
@@ -112,7 +110,15 @@ def carry_out(job: Job, on_progress: OnProgress) -> Sequence[Mapping[str, Any]]:
     reporter = ProgressReporter(job.data.n_tokens, job.settings.run.n_steps, on_progress)
     references, evaluator = None, None
     if job.held_out:
-        measurer = _make_measurer(job, reporter)
+        measurer = Measurer(
+            base=job.request.base,
+            device=str(job.encoder.device),
+            dtype=job.settings.run.precision,
+            sets=job.held_out,
+            bundle=job.bundle,
+            on_characters=reporter.measure,
+            start=job.request.adapters,
+        )
         references = measurer.references(_references_path(out), _references_key(job))
         evaluator = HeldOutEvaluator(measurer)
     trained = train(
@@ -128,7 +134,7 @@ def carry_out(job: Job, on_progress: OnProgress) -> Sequence[Mapping[str, Any]]:
     on_progress("describing", 1.0)
     rows = _measure_end(job, trained, references, evaluator) if references and evaluator else []
     write_results(job, trained, rows)
-    _delete_kept(out)  # before the folder is finished: nothing looks into a finished one any more
+    shutil.rmtree(out / RUN / KEPT, ignore_errors=True)  # now: nothing looks into a finished folder any more
     write_adapter_manifest(out, job.bundle)
     tidy_up(job.request)
     return rows
@@ -136,13 +142,7 @@ def carry_out(job: Job, on_progress: OnProgress) -> Sequence[Mapping[str, Any]]:
 
 def tidy_up(request: TrainingRequest) -> None:
     """Delete what a finished folder no longer needs: arrays of the frozen pass, and unwanted checkpoints."""
-    _delete_kept(request.out)
-    if request.keep_nothing:
-        shutil.rmtree(request.out / RUN, ignore_errors=True)
-
-
-def _delete_kept(out: Path) -> None:
-    shutil.rmtree(out / RUN / KEPT, ignore_errors=True)
+    shutil.rmtree(request.out / RUN if request.keep_nothing else request.out / RUN / KEPT, ignore_errors=True)
 
 
 def _require_free(request: TrainingRequest) -> None:
@@ -189,18 +189,6 @@ def _load_base(request: TrainingRequest) -> Encoder:
     )
 
 
-def _make_measurer(job: Job, reporter: ProgressReporter) -> Measurer:
-    return Measurer(
-        base=job.request.base,
-        device=str(job.encoder.device),
-        dtype=job.settings.run.precision,
-        sets=job.held_out,
-        bundle=job.bundle,
-        on_characters=reporter.measure,
-        start=job.request.adapters,
-    )
-
-
 def _references_path(out: Path) -> Path:
     return out / RUN / "references.npz"
 
@@ -227,11 +215,10 @@ def _measure_end(
     last = {f"eval_{name}": value for name, value in figures.items()}
     if not any(one["step"] == n_steps and last.keys() <= one.keys() for one in trained.log):
         trained.log.append({"step": n_steps, **last})
-    by_name = {name: means(getattr(references, name)) for name in ("naive", "untrained", "begin")}
-    first = {f"eval_{METRIC}{scope}": by_name["begin"][scope] for scope in SCOPES}
-    trained.log.insert(0, {"step": 0, **{name: value for name, value in first.items() if not math.isnan(value)}})
+    first = {f"eval_{name}": value for name, value in to_metrics(references["begin"]).items()}
+    trained.log.insert(0, {"step": 0, **first})
     return result_rows(
-        by_name | {"trained": means(scores)},
-        compare_scores(scores, references.untrained, job.held_out),
-        compare_scores(scores, references.naive, job.held_out),
+        {name: means(one) for name, one in {**references, "trained": scores}.items()},
+        compare_scores(scores, references["untrained"], job.held_out),
+        compare_scores(scores, references["naive"], job.held_out),
     )

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Sequence
-from functools import partial
 from typing import Any
 
 import torch
@@ -117,9 +116,8 @@ class SpanContrastiveLoss(torch.nn.Module):
     def _bank_scores(self, queries: torch.Tensor, asked: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
         """Scores with the bank, and which of them are of another document, shape ``(n_questions, n_banked)`` each."""
         if not self._bank:
-            return queries.new_zeros((len(queries), 0)), torch.zeros(
-                len(queries), 0, dtype=torch.bool, device=asked.device
-            )
+            nothing = queries.new_zeros((len(queries), 0))
+            return nothing, nothing.bool()
         chunks = torch.cat([self._mix(read.to(queries.device)) for _, read in self._bank])
         documents = torch.cat([torch.full((len(read),), document) for document, read in self._bank])
         scores = queries @ chunks.T / self._settings.temperature
@@ -157,49 +155,34 @@ class SpanContrastiveLoss(torch.nn.Module):
         query_leaf = queries.detach().requires_grad_(queries.requires_grad)
         parts = self._parts(read, query_leaf, groups, labels)
         torch.stack(list(parts.values())).sum().backward()  # type: ignore[no-untyped-call]
+        gradients: Any = read.grad
+
+        def pass_on(scale: torch.Tensor) -> None:
+            first = 0
+            with torch.enable_grad():
+                for group in groups:
+                    again = self._read(group)
+                    own = gradients[first : first + len(again)]
+                    first += len(again)
+                    # d(sum(again * own)) / d(weights) is own times the Jacobian of again: this group's chain rule.
+                    (again * own * scale).sum().backward()
+                if query_leaf.grad is not None:
+                    (queries * query_leaf.grad * scale).sum().backward()  # type: ignore[no-untyped-call]
+
         # The trainer calls backward on the sum of what is returned. Its gradient arrives at `total`, whose hook runs
         # pass 3; `scale` in there is what the trainer multiplied the loss by (gradient accumulation, mixed precision).
         total = torch.stack([part.detach() for part in parts.values()]).sum().requires_grad_()
-        hook = partial(self._backward, groups, read.grad, queries, query_leaf.grad)
-        total.register_hook(hook)  # type: ignore[no-untyped-call]
+        total.register_hook(pass_on)  # type: ignore[no-untyped-call]
         shown = {name: part.detach() for name, part in parts.items()}
         rest = torch.stack(list(shown.values())).sum()
         # The parts are for show; their sum is the one tensor whose backward call runs the second pass.
         return {**shown, "cached": total - rest}
 
-    def _backward(
-        self,
-        groups: Sequence[Features],
-        gradient: torch.Tensor | None,
-        queries: torch.Tensor,
-        query_gradient: torch.Tensor | None,
-        scale: torch.Tensor,
-    ) -> None:
-        """Run each group again, with gradients, and pass on those of its vectors."""
-        if gradient is None:
-            raise RuntimeError("no gradient reached the vectors")
-        first = 0
-        with torch.enable_grad():
-            for group in groups:
-                read = self._read(group)
-                own = gradient[first : first + len(read)]
-                # d(sum(read * own)) / d(weights) is own times the Jacobian of read: the chain rule for this group.
-                first += len(read)
-                (read * own * scale).sum().backward()  # type: ignore[no-untyped-call]
-            if query_gradient is not None:
-                (queries * query_gradient * scale).sum().backward()  # type: ignore[no-untyped-call]
-
 
 def info_nce(scores: torch.Tensor, gold: torch.Tensor, candidates: torch.Tensor) -> torch.Tensor:
-    """Minus the logarithm of the share that answers have in the softmax over the candidates, row by row.
+    """Minus the logarithm of the share that answers have in the softmax over the candidates, shape ``(n,)``.
 
-    Args:
-        scores: Logits, shape ``(n, m)``.
-        gold: Which are right, at least one in each row; part of the candidates.
-        candidates: Which are compared.
-
-    Returns:
-        Shape ``(n,)``, at least 0.
+    All have the shape ``(n, m)``; ``gold`` has at least one in each row, and is part of the candidates.
     """
     low = torch.finfo(scores.dtype).min
     return torch.logsumexp(scores.masked_fill(~candidates, low), dim=1) - torch.logsumexp(

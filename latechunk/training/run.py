@@ -69,8 +69,8 @@ def assemble(
 ) -> Assembled:
     """Run the frozen pass and put adapters into the encoder, which cannot be used by itself afterwards.
 
-    The arguments are those of ``train``; ``kept`` is the folder of the frozen pass's arrays, ``on_tokens`` is called
-    with the content tokens of that pass done since the last call.
+    ``kept`` is the folder of the frozen pass's arrays, ``on_tokens`` is called with the content tokens of it done since
+    the last call; the other arguments are those of ``train``.
 
     Raises:
         InputError: If the encoder cannot be trained.
@@ -139,15 +139,9 @@ def train(
 ) -> Trained:
     """Train adapters, and leave them in ``folder``, with checkpoints and kept arrays in ``folder/run``.
 
-    Args:
-        encoder: The base model, loaded without adapters, in float32; it is taken over and cannot be used afterwards.
-        data: What to learn from.
-        folder: Where everything goes.
-        settings: How.
-        resume: Go on from the last checkpoint in the folder.
-        start: A folder with adapters to begin with, of the same shape.
-        evaluator: Called by the trainer, to measure while it goes.
-        on_progress: Called with the phase, and what is done of it: content tokens since the last call, or steps.
+    The encoder is the base model, loaded without adapters, in float32; it cannot be used afterwards. ``resume`` goes on
+    from the last checkpoint in the folder. ``start`` is a folder with adapters of the same shape to begin with.
+    ``on_progress`` gets the phase, and what is done of it: content tokens since the last call, or steps.
 
     Raises:
         InputError: If the folder holds a run and ``resume`` is False, or one of other settings or data; or the encoder
