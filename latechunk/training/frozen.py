@@ -61,7 +61,7 @@ def keep_frozen(
     folder.mkdir(parents=True, exist_ok=True)
     sequences = [encoder.parts[1].sequence(one.tokens.ids, one.tokens.prompt_ids) for one in data.documents]
     state_bounds = np.cumsum([0, *map(len, sequences)]).astype(np.int64)
-    key = f"{fingerprint(encoder.settings, data)} {long_pass is not None} {precision}"
+    key = f"{fingerprint(encoder.settings, data)} {long_pass is not None} {precision} special-first"
     if _read_key(folder) != key:
         (folder / "key.json").unlink(missing_ok=True)
         with computing_in(precision, encoder.device):
