@@ -1,10 +1,11 @@
 import contextlib
 
+import faiss
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from latechunk.ann.faiss_ops import build, require_buildable
+from latechunk.ann.faiss_ops import build, core_of, require_buildable, transforms_of
 from latechunk.ann.spec import AUTO_IVF_FROM, FaissSpec, IndexSpec, is_factory
 from latechunk.errors import InputError
 
@@ -87,6 +88,31 @@ def test_what_training_takes(factory, n_lists, least, wanted):
     spec = FaissSpec(factory, 16)
 
     assert (spec.n_lists, spec.min_training, spec.training_size) == (n_lists, least, wanted)
+
+
+def test_what_is_built_compares_products_and_trains_in_silence():
+    flat, graph, lists = (build(FaissSpec(factory, 16)) for factory in ("Flat", "HNSW32,SQ8", "RR8,IVF4,PQ4x4"))
+
+    assert [one.metric_type for one in (flat, graph, lists)] == [faiss.METRIC_INNER_PRODUCT] * 3
+    assert [one.ntotal for one in (flat, graph, lists)] == [0] * 3
+    assert core_of(graph).hnsw.efConstruction == 100
+    core = core_of(lists)
+    assert (core.cp.min_points_per_centroid, core.pq.cp.min_points_per_centroid) == (1, 1)
+    assert [one.d_out for one in transforms_of(lists)] == [8]
+    assert transforms_of(flat) == []
+
+
+@pytest.mark.parametrize(("kind", "dims"), [("OPQ4_8,IVF8,PQ4", 8), ("RR8,IVF16,SQ8", 8), ("flat", 8)])
+def test_what_makes_vectors_no_longer_is_accepted(kind, dims):
+    require_buildable(IndexSpec(kind), dims)
+
+
+@pytest.mark.parametrize("kind", ["RR17,IVF16,SQ8", "PCAR17,SQ8"])
+def test_what_makes_vectors_longer_is_refused(kind):
+    with pytest.raises(
+        InputError, match=r"^('.*' makes vectors of 17 numbers out of 16, and only so many or|FAISS mak)"
+    ):
+        require_buildable(IndexSpec(kind), 16)
 
 
 def test_what_faiss_says_comes_without_where_in_its_source_it_says_so():
