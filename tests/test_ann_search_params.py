@@ -1,12 +1,18 @@
 """How hard a trained index is searched: which of its lists are looked into, and with what it is tuned."""
 
+from dataclasses import replace
+
 import faiss
 import numpy as np
 import pytest
 
+from latechunk.ann import tuning
 from latechunk.ann.faiss_ops import SearchParams, lists_of, nearest
 from latechunk.ann.id_filter import IdFilter
+from latechunk.ann.spec import FaissSpec
 from latechunk.ann.tuning import _add_noise, _grow
+from latechunk.ann.vector_index import VectorIndex
+from tests.stores import clustered, contents, make_store
 
 N_LISTS, PER_LIST = 64, 10
 QUERY = (1 - np.arange(N_LISTS) / 1000).astype(np.float32)  # nearest to list 0, then 1, and so on
@@ -121,3 +127,149 @@ def test_noisy_queries_lie_at_a_cosine_of_four_tenths():
 
     assert np.linalg.norm(noisy, axis=1) == pytest.approx(1, abs=1e-5)
     assert np.einsum("nd,nd->n", noisy, vectors[:500]).mean() == pytest.approx(0.4, abs=0.02)
+
+
+def test_candidates_are_ten_more_than_there_may_be_hits():
+    assert [SearchParams(per_hit=2).n_candidates(k) for k in (1, 10, 11)] == [30, 30, 32]
+
+
+@pytest.mark.parametrize(
+    ("shares", "asked", "chosen"),
+    [
+        ([0.5, 0.6, 0.7, 0.8, 0.9], [4], 4),  # none is enough: the last
+        ([0.5, 0.6, 0.7, 0.8, 0.98], [4, 2, 3], 4),  # 2 and 3 are too little
+        ([0.5, 0.6, 0.98, 0.99, 1.0], [4, 2, 1], 2),  # 2 is enough, 0 and 1 are not
+        ([0.98, 0.99, 1.0, 1.0, 1.0], [4, 2, 1, 0], 0),
+        ([1.0], [0], 0),
+    ],
+)
+@pytest.mark.parametrize("worse", [0, 1])
+def test_the_least_level_that_is_enough_for_both_kinds_of_queries(shares, asked, chosen, worse):
+    levels = [SearchParams(n_probes=number) for number in range(len(shares))]
+    measured = []
+
+    def measure(params):
+        measured.append(params.n_probes)
+        share = shares[params.n_probes]
+        return (share, 1.0) if worse == 0 else (1.0, share)
+
+    assert tuning._least(levels, measure) == (levels[chosen], *measure(levels[chosen]))
+    assert measured == [*asked, chosen]
+
+
+def test_levels_and_their_cost():
+    ivf, hnsw, flat = (VectorIndex(FaissSpec(factory, N_LISTS)) for factory in ("IVF4,Flat", "HNSW8", "SQ8"))
+    ivf.index.train(np.eye(N_LISTS, dtype=np.float32))
+    ivf.add(np.arange(1, N_LISTS + 1), np.arange(N_LISTS), np.eye(N_LISTS, dtype=np.float32))
+
+    assert tuning._levels(ivf) == [SearchParams(n_probes=n) for n in (1, 2, 3, 4)]
+    assert [one.n_explored for one in tuning._levels(hnsw)] == _grow(16, 1024)
+    assert tuning._levels(flat) == [SearchParams()]
+    # Two of four lists hold 32 of 64 vectors; a read vector costs as much as 250, and 3 * 10 + 10 are read.
+    assert tuning._cost(ivf, SearchParams(n_probes=2, per_hit=3)) == 32 + 250 * 40
+    assert tuning._cost(hnsw, SearchParams(n_explored=5)) == 32 * 5 + 250 * 20
+    assert tuning._cost(flat, SearchParams(n_probes=9, n_explored=9)) == 250 * 20
+
+
+@pytest.mark.parametrize(
+    ("needed", "chosen"),
+    [
+        ({1: 3}, (3, 1)),  # found with one candidate a hit, which is the cheapest
+        ({2: 2, 4: 1}, (2, 2)),
+        ({1: 4, 2: 2}, (4, 1)),  # 64 met and 20 read cost less than 32 met and 30 read
+        ({}, (4, 1)),  # never enough: the most thorough of the first
+    ],
+)
+def test_the_cheapest_effort_that_is_enough_is_chosen(monkeypatch, needed, chosen):
+    cache = VectorIndex(FaissSpec("IVF4,Flat", N_LISTS))
+    cache.index.train(np.eye(N_LISTS, dtype=np.float32))
+    cache.add(np.arange(1, N_LISTS + 1), np.arange(N_LISTS), np.eye(N_LISTS, dtype=np.float32))
+
+    def recall(cache_, store, dims, probe, params):
+        assert (cache_, store, dims, probe) == (cache, "store", N_LISTS, "probe")
+        is_enough = params.n_probes >= needed.get(params.per_hit, 99)
+        return (0.99, 0.985) if is_enough else (0.97, 0.6)
+
+    monkeypatch.setattr(tuning, "_recall", recall)
+
+    params, *recalls = tuning._tune(cache, "store", N_LISTS, "probe")
+
+    assert (params.n_probes, params.per_hit) == chosen
+    assert recalls == ([0.99, 0.985] if needed else [0.97, 0.6])
+
+
+def test_a_sample_is_ascending_without_repetition_and_as_large_as_can_be():
+    random = np.random.default_rng(0)
+
+    assert tuning._choose(random, 5, 9).tolist() == [0, 1, 2, 3, 4]
+    some = tuning._choose(random, 100, 50).tolist()
+    assert len(set(some)) == 50
+    assert some == sorted(some)
+
+
+def test_a_sample_holds_the_vectors_of_its_places_whatever_the_blocks(tmp_path, monkeypatch):
+    store = make_store(tmp_path, 50)
+    read = store.vectors
+    monkeypatch.setattr(store, "vectors", lambda dims, **given: read(dims, **given, block=7))
+    places, steps = np.array([0, 6, 7, 13, 20, 49]), []
+    with store.snapshot():
+        numbers, sample = tuning._sample(store, 16, 0, places, lambda *step: steps.append(step), 50)
+
+    assert numbers.tolist() == [1, 7, 8, 14, 21, 50]
+    assert sample.dtype == np.float32
+    assert sample.tolist() == clustered(50)[places].tolist()
+    assert steps == [("sample", min(7 * number, 50), 50) for number in range(1, 9)]
+    store.close()
+
+
+def test_a_probe_holds_the_ten_best_scores_of_all_but_the_query_itself():
+    vectors = clustered(60)
+    probe = tuning._make_probe(np.random.default_rng(0), np.arange(1, 61), vectors)
+    plain = probe.own > 0
+    for begin in range(0, 60, 25):
+        probe.see(np.arange(begin + 1, min(begin + 25, 60) + 1), vectors[begin : begin + 25])
+
+    assert plain.tolist() == [number % 2 == 0 for number in range(60)]
+    assert len(set(probe.own[plain])) == 30
+    assert probe.queries[plain] == pytest.approx(vectors[probe.own[plain] - 1])
+    scores = probe.queries @ vectors.T
+    scores[plain, probe.own[plain] - 1] = -np.inf
+    assert np.sort(probe.best) == pytest.approx(np.sort(scores)[:, -10:], abs=1e-6)
+    assert len(tuning._make_probe(np.random.default_rng(0), np.arange(300), clustered(300)).queries) == 200
+
+
+def test_recall_is_the_share_of_the_ten_best_among_the_candidates(tmp_path):
+    store = make_store(tmp_path, 200)
+    numbers, documents, vectors = contents(store)
+    cache = VectorIndex(FaissSpec("IVF8,Flat", 16))
+    cache.index.train(vectors)
+    cache.add(numbers, documents, vectors)
+    cache.settle()
+    probe = tuning._make_probe(np.random.default_rng(0), numbers, vectors)
+    probe.see(numbers, vectors)
+    params, expected = SearchParams(n_probes=1), []
+    for query, own in zip(probe.queries, probe.own, strict=True):
+        best = [n for n in numbers[np.argsort(-(vectors @ query))] if n != own][:10]
+        found = nearest(cache.index, query, 21, params, cache.filters.everything)
+        expected.append(len(set(best) & set(numbers[found].tolist())) / 10)
+
+    with store.snapshot():
+        plain, noisy = tuning._recall(cache, store, 16, probe, params)
+        assert tuning._recall(cache, store, 16, probe, replace(params, n_probes=8)) == (1.0, 1.0)
+
+    assert (plain, noisy) == (pytest.approx(np.mean(expected[::2])), pytest.approx(np.mean(expected[1::2])))
+    assert plain < 1
+    store.close()
+
+
+def test_noise_has_the_directions_of_the_sample():
+    random = np.random.default_rng(0)
+    sample = np.zeros((50, 8), dtype=np.float32)
+    sample[:25, 0] = sample[25:, 1] = 1
+
+    noisy = _add_noise(random, np.eye(8, dtype=np.float32)[[7] * 400], sample)
+
+    assert noisy[:, 7] == pytest.approx(0.4, abs=1e-5)
+    assert not noisy[:, 2:7].any()
+    assert np.abs(noisy[:, :2].mean(axis=0)).max() < 0.1
+    assert (noisy[:, :2] ** 2).mean(axis=0) == pytest.approx(0.42, abs=0.05)

@@ -1,6 +1,7 @@
 import logging
 import threading
 
+import faiss
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -13,6 +14,8 @@ from latechunk.ann.synced import SyncedIndex
 from latechunk.ann.verify import check_cache
 from latechunk.errors import IndexBusyError, IndexDamagedError, InputError, StoreError
 from latechunk.storage.directory import hold_write_lock
+from latechunk.storage.store import Store, StoredDocument
+from latechunk.types import Document, Span
 from tests.stores import PER_DOCUMENT, clustered, contents, exact, make_store, put
 
 DIMS = 16
@@ -559,4 +562,47 @@ def test_check_finds_what_differs(tmp_path, damage):
     (problem,) = check_cache(tmp_path, store, DIMS, 0)
 
     assert problem.startswith("vectors.faiss holds other chunks, documents or vectors than the store")
+    store.close()
+
+
+def test_check_says_in_full_what_is_wrong(tmp_path):
+    store, other = make_store(tmp_path, 300), make_store(tmp_path / "other", 300)
+    path = tmp_path / "vectors.faiss"
+    rebuilt = "it is rebuilt from the store when the index is next searched"
+    open_synced(tmp_path, store, IndexSpec("flat")).update()
+
+    assert check_cache(tmp_path, other, DIMS, 0) == [
+        f"vectors.faiss is of another store, or of a state that this one never was in: {rebuilt}"
+    ]
+    path.write_bytes(b"rubbish")
+    assert check_cache(tmp_path, store, DIMS, 0) == [
+        f"{path} cannot be used: it is not the file that was written: {rebuilt}"
+    ]
+    store.close()
+    other.close()
+
+
+@pytest.mark.parametrize("damaged", [None, 0, 12, 17, 39])
+def test_check_compares_every_block_of_its_own_granularity(tmp_path, monkeypatch, damaged):
+    Store.create(tmp_path / "store.sqlite3", {})
+    store = Store.open(tmp_path / "store.sqlite3", read_only=False)
+    vectors = clustered(60, DIMS)
+    for number in range(20):
+        own = vectors[3 * number : 3 * number + 3]
+        chunkings = [[Span(0, 2)], [Span(0, 1), Span(1, 2)]]
+        store.put([StoredDocument(Document(f"d{number}", "xx"), 2, chunkings, own)])
+    read = store.vectors
+    monkeypatch.setattr(store, "vectors", lambda dims, **given: read(dims, **given, block=7))
+    synced = SyncedIndex(tmp_path, store, DIMS, granularity=1, spec=IndexSpec("flat"))
+    cache = held(synced)
+    assert len(cache) == 40
+    if damaged is not None:
+        faiss.rev_swig_ptr(cache.index.get_xb(), 40 * DIMS)[damaged * DIMS] += 0.5
+    synced.optimize() if damaged is None else synced_module.write_cache(cache, tmp_path, 1, IndexSpec("flat"))
+
+    assert check_cache(tmp_path, store, DIMS, 1) == (
+        []
+        if damaged is None
+        else ["vectors-1.faiss holds other chunks, documents or vectors than the store: delete the file"]
+    )
     store.close()

@@ -269,3 +269,60 @@ def test_a_fault_between_the_two_files_is_found(tmp_path, monkeypatch):
 
     with pytest.raises(IndexDamagedError):
         read(tmp_path)
+
+
+def test_what_is_wrong_with_files_is_said_in_full(tmp_path):
+    path = tmp_path / "vectors.faiss"
+
+    def message(factory="Flat", dims=DIMS):
+        with pytest.raises(IndexDamagedError) as caught:
+            read(tmp_path, factory, dims)
+        return str(caught.value)
+
+    assert message().startswith(f"{path} cannot be used: {tmp_path / 'vectors.json'} cannot be read: [Errno 2]")
+    n_bytes = write(filled(), tmp_path)
+    assert n_bytes == sum(one.stat().st_size for one in tmp_path.iterdir())
+    assert message("SQ8") == (
+        f"{path} cannot be used: it holds 'Flat' for IndexSpec(kind='Flat', first_pass_dims=None), and "
+        "IndexSpec(kind='SQ8', first_pass_dims=None) is wanted"
+    )
+    assert message(dims=7) == f"{path} cannot be used: it holds vectors of 8 numbers, and 7 are wanted"
+    path.write_bytes(b"rubbish")
+    assert message() == f"{path} cannot be used: it is not the file that was written"
+
+
+def test_what_is_in_no_state_of_a_store_is_not_written(tmp_path):
+    with pytest.raises(ValueError, match="^an index that is in no state of the store cannot be written$"):
+        write(VectorIndex.exact(DIMS), tmp_path)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_an_error_of_faiss_is_one_of_the_disk(tmp_path, monkeypatch):
+    monkeypatch.setattr(
+        "latechunk.ann.persist.faiss.write_index", lambda *_: (_ for _ in ()).throw(RuntimeError("full"))
+    )
+    with pytest.raises(OSError, match=f"^FAISS could not write {tmp_path / 'vectors.faiss.new'}: full$"):
+        write(filled(), tmp_path)
+
+
+def test_of_documents_that_come_out_of_order_all_positions_are_found():
+    for owners in ([3, 3, 1, 3, 2], [1, 2, 3, 3, 3], []):
+        filters = IdFilters(np.array(owners, dtype=np.int64), np.ones(len(owners), dtype=bool), _no_lists)
+        found = filters.of(np.array([1, 3]))
+
+        assert found.positions.tolist() == [place for place, owner in enumerate(owners) if owner != 2]
+        assert found.share == (0.8 if owners else 0.0)
+        assert filters.everything.is_all
+        assert found.is_all == (not owners)
+
+
+def test_counts_for_each_list():
+    calls = []
+    lists = lambda: (calls.append(1), (np.array([0, 2, 2, 0], dtype=np.int32), 4))[1]  # noqa: E731
+    filters = IdFilters(np.array([1, 1, 2, 2]), np.array([True, True, True, False]), lists)
+
+    assert filters.everything.n_per_list.tolist() == [1, 0, 2, 0]
+    assert filters.of(np.array([2])).n_per_list.tolist() == [0, 0, 1, 0]
+    assert calls == [1]
+    assert [filters.everything.bitmap.is_member(place) for place in range(4)] == [True, True, True, False]
+    assert [filters.of(np.array([2])).array.is_member(place) for place in range(4)] == [False, False, True, False]
