@@ -11,8 +11,8 @@ from hypothesis import strategies as st
 from transformers import AttentionInterface, DataCollatorWithFlattening
 
 from latechunk import Encoder, TokenChunker
+from latechunk.embedding.chunks import token_ranges
 from latechunk.encoding.pooling import SpanPool
-from latechunk.encoding.pooling_plan import token_ranges
 from latechunk.errors import InputError, MissingDependencyError, ModelError
 from latechunk.models.device import choose_attention, is_out_of_memory, tokens_that_fit
 from latechunk.types import PoolingTask
@@ -43,16 +43,16 @@ def tasks_of(encoder, texts):
 def watch(encoder, fail_above=None):
     """Note the shape of each pass; run out of memory above a number of padded tokens."""
     shapes = []
-    run = encoder._runner._padded_pass
+    run = encoder._runner._forward
 
-    def padded_pass(sequences):
-        width = max(len(one) for one in sequences)
+    def forward(sequences, budget):
+        width = max(len(one.ids) for one in sequences)
         shapes.append((len(sequences), width))
         if fail_above and len(sequences) * width > fail_above:
             raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 20 GiB")
-        return run(sequences)
+        return run(sequences, budget)
 
-    encoder._runner._padded_pass = padded_pass
+    encoder._runner._forward = forward
     return shapes
 
 
@@ -130,10 +130,10 @@ def test_one_window_that_does_not_fit_is_an_error_that_says_what_to_do(folder):
 def test_other_errors_are_not_taken_for_a_lack_of_memory(folder):
     encoder = load(folder)
 
-    def broken(sequences):
+    def broken(sequences, budget):
         raise RuntimeError("a kernel failed")
 
-    encoder._runner._padded_pass = broken
+    encoder._runner._forward = broken
     with pytest.raises(RuntimeError, match="a kernel failed"):
         encoder.encode_query("hello")
     assert is_out_of_memory(RuntimeError("DefaultCPUAllocator: can't allocate memory: you tried to allocate 9 bytes"))
@@ -281,7 +281,7 @@ def test_a_gpu_is_measured_when_no_batch_size_is_given(folder, monkeypatch):
     runner = encoder._runner
     passes = []
     run = runner._forward
-    runner._forward = lambda sequences, budget: (passes.append(len(sequences[0])), run(sequences, budget))[1]
+    runner._forward = lambda sequences, budget: (passes.append(len(sequences[0].ids)), run(sequences, budget))[1]
     memory = SimpleNamespace(
         reset_peak_memory_stats=lambda device: None,
         memory_allocated=lambda device: 500,

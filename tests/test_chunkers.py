@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from latechunk import SentenceChunker, Span, TokenChunker
 from latechunk.chunking.registry import CHUNKERS, chunker_from_settings
 from latechunk.cli.options import ChunkerName
-from latechunk.encoding.pooling_plan import token_ranges
+from latechunk.embedding.chunks import token_ranges
 from latechunk.errors import InputError, MissingDependencyError
 from tests.conftest import SCRIPTS
 

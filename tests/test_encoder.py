@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from sentence_transformers import SentenceTransformer
 
 from latechunk import Encoder, SentenceChunker, Span, TokenChunker
-from latechunk.encoding.pooling_plan import token_ranges
+from latechunk.embedding.chunks import token_ranges
 from latechunk.errors import InputError, ModelError, PoolingError, QueryError
 from latechunk.models.device import choose_dtype, name_of
 from latechunk.types import PoolingTask
@@ -208,7 +208,7 @@ def test_the_prompt_is_in_every_window_and_in_no_mean(folder):
     assert n_prompt > 0
     assert len(lengths) > 5
     for sequence in lengths:
-        assert len(sequence) <= 40
+        assert len(sequence.ids) <= 40
         assert tuple(sequence.ids[1 : 1 + n_prompt]) == task.tokens.prompt_ids
 
 
@@ -234,14 +234,13 @@ def test_without_an_overlap_given_windows_share_a_quarter_and_at_most_256_tokens
 def test_modules_after_the_mean_compute_in_float32(tmp_path):
     folder = write_bert(tmp_path / "dense", dense=True)
     half = Encoder.load(str(folder), dtype="bfloat16", window_tokens=48)
-    (dense, _), sums = half._model.finish, []
+    (dense, _), means = half._model.finish, []
     assert {weight.dtype for weight in dense.parameters()} == {torch.float32}
-    means = half._runner._pool.means
-    half._runner._pool.means = lambda *given: sums.append(means(*given)) or sums[-1]
+    dense.register_forward_pre_hook(lambda _, features: means.append(features[0]["sentence_embedding"]))
 
     vector = half.encode_query("Berlin is the capital.")
 
-    (mean,) = sums
+    (mean,) = means
     assert mean.dtype == torch.float32
     weight, bias = (one.detach().numpy() for one in (dense.linear.weight, dense.linear.bias))
     expected = np.tanh(mean[0].numpy() @ weight.T + bias)  # bfloat16 anywhere here would be wrong by 1e-3

@@ -16,8 +16,8 @@ from safetensors.torch import load_file, save_file
 from transformers import AutoModel
 
 from latechunk import Document, Encoder, Index, TokenChunker
+from latechunk.embedding.chunks import token_ranges
 from latechunk.encoding.config import warn_of_licence
-from latechunk.encoding.pooling_plan import token_ranges
 from latechunk.errors import DocumentError, IndexMismatchError, InputError, ModelError, QueryError, SpanError
 from latechunk.models.adapters import load_adapters
 from latechunk.models.catalogue import KNOWN_MODELS, find_known_model
@@ -132,7 +132,7 @@ def test_a_document_of_8192_tokens_is_one_window(encoder):
     widths = []
     forward = encoder._runner._forward
     encoder._runner._forward = lambda sequences, budget: (
-        widths.append([len(s) for s in sequences]),
+        widths.append([len(s.ids) for s in sequences]),
         forward(sequences, budget),
     )[1]
 

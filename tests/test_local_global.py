@@ -6,9 +6,9 @@ from hypothesis import strategies as st
 from sentence_transformers import SentenceTransformer
 
 from latechunk import Document, Encoder, Index, SentenceChunker, TokenChunker
+from latechunk.embedding.chunks import token_ranges
 from latechunk.encoding.local_global import LocalGlobalPass
-from latechunk.encoding.pooling_plan import token_ranges
-from latechunk.encoding.sequences import TokenSequence
+from latechunk.encoding.windows import TokenSequence
 from latechunk.errors import InputError, ModelError
 from latechunk.models.catalogue import LocalGlobal
 from latechunk.types import PoolingTask
@@ -104,7 +104,7 @@ def test_upper_layers_do_what_their_definition_says(layers, n_content, reference
     sequence = sequence_of(n_content)
     run = LocalGlobalPass(layers, long, pad_id=0)
 
-    (got,) = run([sequence], len(sequence), 512)
+    (got,) = run([sequence], len(sequence.ids), 512)
 
     layout = run.lay_out([sequence])
     local = run.lower([sequence], layout, 512)[0]
@@ -117,7 +117,7 @@ def test_upper_layers_do_what_their_definition_says(layers, n_content, reference
 def test_one_window_without_penalty_equals_the_plain_model(layers, n_content):
     sequence = sequence_of(n_content)
 
-    (got,) = pass_of(layers, local_layers=1, penalty=0.0)([sequence], len(sequence), 512)
+    (got,) = pass_of(layers, local_layers=1, penalty=0.0)([sequence], len(sequence.ids), 512)
 
     plain = layers(input_ids=torch.from_numpy(sequence.ids)[None]).last_hidden_state[0]
     torch.testing.assert_close(got, plain, atol=1e-5, rtol=1e-5)
@@ -179,9 +179,9 @@ def test_prompts_of_different_lengths_share_a_batch(layers):
     together = run(sequences, 60, 512)
 
     for sequence, rows in zip(sequences, together, strict=True):
-        (alone,) = run([sequence], len(sequence), 512)
-        torch.testing.assert_close(rows[: len(sequence)], alone, atol=1e-5, rtol=1e-5)
-        assert not rows[len(sequence) :].any()
+        (alone,) = run([sequence], len(sequence.ids), 512)
+        torch.testing.assert_close(rows[: len(sequence.ids)], alone, atol=1e-5, rtol=1e-5)
+        assert not rows[len(sequence.ids) :].any()
 
 
 def test_documents_beyond_the_window_go_through_overlapping_windows(folder):

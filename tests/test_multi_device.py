@@ -9,9 +9,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from latechunk import DevicePool, Document, Encoder, Index, TokenChunker
+from latechunk.embedding.chunks import token_ranges
 from latechunk.encoding import multi_device
 from latechunk.encoding.multi_device import _share_out
-from latechunk.encoding.pooling_plan import token_ranges
 from latechunk.errors import InputError, ModelError, SpanError
 from latechunk.types import PoolingTask
 from tests.checkpoints import write_bert

@@ -3,7 +3,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from latechunk.encoding.pooling_plan import plan_pooling, rows_to_sum, token_ranges
+from latechunk.embedding.chunks import token_ranges
+from latechunk.encoding.pooling import PoolingPlan, lay_out_runs, plan_pooling
 from latechunk.encoding.windows import plan_windows
 from latechunk.errors import SpanError
 from latechunk.types import Span
@@ -79,8 +80,13 @@ def test_include_adds_prefix_and_suffix_of_every_window_that_owns_a_token(case, 
         assert len(rows) == len(set(rows)) == end - start + len(owners) * (n_prefix + n_suffix)
 
 
-def test_rows_to_sum_by_hand():
-    rows, bags = rows_to_sum(np.array([4, 0, 9]), np.array([6, 3, 10]))
+def test_runs_are_laid_out_by_hand():
+    # Window 1 of a text has the rows 4 and 5 of span 0 and 0 to 2 of span 1; window 0 of another the row 9 of span 0.
+    one = PoolingPlan(*map(np.array, ([1, 0, 1], [7, 4, 0], [8, 6, 3], [0, 1, 3], [2, 4])))
+    other = PoolingPlan(*map(np.array, ([0], [9], [10], [0, 1], [1])))
 
-    assert rows.tolist() == [4, 5, 0, 1, 2, 9]
+    rows, bags, spans = lay_out_runs([(one, 1, 100, 5), (other, 0, 200, 7)])
+
+    assert rows.tolist() == [104, 105, 100, 101, 102, 209]
     assert bags.tolist() == [0, 2, 5]
+    assert spans.tolist() == [5, 6, 7]

@@ -8,7 +8,6 @@ from dataclasses import dataclass
 import numpy as np
 
 from latechunk.embedding.settings import Embedding
-from latechunk.encoding.pooling_plan import token_ranges
 from latechunk.errors import DocumentError, ModelError, SpanError
 from latechunk.protocols import Chunker, SpanEncoder
 from latechunk.types import Document, IntArray, Settings, Span, Tokens
@@ -103,6 +102,23 @@ def _chunk(
                 f"choose larger chunks, or late vectors"
             )
     return ChunkedDocument(document, tokens, chunkings, spans, np.concatenate(ranges), alone)
+
+
+def token_ranges(offsets: IntArray, spans: Sequence[Span]) -> IntArray:
+    """Find the tokens of each span: all that share a character with it.
+
+    Returns:
+        Half-open token ranges in span order, shape ``(n_spans, 2)``.
+
+    Raises:
+        SpanError: If a span holds no token.
+    """
+    first = np.searchsorted(offsets[:, 1], [span.start for span in spans], side="right")
+    last = np.searchsorted(offsets[:, 0], [span.end for span in spans], side="left")
+    for span, has_token in zip(spans, first < last, strict=True):
+        if not has_token:
+            raise SpanError(f"span [{span.start}, {span.end}) holds no token; is it blank?")
+    return np.stack([first, last], axis=1).astype(np.int64)
 
 
 def _require_ordered(spans: Sequence[Span], n_characters: int) -> Sequence[Span]:

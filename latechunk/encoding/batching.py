@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import AbstractContextManager, nullcontext
+from contextlib import nullcontext
 from dataclasses import dataclass
 from itertools import pairwise
 from typing import Any
@@ -14,10 +14,8 @@ import torch
 from torch.nn import functional
 
 from latechunk.encoding.local_global import LocalGlobalPass
-from latechunk.encoding.pooling import SpanPool, lay_out_runs
-from latechunk.encoding.pooling_plan import PoolingPlan, plan_pooling
-from latechunk.encoding.sequences import Plan, TokenSequence, pad
-from latechunk.encoding.windows import plan_windows
+from latechunk.encoding.pooling import PoolingPlan, SpanPool, lay_out_runs, plan_pooling
+from latechunk.encoding.windows import Plan, TokenSequence, pad
 from latechunk.errors import ModelError, SpanError
 from latechunk.models.device import is_out_of_memory, name_of, tokens_that_fit
 from latechunk.models.loader import LoadedModel
@@ -29,10 +27,11 @@ _PROBE_TOKENS = 2_048
 
 @dataclass(frozen=True, slots=True)
 class _Job:
-    """One text on its way, with the row of the table that its first span has."""
+    """One text on its way, with the lengths of the sequences of its windows, and its first span's row in the sums."""
 
     tokens: Tokens
     windows: WindowPlan
+    lengths: IntArray
     pieces: PoolingPlan
     first_span: int
 
@@ -48,12 +47,11 @@ class SpanRunner:
         self._model = model
         self._plan = plan
         self._device = device
-        self._pool = SpanPool()
-        self._pad_id = model.pad_id
+        self._plain_tokens = plan.plain_tokens
         backbone: Any = model.transformer.model
         self._n_embeddings = int(backbone.get_input_embeddings().weight.shape[0])
         long = plan.local_global
-        self._long_pass = LocalGlobalPass(backbone, long, pad_id=self._pad_id) if long else None
+        self._long_pass = LocalGlobalPass(backbone, long, pad_id=model.pad_id) if long else None
         # On two CPU cores batches of 4,096 tokens ran fastest: 32 windows of 128 tokens gave 12.4 thousand tokens a
         # second in float32 and 52.8 in bfloat16, 256 windows 8.1 and 29.0: their states no longer fit the caches.
         self.batch_tokens = batch_tokens or (4_096 if device.type == "cpu" else 8_192)
@@ -90,27 +88,25 @@ class SpanRunner:
             vectors = self._finish(sums, np.concatenate([job.pieces.n_rows for job in jobs]))
         return [vectors[begin:end] for begin, end in pairwise(bounds)]
 
-    def windows(self, tokens: Tokens) -> WindowPlan:
-        """The windows in which a text is read."""
-        plan = self._plan
-        n_taken = plan.n_special + len(tokens.prompt_ids)
-        return plan_windows(len(tokens), plan.window_tokens - n_taken, plan.overlap_tokens)
-
     def _start(self, task: PoolingTask, first_span: int) -> _Job:
         plan, tokens = self._plan, task.tokens
-        _require_ranges(task)
+        starts, ends = task.ranges[:, 0], task.ranges[:, 1]
+        wrong = np.flatnonzero((starts < 0) | (starts >= ends) | (ends > len(tokens)))
+        if len(wrong):
+            start, end = task.ranges[wrong[0]].tolist()
+            raise SpanError(f"a range of tokens needs 0 <= start < end <= {len(tokens)}, got [{start}, {end})")
         if len(tokens) and int(tokens.ids.max()) >= self._n_embeddings:
             raise ModelError(
                 f"{self._label!r} has {self._n_embeddings} token embeddings, and its tokenizer gave the token "
                 f"{int(tokens.ids.max())}: the tokenizer belongs to another model"
             )
-        n_prefix = len(plan.prefix_ids) + len(tokens.prompt_ids)
-        windows = self.windows(tokens)
+        windows = plan.windows(tokens)
+        n_prefix, n_suffix = len(plan.prefix_ids) + len(tokens.prompt_ids), len(plan.suffix_ids)
         prefix_counts = self._model.prompt_counts or not tokens.prompt_ids
         pieces = plan_pooling(
-            task.ranges, windows, n_prefix, len(plan.suffix_ids), plan.special_tokens, prefix_counts=prefix_counts
+            task.ranges, windows, n_prefix, n_suffix, plan.special_tokens, prefix_counts=prefix_counts
         )
-        return _Job(tokens, windows, pieces, first_span)
+        return _Job(tokens, windows, n_prefix + (windows.ends - windows.starts) + n_suffix, pieces, first_span)
 
     def _run_batches(
         self, jobs: Sequence[_Job], sums: torch.Tensor, adapter: str | None
@@ -124,104 +120,73 @@ class SpanRunner:
         does run out, the batch is tried again at half its size, down to one window; a smaller budget then stays for the
         batches after it, unless the batch that failed was small for want of windows.
         """
-        jobs_of, windows, lengths = self._sorted_windows(jobs)
-        n_long = int((lengths > self._plan.plain_tokens).sum())
+        lengths = np.concatenate([job.lengths for job in jobs])
+        order = np.argsort(-lengths, kind="stable")
+        lengths = lengths[order]
+        jobs_of = np.repeat(np.arange(len(jobs)), [len(job.lengths) for job in jobs])[order]
+        windows = np.concatenate([np.arange(len(job.lengths)) for job in jobs])[order]
+        n_long = int((lengths > self._plain_tokens).sum())
         begin, budget = 0, self.batch_tokens
         while begin < len(lengths):
             size = max(1, budget // int(lengths[begin]))
             end = min(begin + size, n_long if begin < n_long else len(lengths))  # a pass is plain, or it is not
             batch = list(zip(jobs_of[begin:end].tolist(), windows[begin:end].tolist(), strict=True))
-            if self._fits(jobs, batch, sums, adapter, budget):
+            if self._run_pass(jobs, batch, sums, adapter, budget):
                 yield batch
                 begin, budget = end, self.batch_tokens
             else:
+                if self._device.type == "cuda":  # here, where nothing holds the tensors of the pass that failed
+                    torch.cuda.empty_cache()
                 budget = max(1, min(budget, int(lengths[begin]) * len(batch)) // 2)
                 # A batch that was small already says more about the moment than about what fits.
-                self.batch_tokens = min(self.batch_tokens, max(budget, self._plan.plain_tokens))
+                self.batch_tokens = min(self.batch_tokens, max(budget, self._plain_tokens))
                 _LOG.warning("memory ran out on %s; going on with a batch of %d tokens", self._device, budget)
 
-    def _sorted_windows(self, jobs: Sequence[_Job]) -> tuple[IntArray, IntArray, IntArray]:
-        """Job, window and length of all windows, longest first."""
-        jobs_of = np.repeat(np.arange(len(jobs)), [len(job.windows) for job in jobs])
-        windows = np.concatenate([np.arange(len(job.windows)) for job in jobs])
-        content = np.concatenate([job.windows.ends - job.windows.starts for job in jobs])
-        n_prompt = np.array([len(job.tokens.prompt_ids) for job in jobs], dtype=np.int64)[jobs_of]
-        lengths = content + n_prompt + self._plan.n_special
-        order = np.argsort(-lengths, kind="stable")
-        return jobs_of[order], windows[order], lengths[order]
-
-    def _fits(
-        self,
-        jobs: Sequence[_Job],
-        batch: list[tuple[int, int]],
-        sums: torch.Tensor,
-        adapter: str | None,
-        budget: int,
+    def _run_pass(
+        self, jobs: Sequence[_Job], batch: list[tuple[int, int]], sums: torch.Tensor, adapter: str | None, budget: int
     ) -> bool:
         """Run one pass and add its sums; False if memory ran out over it, and it can be cut into smaller ones."""
+        sequences = []
+        for number, window in batch:
+            tokens, windows = jobs[number].tokens, jobs[number].windows
+            content = tokens.ids[windows.starts[window] : windows.ends[window]]
+            sequences.append(self._plan.sequence(content, tokens.prompt_ids))
         try:
-            self._run_pass(jobs, batch, sums, adapter, budget)
+            with self._model.adapters.at_work(adapter) if self._model.adapters else nullcontext():
+                table, first_rows = self._forward(sequences, budget)
+            pieces = [
+                (jobs[number].pieces, window, int(row), jobs[number].first_span)
+                for (number, window), row in zip(batch, first_rows, strict=True)
+            ]
+            rows, bags, spans = lay_out_runs(pieces)
+            SpanPool.add(sums, table, self._move(rows), self._move(bags), self._move(spans))
         except RuntimeError as error:
             if not is_out_of_memory(error):
                 raise
-            length = len(self._sequence(jobs[batch[0][0]], batch[0][1]))
-            in_one_piece = length <= self._plan.plain_tokens or budget <= self._plan.plain_tokens
-            if len(batch) == 1 and in_one_piece:
+            length = max(len(one.ids) for one in sequences)
+            if len(batch) == 1 and min(length, budget) <= self._plain_tokens:
                 raise ModelError(
                     f"{self._label!r} ran out of memory on {self._device} over one window of {length} tokens; load it "
                     f'with a smaller window_tokens, with dtype="bfloat16", or on another device'
                 ) from error
-        else:
-            return True
-        # Outside of the handler, where the error no longer holds the tensors of the pass that failed.
-        if self._device.type == "cuda":
-            torch.cuda.empty_cache()
-        return False
-
-    def _run_pass(
-        self,
-        jobs: Sequence[_Job],
-        batch: list[tuple[int, int]],
-        sums: torch.Tensor,
-        adapter: str | None,
-        budget: int,
-    ) -> None:
-        sequences = [self._sequence(jobs[number], window) for number, window in batch]
-        with self._under(adapter):
-            table, first_rows = self._forward(sequences, budget)
-        pieces = [
-            (jobs[number].pieces, window, int(row), jobs[number].first_span)
-            for (number, window), row in zip(batch, first_rows, strict=True)
-        ]
-        rows, bags, spans = lay_out_runs(pieces)
-        self._pool.add(sums, table, self._move(rows), self._move(bags), self._move(spans))
-
-    def _under(self, adapter: str | None) -> AbstractContextManager[None]:
-        return self._model.adapters.at_work(adapter) if self._model.adapters else nullcontext()
-
-    def _sequence(self, job: _Job, window: int) -> TokenSequence:
-        content = job.tokens.ids[job.windows.starts[window] : job.windows.ends[window]]
-        return self._plan.sequence(content, job.tokens.prompt_ids)
+            return False
+        return True
 
     def _forward(self, sequences: Sequence[TokenSequence], budget: int) -> tuple[torch.Tensor, IntArray]:
         """Token embeddings in the model's dtype, shape ``(n_rows, hidden)``, and the first row of each sequence."""
-        width = max(len(one) for one in sequences)
-        if self._long_pass and width > self._plan.plain_tokens:
+        lengths = np.array([len(one.ids) for one in sequences])
+        width = int(lengths.max())
+        if self._long_pass and width > self._plain_tokens:
             embeddings = self._long_pass(sequences, width, budget)
         elif self._model.transformer.can_flatten_inputs:
-            lengths = np.array([len(one) for one in sequences])
             return self._packed_pass(sequences), np.cumsum(lengths) - lengths
         else:
-            embeddings = self._padded_pass(sequences)
+            ids, mask = pad([one.ids for one in sequences], self._model.pad_id)
+            features = {"input_ids": self._move(ids)}
+            if not mask.all():  # without a mask attention takes its fastest way
+                features["attention_mask"] = self._move(mask)
+            embeddings = self._model.transformer(features)["token_embeddings"]
         return embeddings.reshape(-1, embeddings.shape[-1]), np.arange(len(sequences)) * width
-
-    def _padded_pass(self, sequences: Sequence[TokenSequence]) -> torch.Tensor:
-        ids, mask = pad([one.ids for one in sequences], self._pad_id)
-        features = {"input_ids": self._move(ids)}
-        if not mask.all():  # without a mask attention takes its fastest way
-            features["attention_mask"] = self._move(mask)
-        embeddings: torch.Tensor = self._model.transformer(features)["token_embeddings"]
-        return embeddings
 
     def _packed_pass(self, sequences: Sequence[TokenSequence]) -> torch.Tensor:
         """One row of all sequences one after the other, without padding, as FlashAttention takes it."""
@@ -245,7 +210,7 @@ class SpanRunner:
 
     def _finish(self, sums: torch.Tensor, n_rows: IntArray) -> FloatArray:
         """Means, the modules after the pooling, the cut to a Matryoshka dimension, then unit length."""
-        features = {"sentence_embedding": self._pool.means(sums, self._move(n_rows))}
+        features = {"sentence_embedding": sums / self._move(n_rows)[:, None]}
         for module in self._model.finish:
             features = module(features)
         vectors = features["sentence_embedding"].float()
@@ -265,10 +230,11 @@ class SpanRunner:
 
     def _measure_budget(self) -> int:
         """Tokens of a pass that fit the memory of a GPU, from what one short pass takes."""
-        n_tokens = min(_PROBE_TOKENS, self._plan.plain_tokens)
-        probe = TokenSequence(ids=np.full(n_tokens, self._pad_id + 1), n_prefix=0, n_suffix=0)
-        dearest = self._model.adapters.names[0] if self._model.adapters else None
-        with torch.inference_mode(), self._under(dearest):
+        n_tokens = min(_PROBE_TOKENS, self._plain_tokens)
+        probe = TokenSequence(ids=np.full(n_tokens, self._model.pad_id + 1), n_prefix=0, n_suffix=0)
+        adapters = self._model.adapters
+        dearest = adapters.at_work(adapters.names[0]) if adapters else nullcontext()
+        with torch.inference_mode(), dearest:
             torch.cuda.reset_peak_memory_stats(self._device)
             before = torch.cuda.memory_allocated(self._device)
             table, _ = self._forward([probe], n_tokens)
@@ -276,13 +242,4 @@ class SpanRunner:
             torch.cuda.synchronize(self._device)
             used = torch.cuda.max_memory_allocated(self._device) - before
         free, _ = torch.cuda.mem_get_info(self._device)
-        return tokens_that_fit(free, used, n_tokens, least=self._plan.plain_tokens)
-
-
-def _require_ranges(task: PoolingTask) -> None:
-    """Raise unless every range holds a token and none reaches beyond the text."""
-    starts, ends = task.ranges[:, 0], task.ranges[:, 1]
-    wrong = np.flatnonzero((starts < 0) | (starts >= ends) | (ends > len(task.tokens)))
-    if len(wrong):
-        start, end = task.ranges[wrong[0]].tolist()
-        raise SpanError(f"a range of tokens needs 0 <= start < end <= {len(task.tokens)}, got [{start}, {end})")
+        return tokens_that_fit(free, used, n_tokens, least=self._plain_tokens)

@@ -10,9 +10,9 @@ from typing import Any
 
 import torch
 
-from latechunk.encoding.sequences import Plan
 from latechunk.encoding.settings import EncoderSettings, LoadOptions
 from latechunk.encoding.tokenizer import special_ids
+from latechunk.encoding.windows import Plan
 from latechunk.errors import InputError, ModelError, PoolingError
 from latechunk.models.adapter_manifest import AdapterManifest, FoundAdapters, find_adapters
 from latechunk.models.catalogue import (

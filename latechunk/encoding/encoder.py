@@ -20,7 +20,6 @@ from latechunk.encoding.config import (
     warn_of_licence,
 )
 from latechunk.encoding.joined import JoinedCalls
-from latechunk.encoding.sequences import Plan
 from latechunk.encoding.settings import (
     FINGERPRINTS,
     Context,
@@ -30,7 +29,8 @@ from latechunk.encoding.settings import (
     require_same_adapters,
     require_same_files,
 )
-from latechunk.encoding.tokenizer import prepare_tokenizer, split_prompt
+from latechunk.encoding.tokenizer import prepare_tokenizer, tokenize
+from latechunk.encoding.windows import Plan
 from latechunk.errors import InputError, ModelError, QueryError
 from latechunk.models.adapter_manifest import find_adapters
 from latechunk.models.catalogue import DEFAULT_MODEL, LocalGlobal, SpecialTokens
@@ -288,11 +288,11 @@ class Encoder:
             >>> encoder.tokenize(["Berlin is big."])[0].offsets.tolist()
             [[0, 6], [7, 9], [10, 13], [13, 14]]
         """
-        return self._tokenize(texts, self._settings.document_prompt)
+        return tokenize(self._tokenizer, self._settings.document_prompt, texts)
 
     def tokenize_queries(self, texts: Sequence[str]) -> list[Tokens]:
         """Tokenise queries, each with the query prompt, in order."""
-        return self._tokenize(texts, self._settings.query_prompt)
+        return tokenize(self._tokenizer, self._settings.query_prompt, texts)
 
     @property
     def parts(self) -> tuple[LoadedModel, Plan]:
@@ -306,7 +306,7 @@ class Encoder:
             >>> len(encoder.windows(encoder.tokenize(["Berlin is big."])[0]))
             1
         """
-        return self._runner.windows(tokens)
+        return self._plan.windows(tokens)
 
     def encode_spans(
         self, tasks: Sequence[PoolingTask], on_progress: Callable[[int, int], None] | None = None
@@ -384,7 +384,7 @@ class Encoder:
     def _tokenize_checked(self, texts: Sequence[str], prompt: str, what: str, error: type[InputError]) -> list[Tokens]:
         for text in texts:
             require_text(text, what, error)
-        tokenised = self._tokenize(texts, prompt)
+        tokenised = tokenize(self._tokenizer, prompt, texts)
         for text, tokens in zip(texts, tokenised, strict=True):
             if not len(tokens) or not text.strip():
                 raise error(f"{what} must hold at least one token, and {text!r:.80} holds none")
@@ -394,13 +394,6 @@ class Encoder:
         pooled = [PoolingTask.whole(tokens) for tokens in tokenised]
         vectors = self._runner.run(pooled, adapter=self._adapter_of.get(task))
         return np.concatenate(vectors) if vectors else np.zeros((0, self._settings.dims), dtype=np.float32)
-
-    def _tokenize(self, texts: Sequence[str], prompt: str) -> list[Tokens]:
-        encodings = self._tokenizer.encode_batch([prompt + text for text in texts], add_special_tokens=False)
-        return [
-            split_prompt(encoding.ids, encoding.offsets, len(prompt), len(text))
-            for encoding, text in zip(encodings, texts, strict=True)
-        ]
 
 
 def _unpickle(settings: Settings, options: Settings) -> Encoder:

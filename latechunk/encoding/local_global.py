@@ -16,8 +16,7 @@ import numpy as np
 import torch
 from torch.nn import functional
 
-from latechunk.encoding.sequences import TokenSequence, pad
-from latechunk.encoding.windows import plan_windows
+from latechunk.encoding.windows import TokenSequence, pad, plan_windows
 from latechunk.errors import ModelError
 from latechunk.models.catalogue import LocalGlobal
 from latechunk.types import IntArray, WindowPlan
@@ -250,7 +249,7 @@ class _BlockAttention:
 
 def _window_ids(sequence: TokenSequence, plan: WindowPlan, place: int) -> IntArray:
     """One window's ids, with the sequence's own prefix and suffix."""
-    prefix, content, suffix = np.split(sequence.ids, [sequence.n_prefix, len(sequence) - sequence.n_suffix])
+    prefix, content, suffix = np.split(sequence.ids, [sequence.n_prefix, len(sequence.ids) - sequence.n_suffix])
     return np.concatenate([prefix, content[plan.starts[place] : plan.ends[place]], suffix])
 
 

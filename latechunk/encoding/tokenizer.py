@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 
 from latechunk.errors import ModelError
 from latechunk.models.loader import LoadedModel
-from latechunk.types import IntArray, Tokens
+from latechunk.types import Tokens
 
 
 def prepare_tokenizer(name: str, model: LoadedModel) -> Any:
@@ -31,21 +32,22 @@ def special_ids(tokenizer: Any) -> tuple[tuple[int, ...], tuple[int, ...]]:
     return tuple(encoding.ids[: content[0]]), tuple(encoding.ids[content[-1] + 1 :])
 
 
-def split_prompt(ids: list[int], offsets: list[tuple[int, int]], n_prompt: int, n_characters: int) -> Tokens:
-    """Part the prompt's tokens from the content's, and count the content's offsets from the text's own start."""
-    all_ids = np.array(ids, dtype=np.int64)
-    places = np.array(offsets, dtype=np.int64).reshape(-1, 2) - n_prompt
-    first = int(np.searchsorted(np.maximum.accumulate(places[:, 1]), 0, side="right")) if n_prompt else 0
-    return Tokens(prompt_ids=tuple(ids[:first]), ids=all_ids[first:], offsets=_ordered(places[first:], n_characters))
-
-
-def _ordered(offsets: IntArray, n_characters: int) -> IntArray:
-    """Widen ranges until none is empty and both columns are non-decreasing.
+def tokenize(tokenizer: Any, prompt: str, texts: Sequence[str]) -> list[Tokens]:
+    """Tokenise texts, each with the prompt before it, whose tokens are kept apart from the content's.
 
     Tokenizers give an empty range to what they add themselves, such as the mark of a word's start, and may give ranges
-    out of order where a normaliser reorders combining marks. A widened range still holds all of the token's characters.
+    out of order where a normaliser reorders combining marks. So ranges are widened until none is empty and both columns
+    are non-decreasing. A widened range still holds all of the token's characters.
     """
-    starts = np.minimum(np.clip(offsets[:, 0], 0, None), n_characters - 1)
-    ends = np.maximum(offsets[:, 1], starts + 1)
-    starts = np.minimum.accumulate(starts[::-1])[::-1]
-    return np.stack([starts, np.maximum.accumulate(ends)], axis=1)
+    results = []
+    encodings = tokenizer.encode_batch([prompt + text for text in texts], add_special_tokens=False)
+    for text, encoding in zip(texts, encodings, strict=True):
+        ids = encoding.ids
+        places = np.array(encoding.offsets, dtype=np.int64).reshape(-1, 2) - len(prompt)  # from the text's own start
+        first = int(np.searchsorted(np.maximum.accumulate(places[:, 1]), 0, side="right")) if prompt else 0
+        starts = np.minimum(np.clip(places[first:, 0], 0, None), len(text) - 1)
+        ends = np.maximum(places[first:, 1], starts + 1)
+        starts = np.minimum.accumulate(starts[::-1])[::-1]
+        offsets = np.stack([starts, np.maximum.accumulate(ends)], axis=1)
+        results.append(Tokens(tuple(ids[:first]), np.array(ids[first:], dtype=np.int64), offsets))
+    return results

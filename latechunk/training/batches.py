@@ -11,10 +11,8 @@ from sentence_transformers.sentence_transformer.data_collator import SentenceTra
 
 from latechunk.encoding.encoder import Encoder
 from latechunk.encoding.local_global import LocalGlobalPass
-from latechunk.encoding.pooling import lay_out_runs
-from latechunk.encoding.pooling_plan import plan_pooling
-from latechunk.encoding.sequences import TokenSequence, pad
-from latechunk.encoding.windows import plan_windows
+from latechunk.encoding.pooling import lay_out_runs, plan_pooling
+from latechunk.encoding.windows import TokenSequence, pad, plan_windows
 from latechunk.training.data import TrainingData
 from latechunk.training.frozen import FrozenArrays
 from latechunk.training.loss import Features
@@ -111,7 +109,7 @@ class BatchMaker:
 
     def _runs(self, sequences: Sequence[TokenSequence], ranges: Sequence[IntArray]) -> Features:
         """Rows of the spans of each sequence, for the span pool."""
-        width = max(len(one) for one in sequences)
+        width = max(len(one.ids) for one in sequences)
         plans = [
             plan_pooling(
                 spans,

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
+from latechunk.embedding.chunks import token_ranges
 from latechunk.encoding.encoder import Encoder
-from latechunk.encoding.pooling_plan import token_ranges
 from latechunk.errors import InputError, SpanError
 from latechunk.evaluation.dataset import EvaluationSet, Question
 from latechunk.evaluation.passes import chunker_for

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from latechunk.encoding.encoder import Encoder
 from latechunk.encoding.local_global import LocalGlobalPass
-from latechunk.encoding.sequences import TokenSequence
+from latechunk.encoding.windows import TokenSequence
 from latechunk.errors import ModelError
 from latechunk.training.data import TrainingData
 from latechunk.training.model import computing_in
@@ -60,7 +60,7 @@ def keep_frozen(
     """
     folder.mkdir(parents=True, exist_ok=True)
     sequences = [encoder.parts[1].sequence(one.tokens.ids, one.tokens.prompt_ids) for one in data.documents]
-    state_bounds = np.cumsum([0, *map(len, sequences)]).astype(np.int64)
+    state_bounds = np.cumsum([0, *(len(one.ids) for one in sequences)]).astype(np.int64)
     key = f"{fingerprint(encoder.settings, data)} {long_pass is not None} {precision} special-first"
     if _read_key(folder) != key:
         (folder / "key.json").unlink(missing_ok=True)

@@ -52,7 +52,7 @@ class TaskReader(Module):
             if "states" in features and self._long_pass is not None:
                 states = self._long_pass.upper(features["states"], features["layout"])
                 sequences = features["sequences"]
-                embeddings = to_rows(states, features["layout"], sequences, max(map(len, sequences)))
+                embeddings = to_rows(states, features["layout"], sequences, max(len(one.ids) for one in sequences))
             else:
                 read = {name: features[name] for name in ("input_ids", "attention_mask")}
                 embeddings = self.transformer(read)["token_embeddings"]
