@@ -59,18 +59,11 @@ def add_documents(
     chunkers; it is not called unless a text is new, since it may load a model. If an error is raised, the batches
     before are committed, and a note on it says how many documents.
     """
-
-    def prepare(work: _Work) -> _Work:
-        if work.changed:
-            note = lambda document, error: work.failures.append((document, error))  # noqa: E731
-            work.chunked = chunk_documents(*load(), embedding, work.changed, note)
-        return work
-
     done: Counter[str] = Counter()
     pace = Pace()
-    compared = (_compare(store, batch) for batch in take_batches(documents, pace))
+    prepare = lambda batch: _prepare(store, load, embedding, batch)  # noqa: E731
     try:
-        with closing(prepare_ahead(compared, prepare)) as batches:
+        with closing(prepare_ahead(take_batches(documents, pace), prepare)) as batches:
             for work in batches:
                 begin = time.monotonic()
                 done += _commit(store, load, embedding, work, on_error or raise_error, on_progress)
@@ -82,18 +75,23 @@ def add_documents(
     return AddReport(**done)
 
 
-def _compare(store: Store, batch: Batch) -> _Work:
-    """Separate documents to encode from those of which only the metadata changed, and count the unchanged."""
+def _prepare(
+    store: Store, load: Callable[[], tuple[SpanEncoder, Sequence[Chunker]]], embedding: Embedding, batch: Batch
+) -> _Work:
+    """Compare a batch with the store, and cut the documents whose text is new."""
     known = store.fingerprints([one.id for one in batch.documents])
     work = _Work(batch.failures, set(known))
     for document in batch.documents:
         digest, metadata = known.get(document.id, (None, None))
-        if digest is None or digest != document.text_sha256():
+        if digest != document.text_sha256:
             work.changed.append(document)
         elif metadata != document.metadata_json:
             work.relabelled.append(document)
         else:
             work.n_unchanged += 1
+    if work.changed:
+        note = lambda document, error: work.failures.append((document, error))  # noqa: E731
+        work.chunked = chunk_documents(*load(), embedding, work.changed, note)
     return work
 
 

@@ -49,6 +49,7 @@ class Document:
         text: The whole text; all offsets count its Unicode code points.
         metadata: What JSON can hold, with string keys; comes back with every hit.
         metadata_json: The same as canonical JSON: keys sorted, no white space, UTF-8 as it is.
+        text_sha256: SHA-256 of the text's UTF-8.
 
     Raises:
         DocumentError: If a field is of the wrong type or cannot be stored.
@@ -62,7 +63,7 @@ class Document:
     text: str
     metadata: Mapping[str, Any] = field(default_factory=dict)
     metadata_json: str = field(init=False, repr=False, compare=False)
-    _digest: bytes | None = field(init=False, repr=False, compare=False, default=None)
+    text_sha256: bytes = field(init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
         require_text(self.id, "the id of a document", DocumentError)
@@ -76,12 +77,7 @@ class Document:
         object.__setattr__(self, "metadata_json", encode_metadata(self.metadata, self.id))
         # A copy, so that what was checked cannot change afterwards.
         object.__setattr__(self, "metadata", json.loads(self.metadata_json))
-
-    def text_sha256(self) -> bytes:
-        """SHA-256 of the text's UTF-8; computed once, when it is first needed."""
-        if self._digest is None:
-            object.__setattr__(self, "_digest", hashlib.sha256(self.text.encode("utf-8")).digest())
-        return self._digest  # type: ignore[return-value]
+        object.__setattr__(self, "text_sha256", hashlib.sha256(self.text.encode("utf-8")).digest())
 
 
 def encode_metadata(metadata: Mapping[str, Any], document_id: str) -> str:

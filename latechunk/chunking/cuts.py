@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable
 
 from latechunk.types import IntArray, Span
 
@@ -33,15 +33,13 @@ def next_cut(
     return next((token for token in range(limit + 1, stop) if begins_character[token]), stop)
 
 
-def to_spans(text: str, chunks: list[tuple[int, int]], *, trim: bool) -> list[Span]:
-    """Make spans of character ranges; with ``trim``, without the white space at both ends."""
-    return list(_trimmed(text, chunks) if trim else (Span(start, end) for start, end in chunks))
+def trimmed(text: str, spans: Iterable[Span]) -> list[Span]:
+    """Spans without the white space at both ends.
 
-
-def _trimmed(text: str, chunks: list[tuple[int, int]]) -> Iterator[Span]:
-    for start, end in chunks:
-        piece = text[start:end]
-        stripped = piece.strip()
-        lead = len(piece) - len(piece.lstrip())
-        # A piece that is white space throughout holds a token (some tokenizers have such) and stays as it is.
-        yield Span(start + lead, start + lead + len(stripped)) if stripped else Span(start, end)
+    One that is white space throughout holds a token (some tokenizers have such) and stays as it is.
+    """
+    pieces = ((span, text[span.start : span.end]) for span in spans)
+    return [
+        Span(span.end - len(piece.lstrip()), span.start + len(piece.rstrip())) if piece.strip() else span
+        for span, piece in pieces
+    ]

@@ -10,7 +10,7 @@ import numpy as np
 from pydantic import Field, model_validator
 
 from latechunk.chunking.boundaries import Segmenter, sentence_ends
-from latechunk.chunking.cuts import cut_places, next_cut, to_spans
+from latechunk.chunking.cuts import cut_places, next_cut, trimmed
 from latechunk.types import IntArray, Settings, Span
 from latechunk.validation import Validated
 
@@ -66,16 +66,19 @@ class SentenceChunker(Validated):
     def split(self, text: str, offsets: IntArray) -> list[Span]:
         """Cut ``text`` into chunks; see ``latechunk.protocols.Chunker``."""
         ends = sentence_ends(self.segmenter, self.language)(text)
-        sentences = _with_tokens(ends, len(text), offsets)
-        cuts, is_sentence_end = _split_long(sentences, text, offsets, self.max_tokens)
-        chunks = self._pack(cuts, is_sentence_end, offsets)
-        return to_spans(text, chunks, trim=self.trim)
-
-    def _pack(self, cuts: IntArray, is_sentence_end: list[bool], offsets: IntArray) -> list[tuple[int, int]]:
-        """Join neighbouring pieces ``cuts[i]:cuts[i + 1]`` greedily."""
+        cuts = _with_tokens(ends, len(text), offsets)
         first, last = _token_bounds(cuts, offsets)
+        is_sentence_end = [True] * (len(cuts) - 1)
+        if (last[1:] - first[:-1]).max() > self.max_tokens:
+            cuts, is_sentence_end = _split_long(cuts, first, last, text, offsets, self.max_tokens)
+            first, last = _token_bounds(cuts, offsets)
+        spans = self._pack(cuts.tolist(), first, last, is_sentence_end)
+        return trimmed(text, spans) if self.trim else spans
+
+    def _pack(self, cuts: list[int], first: IntArray, last: IntArray, is_sentence_end: list[bool]) -> list[Span]:
+        """Join neighbouring pieces ``cuts[i]:cuts[i + 1]`` greedily."""
         n_pieces = len(cuts) - 1
-        chunks: list[tuple[int, int]] = []
+        spans: list[Span] = []
         begin = 0
         while True:
             end, n_sentences = begin + 1, int(is_sentence_end[begin])
@@ -86,9 +89,9 @@ class SentenceChunker(Validated):
             ):
                 n_sentences += is_sentence_end[end]
                 end += 1
-            chunks.append((int(cuts[begin]), int(cuts[end])))
+            spans.append(Span(cuts[begin], cuts[end]))
             if end == n_pieces:
-                return chunks
+                return spans
             # Repeat sentences only as far as the next piece still fits after them.
             repeat = min(self.overlap, end - begin - 1)
             while repeat and last[end + 1] - first[end - repeat] > self.max_tokens:
@@ -114,12 +117,11 @@ def _with_tokens(ends: Iterable[int], n_characters: int, offsets: IntArray) -> I
     return np.concatenate(([0], kept, [n_characters])).astype(np.int64)
 
 
-def _split_long(sentences: IntArray, text: str, offsets: IntArray, max_tokens: int) -> tuple[IntArray, list[bool]]:
+def _split_long(
+    sentences: IntArray, first: IntArray, last: IntArray, text: str, offsets: IntArray, max_tokens: int
+) -> tuple[IntArray, list[bool]]:
     """Add cuts inside sentences of more than ``max_tokens``; say of each piece whether a sentence ends with it."""
-    first, last = _token_bounds(sentences, offsets)
     too_long = last[1:] - first[:-1] > max_tokens
-    if not too_long.any():
-        return sentences, [True] * (len(sentences) - 1)
     begins_character, begins_word = cut_places(text, offsets)
     cuts, is_sentence_end = [0], []
     for number, end in enumerate(sentences[1:]):

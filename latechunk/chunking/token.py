@@ -6,7 +6,7 @@ from typing import ClassVar, Self
 
 from pydantic import Field, model_validator
 
-from latechunk.chunking.cuts import cut_places, next_cut, to_spans
+from latechunk.chunking.cuts import cut_places, next_cut, trimmed
 from latechunk.types import IntArray, Settings, Span
 from latechunk.validation import Validated
 
@@ -49,7 +49,7 @@ class TokenChunker(Validated):
     def split(self, text: str, offsets: IntArray) -> list[Span]:
         """Cut ``text`` into chunks; see ``latechunk.protocols.Chunker``."""
         begins_character, begins_word = cut_places(text, offsets)
-        chunks: list[tuple[int, int]] = []
+        spans: list[Span] = []
         begin = end = 0
         while True:
             before, end = end, next_cut(begin, end, len(offsets), self.max_tokens, begins_character, begins_word)
@@ -58,9 +58,9 @@ class TokenChunker(Validated):
                 end = next_cut(begin, begin, len(offsets), self.max_tokens, begins_character, begins_word)
             start = int(offsets[begin, 0]) if begin else 0
             stop = int(offsets[end, 0]) if end < len(offsets) else len(text)
-            chunks.append((start, stop))
+            spans.append(Span(start, stop))
             if end == len(offsets):
-                return to_spans(text, chunks, trim=self.trim)
+                return trimmed(text, spans) if self.trim else spans
             begin = _step_back(end, self.overlap, begin, begins_character)
 
 

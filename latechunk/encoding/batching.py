@@ -48,6 +48,7 @@ class SpanRunner:
         self._plan = plan
         self._device = device
         self._plain_tokens = plan.plain_tokens
+        self._pad_id = model.pad_id
         backbone: Any = model.transformer.model
         self._n_embeddings = int(backbone.get_input_embeddings().weight.shape[0])
         long = plan.local_global
@@ -181,7 +182,7 @@ class SpanRunner:
         elif self._model.transformer.can_flatten_inputs:
             return self._packed_pass(sequences), np.cumsum(lengths) - lengths
         else:
-            ids, mask = pad([one.ids for one in sequences], self._model.pad_id)
+            ids, mask = pad([one.ids for one in sequences], self._pad_id)
             features = {"input_ids": self._move(ids)}
             if not mask.all():  # without a mask attention takes its fastest way
                 features["attention_mask"] = self._move(mask)
@@ -231,7 +232,7 @@ class SpanRunner:
     def _measure_budget(self) -> int:
         """Tokens of a pass that fit the memory of a GPU, from what one short pass takes."""
         n_tokens = min(_PROBE_TOKENS, self._plain_tokens)
-        probe = TokenSequence(ids=np.full(n_tokens, self._model.pad_id + 1), n_prefix=0, n_suffix=0)
+        probe = TokenSequence(ids=np.full(n_tokens, self._pad_id + 1), n_prefix=0, n_suffix=0)
         adapters = self._model.adapters
         dearest = adapters.at_work(adapters.names[0]) if adapters else nullcontext()
         with torch.inference_mode(), dearest:

@@ -10,8 +10,7 @@ from dataclasses import dataclass
 
 from latechunk.errors import DocumentError
 from latechunk.maintenance.problems import Mending, Problem
-from latechunk.storage.rows import hash_vectors
-from latechunk.storage.schema import LAST_NUMBER, rows_to_hash
+from latechunk.storage.schema import LAST_NUMBER, hash_vectors, rows_to_hash
 from latechunk.types import encode_metadata
 
 # Ids and metadata come as bytes, since they may be in no encoding at all, and as None where they are not text.

@@ -15,8 +15,8 @@ from latechunk.storage.connection import REMEDY
 from latechunk.storage.filter_sql import Condition
 from latechunk.storage.fulltext import find_words
 from latechunk.storage.pool import ConnectionPool
-from latechunk.storage.rows import ChunkRow, Commit, Counts, StoredDocument, hash_vectors
-from latechunk.storage.schema import read_settings_table, require_format, rows_to_hash
+from latechunk.storage.rows import ChunkRow, Commit, Counts, StoredDocument
+from latechunk.storage.schema import hash_vectors, read_settings_table, require_format, rows_to_hash
 from latechunk.types import Chunk, Document, FloatArray, IntArray, Span
 
 LAST_COMMIT = "SELECT number, token, n_removed FROM commits WHERE number = (SELECT max(number) FROM commits)"

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import hashlib
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from latechunk.types import Document, FloatArray, Span
@@ -52,12 +51,3 @@ class Counts:
     n_documents: int
     n_chunks: int
     n_tokens: int
-
-
-def hash_vectors(rows: Iterable[tuple[object, ...]]) -> bytes:
-    """SHA-256 of a document's chunks: granularity, place, start, end, the same two in bytes, vector; by number."""
-    digest = hashlib.sha256()
-    for *place, vector in rows:
-        digest.update(repr(place).encode())
-        digest.update(vector if isinstance(vector, bytes) else b"")
-    return digest.digest()

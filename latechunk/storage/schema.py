@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import secrets
 import sqlite3
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 
 from latechunk.errors import IndexDamagedError, IndexFormatError
@@ -110,6 +111,15 @@ def log_commit(connection: sqlite3.Connection, n_removed: int) -> None:
         (secrets.token_bytes(16), n_removed),
     )
     connection.execute("DELETE FROM commits WHERE number <= (SELECT max(number) FROM commits) - ?", (MOST_COMMITS,))
+
+
+def hash_vectors(rows: Iterable[tuple[object, ...]]) -> bytes:
+    """SHA-256 of a document's chunks: granularity, place, start, end, the same two in bytes, vector; by number."""
+    digest = hashlib.sha256()
+    for *place, vector in rows:
+        digest.update(repr(place).encode())
+        digest.update(vector if isinstance(vector, bytes) else b"")
+    return digest.digest()
 
 
 def rows_to_hash(connection: sqlite3.Connection, document: int) -> Iterator[tuple[object, ...]]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import sqlite3
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import AbstractContextManager
 from itertools import accumulate, pairwise
 from pathlib import Path
@@ -14,8 +14,8 @@ import numpy as np
 from latechunk.storage.connection import connect, transaction, translated
 from latechunk.storage.fulltext import add_words, merge_words, remove_words
 from latechunk.storage.reader import StoreReader
-from latechunk.storage.rows import ChunkRow, Commit, Counts, StoredDocument, hash_vectors
-from latechunk.storage.schema import create_tables, log_commit
+from latechunk.storage.rows import ChunkRow, Commit, Counts, StoredDocument
+from latechunk.storage.schema import create_tables, hash_vectors, log_commit
 from latechunk.types import Document, Settings, Span
 
 __all__ = ["ChunkRow", "Commit", "Counts", "Store", "StoredDocument"]
@@ -84,39 +84,32 @@ class Store(StoreReader):
 
     def insert(self, connection: sqlite3.Connection, stored: StoredDocument) -> None:
         """Enter a document whose id is not stored, within a ``change``, which has to log the commit."""
-        rows = list(self._chunk_rows(stored))
+        document, text = stored.document, stored.document.text
+        query = "SELECT coalesce(max(seq), 0) + 1 FROM sqlite_sequence WHERE name = ?"
+        number, chunk = (connection.execute(query, (table,)).fetchone()[0] for table in ("documents", "chunks"))
+        byte_of = _byte_places(text, [span for spans in stored.chunkings for span in spans])
+        rows: list[tuple[int, ...]] = []
+        for granularity, spans in enumerate(stored.chunkings):
+            for place, span in enumerate(spans):
+                start, end = span.start, span.end
+                rows.append((chunk + len(rows), number, granularity, place, start, end, byte_of[start], byte_of[end]))
         vectors = [one.tobytes() for one in np.ascontiguousarray(stored.vectors, dtype="<f4")]
         digest = hash_vectors((*row[2:], vector) for row, vector in zip(rows, vectors, strict=True))
-        number, document, text = rows[0][1], stored.document, stored.document.text.encode("utf-8")
         connection.execute(
             "INSERT INTO documents VALUES (?, ?, ?, ?, ?, ?, ?)",
-            (number, document.id, document.metadata_json, document.text_sha256(), digest, stored.n_tokens, text),
+            (number, document.id, document.metadata_json, document.text_sha256, digest, stored.n_tokens, text.encode()),
         )
         connection.executemany("INSERT INTO chunks VALUES (?, ?, ?, ?, ?, ?, ?, ?)", rows)
         numbers = [row[0] for row in rows]
         connection.executemany("INSERT INTO vectors VALUES (?, ?)", zip(numbers, vectors, strict=True))
         if self.has_words:
-            add_words(connection, numbers, stored.document.text, stored.chunkings)
-
-    def _chunk_rows(self, stored: StoredDocument) -> Iterator[tuple[int, ...]]:
-        """Rows of a new document's chunks, under new numbers."""
-        document, chunk = self._next_number("documents"), self._next_number("chunks")
-        byte_of = _byte_places(stored.document.text, [span for spans in stored.chunkings for span in spans])
-        for granularity, spans in enumerate(stored.chunkings):
-            for place, span in enumerate(spans):
-                yield chunk, document, granularity, place, span.start, span.end, byte_of[span.start], byte_of[span.end]
-                chunk += 1
-
-    def _next_number(self, table: str) -> int:
-        query = "SELECT coalesce(max(seq), 0) + 1 FROM sqlite_sequence WHERE name = ?"
-        return int(self._row(query, table)[0])
+            add_words(connection, numbers, text, stored.chunkings)
 
     def _remove(self, connection: sqlite3.Connection, ids: Sequence[str]) -> int:
         """Delete documents with all that hangs on them; how many rows that were."""
         numbers = self.numbers_of_ids(ids)
-        if self.has_words:
-            for number in numbers:
-                remove_words(connection, number, len(self.granularities))
+        for number in numbers if self.has_words else ():
+            remove_words(connection, number, len(self.granularities))
         before = connection.total_changes
         connection.executemany("DELETE FROM documents WHERE number = ?", [(number,) for number in numbers])
         # The total counts cascaded deletions, too: documents, their chunks and their vectors.
