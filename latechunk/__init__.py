@@ -11,16 +11,23 @@ if TYPE_CHECKING:
     from latechunk.chunking.token import TokenChunker as TokenChunker
     from latechunk.embedding import EmbeddedDocument as EmbeddedDocument
     from latechunk.embedding import Embedding as Embedding
+    from latechunk.embedding import OnError as OnError
     from latechunk.embedding import Progress as Progress
     from latechunk.embedding import embed_documents as embed_documents
+    from latechunk.embedding import error_handler as error_handler
     from latechunk.encoding.encoder import Encoder as Encoder
     from latechunk.encoding.multi_device import DevicePool as DevicePool
     from latechunk.errors import LateChunkError as LateChunkError
     from latechunk.index import Index as Index
+    from latechunk.index import IndexKeywords as IndexKeywords
     from latechunk.indexing import AddReport as AddReport
     from latechunk.models.catalogue import DEFAULT_MODEL as DEFAULT_MODEL
     from latechunk.models.catalogue import LocalGlobal as LocalGlobal
     from latechunk.models.cross_encoder import CrossEncoderReranker as CrossEncoderReranker
+    from latechunk.pages import PAGES as PAGES
+    from latechunk.pages import PagesWarning as PagesWarning
+    from latechunk.pages import join_pages as join_pages
+    from latechunk.pages import page_metadata as page_metadata
     from latechunk.search.options import SearchKeywords as SearchKeywords
     from latechunk.search.options import SearchOptions as SearchOptions
     from latechunk.types import Chunk as Chunk
@@ -38,14 +45,15 @@ _HOMES = {
         "chunking.registry": "chunker_from_settings",
         "chunking.sentence": "SentenceChunker",
         "chunking.token": "TokenChunker",
-        "embedding": "EmbeddedDocument Embedding Progress embed_documents",
+        "embedding": "EmbeddedDocument Embedding OnError Progress embed_documents error_handler",
         "encoding.encoder": "Encoder",
         "encoding.multi_device": "DevicePool",
         "errors": "LateChunkError",
-        "index": "Index",
+        "index": "Index IndexKeywords",
         "indexing": "AddReport",
         "models.catalogue": "DEFAULT_MODEL LocalGlobal",
         "models.cross_encoder": "CrossEncoderReranker",
+        "pages": "PAGES PagesWarning join_pages page_metadata",
         "search.options": "SearchKeywords SearchOptions",
         "types": "Chunk Document Hit Mode Span",
     }.items()

@@ -13,16 +13,16 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import closing
 from pathlib import Path
 from types import TracebackType
-from typing import TYPE_CHECKING, Self, Unpack
+from typing import TYPE_CHECKING, Self, TypedDict, Unpack
 
 import numpy as np
 
 from latechunk.ann.synced import OptimizeReport, SyncedIndex
-from latechunk.embedding import Progress, choose_embedding
+from latechunk.embedding import OnError, Progress, choose_embedding
+from latechunk.embedding.progress import progress_shown
 from latechunk.embedding.stream import load_default_encoder, require_documents
 from latechunk.embedding.vectors import to_unit
 from latechunk.errors import (
-    DocumentError,
     IndexBusyError,
     IndexMismatchError,
     IndexReadOnlyError,
@@ -50,6 +50,19 @@ from latechunk.types import Chunk, Document, FloatArray, Hit, Mode, Settings, re
 
 if TYPE_CHECKING:
     from latechunk.models.device import Attention, Dtype
+
+
+class IndexKeywords(TypedDict, total=False):
+    """The keywords of ``Index.create`` but the encoder, which documents them, to pass them on with ``Unpack``."""
+
+    chunker: Chunker | None
+    chunkers: Mapping[str, Chunker] | None
+    mode: Mode | None
+    late_weight: float | None
+    words: Words | None
+    vectors: str
+    first_pass_dims: int | None
+    lock_timeout: float
 
 
 class Index:
@@ -154,14 +167,7 @@ class Index:
         return cls.open(folder, encoder=encoder, chunkers=named, lock_timeout=lock_timeout)
 
     @classmethod
-    def temporary(
-        cls,
-        *,
-        encoder: SpanEncoder | None = None,
-        chunker: Chunker | None = None,
-        mode: Mode | None = None,
-        late_weight: float | None = None,
-    ) -> Self:
+    def temporary(cls, *, encoder: SpanEncoder | None = None, **settings: Unpack[IndexKeywords]) -> Self:
         """Make an empty index in a folder of its own, which ``close`` removes.
 
         If it is never closed, the folder goes with the last reference to the index, or when the process ends. The
@@ -174,7 +180,7 @@ class Index:
         """
         folder = Path(tempfile.mkdtemp(prefix="latechunk-"))
         try:
-            index = cls.create(folder / "index", encoder=encoder, chunker=chunker, mode=mode, late_weight=late_weight)
+            index = cls.create(folder / "index", encoder=encoder, **settings)
         except BaseException:
             shutil.rmtree(folder, ignore_errors=True)
             raise
@@ -292,8 +298,9 @@ class Index:
         self,
         documents: Iterable[Document],
         *,
-        on_error: Callable[[Document, DocumentError], None] | None = None,
+        on_error: OnError = "raise",
         on_progress: Callable[[Progress], None] | None = None,
+        show_progress: bool = False,
     ) -> AddReport:
         """Add documents, each in place of the one with the same id.
 
@@ -302,12 +309,15 @@ class Index:
 
         Args:
             documents: What to add; ids must differ.
-            on_error: Called for each document that cannot be indexed, which is then left out. None to raise the error.
+            on_error: What to do with a document that cannot be indexed: ``"raise"`` the error; ``"skip"`` it, with a
+                line in the log; or a function that takes both. What is left out stands in the report.
             on_progress: Called now and then.
+            show_progress: Show a bar on stderr, or a line now and then where that is no terminal.
 
         Raises:
-            DocumentError: If a document cannot be indexed or an id comes twice. The batches before are stored (a note
-                on the error says how many documents), this batch is not.
+            DocumentError: If a document cannot be indexed or an id comes twice. Of a list nothing is stored then,
+                unless the error shows only in the encoding; of a stream the batches before are stored. A note on the
+                error says how many documents.
             IndexBusyError: If another writer does not finish in time.
             StoreError: If the disk does not take it; the batch under way is then not stored.
 
@@ -317,8 +327,8 @@ class Index:
         """
         require_documents("add", documents)
         load = lambda: (self.encoder, list(self.chunkers.values()))  # noqa: E731
-        with self._writing():
-            return add_documents(self._store, load, self.manifest.embedding, documents, on_error, on_progress)
+        with self._writing(), progress_shown(documents, on_progress, show_progress) as tell:
+            return add_documents(self._store, load, self.manifest.embedding, documents, on_error, tell)
 
     def delete(self, ids: Sequence[str]) -> int:
         """Delete documents, in one transaction; unknown ids are passed over. Returns how many were there.

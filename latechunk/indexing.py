@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import time
 from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
@@ -9,8 +10,9 @@ from contextlib import closing
 from dataclasses import dataclass, field
 
 from latechunk.embedding import ChunkedDocument, Embedding, Progress, chunk_documents, embed_chunks
-from latechunk.embedding.stream import Batch, Pace, prepare_ahead, raise_error, take_batches
+from latechunk.embedding.stream import Batch, OnError, Pace, error_handler, prepare_ahead, take_batches
 from latechunk.errors import DocumentError, LateChunkError
+from latechunk.pages import PAGES, have_no_page_in_common
 from latechunk.protocols import Chunker, SpanEncoder
 from latechunk.storage.store import Store, StoredDocument
 from latechunk.types import Document
@@ -23,6 +25,9 @@ class AddReport:
     Examples:
         >>> index.add(documents)
         AddReport(n_added=0, n_updated=0, n_unchanged=2, ...)
+
+    Attributes:
+        left_out: Of each document that failed its id, and why.
     """
 
     n_added: int = 0
@@ -31,6 +36,7 @@ class AddReport:
     n_failed: int = 0
     n_chunks: int = 0
     n_tokens: int = 0
+    left_out: tuple[tuple[str, str], ...] = ()
 
 
 @dataclass(slots=True)
@@ -50,49 +56,74 @@ def add_documents(
     load: Callable[[], tuple[SpanEncoder, Sequence[Chunker]]],
     embedding: Embedding,
     documents: Iterable[Document],
-    on_error: Callable[[Document, DocumentError], None] | None,
+    on_error: OnError,
     on_progress: Callable[[Progress], None] | None,
 ) -> AddReport:
     """Do what ``latechunk.Index.add`` says, under the writer's lock.
 
     While one batch is encoded, the next is tokenised and cut in a thread of its own. ``load`` gives the encoder and the
     chunkers; it is not called unless a text is new, since it may load a model. If an error is raised, the batches
-    before are committed, and a note on it says how many documents.
+    before are committed, and a note on it says how many documents. A list is looked through first, so that there are
+    none unless the error shows only in the encoding.
     """
+    handle = error_handler(on_error)
+    left_out: list[tuple[str, str]] = []
+
+    def leave_out(document: Document, error: DocumentError) -> None:
+        handle(document, error)
+        left_out.append((document.id, str(error)))
+
     done: Counter[str] = Counter()
     pace = Pace()
     prepare = lambda batch: _prepare(store, load, embedding, batch)  # noqa: E731
     try:
+        if on_error == "raise" and isinstance(documents, Sequence):
+            for _, error in (one for batch in take_batches(documents, pace) for one in _compare(store, batch).failures):
+                raise error
         with closing(prepare_ahead(take_batches(documents, pace), prepare)) as batches:
             for work in batches:
                 begin = time.monotonic()
-                done += _commit(store, load, embedding, work, on_error or raise_error, on_progress)
+                done += _commit(store, load, embedding, work, leave_out, on_progress)
                 pace.note(sum(len(one.document.text) for one in work.chunked), time.monotonic() - begin)
     except LateChunkError as error:
         n_done = done["n_added"] + done["n_updated"] + done["n_unchanged"]
         error.add_note(f"{n_done} documents of this call were stored before the error")
         raise
-    return AddReport(**done)
+    return AddReport(**done, left_out=tuple(left_out))
 
 
 def _prepare(
     store: Store, load: Callable[[], tuple[SpanEncoder, Sequence[Chunker]]], embedding: Embedding, batch: Batch
 ) -> _Work:
     """Compare a batch with the store, and cut the documents whose text is new."""
+    work = _compare(store, batch)
+    if work.changed:
+        note = lambda document, error: work.failures.append((document, error))  # noqa: E731
+        work.chunked = chunk_documents(*load(), embedding, work.changed, note)
+    return work
+
+
+def _compare(store: Store, batch: Batch) -> _Work:
     known = store.fingerprints([one.id for one in batch.documents])
     work = _Work(batch.failures, set(known))
     for document in batch.documents:
         digest, metadata = known.get(document.id, (None, None))
-        if digest != document.text_sha256:
+        if metadata and PAGES in metadata and have_no_page_in_common(json.loads(metadata), document.metadata):
+            work.failures.append((document, _explain_parts(document)))
+        elif digest != document.text_sha256:
             work.changed.append(document)
         elif metadata != document.metadata_json:
             work.relabelled.append(document)
         else:
             work.n_unchanged += 1
-    if work.changed:
-        note = lambda document, error: work.failures.append((document, error))  # noqa: E731
-        work.chunked = chunk_documents(*load(), embedding, work.changed, note)
     return work
+
+
+def _explain_parts(document: Document) -> DocumentError:
+    return DocumentError(
+        f"document {document.id!r} is stored with other pages, which these would replace: pass all pages of a file in "
+        f"one call; if the file has changed so much, delete the document first"
+    )
 
 
 def _commit(

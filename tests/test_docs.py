@@ -102,7 +102,7 @@ def check_keywords(call, names):
     parameters = inspect.signature(function).parameters.values()
     accepted = {one.name for one in parameters}
     if any(one.kind is inspect.Parameter.VAR_KEYWORD for one in parameters):  # a search's options
-        accepted |= set(latechunk.SearchOptions.model_fields)
+        accepted |= set(latechunk.SearchOptions.model_fields) | set(latechunk.IndexKeywords.__annotations__)
     assert {one.arg for one in call.keywords} - {None} <= accepted, ast.unparse(call)
 
 

@@ -1,6 +1,8 @@
 import gc
+import inspect
 import logging
 import os
+import re
 import shutil
 import sqlite3
 import subprocess
@@ -14,7 +16,19 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from latechunk import Chunk, Document, Hit, Index, SearchOptions, SentenceChunker, Span, TokenChunker
+from latechunk import (
+    Chunk,
+    Document,
+    Hit,
+    Index,
+    IndexKeywords,
+    Progress,
+    SearchOptions,
+    SentenceChunker,
+    Span,
+    TokenChunker,
+)
+from latechunk.embedding.progress import Lines
 from latechunk.errors import (
     DocumentError,
     IndexBusyError,
@@ -220,10 +234,84 @@ def test_batches_before_an_error_are_stored_and_counted(index):
     many = [Document(f"d{number}", f"Text number {number}.") for number in range(70)]
 
     with pytest.raises(DocumentError) as caught:
-        index.add([*many, Document("bad", "")])
+        index.add(iter([*many, Document("bad", "")]))
 
     assert caught.value.__notes__ == ["64 documents of this call were stored before the error"]
     assert len(index) == 64
+
+
+@pytest.mark.parametrize("bad", [Document("bad", "\n"), Document("d1", "Again.")])
+def test_of_a_list_with_a_bad_document_nothing_is_stored(index, bad):
+    many = [Document(f"d{number}", f"Text number {number}.") for number in range(70)]
+
+    with pytest.raises(DocumentError) as caught:
+        index.add([*many, bad])
+
+    assert caught.value.__notes__ == ["0 documents of this call were stored before the error"]
+    assert len(index) == 0
+
+
+def paged(text, *table):
+    return Document("a.pdf", text, {"latechunk_pages": list(table)})
+
+
+def test_pages_of_a_file_do_not_replace_its_other_pages(index):
+    first, rest = paged("One.", [0, 4, "i"]), paged("Two.\nThree.", [0, 0, None], [0, 4, "ii"], [5, 11, "iii"])
+    index.add([first])
+
+    with pytest.raises(DocumentError, match="'a.pdf' is stored with other pages.*pass all pages of a file in one call"):
+        index.add(iter([rest]))
+    assert index.get("a.pdf") == first
+
+    edited = paged("One.\nTwo.", [0, 4, "i"], [5, 9, "ii"])
+    assert index.add([edited]).n_updated == 1
+    assert index.add([rest]).n_updated == 1  # page ii is on both sides
+
+
+@pytest.mark.parametrize(
+    ("document", "message"),
+    [
+        (
+            Document("x", " ", {"source": "a.pdf", "page": 2}),
+            r"document 'x' \(source 'a.pdf', page 2\) holds no token \(1 char.*needs text that is not blank",
+        ),
+        (Document("a.txt", "", {"source": "a.txt"}), "document 'a.txt' holds no token"),
+        (paged("", [0, 0, "1"], [0, 0, "2"]), "none of its 2 pages has text.*OCR"),
+    ],
+)
+def test_a_blank_document_says_where_it_is_from(index, document, message):
+    with pytest.raises(DocumentError, match=message):
+        index.add([document])
+
+
+def test_on_error_may_skip(index, documents, caplog):
+    report = index.add([documents[0], Document("blank", " ")], on_error="skip")
+
+    ((name, reason),) = report.left_out
+    assert (name, report.n_added, report.n_failed) == ("blank", 1, 1)
+    assert "'blank' holds no token" in reason
+    assert [record.getMessage() for record in caplog.records] == [f"left out: {reason}"]
+    with pytest.raises(InputError, match='on_error must be "raise", "skip" or a function'):
+        index.add(documents, on_error="ignore")
+
+
+def test_progress_in_a_log_is_a_line_now_and_then(index, documents, capsys):
+    index.add(documents, show_progress=True)
+
+    (line,) = capsys.readouterr().err.splitlines()
+    assert re.fullmatch(r"3 of 3 documents, \d+ tokens in \d+ s", line)
+
+
+def test_lines_of_progress_tell_the_time_left():
+    written, now = [], [0.0]
+    lines = Lines(written.append, 4, clock=lambda: now[0])
+    for now[0] in (10.0, 35.0, 64.0, 600.0):
+        lines.advance(Progress(0.5, 1000))
+
+    assert written == [
+        "1 of 4 documents, 2,000 tokens in 35 s, about 105 s left",
+        "2 of 4 documents, 4,000 tokens in 10 min, about 10 min left",
+    ]
 
 
 def test_bad_documents_can_be_left_out(index, documents):
@@ -235,6 +323,7 @@ def test_bad_documents_can_be_left_out(index, documents):
     )
 
     assert (report.n_added, report.n_failed) == (2, 1)
+    assert report.left_out == tuple(left_out)
     assert left_out[0][0] == "blank"
     assert len(index) == 2
 
@@ -1136,7 +1225,11 @@ def test_what_was_committed_before_an_error_stays(index, monkeypatch):
     documents = [Document(str(number), "word " * 5_000) for number in range(3)]  # each a batch of its own
 
     with pytest.raises(DocumentError, match="blank") as caught:
-        index.add([*documents, Document("blank", " ")])
+        index.add(iter([*documents, Document("blank", " ")]))
 
     assert index.ids() == ["0", "1", "2"]
     assert caught.value.__notes__ == ["3 documents of this call were stored before the error"]
+
+
+def test_the_keywords_of_an_index_are_those_of_create():
+    assert set(IndexKeywords.__annotations__) == set(inspect.signature(Index.create).parameters) - {"path", "encoder"}

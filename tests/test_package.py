@@ -27,9 +27,13 @@ def test_public_names():
         "Encoder",
         "Hit",
         "Index",
+        "IndexKeywords",
         "LateChunkError",
         "LocalGlobal",
         "Mode",
+        "OnError",
+        "PAGES",
+        "PagesWarning",
         "Progress",
         "SearchKeywords",
         "SearchOptions",
@@ -39,6 +43,9 @@ def test_public_names():
         "__version__",
         "chunker_from_settings",
         "embed_documents",
+        "error_handler",
+        "join_pages",
+        "page_metadata",
     ]
     for name in latechunk.__all__:
         assert getattr(latechunk, name) is not None

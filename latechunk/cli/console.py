@@ -60,24 +60,13 @@ def _fail(console: Console, message: str, code: int) -> NoReturn:
 
 @contextmanager
 def documents_bar(console: Console, n_documents: int, quiet: bool) -> Iterator[Callable[[Progress], None]]:
-    """Show a bar of documents, on a terminal; what it yields takes what was done since the last call."""
-    from rich import progress as bars
+    """Show how many documents are done; what it yields takes what was done since the last call."""
+    from latechunk.embedding.progress import show_progress
 
-    columns = (
-        bars.TextColumn("indexing"),
-        bars.BarColumn(),
-        bars.TextColumn("{task.completed:.0f}/{task.total} documents, {task.fields[tokens]:,} tokens"),
-        bars.TimeRemainingColumn(),
-    )
-    with bars.Progress(*columns, console=console, transient=True, disable=quiet or not console.is_terminal) as bar:
-        task = bar.add_task("indexing", total=n_documents, tokens=0)
-        n_tokens = 0
-
-        def advance(progress: Progress) -> None:
-            nonlocal n_tokens
-            n_tokens += progress.tokens
-            bar.update(task, advance=progress.documents, tokens=n_tokens)
-
+    if quiet:
+        yield lambda _: None
+        return
+    with show_progress(console, n_documents) as advance:
         yield advance
 
 

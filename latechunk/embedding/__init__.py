@@ -2,7 +2,7 @@
 
 from latechunk.embedding.chunks import ChunkedDocument, FixedSpans, chunk_documents
 from latechunk.embedding.settings import Embedding, choose_embedding
-from latechunk.embedding.stream import EmbeddedDocument, embed_batch, embed_documents
+from latechunk.embedding.stream import EmbeddedDocument, OnError, embed_batch, embed_documents, error_handler
 from latechunk.embedding.vectors import Progress, blend, check_vectors, context_shifts, embed_chunks, have_unit_length
 
 __all__ = [
@@ -10,6 +10,7 @@ __all__ = [
     "EmbeddedDocument",
     "Embedding",
     "FixedSpans",
+    "OnError",
     "Progress",
     "blend",
     "check_vectors",
@@ -19,5 +20,6 @@ __all__ = [
     "embed_batch",
     "embed_chunks",
     "embed_documents",
+    "error_handler",
     "have_unit_length",
 ]

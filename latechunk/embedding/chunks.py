@@ -9,8 +9,11 @@ import numpy as np
 
 from latechunk.embedding.settings import Embedding
 from latechunk.errors import DocumentError, ModelError, SpanError
+from latechunk.pages import PAGES
 from latechunk.protocols import Chunker, SpanEncoder
 from latechunk.types import Document, IntArray, Settings, Span, Tokens
+
+_ORIGIN = ("source", "file_path", "page", "page_label")  # what loaders write into the metadata
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,14 +79,23 @@ def chunk_documents(
     return chunked
 
 
+def blank_error(document: Document) -> DocumentError:
+    """The error of a document without text; it says where the text came from, and what may be wrong there."""
+    metadata = document.metadata
+    origin = [f"{key} {metadata[key]!r:.200}" for key in _ORIGIN if metadata.get(key, document.id) != document.id]
+    named = f"document {document.id!r}" + (f" ({', '.join(origin)})" if origin else "")
+    if PAGES in metadata:
+        need = f"none of its {len(metadata[PAGES])} pages has text; if they are pictures, read them with OCR first"
+    else:
+        need = "a document needs text that is not blank"
+    return DocumentError(f"{named} holds no token ({len(document.text)} characters): {need}")
+
+
 def _chunk(
     encoder: SpanEncoder, chunkers: Sequence[Chunker], embedding: Embedding, document: Document, tokens: Tokens
 ) -> ChunkedDocument:
     if not len(tokens) or not document.text.strip():
-        raise DocumentError(
-            f"document {document.id!r} holds no token ({len(document.text)} characters): a document needs text that "
-            f"is not blank"
-        )
+        raise blank_error(document)
     chunkings, ranges = [], []
     for chunker in chunkers:
         try:

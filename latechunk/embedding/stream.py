@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+import logging
 import time
 from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import closing
 from dataclasses import dataclass, field
-from typing import TypeVar
+from typing import Literal, TypeAlias, TypeVar
 
 from latechunk.chunking.sentence import SentenceChunker
-from latechunk.embedding.chunks import ChunkedDocument, chunk_documents
+from latechunk.embedding.chunks import ChunkedDocument, blank_error, chunk_documents
+from latechunk.embedding.progress import progress_shown
 from latechunk.embedding.settings import Embedding, choose_embedding
 from latechunk.embedding.vectors import Progress, embed_chunks
 from latechunk.errors import DocumentError, InputError
@@ -19,6 +21,10 @@ from latechunk.types import Chunk, Document, FloatArray, Mode
 
 Source = TypeVar("Source")
 Result = TypeVar("Result")
+OnError: TypeAlias = Literal["raise", "skip"] | Callable[[Document, DocumentError], None]
+"""What to do with a document that cannot be indexed."""
+
+_LOG = logging.getLogger("latechunk")
 
 # What is encoded together and committed together: enough windows to fill batches, little enough to lose to a kill.
 _BATCH_DOCUMENTS = 64
@@ -80,8 +86,9 @@ def embed_documents(
     chunker: Chunker | None = None,
     mode: Mode | None = None,
     late_weight: float | None = None,
-    on_error: Callable[[Document, DocumentError], None] | None = None,
+    on_error: OnError = "raise",
     on_progress: Callable[[Progress], None] | None = None,
+    show_progress: bool = False,
 ) -> Iterator[EmbeddedDocument]:
     """Embed documents without an index, for a vector store of your own.
 
@@ -94,9 +101,10 @@ def embed_documents(
         mode: ``"late"``, ``"naive"`` or ``"blend"``, see ``latechunk.Embedding``; None for what the encoder
             recommends.
         late_weight: Share of the late vector in a blend; None for what the encoder recommends.
-        on_error: Called for each document that cannot be embedded, which is then left out. None to raise the error;
-            the other documents of its batch are then not given either.
+        on_error: What to do with a document that cannot be embedded: ``"raise"`` the error, and the other documents of
+            its batch are not given either; ``"skip"`` it, with a line in the log; or a function that takes both.
         on_progress: Called now and then.
+        show_progress: Show a bar on stderr, or a line now and then where that is no terminal.
 
     Returns:
         An iterator over the documents with their chunks and vectors, in order.
@@ -115,7 +123,8 @@ def embed_documents(
     encoder = load_default_encoder() if encoder is None else encoder
     chunker = SentenceChunker() if chunker is None else chunker
     embedding = choose_embedding(encoder, mode, late_weight)
-    return _embed(documents, encoder, chunker, embedding, on_error or raise_error, on_progress)
+    handle = error_handler(on_error)
+    return _embed(documents, encoder, chunker, embedding, handle, on_progress, show_progress)
 
 
 def _embed(
@@ -125,6 +134,7 @@ def _embed(
     embedding: Embedding,
     on_error: Callable[[Document, DocumentError], None],
     on_progress: Callable[[Progress], None] | None,
+    show_progress: bool,
 ) -> Iterator[EmbeddedDocument]:
     def chunk(batch: Batch) -> tuple[list[ChunkedDocument], list[tuple[Document, DocumentError]]]:
         failures = list(batch.failures)
@@ -132,12 +142,15 @@ def _embed(
         return chunk_documents(encoder, [chunker], embedding, batch.documents, note), failures
 
     pace = Pace()
-    with closing(prepare_ahead(take_batches(documents, pace), chunk)) as batches:
+    with (
+        progress_shown(documents, on_progress, show_progress) as note_progress,
+        closing(prepare_ahead(take_batches(documents, pace), chunk)) as batches,
+    ):
         for chunked, failures in batches:
             for failure in failures:  # here, not in the thread that prepares
                 on_error(*failure)
             begin = time.monotonic()
-            vectors = embed_chunks(encoder, embedding, chunked, on_progress) if chunked else []
+            vectors = embed_chunks(encoder, embedding, chunked, note_progress) if chunked else []
             pace.note(sum(len(one.document.text) for one in chunked), time.monotonic() - begin)
             for one, matrix in zip(chunked, vectors, strict=True):
                 document = one.document
@@ -168,7 +181,7 @@ def embed_batch(
 
 
 def take_batches(documents: Iterable[Document], pace: Pace) -> Iterator[Batch]:
-    """Cut a stream into batches; a document whose id came before is a failure of the batch under way."""
+    """Cut a stream into batches; blank documents, and those whose id came before, are failures of the one under way."""
     seen: set[str] = set()
     batch, n_characters = Batch(), 0
     for document in documents:
@@ -182,6 +195,9 @@ def take_batches(documents: Iterable[Document], pace: Pace) -> Iterator[Batch]:
             batch.failures.append((document, error))
             continue
         seen.add(document.id)
+        if not document.text.strip():
+            batch.failures.append((document, blank_error(document)))
+            continue
         batch.documents.append(document)
         n_characters += len(document.text)
         if len(batch.documents) >= _BATCH_DOCUMENTS or n_characters >= pace.n_characters:
@@ -220,9 +236,32 @@ def load_default_encoder() -> SpanEncoder:
     return Encoder.load()
 
 
-def raise_error(_: Document, error: DocumentError) -> None:
-    """What ``on_error`` is where the caller gives none."""
+def error_handler(
+    on_error: Literal["raise", "skip"] | Callable[[Source, DocumentError], None],
+) -> Callable[[Source, DocumentError], None]:
+    """The function of a document, of any kind, and its error that ``on_error`` stands for, for adapters.
+
+    Raises:
+        InputError: If it stands for none.
+
+    Examples:
+        >>> error_handler("skip")("a document", DocumentError("it is blank"))  # logged
+    """
+    if callable(on_error):
+        return on_error
+    if on_error not in ("raise", "skip"):
+        raise InputError(
+            f'on_error must be "raise", "skip" or a function of the document and its error, got {on_error!r:.80}'
+        )
+    return _raise if on_error == "raise" else _skip
+
+
+def _raise(_: object, error: DocumentError) -> None:
     raise error
+
+
+def _skip(_: object, error: DocumentError) -> None:
+    _LOG.warning("left out: %s", error)
 
 
 def require_documents(name: str, documents: object) -> None:

@@ -22,6 +22,7 @@ def test_public_names():
         "LateChunkNode",
         "LateChunkRetriever",
         "LateChunkTransform",
+        "join_pages",
         "to_documents",
         "to_filter",
     ]

@@ -2,7 +2,7 @@
 
 from llama_index.retrievers.latechunk.embedding import LateChunkEmbedding
 from llama_index.retrievers.latechunk.filters import to_filter
-from llama_index.retrievers.latechunk.nodes import LateChunkNode, to_documents
+from llama_index.retrievers.latechunk.nodes import LateChunkNode, join_pages, to_documents
 from llama_index.retrievers.latechunk.retriever import LateChunkRetriever
 from llama_index.retrievers.latechunk.transform import LateChunkTransform
 
@@ -11,6 +11,7 @@ __all__ = [
     "LateChunkNode",
     "LateChunkRetriever",
     "LateChunkTransform",
+    "join_pages",
     "to_documents",
     "to_filter",
 ]

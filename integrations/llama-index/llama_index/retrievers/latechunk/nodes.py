@@ -5,8 +5,8 @@ from __future__ import annotations
 import copy
 import json
 import uuid
-from collections.abc import Iterable, Iterator
-from typing import Any
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from typing import Any, Literal, TypeAlias
 
 from llama_index.core.schema import (
     BaseNode,
@@ -20,7 +20,8 @@ from llama_index.core.schema import (
 )
 from llama_index.core.schema import Document as LlamaDocument
 
-from latechunk import Chunk, Document, EmbeddedDocument, Hit
+import latechunk
+from latechunk import PAGES, Chunk, Document, EmbeddedDocument, Hit, error_handler, page_metadata
 from latechunk.errors import DocumentError, InputError
 
 # Ids are UUIDs, since Qdrant takes no others, and never the document's own id, which a document store has in use.
@@ -53,10 +54,50 @@ class LateChunkNode(TextNode):
         super().__setattr__(name, value)
 
 
-def to_documents(nodes: Iterable[BaseNode]) -> Iterator[Document]:
-    """Turn LlamaIndex's documents into what ``latechunk.Index.add`` takes, one by one.
+OnError: TypeAlias = Literal["raise", "skip"] | Callable[[BaseNode, DocumentError], None]
+
+
+def join_pages(documents: Iterable[BaseNode]) -> list[BaseNode]:
+    """Make one document of the pages of each file, as ``SimpleDirectoryReader`` and ``PDFReader`` give them.
+
+    Pages are neighbours of one ``file_path`` (else ``file_name``) with a ``page_label``. They are joined in their
+    order, whatever their ids; the document's id is the path. It keeps the metadata that its pages share, and a table of
+    them, so that each node has the ``page_label`` of its passage, and ``last_page_label`` if it ends on another page.
+
+    ``to_documents`` and ``LateChunkTransform`` join pages themselves, unless they have ids of their own. A pipeline
+    with a docstore compares documents before any transform sees them: join pages before ``run``.
+
+    Examples:
+        >>> from llama_index.core import Document
+        >>> one, two = ({"file_name": "a.pdf", "page_label": label} for label in ("i", "ii"))
+        >>> join_pages([Document(text="Berlin is", metadata=one), Document(text="big.", metadata=two)])[0].id_
+        'a.pdf'
+    """
+    return list(joined(documents, _make_joined, sure=True))
+
+
+def joined(
+    documents: Iterable[BaseNode],
+    make: Callable[[Sequence[BaseNode], str, str, dict[str, Any]], BaseNode] | None = None,
+    *,
+    sure: bool = False,
+) -> Iterator[BaseNode]:
+    """See ``join_pages``; unless ``sure`` pages with ids of their own are warned about, and come as they are."""
+    return latechunk.join_pages(
+        documents, _read, make or _make_joined, source_keys=("file_path", "file_name"), sure=sure
+    )
+
+
+def join_under_first_id(pages: Sequence[BaseNode], _: str, text: str, metadata: dict[str, Any]) -> BaseNode:
+    """Make a document with the id of its first page, by which a docstore behind the caller knows it."""
+    return pages[0] if len(pages) == 1 else _make_joined(pages, pages[0].node_id, text, metadata)
+
+
+def to_documents(nodes: Iterable[BaseNode], *, on_error: OnError = "raise") -> Iterator[Document]:
+    """Turn LlamaIndex's documents into what ``latechunk.Index.add`` takes, one by one; see ``join_pages``.
 
     Their ids should be stable (``Document(id_=...)``): by default they are random, and nothing can be recognised.
+    What to do with one that cannot be stored, ``on_error`` says as in ``latechunk.Index.add``, which finds blank ones.
 
     Raises:
         InputError: If one is not a whole document of text; DocumentError if one cannot be stored.
@@ -66,7 +107,18 @@ def to_documents(nodes: Iterable[BaseNode]) -> Iterator[Document]:
         >>> next(to_documents([Document(id_="berlin", text="Berlin is big.")])).id
         'berlin'
     """
-    return map(to_document, nodes)
+    return convert(joined(nodes), error_handler(on_error))
+
+
+def convert(nodes: Iterable[BaseNode], handle: Callable[[BaseNode, DocumentError], None]) -> Iterator[Document]:
+    """Turn whole documents into latechunk's; those that cannot be stored go to ``handle``."""
+    for node in nodes:
+        try:
+            document = to_document(node)
+        except DocumentError as error:
+            handle(node, error)
+        else:
+            yield document
 
 
 def to_document(node: BaseNode) -> Document:
@@ -89,7 +141,8 @@ def to_nodes(original: BaseNode, embedded: EmbeddedDocument, *, citation_key: st
 
     With a ``citation_key`` the metadata has ``document:start-end`` under it; DocumentError if it has that key already.
     """
-    source = original.as_related_node_info()  # hashes the whole text, hence once
+    whole = original.as_related_node_info()  # hashes the whole text, hence once
+    source = whole.model_copy(update={"metadata": _without_table(original.metadata)})
     shared = {name: copy.copy(getattr(original, name)) for name in _PASSED_ON if hasattr(original, name)}
     chunks = embedded.chunks
     neighbours = zip([None, *chunks[:-1]], [*chunks[1:], None], strict=True)
@@ -103,7 +156,7 @@ def to_scored_node(
     hit: Hit, previous: Chunk | None, following: Chunk | None, *, citation_key: str | None
 ) -> NodeWithScore:
     """Make a node of a hit, with its neighbours where they are wanted; see ``to_nodes``."""
-    metadata = copy.deepcopy(dict(hit.chunk.metadata))
+    metadata = copy.deepcopy(_without_table(hit.chunk.metadata))
     source = RelatedNodeInfo(node_id=hit.chunk.document_id, node_type=ObjectType.DOCUMENT, metadata=metadata)
     node = TextNode(**_fields_of(hit.chunk, source, previous, following, citation_key))
     return NodeWithScore(node=node, score=hit.score)
@@ -122,7 +175,9 @@ def _fields_of(
     for relation, neighbour in ((NodeRelationship.PREVIOUS, previous), (NodeRelationship.NEXT, following)):
         if neighbour is not None:
             related[relation] = RelatedNodeInfo(node_id=make_id(neighbour), node_type=ObjectType.TEXT)
-    metadata = copy.deepcopy(dict(chunk.metadata))
+    metadata = copy.deepcopy(page_metadata(chunk))
+    if PAGES in chunk.metadata and "page_label" in metadata:  # LlamaIndex cites by what is printed
+        metadata = {key: value for key, value in metadata.items() if key not in ("page", "last_page")}
     if citation_key in metadata:
         raise DocumentError(
             f"document {chunk.document_id!r} has the metadata key {citation_key!r} already; choose another citation_key"
@@ -137,6 +192,31 @@ def _fields_of(
         "metadata": metadata,
         "relationships": related,
     }
+
+
+def _without_table(metadata: Mapping[str, Any]) -> dict[str, Any]:
+    return {key: value for key, value in metadata.items() if key != PAGES}
+
+
+def _read(node: BaseNode) -> tuple[str | None, str, dict[str, Any]]:
+    if type(node) is not LlamaDocument:  # it may be a piece, which is refused later
+        return node.node_id, "", {}
+    return None if _is_random(node.node_id) else node.node_id, node.text, node.metadata
+
+
+def _is_random(name: str) -> bool:
+    """Whether it is an id that LlamaIndex makes where none is given."""
+    try:
+        return uuid.UUID(name).version == 4
+    except ValueError:
+        return False
+
+
+def _make_joined(pages: Sequence[BaseNode], name: str, text: str, metadata: dict[str, Any]) -> BaseNode:
+    shared: dict[str, Any] = {field: copy.copy(getattr(pages[0], field)) for field in _PASSED_ON}
+    for field in ("excluded_embed_metadata_keys", "excluded_llm_metadata_keys"):
+        shared[field].append(PAGES)
+    return LlamaDocument(id_=name, text=text, metadata=metadata, **shared)
 
 
 def _require_whole(node: BaseNode) -> None:

@@ -3,20 +3,17 @@
 from __future__ import annotations
 
 import asyncio
-import logging
-from collections.abc import Iterator, Mapping, Sequence
-from typing import Annotated, Any, Literal, Self
+from collections.abc import Mapping, Sequence
+from typing import Annotated, Any, Self
 
 from llama_index.core.schema import BaseNode, TransformComponent
 from llama_index.retrievers.latechunk.model import ModelFields
-from llama_index.retrievers.latechunk.nodes import to_document, to_nodes
+from llama_index.retrievers.latechunk.nodes import OnError, convert, join_under_first_id, joined, to_nodes
 from pydantic import Field, SkipValidation, field_serializer, field_validator, model_validator
 
-from latechunk import Document, Embedding, Mode, SentenceChunker, chunker_from_settings, embed_documents
-from latechunk.errors import DocumentError, InputError
+from latechunk import Embedding, Mode, SentenceChunker, chunker_from_settings, embed_documents, error_handler
+from latechunk.errors import InputError
 from latechunk.protocols import Chunker, require_json
-
-_LOG = logging.getLogger("latechunk")
 
 
 class LateChunkTransform(ModelFields, TransformComponent):
@@ -42,9 +39,11 @@ class LateChunkTransform(ModelFields, TransformComponent):
     citation_key: str | None = Field(
         default=None, min_length=1, description="Metadata key for document:start-end, for an LLM to cite."
     )
-    on_error: Literal["raise", "skip"] = Field(
-        default="raise", description="What to do with a document that cannot be indexed; skipped ones are logged."
+    on_error: Annotated[OnError, SkipValidation] = Field(
+        default="raise",
+        description="What to do with a document that cannot be indexed: raise, skip and log, or a function of both.",
     )
+    show_progress: bool = Field(default=False, exclude=True, description="A bar on stderr, or lines in a log.")
 
     @classmethod
     def class_name(cls) -> str:
@@ -72,8 +71,13 @@ class LateChunkTransform(ModelFields, TransformComponent):
     def _write_chunker(self, chunker: Chunker) -> dict[str, Any]:
         return dict(chunker.settings)
 
+    @field_serializer("on_error")
+    def _write_on_error(self, on_error: OnError) -> str:
+        return "skip" if callable(on_error) else on_error
+
     @model_validator(mode="after")
     def _check_mode(self) -> Self:
+        error_handler(self.on_error)
         Embedding(self.mode or "late", 0.5 if self.late_weight is None else self.late_weight)
         return self
 
@@ -101,8 +105,9 @@ class LateChunkTransform(ModelFields, TransformComponent):
             DocumentError: If a document cannot be indexed; see ``on_error``.
             ModelError: If the model cannot be used, or gives unusable vectors.
         """
-        originals = _by_id(nodes)
-        documents = list(self._read(nodes))
+        originals = _by_id(list(joined(nodes, join_under_first_id)))
+        handle = error_handler(self.on_error)
+        documents = list(convert(originals.values(), handle))
         if not documents:  # as when nothing was edited: load no model
             return []
         embedded = embed_documents(
@@ -111,7 +116,8 @@ class LateChunkTransform(ModelFields, TransformComponent):
             chunker=self.chunker,
             mode=self.mode,
             late_weight=self.late_weight,
-            on_error=_log if self.on_error == "skip" else None,
+            on_error=lambda document, error: handle(originals[document.id], error),
+            show_progress=self.show_progress,
         )
         finished: list[BaseNode] = []
         for one in embedded:
@@ -121,15 +127,6 @@ class LateChunkTransform(ModelFields, TransformComponent):
     async def acall(self, nodes: Sequence[BaseNode], **kwargs: Any) -> list[BaseNode]:
         """The same in a thread of its own."""
         return await asyncio.to_thread(self, nodes, **kwargs)
-
-    def _read(self, nodes: Sequence[BaseNode]) -> Iterator[Document]:
-        for node in nodes:
-            try:
-                yield to_document(node)
-            except DocumentError as error:
-                if self.on_error == "raise":
-                    raise
-                _log(None, error)
 
 
 def _by_id(nodes: Sequence[BaseNode]) -> dict[str, BaseNode]:
@@ -142,7 +139,3 @@ def _by_id(nodes: Sequence[BaseNode]) -> dict[str, BaseNode]:
             )
         originals[node.node_id] = node
     return originals
-
-
-def _log(_: Document | None, error: DocumentError) -> None:
-    _LOG.warning("left out: %s", error)
