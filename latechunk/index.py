@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import closing
 from pathlib import Path
 from types import TracebackType
-from typing import TYPE_CHECKING, Self, TypedDict, Unpack
+from typing import TYPE_CHECKING, Any, Self, TypedDict, Unpack
 
 import numpy as np
 
@@ -32,6 +32,7 @@ from latechunk.errors import (
 from latechunk.indexing import AddReport, add_documents
 from latechunk.manifest import IndexInfo, IndexManifest, SearchSettings, name_chunkers
 from latechunk.protocols import Chunker, SpanEncoder
+from latechunk.search.filters import compile_filter
 from latechunk.search.options import SearchKeywords, SearchOptions
 from latechunk.search.searcher import Searcher
 from latechunk.storage.directory import (
@@ -330,22 +331,44 @@ class Index:
         with self._writing(), progress_shown(documents, on_progress, show_progress) as tell:
             return add_documents(self._store, load, self.manifest.embedding, documents, on_error, tell)
 
-    def delete(self, ids: Sequence[str]) -> int:
-        """Delete documents, in one transaction; unknown ids are passed over. Returns how many were there.
+    def delete(
+        self,
+        ids: Sequence[str] | None = None,
+        *,
+        filter: Mapping[str, Any] | None = None,  # noqa: A002
+    ) -> int:
+        """Delete the documents of these ids, those that meet a filter, or of these ids those that meet it.
+
+        All of them go in one transaction; unknown ids are passed over. The filter is one of metadata, as a search
+        takes it.
+
+        Returns:
+            How many were there.
 
         Raises:
+            InputError: If neither is given, or the filter is empty, which every document meets.
+            FilterError: If the filter is not one.
             IndexBusyError: If another writer does not finish in time.
 
         Examples:
             >>> index.delete(["london"])  # not stored
             0
+            >>> index.delete(filter={"country": "Britain"})
+            0
         """
-        if isinstance(ids, str) or not isinstance(ids, Sequence) or not all(isinstance(one, str) for one in ids):
-            raise InputError(f"delete takes a list of ids, got {ids!r:.80}")
-        for one in ids:
-            require_text(one, "a document id", InputError)
+        if ids is None and not filter:
+            raise InputError(
+                "delete needs ids, or a filter that not every document meets; to empty the index say so: "
+                "delete(index.ids())"
+            )
+        if ids is not None:
+            _require_ids(ids)
+        where = None if filter is None else compile_filter(filter)
         with self._writing():
-            return self._store.delete(ids)
+            if where is not None:
+                meeting = self._store.document_ids(where)
+                ids = meeting if ids is None else sorted(set(ids).intersection(meeting))
+            return self._store.delete(ids or [])
 
     def get(self, document_id: str) -> Document | None:
         """Read a document back, to the character, or None if there is none of this id.
@@ -401,14 +424,19 @@ class Index:
         require_text(document_id, "a document id", InputError)
         return self._store.stored(document_id)
 
-    def ids(self) -> list[str]:
-        """Ids of all documents, the one added or replaced last at the end.
+    def ids(self, *, filter: Mapping[str, Any] | None = None) -> list[str]:  # noqa: A002
+        """Ids of all documents, or of those that meet a filter, the one added or replaced last at the end.
+
+        Raises:
+            FilterError: If the filter is not one.
 
         Examples:
             >>> index.ids()
             ['berlin', 'paris']
+            >>> index.ids(filter={"country": "France"})
+            ['paris']
         """
-        return self._store.document_ids()
+        return self._store.document_ids(None if filter is None else compile_filter(filter))
 
     def search(self, query: str, k: int = 10, **options: Unpack[SearchKeywords]) -> list[Hit]:
         """Find the passages that answer a query best.
@@ -578,6 +606,13 @@ class Index:
         finally:
             self._writer = None
             self._write_lock.release()
+
+
+def _require_ids(ids: object) -> None:
+    if isinstance(ids, str) or not isinstance(ids, Sequence) or not all(isinstance(one, str) for one in ids):
+        raise InputError(f"delete takes a list of ids, got {ids!r:.80}")
+    for one in ids:
+        require_text(one, "a document id", InputError)
 
 
 def _remove_temporary(store: Store, folder: Path) -> None:

@@ -4,10 +4,15 @@ from __future__ import annotations
 
 import hashlib
 import json
+import math
 import operator
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from datetime import date, time
+from enum import Enum
+from pathlib import PurePath
 from typing import Any, Literal, Self, TypeAlias
+from uuid import UUID
 
 import numpy as np
 from numpy.typing import NDArray
@@ -47,7 +52,8 @@ class Document:
     Attributes:
         id: The user's name for the document, unique in an index and not empty.
         text: The whole text; all offsets count its Unicode code points.
-        metadata: What JSON can hold, with string keys; comes back with every hit.
+        metadata: What JSON can hold, with string keys; comes back with every hit. Dates and times become ISO strings,
+            paths and UUIDs strings, enums their values, numpy's values numbers and lists, and come back as those.
         metadata_json: The same as canonical JSON: keys sorted, no white space, UTF-8 as it is.
         text_sha256: SHA-256 of the text's UTF-8.
 
@@ -81,29 +87,54 @@ class Document:
 
 
 def encode_metadata(metadata: Mapping[str, Any], document_id: str) -> str:
-    """Write metadata as canonical JSON; DocumentError if JSON cannot hold it and give the same back."""
+    """Write metadata as canonical JSON; DocumentError, which names the key, if JSON cannot hold it."""
     name = f"the metadata of document {document_id!r}"
     try:
-        encoded = json.dumps(dict(metadata), sort_keys=True, ensure_ascii=False, allow_nan=False, separators=(",", ":"))
-        same = json.loads(encoded) == _with_lists(dict(metadata), _MOST_LEVELS)
+        plain = _to_json(metadata, "", _MOST_LEVELS)
+        encoded = json.dumps(plain, sort_keys=True, ensure_ascii=False, allow_nan=False, separators=(",", ":"))
     except (TypeError, ValueError, RecursionError) as error:
         raise DocumentError(
-            f"{name} must be what JSON can hold (text, finite numbers, booleans, null, lists, mappings): {error}"
+            f"{name} must be what JSON can hold (text, finite numbers, booleans, null, lists, mappings, and dates, "
+            f"times, paths, UUIDs, enums and numpy values, which become text or numbers): {error}"
         ) from error
-    if not same:
-        raise DocumentError(f"{name} must have string keys at every level, so that JSON gives the same back")
     require_text(encoded, name, DocumentError)
     return encoded
 
 
-def _with_lists(value: Any, n_levels: int) -> Any:
-    if isinstance(value, Mapping | list | tuple) and not n_levels:
+def to_plain(value: Any) -> Any:
+    """Give dates, times, paths, UUIDs, enums and numpy's values their usual form in JSON; anything else as it is."""
+    if type(value) in (str, int, float, bool, type(None)):
+        return value
+    if isinstance(value, Enum):
+        return to_plain(value.value)
+    if isinstance(value, date | time):  # a datetime is a date
+        return value.isoformat()
+    if isinstance(value, np.datetime64):
+        return str(value)
+    if isinstance(value, UUID | PurePath):
+        return str(value)
+    if isinstance(value, np.generic | np.ndarray):
+        return value.tolist()
+    return str(value) if isinstance(value, str) else value
+
+
+def _to_json(value: Any, place: str, n_levels: int) -> Any:
+    if isinstance(value, Mapping | list | tuple | np.ndarray) and not n_levels:
         raise ValueError(f"it is nested more than {_MOST_LEVELS} levels deep")
     if isinstance(value, Mapping):
-        return {key: _with_lists(item, n_levels - 1) for key, item in value.items()}
-    if isinstance(value, list | tuple):
-        return [_with_lists(item, n_levels - 1) for item in value]
-    return value
+        for key in value:
+            if not isinstance(key, str):
+                raise ValueError(f"{key!r:.80}{f' in {place!r}' if place else ''} must be a string to be a key")
+        return {key: _to_json(item, f"{place}.{key}" if place else key, n_levels - 1) for key, item in value.items()}
+    plain = to_plain(value)
+    if isinstance(plain, list | tuple):
+        return [_to_json(item, f"{place}[{number}]", n_levels - 1) for number, item in enumerate(plain)]
+    if isinstance(plain, float) and not math.isfinite(plain):
+        raise ValueError(f"{place!r} is {plain}; leave it out, or give None")
+    if not isinstance(plain, str | int | float | None):
+        kind = f"{type(value).__module__}.{type(value).__qualname__}".removeprefix("builtins.")
+        raise ValueError(f"{place!r} is of type {kind}; turn it into one of these, or leave it out")
+    return plain
 
 
 @dataclass(frozen=True, slots=True, order=True)

@@ -134,6 +134,39 @@ def test_documents_are_deleted_by_id(run):
     assert "left out: docs/paris.txt: there is no document of this id" in result.stderr
 
 
+def test_what_is_deleted_by_filter_or_path_is_counted_and_asked_for(run, monkeypatch):
+    lines = [{"id": name, "text": "Old text.", "lang": name[:2]} for name in ("de/1", "de/2", "den/1", "en/1")]
+    Path("corpus.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines))
+    run("index", "x.latechunk", "corpus.jsonl")
+
+    refused = run("delete", "x.latechunk", "--prefix", "de/")
+    assert refused.exit_code == 2
+    assert "2 documents of 4: de/1, de/2" in refused.stderr
+    assert "no terminal to ask on, so say --yes" in refused.stderr
+
+    monkeypatch.setattr("latechunk.cli.indexing.has_terminal", lambda: True)
+    kept = CliRunner().invoke(app, ["delete", "x.latechunk", "--prefix", "de"], input="n\n")
+    assert (kept.exit_code, "nothing was deleted" in kept.stderr) == (1, True)
+    gone = CliRunner().invoke(app, ["delete", "x.latechunk", "--prefix", "de"], input="y\n")
+    assert gone.exit_code == 0
+    assert "Delete 2 documents of 4? [y/N]:2 deleted; 2 left" in gone.stderr.replace("\n", "")
+    assert "deleted" not in gone.stdout
+
+    assert run("delete", "x.latechunk", "--filter", '{"lang": "xx"}', "--yes").exit_code == 4
+    assert "1 deleted; 1 left" in run("delete", "x.latechunk", "--filter", '{"lang": "en"}', "--yes").stderr
+    assert "1 deleted; 0 left" in run("delete", "x.latechunk", "den/1", "--filter", '{"lang": "de"}').stderr
+
+
+def test_delete_with_nothing_said_deletes_nothing(run):
+    run("index", "x.latechunk", "docs")
+
+    result = run("delete", "x.latechunk", "--yes")
+
+    assert result.exit_code == 2
+    assert "delete needs an ID, --filter or --prefix" in result.stderr
+    assert "documents   2" in run("info", "x.latechunk").stdout
+
+
 def test_help_shows_defaults(run):
     shown = " ".join(run("index", "--help").stdout.split())
 

@@ -31,6 +31,7 @@ from latechunk import (
 from latechunk.embedding.progress import Lines
 from latechunk.errors import (
     DocumentError,
+    FilterError,
     IndexBusyError,
     IndexDamagedError,
     IndexExistsError,
@@ -161,6 +162,28 @@ def test_delete_passes_unknown_ids_over(index, documents):
 def test_delete_takes_a_list_of_ids(index, wrong):
     with pytest.raises(InputError, match="list of ids"):
         index.delete(wrong)
+
+
+def test_delete_by_a_filter_deletes_what_meets_it_and_nothing_else(index, documents):
+    index.add(documents)
+
+    assert index.ids(filter={"n": 2}) == ["paris"]
+    assert index.delete(["stub", "paris", "nobody"], filter={"n": {"$lt": 2}}) == 0
+    assert index.delete(["berlin", "stub"], filter={"n": {"$gte": 1}}) == 1
+    assert index.delete(filter={"tags": "b"}) == 1
+    assert contents(index) == expected(documents[2])
+
+
+@pytest.mark.parametrize("nothing", [{}, {"filter": None}, {"filter": {}}])
+def test_delete_with_nothing_said_is_an_error_that_says_how_to_empty_the_index(index, documents, nothing):
+    index.add(documents)
+
+    with pytest.raises(InputError, match=r"to empty the index say so: delete\(index.ids\(\)\)"):
+        index.delete(**nothing)
+    with pytest.raises(FilterError, match=r"\$lang"):
+        index.delete(filter={"$lang": "de"})
+    assert len(index) == 3
+    assert index.delete(index.ids()) == 3
 
 
 def test_len_counts_documents(index, documents):
@@ -1000,7 +1023,7 @@ def test_nothing_is_added_to_an_index_that_was_removed(tmp_path):
     index.close()
 
 
-@pytest.mark.parametrize("ids", [(one for one in ["a"]), None, 5, {"a"}])
+@pytest.mark.parametrize("ids", [(one for one in ["a"]), 5, {"a"}])
 def test_delete_takes_a_sequence(index, ids):
     index.add([Document("a", "Text.")])
 

@@ -1,4 +1,7 @@
 import math
+from datetime import UTC, date, datetime, time
+from pathlib import Path
+from uuid import UUID
 
 import numpy as np
 import pytest
@@ -91,3 +94,45 @@ def test_metadata_may_be_nested_as_deep_as_sqlite_reads_it():
     assert Document("a", "text", nested(100)).metadata == nested(100)
     with pytest.raises(DocumentError, match="more than 100 levels"):
         Document("a", "text", nested(101))
+
+
+def test_what_has_a_form_in_json_comes_back_in_it():
+    given = {
+        "at": datetime(2024, 2, 1, 10, 30, tzinfo=UTC),
+        "day": date(2024, 2, 1),
+        "time": time(10, 30),
+        "file": Path("a/b.pdf"),
+        "uuid": UUID(int=7),
+        "numbers": np.arange(2),
+        "half": np.float32(0.5),
+        "true": np.bool_(True),
+        "stamp": np.datetime64("2024-02-01"),
+        "nested": [{"page": np.int64(3)}],
+    }
+
+    assert Document("a", "text", given).metadata == {
+        "at": "2024-02-01T10:30:00+00:00",
+        "day": "2024-02-01",
+        "time": "10:30:00",
+        "file": str(Path("a/b.pdf")),
+        "uuid": "00000000-0000-0000-0000-000000000007",
+        "numbers": [0, 1],
+        "half": 0.5,
+        "true": True,
+        "stamp": "2024-02-01",
+        "nested": [{"page": 3}],
+    }
+
+
+@pytest.mark.parametrize(
+    ("metadata", "place"),
+    [
+        ({"pages": [{"box": {1, 2}}]}, r"'pages\[0\].box' is of type set"),
+        ({"x": {"y": float("nan")}}, "'x.y' is nan; leave it out, or give None"),
+        ({"x": {3: "a"}}, "3 in 'x' must be a string to be a key"),
+        ({"x": b"raw"}, "'x' is of type bytes"),
+    ],
+)
+def test_an_error_names_the_key(metadata, place):
+    with pytest.raises(DocumentError, match=place):
+        Document("a", "text", metadata)

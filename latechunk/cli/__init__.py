@@ -28,7 +28,7 @@ from latechunk.cli.training import train_command
 
 app = typer.Typer(
     help="Index long documents by late chunking, and search them.",
-    epilog="Exit codes: 0 done, 1 error, 2 wrong usage, 3 done but some input was left out, 130 interrupted.",
+    epilog="Exit codes: 0 done, 1 error, 2 wrong usage, 3 some input was left out, 4 nothing found, 130 interrupted.",
     no_args_is_help=True,
     add_completion=False,
     rich_markup_mode=None,

@@ -10,10 +10,13 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from latechunk.cli.console import (
+    EXIT_ERROR,
+    EXIT_NOTHING,
     EXIT_PARTIAL,
     counted,
     documents_bar,
     errors_explained,
+    has_terminal,
     megabytes,
     percentage_bar,
     print_json,
@@ -31,6 +34,7 @@ from latechunk.cli.options import (
     Quiet,
     WordsName,
     parse_adapters,
+    parse_object,
 )
 from latechunk.errors import IndexMissingError, InputError
 from latechunk.printing import printable
@@ -122,16 +126,41 @@ def index_command(
 
 def delete_command(
     index: IndexPath,
-    ids: Annotated[list[str], typer.Argument(metavar="ID...", help="Document ids, as search prints them.")],
+    ids: Annotated[
+        list[str] | None, typer.Argument(metavar="ID...", help="Document ids, as search prints them.")
+    ] = None,
+    where: Annotated[
+        str | None,
+        typer.Option("--filter", metavar="JSON", help='Documents with such metadata: \'{"year": {"$lt": 2020}}\'.'),
+    ] = None,
+    prefix: Annotated[
+        str | None, typer.Option(metavar="PATH", help="The document of this id, and those whose ids lie below it.")
+    ] = None,
+    yes: Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")] = False,
     quiet: Quiet = False,
 ) -> None:
-    """Delete documents from an index; exit with 3 if one of them is not in it."""
+    """Delete documents from an index: those that are named, or that meet all that is given.
+
+    It says how many and asks, unless all of them were named by their ids. Exit code 3 if an id is not in the index,
+    4 if nothing meets --filter or --prefix.
+    """
     from latechunk.index import Index
 
     console = stderr_console()
     with errors_explained(console, quiet=quiet), Index.open(index) as opened:
-        unknown = [one for one in ids if one not in opened]
-        n_deleted = opened.delete(ids)
+        if not ids and where is None and prefix is None:
+            raise InputError(
+                "delete needs an ID, --filter or --prefix; to empty an index, delete its folder and make it again"
+            )
+        unknown = [one for one in ids or () if one not in opened]
+        chosen = opened.ids(filter=None if where is None else parse_object("--filter", where))
+        if prefix is not None:
+            chosen = [one for one in chosen if one == prefix or one.startswith(f"{prefix.rstrip('/')}/")]
+        if ids:
+            chosen = [one for one in chosen if one in ids]
+        elif chosen and not yes:
+            _confirm(console, chosen, len(opened))
+        n_deleted = opened.delete(chosen)
         n_left = len(opened)
     for one in unknown:
         console.print(printable(f"left out: {one}: there is no document of this id"), style="yellow", markup=False)
@@ -139,6 +168,20 @@ def delete_command(
         console.print(f"{n_deleted} deleted; {n_left} left", markup=False)
     if unknown:
         raise typer.Exit(EXIT_PARTIAL)
+    if not chosen:
+        raise typer.Exit(EXIT_NOTHING)
+
+
+def _confirm(console: Console, ids: list[str], n_documents: int) -> None:
+    """Ask whether to delete these documents; InputError if there is nobody to ask, Abort if they say no."""
+    shown = ", ".join(ids[:5]) + (", ..." if len(ids) > 5 else "")
+    what = f"{counted(len(ids), 'document')} of {n_documents:,}"
+    console.print(printable(f"{what}: {shown}"), markup=False, soft_wrap=True)
+    if not has_terminal():
+        raise InputError(f"this would delete {what}; there is no terminal to ask on, so say --yes if that is meant")
+    if not typer.confirm(f"Delete {what}?", err=True):
+        console.print("nothing was deleted", markup=False)
+        raise typer.Exit(EXIT_ERROR)
 
 
 def _create(

@@ -10,6 +10,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from latechunk.errors import IndexBusyError, IndexDamagedError, StoreError
+from latechunk.storage.filter_sql import fold_case
 
 REMEDY = "`latechunk verify` says what is wrong; restore it from a backup or index the documents again"
 
@@ -23,6 +24,7 @@ def connect(path: Path, mode: str) -> sqlite3.Connection:
     connection = sqlite3.connect(uri, uri=True, isolation_level=None, check_same_thread=False, timeout=30)
     connection.setlimit(sqlite3.SQLITE_LIMIT_LENGTH, _LONGEST_VALUE)
     connection.execute("PRAGMA trusted_schema = OFF")
+    connection.create_function("latechunk_fold", 1, fold_case, deterministic=True)
     if mode == "rwc":
         connection.execute("PRAGMA journal_mode = WAL")
     return connection

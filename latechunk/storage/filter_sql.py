@@ -6,10 +6,12 @@ Written for SQLite 3.38 and all later: its ``json_each``, and none of its JSON p
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import TypeAlias
 
+_ELEMENT = "c"  # the alias of an array's elements
 _IS_TEXT = "type = 'text'"
 _IS_NUMBER = "type IN ('integer', 'real')"
 
@@ -93,11 +95,10 @@ def _has_keys(keys: Sequence[str], test: Test | None) -> Condition:
 
 
 def _any_candidate(row: str, test: Test) -> Condition:
-    element, itself = test("c"), test(row)
+    element, itself = test(_ELEMENT), test(row)
+    elements = f"SELECT 1 FROM json_each({row}.value) {_ELEMENT} WHERE {element.sql}"
     return Condition(
-        f"CASE {row}.type WHEN 'array' THEN EXISTS (SELECT 1 FROM json_each({row}.value) c WHERE {element.sql}) "
-        f"ELSE {itself.sql} END",
-        element.values + itself.values,
+        f"CASE {row}.type WHEN 'array' THEN EXISTS ({elements}) ELSE {itself.sql} END", element.values + itself.values
     )
 
 
@@ -134,6 +135,49 @@ def equals_any(values: Sequence[Scalar]) -> Test:
     return test
 
 
+def both(one: Test, other: Test) -> Test:
+    """Test for a value that passes two tests."""
+    return lambda row: _chain("AND", [one(row), other(row)])
+
+
+def starts_with(text: str) -> Test:
+    """Test for a string that begins with ``text``."""
+    # GLOB, as its LIKE looks at no case of ASCII letters.
+    return _matches("{}", f"{_quote_glob(_escape(text))}*")
+
+
+def contains(value: Scalar) -> Test:
+    """Test for a string that holds a string, or for an element of an array that equals ``value``."""
+    equal = compares("=", value)
+
+    def test(row: str) -> Condition:
+        if row == _ELEMENT or not isinstance(value, str):
+            return equal(row) if row == _ELEMENT else Condition("0", ())
+        return Condition(f"({row}.{_IS_TEXT} AND instr({row}.atom, ?))", (_escape(value),))
+
+    return test
+
+
+def is_like(pattern: str, *, fold: bool) -> Test:
+    """Test for a string of a pattern of LIKE's; ``fold`` for one of any case, in any script."""
+    found = re.findall(r"\\.|.", pattern.casefold() if fold else pattern, re.DOTALL)
+    glob = "".join({"%": "*", "_": "?"}.get(part) or _quote_glob(_escape(part[-1])) for part in found)
+    return _matches("latechunk_fold({})" if fold else "{}", glob)
+
+
+def is_filled(row: str) -> Condition:
+    """Test for anything but null and an empty string; an empty array has no element to be it."""
+    return Condition(f"NOT ({row}.type = 'null' OR ({row}.{_IS_TEXT} AND {row}.atom = ''))", ())
+
+
+def _matches(read: str, glob: str) -> Test:
+    return lambda row: Condition(f"({row}.{_IS_TEXT} AND {read.format(f'{row}.atom')} GLOB ?)", (glob,))
+
+
+def _quote_glob(text: str) -> str:
+    return re.sub(r"[*?\[]", r"[\g<0>]", text)
+
+
 def join(word: str, parts: Sequence[Logic]) -> Logic:
     """Join by ``AND`` (true of no parts) or ``OR`` (false of no parts)."""
     return Logic(
@@ -156,6 +200,11 @@ def _write_chain(word: str, parts: Sequence[str]) -> str:
     if not parts:
         return "1" if word == "AND" else "0"
     return parts[0] if len(parts) == 1 else f"({f' {word} '.join(parts)})"
+
+
+def fold_case(text: str | None) -> str | None:
+    """What ``latechunk_fold`` is in SQL: the text without regard to case, as Unicode has it."""
+    return None if text is None else text.casefold()
 
 
 def _escape(text: str) -> str:

@@ -92,10 +92,12 @@ class StoreReader:
             rows = self._select_by("SELECT id, text_sha256, metadata FROM documents WHERE id IN", ids)
             return {document_id: (digest, metadata) for document_id, digest, metadata in rows}
 
-    def document_ids(self) -> list[str]:
-        """All ids, in the order in which the documents were last added."""
+    def document_ids(self, where: Condition | None = None) -> list[str]:
+        """Ids of all documents, or of those that meet a condition, in the order in which they were last added."""
         with self.snapshot():
-            return [one for (one,) in self._pool.connection.execute("SELECT id FROM documents ORDER BY number")]
+            condition = where or _ALWAYS
+            query = f"SELECT d.id FROM documents d WHERE {condition.sql} ORDER BY d.number"
+            return [one for (one,) in self._pool.connection.execute(query, condition.values)]
 
     def document(self, document_id: str) -> Document | None:
         """Read a document back, or None."""

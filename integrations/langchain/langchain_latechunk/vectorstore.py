@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from functools import partial
 from typing import Any, Self
 
 import numpy as np
 from langchain_core.documents import Document
 from langchain_core.embeddings import Embeddings
 from langchain_core.runnables import run_in_executor
-from langchain_core.vectorstores import VectorStore
+from langchain_core.vectorstores import VectorStore, VectorStoreRetriever
 
 import latechunk
 from langchain_latechunk.embeddings import LateChunkEmbeddings, require_encoder
@@ -113,7 +114,7 @@ class LateChunkVectorStore(VectorStore):
         Raises:
             NotLateChunkError: If ``embedding`` is no ``LateChunkEmbeddings``.
         """
-        _require_none(kwargs, "from_texts")
+        _require_none(kwargs, "from_texts", "texts, embedding, metadatas, ids, path, chunker and add_chunk_metadata")
         encoder = require_encoder(embedding)
         converted = to_latechunk(_to_documents(texts, metadatas, ids), ids)
         index = make_index(path, encoder, chunker)
@@ -142,21 +143,26 @@ class LateChunkVectorStore(VectorStore):
         documents: Sequence[Document],
         *,
         ids: Sequence[str | None] | None = None,
-        **kwargs: Any,  # noqa: ARG002  LangChain's index() passes batch_size to every store
+        batch_size: int | None = None,
+        **kwargs: Any,
     ) -> list[str]:
         """Add whole documents, each in the place of the one with the same id; gives their ids, in order.
 
         One whose text is stored already is not encoded again. Nothing is stored if one of them is refused before the
         encoding; ``latechunk.Index.add`` says what is if an error comes later.
 
-        ``ids`` come before the documents' own; where neither says one, it is a new random one. ``kwargs`` have no
-        effect.
+        ``ids`` come before the documents' own; where neither says one, it is a new random one. At most ``batch_size``
+        documents are committed together; None for what takes half a minute. ``kwargs`` are refused.
 
         Raises:
+            InputError: If a keyword is unknown.
             DocumentError: If one cannot be indexed, ids collide, or they are known to be pieces.
             IndexBusyError: If another process or thread is writing and does not finish in time.
         """
-        return self._add(to_latechunk(documents, ids))
+        _require_none(kwargs, "add_documents", "documents, ids and batch_size")
+        if batch_size is not None and (type(batch_size) is not int or batch_size < 1):
+            raise InputError(f"batch_size must be a whole number of at least 1, got {batch_size!r:.80}")
+        return self._add(to_latechunk(documents, ids), batch_size)
 
     def add_texts(
         self,
@@ -169,19 +175,47 @@ class LateChunkVectorStore(VectorStore):
         """Add texts, each a whole document, with as many ``metadatas`` and ``ids``; see ``add_documents``."""
         return self.add_documents(_to_documents(texts, metadatas, ids), ids=ids, **kwargs)
 
-    def delete(self, ids: list[str] | None = None, **kwargs: Any) -> bool:
-        """Delete documents, in one transaction; None for all of them. Gives True.
+    def delete(
+        self,
+        ids: Sequence[str] | None = None,
+        *,
+        filter: Mapping[str, Any] | None = None,  # noqa: A002
+        document_ids: Sequence[str] | None = None,
+        **kwargs: Any,
+    ) -> bool:
+        """Delete the documents that meet all that is given, in one transaction. Gives True.
 
-        Unknown ids are passed over. Keywords are refused: a store that ignored ``filter`` would delete everything.
+        ``filter`` and ``document_ids`` mean what they mean in a search; ``ids`` are ids of documents, too. Unknown ids
+        are passed over, unknown keywords are refused.
 
         Raises:
-            InputError: If a keyword is given, or one of ``ids`` is the id of a chunk of a larger document; nothing is
-                deleted then.
+            InputError: If nothing is given, a keyword is unknown, or an id is that of a chunk of a larger document;
+                nothing is deleted then. ``delete(store.index.ids())`` empties the store.
         """
-        _require_none(kwargs, "delete")
-        self._require_no_chunks(ids or ())
-        self.index.delete(self.index.ids() if ids is None else ids)
+        _require_none(kwargs, "delete", "ids, filter and document_ids")
+        if ids is None and document_ids is None and not filter:
+            raise InputError(
+                "delete needs ids, document_ids, or a filter that not every document meets; to empty the store say so: "
+                "delete(store.index.ids())"
+            )
+        for names in (ids, document_ids):
+            self._require_no_chunks(names or ())
+        if ids is not None and document_ids is not None:
+            ids = [one for one in ids if one in set(document_ids)]
+        self.index.delete(document_ids if ids is None else ids, filter=filter)
         return True
+
+    async def adelete(
+        self,
+        ids: Sequence[str] | None = None,
+        *,
+        filter: Mapping[str, Any] | None = None,  # noqa: A002
+        document_ids: Sequence[str] | None = None,
+        **kwargs: Any,
+    ) -> bool:
+        """The same in a thread of its own."""
+        delete = partial(self.delete, ids, filter=filter, document_ids=document_ids, **kwargs)
+        return await run_in_executor(None, delete)
 
     def get_by_ids(self, ids: Sequence[str], /) -> list[Document]:
         """Documents, whole, and chunks by their ids; unknown ids are passed over."""
@@ -215,6 +249,20 @@ class LateChunkVectorStore(VectorStore):
         """The same with a vector; see ``max_marginal_relevance_search``."""
         return self.similarity_search_by_vector(embedding, k, **kwargs, **_diversity(k, fetch_k, lambda_mult))
 
+    def as_retriever(self, **kwargs: Any) -> VectorStoreRetriever:
+        """LangChain's retriever; what a search is to be told goes into ``search_kwargs``.
+
+        Raises:
+            InputError: If a keyword is none of LangChain's, which would have no effect.
+        """
+        unknown = sorted(kwargs.keys() - VectorStoreRetriever.model_fields.keys())
+        if unknown:
+            raise InputError(
+                f"as_retriever has no {', '.join(unknown)}; what a search takes goes into search_kwargs, such as "
+                f'as_retriever(search_kwargs={{"{unknown[0]}": ...}})'
+            )
+        return super().as_retriever(**kwargs)
+
     def _similarity_search_with_relevance_scores(
         self, query: str, k: int = 4, **kwargs: Any
     ) -> list[tuple[Document, float]]:
@@ -233,10 +281,12 @@ class LateChunkVectorStore(VectorStore):
     def _select_relevance_score_fn(self) -> Callable[[float], float]:
         return lambda cosine: min(1.0, max(0.0, (cosine + 1) / 2))
 
-    def _add(self, documents: Sequence[latechunk.Document]) -> list[str]:
+    def _add(self, documents: Sequence[latechunk.Document], batch_size: int | None = None) -> list[str]:
         names = [one.id for one in documents]
         require_unambiguous(self.index, names)
-        self.index.add(documents)
+        size = batch_size or max(1, len(documents))
+        for begin in range(0, len(documents), size):
+            self.index.add(documents[begin : begin + size])
         return names
 
     def _to_pairs(self, hits: Sequence[Hit]) -> list[tuple[Document, float]]:
@@ -259,9 +309,9 @@ def _diversity(k: int, fetch_k: int, lambda_mult: float) -> dict[str, Any]:
     return {"mmr": lambda_mult, "candidates": max(k, fetch_k)}
 
 
-def _require_none(given: Mapping[str, Any], what: str) -> None:
+def _require_none(given: Mapping[str, Any], what: str, known: str) -> None:
     if given:
-        raise InputError(f"{what} takes no further keywords; got {', '.join(sorted(given))}")
+        raise InputError(f"{what} takes {known} and no further keywords; got {', '.join(sorted(given))}")
 
 
 def _to_documents(

@@ -125,7 +125,7 @@ def test_documents_that_cannot_be_indexed(encoder, caplog):
         Document(id_="object", text="Hello.", metadata={"it": object()}),
     ]
 
-    with pytest.raises(DocumentError, match="document 'object' must be what JSON can hold.*under 'it'"):
+    with pytest.raises(DocumentError, match="document 'object' must be what JSON can hold.*'it' is of type object"):
         LateChunkTransform(encoder=encoder)(documents)
     with pytest.raises(DocumentError, match="document 'blank' holds no token"):
         LateChunkTransform(encoder=encoder)(documents[:3])

@@ -120,9 +120,9 @@ def test_whole_documents_are_not_suspected(store, documents):
     assert len(store.index) == len(documents)
 
 
-@pytest.mark.parametrize("value", [{1, 2}, object(), float("nan"), b"bytes", {1: "a"}, Path("x")])
+@pytest.mark.parametrize("value", [{1, 2}, object(), float("nan"), b"bytes", {1: "a"}])
 def test_metadata_that_json_cannot_hold(store, value):
-    with pytest.raises(DocumentError, match="the metadata of document 'x' must"):
+    with pytest.raises(DocumentError, match="the metadata of document 'x' must.*'key'"):
         store.add_documents([Document("fine", id="ok"), Document("a", id="x", metadata={"key": value})])
     assert len(store.index) == 0
 
@@ -163,10 +163,12 @@ def test_deleting_a_chunk_of_a_larger_document(store, documents):
     assert store.delete(["berlin#9", "nobody#1"]) is True
 
 
-@pytest.mark.parametrize("keyword", ["filter", "where", "document_ids", "namespace"])
+@pytest.mark.parametrize("keyword", ["where", "namespace"])
 async def test_deleting_by_an_unknown_keyword_deletes_nothing(store, documents, keyword):
     store.add_documents(documents)
-    with pytest.raises(InputError, match=f"delete takes no further keywords; got {keyword}"):
+    with pytest.raises(
+        InputError, match=f"delete takes ids, filter and document_ids and no further keywords; got {keyword}"
+    ):
         store.delete(**{keyword: {"n": 2}})
     with pytest.raises(InputError, match=f"got {keyword}"):
         await store.adelete(**{keyword: {"n": 2}})

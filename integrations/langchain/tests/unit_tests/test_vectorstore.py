@@ -12,7 +12,7 @@ from langchain_core.vectorstores import VectorStoreRetriever
 from langchain_latechunk import LateChunkEmbeddings, LateChunkVectorStore
 
 from latechunk import Index, SentenceChunker
-from latechunk.errors import FilterError, IndexExistsError, IndexMissingError, InputError, QueryError
+from latechunk.errors import DocumentError, FilterError, IndexExistsError, IndexMissingError, InputError, QueryError
 
 
 def test_a_document_goes_in_whole_and_comes_out_in_chunks(store, index, documents):
@@ -222,8 +222,51 @@ def test_delete(store, documents):
     assert store.delete([]) is True
     assert store.get_by_ids(["berlin"]) == []
     assert len(store.similarity_search("it", k=9)) == 3
-    assert store.delete() is True
+    assert store.delete(store.index.ids()) is True
     assert store.similarity_search("it", k=9) == []
+
+
+async def test_delete_by_filter(store):
+    store.add_documents(
+        [Document(f"Text {n}.", id=str(n), metadata={"lang": "de" if n < 2 else "en"}) for n in range(6)]
+    )
+
+    assert store.delete(["0", "2"], filter={"lang": "en"}) is True
+    assert store.index.ids() == ["0", "1", "3", "4", "5"]
+    assert store.delete(document_ids=["3", "4"], ids=["4", "5"]) is True
+    assert store.index.ids() == ["0", "1", "3", "5"]
+    assert await store.adelete(filter={"lang": "de"}) is True
+    assert store.index.ids() == ["3", "5"]
+    assert await store.adelete(document_ids=["3", "nobody"]) is True
+    assert store.index.ids() == ["5"]
+
+
+@pytest.mark.parametrize("nothing", [{}, {"ids": None}, {"filter": {}}])
+async def test_delete_with_nothing_said(store, documents, nothing):
+    store.add_documents(documents)
+
+    with pytest.raises(InputError, match=r"to empty the store say so: delete\(store.index.ids\(\)\)"):
+        store.delete(**nothing)
+    with pytest.raises(InputError, match="to empty the store"):
+        await store.adelete(**nothing)
+    assert len(store.index) == 3
+
+
+def test_no_keyword_is_without_effect(store, documents):
+    for add in (store.add_documents, lambda _, **given: store.add_texts(["Text."], **given)):
+        with pytest.raises(InputError, match="ids and batch_size and no further keywords; got namespace"):
+            add(documents, namespace="x")
+    with pytest.raises(InputError, match="batch_size must be a whole number"):
+        store.add_documents(documents, batch_size=0)
+    with pytest.raises(InputError, match=r'as_retriever has no filter, k; .* as_retriever\(search_kwargs={"filter"'):
+        store.as_retriever(k=1, filter={"n": 2})
+    assert len(store.index) == 0
+
+
+def test_batch_size_says_how_many_are_committed_together(store, documents):
+    with pytest.raises(DocumentError, match="holds no token"):
+        store.add_documents([*documents, Document(" ", id="blank")], batch_size=2)
+    assert store.index.ids() == ["berlin", "paris"]
 
 
 def test_as_retriever(store, documents):

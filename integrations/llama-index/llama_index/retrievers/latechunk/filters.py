@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import Any
 
 from llama_index.core.vector_stores import FilterCondition, FilterOperator, MetadataFilter, MetadataFilters
@@ -19,12 +20,8 @@ _OPERATORS = {
     FilterOperator.IN: "$in",
     FilterOperator.NIN: "$nin",
     FilterOperator.ANY: "$in",  # an operator looks at the elements of an array
-    FilterOperator.CONTAINS: "$eq",
-}
-_REMEDIES = {
-    FilterOperator.TEXT_MATCH: 'search for words with mode="lexical" or mode="hybrid"',
-    FilterOperator.TEXT_MATCH_INSENSITIVE: 'search for words with mode="lexical" or mode="hybrid"',
-    FilterOperator.IS_EMPTY: 'for a missing field pass filter={"field": {"$exists": False}}, for null {"field": None}',
+    FilterOperator.CONTAINS: "$contains",
+    FilterOperator.TEXT_MATCH: "$contains",
 }
 
 
@@ -34,7 +31,7 @@ def to_filter(filters: MetadataFilters) -> dict[str, Any]:
     None at all hold for every document, as in LlamaIndex's own stores.
 
     Raises:
-        FilterError: If an operator has no counterpart, or a filter cannot be used.
+        FilterError: If a filter cannot be used.
 
     Examples:
         >>> from llama_index.core.vector_stores import MetadataFilter, MetadataFilters
@@ -61,11 +58,11 @@ def _join(filters: MetadataFilters) -> dict[str, Any]:
 
 
 def _translate(one: MetadataFilter) -> dict[str, Any]:
-    if one.operator in _REMEDIES:
-        raise FilterError(
-            f"the filter on {one.key!r} has the operator {one.operator.value!r}, which an index does not know; "
-            f"{_REMEDIES[one.operator]}"
-        )
+    if one.operator == FilterOperator.IS_EMPTY:
+        return {one.key: {"$is_empty": True}}
+    if one.operator == FilterOperator.TEXT_MATCH_INSENSITIVE:
+        quoted = re.sub(r"[%_\\]", r"\\\g<0>", one.value) if isinstance(one.value, str) else one.value
+        return {one.key: {"$ilike": f"%{quoted}%" if isinstance(quoted, str) else quoted}}
     if one.operator != FilterOperator.ALL:
         return {one.key: {_OPERATORS[one.operator]: one.value}}
     if not isinstance(one.value, list):

@@ -124,16 +124,7 @@ def convert(nodes: Iterable[BaseNode], handle: Callable[[BaseNode, DocumentError
 def to_document(node: BaseNode) -> Document:
     """See ``to_documents``."""
     _require_whole(node)
-    try:
-        return Document(node.node_id, node.get_content(MetadataMode.NONE), node.metadata)
-    except DocumentError as error:
-        at_fault = [key for key, value in node.metadata.items() if not _is_json(key, value)]
-        if not at_fault:
-            raise
-        raise DocumentError(
-            f"{error}. What cannot be kept is under {', '.join(map(repr, at_fault))}: give dates as ISO strings "
-            f"(value.isoformat()), numpy numbers as plain ones (value.item()), and leave other objects out"
-        ) from error
+    return Document(node.node_id, node.get_content(MetadataMode.NONE), node.metadata)
 
 
 def to_nodes(original: BaseNode, embedded: EmbeddedDocument, *, citation_key: str | None) -> list[TextNode]:
@@ -230,11 +221,3 @@ def _require_whole(node: BaseNode) -> None:
         )
     if any(getattr(node, f"{kind}_resource", None) is not None for kind in ("image", "audio", "video")):
         raise InputError(f"document {node.node_id!r} holds more than text, which would be lost; pass its text alone")
-
-
-def _is_json(key: str, value: Any) -> bool:
-    try:
-        Document("any", "", {key: value})
-    except DocumentError:
-        return False
-    return True
