@@ -33,7 +33,7 @@ def parser(description: str | None) -> argparse.ArgumentParser:
 def load_documents(folder: Path) -> list[Document]:
     """Documents of a folder: docs.jsonl if it has one, else all .txt, .md and .jsonl files below it."""
     paths = [folder / "docs.jsonl"] if (folder / "docs.jsonl").is_file() else [folder]
-    files = [file for file in find_files(paths, stop) if file.name not in _SKIPPED]
+    files = [file for file in find_files(paths, stop) if file.path.name not in _SKIPPED]
     return list(read_documents(files, stop))
 
 

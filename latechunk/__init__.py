@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from latechunk.pages import PagesWarning as PagesWarning
     from latechunk.pages import join_pages as join_pages
     from latechunk.pages import page_metadata as page_metadata
+    from latechunk.readers.naming import name_documents as name_documents
     from latechunk.search.options import SearchKeywords as SearchKeywords
     from latechunk.search.options import SearchOptions as SearchOptions
     from latechunk.types import Chunk as Chunk
@@ -54,6 +55,7 @@ _HOMES = {
         "models.catalogue": "DEFAULT_MODEL LocalGlobal",
         "models.cross_encoder": "CrossEncoderReranker",
         "pages": "PAGES PagesWarning join_pages page_metadata",
+        "readers.naming": "name_documents",
         "search.options": "SearchKeywords SearchOptions",
         "types": "Chunk Document Hit Mode Span",
     }.items()

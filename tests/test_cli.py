@@ -27,6 +27,7 @@ def run(tmp_path, monkeypatch):
     def run(*arguments):
         return CliRunner().invoke(app, list(arguments))
 
+    run.root = tmp_path
     return run
 
 
@@ -42,7 +43,7 @@ def test_index_search_and_info(run):
     assert len(lines) == 5
     assert lines[2] == ""
     assert lines[0].split()[0] == "1"
-    assert "docs/berlin.md" in lines[0]
+    assert "berlin.md" in lines[0]
     assert "3.8 million" in found.stdout
 
     info = run("info", "cities.latechunk")
@@ -72,9 +73,9 @@ def test_json_is_all_there_is_on_stdout(run):
     assert (made["n_added"], made["n_left_out"], made["index"]["n_documents"]) == (2, 0, 2)
     (hit,) = found["hits"]
     assert found["query"] == "the river of Paris"
-    assert hit["chunk"]["document_id"] == "docs/paris.txt"
+    assert hit["chunk"]["document_id"] == "paris.txt"
     assert PARIS[hit["chunk"]["start"] : hit["chunk"]["end"]] == hit["chunk"]["text"]
-    assert hit["chunk"]["metadata"] == {"source": "docs/paris.txt"}
+    assert hit["chunk"]["metadata"] == {"source": Path("docs/paris.txt").absolute().as_posix()}
     assert info["encoder"]["model"] == "all-MiniLM-L6-v2"
 
 
@@ -87,7 +88,7 @@ def test_a_second_run_does_only_what_changed(run):
 
     assert "1 added, 1 updated, 1 unchanged" in again.stderr
     with Index.open("x.latechunk", read_only=True) as index:
-        assert sorted(index.ids()) == ["docs/berlin.md", "docs/paris.txt", "rome"]
+        assert sorted(index.ids()) == ["berlin.md", "paris.txt", "rome"]
 
 
 def test_bad_files_are_named_the_good_ones_are_in_and_the_exit_code_says_so(run):
@@ -98,7 +99,7 @@ def test_bad_files_are_named_the_good_ones_are_in_and_the_exit_code_says_so(run)
     result = run("index", "x.latechunk", "docs", "corpus.jsonl", "missing.txt")
 
     assert result.exit_code == 3
-    for part in ("docs/latin.txt: not UTF-8", "docs/blank.md", "corpus.jsonl:2: not JSON", "missing.txt: there is no"):
+    for part in ("docs/latin.txt: not UTF-8", "blank.md", "corpus.jsonl:2: not JSON", "missing.txt: there is no"):
         assert part in result.stderr
     assert "3 added, 0 updated, 0 unchanged, 4 left out" in result.stderr
 
@@ -117,21 +118,24 @@ def test_files_of_other_kinds_are_counted(run):
     Path("docs/a.pdf").touch()
     Path("docs/b.PDF").touch()
     Path("docs/Makefile").touch()
+    for suffix in "abcdefghij":
+        Path(f"docs/x.{suffix}").touch()
 
     result = run("index", "x.latechunk", "docs")
 
     assert result.exit_code == 0
-    assert "passed over 3 files of other kinds: .pdf 2, no suffix 1" in result.stderr
+    kinds = "".join(f", .{suffix} 1" for suffix in "abcdefghij")
+    assert f"passed over 13 files of other kinds: .pdf 2, no suffix 1{kinds}" in result.stderr
 
 
 def test_documents_are_deleted_by_id(run):
     run("index", "x.latechunk", "docs")
 
-    result = run("delete", "x.latechunk", "docs/paris.txt")
+    result = run("delete", "x.latechunk", "paris.txt")
     assert (result.exit_code, result.stderr) == (0, "1 deleted; 1 left\n")
-    result = run("delete", "x.latechunk", "docs/paris.txt")
+    result = run("delete", "x.latechunk", "paris.txt")
     assert result.exit_code == 3
-    assert "left out: docs/paris.txt: there is no document of this id" in result.stderr
+    assert "left out: paris.txt: there is no document of this id" in result.stderr
 
 
 def test_what_is_deleted_by_filter_or_path_is_counted_and_asked_for(run, monkeypatch):
@@ -165,6 +169,54 @@ def test_delete_with_nothing_said_deletes_nothing(run):
     assert result.exit_code == 2
     assert "delete needs an ID, --filter or --prefix" in result.stderr
     assert "documents   2" in run("info", "x.latechunk").stdout
+
+
+def test_the_same_files_from_anywhere_are_the_same_documents(run, monkeypatch):
+    run("index", "x.latechunk", "docs")
+
+    for folder, given in ((".", "docs/berlin.md"), (".", Path("docs").absolute()), ("docs", ".")):
+        monkeypatch.chdir(folder)
+        made = run("index", str(Path(run.root, "x.latechunk")), str(given))
+        assert "0 added, 0 updated" in made.stderr, made.output
+    assert "2 unchanged" in made.stderr
+
+
+def test_a_file_does_not_replace_another_of_its_name(run):
+    Path("other").mkdir()
+    Path("other/berlin.md").write_text("Another Berlin.")
+    run("index", "x.latechunk", "docs")
+
+    result = run("index", "x.latechunk", "other")
+
+    assert result.exit_code == 3
+    assert "its id berlin.md is that of" in result.stderr
+    Path("docs/berlin.md").unlink()  # it moved
+    assert "0 added, 1 updated" in run("index", "x.latechunk", "other").stderr
+
+
+def test_prune_removes_what_is_gone_from_the_folders_given(run):
+    Path("other").mkdir()
+    Path("other/rome.md").write_text("Rome is old.")
+    Path("a.jsonl").write_text('{"id": 7, "text": "Oslo is in the north."}\n')
+    made = run("index", "x.latechunk", "docs", "other", "a.jsonl")
+    assert "a.jsonl:1: ids that are numbers are taken as strings" in made.stderr
+    Path("docs/paris.txt").unlink()
+    Path("other/rome.md").unlink()
+
+    dry = run("index", "x.latechunk", "docs", "--prune", "--dry-run")
+    assert dry.exit_code == 0, dry.output
+    assert dry.stdout == "would add: 0\nwould update: 0\nwould leave unchanged: 1\nwould remove: 1\n  paris.txt\n"
+    assert "documents   4" in run("info", "x.latechunk").stdout
+    assert "1 unchanged, 0 left out, 1 removed" in run("index", "x.latechunk", "docs", "--prune").stderr
+    with Index.open("x.latechunk", read_only=True) as index:
+        assert sorted(index.ids()) == ["7", "berlin.md", "rome.md"]
+
+
+def test_a_dry_run_makes_no_index(run):
+    dry = run("index", "x.latechunk", "docs", "--dry-run", "--json")
+
+    assert json.loads(dry.stdout)["would_add"] == ["berlin.md", "paris.txt"]
+    assert not Path("x.latechunk").exists()
 
 
 def test_help_shows_defaults(run):

@@ -11,7 +11,7 @@ from latechunk import Document, Index
 from latechunk.errors import IndexBusyError, ModelError, StoreError
 from latechunk.maintenance.repair import repair
 from latechunk.maintenance.verify import verify
-from latechunk.readers import read_documents
+from latechunk.readers import SourceFile, read_documents
 from latechunk.storage.directory import STORE, hold_write_lock
 from tests.conftest import FakeEncoder
 from tests.damages import (
@@ -282,7 +282,7 @@ def test_what_was_written_makes_a_new_index(index_path, original, tmp_path):
     (file,) = mend(index_path).files
 
     with Index.create(tmp_path / "new", encoder=FakeEncoder(), chunkers=CHUNKERS) as index:
-        index.add(read_documents([file], pytest.fail))
+        index.add(read_documents([SourceFile(file, file.name)], pytest.fail))
 
     assert contents(tmp_path / "new") == original
 

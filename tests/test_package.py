@@ -45,6 +45,7 @@ def test_public_names():
         "embed_documents",
         "error_handler",
         "join_pages",
+        "name_documents",
         "page_metadata",
     ]
     for name in latechunk.__all__:

@@ -1,9 +1,12 @@
+import hashlib
 import os
 from pathlib import Path
 
 import pytest
 
-from latechunk.readers import count_documents, find_files, read_documents
+from latechunk import name_documents
+from latechunk.errors import InputError
+from latechunk.readers import SourceFile, count_documents, find_files, read_documents
 
 
 @pytest.fixture
@@ -23,9 +26,9 @@ def test_a_text_file_is_one_document_with_its_path_as_id(tmp_path, monkeypatch, 
     (document,) = read([Path("docs")], problems)
 
     assert (document.id, document.text, dict(document.metadata)) == (
-        "docs/a.md",
+        "a.md",
         "# Über\r\n\r\nText",
-        {"source": "docs/a.md"},
+        {"source": (tmp_path / "docs/a.md").as_posix()},
     )
     assert problems == []
 
@@ -37,7 +40,7 @@ def test_a_folder_is_read_recursively_in_order_and_others_are_passed_over(tmp_pa
 
     files = find_files([tmp_path], problems.append)
 
-    assert [file.relative_to(tmp_path).as_posix() for file in files] == ["a.md", "b.txt", "sub/c.TXT", "sub/deep/d.md"]
+    assert [file.name for file in files] == ["a.md", "b.txt", "sub/c.TXT", "sub/deep/d.md"]
     assert problems == []
 
 
@@ -79,7 +82,7 @@ def test_a_file_that_is_not_utf8_is_named_with_the_byte(tmp_path, problems):
 
     assert [document.text for document in documents] == ["good"]
     assert problems[0].place.endswith("latin.txt")
-    assert "not UTF-8: unexpected end of data at byte 3" in problems[0].reason
+    assert "not UTF-8, and of no encoding that is sure: unexpected end of data at byte 3" in problems[0].reason
 
 
 def test_a_byte_order_mark_is_no_text(tmp_path, problems):
@@ -100,16 +103,16 @@ def test_fields_of_a_line_become_metadata(tmp_path, problems):
         ("a", "One.", {"year": 2024, "tags": ["x"]}),
         ("b", "Two.", {}),
     ]
-    assert count_documents([path]) == 2
+    assert count_documents([SourceFile(path, path.name)]) == 2
 
 
 @pytest.mark.parametrize(
     ("line", "reason"),
     [
         (b"{", "not JSON"),
-        (b"[1]", 'must be an object with "id" and "text"'),
-        (b'{"id": "a"}', 'must be an object with "id" and "text"'),
-        (b'{"id": 1, "text": "x"}', "id of a document must be a string, got int"),
+        (b"[1]", 'must be an object with "text"'),
+        (b'{"id": "a"}', 'must be an object with "text"'),
+        (b'{"id": [1], "text": "x"}', "id of a document must be a string, got list"),
         (b'{"id": "a", "text": null}', "must be a string, got NoneType"),
         (b'{"id": "a", "text": "\\ud800"}', "lone surrogate"),
         (b'{"id": "a", "text": "x", "n": NaN}', "metadata"),
@@ -139,3 +142,119 @@ def test_an_unreadable_folder_is_named(tmp_path, monkeypatch, problems):
 
     assert find_files([tmp_path], problems.append) == []
     assert "Permission denied" in problems[0].reason
+
+
+def test_a_file_has_one_id_wherever_one_stands(tmp_path, monkeypatch, problems):
+    (tmp_path / "docs").mkdir()
+    (tmp_path / "docs" / "x.md").write_text("text")
+    for folder, given in (
+        (tmp_path, "docs"),
+        (tmp_path, "docs/x.md"),
+        (tmp_path / "docs", "."),
+        ("/", tmp_path / "docs"),
+    ):
+        monkeypatch.chdir(folder)
+        assert [one.id for one in read([Path(given)], problems)] == ["x.md"]
+
+
+def test_two_files_of_one_name_are_told_apart_by_their_folder(tmp_path, problems):
+    for name in ("one/x.md", "two/x.md"):
+        (tmp_path / name).parent.mkdir()
+        (tmp_path / name).write_text(name)
+
+    assert [one.text for one in read([tmp_path / "one", tmp_path / "two"], problems)] == ["one/x.md"]
+    assert "its id would be x.md, as that of" in problems[0].reason
+    assert [one.id for one in read([tmp_path], problems)] == ["one/x.md", "two/x.md"]
+
+
+GERMAN = "Die Wärmepumpe muß jährlich geprüft werden. Für größere Häuser gelten höhere Anforderungen. " * 3
+CHINESE = "北京是中国的首都。它有两千多万人口！你去过吗？如何撤销提交，分支管理的方法。" * 4
+
+
+@pytest.mark.parametrize(
+    ("text", "encoding", "guessed"),
+    [
+        (GERMAN, "utf-8", False),
+        (GERMAN, "utf-8-sig", False),
+        (GERMAN, "utf-16", False),
+        (GERMAN, "utf-32", False),
+        ("short", "utf-16", False),
+        (GERMAN, "latin-1", True),
+        (CHINESE, "gb18030", True),
+        ("Москва — столица России. В ней живёт тринадцать миллионов человек. " * 3, "cp1251", True),
+        ("東京は日本の首都です。人口は約千四百万人です。とても大きな都市です。" * 4, "shift_jis", True),
+    ],
+)
+def test_texts_of_any_encoding_that_is_marked_or_sure(tmp_path, problems, text, encoding, guessed):
+    (tmp_path / "a.txt").write_bytes(text.encode(encoding))
+    notes = []
+
+    (document,) = read_documents(
+        find_files([tmp_path], problems.append), problems.append, lambda *note: notes.append(note)
+    )
+
+    assert document.text == text
+    assert [("guessed" in what) for _, what in notes] == [True] * guessed
+    assert problems == []
+
+
+def test_what_is_not_sure_needs_its_encoding(tmp_path, problems):
+    (tmp_path / "a.txt").write_bytes("caf\u00e9".encode("cp1252"))
+    (tmp_path / "b.jsonl").write_bytes('{"id": "b", "text": "na\u00efve"}\n'.encode("cp1252"))
+    (tmp_path / "c.jsonl").write_bytes(
+        '{"id": "c", "text": "\u5317\n\u4eac"}\n\n'.replace("\n\u4eac", "\u4eac").encode("utf-16")
+    )
+    files = find_files([tmp_path], problems.append)
+
+    assert [one.id for one in read_documents(files, problems.append)] == ["c"]
+    assert len(problems) == 2
+    assert all("of no encoding that is sure" in one.reason and "--encoding" in one.reason for one in problems)
+    named = list(read_documents(files, pytest.fail, encoding="cp1252"))
+    assert [one.text for one in named] == ["caf\u00e9", "na\u00efve", "\u5317\u4eac"]
+    for wrong in ("nonsense", "rot13"):
+        with pytest.raises(InputError, match="encoding must be a name such as latin-1"):
+            list(read_documents(files, pytest.fail, encoding=wrong))
+
+
+def test_lines_without_an_id_have_one_and_numbers_are_strings(tmp_path, problems):
+    lines = [
+        '{"text": "a"}',
+        '{"text": "a"}',
+        '{"text": "b", "source": "b.html"}',
+        '{"_id": 7, "text": "c"}',
+        '{"id": true, "text": "d"}',
+    ]
+    (tmp_path / "a.jsonl").write_text("\n".join(lines))
+    notes = []
+
+    documents = list(
+        read_documents(find_files([tmp_path], problems.append), problems.append, lambda *note: notes.append(note))
+    )
+
+    assert documents[0].id == documents[1].id == hashlib.sha256(b"a").hexdigest()[:32]
+    assert [one.id for one in documents[2:]] == ["b.html", "7"]
+    assert [what for _, what in notes] == ["ids that are numbers are taken as strings"]
+    assert [one.place.rpartition(":")[2] for one in problems] == ["5"]
+
+
+def test_ids_of_documents_that_have_none():
+    page = {"source": "a.pdf", "page": 0}
+    rows = [("x", {"source": "a.csv", "row": 0}), ("y", {"source": "a.csv", "row": 1})]
+    given = [
+        ("t", {"source": "a.txt"}),
+        ("t", {}),
+        ("one", page),
+        *rows,
+        ("u", {"source": "same"}),
+        ("v", {"source": "same"}),
+    ]
+
+    first = [name for name, _ in name_documents(given, lambda one: (None, *one))]
+    again = [name for name, _ in name_documents(given[3:4], lambda one: (None, *one))]
+
+    assert first[0] == "a.txt"
+    assert first[1] == hashlib.sha256(b"t").hexdigest()[:32]
+    assert len(set(first)) == len(given)
+    assert "a.csv" not in first
+    assert again == first[3:4]  # a row that comes alone replaces no other row
+    assert list(name_documents(["t"], lambda text: ("own", text, {"source": "s"}))) == [("own", "t")]

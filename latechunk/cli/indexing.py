@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 from collections import Counter
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -45,6 +47,8 @@ if TYPE_CHECKING:
     from latechunk.index import Index
     from latechunk.indexing import AddReport
     from latechunk.manifest import IndexInfo
+    from latechunk.readers import Problem
+    from latechunk.types import Document
 
 
 def index_command(
@@ -67,6 +71,13 @@ def index_command(
     vectors: Annotated[
         str | None, typer.Option(help="flat, hnsw, ivf, auto or a FAISS factory string  [default: auto].")
     ] = None,
+    encoding: Annotated[
+        str | None, typer.Option(help="Of files that are not UTF-8 and have no mark  [default: what is sure].")
+    ] = None,
+    prune: Annotated[
+        bool, typer.Option("--prune", help="Remove documents of files that are gone from the folders given.")
+    ] = False,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Say what would be done, and do nothing.")] = False,
     device: Device = "auto",
     dtype: Dtype = "auto",
     attention: Attention = "auto",
@@ -75,11 +86,12 @@ def index_command(
 ) -> None:
     """Add files to an index, making it if there is none; a file that changed replaces its former self.
 
-    The model, chunker and mode of an index are fixed when it is made. A text file's document id is its path as
-    given; a .jsonl file has one document a line, with "id", "text" and metadata.
+    The model, chunker and mode of an index are fixed when it is made. A text file's document id is its path from the
+    folder given; a .jsonl file has one document a line, with "id", "text" and metadata.
     """
     from latechunk.index import Index
     from latechunk.readers import Problem, count_documents, find_files, read_documents
+    from latechunk.readers.decoding import require_encoding
 
     console = stderr_console()
     n_problems = 0
@@ -91,15 +103,25 @@ def index_command(
         console.print(message, style="yellow", markup=False, soft_wrap=True)
 
     with errors_explained(console, quiet=quiet):
+        require_encoding(encoding)
         others: Counter[str] = Counter()
         files = find_files(paths, report, lambda path: others.update([path.suffix.lower() or "no suffix"]))
         if others and not quiet:
-            kinds = ", ".join(f"{suffix} {count}" for suffix, count in others.most_common(8))
-            console.print(printable(f"passed over {others.total()} files of other kinds: {kinds}"), markup=False)
-        if not files:
+            kinds = ", ".join(f"{suffix} {count}" for suffix, count in others.most_common())
+            console.print(
+                printable(f"passed over {others.total()} files of other kinds: {kinds}"), markup=False, soft_wrap=True
+            )
+        notes: dict[str, list[str]] = {}
+        note = lambda place, what: notes.setdefault(what, []).append(place)  # noqa: E731
+        if not files and not prune:
             raise InputError("none of the paths holds a .txt, .md or .jsonl file; nothing was changed")
         said = {"max_tokens": max_tokens, "overlap": overlap, "language": language}
         cut = {name: value for name, value in said.items() if value is not None}
+        documents = read_documents(files, report, note, encoding=encoding)
+        if dry_run:
+            _print_dry_run(index, documents, paths if prune else [], report, as_json)
+            _print_notes(console, notes, quiet)
+            return
         runtime: dict[str, Any] = {"device": device, "dtype": dtype, "attention": attention}
         asked = {"model": model, "adapters": _recorded_adapters(adapters), "dims": dims, "chunker": chunker}
         try:
@@ -112,14 +134,17 @@ def index_command(
                 _require_agreement(opened, {**asked, "mode": mode, "words": words, "vectors": vectors, **cut})
             with documents_bar(console, count_documents(files), quiet) as advance:
                 result = opened.add(
-                    read_documents(files, report),
+                    _without_conflicts(opened, documents, report),
                     on_error=lambda document, error: report(Problem(document.id, str(error))),
                     on_progress=advance,
                 )
+            gone = _find_gone(opened, paths) if prune else []
+            opened.delete(gone)
             with percentage_bar(console, quiet) as show:
                 opened.update_vectors(lambda step, n_done, n: show(f"vectors: {step}", n_done / max(1, n)))
             info = opened.info()
-        _print_report(result, info, n_problems, as_json, quiet, console)
+        _print_notes(console, notes, quiet)
+        _print_report(result, info, n_problems, len(gone), as_json, quiet, console)
     if n_problems:
         raise typer.Exit(EXIT_PARTIAL)
 
@@ -213,6 +238,73 @@ def _create(
     )
 
 
+def _without_conflicts(
+    opened: Index, documents: Iterable[Document], report: Callable[[Problem], None]
+) -> Iterator[Document]:
+    """Leave out a file whose id is that of another file, which is still there."""
+    from latechunk.readers import Problem
+    from latechunk.readers.files import ONE_FOLDER
+
+    for document in documents:
+        stored = opened.get(document.id)
+        was, now = (one.metadata.get("source") if one else None for one in (stored, document))
+        if was != now and _is_file_of(document.id, was) and _is_file_of(document.id, now):
+            report(Problem(str(now), f"its id {document.id} is that of {was} in the index; {ONE_FOLDER}"))
+        else:
+            yield document
+
+
+def _is_file_of(document_id: str, source: Any) -> bool:
+    """Whether a source is the path of a file that is there, and that such an id was made from."""
+    return isinstance(source, str) and source.endswith(f"/{document_id}") and Path(source).is_file()
+
+
+def _find_gone(opened: Index, paths: Sequence[Path]) -> list[str]:
+    """Ids of documents that were files at or below these paths, and are no more."""
+    gone = []
+    for path in paths:
+        place = path.absolute().as_posix()
+        below = {"source": {"$startswith": f"{place.rstrip('/')}/"}}
+        for one in opened.ids(filter={"$or": [below, {"source": place}]}):
+            document = opened.get(one)
+            source = str(document.metadata["source"]) if document else ""
+            if source.endswith(f"/{one}") and not Path(source).exists():
+                gone.append(one)
+    return list(dict.fromkeys(gone))
+
+
+def _print_dry_run(
+    path: Path, documents: Iterable[Document], pruned: Sequence[Path], report: Callable[[Problem], None], as_json: bool
+) -> None:
+    from latechunk.index import Index
+
+    names: dict[str, list[str]] = {"add": [], "update": [], "leave unchanged": [], "remove": []}
+    with contextlib.ExitStack() as stack:
+        try:
+            opened = stack.enter_context(Index.open(path, read_only=True))
+        except IndexMissingError:
+            names["add"] += [one.id for one in documents]
+        else:
+            for document in _without_conflicts(opened, documents, report):
+                stored = opened.get(document.id)
+                what = "add" if stored is None else "leave unchanged" if stored == document else "update"
+                names[what].append(document.id)
+            names["remove"] += _find_gone(opened, pruned)
+    if as_json:
+        print_json({f"would_{what.replace(' ', '_')}": ids for what, ids in names.items()})
+        return
+    for what, ids in names.items():
+        shown = "" if what == "leave unchanged" else "".join(f"\n  {printable(one)}" for one in ids)
+        typer.echo(f"would {what}: {len(ids):,}{shown}")
+
+
+def _print_notes(console: Console, notes: dict[str, list[str]], quiet: bool) -> None:
+    for what, places in notes.items():
+        if not quiet:
+            first = f"{places[0]}{f' and {len(places) - 1:,} more' if len(places) > 1 else ''}"
+            console.print(printable(f"{first}: {what}"), markup=False, soft_wrap=True)
+
+
 def _recorded_adapters(adapters: str | None) -> str | None:
     """What the index must record; None where the user leaves it to what the index has."""
     if adapters in (None, "auto", "none"):
@@ -246,17 +338,24 @@ def _require_agreement(opened: Index, asked: dict[str, Any]) -> None:
 
 
 def _print_report(
-    report: AddReport, info: IndexInfo, n_problems: int, as_json: bool, quiet: bool, console: Console
+    report: AddReport, info: IndexInfo, n_problems: int, n_gone: int, as_json: bool, quiet: bool, console: Console
 ) -> None:
     if as_json:
-        print_json({**dataclasses.asdict(report), "n_left_out": n_problems, "index": dataclasses.asdict(info)})
+        print_json(
+            {
+                **dataclasses.asdict(report),
+                "n_left_out": n_problems,
+                "n_removed": n_gone,
+                "index": dataclasses.asdict(info),
+            }
+        )
         return
     if quiet:
         return
     console.print(
-        f"{report.n_added} added, {report.n_updated} updated, {report.n_unchanged} unchanged, {n_problems} left out; "
-        f"{info.path} now holds {counted(info.n_documents, 'document')} in {counted(info.n_chunks, 'chunk')} "
-        f"({megabytes(info.size_bytes)})",
+        f"{report.n_added} added, {report.n_updated} updated, {report.n_unchanged} unchanged, {n_problems} left out"
+        f"{f', {n_gone} removed' if n_gone else ''}; {info.path} now holds "
+        f"{counted(info.n_documents, 'document')} in {counted(info.n_chunks, 'chunk')} ({megabytes(info.size_bytes)})",
         soft_wrap=True,
         markup=False,
     )

@@ -141,13 +141,13 @@ def _squad_questions(name: str, place: int, paragraph: Mapping[str, Any]) -> Ite
 
 def _read_quotes(folder: Path) -> EvaluationSet:
     path = next(folder / name for name in _QUESTIONS if (folder / name).is_file())
-    files = [file for file in find_files([folder], _stop) if file.name not in _QUESTIONS]
+    files = [file for file in find_files([folder], _stop) if file.path.name not in _QUESTIONS]
     documents = list(read_documents(files, _stop))
     if not documents:
         raise InputError(f"{folder} has {path.name} and no documents: put .txt, .md or .jsonl files next to it")
     named = {document.id: document for document in documents}
-    for document in documents:  # by path below the folder, too
-        named.setdefault(document.id.removeprefix(f"{folder}/"), document)
+    for document in documents:  # by the path with the folder, too
+        named.setdefault(f"{folder.as_posix()}/{document.id}", document)
     rows = _table(path) if path.suffix == ".csv" else _rows(path)
     questions = []
     for number, (place, row) in enumerate(rows, start=1):

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,26 +18,46 @@ class Problem:
 
 
 @dataclass(frozen=True, slots=True)
+class SourceFile:
+    """A file to read, and its name: its path from the folder that was given, or its own name if it was given itself."""
+
+    path: Path
+    name: str
+
+
+@dataclass(frozen=True, slots=True)
+class Reading:
+    """What readers are told and tell.
+
+    Attributes:
+        on_problem: Called for each file or part that cannot be read, which is then left out.
+        on_note: Called with a place, and what was done with it that the user may want to know.
+        encoding: Of what has no mark and is not UTF-8; None to guess.
+    """
+
+    on_problem: Callable[[Problem], None]
+    on_note: Callable[[str, str], None]
+    encoding: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class Reader:
     """How files of one format are read.
 
     Attributes:
         suffixes: Of the files, in lower case, with the dot.
-        read: Yields the documents of a file. It passes a part that cannot be read to the callback and goes on; what it
-            raises (``OSError``, ``UnicodeDecodeError``, ``DocumentError``) ends the file.
+        read: Yields the documents of a file. It tells of a part that cannot be read and goes on; what it raises
+            (``OSError``, ``UnicodeDecodeError``, ``DocumentError``) ends the file.
         count: How many documents a file holds at most, for a progress bar.
     """
 
     suffixes: tuple[str, ...]
-    read: Callable[[Path, Callable[[Problem], None]], Iterator[Document]]
+    read: Callable[[SourceFile, Reading], Iterator[Document]]
     count: Callable[[Path], int]
 
 
-def normal(path: Path) -> str:
-    """A path as given, without detours, with forward slashes."""
-    return Path(os.path.normpath(path)).as_posix()
-
-
 def explain_decoding(error: UnicodeDecodeError) -> str:
-    """Say what is not UTF-8, and what to do."""
-    return f"not UTF-8: {error.reason} at byte {error.start}; convert it first, with iconv for instance"
+    """Say what could not be decoded, and what to do."""
+    if error.encoding not in ("utf-8", "utf-8-sig"):
+        return f"not {error.encoding}: {error.reason} at byte {error.start}"
+    return f"not UTF-8, and of no encoding that is sure: {error.reason} at byte {error.start}; name it (--encoding)"

@@ -1,17 +1,19 @@
-"""Text and Markdown files: one document each, whose id is the path as given."""
+"""Text and Markdown files: one document each, whose id is its name, the path from the folder that was given."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-from pathlib import Path
+from collections.abc import Iterator
 
-from latechunk.readers.reader import Problem, Reader, normal
+from latechunk.readers.decoding import decode
+from latechunk.readers.reader import Reader, Reading, SourceFile
 from latechunk.types import Document
 
 
-def _read(path: Path, on_problem: Callable[[Problem], None]) -> Iterator[Document]:  # noqa: ARG001  a reader's
-    source = normal(path)
-    yield Document(id=source, text=path.read_bytes().decode("utf-8-sig"), metadata={"source": source})
+def _read(file: SourceFile, reading: Reading) -> Iterator[Document]:
+    text, guess = decode(file.path.read_bytes(), reading.encoding)
+    if guess:
+        reading.on_note(str(file.path), f"read as {guess}, which was guessed (--encoding says it)")
+    yield Document(id=file.name, text=text, metadata={"source": file.path.absolute().as_posix()})
 
 
 TEXT = Reader(suffixes=(".txt", ".md"), read=_read, count=lambda path: 1)  # noqa: ARG005

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import os
-import uuid
 from collections import Counter
 from collections.abc import Iterator, Sequence
 
@@ -21,7 +20,7 @@ from latechunk.protocols import Chunker, SpanEncoder
 def to_latechunk(documents: Sequence[Document], ids: Sequence[str | None] | None) -> list[latechunk.Document]:
     """Whole LangChain documents as latechunk's.
 
-    ``ids`` come before those that they have themselves; where neither says one, it is a new random one.
+    ``ids`` come before those that they have themselves; where neither says one, ``latechunk.name_documents`` does.
     """
     if not isinstance(documents, Sequence) or not all(isinstance(one, Document) for one in documents):
         raise InputError("documents must be a list of langchain_core.documents.Document; for strings use add_texts")
@@ -30,7 +29,9 @@ def to_latechunk(documents: Sequence[Document], ids: Sequence[str | None] | None
     first = ids or [None] * len(documents)
     given = [one.id if name is None else name for name, one in zip(first, documents, strict=True)]
     require_whole(documents, given)
-    names = [uuid.uuid4().hex if name is None else name for name in given]
+    pairs = zip(given, documents, strict=True)
+    named = latechunk.name_documents(pairs, lambda pair: (pair[0], pair[1].page_content, pair[1].metadata))
+    names = [name for name, _ in named]
     for name, count in Counter(names).items():
         if count > 1:
             raise DocumentError(

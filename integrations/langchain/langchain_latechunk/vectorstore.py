@@ -151,7 +151,8 @@ class LateChunkVectorStore(VectorStore):
         One whose text is stored already is not encoded again. Nothing is stored if one of them is refused before the
         encoding; ``latechunk.Index.add`` says what is if an error comes later.
 
-        ``ids`` come before the documents' own; where neither says one, it is a new random one. At most ``batch_size``
+        ``ids`` come before the documents' own; where neither says one, it is the ``source`` in the
+        metadata, else a hash of the text, so that adding twice changes nothing. At most ``batch_size``
         documents are committed together; None for what takes half a minute. ``kwargs`` are refused.
 
         Raises:

@@ -186,3 +186,18 @@ def test_filters_without_counterpart_are_refused(operator, value, message):
 def test_only_filters_are_translated():
     with pytest.raises(FilterError, match="got dict.*filter="):
         to_filter({"a": 1})
+
+
+def test_documents_without_an_id_are_named_by_file_or_text(index):
+    given = [
+        Document(text="A file.", metadata={"file_path": "/docs/a.md", "file_name": "a.md"}),
+        Document(text="A text."),
+        Document(id_="own", text="Its own.", metadata={"file_path": "/docs/b.md"}),
+    ]
+    names = [one.id for one in to_documents(given)]
+
+    assert names[0] == "/docs/a.md"
+    assert names[2] == "own"
+    assert index.add(to_documents(given)).n_added == 3
+    again = [Document(text=one.text, metadata=one.metadata) for one in given[:2]]  # with new random ids
+    assert index.add(to_documents(again)).n_unchanged == 2

@@ -38,13 +38,26 @@ def test_the_vectors_are_late(store, fake, index, documents):
     assert 0.9 < late.score < 0.9999  # the words before and after the chunk reach into it
 
 
-def test_ids_are_those_given_or_the_documents_or_random(store):
+def test_ids_are_those_given_or_the_documents_or_made_from_the_text(store):
     ids = store.add_documents([Document("one", id="own"), Document("two", id="own2")], ids=["given", None])
     (first,), (second,) = store.add_documents([Document("three")]), store.add_texts(["four"])
 
     assert ids == ["given", "own2"]
     assert first != second
     assert {one.id for one in store.get_by_ids(["given", "own2", first, second])} == {"given", "own2", first, second}
+
+
+def test_adding_documents_without_ids_twice_changes_nothing(store, fake):
+    loaded = [Document("A file.", metadata={"source": "a.md"}), Document("A text.")]
+    rows = [Document(f"name: {n}", metadata={"source": "a.csv", "row": n}) for n in range(2)]
+
+    first = store.add_documents([*loaded, *rows])
+    n_encoded = fake.n_encoded
+    assert store.add_documents([*loaded, *rows]) == first
+    assert store.add_documents(rows[1:]) == first[3:]
+    assert (first[0], len(set(first)), len(store.index), fake.n_encoded) == ("a.md", 4, 4, n_encoded)
+    assert store.add_documents([Document("The file changed.", metadata={"source": "a.md"})]) == ["a.md"]
+    assert len(store.index) == 4
 
 
 def test_replacing_a_document_drops_its_old_chunks(store, documents):

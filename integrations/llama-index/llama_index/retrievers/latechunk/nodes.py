@@ -96,8 +96,9 @@ def join_under_first_id(pages: Sequence[BaseNode], _: str, text: str, metadata: 
 def to_documents(nodes: Iterable[BaseNode], *, on_error: OnError = "raise") -> Iterator[Document]:
     """Turn LlamaIndex's documents into what ``latechunk.Index.add`` takes, one by one; see ``join_pages``.
 
-    Their ids should be stable (``Document(id_=...)``): by default they are random, and nothing can be recognised.
-    What to do with one that cannot be stored, ``on_error`` says as in ``latechunk.Index.add``, which finds blank ones.
+    One whose id nobody chose (``Document(id_=...)``) is named by its file's path, else by a hash of its text, so that
+    adding it twice changes nothing; see ``latechunk.name_documents``. What to do with one that cannot be stored,
+    ``on_error`` says as in ``latechunk.Index.add``, which finds blank ones.
 
     Raises:
         InputError: If one is not a whole document of text; DocumentError if one cannot be stored.
@@ -107,7 +108,12 @@ def to_documents(nodes: Iterable[BaseNode], *, on_error: OnError = "raise") -> I
         >>> next(to_documents([Document(id_="berlin", text="Berlin is big.")])).id
         'berlin'
     """
-    return convert(joined(nodes), error_handler(on_error))
+    return convert(_named(joined(nodes)), error_handler(on_error))
+
+
+def _named(nodes: Iterable[BaseNode]) -> Iterator[BaseNode]:
+    for name, node in latechunk.name_documents(nodes, _read, source_keys=("file_path", "source")):
+        yield node if name == node.node_id else node.model_copy(update={"id_": name})
 
 
 def convert(nodes: Iterable[BaseNode], handle: Callable[[BaseNode, DocumentError], None]) -> Iterator[Document]:
