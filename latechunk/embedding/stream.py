@@ -245,7 +245,7 @@ def error_handler(
         InputError: If it stands for none.
 
     Examples:
-        >>> error_handler("skip")("a document", DocumentError("it is blank"))  # logged
+        >>> handle = error_handler("skip")  # which takes a document and its error, and logs the error
     """
     if callable(on_error):
         return on_error

@@ -1,6 +1,7 @@
 """LangChain on latechunk: whole documents in, chunks with their places out, embedded with the document's context."""
 
 from langchain_latechunk.embeddings import LateChunkEmbeddings, NotLateChunkError
+from langchain_latechunk.intake import join_pages
 from langchain_latechunk.presplit import PreSplitError, PreSplitWarning
 from langchain_latechunk.ready import add_late_chunks
 from langchain_latechunk.retriever import LateChunkRetriever
@@ -14,4 +15,5 @@ __all__ = [
     "PreSplitError",
     "PreSplitWarning",
     "add_late_chunks",
+    "join_pages",
 ]

@@ -4,21 +4,73 @@ from __future__ import annotations
 
 import contextlib
 import os
-from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence, Set
+from typing import Literal, TypeAlias, Unpack
 
 from langchain_core.documents import Document
 
 import latechunk
 from langchain_latechunk.passages import name_chunk, split_chunk_id
 from langchain_latechunk.presplit import require_whole
-from latechunk import Index
+from latechunk import Index, IndexKeywords, error_handler
 from latechunk.errors import DocumentError, InputError
-from latechunk.protocols import Chunker, SpanEncoder
+from latechunk.protocols import SpanEncoder
+
+OnError: TypeAlias = Literal["raise", "skip"] | Callable[[Document, DocumentError], None]
 
 
-def to_latechunk(documents: Sequence[Document], ids: Sequence[str | None] | None) -> list[latechunk.Document]:
-    """Whole LangChain documents as latechunk's.
+def join_pages(documents: Iterable[Document]) -> list[Document]:
+    """Make one document of the pages of each file, as ``PyPDFLoader`` and other loaders give them.
+
+    Pages are neighbours of one ``source`` with a ``page``, a whole number. They are joined in its order, whatever their
+    ids; the document's id is the source. It keeps the metadata that its pages share, and a table of them, so that each
+    passage has the ``page`` and ``page_label`` on which it begins, and ``last_page`` and ``last_page_label`` if it ends
+    on another.
+
+    The store and the retriever join pages themselves, unless they have ids of their own. LangChain's ``index()`` gives
+    ids to what it hands on, and hands on only what changed: give it ``join_pages(loader.load())``.
+
+    Examples:
+        >>> from langchain_core.documents import Document
+        >>> one, two = ({"source": "a.pdf", "page": page} for page in (0, 1))
+        >>> join_pages([Document("Berlin is", metadata=one), Document("big.", metadata=two)])[0].id
+        'a.pdf'
+    """
+    return list(joined(documents, sure=True))
+
+
+def joined(documents: Iterable[Document], *, sure: bool = False) -> Iterator[Document]:
+    """See ``join_pages``; unless ``sure`` pages with ids of their own are warned about, and come as they are."""
+    return latechunk.join_pages(
+        documents,
+        lambda one: (one.id, one.page_content, one.metadata),
+        lambda _, name, text, metadata: Document(text, id=name, metadata=metadata),
+        source_keys=("source",),
+        sure=sure,
+    )
+
+
+class Failures:
+    """What is done with documents that cannot be indexed, as ``on_error`` says, and which they were."""
+
+    def __init__(self, on_error: OnError) -> None:
+        self._handle = error_handler(on_error)
+        self.left_out: list[tuple[str, str]] = []
+        self.for_index: latechunk.OnError = "raise" if on_error == "raise" else self._take
+
+    def note(self, document: Document, error: DocumentError) -> None:
+        """Do it, and go on if it does not raise."""
+        self._handle(document, error)
+        self.left_out.append((str(document.id), str(error)))
+
+    def _take(self, one: latechunk.Document, error: DocumentError) -> None:
+        self.note(Document(one.text, id=one.id, metadata=dict(one.metadata)), error)
+
+
+def to_latechunk(
+    documents: Sequence[Document], ids: Sequence[str | None] | None, failures: Failures
+) -> list[latechunk.Document]:
+    """LangChain documents as latechunk's, whole ones and pages, which are joined.
 
     ``ids`` come before those that they have themselves; where neither says one, ``latechunk.name_documents`` does.
     """
@@ -29,43 +81,44 @@ def to_latechunk(documents: Sequence[Document], ids: Sequence[str | None] | None
     first = ids or [None] * len(documents)
     given = [one.id if name is None else name for name, one in zip(first, documents, strict=True)]
     require_whole(documents, given)
-    pairs = zip(given, documents, strict=True)
-    named = latechunk.name_documents(pairs, lambda pair: (pair[0], pair[1].page_content, pair[1].metadata))
-    names = [name for name, _ in named]
-    for name, count in Counter(names).items():
-        if count > 1:
-            raise DocumentError(
-                f"the id {name!r} comes {count} times in one call: a document replaces the one with the same id, so "
-                f"only one would be left. Give each whole document an id of its own"
-            )
-    return [
-        latechunk.Document(name, one.page_content, one.metadata) for name, one in zip(names, documents, strict=True)
-    ]
+    named = [one.model_copy(update={"id": name}) for name, one in zip(given, documents, strict=True)]
+    converted: dict[str, latechunk.Document] = {}
+    for name, one in latechunk.name_documents(joined(named), lambda one: (one.id, one.page_content, one.metadata)):
+        try:
+            if name in converted:
+                raise DocumentError(
+                    f"the id {name!r} comes twice in one call: a document replaces the one with the same id, so only "
+                    f"one would be left. Give each whole document an id of its own"
+                )
+            converted[name] = latechunk.Document(name, one.page_content, one.metadata)
+        except DocumentError as error:
+            failures.note(one, error)
+    return list(converted.values())
 
 
-def require_unambiguous(index: Index, names: Sequence[str]) -> None:
-    """Raise DocumentError where a new document would have the id of a chunk of another document.
+def require_unambiguous(index: Index, name: str, new: Set[str]) -> None:
+    """Raise DocumentError where a new document, one of ``new``, would have the id of a chunk of another document.
 
     What is looked for is ``"a#1"`` beside a document ``"a"`` that has such a chunk, and ``"a"`` beside a document
     ``"a#0"`` or ``"a#1"``.
     """
-    new = set(names)
-    for name in names:
-        parts = split_chunk_id(name)
-        if parts is not None:
-            n_chunks = len(index.chunks(parts[0]))
-            if parts[0] in new or parts[1] < n_chunks != 1:  # a document's only chunk has the document's id
-                raise DocumentError(_explain_collision(name, parts[0]))
-        for other in (name_chunk(name, 0), name_chunk(name, 1)):
-            if other in index:
-                raise DocumentError(_explain_collision(other, name))
+    parts = split_chunk_id(name)
+    if parts is not None:
+        n_chunks = len(index.chunks(parts[0]))
+        if parts[0] in new or parts[1] < n_chunks != 1:  # a document's only chunk has the document's id
+            raise DocumentError(_explain_collision(name, parts[0]))
+    for other in (name_chunk(name, 0), name_chunk(name, 1)):
+        if other in index:
+            raise DocumentError(_explain_collision(other, name))
 
 
-def make_index(path: str | os.PathLike[str] | None, encoder: SpanEncoder | None, chunker: Chunker | None) -> Index:
+def make_index(
+    path: str | os.PathLike[str] | None, encoder: SpanEncoder | None, **settings: Unpack[IndexKeywords]
+) -> Index:
     """A new index at ``path``, or a temporary one."""
     if path is None:
-        return Index.temporary(encoder=encoder, chunker=chunker)
-    return Index.create(path, encoder=encoder, chunker=chunker)
+        return Index.temporary(encoder=encoder, **settings)
+    return Index.create(path, encoder=encoder, **settings)
 
 
 @contextlib.contextmanager

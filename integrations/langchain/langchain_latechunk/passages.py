@@ -8,12 +8,12 @@ from typing import Any
 
 from langchain_core.documents import Document
 
-from latechunk import Chunk, Hit, Index
+from latechunk import Chunk, Hit, Index, page_metadata
 
 # Flat keys, since prompt templates reach no nested ones and many stores take none. `latechunk_` is ours.
 DOCUMENT_ID = "latechunk_document_id"
-START = "latechunk_start"
-END = "latechunk_end"
+START = "start_index"  # as text splitters write it
+END = "end_index"
 
 _CHUNK_ID = re.compile(
     r"(?P<document>.+)#(?:(?P<number>[0-9]{1,12})|(?P<start>[0-9]{1,12}):(?P<end>[0-9]{1,12}))", re.DOTALL
@@ -58,7 +58,7 @@ class Passages:
         """A passage that was found."""
         chunk = hit.chunk
         places = {**provenance(chunk), "latechunk_score": hit.score}
-        return self._to_document(self._name(chunk, is_chunk=not hit.found), chunk.text, chunk.metadata, places)
+        return self._to_document(self._name(chunk, is_chunk=not hit.found), chunk.text, page_metadata(chunk), places)
 
     def find(self, name: str) -> Document | None:
         """The document of this id, whole, or the passage of this id, or None."""
@@ -71,14 +71,15 @@ class Passages:
         if match["number"] is not None:
             number = int(match["number"])
             for chunk in self._index.chunks(match["document"])[number : number + 1]:
-                return self._to_document(name, chunk.text, chunk.metadata, provenance(chunk))
+                return self._to_document(name, chunk.text, page_metadata(chunk), provenance(chunk))
             return None
         start, end = int(match["start"]), int(match["end"])
         document = self._index.get(match["document"])
         if document is None or not start < end <= len(document.text):
             return None
         places = {DOCUMENT_ID: document.id, START: start, END: end}
-        return self._to_document(name, document.text[start:end], document.metadata, places)
+        chunk = Chunk(document.id, 0, start, end, document.text[start:end], document.metadata)
+        return self._to_document(name, chunk.text, page_metadata(chunk), places)
 
     def _to_document(self, name: str, text: str, metadata: Mapping[str, Any], places: Mapping[str, Any]) -> Document:
         return Document(text, id=name, metadata={**metadata, **(places if self._with_provenance else {})})

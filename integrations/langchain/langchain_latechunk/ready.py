@@ -3,19 +3,20 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from typing import Any, TypeAlias
 
 from langchain_core.documents import Document
 from langchain_core.vectorstores import VectorStore
 
+import latechunk
 from langchain_latechunk.embeddings import LateChunkEmbeddings, NotLateChunkError
-from langchain_latechunk.intake import to_latechunk
+from langchain_latechunk.intake import Failures, OnError, joined, to_latechunk
 from langchain_latechunk.passages import name_chunk, provenance
 from langchain_latechunk.presplit import require_whole
 from langchain_latechunk.vectorstore import LateChunkVectorStore
-from latechunk import Mode, embed_documents
-from latechunk.errors import DocumentError, IndexMismatchError
+from latechunk import Mode, embed_documents, page_metadata
+from latechunk.errors import IndexMismatchError
 from latechunk.protocols import Chunker, FloatArray, SpanEncoder
 
 _Write: TypeAlias = Callable[[list[str], FloatArray, list[dict[str, Any]], list[str]], object]
@@ -29,22 +30,27 @@ def add_late_chunks(
     chunker: Chunker | None = None,
     mode: Mode | None = None,
     name: Callable[[str, int], str] = name_chunk,
+    on_error: OnError = "raise",
+    show_progress: bool = False,
 ) -> list[str]:
     """Cut whole documents, and write the chunks with their late vectors into another vector store.
 
     Vectors go to the store's ``add_embeddings`` if it has one. Else they are handed over when the store asks its
     ``embeddings`` for the chunks' vectors, for which those must be ``LateChunkEmbeddings``. A chunk's metadata
     are its document's, and ``latechunk_document_id``, ``latechunk_chunk``, ``latechunk_granularity``,
-    ``latechunk_start`` and ``latechunk_end``. Chunks that the store has from an older version of a document stay there:
-    delete them first.
+    ``start_index`` and ``end_index``; of joined pages also the pages, see ``join_pages``. Chunks that the store has
+    from an older version of a document stay there: delete them first.
 
     Args:
         store: Any but ``LateChunkVectorStore``, which does this itself. It should have been made with
             ``LateChunkEmbeddings(encoder)``, so that queries are read by the same model.
-        documents: Whole ones, written one by one.
+        documents: Whole ones, or pages, which are joined; written as they come.
         encoder: None for the store's own, or for the default model if it tells none.
         chunker: This and ``mode`` as in ``latechunk.embed_documents``.
         mode: See there.
+        on_error: What to do with a document that cannot be embedded: ``"raise"`` the error, ``"skip"`` it with a line
+            in the log, or a function that takes both.
+        show_progress: Show a bar on stderr, or a line now and then where that is no terminal.
         name: Makes a chunk's id from its document's and its number, for stores that want ids of a certain form.
 
     Returns:
@@ -52,7 +58,7 @@ def add_late_chunks(
 
     Raises:
         NotLateChunkError: If the store cannot take vectors; IndexMismatchError if another model reads its queries.
-        DocumentError: If a document cannot be embedded, or is a piece; the documents before it are written.
+        DocumentError: If a document cannot be embedded, or is a piece; the batches before it are written.
 
     Examples:
         >>> from langchain_core.documents import Document
@@ -63,26 +69,37 @@ def add_late_chunks(
     """
     encoder = _choose_encoder(store, encoder)
     write = _find_writer(store)
+    failures = Failures(on_error)
+    stream = embed_documents(
+        _convert(documents, failures),
+        encoder=encoder,
+        chunker=chunker,
+        mode=mode,
+        on_error=failures.for_index,
+        show_progress=show_progress,
+    )
     written: list[str] = []
-    seen: set[str] = set()
-    previous: list[Document] = []
-    for document in documents:
-        (converted,) = to_latechunk([document], None)
-        require_whole([*previous, document], [*(one.id for one in previous), converted.id])
-        if converted.id in seen:
-            raise DocumentError(
-                f"the document id {converted.id!r} comes twice; give each whole document one of its own"
-            )
-        seen.add(converted.id)
-        previous = [document]
-        # One by one, so that those before one that fails are written.
-        (embedded,) = embed_documents([converted], encoder=encoder, chunker=chunker, mode=mode)
+    for embedded in stream:
         chunks = embedded.chunks
-        ids = [name(converted.id, chunk.number) for chunk in chunks]
-        metadatas = [{**chunk.metadata, **provenance(chunk)} for chunk in chunks]
+        ids = [name(embedded.document.id, chunk.number) for chunk in chunks]
+        metadatas = [{**page_metadata(chunk), **provenance(chunk)} for chunk in chunks]
         write([chunk.text for chunk in chunks], embedded.vectors, metadatas, ids)
         written.extend(ids)
     return written
+
+
+def _convert(documents: Iterable[Document], failures: Failures) -> Iterator[latechunk.Document]:
+    for document in joined(_whole(documents)):
+        yield from to_latechunk([document], None, failures)
+
+
+def _whole(documents: Iterable[Document]) -> Iterator[Document]:
+    """The same, with an error at the first that is a piece."""
+    previous: list[Document] = []
+    for document in documents:
+        require_whole([*previous, document], [*(one.id for one in previous), document.id])
+        previous = [document]
+        yield document
 
 
 def _choose_encoder(store: VectorStore, encoder: SpanEncoder | None) -> SpanEncoder:

@@ -13,7 +13,7 @@ from langchain_core.runnables import run_in_executor
 from pydantic import ConfigDict, Field, PrivateAttr, model_validator
 
 from langchain_latechunk.embeddings import LateChunkEmbeddings, require_encoder
-from langchain_latechunk.intake import closed_on_error, make_index, to_latechunk
+from langchain_latechunk.intake import Failures, OnError, closed_on_error, make_index, to_latechunk
 from langchain_latechunk.passages import Passages
 from latechunk import Index, SearchOptions
 from latechunk.errors import InputError
@@ -25,8 +25,9 @@ class LateChunkRetriever(BaseRetriever):
 
     Each comes as a document whose metadata are those of the document that it is from, and beside them
     ``latechunk_document_id``, ``latechunk_chunk`` (its number there, from 0), ``latechunk_granularity``,
-    ``latechunk_start``, ``latechunk_end`` and ``latechunk_score``: ``index.get(document_id).text[start:end]`` is its
-    text, to the character. Threads may share one; the index is the caller's to close.
+    ``start_index``, ``end_index`` and ``latechunk_score``: ``index.get(document_id).text[start:end]`` is its
+    text, to the character. For the pages of a PDF see ``join_pages``. Threads may share one; the index is
+    the caller's to close.
 
     ``k`` and ``filter`` may also be passed to ``invoke`` and ``ainvoke``.
 
@@ -90,11 +91,14 @@ class LateChunkRetriever(BaseRetriever):
         ids: Sequence[str] | None = None,
         path: str | os.PathLike[str] | None = None,
         chunker: Chunker | None = None,
+        on_error: OnError = "raise",
+        show_progress: bool = False,
         **settings: Any,
     ) -> Self:
         """Make an index of documents, and a retriever on it.
 
-        Documents are whole, and ``ids`` come before their own. Without ``embedding``, ``path`` or ``chunker`` it is
+        Documents are whole, or pages, which are joined, and ``ids`` come before their own. ``on_error`` and
+        ``show_progress`` are those of ``latechunk.Index.add``. Without ``embedding``, ``path`` or ``chunker`` it is
         the default model, a temporary index that goes with the retriever, and ``latechunk.SentenceChunker()``.
         ``settings`` are the attributes of this class.
 
@@ -102,12 +106,13 @@ class LateChunkRetriever(BaseRetriever):
             DocumentError: If a document cannot be indexed, or is a piece.
             IndexExistsError: If there is something at ``path`` already.
         """
-        converted = to_latechunk(documents, ids)
+        failures = Failures(on_error)
+        converted = to_latechunk(documents, ids, failures)
         encoder = None if embedding is None else require_encoder(embedding)
-        index = make_index(path, encoder, chunker)
+        index = make_index(path, encoder, chunker=chunker)
         with closed_on_error(index):
             retriever = cls(index=index, **settings)
-            index.add(converted)
+            index.add(converted, on_error=failures.for_index, show_progress=show_progress)
             return retriever
 
     @model_validator(mode="after")

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import fields
 from functools import partial
-from typing import Any, Self
+from typing import Any, Self, Unpack
 
 import numpy as np
 from langchain_core.documents import Document
@@ -15,10 +16,10 @@ from langchain_core.vectorstores import VectorStore, VectorStoreRetriever
 
 import latechunk
 from langchain_latechunk.embeddings import LateChunkEmbeddings, require_encoder
-from langchain_latechunk.intake import closed_on_error, make_index, require_unambiguous, to_latechunk
+from langchain_latechunk.intake import Failures, OnError, closed_on_error, make_index, require_unambiguous, to_latechunk
 from langchain_latechunk.passages import Passages, split_chunk_id
-from latechunk import Hit, Index
-from latechunk.errors import InputError
+from latechunk import AddReport, Hit, Index, IndexKeywords
+from latechunk.errors import DocumentError, InputError
 from latechunk.protocols import Chunker
 
 
@@ -33,16 +34,20 @@ class LateChunkVectorStore(VectorStore):
     All searches take the fields of ``latechunk.SearchOptions`` as keywords; ``score_threshold`` has the unit of
     the scores, a cosine in dense search. A search by vector is dense and takes no ``rerank``.
 
+    Attributes:
+        last_report: The ``latechunk.AddReport`` of the last call that added documents: how many are new, changed or
+            unchanged, and what was left out.
+
     Examples:
         >>> LateChunkVectorStore(index).similarity_search("people in Berlin", k=1)[0].id
         'berlin'
     """
 
-    def __init__(self, index: Index, *, add_chunk_metadata: bool = False) -> None:
+    def __init__(self, index: Index, *, add_chunk_metadata: bool = True) -> None:
         """A store on an index, which may be one that was made without LangChain.
 
-        ``add_chunk_metadata`` adds to the metadata of each chunk where it comes from, under the keys that
-        ``LateChunkRetriever`` documents.
+        The metadata of each chunk say where it comes from, under the keys that ``LateChunkRetriever`` documents;
+        without ``add_chunk_metadata`` they are the document's, with the pages of the chunk.
         """
         if not isinstance(index, Index):
             raise InputError(
@@ -52,6 +57,7 @@ class LateChunkVectorStore(VectorStore):
         self.index = index
         self._passages = Passages(index, with_provenance=add_chunk_metadata)
         self._embeddings = LateChunkEmbeddings.of_index(index)
+        self.last_report = AddReport()
 
     @classmethod
     def create(
@@ -59,16 +65,16 @@ class LateChunkVectorStore(VectorStore):
         path: str | os.PathLike[str],
         *,
         embedding: LateChunkEmbeddings | None = None,
-        chunker: Chunker | None = None,
-        add_chunk_metadata: bool = False,
+        add_chunk_metadata: bool = True,
+        **settings: Unpack[IndexKeywords],
     ) -> Self:
-        """A store on a new index; for its further settings pass ``latechunk.Index.create(...)`` to the class.
+        """A store on a new index, with the settings of ``latechunk.Index.create``.
 
-        The folder ``path`` is made, IndexExistsError if there is something. None is for the default model, and for
-        ``latechunk.SentenceChunker()``.
+        The folder ``path`` is made, IndexExistsError if there is something. Without ``embedding`` it is the default
+        model's.
         """
         encoder = None if embedding is None else require_encoder(embedding)
-        return cls(Index.create(path, encoder=encoder, chunker=chunker), add_chunk_metadata=add_chunk_metadata)
+        return cls(Index.create(path, encoder=encoder, **settings), add_chunk_metadata=add_chunk_metadata)
 
     @classmethod
     def open(
@@ -78,7 +84,7 @@ class LateChunkVectorStore(VectorStore):
         embedding: LateChunkEmbeddings | None = None,
         chunker: Chunker | None = None,
         read_only: bool = False,
-        add_chunk_metadata: bool = False,
+        add_chunk_metadata: bool = True,
     ) -> Self:
         """A store on an index on disk.
 
@@ -102,25 +108,30 @@ class LateChunkVectorStore(VectorStore):
         *,
         ids: list[str] | None = None,
         path: str | os.PathLike[str] | None = None,
-        chunker: Chunker | None = None,
-        add_chunk_metadata: bool = False,
+        add_chunk_metadata: bool = True,
+        on_error: OnError = "raise",
+        show_progress: bool = False,
         **kwargs: Any,
     ) -> Self:
-        """A store on a new index of these texts, each a whole document.
+        """A store on a new index of these texts, each a whole document or a page; see ``add_documents``.
 
-        The index is made at ``path``; without one it is a temporary one that goes with the store. ``kwargs`` are
-        refused.
+        The index is made at ``path``; without one it is a temporary one that goes with the store. ``kwargs`` are the
+        settings of ``latechunk.Index.create``; others are refused.
 
         Raises:
             NotLateChunkError: If ``embedding`` is no ``LateChunkEmbeddings``.
         """
-        _require_none(kwargs, "from_texts", "texts, embedding, metadatas, ids, path, chunker and add_chunk_metadata")
+        known = (
+            "texts, embedding, metadatas, ids, path, add_chunk_metadata, on_error, show_progress, an index's settings"
+        )
+        _require_none(kwargs.keys() - IndexKeywords.__annotations__.keys(), "from_texts", known)
         encoder = require_encoder(embedding)
-        converted = to_latechunk(_to_documents(texts, metadatas, ids), ids)
-        index = make_index(path, encoder, chunker)
+        failures = Failures(on_error)
+        converted = to_latechunk(_to_documents(texts, metadatas, ids), ids, failures)
+        index = make_index(path, encoder, **kwargs)
         with closed_on_error(index):
             store = cls(index, add_chunk_metadata=add_chunk_metadata)
-            store._add(converted)
+            store._add(converted, failures, show_progress)
             return store
 
     def __enter__(self) -> Self:
@@ -144,12 +155,20 @@ class LateChunkVectorStore(VectorStore):
         *,
         ids: Sequence[str | None] | None = None,
         batch_size: int | None = None,
+        on_error: OnError = "raise",
+        show_progress: bool = False,
         **kwargs: Any,
     ) -> list[str]:
         """Add whole documents, each in the place of the one with the same id; gives their ids, in order.
 
-        One whose text is stored already is not encoded again. Nothing is stored if one of them is refused before the
-        encoding; ``latechunk.Index.add`` says what is if an error comes later.
+        The pages of a file, which loaders give one by one, become one document under their ``source``; see
+        ``join_pages``. One whose text is stored already is not encoded again. Nothing is stored if one is refused
+        before the encoding; ``latechunk.Index.add`` says what is if an error comes later. ``last_report`` says what
+        was done.
+
+        ``on_error`` is what to do with a document that cannot be indexed: ``"raise"`` the error, ``"skip"`` it with a
+        line in the log, or a function that takes both. ``show_progress`` shows a bar on stderr, or a line now and then
+        where that is no terminal.
 
         ``ids`` come before the documents' own; where neither says one, it is the ``source`` in the
         metadata, else a hash of the text, so that adding twice changes nothing. At most ``batch_size``
@@ -160,10 +179,11 @@ class LateChunkVectorStore(VectorStore):
             DocumentError: If one cannot be indexed, ids collide, or they are known to be pieces.
             IndexBusyError: If another process or thread is writing and does not finish in time.
         """
-        _require_none(kwargs, "add_documents", "documents, ids and batch_size")
+        _require_none(kwargs, "add_documents", "documents, ids, batch_size, on_error and show_progress")
         if batch_size is not None and (type(batch_size) is not int or batch_size < 1):
             raise InputError(f"batch_size must be a whole number of at least 1, got {batch_size!r:.80}")
-        return self._add(to_latechunk(documents, ids), batch_size)
+        failures = Failures(on_error)
+        return self._add(to_latechunk(documents, ids, failures), failures, show_progress, batch_size)
 
     def add_texts(
         self,
@@ -282,13 +302,32 @@ class LateChunkVectorStore(VectorStore):
     def _select_relevance_score_fn(self) -> Callable[[float], float]:
         return lambda cosine: min(1.0, max(0.0, (cosine + 1) / 2))
 
-    def _add(self, documents: Sequence[latechunk.Document], batch_size: int | None = None) -> list[str]:
-        names = [one.id for one in documents]
-        require_unambiguous(self.index, names)
-        size = batch_size or max(1, len(documents))
-        for begin in range(0, len(documents), size):
-            self.index.add(documents[begin : begin + size])
-        return names
+    def _add(
+        self,
+        documents: Sequence[latechunk.Document],
+        failures: Failures,
+        show_progress: bool,
+        batch_size: int | None = None,
+    ) -> list[str]:
+        names = {one.id for one in documents}
+        accepted = []
+        for one in documents:
+            try:
+                require_unambiguous(self.index, one.id, names)
+            except DocumentError as error:
+                failures.note(Document(one.text, id=one.id, metadata=dict(one.metadata)), error)
+            else:
+                accepted.append(one)
+        size = batch_size or max(1, len(accepted))
+        reports = [
+            self.index.add(accepted[begin : begin + size], on_error=failures.for_index, show_progress=show_progress)
+            for begin in range(0, len(accepted), size)
+        ]
+        counts = {one.name: sum(getattr(report, one.name) for report in reports) for one in fields(AddReport)[:-1]}
+        left_out = tuple(failures.left_out)
+        self.last_report = AddReport(**counts | {"n_failed": len(left_out)}, left_out=left_out)
+        refused = {name for report in reports for name, _ in report.left_out}
+        return [one.id for one in accepted if one.id not in refused]
 
     def _to_pairs(self, hits: Sequence[Hit]) -> list[tuple[Document, float]]:
         return [(self._passages.from_hit(hit), hit.score) for hit in hits]
@@ -310,7 +349,7 @@ def _diversity(k: int, fetch_k: int, lambda_mult: float) -> dict[str, Any]:
     return {"mmr": lambda_mult, "candidates": max(k, fetch_k)}
 
 
-def _require_none(given: Mapping[str, Any], what: str, known: str) -> None:
+def _require_none(given: Iterable[str], what: str, known: str) -> None:
     if given:
         raise InputError(f"{what} takes {known} and no further keywords; got {', '.join(sorted(given))}")
 

@@ -16,7 +16,7 @@ from langchain_latechunk import LateChunkEmbeddings, LateChunkRetriever
 
 from latechunk import SentenceChunker
 
-PASSAGE = PromptTemplate.from_template("[{latechunk_document_id}:{latechunk_start}-{latechunk_end}] {page_content}")
+PASSAGE = PromptTemplate.from_template("[{latechunk_document_id}:{start_index}-{end_index}] {page_content}")
 CITED = re.compile(r"\[(?P<document>[^:\]]+):(?P<start>\d+)-(?P<end>\d+)\] (?P<quote>[^\n]+)")
 
 

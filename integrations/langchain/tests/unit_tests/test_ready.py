@@ -98,8 +98,8 @@ def check(rows, expected):
             "latechunk_document_id": chunk.document_id,
             "latechunk_chunk": chunk.number,
             "latechunk_granularity": "chunks",
-            "latechunk_start": chunk.start,
-            "latechunk_end": chunk.end,
+            "start_index": chunk.start,
+            "end_index": chunk.end,
         }
 
 
@@ -125,7 +125,7 @@ def test_the_store_of_langchain_itself(embedding, fake, documents, expected):
 
     check({name: (row["text"], row["vector"], row["metadata"]) for name, row in store.store.items()}, expected)
     ((found, score),) = store.similarity_search_with_score("many people", k=1)
-    assert found.metadata["latechunk_start"] == 34
+    assert found.metadata["start_index"] == 34
     assert score < 0.9999
     assert store.embeddings.embed_documents(["Hello there."]) == [pytest.approx(store.store["stub#0"]["vector"])]
 

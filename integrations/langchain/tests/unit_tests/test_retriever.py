@@ -27,18 +27,17 @@ def test_passages_know_their_place(filled):
     hits = filled.search("Which river?", 10)
     assert len(found) == len(hits) == 6
     for one, hit in zip(found, hits, strict=True):
-        places = {key.removeprefix("latechunk_"): value for key, value in one.metadata.items() if "latechunk" in key}
-        assert places == {
-            "document_id": hit.chunk.document_id,
-            "chunk": hit.chunk.number,
-            "granularity": "chunks",
-            "start": hit.chunk.start,
-            "end": hit.chunk.end,
-            "score": hit.score,
+        assert one.metadata == {
+            **hit.chunk.metadata,
+            "latechunk_document_id": hit.chunk.document_id,
+            "latechunk_chunk": hit.chunk.number,
+            "latechunk_granularity": "chunks",
+            "start_index": hit.chunk.start,
+            "end_index": hit.chunk.end,
+            "latechunk_score": hit.score,
         }
-        text = filled.get(places["document_id"]).text
-        assert text[places["start"] : places["end"]] == one.page_content
-        assert one.metadata | hit.chunk.metadata == one.metadata
+        text = filled.get(hit.chunk.document_id).text
+        assert text[one.metadata["start_index"] : one.metadata["end_index"]] == one.page_content
 
 
 async def test_k_and_filter_in_the_call(filled):

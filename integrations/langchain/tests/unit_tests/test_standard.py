@@ -27,14 +27,16 @@ def encoder(request):
 class TestVectorStore(VectorStoreIntegrationTests):
     @pytest.fixture
     def vectorstore(self, tmp_path, encoder):
-        with LateChunkVectorStore.create(tmp_path / "x", embedding=LateChunkEmbeddings(encoder)) as store:
+        with LateChunkVectorStore.create(
+            tmp_path / "x", embedding=LateChunkEmbeddings(encoder), add_chunk_metadata=False
+        ) as store:
             yield store
 
 
 class TestTemporaryVectorStore(VectorStoreIntegrationTests):
     @pytest.fixture
     def vectorstore(self, fake):
-        with LateChunkVectorStore.from_texts([], LateChunkEmbeddings(fake)) as store:
+        with LateChunkVectorStore.from_texts([], LateChunkEmbeddings(fake), add_chunk_metadata=False) as store:
             yield store
 
 

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from langchain_core.documents import Document
 from langchain_core.vectorstores import VectorStoreRetriever
-from langchain_latechunk import LateChunkEmbeddings, LateChunkVectorStore
+from langchain_latechunk import LateChunkEmbeddings, LateChunkRetriever, LateChunkVectorStore
 
 from latechunk import Index, SentenceChunker
 from latechunk.errors import DocumentError, FilterError, IndexExistsError, IndexMissingError, InputError, QueryError
@@ -25,7 +25,8 @@ def test_a_document_goes_in_whole_and_comes_out_in_chunks(store, index, document
     assert {one.id for one in found} == {"berlin#0", "berlin#1", "berlin#2", "paris#0", "paris#1", "stub"}
     for one in found:
         assert one.page_content in whole[one.id.partition("#")[0]]
-        assert one.metadata == next(d.metadata for d in documents if d.id == one.id.partition("#")[0])
+        own = next(d.metadata for d in documents if d.id == one.id.partition("#")[0])
+        assert one.metadata | own == one.metadata
 
 
 def test_the_vectors_are_late(store, fake, index, documents):
@@ -88,7 +89,7 @@ def test_get_by_ids_takes_documents_and_chunks(store, documents):
 def test_every_id_that_a_search_gives_can_be_looked_up(tmp_path, fake, documents):
     chunkers = {"small": SentenceChunker(max_tokens=8), "large": SentenceChunker(max_tokens=12)}
     with Index.create(tmp_path / "x", encoder=fake, chunkers=chunkers) as index:
-        store = LateChunkVectorStore(index)
+        store = LateChunkVectorStore(index, add_chunk_metadata=False)
         store.add_documents(documents)
         for options in ({}, {"expand": 1}, {"within": "large"}, {"granularity": "large"}):
             for found in store.similarity_search("people", k=10, **options):
@@ -96,8 +97,7 @@ def test_every_id_that_a_search_gives_can_be_looked_up(tmp_path, fake, documents
                 assert again == found, options
 
 
-def test_chunk_metadata_on_demand(index, documents):
-    store = LateChunkVectorStore(index, add_chunk_metadata=True)
+def test_a_chunk_knows_its_place(store, index, documents):
     store.add_documents(documents)
 
     ((found, score),) = store.similarity_search_with_score("many people", k=1)
@@ -108,13 +108,17 @@ def test_chunk_metadata_on_demand(index, documents):
         "latechunk_document_id": "berlin",
         "latechunk_chunk": 1,
         "latechunk_granularity": "chunks",
-        "latechunk_start": 34,
-        "latechunk_end": 54,
+        "start_index": 34,
+        "end_index": 54,
         "latechunk_score": score,
     }
     assert documents[0].page_content[34:54] == found.page_content
     (same,) = store.get_by_ids(["berlin#1"])
     assert same.metadata == {key: value for key, value in found.metadata.items() if key != "latechunk_score"}
+    (retrieved,) = store.as_retriever(search_kwargs={"k": 1}).invoke("many people")
+    assert retrieved == LateChunkRetriever(index=index, k=1).invoke("many people")[0] == found
+    bare = LateChunkVectorStore(index, add_chunk_metadata=False).similarity_search("many people", k=1)[0]
+    assert bare.metadata == {"source": "berlin.txt", "n": 1}
 
 
 def test_scores_are_those_of_the_index(store, index, documents):
@@ -267,7 +271,9 @@ async def test_delete_with_nothing_said(store, documents, nothing):
 
 def test_no_keyword_is_without_effect(store, documents):
     for add in (store.add_documents, lambda _, **given: store.add_texts(["Text."], **given)):
-        with pytest.raises(InputError, match="ids and batch_size and no further keywords; got namespace"):
+        with pytest.raises(
+            InputError, match="batch_size, on_error and show_progress and no further keywords; got namespace"
+        ):
             add(documents, namespace="x")
     with pytest.raises(InputError, match="batch_size must be a whole number"):
         store.add_documents(documents, batch_size=0)
