@@ -24,8 +24,8 @@ def run(tmp_path, monkeypatch):
     Path("docs/berlin.md").write_text(BERLIN)
     Path("docs/paris.txt").write_text(PARIS)
 
-    def run(*arguments):
-        return CliRunner().invoke(app, list(arguments))
+    def run(*arguments, stdin=None):
+        return CliRunner().invoke(app, list(arguments), input=stdin)
 
     run.root = tmp_path
     return run
@@ -50,6 +50,49 @@ def test_index_search_and_info(run):
     assert info.exit_code == 0
     for part in ("all-MiniLM-L6-v2", "53aa5117", "384", "max_tokens 16", "documents   2"):
         assert part in info.stdout
+
+
+def test_questions_come_from_standard_input_one_a_line(run):
+    run("index", "x.latechunk", "docs", "--max-tokens", "16", "--dtype", "float32")
+    questions = ["the river of Paris", "How many people live in Berlin?"]
+    text = f"\ufeff{questions[0]}\r\n\n{questions[1]}"
+    alone = [json.loads(run("search", "x.latechunk", one, "--json", "-k", "2").stdout) for one in questions]
+
+    asked = run("search", "x.latechunk", "-", "--json", "-k", "2", stdin=text)
+    told = run("search", "x.latechunk", "-", "-k", "1", stdin=text)
+
+    assert asked.exit_code == told.exit_code == 0
+    assert [json.loads(line) for line in asked.stdout.splitlines()] == alone
+    assert [told.stdout.splitlines()[line] for line in (0, 5)] == questions
+    assert run("search", "x.latechunk", "-", "--json", stdin="").stdout == ""
+
+
+def test_lines_that_are_no_questions_are_named_and_the_others_answered(run):
+    run("index", "x.latechunk", "docs")
+
+    asked = run("search", "x.latechunk", "-", "--json", "--mode", "lexical", stdin=b"river\n\xff\xfe\n\x00\nSeine\n")
+
+    assert asked.exit_code == 3
+    assert [json.loads(line)["query"] for line in asked.stdout.splitlines()][-1] == "Seine"
+    assert "line 2: " in asked.stderr
+    assert run("search", "x.latechunk", "-", "-k", "0", stdin="river\n").exit_code == 2
+
+
+def test_a_question_is_answered_before_the_next_is_asked(run):
+    run("index", "x.latechunk", "docs")
+    program = "from latechunk.cli import run; run()"
+    command = [sys.executable, "-c", program, "search", "x.latechunk", "-", "--json", "--mode", "lexical"]
+
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as asked:
+        answers = []
+        for question in ("Spree", "Seine"):
+            asked.stdin.write(f"{question}\n")
+            asked.stdin.flush()
+            answers.append(json.loads(asked.stdout.readline()))
+        asked.stdin.close()
+
+    assert [one["hits"][0]["chunk"]["document_id"] for one in answers] == ["docs/berlin.md", "docs/paris.txt"]
+    assert asked.returncode == 0
 
 
 def test_how_hybrid_search_fuses_can_be_said(run):

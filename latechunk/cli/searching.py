@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import dataclasses
+import json
+import sys
+from collections.abc import Callable, Iterable
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from latechunk.cli.console import errors_explained, print_json, spinner, stderr_console
+from latechunk.cli.console import EXIT_PARTIAL, errors_explained, print_json, spinner, stderr_console
 from latechunk.cli.options import (
     Device,
     Dtype,
@@ -20,16 +23,21 @@ from latechunk.cli.options import (
     parse_object,
     parse_span,
 )
+from latechunk.errors import QueryError
 from latechunk.printing import printable
 
 if TYPE_CHECKING:
+    from rich.console import Console
+
     from latechunk.protocols import Reranker
     from latechunk.types import Hit
 
 
 def search_command(
     index: IndexPath,
-    query: Annotated[str, typer.Argument(metavar="QUERY", help="A question or a description.")],
+    query: Annotated[
+        str, typer.Argument(metavar="QUERY", help="A question or a description; - for one a line from standard input.")
+    ],
     k: Annotated[int, typer.Option("-k", help="How many passages.")] = 10,
     mode: Annotated[
         SearchModeName, typer.Option(help="Compare vectors, words (BM25; loads no model), or both.")
@@ -60,7 +68,12 @@ def search_command(
     as_json: Json = False,
     quiet: Quiet = False,
 ) -> None:
-    """Print the passages that answer a query best, with score, document and characters."""
+    """Print the passages that answer a query best, with score, document and characters.
+
+    With - as the query, each line of standard input is one, answered as it comes; the model is loaded once. Blank
+    lines are passed over. With --json each answer is one line. Lines that cannot be queries are named, and the exit
+    code is then 3.
+    """
     from latechunk.index import Index
     from latechunk.search.options import SearchOptions
 
@@ -87,9 +100,11 @@ def search_command(
                 granularity=granularity,
                 within=within,
             )
-            hits = opened.search_with(query, options)
-        if as_json:
-            print_json({"query": query, "hits": [dataclasses.asdict(hit) for hit in hits]})
+            hits = opened.search_with(query, options) if query != "-" else []
+        if query == "-":
+            _answer_lines(console, sys.stdin.buffer, lambda line: opened.search_with(line, options), as_json)
+        elif as_json:
+            print_json(_answer(query, hits))
         else:
             _print_hits(hits)
 
@@ -132,6 +147,33 @@ def _load_reranker(name: str, device: str) -> Reranker:
     from latechunk.models.cross_encoder import CrossEncoderReranker
 
     return CrossEncoderReranker.load(name, device=device)
+
+
+def _answer(query: str, hits: list[Hit]) -> dict[str, Any]:
+    return {"query": query, "hits": [dataclasses.asdict(hit) for hit in hits]}
+
+
+def _answer_lines(console: Console, lines: Iterable[bytes], search: Callable[[str], list[Hit]], as_json: bool) -> None:
+    """Answer each line when it comes, not when all are there; typer.Exit if some could not be queries."""
+    n_left_out = 0
+    for number, line in enumerate(lines, start=1):
+        if not line.strip():
+            continue
+        try:
+            query = line.decode("utf-8-sig").strip()
+            hits = search(query)
+        except (UnicodeDecodeError, QueryError) as error:
+            n_left_out += 1
+            console.print(f"error: line {number}: {error}", style="red", markup=False, soft_wrap=True)
+            continue
+        if as_json:
+            typer.echo(json.dumps(_answer(query, hits), ensure_ascii=False))
+        else:
+            typer.echo(f"{printable(query)}\n")
+            _print_hits(hits)
+            typer.echo()
+    if n_left_out:
+        raise typer.Exit(EXIT_PARTIAL)
 
 
 def _print_hits(hits: list[Hit]) -> None:
