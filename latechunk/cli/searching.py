@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import difflib
 import json
 import sys
 from collections.abc import Callable, Iterable
@@ -11,7 +12,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from latechunk.cli.console import EXIT_PARTIAL, errors_explained, print_json, spinner, stderr_console
+from latechunk.cli.console import EXIT_NOTHING, EXIT_PARTIAL, errors_explained, print_json, spinner, stderr_console
 from latechunk.cli.options import (
     Device,
     Dtype,
@@ -29,7 +30,9 @@ from latechunk.printing import printable
 if TYPE_CHECKING:
     from rich.console import Console
 
+    from latechunk.index import Index
     from latechunk.protocols import Reranker
+    from latechunk.search.options import SearchOptions
     from latechunk.types import Hit
 
 
@@ -101,12 +104,16 @@ def search_command(
                 within=within,
             )
             hits = opened.search_with(query, options) if query != "-" else []
+            reason = None if hits or query == "-" else _why_nothing(opened, options)
         if query == "-":
             _answer_lines(console, sys.stdin.buffer, lambda line: opened.search_with(line, options), as_json)
         elif as_json:
             print_json(_answer(query, hits))
         else:
             _print_hits(hits)
+        if reason is not None:
+            console.print(f"nothing found: {reason}", markup=False, soft_wrap=True)
+            raise typer.Exit(EXIT_NOTHING)
 
 
 def inspect_command(
@@ -141,6 +148,34 @@ def inspect_command(
         write_page(out, view)
     if not quiet:
         console.print(printable(f"the page of {view.document_id} is in {out}"), markup=False, soft_wrap=True)
+
+
+def _why_nothing(index: Index, options: SearchOptions) -> str:
+    """What left nothing to find: the first of documents, ids, filter, words and threshold that did."""
+    ids = index.ids()
+    if not ids:
+        return "the index holds no document"
+    named = options.document_ids
+    unknown = sorted(set(named or ()) - set(ids))
+    if named is not None and len(unknown) == len(set(named)):
+        near = [repr(one) for name in unknown for one in difflib.get_close_matches(name, ids, n=3)]
+        known = f"did you mean {' or '.join(near)}?" if near else "`latechunk info` says what it holds"
+        return printable(f"no document of the index has the id {', '.join(map(repr, unknown))}: {known}")
+    left = set(index.ids(filter=options.filter) if options.filter is not None else ids)
+    if named is not None:
+        left &= set(named)
+    if not left:
+        bare = {key for value in (options.filter or {}).values() if isinstance(value, dict) for key in value}
+        hint = f"; operators begin with $, as in ${min(bare)}" if bare and not any(map(_is_operator, bare)) else ""
+        return printable(f"the filter leaves none of the {len(ids)} documents{hint}")
+    among = f"in {len(left)} of the {len(ids)} documents" if len(left) < len(ids) else f"in {len(ids)} documents"
+    if options.score_threshold is not None:
+        return f"no passage {among} scores {options.score_threshold:g} or more"
+    return f"no passage {among} holds a word of the query"
+
+
+def _is_operator(key: str) -> bool:
+    return key.startswith("$")
 
 
 def _load_reranker(name: str, device: str) -> Reranker:

@@ -245,7 +245,9 @@ def error_handler(
         InputError: If it stands for none.
 
     Examples:
-        >>> handle = error_handler("skip")  # which takes a document and its error, and logs the error
+        >>> handle = error_handler("skip")  # a function of a document and its error, which logs the error
+        >>> callable(handle)
+        True
     """
     if callable(on_error):
         return on_error
