@@ -124,6 +124,7 @@ def run_command(words):
         assert result.exit_code == 0, result.output
 
 
+@pytest.mark.filterwarnings("ignore:.*langchain-community:DeprecationWarning")  # which is being sunset
 @pytest.mark.parametrize("page", PAGES, ids=name)
 def test_its_blocks_run(page, folder):
     names = {"__name__": "example"}
