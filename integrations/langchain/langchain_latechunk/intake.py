@@ -82,18 +82,25 @@ def to_latechunk(
     given = [one.id if name is None else name for name, one in zip(first, documents, strict=True)]
     require_whole(documents, given)
     named = [one.model_copy(update={"id": name}) for name, one in zip(given, documents, strict=True)]
-    converted: dict[str, latechunk.Document] = {}
-    for name, one in latechunk.name_documents(joined(named), lambda one: (one.id, one.page_content, one.metadata)):
+    return list(convert(named, failures))
+
+
+def convert(documents: Iterable[Document], failures: Failures) -> Iterator[latechunk.Document]:
+    """Join pages, give ids, and turn documents into latechunk's; what cannot be stored goes to ``failures``."""
+    seen: set[str] = set()
+    for name, one in latechunk.name_documents(joined(documents), lambda one: (one.id, one.page_content, one.metadata)):
         try:
-            if name in converted:
+            if name in seen:
                 raise DocumentError(
                     f"the id {name!r} comes twice in one call: a document replaces the one with the same id, so only "
                     f"one would be left. Give each whole document an id of its own"
                 )
-            converted[name] = latechunk.Document(name, one.page_content, one.metadata)
+            document = latechunk.Document(name, one.page_content, one.metadata)
         except DocumentError as error:
             failures.note(one, error)
-    return list(converted.values())
+        else:
+            seen.add(name)
+            yield document
 
 
 def require_unambiguous(index: Index, name: str, new: Set[str]) -> None:

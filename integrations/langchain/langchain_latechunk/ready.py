@@ -9,9 +9,8 @@ from typing import Any, TypeAlias
 from langchain_core.documents import Document
 from langchain_core.vectorstores import VectorStore
 
-import latechunk
 from langchain_latechunk.embeddings import LateChunkEmbeddings, NotLateChunkError
-from langchain_latechunk.intake import Failures, OnError, joined, to_latechunk
+from langchain_latechunk.intake import Failures, OnError, convert
 from langchain_latechunk.passages import name_chunk, provenance
 from langchain_latechunk.presplit import require_whole
 from langchain_latechunk.vectorstore import LateChunkVectorStore
@@ -71,7 +70,7 @@ def add_late_chunks(
     write = _find_writer(store)
     failures = Failures(on_error)
     stream = embed_documents(
-        _convert(documents, failures),
+        convert(_whole(documents), failures),
         encoder=encoder,
         chunker=chunker,
         mode=mode,
@@ -86,11 +85,6 @@ def add_late_chunks(
         write([chunk.text for chunk in chunks], embedded.vectors, metadatas, ids)
         written.extend(ids)
     return written
-
-
-def _convert(documents: Iterable[Document], failures: Failures) -> Iterator[latechunk.Document]:
-    for document in joined(_whole(documents)):
-        yield from to_latechunk([document], None, failures)
 
 
 def _whole(documents: Iterable[Document]) -> Iterator[Document]:
