@@ -496,7 +496,10 @@ def test_what_is_no_filter_is_refused_by_its_place(one, message):
 
 
 LONG = "x" * 40
-OPERATORS_OF_FIELDS = "$eq, $ne, $in, $nin, $gt, $gte, $lt, $lte, $between, $like, $ilike, $startswith, $contains, $is_empty, $exists, $not"
+OPERATORS_OF_FIELDS = (
+    "$eq, $ne, $in, $nin, $gt, $gte, $lt, $lte, $between, $like, $ilike, $startswith, $contains, $is_empty, $exists, "
+    "$not"
+)
 
 
 @pytest.mark.parametrize(
