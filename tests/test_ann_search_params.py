@@ -42,7 +42,9 @@ def lists_with(*striking_in):
 
 def search(index, n, n_probes, mask):
     allowed = IdFilter(mask, len(mask), lambda: lists_of(index, len(mask)))
-    return set(nearest(index, QUERY, n, SearchParams(n_probes=n_probes), allowed).tolist())
+    found = nearest(index, QUERY, n, SearchParams(n_probes=n_probes), allowed)
+    assert mask[found].all()
+    return set(found.tolist())
 
 
 @pytest.mark.parametrize(("n", "n_looked_into"), [(10, 4), (20, 4), (45, 6), (80, 8)])

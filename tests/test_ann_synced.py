@@ -259,6 +259,7 @@ def test_what_is_written_is_used_and_trusted_only_for_its_kind(tmp_path, caplog)
     other = open_synced(tmp_path, store, IndexSpec("hnsw"))
     search(other, clustered(1)[0], 3)
 
+    assert caplog.messages[0].startswith("the vector cache is rebuilt from the store: ")
     assert held(same).spec.factory == "IVF12,SQ8"
     assert held(other).spec.factory == "Flat"
     assert "is wanted" in caplog.text
@@ -294,7 +295,9 @@ def test_an_index_that_holds_less_than_the_store_is_named(tmp_path):
     synced.update()
     held(synced).index.reset()
 
-    with pytest.raises(IndexDamagedError, match="less than the store"):
+    with pytest.raises(
+        IndexDamagedError, match=r"^the FAISS index holds less than the store: delete the vectors\* files$"
+    ):
         search(synced, clustered(1)[0], 10)
     store.close()
 
@@ -321,8 +324,10 @@ def test_what_cannot_be_written_is_logged_by_write_and_raised_by_optimize(tmp_pa
 
     synced.write()
 
-    assert "disk full" in caplog.text
-    with pytest.raises(StoreError, match="disk full"):
+    assert caplog.messages[-1] == (
+        f"the vector cache of {tmp_path} could not be written and is built at the next opening: disk full"
+    )
+    with pytest.raises(StoreError, match=f"^the vector cache of {tmp_path} could not be written: disk full$"):
         synced.optimize()
     store.close()
 
@@ -349,6 +354,10 @@ def test_an_exact_index_is_written_once_and_never_trained(tmp_path):
     synced = open_synced(tmp_path, store, IndexSpec("flat"))
 
     assert synced.update() is None
+    report = synced.optimize()
+    assert (report.kind, report.dims, report.n_vectors, report.n_lists, report.n_probes) == ("Flat", DIMS, 300, 0, 1)
+    assert (report.recall, report.recall_noisy) == (1.0, 1.0)
+    assert report.size_bytes == sum(path.stat().st_size for path in tmp_path.glob("vectors*"))
     written = (tmp_path / "vectors.faiss").stat().st_ino
     assert synced.update() is None
     assert open_synced(tmp_path, store, IndexSpec("flat")).update() is None

@@ -115,9 +115,9 @@ def test_selections_by_hand(documents, is_sorted, wanted, data):
 
 
 def test_first_pass_is_the_head_at_unit_length():
-    vectors = np.array([[3, 4, 12], [0, 0, 1]], dtype=np.float32)
+    vectors = np.array([[3, 4, 12], [0, 0, 1], [0, 2, 1]], dtype=np.float32)
 
-    assert first_pass(vectors, 2) == pytest.approx(np.array([[0.6, 0.8], [0, 0]]))
+    assert first_pass(vectors, 2) == pytest.approx(np.array([[0.6, 0.8], [0, 0], [0, 1]]))
     assert first_pass(vectors, 3) is vectors
 
 

@@ -162,12 +162,12 @@ def test_an_error_says_how_many_documents_were_stored_before_it(tmp_path):
         index.add([Document(str(number), "Old.") for number in range(31)])
         known = [Document(str(number), "Old.") for number in range(20)]
         changed = [Document(str(number), "New.") for number in range(20, 31)]
-        new = [Document(str(number), "New.") for number in range(31, 64)]
+        new = [Document(str(number), "New.") for number in range(31, 128)]
 
-        with pytest.raises(DocumentError) as caught:  # a batch of 64, then one that fails
+        with pytest.raises(DocumentError) as caught:  # two batches of 64, then one that fails
             index.add(iter([*known, *changed, *new, Document("bad", "")]))
 
-        assert caught.value.__notes__ == ["64 documents of this call were stored before the error"]
+        assert caught.value.__notes__ == ["128 documents of this call were stored before the error"]
 
 
 def test_batches_follow_the_speed_of_those_before(tmp_path, monkeypatch):

@@ -539,6 +539,18 @@ def test_wrong_options_are_refused(two, arguments, message):
         two.search("cheese", **arguments)
 
 
+def test_a_filter_can_be_checked_before_the_search():
+    for options in (SearchOptions(), SearchOptions(filter={"a": 1})):
+        assert options.require_filter() is options
+    with pytest.raises(FilterError, match=r"\$gtt"):
+        SearchOptions(filter={"a": {"$gtt": 1}}).require_filter()
+
+
+def test_an_id_that_is_no_text_is_called_a_document_id():
+    with pytest.raises(InputError, match="^a document id has the lone surrogate"):
+        SearchOptions(document_ids=["a", "\ud800"])
+
+
 def test_the_keywords_are_the_options_less_k():
     keywords = set(SearchKeywords.__annotations__)
 
