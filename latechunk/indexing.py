@@ -138,7 +138,7 @@ def _commit(
     for document, error in work.failures:  # here, in the caller's thread
         on_error(document, error)
     chunked = work.chunked
-    n_done = len(work.changed) - len(chunked) + len(work.relabelled) + work.n_unchanged
+    n_done = len(work.failures) + len(work.relabelled) + work.n_unchanged
     if on_progress and n_done:
         on_progress(Progress(n_done, 0))
     if chunked:

@@ -176,8 +176,8 @@ def test_bad_arguments_are_errors_at_once(index, encoder):
         LateChunkRetriever(index, filter={"year": {"$gtt": 1}})
     with pytest.raises(InputError, match="filters and filter both"):
         LateChunkRetriever(index, filter={}, filters=MetadataFilters(filters=[]))
-    bad = MetadataFilters(filters=[MetadataFilter(key="a", operator="text_match", value="b")])
-    with pytest.raises(FilterError, match="text_match"):
+    bad = MetadataFilters(filters=[MetadataFilter(key="a", operator="all", value="b")])
+    with pytest.raises(FilterError, match="'all' and needs a list"):
         LateChunkRetriever(index, filters=bad)
 
 
