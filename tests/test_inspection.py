@@ -3,6 +3,7 @@ import hashlib
 import json
 import re
 import shutil
+from dataclasses import replace
 from html.parser import HTMLParser
 from itertools import pairwise
 
@@ -14,7 +15,7 @@ from hypothesis import strategies as st
 from latechunk import Document, Encoder, Index, SentenceChunker, Span, TokenChunker
 from latechunk.embedding import context_shifts
 from latechunk.encoding.windows import plan_windows
-from latechunk.errors import DocumentError, InputError, ModelError, QueryError, SpanError
+from latechunk.errors import DocumentError, InputError, QueryError, SpanError
 from latechunk.inspection.page import cut_pieces, embed_json, make_page, map_of, windows_of, write_page
 from latechunk.inspection.view import Arm, View, inspect, make_arm, seams_in_text
 from tests.checkpoints import write_bert
@@ -110,14 +111,17 @@ def test_windows_between_seams_cover_the_document(n_tokens, size, data):
 
 
 @pytest.mark.parametrize("mode", ["late", "naive", "blend"])
-def test_the_arm_of_the_index_scores_as_search_does(mode, tmp_path, documents):
+@pytest.mark.parametrize("compare", [False, True])
+def test_the_arm_of_the_index_scores_as_search_does(compare, mode, tmp_path, documents):
     with make_index(tmp_path, *documents, mode=mode, chunker=SentenceChunker(max_tokens=8)) as index:
-        view = inspect(index, QUESTION, document_id="berlin")
+        view = inspect(index, QUESTION, document_id="berlin", compare=compare)
         found = [hit for hit in index.search(QUESTION, k=100) if hit.chunk.document_id == "berlin"]
 
     arm = next(one for one in view.arms if one.name == view.mode)
     assert view.mode == mode
-    assert [one.name for one in view.arms] == ["late", "naive"] + ["blend"] * (mode == "blend")
+    compared = ["late", "naive"] + ["blend"] * (mode == "blend")
+    assert [one.name for one in view.arms] == (compared if compare else [mode])
+    assert (view.shifts is not None) == compare
     assert (view.late_weight is not None) == (mode == "blend")
     assert len(found) == len(view.spans) == 3
     for rank, hit in enumerate(found, start=1):
@@ -129,7 +133,7 @@ def test_the_arm_of_the_index_scores_as_search_does(mode, tmp_path, documents):
 
 def test_late_and_naive_vectors_of_a_document_that_is_one_chunk_are_the_same(tmp_path):
     with make_index(tmp_path, Document("stub", "Hello there.")) as index:
-        view = inspect(index, "Hello?")
+        view = inspect(index, "Hello?", compare=True)
 
     assert view.shifts == pytest.approx((0,), abs=1e-6)
     assert view.arms[0].scores == pytest.approx(view.arms[1].scores)
@@ -208,34 +212,37 @@ def test_a_chunk_that_cannot_be_read_alone_is_named(tmp_path):
         def split(self, text, offsets):
             return [Span(0, 2), Span(2, 4), Span(4, 5)]
 
-    with (
-        make_index(tmp_path, Document("one", "a b c"), encoder=OnlyInContext(), chunker=Words()) as index,
-        pytest.raises(DocumentError, match="'b '") as caught,
-    ):
-        inspect(index, "a")
+    with make_index(tmp_path, Document("one", "a b c"), encoder=OnlyInContext(), chunker=Words()) as index:
+        view = inspect(index, "a")
+        with pytest.raises(DocumentError, match="'b '") as caught:
+            inspect(index, "a", compare=True)
 
-    assert "reads each chunk alone, too" in caught.value.__notes__[0]
+    assert view.n_tokens == (1, 1, 1)
+    assert "each chunk is read alone, too" in caught.value.__notes__[0]
 
 
-def test_vectors_that_cancel_each_other_cannot_be_blended(tmp_path):
-    class Opposed(FakeEncoder):
-        def encode_spans(self, tasks, on_progress=None):
-            return [np.tile(self._row(len(task.ranges)), (len(task.ranges), 1)) for task in tasks]
+@pytest.mark.parametrize(("mode", "n_compared"), [("late", 3), ("naive", 1), ("blend", 4)])
+def test_what_is_stored_is_not_encoded_again(mode, n_compared, tmp_path, documents):
+    """The document has three chunks: read alone they are three texts, in context one."""
+    encoder = FakeEncoder()
+    with make_index(tmp_path, *documents, encoder=encoder, mode=mode, chunker=SentenceChunker(max_tokens=8)) as index:
+        before = encoder.n_encoded
+        inspect(index, QUESTION, document_id="berlin")
+        assert encoder.n_encoded == before + 1  # the question
 
-        def _row(self, n_spans):
-            return np.eye(1, self.dims, dtype=np.float32) * (-1 if n_spans > 1 and self.opposed else 1)
+        inspect(index, QUESTION, document_id="berlin", compare=True)
+        assert encoder.n_encoded == before + 2 + n_compared
 
-        opposed = False
 
-    encoder = Opposed()
-    index = Index.create(
-        tmp_path / "x", encoder=encoder, mode="blend", late_weight=0.5, chunker=SentenceChunker(max_tokens=2)
-    )
-    with index:
-        index.add([Document("one", "One two. Three four.")])
-        encoder.opposed = True
-        with pytest.raises(ModelError, match="cancel each other"):
-            inspect(index, "One")
+def test_of_several_granularities_the_first_is_shown(tmp_path, documents):
+    chunkers = {"small": SentenceChunker(max_tokens=8), "large": SentenceChunker(max_tokens=100)}
+    with Index.create(tmp_path / "x", encoder=FakeEncoder(), chunkers=chunkers) as index:
+        index.add(documents)
+        view = inspect(index, QUESTION, document_id="berlin")
+        (best,) = index.search(QUESTION, k=1, document_ids=["berlin"])
+
+    assert len(view.spans) == 3
+    assert max(view.arms[0].scores) == pytest.approx(best.score, abs=1e-6)
 
 
 # The page
@@ -570,6 +577,40 @@ def test_the_arm_of_the_index_comes_first(open_page):
     page = open_page(make_view(mode="naive"))
 
     assert page.get_by_role("radio", name="naive").is_checked()
+
+
+def test_a_page_of_stored_vectors_has_one_arm_and_no_shift(open_page):
+    view = make_view()
+    page = open_page(replace(view, arms=view.arms[:1], shifts=None))
+
+    assert not page.locator("#arms input").first.is_visible()
+    assert "context shift" not in page.content().split("<script")[0]
+    assert page.locator("#best button").first.text_content() == "10.900Three four.chunk 2"
+
+
+@pytest.mark.parametrize(("width", "best"), [(1280, 0), (1280, 40), (390, 30)])
+def test_the_page_opens_at_the_best_chunk(width, best, open_page):
+    text = "Some words of a chunk. " * 200
+    spans = split(text, 76)
+    scores = [0.0] * len(spans)
+    scores[best] = 1.0
+
+    page = open_page(make_view(text, spans, late=scores, naive=scores), width)
+
+    chunk = page.locator("#text .chunk").nth(best).bounding_box()
+    assert 0 < chunk["y"] < 400
+    assert (page.evaluate("scrollY") == 0) == (best == 0)
+    assert page.locator("#question").is_visible()
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_a_bar_stands_where_a_chunk_begins(scheme, open_page):
+    page = open_page(make_view(late=[0.5, 0.5]), color_scheme=scheme)
+
+    style = "(one) => [getComputedStyle(one).borderInlineStartWidth, getComputedStyle(one).borderInlineStartStyle]"
+    bars = page.evaluate(f"[...document.querySelectorAll('#text .chunk')].map({style})")
+
+    assert bars == [["3px", "solid"], ["3px", "solid"]]
 
 
 def test_hover_and_focus_show_a_chunks_figures(open_page):

@@ -123,15 +123,19 @@ def inspect_command(
     gold: Annotated[
         str | None, typer.Option(metavar="START:END", help="Characters in which the answer stands, to mark them.")
     ] = None,
+    compare: Annotated[
+        bool, typer.Option("--compare", help="Score late and naive vectors, too; encodes the document again.")
+    ] = False,
     out: Annotated[Path, typer.Option(help="The page to write.")] = Path("latechunk-inspect.html"),
     device: Device = "auto",
     dtype: Dtype = "auto",
     quiet: Quiet = False,
 ) -> None:
-    """Write a page that shows a document with its chunks shaded by their scores, under late and naive vectors.
+    """Write a page that shows a document with its chunks shaded by their scores, and opens at the best one.
 
-    The page is one file that works without network. It shows offsets, score, rank and context shift of each chunk, and
-    where the windows of a long document meet.
+    The page is one file that works without network. It shows offsets, score and rank of each chunk by the stored
+    vectors, and where the windows of a long document meet. With --compare one can switch between late and naive
+    vectors, and sees how far context moves each chunk.
     """
     from latechunk.index import Index
     from latechunk.inspection.page import write_page
@@ -144,7 +148,7 @@ def inspect_command(
             Index.open(index, read_only=True, device=device, dtype=dtype) as opened,
             spinner(console, "loading the model and reading the document", quiet),
         ):
-            view = inspect(opened, question, document_id=document, gold=span)
+            view = inspect(opened, question, document_id=document, gold=span, compare=compare)
         write_page(out, view)
     if not quiet:
         console.print(printable(f"the page of {view.document_id} is in {out}"), markup=False, soft_wrap=True)

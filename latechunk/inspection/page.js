@@ -10,6 +10,7 @@ const data = JSON.parse(document.getElementById("data").textContent);
 const find = (id) => document.getElementById(id);
 const whole = (number) => number.toLocaleString("en-US");
 const exact = (number) => number.toFixed(3);
+const isCompared = data.arms.length > 1;
 const range = (start, end) => `${whole(start)}–${whole(end)}`;
 
 // The current chunk is the one whose figures are shown; the resting one is what it is when nothing is pointed at.
@@ -126,6 +127,7 @@ function makeMark(kind, text, label) {
 // Arms
 
 function showArms() {
+  find("arms").classList.toggle("single", !isCompared);
   for (const arm of data.arms) {
     const input = make("input", { type: "radio", name: "arm", value: arm.name });
     input.checked = arm === state.arm;
@@ -174,18 +176,19 @@ function describe(number) {
     `Chunk ${number + 1} of ${data.chunks.length}`,
     `rank ${state.arm.ranks[number]} by ${state.arm.name}, score ${exact(state.arm.scores[number])}`,
     `characters ${chunk.start} to ${chunk.end}`,
-    `context shift ${exact(chunk.shift)}`,
+    ...(chunk.shift === null ? [] : [`context shift ${exact(chunk.shift)}`]),
     ...(chunk.isGold ? ["holds the gold span"] : []),
   ].join("; ");
 }
 
 function showLegend() {
   const keys = [[make("span", { class: "chunk", "data-top": "", "data-rank": "1" }), `rank in the document, of the first ${N_TOP}`]];
+  keys.push([make("span", { class: "chunk" }, "text"), "here begins a chunk"]);
   if (data.gold) keys.push([make("span", { class: "piece gold" }, "answer"), "gold span"]);
   const hasShared = data.chunks.some((chunk, number) => number > 0 && chunk.start < data.chunks[number - 1].end);
   if (hasShared) keys.push([make("span", { class: "piece shared" }, "text"), "of the current chunk and of a later one"]);
   if (data.nWindows > 1) keys.push([makeMark("seam", "window 2", ""), "from here on read in this window"]);
-  keys.push(["Shift", "1 − cosine of the late and the naive vector: what the context adds"]);
+  if (isCompared) keys.push(["Shift", "1 − cosine of the late and the naive vector: what the context adds"]);
   keys.push(["Strips", "the document from its start to its end", "wide"]);
   for (const [sign, meaning, kind = "any"] of keys) {
     find("keys").append(make("li", { class: kind }, make("span", { "aria-hidden": "true" }, sign), make("span", {}, meaning)));
@@ -195,14 +198,14 @@ function showLegend() {
 function showBest() {
   const others = data.arms.filter((arm) => arm !== state.arm);
   const items = ranking(state.arm).slice(0, N_TOP).map((number, place) => {
-    const elsewhere = others.map((arm) => `${arm.name} ${whole(arm.ranks[number])}`).join(" · ");
+    const elsewhere = others.map((arm) => ` · ${arm.name} ${whole(arm.ranks[number])}`).join("");
     const button = make(
       "button",
       { type: "button", "data-go": number },
       make("span", { class: "rank" }, String(place + 1)),
       make("span", {}, exact(state.arm.scores[number])),
       make("span", { class: "opening" }, data.chunks[number].opening),
-      make("span", { class: "elsewhere" }, `chunk ${whole(number + 1)} · ${elsewhere}${data.chunks[number].isGold ? " · gold" : ""}`),
+      make("span", { class: "elsewhere" }, `chunk ${whole(number + 1)}${elsewhere}${data.chunks[number].isGold ? " · gold" : ""}`),
     );
     button.addEventListener("click", () => goTo(number));
     return make("li", {}, button);
@@ -226,7 +229,7 @@ function showDetail() {
     make("h2", {}, `Chunk ${whole(state.chunk + 1)} of ${whole(data.chunks.length)}${chunk.isGold ? " · gold" : ""}`),
     make("p", {}, `characters ${range(chunk.start, chunk.end)}`),
     make("p", {}, `${tokens}${read}`),
-    make("p", {}, `context shift ${exact(chunk.shift)}`),
+    ...(chunk.shift === null ? [] : [make("p", {}, `context shift ${exact(chunk.shift)}`)]),
     make(
       "table",
       {},
@@ -272,6 +275,12 @@ function goTo(number) {
   elements[number].scrollIntoView({ block: "center" });
 }
 
+/** Bring the beginning of the best chunk into sight, unless it is there already with the question above it. */
+function openAtBest() {
+  const { top } = elements[state.resting].getBoundingClientRect();
+  if (top > innerHeight / 2) scrollBy(0, top - innerHeight / 4);
+}
+
 function chunkOf(event) {
   const element = event.target.closest("[data-chunk]");
   return element ? Number(element.dataset.chunk) : null;
@@ -304,3 +313,4 @@ state.resting = ranking(state.arm)[0];
 choose(state.resting);
 shade();
 listen();
+openAtBest();

@@ -94,12 +94,12 @@ def _page_data(view: View) -> dict[str, Any]:
                 "start": span.start,
                 "end": span.end,
                 "nTokens": n_tokens,
-                "shift": round(shift, _DIGITS),
+                "shift": None if view.shifts is None else round(view.shifts[number], _DIGITS),
                 "windows": list(windows_of(span, view.seams or ())),
                 "isGold": view.gold is not None and overlap(span, view.gold),
                 "opening": " ".join(view.text[span.start : min(span.end, span.start + _OPENING)].split()),
             }
-            for span, n_tokens, shift in zip(view.spans, view.n_tokens, view.shifts, strict=True)
+            for number, (span, n_tokens) in enumerate(zip(view.spans, view.n_tokens, strict=True))
         ],
         "arms": [
             {

@@ -7,11 +7,14 @@ from typing import NoReturn
 
 import numpy as np
 
-from latechunk.embedding import Embedding, FixedSpans, blend, chunk_documents, context_shifts, embed_chunks
+from latechunk.embedding import Embedding, FixedSpans, chunk_documents, context_shifts, embed_chunks
 from latechunk.errors import DocumentError, InputError, QueryError, SpanError
 from latechunk.index import Index
 from latechunk.protocols import ExposesWindows
+from latechunk.storage.store import StoredDocument
 from latechunk.types import Document, FloatArray, IntArray, Mode, Span, WindowPlan, require_text
+
+_ORDER: tuple[Mode, ...] = ("late", "naive", "blend")
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,8 +38,9 @@ class View:
     Attributes:
         spans: The document's chunks as the index has them, in order of their starts; may overlap, may leave gaps.
         n_tokens: Content tokens of each chunk.
-        shifts: Context shift of each chunk: 1 less the cosine of its late with its naive vector, in [0, 2].
-        arms: Late, naive, and blend where the index blends.
+        shifts: Context shift of each chunk: 1 less the cosine of its late with its naive vector, in [0, 2]; None
+            where these were not compared.
+        arms: That of the index; where vectors are compared late, naive, and blend where the index blends.
         mode: Which of them the index searches by.
         late_weight: Share of the late vector in a blend; None where the index does not blend.
         seams: First character of each window but the first, where ownership of tokens passes to it; None if the
@@ -49,7 +53,7 @@ class View:
     text: str
     spans: tuple[Span, ...]
     n_tokens: tuple[int, ...]
-    shifts: tuple[float, ...]
+    shifts: tuple[float, ...] | None
     arms: tuple[Arm, ...]
     mode: Mode
     late_weight: float | None
@@ -58,51 +62,63 @@ class View:
     model: str
 
 
-def inspect(index: Index, question: str, *, document_id: str | None = None, gold: Span | None = None) -> View:
-    """Score all chunks of one document for a question, with late and with naive vectors.
+def inspect(
+    index: Index,
+    question: str,
+    *,
+    document_id: str | None = None,
+    gold: Span | None = None,
+    compare: bool = False,
+) -> View:
+    """Score all chunks of one document for a question, by the vectors that the index has stored.
 
-    The document is encoded anew on the stored spans, both ways, so any mode of index will do.
+    The document is tokenised, to count tokens and to find windows, and not encoded unless ``compare`` asks for vectors
+    that are not stored.
 
     Args:
         index: Where the document is.
         question: What is asked of it.
         document_id: None for the document that the best hit lies in.
         gold: Where the answer is known to stand.
+        compare: Score late and naive vectors, too. Those that are not stored are made now, which takes about as long as
+            adding the document did.
 
     Raises:
         InputError: If the index is empty, or has no document of this id.
         QueryError: If the question holds no token.
         SpanError: If ``gold`` reaches beyond the document's end.
-        DocumentError: If a chunk cannot be read alone.
+        DocumentError: If a chunk cannot be read alone, which ``compare`` does.
         ModelError: If the model is not on this machine or gives unusable vectors.
+        IndexDamagedError: If the document is no longer what was stored.
     """
     require_text(question, "the question", QueryError)
     if not question.strip():
         raise QueryError(f"the question must hold at least one word, got {question!r:.80}")
-    document = _find_document(index, question, document_id)
+    stored = _find_document(index, question, document_id)
+    document, spans = stored.document, stored.chunkings[0]
     if gold and gold.end > len(document.text):
         raise SpanError(
             f"the gold span [{gold.start}, {gold.end}) must lie in document {document.id!r}, which has "
             f"{len(document.text)} characters (Unicode code points): count from its start, or name another document"
         )
-    encoder = index.encoder
-    stored = FixedSpans([Span(one.start, one.end) for one in index.chunks(document.id)])
-    (cut,) = chunk_documents(encoder, [stored], Embedding("blend"), [document], _raise)
-    (late,) = embed_chunks(encoder, Embedding("late"), [cut])
-    (naive,) = embed_chunks(encoder, Embedding("naive"), [cut])
-    recorded = index.manifest.embedding
-    vectors: dict[Mode, FloatArray] = {"late": late, "naive": naive}
-    if recorded.mode == "blend":
-        vectors["blend"] = blend(late, naive, recorded.late_weight)
+    encoder, recorded = index.encoder, index.manifest.embedding
+    reading = Embedding("blend" if compare else "late")  # whether chunks are tokenised alone, too
+    (cut,) = chunk_documents(encoder, [FixedSpans(spans)], reading, [document], _raise)
+    vectors: dict[Mode, FloatArray] = {}
+    for mode in _ORDER:
+        if mode == recorded.mode:
+            vectors[mode] = stored.vectors[: len(spans)]
+        elif compare and mode != "blend":
+            (vectors[mode],) = embed_chunks(encoder, Embedding(mode), [cut])
     query = np.asarray(encoder.encode_query(question), dtype=np.float32)
     windows = encoder.windows(cut.tokens) if isinstance(encoder, ExposesWindows) else None
     return View(
         question=question,
         document_id=document.id,
         text=document.text,
-        spans=tuple(cut.spans),
+        spans=tuple(spans),
         n_tokens=tuple((cut.ranges[:, 1] - cut.ranges[:, 0]).tolist()),
-        shifts=tuple(context_shifts(late, naive).tolist()),
+        shifts=tuple(context_shifts(vectors["late"], vectors["naive"]).tolist()) if compare else None,
         arms=tuple(make_arm(name, matrix @ query) for name, matrix in vectors.items()),
         mode=recorded.mode,
         late_weight=recorded.late_weight if recorded.mode == "blend" else None,
@@ -124,21 +140,21 @@ def seams_in_text(windows: WindowPlan, offsets: IntArray) -> tuple[int, ...]:
     return tuple(offsets[windows.seams[1:-1], 0].tolist())
 
 
-def _find_document(index: Index, question: str, document_id: str | None) -> Document:
+def _find_document(index: Index, question: str, document_id: str | None) -> StoredDocument:
     if not len(index):
         raise InputError(f"inspecting needs a document, and the index at {index.path} holds none: add some first")
     if document_id is None:
         (best,) = index.search(question, k=1)
         document_id = best.chunk.document_id
-    document = index.get(document_id)
-    if document is None:
+    stored = index.stored(document_id)
+    if stored is None:
         raise InputError(
             f"the index at {index.path} has no document {document_id!r}: pass one of its {len(index)} ids, which "
             f"Index.ids() lists and search prints, or none to take the document of the best hit"
         )
-    return document
+    return stored
 
 
 def _raise(_: Document, error: DocumentError) -> NoReturn:
-    error.add_note("inspecting compares late with naive vectors, so it reads each chunk alone, too")
+    error.add_note("to compare late with naive vectors, each chunk is read alone, too; leave compare out")
     raise error
