@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from latechunk.chunking.registry import chunker_from_settings as chunker_from_settings
+    from latechunk.chunking.registry import to_chunker as to_chunker
     from latechunk.chunking.sentence import SentenceChunker as SentenceChunker
     from latechunk.chunking.token import TokenChunker as TokenChunker
     from latechunk.embedding import EmbeddedDocument as EmbeddedDocument
@@ -43,7 +44,7 @@ __version__ = "0.1.0"
 _HOMES = {
     name: f"latechunk.{module}"
     for module, names in {
-        "chunking.registry": "chunker_from_settings",
+        "chunking.registry": "chunker_from_settings to_chunker",
         "chunking.sentence": "SentenceChunker",
         "chunking.token": "TokenChunker",
         "embedding": "EmbeddedDocument Embedding OnError Progress embed_documents error_handler",

@@ -20,7 +20,7 @@ import numpy as np
 from latechunk.ann.synced import OptimizeReport, SyncedIndex
 from latechunk.embedding import OnError, Progress, choose_embedding
 from latechunk.embedding.progress import progress_shown
-from latechunk.embedding.stream import load_default_encoder, require_documents
+from latechunk.embedding.stream import load_encoder, require_documents
 from latechunk.embedding.vectors import to_unit
 from latechunk.errors import (
     IndexBusyError,
@@ -56,8 +56,8 @@ if TYPE_CHECKING:
 class IndexKeywords(TypedDict, total=False):
     """The keywords of ``Index.create`` but the encoder, which documents them, to pass them on with ``Unpack``."""
 
-    chunker: Chunker | None
-    chunkers: Mapping[str, Chunker] | None
+    chunker: Chunker | str | None
+    chunkers: Mapping[str, Chunker | str] | None
     mode: Mode | None
     late_weight: float | None
     words: Words | None
@@ -86,8 +86,8 @@ class Index:
         store: Store,
         *,
         encoder: SpanEncoder | None,
-        chunker: Chunker | None,
-        chunkers: Mapping[str, Chunker] | None,
+        chunker: Chunker | str | None,
+        chunkers: Mapping[str, Chunker | str] | None,
         runtime: Settings,
         lock_timeout: float,
     ) -> None:
@@ -116,9 +116,9 @@ class Index:
         cls,
         path: str | os.PathLike[str],
         *,
-        encoder: SpanEncoder | None = None,
-        chunker: Chunker | None = None,
-        chunkers: Mapping[str, Chunker] | None = None,
+        encoder: SpanEncoder | str | None = None,
+        chunker: Chunker | str | None = None,
+        chunkers: Mapping[str, Chunker | str] | None = None,
         mode: Mode | None = None,
         late_weight: float | None = None,
         words: Words | None = "unicode61",
@@ -130,8 +130,8 @@ class Index:
 
         Args:
             path: The folder to make; must not exist, or be empty.
-            encoder: None for ``Encoder.load()``, the default model.
-            chunker: None for ``SentenceChunker()``.
+            encoder: An encoder, or the name of a model for ``Encoder.load``; None for the default model.
+            chunker: A chunker, or ``"sentence"`` or ``"token"``; None for ``SentenceChunker()``.
             chunkers: Several granularities by name, in place of ``chunker``: the same documents cut in several ways,
                 each encoded once for all. The first is the one that is searched where nothing else is said.
             mode: ``"late"``, ``"naive"`` or ``"blend"``; see ``latechunk.Embedding``. None for what
@@ -158,17 +158,17 @@ class Index:
         require_vacant(folder)
         named = name_chunkers(chunker, chunkers)
         check_words(words)
-        encoder = load_default_encoder() if encoder is None else encoder
-        embedding = choose_embedding(encoder, mode, late_weight)
         search = SearchSettings.of_user(words, vectors, first_pass_dims)
-        manifest = IndexManifest.make(encoder, named, embedding, search)
+        loaded = load_encoder(encoder)
+        embedding = choose_embedding(loaded, mode, late_weight)
+        manifest = IndexManifest.make(loaded, named, embedding, search)
         manifest.require_searchable()
         with new_store(folder) as new:
             Store.create(new, manifest.settings())
-        return cls.open(folder, encoder=encoder, chunkers=named, lock_timeout=lock_timeout)
+        return cls.open(folder, encoder=loaded, chunkers=named, lock_timeout=lock_timeout)
 
     @classmethod
-    def temporary(cls, *, encoder: SpanEncoder | None = None, **settings: Unpack[IndexKeywords]) -> Self:
+    def temporary(cls, *, encoder: SpanEncoder | str | None = None, **settings: Unpack[IndexKeywords]) -> Self:
         """Make an empty index in a folder of its own, which ``close`` removes.
 
         If it is never closed, the folder goes with the last reference to the index, or when the process ends. The
@@ -193,9 +193,9 @@ class Index:
         cls,
         path: str | os.PathLike[str],
         *,
-        encoder: SpanEncoder | None = None,
-        chunker: Chunker | None = None,
-        chunkers: Mapping[str, Chunker] | None = None,
+        encoder: SpanEncoder | str | None = None,
+        chunker: Chunker | str | None = None,
+        chunkers: Mapping[str, Chunker | str] | None = None,
         read_only: bool = False,
         device: str = "auto",
         dtype: Dtype = "auto",
@@ -206,7 +206,8 @@ class Index:
 
         Args:
             path: The folder.
-            encoder: What made the index, if it is loaded already, must be downloaded, or is the user's own.
+            encoder: What made the index, if it is loaded already, must be downloaded, or is the user's own; a name
+                loads a model as ``Encoder.load`` does.
             chunker: Likewise, where there is one granularity.
             chunkers: Likewise by name, where there are several.
             read_only: Refuse changes and write nothing into the folder.
@@ -229,15 +230,16 @@ class Index:
         require_index(folder)
         if not isinstance(lock_timeout, int | float) or not 0 <= lock_timeout < math.inf:
             raise InputError(f"lock_timeout must be a number of seconds of at least 0, got {lock_timeout!r}")
+        runtime: dict[str, Any] = {"device": device, "dtype": dtype, "attention": attention}
         store = Store.open(folder / STORE, read_only=read_only)
         try:
             return cls(
                 folder,
                 store,
-                encoder=encoder,
+                encoder=None if encoder is None else load_encoder(encoder, **runtime),
                 chunker=chunker,
                 chunkers=chunkers,
-                runtime={"device": device, "dtype": dtype, "attention": attention},
+                runtime=runtime,
                 lock_timeout=lock_timeout,
             )
         except BaseException:

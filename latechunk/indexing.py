@@ -7,9 +7,10 @@ import time
 from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
 from contextlib import closing
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 
 from latechunk.embedding import ChunkedDocument, Embedding, Progress, chunk_documents, embed_chunks
+from latechunk.embedding.languages import UnreadLanguages
 from latechunk.embedding.stream import Batch, OnError, Pace, error_handler, prepare_ahead, take_batches
 from latechunk.errors import DocumentError, LateChunkError
 from latechunk.pages import PAGES, have_no_page_in_common
@@ -28,6 +29,8 @@ class AddReport:
 
     Attributes:
         left_out: Of each document that failed its id, and why.
+        unread_languages: Of each language that the model does not read its ISO 639 code, and how many of the documents
+            that were encoded are surely in it.
     """
 
     n_added: int = 0
@@ -37,6 +40,13 @@ class AddReport:
     n_chunks: int = 0
     n_tokens: int = 0
     left_out: tuple[tuple[str, str], ...] = ()
+    unread_languages: tuple[tuple[str, int], ...] = ()
+
+    def __add__(self, other: AddReport) -> AddReport:
+        """The report of two calls."""
+        languages = Counter(dict(self.unread_languages)) + Counter(dict(other.unread_languages))
+        sums = {one.name: getattr(self, one.name) + getattr(other, one.name) for one in fields(self)}
+        return AddReport(**{**sums, "unread_languages": tuple(languages.most_common())})
 
 
 @dataclass(slots=True)
@@ -75,7 +85,8 @@ def add_documents(
 
     done: Counter[str] = Counter()
     pace = Pace()
-    prepare = lambda batch: _prepare(store, load, embedding, batch)  # noqa: E731
+    unread = UnreadLanguages()
+    prepare = lambda batch: _prepare(store, load, embedding, batch, unread)  # noqa: E731
     try:
         if on_error == "raise" and isinstance(documents, Sequence):
             for _, error in (one for batch in take_batches(documents, pace) for one in _compare(store, batch).failures):
@@ -89,17 +100,24 @@ def add_documents(
         n_done = done["n_added"] + done["n_updated"] + done["n_unchanged"]
         error.add_note(f"{n_done} documents of this call were stored before the error")
         raise
-    return AddReport(**done, left_out=tuple(left_out))
+    unread.say()
+    return AddReport(**done, left_out=tuple(left_out), unread_languages=tuple(unread.counts.most_common()))
 
 
 def _prepare(
-    store: Store, load: Callable[[], tuple[SpanEncoder, Sequence[Chunker]]], embedding: Embedding, batch: Batch
+    store: Store,
+    load: Callable[[], tuple[SpanEncoder, Sequence[Chunker]]],
+    embedding: Embedding,
+    batch: Batch,
+    unread: UnreadLanguages,
 ) -> _Work:
     """Compare a batch with the store, and cut the documents whose text is new."""
     work = _compare(store, batch)
     if work.changed:
         note = lambda document, error: work.failures.append((document, error))  # noqa: E731
-        work.chunked = chunk_documents(*load(), embedding, work.changed, note)
+        encoder, chunkers = load()
+        unread.note(encoder, work.changed)
+        work.chunked = chunk_documents(encoder, chunkers, embedding, work.changed, note)
     return work
 
 

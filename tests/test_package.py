@@ -47,6 +47,7 @@ def test_public_names():
         "join_pages",
         "name_documents",
         "page_metadata",
+        "to_chunker",
     ]
     for name in latechunk.__all__:
         assert getattr(latechunk, name) is not None

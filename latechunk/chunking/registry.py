@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from latechunk.chunking.sentence import SentenceChunker
 from latechunk.chunking.token import TokenChunker
+from latechunk.errors import InputError
 from latechunk.protocols import Chunker
 from latechunk.types import Settings
 
@@ -11,6 +12,30 @@ CHUNKERS: dict[str, type[SentenceChunker | TokenChunker]] = {
     SentenceChunker.kind: SentenceChunker,
     TokenChunker.kind: TokenChunker,
 }
+
+
+def to_chunker(chunker: Chunker | str | None) -> Chunker:
+    """The chunker given, the one of a name with its defaults, or ``SentenceChunker()`` for None.
+
+    Raises:
+        InputError: If it is something else.
+
+    Examples:
+        >>> to_chunker("token").settings["max_tokens"]
+        256
+    """
+    if chunker is None:
+        return SentenceChunker()
+    if isinstance(chunker, str):
+        if chunker not in CHUNKERS:
+            raise InputError(f"chunker must be one of {', '.join(map(repr, CHUNKERS))}, got {chunker!r:.80}")
+        return CHUNKERS[chunker]()
+    if isinstance(chunker, type) or not hasattr(chunker, "split") or not hasattr(chunker, "settings"):
+        raise InputError(
+            f"chunker must be a latechunk.SentenceChunker, a TokenChunker, the name of one, or an object of your own "
+            f"with split and settings, as latechunk.protocols.Chunker says, got {chunker!r:.80}"
+        )
+    return chunker
 
 
 def chunker_from_settings(settings: Settings) -> Chunker | None:

@@ -8,9 +8,9 @@ from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import closing
 from dataclasses import dataclass, field
-from typing import Literal, TypeAlias, TypeVar
+from typing import Any, Literal, TypeAlias, TypeVar
 
-from latechunk.chunking.sentence import SentenceChunker
+from latechunk.chunking.registry import to_chunker
 from latechunk.embedding.chunks import ChunkedDocument, blank_error, chunk_documents
 from latechunk.embedding.progress import progress_shown
 from latechunk.embedding.settings import Embedding, choose_embedding
@@ -82,8 +82,8 @@ class Pace:
 def embed_documents(
     documents: Iterable[Document],
     *,
-    encoder: SpanEncoder | None = None,
-    chunker: Chunker | None = None,
+    encoder: SpanEncoder | str | None = None,
+    chunker: Chunker | str | None = None,
     mode: Mode | None = None,
     late_weight: float | None = None,
     on_error: OnError = "raise",
@@ -96,8 +96,8 @@ def embed_documents(
 
     Args:
         documents: What to embed; ids must differ.
-        encoder: None for ``Encoder.load()``, the default model.
-        chunker: None for ``SentenceChunker()``.
+        encoder: An encoder, or the name of a model for ``Encoder.load``; None for the default model.
+        chunker: A chunker, or ``"sentence"`` or ``"token"``; None for ``SentenceChunker()``.
         mode: ``"late"``, ``"naive"`` or ``"blend"``, see ``latechunk.Embedding``; None for what the encoder
             recommends.
         late_weight: Share of the late vector in a blend; None for what the encoder recommends.
@@ -120,11 +120,11 @@ def embed_documents(
         ...     rows = list(zip([chunk.text for chunk in one.chunks], one.vectors.tolist()))
     """
     require_documents("embed_documents", documents)
-    encoder = load_default_encoder() if encoder is None else encoder
-    chunker = SentenceChunker() if chunker is None else chunker
-    embedding = choose_embedding(encoder, mode, late_weight)
+    cut = to_chunker(chunker)
     handle = error_handler(on_error)
-    return _embed(documents, encoder, chunker, embedding, handle, on_progress, show_progress)
+    loaded = load_encoder(encoder)
+    embedding = choose_embedding(loaded, mode, late_weight)
+    return _embed(documents, loaded, cut, embedding, handle, on_progress, show_progress)
 
 
 def _embed(
@@ -229,11 +229,25 @@ def prepare_ahead(source: Iterable[Source], prepare: Callable[[Source], Result])
                 yield running.result()
 
 
-def load_default_encoder() -> SpanEncoder:
-    """The default model; until here nothing has loaded torch."""
-    from latechunk.encoding.encoder import Encoder
+def load_encoder(encoder: SpanEncoder | str | None, **options: Any) -> SpanEncoder:
+    """The encoder given, the one of a model's name, or the default; until here nothing has loaded torch.
 
-    return Encoder.load()
+    Raises:
+        InputError: If it is something else.
+        ModelError: If the model cannot be loaded with these options of ``Encoder.load``.
+    """
+    if encoder is None or isinstance(encoder, str):
+        from latechunk.encoding.encoder import Encoder
+
+        return Encoder.load(**options) if encoder is None else Encoder.load(encoder, **options)
+    missing = [name for name in ("settings", "tokenize", "encode_spans", "encode_query") if not hasattr(encoder, name)]
+    if missing or isinstance(encoder, type):
+        raise InputError(
+            f"encoder must be a latechunk.Encoder, the name of a model, or an object of your own with what "
+            f"latechunk.protocols.SpanEncoder says, got {encoder!r:.80}"
+            + (f", which has no {', '.join(missing)}" if missing else "")
+        )
+    return encoder
 
 
 def error_handler(

@@ -104,7 +104,7 @@ def choose_settings(choice: ModelChoice, loaded: LoadedModel) -> EncoderSettings
     query_task, query_prompt = choose_side(choice, loaded, "query", options.query_task, options.query_prompt)
     dims = _choose_dims(choice, loaded)
     return EncoderSettings(
-        model=options.model,
+        model=checkpoint.name,
         revision=checkpoint.revision,
         weights_sha256=checkpoint.weights_sha256,
         tokenizer_sha256=checkpoint.tokenizer_sha256,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import difflib
 import json
 import re
 import tomllib
@@ -119,6 +120,7 @@ class KnownModel(Validated):
     window_tokens: int
     overlap_tokens: int
     also: tuple[str, ...] = ()
+    languages: tuple[str, ...] = ()
     package: str | None = None
     extra: str | None = None
     weights_sha256: str | None = None
@@ -138,6 +140,11 @@ class KnownModel(Validated):
     takes_float16: bool = True
     obstacle: str | None = None
     note: str = ""
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """All that it is called: its name, then its repositories."""
+        return (self.name, self.repository, *self.also)
 
     @property
     def task_set(self) -> TaskSet:
@@ -173,8 +180,22 @@ DEFAULT_MODEL = "all-MiniLM-L6-v2"
 
 
 def find_known_model(name: str) -> KnownModel | None:
-    """Look a model up by its name or a repository of it."""
-    return next((model for model in KNOWN_MODELS if name in (model.name, model.repository, *model.also)), None)
+    """Look a model up by its name or a repository of it, in any case."""
+    named = name.casefold()
+    return next((model for model in KNOWN_MODELS if named in map(str.casefold, model.names)), None)
+
+
+def spell(name: str) -> str:
+    """A known name as it is written, whatever its case; any other as it is."""
+    known = find_known_model(name)
+    return next(one for one in known.names if one.casefold() == name.casefold()) if known else name
+
+
+def suggest(name: str) -> str:
+    """Words for an error: which known name may be meant, or where they are listed."""
+    names = {one.casefold(): one for model in KNOWN_MODELS if not model.obstacle for one in model.names}
+    near = difflib.get_close_matches(name.casefold(), names, n=1, cutoff=0.75)
+    return f"did you mean {names[near[0]]!r}?" if near else "`latechunk models` lists those that are known"
 
 
 def find_refused_model(name: str) -> RefusedModel | None:

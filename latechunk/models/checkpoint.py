@@ -9,11 +9,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from huggingface_hub import snapshot_download
+from huggingface_hub import snapshot_download, try_to_load_from_cache
 from huggingface_hub.errors import HfHubHTTPError, HFValidationError, LocalEntryNotFoundError
 
 from latechunk.errors import ModelError
-from latechunk.models.catalogue import KnownModel, find_known_model, recognise
+from latechunk.models.catalogue import KnownModel, find_known_model, recognise, spell, suggest
 
 # Settings that decide no vector: labels, versions, and what is chosen at load.
 _UNDECISIVE = (
@@ -61,6 +61,9 @@ def find_checkpoint(name: str, *, revision: str | None, download: bool) -> Check
     """
     known = find_known_model(name)
     folder, commit = _locate(name, known, revision, download)
+    is_packaged = known is not None and _is_packaged(name, known, revision)
+    if known and (is_packaged or commit):
+        name = known.name if is_packaged else spell(name)
     weights = _list_files(folder, "*.safetensors")
     if not (folder / "config.json").is_file() or not weights:
         raise ModelError(
@@ -77,7 +80,7 @@ def find_checkpoint(name: str, *, revision: str | None, download: bool) -> Check
         tokenizer_sha256=_hash_tokenizer(folder, name),
         config_sha256=_hash_configs(folder),
     )
-    if known and known.package and name == known.name and checkpoint.weights_sha256 != known.weights_sha256:
+    if known and is_packaged and checkpoint.weights_sha256 != known.weights_sha256:
         raise ModelError(
             f"the weights of {name!r} at {folder} are not the published ones: SHA-256 {known.weights_sha256} was "
             f"needed, {checkpoint.weights_sha256} came; reinstall the package {known.package}"
@@ -86,7 +89,7 @@ def find_checkpoint(name: str, *, revision: str | None, download: bool) -> Check
 
 
 def _locate(name: str, known: KnownModel | None, revision: str | None, download: bool) -> tuple[Path, str | None]:
-    local = _packaged_folder(known) if known and known.package and name == known.name else _existing_folder(name)
+    local = _packaged_folder(known) if known and _is_packaged(name, known, revision) else _existing_folder(name)
     if local and revision:
         raise ModelError(f"{name!r} is on this machine and has no revisions; revision is for a hub's repository")
     if local:
@@ -106,10 +109,21 @@ def _locate(name: str, known: KnownModel | None, revision: str | None, download:
             if download
             else f"nothing is downloaded unless named: load it once with Encoder.load({name!r}), or name a folder"
         )
-        raise ModelError(f"the model {name!r} is not on this machine; {remedy}") from error
+        hint = "" if known else f"; {suggest(name)}"
+        raise ModelError(f"the model {name!r} is not on this machine; {remedy}{hint}") from error
     except (HfHubHTTPError, OSError) as error:
         raise ModelError(f"the model {name!r} could not be fetched from the hub: {error}") from error
     return folder, folder.name
+
+
+def _is_packaged(name: str, known: KnownModel, revision: str | None) -> bool:
+    """Whether the package is meant: by the model's own name, or by a repository of it that was not downloaded."""
+    if known.package is None:
+        return False
+    if name.casefold() == known.name.casefold():
+        return True
+    is_here = isinstance(try_to_load_from_cache(known.repository, "config.json"), str)
+    return revision is None and not is_here and importlib.util.find_spec(known.package) is not None
 
 
 def _existing_folder(name: str) -> Path | None:

@@ -36,15 +36,16 @@ class LateChunkEmbeddings(Embeddings):
         384
     """
 
-    def __init__(self, encoder: SpanEncoder | None = None) -> None:
-        """Wrap an encoder; None for the default model, loaded at first use."""
-        if encoder is not None and not hasattr(encoder, "encode_spans"):
+    def __init__(self, encoder: SpanEncoder | str | None = None) -> None:
+        """Wrap an encoder; the name of a model, or None for the default one, is loaded at first use."""
+        name = latechunk.DEFAULT_MODEL if encoder is None else encoder
+        if not isinstance(name, str) and not hasattr(encoder, "encode_spans"):
             raise NotLateChunkError(
                 f"encoder must be a latechunk encoder, such as latechunk.Encoder.load(...), which gives vectors of "
-                f"spans in their context; got {type(encoder).__name__}"
+                f"spans in their context, or the name of a model; got {type(encoder).__name__}"
             )
-        self._load: Callable[[], SpanEncoder] = lambda: latechunk.Encoder.load()  # noqa: PLW0108  the name loads torch
-        self._encoder = encoder
+        self._load: Callable[[], SpanEncoder] = lambda: latechunk.Encoder.load(str(name))
+        self._encoder = None if isinstance(encoder, str) else encoder
         self._lock = threading.Lock()
 
     @classmethod

@@ -6,7 +6,7 @@ document, and the result would be the naive vector that this package exists to a
 
 from __future__ import annotations
 
-import os
+import re
 import warnings
 from collections.abc import Sequence
 from itertools import pairwise
@@ -18,6 +18,8 @@ from latechunk.errors import DocumentError
 
 _LEAST_OVERLAP = 20  # characters; splitters overlap by hundreds, whole documents hardly by a word
 _MOST_OVERLAP = 4_000  # what splitters are commonly told, and more
+_FILE = re.compile(r"[/\\]|\.[A-Za-z]\w{1,7}$")  # a path, an address, or a name that ends in one of a format
+_HEADING = re.compile(r"(Header|Heading|h)[ _]?[1-6]", re.IGNORECASE)  # what the splitters' documentation calls them
 _REMEDY = (
     "add the document as it was before the splitter: this package cuts it itself, and each chunk's vector needs the "
     "text around it"
@@ -37,7 +39,8 @@ def require_whole(documents: Sequence[Document], names: Sequence[str | None]) ->
 
     Certain, and refused: ``start_index`` in the metadata, which text splitters write; the metadata of a chunk that
     this package gave back; neighbours with the same metadata of which one begins with the end of the other. Likely, and
-    warned about: several documents with the same metadata, whose ``source`` is a path or an address.
+    warned about: several documents with the same metadata, whose ``source`` is a file or an address; and several that
+    have headings in their metadata, as splitters at headings write them.
     """
     called = [
         f"document number {number} of the list" if n is None else f"document {n!r}" for number, n in enumerate(names)
@@ -60,6 +63,8 @@ def require_whole(documents: Sequence[Document], names: Sequence[str | None]) ->
                 f"{name} begins with the end of the one before it, as the pieces of a text splitter do; {_REMEDY}"
             )
     _warn_of_shared_source(documents)
+    if sum(any(_HEADING.fullmatch(key) for key in document.metadata) for document in documents) > 1:
+        _warn('several documents have a heading in their metadata, such as "Header 1", as splitters write it')
 
 
 def _overlap(left: str, right: str) -> bool:
@@ -79,14 +84,17 @@ def _warn_of_shared_source(documents: Sequence[Document]) -> None:
     first: dict[str, Document] = {}
     for document in documents:
         source = document.metadata.get("source")
-        if not isinstance(source, str) or not ("/" in source or os.sep in source):
+        if not isinstance(source, str) or not _FILE.search(source):
             continue
         other = first.setdefault(source, document)
         if other is not document and other.metadata == document.metadata:
-            warnings.warn(
-                f"several documents have the source {source!r:.80} and the same metadata: if they are pieces of one "
-                f"document, {_REMEDY}; if they are whole, metadata that tell them apart silence this",
-                PreSplitWarning,
-                stacklevel=5,
-            )
+            _warn(f"several documents have the source {source!r:.80} and the same metadata")
             return
+
+
+def _warn(seen: str) -> None:
+    warnings.warn(
+        f"{seen}: if they are pieces of one document, {_REMEDY}; if they are whole, other metadata silence this",
+        PreSplitWarning,
+        stacklevel=6,
+    )

@@ -25,8 +25,8 @@ def add_late_chunks(
     store: VectorStore,
     documents: Iterable[Document],
     *,
-    encoder: SpanEncoder | None = None,
-    chunker: Chunker | None = None,
+    encoder: SpanEncoder | str | None = None,
+    chunker: Chunker | str | None = None,
     mode: Mode | None = None,
     name: Callable[[str, int], str] = name_chunk,
     on_error: OnError = "raise",
@@ -44,7 +44,7 @@ def add_late_chunks(
         store: Any but ``LateChunkVectorStore``, which does this itself. It should have been made with
             ``LateChunkEmbeddings(encoder)``, so that queries are read by the same model.
         documents: Whole ones, or pages, which are joined; written as they come.
-        encoder: None for the store's own, or for the default model if it tells none.
+        encoder: An encoder or a model's name; None for the store's own, or for the default model if it tells none.
         chunker: This and ``mode`` as in ``latechunk.embed_documents``.
         mode: See there.
         on_error: What to do with a document that cannot be embedded: ``"raise"`` the error, ``"skip"`` it with a line
@@ -96,7 +96,7 @@ def _whole(documents: Iterable[Document]) -> Iterator[Document]:
         yield document
 
 
-def _choose_encoder(store: VectorStore, encoder: SpanEncoder | None) -> SpanEncoder:
+def _choose_encoder(store: VectorStore, encoder: SpanEncoder | str | None) -> SpanEncoder:
     if isinstance(store, LateChunkVectorStore):
         raise NotLateChunkError("a LateChunkVectorStore cuts and embeds documents itself: use its add_documents")
     own = store.embeddings
@@ -107,11 +107,14 @@ def _choose_encoder(store: VectorStore, encoder: SpanEncoder | None) -> SpanEnco
             f"this {type(store).__name__} reads queries with {type(own).__name__}, whose vectors are not those of the "
             f"chunks: make the store with LateChunkEmbeddings(encoder)"
         )
-    if encoder is not None and encoder is not own.encoder and encoder.settings != own.encoder.settings:
-        raise IndexMismatchError(
-            f"this {type(store).__name__} reads queries with {dict(own.encoder.settings)}, and the chunks would be "
-            f"embedded with {dict(encoder.settings)}: use one encoder for both, or leave encoder out"
-        )
+    if encoder is not None and encoder is not own.encoder:
+        was, got = own.encoder.settings, LateChunkEmbeddings(encoder).encoder.settings
+        differing = sorted(name for name in {*was, *got} if was.get(name) != got.get(name))
+        if differing:
+            raise IndexMismatchError(
+                f"this {type(store).__name__} reads queries with another encoder than the chunks would be embedded "
+                f"with; they differ in {', '.join(differing)}: use one for both, or leave encoder out"
+            )
     return own.encoder
 
 

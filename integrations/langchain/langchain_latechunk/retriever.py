@@ -90,7 +90,7 @@ class LateChunkRetriever(BaseRetriever):
         embedding: LateChunkEmbeddings | None = None,
         ids: Sequence[str] | None = None,
         path: str | os.PathLike[str] | None = None,
-        chunker: Chunker | None = None,
+        chunker: Chunker | str | None = None,
         on_error: OnError = "raise",
         show_progress: bool = False,
         **settings: Any,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import fields
+from dataclasses import replace
 from functools import partial
 from typing import Any, Self, Unpack
 
@@ -82,7 +82,7 @@ class LateChunkVectorStore(VectorStore):
         path: str | os.PathLike[str],
         *,
         embedding: LateChunkEmbeddings | None = None,
-        chunker: Chunker | None = None,
+        chunker: Chunker | str | None = None,
         read_only: bool = False,
         add_chunk_metadata: bool = True,
     ) -> Self:
@@ -323,9 +323,8 @@ class LateChunkVectorStore(VectorStore):
             self.index.add(accepted[begin : begin + size], on_error=failures.for_index, show_progress=show_progress)
             for begin in range(0, len(accepted), size)
         ]
-        counts = {one.name: sum(getattr(report, one.name) for report in reports) for one in fields(AddReport)[:-1]}
         left_out = tuple(failures.left_out)
-        self.last_report = AddReport(**counts | {"n_failed": len(left_out)}, left_out=left_out)
+        self.last_report = replace(sum(reports, AddReport()), n_failed=len(left_out), left_out=left_out)
         refused = {name for report in reports for name, _ in report.left_out}
         return [one.id for one in accepted if one.id not in refused]
 

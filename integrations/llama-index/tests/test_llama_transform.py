@@ -148,6 +148,13 @@ def test_an_embed_model_behind_it_is_refused(transform, documents):
         IngestionPipeline(transformations=[transform, query_side]).run(documents=documents)
 
 
+def test_a_model_and_a_chunker_are_taken_by_their_names():
+    transform = LateChunkTransform(encoder="all-MiniLM-L6-v2", chunker="token")
+
+    assert transform.model == "all-MiniLM-L6-v2"
+    assert transform.chunker == TokenChunker()
+
+
 def test_settings_are_checked_at_once(encoder, chunker):
     for bad, message in [
         ({"modle": "x"}, "modle"),
@@ -156,7 +163,8 @@ def test_settings_are_checked_at_once(encoder, chunker):
         ({"late_weight": 1.5}, "late_weight must be a float strictly between 0 and 1"),
         ({"special_tokens": "some"}, "special_tokens"),
         ({"chunker": SentenceSplitter()}, "chunker must be a latechunk.SentenceChunker"),
-        ({"encoder": "all-MiniLM-L6-v2"}, "To choose a model by name pass model="),
+        ({"encoder": 3}, "To choose a model by name pass model="),
+        ({"encoder": "all-MiniLM-L6-v2", "model": "all-MiniLM-L6-v2"}, "encoder and model both say"),
         ({"encoder": encoder, "dims": 4}, "encoder and dims both say"),
         ({"on_error": "ignore"}, "on_error"),
     ]:

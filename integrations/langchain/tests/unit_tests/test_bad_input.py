@@ -102,6 +102,19 @@ def test_likely_pieces_are_warned_about(store):
 
 
 @pytest.mark.parametrize(
+    "metadatas",
+    [
+        [{"source": "manual.md"}] * 2,
+        [{"Header 1": "Manual"}, {"Header 1": "Manual", "Header 2": "Refunds"}],
+        [{"source": "https://a.org", "h2": "A"}, {"source": "https://a.org", "h2": "B"}],
+    ],
+)
+def test_pieces_of_a_file_or_of_its_headings_are_warned_about(store, metadatas):
+    with pytest.warns(PreSplitWarning, match="if they are pieces of one document"):
+        store.add_documents([Document(f"Text {n}.", metadata=one) for n, one in enumerate(metadatas)])
+
+
+@pytest.mark.parametrize(
     "documents",
     [
         [Document(text, metadata={"source": "tweet"}) for text in ("One.", "Two.", "Three.")],

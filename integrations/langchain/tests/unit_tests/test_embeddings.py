@@ -44,6 +44,10 @@ def test_the_default_model_is_loaded_at_first_use(minilm):
     assert embedding.encoder.settings == minilm.settings
 
 
+def test_a_model_is_taken_by_its_name(minilm):
+    assert LateChunkEmbeddings("sentence-transformers/all-minilm-l6-v2").encoder.settings == minilm.settings
+
+
 @pytest.mark.parametrize(
     "make",
     [

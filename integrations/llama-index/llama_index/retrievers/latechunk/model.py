@@ -84,6 +84,18 @@ class ModelFields(BaseComponent):
 
     _keeper: _Keeper = PrivateAttr(default_factory=_Keeper)
 
+    @model_validator(mode="before")
+    @classmethod
+    def _take_name(cls, values: Any) -> Any:
+        """Take the name of a model in place of an encoder for what it is."""
+        if isinstance(values, dict) and isinstance(values.get("encoder"), str):
+            if "model" in values:
+                raise InputError("encoder and model both say what to encode with; leave one of them out")
+            named = {**values, "model": values["encoder"]}
+            del named["encoder"]
+            return named
+        return values
+
     @model_validator(mode="after")
     def _take_over(self) -> Self:
         """Check a given encoder, and take an Encoder of latechunk apart into the fields, which can be pickled."""

@@ -11,7 +11,15 @@ from llama_index.retrievers.latechunk.model import ModelFields
 from llama_index.retrievers.latechunk.nodes import OnError, convert, join_under_first_id, joined, to_nodes
 from pydantic import Field, SkipValidation, field_serializer, field_validator, model_validator
 
-from latechunk import Embedding, Mode, SentenceChunker, chunker_from_settings, embed_documents, error_handler
+from latechunk import (
+    Embedding,
+    Mode,
+    SentenceChunker,
+    chunker_from_settings,
+    embed_documents,
+    error_handler,
+    to_chunker,
+)
 from latechunk.errors import InputError
 from latechunk.protocols import Chunker, require_json
 
@@ -32,7 +40,8 @@ class LateChunkTransform(ModelFields, TransformComponent):
     query_prompt: str | None = Field(default=None, exclude=True, description="As the query embedding's, to share it.")
     query_task: str | None = Field(default=None, exclude=True, description="As the query embedding's, to share it.")
     chunker: Annotated[Chunker, SkipValidation] = Field(
-        default_factory=SentenceChunker, description="Where to cut: a SentenceChunker, TokenChunker or your own."
+        default_factory=SentenceChunker,
+        description="Where to cut: a SentenceChunker, a TokenChunker, the name of one, or your own.",
     )
     mode: Mode | None = Field(default=None, description="late, naive or blend; None for the model's best.")
     late_weight: float | None = Field(default=None, description="Share of the late vector in a blend.")
@@ -59,13 +68,9 @@ class LateChunkTransform(ModelFields, TransformComponent):
             if chunker is None:
                 raise InputError(f"{dict(value)} is a chunker of your own: pass it, from_dict(data, chunker=...)")
             return chunker
-        if not hasattr(value, "split") or not hasattr(value, "settings"):
-            raise InputError(
-                f"chunker must be a latechunk.SentenceChunker, a TokenChunker or an object of your own with split and "
-                f"settings, as latechunk.protocols.Chunker says, got {type(value).__name__}"
-            )
-        require_json("chunker", value.settings)
-        return value
+        chunker = to_chunker(value)
+        require_json("chunker", chunker.settings)
+        return chunker
 
     @field_serializer("chunker")
     def _write_chunker(self, chunker: Chunker) -> dict[str, Any]:
