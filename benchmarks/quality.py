@@ -1,4 +1,4 @@
-"""All evaluation sets of a folder with the default model as it is published, without trained adapters, in every arm.
+"""All evaluation sets of a folder with the default model as it is published, without trained adapters, in all arms of the docs.
 
 Made by ``latechunk evaluate``; what is finished under --out is not run again. With --save the tables of
 docs/evaluation.md can be made anew by ``python benchmarks/tables.py``.
@@ -11,7 +11,6 @@ from typing import Any
 
 from common import parser, report
 
-from latechunk.evaluation.arms import ARMS
 from latechunk.evaluation.run import EvaluationRequest, evaluate_folder
 
 
@@ -35,7 +34,7 @@ def main() -> None:
     request = EvaluationRequest(
         data=options.data,
         out=options.out,
-        arms=tuple(ARMS),
+        arms=("naive", "late", "blend", "document", "lexical", "hybrid"),
         max_tokens=tuple(options.max_tokens),
         adapters=options.adapters,
     )

@@ -110,7 +110,7 @@ def enough() -> str:
 
 def quality() -> str:
     """All sets, arms, scopes and chunk sizes."""
-    arms = ("naive", "late", "blend", "document", "bm25", "hybrid")
+    arms = ("naive", "late", "blend", "document", "lexical", "hybrid")
     parts = []
     for size in (64, 128):
         for scope, title in SCOPES:

@@ -18,7 +18,6 @@ from latechunk import Document, Index, SentenceChunker, Span
 from latechunk.cli import app
 from latechunk.errors import InputError, MissingDependencyError
 from latechunk.evaluation.arms import ARMS, WEIGHTS
-from latechunk.evaluation.bm25 import bm25_scores, to_query
 from latechunk.evaluation.dataset import EvaluationSet, Gold, Question
 from latechunk.evaluation.harness import Setup, evaluate
 from latechunk.evaluation.metrics import character_overlap, headline, judge, measure
@@ -235,28 +234,6 @@ def test_halves_hold_whole_documents(clusters, seed):
     assert abs((halves == 0).sum() - (halves == 1).sum()) <= largest
 
 
-def test_bm25_prefers_rare_words_and_short_texts():
-    texts = ["the cat sat", "the dog sat on the long long mat", "the café", "nothing here"]
-
-    scores = bm25_scores(texts, ["Where is the CAT?", "cafe", "zebra", '" OR NEAR( * ^'], {"en"})
-
-    assert scores.shape == (4, 4)
-    assert scores[0].argmax() == 0
-    assert scores[0, 3] == -np.inf
-    assert np.isfinite(scores[1]).tolist() == [False, False, True, False]
-    assert not np.isfinite(scores[2:]).any()
-
-
-def test_bm25_finds_words_where_none_are_spaced():
-    texts = ["北京是中国的首都。", "東京は日本の首都です。人口は約千四百万人です。"]
-
-    scores = bm25_scores(texts, ["日本の首都はどこですか"], {"ja"})
-
-    assert scores[0].argmax() == 1
-    assert to_query("日本の", trigrams=True) == '"日本の"'
-    assert to_query('a "b" OR c', trigrams=False) == '"a" OR "b" OR "OR" OR "c"'
-
-
 def scripts_set():
     documents = tuple(Document(name, f"{text} {text}", {"lang": "en"}) for name, text in list(SCRIPTS.items())[:8])
     questions = []
@@ -307,7 +284,7 @@ def test_finished_arms_are_not_run_again(tmp_path):
 
     before, _ = run(tmp_path, first, arms=("naive", "late"))
     after, _ = run(tmp_path, again, arms=("naive", "late"))
-    run(tmp_path, more, arms=("naive", "late", "bm25"))
+    run(tmp_path, more, arms=("naive", "late", "lexical"))
 
     assert first.n_encoded > 0
     assert again.n_encoded == 0
@@ -383,9 +360,16 @@ class BlendingEncoder(FakeEncoder):
     recommended_embedding = {"mode": "blend", "late_weight": 0.3}
 
 
-@pytest.mark.parametrize("encoder", [FakeEncoder(), BlendingEncoder()], ids=["late", "blend"])
+class NaiveEncoder(FakeEncoder):
+    recommended_embedding = {"mode": "naive", "late_weight": 0.5}
+
+
+SEARCHES = {"default": {}, "dense": {"mode": "dense"}, "lexical": {"mode": "lexical"}, "hybrid": {"mode": "hybrid"}}
+
+
+@pytest.mark.parametrize("encoder", [FakeEncoder(), BlendingEncoder(), NaiveEncoder()], ids=["late", "blend", "naive"])
 @pytest.mark.parametrize("depth", [3, 20])
-def test_the_hybrid_arm_is_what_a_hybrid_search_of_an_index_finds(tmp_path, encoder, depth):
+def test_arms_that_search_find_what_an_index_finds(tmp_path, encoder, depth):
     """With more chunks than candidates, so that how many are fused matters."""
     rng = np.random.default_rng(0)
     words = [f"{first}{last}" for first in "bdfgklmnprst" for last in ("ada", "elo", "imu", "osi", "urat")]
@@ -393,19 +377,68 @@ def test_the_hybrid_arm_is_what_a_hybrid_search_of_an_index_finds(tmp_path, enco
     documents = tuple(Document(name, text, {"lang": "en"}) for name, text in zip("ab", texts, strict=True))
     questions = tuple(Question(f"q{n}", " ".join(rng.choice(words, 4)), (Gold("ab"[n % 2]),)) for n in range(8))
     evaluation_set = EvaluationSet("made", documents, questions)
-    setup = Setup({"fake": encoder}, max_tokens=(6,), arms=("hybrid",), depth=depth)
+    setup = Setup({"fake": encoder}, max_tokens=(6,), arms=tuple(SEARCHES), depth=depth)
     result = evaluate(evaluation_set, setup, tmp_path / "work", lambda what, share: None)
     table = result.tables["fake", 6]
     assert len(table) > 2 * max(4 * depth, 50)
 
+    def expected(index, question, options, **limits):
+        hits = index.search(question.text, depth, **options, **limits)
+        return [(one.chunk.document_id, Span(one.chunk.start, one.chunk.end)) for one in hits]
+
     with Index.create(tmp_path / "index", encoder=encoder, chunker=SentenceChunker(max_tokens=6)) as index:
         index.add(evaluation_set.documents)
-        for scope, ranked in result.results[0].rankings.items():
-            for question, row in zip(evaluation_set.questions, ranked.chunks.tolist(), strict=True):
-                within = [question.cluster] if scope == "document" else None
-                hits = index.search(question.text, depth, mode="hybrid", document_ids=within)
-                found = [(evaluation_set.documents[table.document_of[n]].id, table.spans[n]) for n in row if n >= 0]
-                assert found == [(one.chunk.document_id, Span(one.chunk.start, one.chunk.end)) for one in hits]
+        for one in result.results:
+            options = SEARCHES[one.arm]
+            for scope, ranked in one.rankings.items():
+                for question, row in zip(evaluation_set.questions, ranked.chunks.tolist(), strict=True):
+                    within = {"document_ids": [question.cluster]} if scope == "document" else {}
+                    found = [(documents[table.document_of[n]].id, table.spans[n]) for n in row if n >= 0]
+                    assert found == expected(index, question, options, **within), one.arm
+            for question, row in zip(evaluation_set.questions, one.rankings["corpus"].documents.tolist(), strict=True):
+                found = [documents[n].id for n in row if n >= 0]
+                assert found == [name for name, _ in expected(index, question, options, per_document=True)], one.arm
+
+
+def test_a_dense_search_ranks_as_the_vectors_do(tmp_path):
+    """By a matrix of scores or by an index: the same vectors, and so the same places but for ties."""
+    result, _ = run(tmp_path, FakeEncoder(), arms=("late", "dense"))
+    late, dense = (one.rankings for one in result.results)
+
+    for scope in ("corpus", "document"):
+        np.testing.assert_array_equal(late[scope].chunks, dense[scope].chunks)
+        np.testing.assert_array_equal(late[scope].documents, dense[scope].documents)
+
+
+def test_nothing_is_encoded_for_an_index_that_naive_and_late_vectors_fill(tmp_path):
+    before, after = BlendingEncoder(), BlendingEncoder()
+
+    run(tmp_path / "a", before, arms=("naive", "late", "blend"))
+    run(tmp_path / "b", after, arms=("naive", "late", "blend", "default", "dense", "lexical", "hybrid"))
+
+    assert after.n_encoded == before.n_encoded
+
+
+def test_a_question_without_a_word_finds_nothing_by_words(tmp_path):
+    evaluation_set = small_set(asking("aaa", "a", (0, 4)), Question("q", "?!", (Gold("b", (Span(0, 4),)),)))
+
+    result, _ = run(tmp_path, FakeEncoder(), arms=("naive", "lexical"), evaluation_set=evaluation_set)
+
+    corpus = result.results[1].rankings["corpus"]
+    assert (corpus.chunks != NOTHING).any(axis=1).tolist() == [True, False]
+    assert (corpus.documents != NOTHING).sum(axis=1).tolist() == [1, 0]
+
+
+def test_a_changed_default_search_is_run_again(tmp_path, monkeypatch):
+    run(tmp_path, FakeEncoder(), arms=("naive", "default"))
+    again, changed = FakeEncoder(), FakeEncoder()
+
+    run(tmp_path, again, arms=("naive", "default"))
+    monkeypatch.setattr("latechunk.evaluation.cache.SearchOptions", lambda: "other options")
+    run(tmp_path, changed, arms=("naive", "default"))
+
+    assert again.n_encoded == 0
+    assert changed.n_encoded > 0
 
 
 def test_more_scores_than_memory_holds_are_refused(tmp_path, monkeypatch):
@@ -726,7 +759,7 @@ def test_a_language_can_be_said(tmp_path, monkeypatch):
     (tmp_path / "data").mkdir()
     (tmp_path / "data" / "a.txt").write_text("北京是中国的首都。上海是一个城市。")
     (tmp_path / "data" / "questions.csv").write_text("question,quote\n中国的首都是哪里？,北京是中国的首都\n")
-    command = ["evaluate", "data", "--arms", "bm25", "--max-tokens", "12", "--json", "-q"]
+    command = ["evaluate", "data", "--arms", "lexical", "--max-tokens", "12", "--json", "-q"]
 
     told = CliRunner().invoke(app, [*command, "--language", "zh", "--out", "zh"])
 

@@ -28,7 +28,9 @@ def evaluate_command(
     out: Annotated[Path, typer.Option(help="Folder for report.html, results.json and what is finished.")] = Path(
         "report"
     ),
-    arms: Annotated[str, typer.Option(help="Of naive, late, blend, document, bm25, hybrid.")] = "naive,late,blend",
+    arms: Annotated[str, typer.Option(help="Of naive, late, blend, document, default, dense, lexical, hybrid.")] = (
+        "naive,late,blend,default"
+    ),
     max_tokens: Annotated[str, typer.Option(help="Chunk sizes.")] = "128",
     model: Annotated[
         list[str] | None, typer.Option(help="Name or folder; may be given again  [default: all-MiniLM-L6-v2].")

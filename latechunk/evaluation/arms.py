@@ -2,85 +2,97 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
-from functools import cached_property
+from typing import Unpack
 
 import numpy as np
 
 from latechunk.embedding import Embedding
-from latechunk.evaluation.bm25 import bm25_scores
 from latechunk.evaluation.dataset import EvaluationSet
 from latechunk.evaluation.metrics import headline, judge
 from latechunk.evaluation.passes import Vectors
-from latechunk.evaluation.ranking import NOTHING, SCOPES, ChunkTable, Ranking, Rankings, Scope, rank
+from latechunk.evaluation.ranking import SCOPES, ChunkTable, Ranking, Rankings, Scope, rank
+from latechunk.evaluation.searching import rank_by_search
 from latechunk.evaluation.statistics import Values, split_in_halves
-from latechunk.search.fusion import fuse_by_rank
-from latechunk.search.options import SearchOptions
+from latechunk.index import Index
+from latechunk.search.options import SearchKeywords
 from latechunk.types import FloatArray
 
 WEIGHTS = tuple(round(0.1 * step, 1) for step in range(1, 10))
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class Material:
-    """What an arm scores with: the questions and chunks of a set, and the vectors that one encoder gave them.
+    """What an arm scores with: the questions and chunks of a set, and what one encoder made of them.
 
     Attributes:
-        embedding: How an index makes chunk vectors with this encoder where nothing is asked for.
         depth: How many chunks a ranking has.
         seed: Of the halves that a blend is fitted on.
-        encoded: The chunks' vectors and the questions', shape ``(n_questions, dims)``; None where no arm needs any.
+        vectors: Of the chunks; None where no arm compares vectors of its own.
+        questions: Vectors of the questions, shape ``(n_questions, dims)``; None where no arm needs them.
+        index: Holds the chunks, for the arms that search; None where none does.
     """
 
     evaluation_set: EvaluationSet
     table: ChunkTable
-    embedding: Embedding
     depth: int
     seed: int
-    encoded: tuple[Vectors, FloatArray] | None = None
+    vectors: Vectors | None = None
+    questions: FloatArray | None = None
+    index: Index | None = None
 
     def score(self, pick: Callable[[Vectors], FloatArray]) -> FloatArray:
         """Cosine of each question with each row that ``pick`` gives, shape ``(n_questions, n_rows)``."""
-        if self.encoded is None:
+        if self.vectors is None or self.questions is None:
             raise RuntimeError("an arm was scored whose vectors were not computed")
-        vectors, questions = self.encoded
-        scores: FloatArray = questions @ pick(vectors).T
+        scores: FloatArray = self.questions @ pick(self.vectors).T
         return scores
 
     def score_embedding(self, embedding: Embedding) -> FloatArray:
         """Cosine of each question with each chunk of an index with this embedding."""
         return self.score(lambda vectors: vectors.of(embedding))
 
-    @cached_property
-    def bm25(self) -> FloatArray:
-        """BM25 of each question with each chunk, shape ``(n_questions, n_chunks)``."""
-        documents = self.evaluation_set.documents
-        places = zip(self.table.document_of, self.table.spans, strict=True)
-        texts = [documents[number].text[span.start : span.end] for number, span in places]
-        languages = {str(document.metadata.get("lang", "en")) for document in documents}
-        return bm25_scores(texts, [question.text for question in self.evaluation_set.questions], languages)
+    def rank(self, scores: FloatArray) -> Rankings:
+        """The best chunks of each question by scope."""
+        return {scope: self.rank_scope(scores, scope) for scope in SCOPES}
 
-    def rank(self, scores: FloatArray, depth: int | None = None) -> Rankings:
-        """The best chunks of each question by scope, ``depth`` of them or as many as a ranking has."""
-        return {scope: self.rank_scope(scores, scope, depth) for scope in SCOPES}
-
-    def rank_scope(self, scores: Iterable[Values], scope: Scope, depth: int | None = None) -> Ranking:
+    def rank_scope(self, scores: Iterable[Values], scope: Scope) -> Ranking:
         """The same for one scope, from the scores of one question after another."""
-        return rank(self.evaluation_set, self.table, scores, scope, depth or self.depth)
+        return rank(self.evaluation_set, self.table, scores, scope, self.depth)
+
+    def search(self, options: SearchKeywords) -> Rankings:
+        """What a search of the index finds."""
+        if self.index is None:
+            raise RuntimeError("an arm was ranked that searches an index, and there is none")
+        return rank_by_search(self.index, self.evaluation_set, self.table, self.depth, options)
 
 
 @dataclass(frozen=True, slots=True)
 class Arm:
-    """A way to score chunks.
+    """A way to rank chunks: by vectors of its own, all compared with the question's, or by a search of an index.
 
-    ``late`` and ``naive`` say whether it needs vectors that were read in context, and of chunks that were read alone.
+    Attributes:
+        name: As a sentence has it.
+        late: Whether it needs vectors that were read in context.
+        naive: Whether it needs vectors of chunks that were read alone.
+        searches: Whether it is a search of an index.
+        dense: Of one that is, whether it compares vectors, too.
     """
 
+    name: str
     colour: str
     rank: Callable[[Material], Rankings]
     late: bool = False
     naive: bool = False
+    searches: bool = False
+    dense: bool = False
+
+
+def search_arm(name: str, colour: str, **options: Unpack[SearchKeywords]) -> Arm:
+    """``Index.search`` with these options."""
+    is_dense = options.get("mode") != "lexical"
+    return Arm(name, colour, lambda material: material.search(options), searches=True, dense=is_dense)
 
 
 def rank_naive(material: Material) -> Rankings:
@@ -126,36 +138,13 @@ def rank_document(material: Material) -> Rankings:
     return material.rank(material.score(lambda vectors: vectors.whole)[:, material.table.document_of])
 
 
-def rank_bm25(material: Material) -> Rankings:
-    """Words alone, as ``Index.search(mode="lexical")`` ranks."""
-    return material.rank(material.bm25)
-
-
-def rank_hybrid(material: Material) -> Rankings:
-    """What ``Index.search(mode="hybrid")`` does: as many candidates, with the same weights, by the same function.
-
-    Vectors are those of an index made with defaults: of a blend, the encoder's own share and none fitted here.
-    """
-    options = SearchOptions(k=material.depth, mode="hybrid")
-    dense = material.rank(material.score_embedding(material.embedding), options.n_candidates)
-    words = material.rank(material.bm25, options.n_candidates)
-
-    def fuse(scope: Scope) -> Iterator[Values]:
-        for both in zip(dense[scope].chunks, words[scope].chunks, strict=True):
-            ranked = [one[one != NOTHING].tolist() for one in both]
-            fused = fuse_by_rank(ranked, (options.dense_weight, 1 - options.dense_weight))
-            scores = np.full(len(material.table), -np.inf)  # in float64, as a search adds them: float32 would make ties
-            scores[list(fused)] = list(fused.values())
-            yield scores
-
-    return {scope: material.rank_scope(fuse(scope), scope) for scope in SCOPES}
-
-
 ARMS: Mapping[str, Arm] = {
-    "naive": Arm("#8c8c8c", rank_naive, naive=True),
-    "late": Arm("#d1622b", rank_late, late=True),
-    "blend": Arm("#2f7fb8", rank_blend, late=True, naive=True),
-    "document": Arm("#9467bd", rank_document, late=True),
-    "bm25": Arm("#8a7d00", rank_bm25),
-    "hybrid": Arm("#1f9168", rank_hybrid, late=True, naive=True),
+    "naive": Arm("naive chunking", "#8c8c8c", rank_naive, naive=True),
+    "late": Arm("late chunking", "#d1622b", rank_late, late=True),
+    "blend": Arm("a fitted blend", "#2f7fb8", rank_blend, late=True, naive=True),
+    "document": Arm("whole documents", "#9467bd", rank_document, late=True),
+    "default": search_arm("the default", "#c2185b"),
+    "dense": search_arm("search by vectors", "#00838f", mode="dense"),
+    "lexical": search_arm("search by words", "#8a7d00", mode="lexical"),
+    "hybrid": search_arm("search by both", "#1f9168", mode="hybrid"),
 }

@@ -19,6 +19,7 @@ from latechunk.evaluation.dataset import EvaluationSet
 from latechunk.evaluation.ranking import NOTHING, SCOPES, Ranking, Rankings, Scope
 from latechunk.manifest import package_versions
 from latechunk.protocols import ReportsRuntime, SpanEncoder
+from latechunk.search.options import SearchOptions
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,7 +38,8 @@ class CacheKey:
         made_by = {name: value for name, value in package_versions().items() if name in ("latechunk", "sentencex")}
         dtype = self.encoder.runtime.get("dtype") if isinstance(self.encoder, ReportsRuntime) else None
         embedding = choose_embedding(self.encoder, None, None).settings
-        run = [self.max_tokens, self.depth, self.seed, dtype, made_by, part, embedding]
+        search = repr(SearchOptions())  # what an arm that searches does where it says nothing
+        run = [self.max_tokens, self.depth, self.seed, dtype, made_by, part, embedding, search]
         decisive = json.dumps([self.evaluation_set.fingerprint, settings, *run], sort_keys=True)
         digest = hashlib.sha256(decisive.encode()).hexdigest()[:16]
         name = re.sub(r"[^\w.-]", "_", self.evaluation_set.name)[:60]

@@ -2,20 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import ExitStack
+from dataclasses import dataclass, replace
 from pathlib import Path
 
-import numpy as np
-
-from latechunk.embedding import choose_embedding, context_shifts
+from latechunk.embedding import Embedding, choose_embedding, context_shifts
 from latechunk.errors import InputError
 from latechunk.evaluation.arms import ARMS, Material
 from latechunk.evaluation.cache import CacheKey, read_arrays, write_arrays
 from latechunk.evaluation.dataset import EvaluationSet
 from latechunk.evaluation.passes import Vectors, cut_only, encode
 from latechunk.evaluation.ranking import ArmResult, ChunkTable, Rankings
-from latechunk.protocols import BatchQueryEncoder, SpanEncoder
+from latechunk.evaluation.searching import KnownQuestions, encode_questions, filled_index
+from latechunk.protocols import SpanEncoder
 from latechunk.types import FloatArray
 
 _MOST_SCORES = 10**9  # 4 GB in float32, some of which are held at a time
@@ -91,10 +91,11 @@ def evaluate(
             table = own.table if own else cut_only(encoder, evaluation_set, size)
             tables[name, size] = table
             if missing[size]:
-                material = _gather(evaluation_set, encoder, setup, table, own)
-                for arm in missing[size]:
-                    found[size][arm] = ranked = ARMS[arm].rank(material)
-                    key.write(work, arm, ranked, len(table))
+                on_progress(f"{evaluation_set.name}: searching", 1.0)
+                ranked = _rank_missing(evaluation_set, encoder, setup, size, missing[size], table, own)
+                for arm, rankings in ranked:
+                    found[size][arm] = rankings
+                    key.write(work, arm, rankings, len(table))
             if own and own.late is not None and own.naive is not None:
                 write_arrays(key.path(work, "shift"), {"shift": context_shifts(own.late, own.naive)})
             results += [ArmResult(arm, name, size, one) for arm, one in found[size].items() if one is not None]
@@ -111,7 +112,10 @@ def _encode_missing(
     on_progress: Callable[[str, float], None],
 ) -> dict[int, Vectors]:
     """Vectors of the chunk sizes that still need some, from one reading of each document."""
-    sizes = [size for size, arms in missing.items() if any(ARMS[arm].late or ARMS[arm].naive for arm in arms)]
+    embedding = choose_embedding(encoder, None, None)
+    late = {size: any(_needs(arm, embedding)[0] for arm in arms) for size, arms in missing.items()}
+    naive = {size: any(_needs(arm, embedding)[1] for arm in arms) for size, arms in missing.items()}
+    sizes = [size for size in missing if late[size] or naive[size]]
     n_characters = sum(len(document.text) for document in evaluation_set.documents)
     done = 0
 
@@ -122,30 +126,44 @@ def _encode_missing(
 
     if not sizes:
         return {}
-    return encode(
-        encoder,
-        evaluation_set,
-        sizes,
-        late=any(ARMS[arm].late for size in sizes for arm in missing[size]),
-        naive={size: any(ARMS[arm].naive for arm in missing[size]) for size in sizes},
-        on_progress=report,
-    )
+    return encode(encoder, evaluation_set, sizes, late=any(late.values()), naive=naive, on_progress=report)
 
 
-def _gather(
-    evaluation_set: EvaluationSet, encoder: SpanEncoder, setup: Setup, table: ChunkTable, vectors: Vectors | None
-) -> Material:
-    """What the arms need, with the questions' vectors."""
-    questions = [question.text for question in evaluation_set.questions]
-    if len(questions) * len(table) > _MOST_SCORES:
+def _needs(arm: str, embedding: Embedding) -> tuple[bool, bool]:
+    """Whether an arm needs late vectors, and naive ones; a search needs what an index with this embedding holds."""
+    one = ARMS[arm]
+    if not one.dense:
+        return one.late, one.naive
+    return embedding.mode != "naive", embedding.mode != "late"
+
+
+def _rank_missing(
+    evaluation_set: EvaluationSet,
+    encoder: SpanEncoder,
+    setup: Setup,
+    max_tokens: int,
+    arms: Sequence[str],
+    table: ChunkTable,
+    vectors: Vectors | None,
+) -> Iterator[tuple[str, Rankings]]:
+    """Rank arm after arm, with what they need: the questions' vectors, and an index for those that search."""
+    if any(not ARMS[arm].searches for arm in arms) and len(evaluation_set.questions) * len(table) > _MOST_SCORES:
         raise InputError(
-            f"{evaluation_set.name}: {len(questions):,} questions of {len(table):,} chunks are more than fit the "
-            f"memory; evaluate fewer questions, larger chunks, or use latechunk.evaluation.mteb"
+            f"{evaluation_set.name}: {len(evaluation_set.questions):,} questions of {len(table):,} chunks are more "
+            f"than fit the memory; evaluate fewer questions, larger chunks, or use latechunk.evaluation.mteb"
         )
-    encoded = None
-    if vectors and isinstance(encoder, BatchQueryEncoder):
-        encoded = vectors, encoder.encode_queries(questions)
-    elif vectors:
-        encoded = vectors, np.stack([encoder.encode_query(text) for text in questions])
-    embedding = choose_embedding(encoder, None, None)
-    return Material(evaluation_set, table, embedding, setup.depth, setup.seed, encoded)
+    material = Material(evaluation_set, table, setup.depth, setup.seed, vectors)
+    if vectors:
+        material = replace(material, questions=encode_questions(encoder, evaluation_set.questions))
+    with ExitStack() as stack:
+        if any(ARMS[arm].searches for arm in arms):
+            known: dict[str, FloatArray] = {}
+            if material.questions is not None:
+                texts = [question.text for question in evaluation_set.questions]
+                known = dict(zip(texts, material.questions, strict=True))
+            embedding = choose_embedding(encoder, None, None)
+            stored = vectors.of(embedding) if vectors and any(ARMS[arm].dense for arm in arms) else None
+            index = filled_index(KnownQuestions(encoder, known), embedding, evaluation_set, table, stored, max_tokens)
+            material = replace(material, index=stack.enter_context(index))
+        for arm in arms:
+            yield arm, ARMS[arm].rank(material)

@@ -58,6 +58,7 @@ def encode(
     late: bool,
     naive: Mapping[int, bool],
     on_progress: Callable[[int], None],
+    chunker_of: Callable[[int, Document], Chunker] = chunker_for,
 ) -> dict[int, Vectors]:
     """Encode a set for several chunk sizes.
 
@@ -68,6 +69,7 @@ def encode(
         late: Whether to read documents in context: once for all chunk sizes, and for vectors of whole documents.
         naive: Of each chunk size, whether to read its chunks alone.
         on_progress: Called with the number of characters done since the last call.
+        chunker_of: What cuts a document at a chunk size.
 
     Returns:
         By chunk size.
@@ -80,7 +82,7 @@ def encode(
     alone: dict[int, list[FloatArray]] = {size: [] for size in max_tokens}
     whole: list[FloatArray] = [np.zeros((0, int(encoder.settings["dims"])), dtype=np.float32)]
     for documents in _batches(evaluation_set.documents):
-        cuts = {size: _cut(encoder, size, documents) for size in max_tokens}
+        cuts = {size: _cut(encoder, size, documents, chunker_of) for size in max_tokens}
         if late:
             for *by_size, document in _pool_once(encoder, cuts):
                 whole.append(document)
@@ -102,15 +104,25 @@ def encode(
     }
 
 
-def cut_only(encoder: SpanEncoder, evaluation_set: EvaluationSet, max_tokens: int) -> ChunkTable:
+def cut_only(
+    encoder: SpanEncoder,
+    evaluation_set: EvaluationSet,
+    max_tokens: int,
+    chunker_of: Callable[[int, Document], Chunker] = chunker_for,
+) -> ChunkTable:
     """The chunks alone, for arms that need no vectors."""
-    return ChunkTable.of([cut.spans for cut in _cut(encoder, max_tokens, evaluation_set.documents)])
+    return ChunkTable.of([cut.spans for cut in _cut(encoder, max_tokens, evaluation_set.documents, chunker_of)])
 
 
-def _cut(encoder: SpanEncoder, max_tokens: int, documents: Sequence[Document]) -> list[ChunkedDocument]:
+def _cut(
+    encoder: SpanEncoder,
+    max_tokens: int,
+    documents: Sequence[Document],
+    chunker_of: Callable[[int, Document], Chunker],
+) -> list[ChunkedDocument]:
     cuts = []
     for document in documents:  # one by one, since the language may differ
-        cuts += chunk_documents(encoder, [chunker_for(max_tokens, document)], Embedding("blend"), [document], _stop)
+        cuts += chunk_documents(encoder, [chunker_of(max_tokens, document)], Embedding("blend"), [document], _stop)
     return cuts
 
 
