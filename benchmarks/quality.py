@@ -1,4 +1,4 @@
-"""All evaluation sets of a folder with the default model as it is published, without trained adapters, in all arms of the docs.
+"""All evaluation sets of a folder with the default model as it is published, in the arms that the docs show.
 
 Made by ``latechunk evaluate``; what is finished under --out is not run again. With --save the tables of
 docs/evaluation.md can be made anew by ``python benchmarks/tables.py``.
