@@ -19,13 +19,20 @@ from latechunk.cli import app
 from latechunk.errors import InputError, MissingDependencyError
 from latechunk.evaluation.arms import ARMS, WEIGHTS
 from latechunk.evaluation.dataset import EvaluationSet, Gold, Question
-from latechunk.evaluation.harness import Setup, evaluate
+from latechunk.evaluation.harness import SetResult, Setup, evaluate
 from latechunk.evaluation.metrics import character_overlap, headline, judge, measure
 from latechunk.evaluation.passes import encode
-from latechunk.evaluation.ranking import NOTHING, ChunkTable, Ranking, fill, rank
-from latechunk.evaluation.report import build_report, render, tell_verdicts, to_table, write_report
-from latechunk.evaluation.statistics import bootstrap_interval, compare, randomisation_test, split_in_halves
-from latechunk.evaluation.summary import mark, split_gains, summarise
+from latechunk.evaluation.ranking import NOTHING, ArmResult, ChunkTable, Ranking, fill, rank
+from latechunk.evaluation.report import build_report, render, tell_settings, tell_verdicts, to_table, write_report
+from latechunk.evaluation.statistics import (
+    bootstrap_interval,
+    compare,
+    questions_needed,
+    randomisation_test,
+    split_in_halves,
+)
+from latechunk.evaluation.summary import mark, most_changed, split_gains, summarise
+from latechunk.evaluation.verdict import choose_compared, find_first, tell_first
 from tests.conftest import SCRIPTS, FakeEncoder
 from tests.test_evaluation_data import write_own
 
@@ -222,6 +229,32 @@ def test_one_document_gives_no_interval():
 
     assert (found.low, found.high) == (-np.inf, np.inf)
     assert not found.is_sure
+
+
+def test_questions_needed_by_hand():
+    """Connor's formula: (1.959964 sqrt(p) + 0.841621 sqrt(p - d^2))^2 / d^2."""
+    # Of 10 questions 3 differ, 2 to 1: p = 0.3, d = 0.1: (1.073517 + 0.453226)^2 / 0.01 = 233.09.
+    assert questions_needed(2, 1, 10) == questions_needed(1, 2, 10) == 234
+    # Of 14 only one differs: p = d = 1/14: (0.523823 + 0.216752)^2 / 0.005102 = 107.50.
+    assert questions_needed(1, 0, 14) == 108
+    # 5 of 10, all for one side: p = d = 0.5: (1.385904 + 0.420811)^2 / 0.25 = 13.06.
+    assert questions_needed(5, 0, 10) == 14
+    # As often the one as the other: a difference of one in ten is looked for, p = 0.4: (1.239590 + 0.525592)^2 / 0.01.
+    assert questions_needed(2, 2, 10) == 312
+    # None differs: p = d = 0.1: (0.619795 + 0.252486)^2 / 0.01 = 76.09.
+    assert questions_needed(0, 0, 10) == 77
+
+
+@pytest.mark.parametrize(("n_better", "n_worse"), [(30, 10), (12, 4)])
+def test_so_many_questions_show_the_difference_four_times_in_five(n_better, n_worse):
+    rng = np.random.default_rng(0)
+    shares = [n_better / 100, n_worse / 100, 1 - (n_better + n_worse) / 100]
+    n = questions_needed(n_better, n_worse, 100)
+    shown = 0
+    for better, worse, _ in rng.multinomial(n, shares, 2_000):
+        shown += (better - worse) ** 2 > 1.959964**2 * (better + worse)  # McNemar's test
+
+    assert 0.77 < shown / 2_000 < 0.83
 
 
 @given(st.lists(st.sampled_from("abcdefgh"), min_size=1, max_size=60), st.integers(0, 5))
@@ -490,6 +523,135 @@ def test_gold_is_marked_where_it_stands():
     assert mark("abcdef", 2, 4, [(2, 4)]) == [("cd", True)]
 
 
+# What it comes to
+
+
+def ranked_set(first, n_documents=10, arms=("naive", "default")):
+    """Each document has one question, which its second chunk answers; by arm, the questions that find it first."""
+    documents = tuple(Document(f"d{n}", "aaa bbb ccc ") for n in range(n_documents))
+    questions = tuple(asking(f"q{n}", f"d{n}", (4, 8)) for n in range(n_documents))
+    evaluation_set = EvaluationSet("small", documents, questions)
+    results = []
+    for arm in arms:
+        chunks = np.array([[3 * n + 1, 3 * n] if n in first[arm] else [3 * n, 3 * n + 1] for n in range(n_documents)])
+        documents_found = np.arange(n_documents)[:, None]
+        rankings = {"corpus": Ranking(chunks, documents_found), "document": Ranking(chunks, documents_found[:, :0])}
+        results.append(ArmResult(arm, "fake", 6, rankings))
+    table = ChunkTable.of([SPANS] * n_documents)
+    return SetResult(evaluation_set, {("fake", 6): table}, tuple(results), {})
+
+
+def test_a_sentence_says_what_may_be_chance():
+    # Of ten questions in ten documents the default finds two that naive chunking does not, and misses one.
+    found = ranked_set({"naive": range(5), "default": range(1, 7)})
+
+    assert tell_first(found, is_only=True) == (
+        "On your 10 documents the default finds 6 of 10 answers first; naive chunking 5; with 10 questions that "
+        "difference may be chance: ask at least 240."
+    )
+
+
+def test_a_sentence_says_what_is_more_than_chance():
+    found = ranked_set({"naive": [], "default": range(10)})
+
+    assert tell_first(found, is_only=False) == (
+        "On the 10 documents of small, in chunks of at most 6 tokens, the default finds 10 of 10 answers first; naive "
+        "chunking 0; that difference is larger than chance explains."
+    )
+
+
+@pytest.mark.parametrize(
+    ("n", "naive", "default", "told"),
+    [
+        (10, [1, 2], [2, 3], "naive chunking 2; with 10 questions no difference shows: to see one of one answer in "
+         "ten, ask at least 160."),
+        (3, [1], [1, 2], "ask at least 30, about at least 6 documents."),
+        (1, [], [], "On your document the default finds 0 of 1 answers first; naive chunking 0; with 1 question no "
+         "difference shows: to see one of one answer in ten, ask at least 80, about at least 6 documents."),
+    ],
+)  # fmt: skip
+def test_a_sentence_says_what_to_ask(n, naive, default, told):
+    assert tell_first(ranked_set({"naive": naive, "default": default}, n), is_only=True).endswith(told)
+
+
+def test_questions_about_few_documents_are_no_proof():
+    found = ranked_set({"naive": [], "default": range(40)}, 40)
+    together = tuple(
+        replace(question, gold=(Gold(f"d{n % 4}", (Span(4, 8),)), *question.gold))
+        for n, question in enumerate(found.evaluation_set.questions)
+    )
+    crowded = replace(found, evaluation_set=replace(found.evaluation_set, questions=together))
+
+    assert "larger than chance explains" in tell_first(found, is_only=True)
+    assert tell_first(crowded, is_only=True).endswith(
+        "with 40 questions that difference may be chance: ask about more documents."
+    )
+
+
+def test_what_a_sentence_compares():
+    arms = {"default": [1, 2], "dense": [1], "lexical": [1, 2, 3], "late": [4]}
+
+    assert "the default finds 2 of 10 answers first; search by words 3; " in tell_first(
+        ranked_set(arms, arms=("default", "dense", "lexical")), is_only=True
+    )
+    assert tell_first(ranked_set(arms, arms=("late",)), is_only=True) == (
+        "On your 10 documents late chunking finds 1 of 10 answers first."
+    )
+    assert choose_compared(("naive", "late", "blend", "default")) == ("default", "naive")
+    assert choose_compared(("late", "naive")) == ("late", "naive")
+    assert choose_compared(("dense", "lexical")) == ("lexical", "dense")
+
+
+def test_first_is_what_hit_at_1_counts(tmp_path):
+    both = small_set(asking("q", "b", (0, 4)), asking("r", "a"), asking("ddd", "b", (0, 4)), asking("aaa bbb", "a"))
+    result, _ = run(tmp_path, FakeEncoder(), arms=("naive",), evaluation_set=both)
+    judged, ranking = judge(both, result.tables["fake", 6]), result.results[0].rankings["corpus"]
+
+    hits = measure(judged, ranking, "corpus", 5)
+
+    expected = np.where(judged.has_spans, hits["hit@1"], hits["document hit@1"])
+    np.testing.assert_array_equal(find_first(judged, ranking), expected)
+
+
+def test_a_changed_question_shows_the_answer_and_each_wrong_passage_once():
+    # Ranks 2 and 1, then 2 and 3: both arms put the same chunk first, the answer is in neither's first place.
+    found = ranked_set({"naive": [], "default": [0]}, 2)
+    naive, default = (one.rankings["corpus"].chunks.tolist() for one in found.results)
+    assert (naive, default) == ([[0, 1], [3, 4]], [[1, 0], [3, 4]])
+    deeper = Ranking(np.array([[1, 0, 2], [3, 5, 4]]), np.array([[0], [1]]))
+    naive = replace(found.results[0], rankings={"corpus": Ranking(np.array([[0, 1, 2], [3, 4, 5]]), deeper.documents)})
+    default = replace(found.results[1], rankings={"corpus": deeper})
+
+    changes = most_changed(replace(found, results=(naive, default)), "default", "naive", 3, 9)
+
+    assert [one["ranks"] for one in changes] == [{"naive": 2, "default": 1}, {"naive": 2, "default": 3}]
+    assert [(one["label"], one["pieces"]) for one in changes[0]["passages"]] == [
+        ("the answer", [("bbb ", True)]),
+        ("first by naive", [("aaa ", False)]),
+    ]
+    assert [(one["label"], one["pieces"]) for one in changes[1]["passages"]] == [
+        ("the answer", [("bbb ", True)]),
+        ("first by naive and default", [("aaa ", False)]),
+    ]
+
+
+def test_settings_are_told_as_text():
+    settings = {
+        "model": "/home/someone/models/mine",
+        "dims": 8,
+        "revision": None,
+        "model_sha256": "0123456789abcdef" * 4,
+    }
+
+    assert tell_settings({**settings, "local_global": {"tasks": ["/a/b", "c"], "on": True}}) == [
+        ("model", "mine"),
+        ("dims", "8"),
+        ("model sha256", "0123456789ab…"),
+        ("local global, tasks", "b, c"),
+        ("local global, on", "True"),
+    ]
+
+
 def hostile_set():
     """Documents that are nothing but hostile text, so that any passage shown is."""
     documents = tuple(Document(f"<b>{name}</b>", f"{HOSTILE} {text} " * 3) for name, text in list(SCRIPTS.items())[:6])
@@ -525,6 +687,7 @@ def test_the_report_shows_documents_as_text(tmp_path):
     assert "<b>" not in page
     assert "<i>" not in page
     assert report.changes
+    assert report.summary[0] in page
     assert "{{" in page
     assert "49" not in page.split("<h2>The questions that changed most")[1].split("<h2>How this was made")[0]
     assert "http" not in page.replace("http://www.w3.org", "").replace("http-equiv", "")
@@ -539,6 +702,7 @@ def test_the_report_is_written_whole(tmp_path):
     content = json.loads((tmp_path / "out" / "results.json").read_text())
     assert {row["arm"] for row in content["rows"]} == set(ARMS)
     assert content["reference"] == "naive"
+    assert content["summary"][0].startswith("On your 8 documents the default finds ")
     assert content["made"]["versions"]["latechunk"]
     assert content["encoders"]["fake"]["dims"] == 8
     assert not list((tmp_path / "out").glob("*.unfinished"))
@@ -620,9 +784,33 @@ def test_a_browser_opens_the_report_and_nothing_runs_in_it(tmp_path):
     shown = subprocess.run([CHROMIUM, *flags, (tmp_path / "report.html").as_uri()], capture_output=True, text=True)
 
     assert shown.returncode == 0, shown.stderr
-    assert "Does late chunking help?" in shown.stdout
+    assert "Which search finds your answers?" in shown.stdout
     assert "&lt;script&gt;alert(1)&lt;/script&gt;" in shown.stdout
     assert "<script" not in shown.stdout
+
+
+@pytest.mark.skipif(CHROMIUM is None, reason="needs Chromium")
+def test_no_table_is_cut_off_at_1280_pixels(tmp_path):
+    playwright = pytest.importorskip("playwright.sync_api")
+    result, setup = run(tmp_path, FakeEncoder())
+    result = replace(result, evaluation_set=replace(result.evaluation_set, name="a set of a rather long name"))
+    report = build_report([result], setup, {"set": 1.0})
+    write_report(tmp_path, report)
+
+    with playwright.sync_playwright() as started:
+        browser = started.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox", "--disable-gpu"])
+        page = browser.new_page(viewport={"width": 1280, "height": 800})
+        page.goto((tmp_path / "report.html").as_uri())
+        widths = page.evaluate(
+            "[...document.querySelectorAll('.scroll')].map((one) => one.scrollWidth - one.clientWidth)"
+        )
+        page.set_viewport_size({"width": 420, "height": 800})
+        is_wider = page.evaluate("document.documentElement.scrollWidth > 420")
+        browser.close()
+
+    assert len(widths) > 4
+    assert max(widths) == 0
+    assert not is_wider
 
 
 # What a hostile tester found.

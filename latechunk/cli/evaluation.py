@@ -19,6 +19,7 @@ from latechunk.cli.options import (
     split_list,
     split_numbers,
 )
+from latechunk.printing import printable
 
 
 def evaluate_command(
@@ -76,8 +77,11 @@ def evaluate_command(
         with percentage_bar(console, quiet) as advance:
             report = evaluate_folder(request, advance)
         if as_json:
-            print_json({"made": report.made, "reference": report.reference, "rows": report.rows})
+            print_json(
+                {"summary": report.summary, "made": report.made, "reference": report.reference, "rows": report.rows}
+            )
         else:
+            typer.echo("\n".join([*map(printable, report.summary), ""]))
             print_table(to_table(report.rows, report.reference))
         if not quiet:
             console.print(f"the report is in {out / 'report.html'}", markup=False, soft_wrap=True)

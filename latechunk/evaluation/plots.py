@@ -41,7 +41,12 @@ def draw_gains(rows: Sequence[Mapping[str, Any]], title: str) -> str:
     axes.set_xlabel(f"{title}, points")
     handles = [axes.plot([], [], marker="o", color=ARMS[arm].colour, label=arm)[0] for arm in arms]
     axes.legend(
-        handles=handles, frameon=False, labelcolor=_INK, ncols=len(arms), loc="lower left", bbox_to_anchor=(0, 1)
+        handles=handles,
+        frameon=False,
+        labelcolor=_INK,
+        ncols=min(len(arms), 5),
+        loc="lower left",
+        bbox_to_anchor=(0, 1),
     )
     return _to_svg(figure, title)
 

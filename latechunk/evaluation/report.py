@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import os
 import platform
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, fields
 from datetime import UTC, datetime
 from importlib.resources import files
@@ -20,6 +20,7 @@ from latechunk.errors import InputError
 from latechunk.evaluation.harness import SetResult, Setup
 from latechunk.evaluation.plots import draw_gains, draw_shift
 from latechunk.evaluation.summary import most_changed, summarise
+from latechunk.evaluation.verdict import choose_compared, tell_first
 from latechunk.manifest import package_versions
 from latechunk.printing import printable
 from latechunk.protocols import ReportsRuntime
@@ -33,6 +34,7 @@ class Report:
     """All that an evaluation found.
 
     Attributes:
+        summary: What it comes to, a sentence for each set.
         rows: As ``latechunk.evaluation.summary.summarise`` gives them, of all sets.
         changes: The questions that changed most between ``reference`` and ``compared``, of all sets, most first.
         shifts: Context shift of the chunks of each set, at the first encoder and chunk size.
@@ -40,6 +42,7 @@ class Report:
         encoders: Settings by name.
     """
 
+    summary: Sequence[str]
     rows: Sequence[Mapping[str, Any]]
     changes: Sequence[Mapping[str, Any]]
     shifts: Mapping[str, Any]
@@ -52,9 +55,8 @@ class Report:
 
 def build_report(results: Sequence[SetResult], setup: Setup, seconds: Mapping[str, float]) -> Report:
     """Sum up what was ranked."""
-    reference = "naive" if "naive" in setup.arms else setup.arms[0]
-    others = [arm for arm in ("blend", "late", *setup.arms) if arm in setup.arms and arm != reference]
-    compared = others[0] if others else reference
+    compared, reference = choose_compared(setup.arms)
+    is_only = len(results) * len(setup.encoders) * len(setup.max_tokens) == 1
     changes = [one for result in results for one in most_changed(result, compared, reference, setup.depth, _CHANGES)]
     shifted = [one for one in results if one.context_shift]
     made = {
@@ -67,6 +69,7 @@ def build_report(results: Sequence[SetResult], setup: Setup, seconds: Mapping[st
         "versions": package_versions(),
     }
     return Report(
+        summary=[tell_first(one, is_only=is_only) for one in results],
         rows=[row for result in results for row in summarise(result, reference, setup.depth)],
         changes=sorted(changes, key=lambda change: -abs(change["change"]))[:_CHANGES],
         shifts={one.evaluation_set.name: next(iter(one.context_shift.values())) for one in shifted},
@@ -90,7 +93,7 @@ def write_report(folder: Path, report: Report) -> None:
     Raises:
         InputError: If the folder cannot be written into.
     """
-    content = {"made": report.made, "encoders": report.encoders, "reference": report.reference, "rows": report.rows}
+    content = {name: getattr(report, name) for name in ("summary", "made", "encoders", "reference", "rows")}
     texts = {
         "results.json": json.dumps(content, ensure_ascii=False, indent=1) + "\n",
         "report.html": render(report),
@@ -108,6 +111,7 @@ def write_report(folder: Path, report: Report) -> None:
 def render(report: Report) -> str:
     """The report as one page of HTML that needs nothing else; documents' texts are escaped."""
     environment = Environment(autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True)
+    environment.filters["groups"] = _group_by_encoding
     template = environment.from_string(files("latechunk.evaluation").joinpath("report.html").read_text("utf-8"))
     plots = {}
     for scope, title in TITLES:
@@ -120,8 +124,46 @@ def render(report: Report) -> str:
         shift=draw_shift(report.shifts) if report.shifts else "",
         many_encoders=len(report.encoders) > 1,
         one_headline=len({row["headline"] for row in report.rows}) == 1,
-        verdicts=tell_verdicts(report.rows, report.reference),
+        verdicts=tell_verdicts(report.rows, report.reference) if len(report.summary) > 1 else [],
+        details=[*tell_settings(report.made), *_tell_encoders(report.encoders)],
     )
+
+
+def _group_by_encoding(rows: Iterable[Mapping[str, Any]]) -> list[tuple[tuple[Any, ...], list[Mapping[str, Any]]]]:
+    """Rows of one set, chunk size and encoder together, in the order of their first."""
+    groups: dict[tuple[Any, ...], list[Mapping[str, Any]]] = {}
+    for row in rows:
+        groups.setdefault((row["set"], row["max_tokens"], row["encoder"]), []).append(row)
+    return list(groups.items())
+
+
+def tell_settings(settings: Mapping[str, Any]) -> list[tuple[str, str]]:
+    """Settings as names and texts, those within others by both names; of paths the last part, of digests the first."""
+    told = []
+    for key, value in settings.items():
+        name = key.replace("_", " ")
+        if isinstance(value, Mapping):
+            told += [(f"{name}, {inner}", text) for inner, text in tell_settings(value)]
+        elif value is not None:
+            told.append((name, _tell_value(key, value)))
+    return told
+
+
+def _tell_encoders(encoders: Mapping[str, Mapping[str, Any]]) -> list[tuple[str, str]]:
+    several = len(encoders) > 1
+    return [
+        (f"{Path(encoder).name}: {name}" if several else f"encoder: {name}", text)
+        for encoder, settings in encoders.items()
+        for name, text in tell_settings(settings)
+    ]
+
+
+def _tell_value(name: str, value: Any) -> str:
+    if isinstance(value, list | tuple):
+        return ", ".join(_tell_value(name, one) for one in value)
+    if name.endswith("sha256"):
+        return f"{value:.12}…"
+    return Path(value).name if isinstance(value, str) and Path(value).is_absolute() else str(value)
 
 
 def tell_verdicts(rows: Sequence[Mapping[str, Any]], reference: str) -> list[str]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from itertools import pairwise
 from typing import Any
@@ -11,7 +11,7 @@ import numpy as np
 
 from latechunk.evaluation.harness import SetResult
 from latechunk.evaluation.metrics import Judgements, headline, judge, measure
-from latechunk.evaluation.ranking import NOTHING, SCOPES, ArmResult, Scope
+from latechunk.evaluation.ranking import NOTHING, SCOPES, ArmResult, Ranking, Scope
 from latechunk.evaluation.statistics import Comparison, Values, compare
 
 _LEAST_QUESTIONS = 10  # of a part, for its mean to be told
@@ -112,16 +112,19 @@ def most_changed(result: SetResult, arm: str, reference: str, depth: int, n: int
     """The questions whose headline changed most between two arms, first encoder and chunk size, in the corpus.
 
     Returns:
-        For each ``set``, ``question``, ``document``, ``change`` and ``passages``: of both arms the rank of the first
-        relevant chunk (None beyond the depth) and the first passage, as pieces ``(text, whether it is gold)``.
+        For each ``set``, ``question``, ``document``, ``change``; ``ranks``, by arm that of the first relevant chunk or
+        document (None beyond the depth); and ``passages``: first what answers, as far as a chunk holds it, then each
+        passage that an arm puts first and that does not answer, once. A passage has ``label``, ``document`` and
+        ``pieces``, pairs of a text and whether it is gold.
     """
     first = result.results[0]
     key = (first.encoder, first.max_tokens)
     by_arm = {one.arm: one.rankings["corpus"] for one in result.results if (one.encoder, one.max_tokens) == key}
-    if arm not in by_arm or reference not in by_arm:
+    if arm == reference or arm not in by_arm or reference not in by_arm:
         return []
     judged = judge(result.evaluation_set, result.tables[key])
-    before, after = (headline(judged, by_arm[name], "corpus", depth) for name in (reference, arm))
+    compared = {name: by_arm[name] for name in (reference, arm)}
+    before, after = (headline(judged, one, "corpus", depth) for one in compared.values())
     changes = np.nan_to_num(after - before)
     order = np.argsort(-np.abs(changes), kind="stable")[:n]
     return [
@@ -130,20 +133,37 @@ def most_changed(result: SetResult, arm: str, reference: str, depth: int, n: int
             "question": result.evaluation_set.questions[number].text,
             "document": result.evaluation_set.questions[number].cluster,
             "change": _percent(float(changes[number])),
-            "passages": {name: _show_first(judged, by_arm[name].chunks[number], number) for name in (reference, arm)},
+            "ranks": {name: _rank_of_answer(judged, one, number) for name, one in compared.items()},
+            "passages": _show_passages(judged, compared, number),
         }
         for number in order.tolist()
         if changes[number]
     ]
 
 
-def _show_first(judged: Judgements, ranked: np.ndarray, number: int) -> dict[str, Any]:
-    """The first passage of a question's ranking, and the rank of the first that is relevant."""
+def _rank_of_answer(judged: Judgements, ranking: Ranking, number: int) -> int | None:
+    """The rank of the first chunk that answers, or of the first document where the question asks for one."""
+    has_spans = judged.has_spans[number]
+    relevant = judged.chunks[number] if has_spans else judged.documents[number]
+    ranked = (ranking.chunks if has_spans else ranking.documents)[number].tolist()
+    return next((place for place, one in enumerate(ranked, start=1) if one in relevant), None)
+
+
+def _show_passages(judged: Judgements, rankings: Mapping[str, Ranking], number: int) -> list[dict[str, Any]]:
+    """What answers a question, and what arms put first in its place."""
     relevant = judged.chunks[number]
-    rank = next((place for place, chunk in enumerate(ranked.tolist(), start=1) if chunk in relevant), None)
-    chunk = int(ranked[0])
-    if chunk == NOTHING:
-        return {"rank": rank, "document": None, "pieces": []}
+    found = [chunk for one in rankings.values() for chunk in one.chunks[number].tolist() if chunk in relevant]
+    answer = next(iter([*found, *relevant]), None)  # of several the one that is ranked
+    wrong: dict[int, list[str]] = {}
+    for name, one in rankings.items():
+        chunk = int(one.chunks[number, 0])
+        if chunk != NOTHING and chunk not in relevant:
+            wrong.setdefault(chunk, []).append(name)
+    shown = [] if answer is None else [_show(judged, answer, number, "the answer")]
+    return shown + [_show(judged, chunk, number, f"first by {' and '.join(arms)}") for chunk, arms in wrong.items()]
+
+
+def _show(judged: Judgements, chunk: int, number: int, label: str) -> dict[str, Any]:
     document = judged.evaluation_set.documents[judged.table.document_of[chunk]]
     span = judged.table.spans[chunk]
     gold = [
@@ -153,7 +173,7 @@ def _show_first(judged: Judgements, ranked: np.ndarray, number: int) -> dict[str
         for one in answer.spans
         if one.start < span.end and span.start < one.end
     ]
-    return {"rank": rank, "document": document.id, "pieces": mark(document.text, span.start, span.end, gold)}
+    return {"label": label, "document": document.id, "pieces": mark(document.text, span.start, span.end, gold)}
 
 
 def mark(text: str, start: int, end: int, gold: Sequence[tuple[int, int]]) -> list[tuple[str, bool]]:
