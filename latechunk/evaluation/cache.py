@@ -20,17 +20,22 @@ from latechunk.evaluation.ranking import NOTHING, SCOPES, Ranking, Rankings, Sco
 from latechunk.manifest import package_versions
 from latechunk.protocols import ReportsRuntime, SpanEncoder
 from latechunk.search.options import SearchOptions
+from latechunk.types import Settings
 
 
 @dataclass(frozen=True, slots=True)
 class CacheKey:
-    """All that decides the rankings of one set with one encoder and chunk size; names their files."""
+    """All that decides the rankings of one set with one encoder and chunk size; names their files.
+
+    ``chunker`` has the settings of what cuts the documents where it is not ``chunker_for``.
+    """
 
     evaluation_set: EvaluationSet
     encoder: SpanEncoder
     max_tokens: int
     depth: int
     seed: int
+    chunker: Settings | None = None
 
     def path(self, work: Path, part: str) -> Path:
         """The file of an arm, or of another part."""
@@ -39,7 +44,7 @@ class CacheKey:
         dtype = self.encoder.runtime.get("dtype") if isinstance(self.encoder, ReportsRuntime) else None
         embedding = choose_embedding(self.encoder, None, None).settings
         search = repr(SearchOptions())  # what an arm that searches does where it says nothing
-        run = [self.max_tokens, self.depth, self.seed, dtype, made_by, part, embedding, search]
+        run = [self.max_tokens, self.depth, self.seed, dtype, made_by, part, embedding, search, self.chunker]
         decisive = json.dumps([self.evaluation_set.fingerprint, settings, *run], sort_keys=True)
         digest = hashlib.sha256(decisive.encode()).hexdigest()[:16]
         name = re.sub(r"[^\w.-]", "_", self.evaluation_set.name)[:60]

@@ -7,16 +7,17 @@ from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from latechunk.embedding import Embedding, choose_embedding, context_shifts
+from latechunk.embedding import Embedding, FixedSpans, choose_embedding, context_shifts
 from latechunk.errors import InputError
 from latechunk.evaluation.arms import ARMS, Material
 from latechunk.evaluation.cache import CacheKey, read_arrays, write_arrays
 from latechunk.evaluation.dataset import EvaluationSet
-from latechunk.evaluation.passes import Vectors, cut_only, encode
+from latechunk.evaluation.passes import Vectors, chunker_for, cut_only, encode
 from latechunk.evaluation.ranking import ArmResult, ChunkTable, Rankings
 from latechunk.evaluation.searching import KnownQuestions, encode_questions, filled_index
-from latechunk.protocols import SpanEncoder
-from latechunk.types import FloatArray
+from latechunk.index import Index
+from latechunk.protocols import Chunker, SpanEncoder
+from latechunk.types import Document, FloatArray, Settings, Span
 
 _MOST_SCORES = 10**9  # 4 GB in float32, some of which are held at a time
 
@@ -25,7 +26,12 @@ _MOST_SCORES = 10**9  # 4 GB in float32, some of which are held at a time
 class Setup:
     """What is evaluated with each set: encoders by a name for the tables, chunk sizes, arms.
 
-    ``depth`` is the k of measures, ``seed`` that of the halves of the questions.
+    Attributes:
+        depth: The k of measures.
+        seed: Of the halves of the questions.
+        index: The one that is evaluated, open, with its encoder as the only one: its own chunks are ranked, and its
+            own search is asked; ``max_tokens`` is then what its chunker says, 0 if it says nothing. None for chunks of
+            sentences and temporary indexes of them.
 
     Raises:
         InputError: If something is empty or unknown.
@@ -36,12 +42,16 @@ class Setup:
     arms: tuple[str, ...] = tuple(ARMS)
     depth: int = 10
     seed: int = 0
+    index: Index | None = None
 
     def __post_init__(self) -> None:
         unknown = [arm for arm in self.arms if arm not in ARMS]
         if unknown or not self.arms:
             raise InputError(f"arms must be some of {', '.join(ARMS)}, got {', '.join(unknown) or 'none'}")
-        if not self.encoders or not self.max_tokens or min(self.max_tokens) < 1:
+        if self.index is not None:
+            size = next(iter(self.index.manifest.chunkers.values())).get("max_tokens", 0)
+            object.__setattr__(self, "max_tokens", (size if isinstance(size, int) else 0,))
+        elif not self.encoders or not self.max_tokens or min(self.max_tokens) < 1:
             raise InputError("an evaluation needs an encoder and a chunk size of at least 1")
         object.__setattr__(self, "arms", tuple(dict.fromkeys(self.arms)))
         object.__setattr__(self, "max_tokens", tuple(dict.fromkeys(self.max_tokens)))
@@ -69,7 +79,7 @@ class SetResult:
 def evaluate(
     evaluation_set: EvaluationSet, setup: Setup, work: Path, on_progress: Callable[[str, float], None]
 ) -> SetResult:
-    """Evaluate a set, taking from ``work`` what an earlier run has finished.
+    """Evaluate a set, taking from ``work`` what an earlier run has finished; an index is always asked anew.
 
     ``on_progress`` is called with what is being done and the share of the documents' characters done.
 
@@ -79,23 +89,28 @@ def evaluate(
     tables: dict[tuple[str, int], ChunkTable] = {}
     shifts: dict[tuple[str, int], FloatArray] = {}
     results: list[ArmResult] = []
+    chunker_of, chunker = _choose_chunks(evaluation_set, setup.index)
     for name, encoder in setup.encoders.items():
-        keys = {size: CacheKey(evaluation_set, encoder, size, setup.depth, setup.seed) for size in setup.max_tokens}
-        found: dict[int, dict[str, Rankings | None]] = {
-            size: {arm: key.read(work, arm) for arm in setup.arms} for size, key in keys.items()
+        keys = {
+            size: CacheKey(evaluation_set, encoder, size, setup.depth, setup.seed, chunker) for size in setup.max_tokens
+        }
+        kept = [arm for arm in setup.arms if setup.index is None or not ARMS[arm].searches]
+        found = {
+            size: {arm: key.read(work, arm) if arm in kept else None for arm in setup.arms}
+            for size, key in keys.items()
         }
         missing = {size: [arm for arm, one in arms.items() if one is None] for size, arms in found.items()}
-        vectors = _encode_missing(evaluation_set, encoder, missing, on_progress)
+        vectors = _encode_missing(evaluation_set, encoder, setup, missing, chunker_of, on_progress)
         for size, key in keys.items():
             own = vectors.get(size)
-            table = own.table if own else cut_only(encoder, evaluation_set, size)
+            table = own.table if own else cut_only(encoder, evaluation_set, size, chunker_of)
             tables[name, size] = table
             if missing[size]:
                 on_progress(f"{evaluation_set.name}: searching", 1.0)
-                ranked = _rank_missing(evaluation_set, encoder, setup, size, missing[size], table, own)
-                for arm, rankings in ranked:
-                    found[size][arm] = rankings
-                    key.write(work, arm, rankings, len(table))
+                for arm, ranked in _rank_missing(evaluation_set, encoder, setup, size, missing[size], table, own):
+                    found[size][arm] = ranked
+                    if arm in kept:
+                        key.write(work, arm, ranked, len(table))
             if own and own.late is not None and own.naive is not None:
                 write_arrays(key.path(work, "shift"), {"shift": context_shifts(own.late, own.naive)})
             results += [ArmResult(arm, name, size, one) for arm, one in found[size].items() if one is not None]
@@ -105,14 +120,27 @@ def evaluate(
     return SetResult(evaluation_set, tables, tuple(results), shifts)
 
 
+def _choose_chunks(
+    evaluation_set: EvaluationSet, index: Index | None
+) -> tuple[Callable[[int, Document], Chunker], Settings | None]:
+    """What cuts a document at a chunk size, and its settings where it is not the same for all evaluations."""
+    if index is None:
+        return chunker_for, None
+    chunks = {one.id: index.chunks(one.id) for one in evaluation_set.documents}
+    spans = {name: [Span(chunk.start, chunk.end) for chunk in own] for name, own in chunks.items()}
+    return lambda _, document: FixedSpans(spans[document.id]), next(iter(index.manifest.chunkers.values()))
+
+
 def _encode_missing(
     evaluation_set: EvaluationSet,
     encoder: SpanEncoder,
+    setup: Setup,
     missing: Mapping[int, Sequence[str]],
+    chunker_of: Callable[[int, Document], Chunker],
     on_progress: Callable[[str, float], None],
 ) -> dict[int, Vectors]:
     """Vectors of the chunk sizes that still need some, from one reading of each document."""
-    embedding = choose_embedding(encoder, None, None)
+    embedding = choose_embedding(encoder, None, None) if setup.index is None else None
     late = {size: any(_needs(arm, embedding)[0] for arm in arms) for size, arms in missing.items()}
     naive = {size: any(_needs(arm, embedding)[1] for arm in arms) for size, arms in missing.items()}
     sizes = [size for size in missing if late[size] or naive[size]]
@@ -126,13 +154,17 @@ def _encode_missing(
 
     if not sizes:
         return {}
-    return encode(encoder, evaluation_set, sizes, late=any(late.values()), naive=naive, on_progress=report)
+    is_late = any(late.values())
+    return encode(encoder, evaluation_set, sizes, late=is_late, naive=naive, on_progress=report, chunker_of=chunker_of)
 
 
-def _needs(arm: str, embedding: Embedding) -> tuple[bool, bool]:
-    """Whether an arm needs late vectors, and naive ones; a search needs what an index with this embedding holds."""
+def _needs(arm: str, embedding: Embedding | None) -> tuple[bool, bool]:
+    """Whether an arm needs late vectors, and naive ones.
+
+    A dense search needs what a temporary index with this embedding holds; None for an index that holds its own.
+    """
     one = ARMS[arm]
-    if not one.dense:
+    if embedding is None or not one.dense:
         return one.late, one.naive
     return embedding.mode != "naive", embedding.mode != "late"
 
@@ -153,17 +185,20 @@ def _rank_missing(
             f"than fit the memory; evaluate fewer questions, larger chunks, or use latechunk.evaluation.mteb"
         )
     material = Material(evaluation_set, table, setup.depth, setup.seed, vectors)
-    if vectors:
-        material = replace(material, questions=encode_questions(encoder, evaluation_set.questions))
+    known: dict[str, FloatArray] = {}
+    if vectors or (setup.index is not None and any(ARMS[arm].dense for arm in arms)):
+        questions = encode_questions(encoder, evaluation_set.questions)
+        material = replace(material, questions=questions)
+        known = dict(zip([one.text for one in evaluation_set.questions], questions, strict=True))
+    knowing = KnownQuestions(encoder, known)
     with ExitStack() as stack:
-        if any(ARMS[arm].searches for arm in arms):
-            known: dict[str, FloatArray] = {}
-            if material.questions is not None:
-                texts = [question.text for question in evaluation_set.questions]
-                known = dict(zip(texts, material.questions, strict=True))
+        if setup.index is not None:
+            index = stack.enter_context(Index.open(setup.index.path, encoder=knowing, read_only=True))
+            material = replace(material, index=index)
+        elif any(ARMS[arm].searches for arm in arms):
             embedding = choose_embedding(encoder, None, None)
             stored = vectors.of(embedding) if vectors and any(ARMS[arm].dense for arm in arms) else None
-            index = filled_index(KnownQuestions(encoder, known), embedding, evaluation_set, table, stored, max_tokens)
-            material = replace(material, index=stack.enter_context(index))
+            filled = filled_index(knowing, embedding, evaluation_set, table, stored, max_tokens)
+            material = replace(material, index=stack.enter_context(filled))
         for arm in arms:
             yield arm, ARMS[arm].rank(material)

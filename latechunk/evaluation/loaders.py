@@ -148,18 +148,56 @@ def _read_quotes(folder: Path) -> EvaluationSet:
     named = {document.id: document for document in documents}
     for document in documents:  # by the path with the folder, too
         named.setdefault(f"{folder.as_posix()}/{document.id}", document)
+    return EvaluationSet(folder.name, tuple(documents), tuple(_quoted(path, documents, named, _raise)))
+
+
+def read_questions(path: Path, documents: Sequence[Document]) -> tuple[tuple[Question, ...], list[str]]:
+    """Read the questions of a table or of JSON lines, whose quotes are looked for in the documents.
+
+    Returns:
+        The questions, and for each row that cannot be one why: its quote is nowhere, or in two places.
+
+    Raises:
+        InputError: If the file cannot be read, or no row of it can be a question.
+    """
+    left_out: list[str] = []
+    named = {document.id: document for document in documents}
+    questions = tuple(_quoted(path, documents, named, lambda error: left_out.append(str(error))))
+    if not questions:
+        reasons = "; ".join(left_out[:3]) or "there is none"
+        raise InputError(f"{path}: needed is a row with a question and a quote from a document of the index: {reasons}")
+    return questions, left_out
+
+
+def _quoted(
+    path: Path,
+    documents: Sequence[Document],
+    named: Mapping[str, Document],
+    on_error: Callable[[InputError], None],
+) -> Iterator[Question]:
+    """Questions with their quotes found; rows where that fails go to ``on_error``."""
     rows = _table(path) if path.suffix == ".csv" else _rows(path)
-    questions = []
     for number, (place, row) in enumerate(rows, start=1):
-        wanted = row.get("document")
-        if wanted and not isinstance(wanted, str):
-            raise InputError(f"{place}: the field 'document' must be text, got {wanted!r:.60}")
-        if wanted and wanted not in named:
-            raise InputError(f"{place}: there is no document {wanted!r}; there are {', '.join(list(named)[:10])}")
-        among = [named[wanted]] if wanted else documents
-        gold = find_quote(place, _field(place, row, "quote", str), among)
-        questions.append(Question(f"q{number}", _field(place, row, "question", str), (gold,)))
-    return EvaluationSet(folder.name, tuple(documents), tuple(questions))
+        try:
+            wanted = row.get("document")
+            if wanted and not isinstance(wanted, str):
+                raise InputError(f"{place}: the field 'document' must be text, got {wanted!r:.60}")
+            if wanted and wanted not in named:
+                raise InputError(f"{place}: there is no document {wanted!r}; there are {', '.join(list(named)[:10])}")
+            among = [named[wanted]] if wanted else documents
+            gold = find_quote(place, _field(place, row, "quote", str), among)
+            text = _field(place, row, "question", str)
+            if not text.strip():
+                raise InputError(f"{place}: the question is blank")
+            question = Question(f"q{number}", text, (gold,))
+        except InputError as error:
+            on_error(error)
+        else:
+            yield question
+
+
+def _raise(error: InputError) -> None:
+    raise error
 
 
 def find_quote(place: str, quote: str, documents: Sequence[Document]) -> Gold:

@@ -82,7 +82,7 @@ def encode(
     alone: dict[int, list[FloatArray]] = {size: [] for size in max_tokens}
     whole: list[FloatArray] = [np.zeros((0, int(encoder.settings["dims"])), dtype=np.float32)]
     for documents in _batches(evaluation_set.documents):
-        cuts = {size: _cut(encoder, size, documents, chunker_of) for size in max_tokens}
+        cuts = {size: _cut(encoder, size, documents, chunker_of, Embedding("blend")) for size in max_tokens}
         if late:
             for *by_size, document in _pool_once(encoder, cuts):
                 whole.append(document)
@@ -111,7 +111,8 @@ def cut_only(
     chunker_of: Callable[[int, Document], Chunker] = chunker_for,
 ) -> ChunkTable:
     """The chunks alone, for arms that need no vectors."""
-    return ChunkTable.of([cut.spans for cut in _cut(encoder, max_tokens, evaluation_set.documents, chunker_of)])
+    cuts = _cut(encoder, max_tokens, evaluation_set.documents, chunker_of, Embedding("late"))
+    return ChunkTable.of([cut.spans for cut in cuts])
 
 
 def _cut(
@@ -119,10 +120,11 @@ def _cut(
     max_tokens: int,
     documents: Sequence[Document],
     chunker_of: Callable[[int, Document], Chunker],
+    embedding: Embedding,
 ) -> list[ChunkedDocument]:
     cuts = []
     for document in documents:  # one by one, since the language may differ
-        cuts += chunk_documents(encoder, [chunker_of(max_tokens, document)], Embedding("blend"), [document], _stop)
+        cuts += chunk_documents(encoder, [chunker_of(max_tokens, document)], embedding, [document], _stop)
     return cuts
 
 

@@ -34,7 +34,10 @@ def draw_gains(rows: Sequence[Mapping[str, Any]], title: str) -> str:
         filled = ARMS[row["arm"]].colour if compared["is_sure"] else "none"
         axes.plot(compared["difference"], place, marker="o", markersize=5, color=ARMS[row["arm"]].colour, mfc=filled)
     several = len({encoder for _, _, encoder in groups}) > 1
-    names = [f"{_plain(name)}, {size}" + (f"\n{_plain(encoder)}" if several else "") for name, size, encoder in groups]
+    names = [
+        f"{_plain(name)}, {size or 'own chunks'}" + (f"\n{_plain(encoder)}" if several else "")
+        for name, size, encoder in groups
+    ]
     axes.set_yticks(range(len(groups)), names)
     axes.set_ylim(len(groups) - 0.5, -0.5)
     axes.axvline(0, color=_INK, linewidth=0.8)

@@ -53,8 +53,10 @@ class Report:
     depth: int
 
 
-def build_report(results: Sequence[SetResult], setup: Setup, seconds: Mapping[str, float]) -> Report:
-    """Sum up what was ranked."""
+def build_report(
+    results: Sequence[SetResult], setup: Setup, seconds: Mapping[str, float], n_left_out: int = 0
+) -> Report:
+    """Sum up what was ranked; ``n_left_out`` counts questions that could not be asked."""
     compared, reference = choose_compared(setup.arms)
     is_only = len(results) * len(setup.encoders) * len(setup.max_tokens) == 1
     changes = [one for result in results for one in most_changed(result, compared, reference, setup.depth, _CHANGES)]
@@ -63,7 +65,8 @@ def build_report(results: Sequence[SetResult], setup: Setup, seconds: Mapping[st
         "at": datetime.now(UTC).isoformat(timespec="seconds"),
         "machine": f"{platform.system()} {platform.machine()}, {os.cpu_count()} cores",
         "arms": ", ".join(setup.arms),
-        "chunks": ", ".join(f"at most {size} tokens" for size in setup.max_tokens),
+        "chunks": ", ".join(f"at most {size} tokens" if size else "the index's" for size in setup.max_tokens),
+        "questions_left_out": n_left_out,
         "seed": setup.seed,
         "seconds": {name: round(value, 1) for name, value in seconds.items()},
         "versions": package_versions(),
@@ -192,7 +195,13 @@ def to_table(rows: Sequence[Mapping[str, Any]], reference: str) -> Table:
     for name in ("measure", "value", "gain", "interval", ""):
         table.add_column(name, justify="right" if name in ("value", "gain") else "left")
     for row in rows:
-        cells = [row["set"], str(row["max_tokens"]), *((row["encoder"],) if many else ()), row["scope"], row["arm"]]
+        cells = [
+            row["set"],
+            str(row["max_tokens"] or "own"),
+            *((row["encoder"],) if many else ()),
+            row["scope"],
+            row["arm"],
+        ]
         cells += [row["headline"], f"{row['measures'][row['headline']]:.2f}", *_tell(row["comparison"])]
         table.add_row(*(Text(printable(cell)) for cell in cells))
     return table

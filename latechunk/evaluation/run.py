@@ -1,9 +1,9 @@
-"""All that ``latechunk evaluate`` does: load the encoders, evaluate the sets of a folder, write the report."""
+"""All that ``latechunk evaluate`` does: load encoders or open an index, evaluate sets, write the report."""
 
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from itertools import product
 from pathlib import Path
@@ -14,11 +14,17 @@ from latechunk.encoding.encoder import Encoder
 from latechunk.errors import InputError
 from latechunk.evaluation.dataset import EvaluationSet
 from latechunk.evaluation.harness import Setup, evaluate
-from latechunk.evaluation.loaders import read_sets
+from latechunk.evaluation.loaders import read_questions, read_sets
 from latechunk.evaluation.report import Report, build_report, write_report
+from latechunk.index import Index
+from latechunk.manifest import IndexInfo
 from latechunk.models.catalogue import DEFAULT_MODEL
+from latechunk.models.device import Dtype
 from latechunk.protocols import SpanEncoder
+from latechunk.storage.directory import STORE
 from latechunk.validation import Validated
+
+_MOST_TOKENS = 200_000  # of an index whose chunks are read alone unasked: at 4 to 5 thousand tokens a second
 
 
 class EvaluationRequest(Validated):
@@ -38,6 +44,18 @@ class EvaluationRequest(Validated):
     dtype: str = "auto"
 
 
+class IndexRequest(Validated):
+    """Which index to evaluate, on which questions; ``arms`` are empty for those that suit it."""
+
+    index: Path
+    questions: Path
+    out: Path
+    arms: tuple[str, ...] = ()
+    depth: int = 10
+    device: str = "auto"
+    dtype: Dtype = "auto"
+
+
 def evaluate_folder(request: EvaluationRequest, on_progress: Callable[[str, float], None]) -> Report:
     """Evaluate all sets of a folder and write the report.
 
@@ -45,25 +63,78 @@ def evaluate_folder(request: EvaluationRequest, on_progress: Callable[[str, floa
         InputError: If the request cannot be met or the data cannot be read.
         ModelError: If a model cannot be used.
     """
-    work = request.out / "work"
-    try:  # now, and not after everything was encoded
-        work.mkdir(parents=True, exist_ok=True)
-        (work / ".probe").touch()
-        (work / ".probe").unlink()
-    except OSError as error:
-        message = f"the report cannot be written to {request.out}: {error}; choose another folder with --out"
-        raise InputError(message) from error
+    if (request.data / STORE).is_file():
+        raise InputError(f"{request.data} is an index: name the questions that it is to answer, too")
+    work = _make_work(request.out)
     sets = [_with_language(one, request.language) for one in read_sets(request.data)]
     setup = Setup(_load_encoders(request), max_tokens=request.max_tokens, arms=request.arms, depth=request.depth)
+    return _evaluate(sets, setup, work, request.out, on_progress)
+
+
+def evaluate_index(request: IndexRequest, on_progress: Callable[[str, float], None]) -> tuple[Report, list[str]]:
+    """Evaluate an index on questions with quotes, by the search that its users get, and write the report.
+
+    Returns:
+        The report, and why rows of the questions were left out.
+
+    Raises:
+        InputError: If the questions cannot be read, or none has its quote in one place of the index.
+        StoreError: If the index cannot be opened.
+        ModelError: If its model is not on this machine.
+    """
+    work = _make_work(request.out)
+    with Index.open(request.index, read_only=True, device=request.device, dtype=request.dtype) as index:
+        documents = tuple(document for name in index.ids() if (document := index.get(name)) is not None)
+        questions, left_out = read_questions(request.questions, documents)
+        one = EvaluationSet(request.index.resolve().name, documents, questions)
+        model = str(index.encoder.settings.get("model", index.encoder.settings.get("kind", "encoder")))
+        setup = Setup(
+            {model: index.encoder}, arms=request.arms or choose_arms(index.info()), depth=request.depth, index=index
+        )
+        return _evaluate([one], setup, work, request.out, on_progress, len(left_out)), left_out
+
+
+def choose_arms(info: IndexInfo) -> tuple[str, ...]:
+    """The arms that suit an index: its searches, and naive chunking where to encode the chunks takes a minute or less.
+
+    With words there are lexical and hybrid search; naive vectors are those of dense search where the index has them.
+    """
+    is_small = info.n_tokens <= _MOST_TOKENS
+    naive = ("naive",) if is_small and info.embedding["mode"] != "naive" else ()
+    words = ("lexical", "hybrid") if info.search["words"] else ()
+    return (*naive, "default", "dense", *words)
+
+
+def _evaluate(
+    sets: Sequence[EvaluationSet],
+    setup: Setup,
+    work: Path,
+    out: Path,
+    on_progress: Callable[[str, float], None],
+    n_left_out: int = 0,
+) -> Report:
     results, seconds = [], {}
     for one in sets:
         begin = time.perf_counter()
         results.append(evaluate(one, setup, work, on_progress))
         seconds[one.name] = time.perf_counter() - begin
     on_progress("writing the report", 1.0)
-    report = build_report(results, setup, seconds)
-    write_report(request.out, report)
+    report = build_report(results, setup, seconds, n_left_out)
+    write_report(out, report)
     return report
+
+
+def _make_work(out: Path) -> Path:
+    """The folder for what is finished; made now, to know that it can be before everything is encoded."""
+    work = out / "work"
+    try:
+        work.mkdir(parents=True, exist_ok=True)
+        (work / ".probe").touch()
+        (work / ".probe").unlink()
+    except OSError as error:
+        message = f"the report cannot be written to {out}: {error}; choose another folder with --out"
+        raise InputError(message) from error
+    return work
 
 
 def _with_language(one: EvaluationSet, language: str) -> EvaluationSet:
