@@ -594,6 +594,7 @@ def test_the_command_evaluates_an_index(tmp_path, small_index):
         (["my.latechunk", "questions.csv", "--arms", "bm25"], "arms must be some of naive, late"),
         (["my.latechunk", "empty.csv"], "needed is a row with a question and a quote from a document of the index"),
         (["my.latechunk", "missing.csv"], "missing.csv cannot be read"),
+        (["my.latechunk", "tabs.tsv"], "needed is a row with a question and a quote from a document of the index"),
         (["nowhere", "questions.csv"], "nowhere"),
         ([".", "questions.csv"], "not an index"),
     ],
@@ -601,6 +602,7 @@ def test_the_command_evaluates_an_index(tmp_path, small_index):
 def test_an_index_that_cannot_be_evaluated(tmp_path, small_index, arguments, message):
     (tmp_path / "questions.csv").write_text("question,quote\nWhich country?,France\n")
     (tmp_path / "empty.csv").write_text("question,quote\nWhich country?,Spain\n")
+    (tmp_path / "tabs.tsv").write_text("question\tquote\nWhich country?\tSpain\n")
 
     result = CliRunner().invoke(app, ["evaluate", *arguments])
 
@@ -1019,6 +1021,19 @@ def test_what_an_encoder_computes_in_is_part_of_the_key(tmp_path):
 
     assert half.n_encoded > 0
     assert build_report([result], setup, {}).encoders["fake"]["ran"] == {"dtype": "bfloat16"}
+
+
+def test_comparisons_are_counted_where_there_are_several(tmp_path):
+    one, setup = run(tmp_path, FakeEncoder(), arms=("naive", "late"))
+    other = replace(one, evaluation_set=replace(one.evaluation_set, name="other"))
+
+    assert "1 comparisons" not in render(build_report([one], setup, {}))
+    both = build_report([one, other], setup, {})
+    assert "of 2 comparisons" in render(both)
+    assert [sentence.partition(",")[0] for sentence in both.summary] == [
+        "On the 8 documents of scripts",
+        "On the 8 documents of other",
+    ]
 
 
 def test_each_encoder_is_compared_with_itself(tmp_path):

@@ -176,7 +176,7 @@ def _quoted(
     on_error: Callable[[InputError], None],
 ) -> Iterator[Question]:
     """Questions with their quotes found; rows where that fails go to ``on_error``."""
-    rows = _table(path) if path.suffix == ".csv" else _rows(path)
+    rows = _rows(path) if path.suffix == ".jsonl" else _table(path)
     for number, (place, row) in enumerate(rows, start=1):
         try:
             wanted = row.get("document")

@@ -116,6 +116,7 @@ def render(report: Report) -> str:
     environment = Environment(autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True)
     environment.filters["groups"] = _group_by_encoding
     template = environment.from_string(files("latechunk.evaluation").joinpath("report.html").read_text("utf-8"))
+    is_only = len({(row["set"], row["max_tokens"], row["encoder"]) for row in report.rows}) == 1
     plots = {}
     for scope, title in TITLES:
         compared = [row for row in report.rows if row["scope"] == scope and row["comparison"]]
@@ -127,7 +128,7 @@ def render(report: Report) -> str:
         shift=draw_shift(report.shifts) if report.shifts else "",
         many_encoders=len(report.encoders) > 1,
         one_headline=len({row["headline"] for row in report.rows}) == 1,
-        verdicts=tell_verdicts(report.rows, report.reference) if len(report.summary) > 1 else [],
+        verdicts=[] if is_only else tell_verdicts(report.rows, report.reference),
         details=[*tell_settings(report.made), *_tell_encoders(report.encoders)],
     )
 
