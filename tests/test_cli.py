@@ -1,5 +1,6 @@
 import json
 import os
+import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -50,6 +51,61 @@ def test_index_search_and_info(run):
     assert info.exit_code == 0
     for part in ("all-MiniLM-L6-v2", "53aa5117", "384", "max_tokens 16", "documents   2"):
         assert part in info.stdout
+
+
+_WAITING = """
+import signal, sys, threading
+from latechunk.encoding.batching import SpanRunner
+
+signal.signal(signal.SIGINT, signal.default_int_handler)  # a process in the background is made to ignore it
+run_pass, n_passes = SpanRunner._run_pass, 0
+
+
+def run_or_wait(self, jobs, *arguments):
+    global n_passes
+    n_passes += len(jobs[0].tokens) > 5  # not the letter that is encoded when the model is loaded
+    if n_passes == 2:
+        print("encoding", flush=True)
+        threading.Event().wait(300)
+    return run_pass(self, jobs, *arguments)
+
+
+SpanRunner._run_pass = run_or_wait
+from latechunk.cli import run
+
+run()
+"""
+
+
+@pytest.mark.skipif(os.name == "nt", reason="has no SIGINT of its own")
+def test_an_interrupted_index_is_as_it_was(run):
+    run("index", "x.latechunk", "docs", "--max-tokens", "16")
+    files = {path.name for path in Path("x.latechunk").iterdir()}
+    with Index.open("x.latechunk", read_only=True) as index:
+        before = {one: index.stored(one) for one in index.ids()}
+    Path("docs/berlin.md").write_text(BERLIN * 30)
+    Path("docs/new.md").write_text(PARIS * 30)
+
+    command = [sys.executable, "-c", _WAITING, "index", "x.latechunk", "docs"]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as indexing:
+        assert indexing.stdout.readline() == "encoding\n"
+        indexing.send_signal(signal.SIGINT)
+        _, errors = indexing.communicate()
+
+    assert indexing.returncode == 130
+    assert errors.splitlines()[-1] == "interrupted; what was committed before stays"
+    assert "Traceback" not in errors
+    assert {path.name for path in Path("x.latechunk").iterdir()} == files
+    with Index.open("x.latechunk", read_only=True) as index:
+        assert index.ids() == list(before)
+        for name, stored in before.items():
+            now = index.stored(name)
+            assert (now.document, now.chunkings) == (stored.document, stored.chunkings)
+            assert now.vectors.tobytes() == stored.vectors.tobytes()
+    assert run("verify", "x.latechunk").exit_code == 0
+    again = run("index", "x.latechunk", "docs")  # the lock is free
+    assert again.exit_code == 0
+    assert "1 added, 1 updated, 1 unchanged" in again.stderr
 
 
 def test_questions_come_from_standard_input_one_a_line(run):

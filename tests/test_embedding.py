@@ -4,7 +4,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from latechunk import Document, Index, SentenceChunker, Span, TokenChunker, embed_documents
-from latechunk.embedding import Embedding, chunk_documents, embed_chunks
+from latechunk.embedding import ChunkedDocument, Embedding, chunk_documents, embed_chunks
+from latechunk.embedding.progress import BatchProgress
 from latechunk.errors import DocumentError, InputError, ModelError
 from tests.conftest import DIMS, SCRIPTS, FakeEncoder, no_error
 
@@ -247,6 +248,61 @@ def test_embed_documents_streams(fake, monkeypatch):
     assert len(taken) <= 4
     embedded.close()
     assert len(taken) <= 4
+
+
+@pytest.mark.parametrize("overlap", [0, 2])
+def test_progress_within_a_document_goes_on_to_its_end_in_every_mode(overlap):
+    class Stepwise(FakeEncoder):
+        def encode_spans(self, tasks, on_progress=None):
+            for number, task in enumerate(tasks):
+                for _ in task.tokens.ids:
+                    on_progress(number, 1)
+            return super().encode_spans(tasks)
+
+    text = " ".join(f"Word{number} is here." for number in range(40))
+    chunker = SentenceChunker(max_tokens=12, overlap=overlap)
+    for mode, n_reports in {"late": 120, "naive": 120, "blend": 240}.items():
+        done = []
+        document = Document("a", text)
+        list(embed_documents([document], encoder=Stepwise(), chunker=chunker, mode=mode, on_progress=done.append))
+
+        assert len(done) == n_reports or overlap
+        assert max(one.documents for one in done) < 1 / 100
+        assert sum(one.documents for one in done) == pytest.approx(1)
+        assert sum(one.tokens for one in done) == 120
+
+
+def test_a_long_document_is_announced_once(caplog):
+    caplog.set_level("INFO", "latechunk")
+    text, now, told = "word " * 1000, [0.0], []
+    short, long = (
+        ChunkedDocument(document, tokens, [], [], np.zeros((0, 2)), [])
+        for document in (Document("short", text[:500]), Document("long", text))
+        for tokens in FakeEncoder().tokenize([document.text])
+    )
+    progress = BatchProgress([short, long], 2, told.append, lambda: now[0])
+    report = progress.of_pass([100, 1000])
+    for now[0] in (4.0, 10.0, 20.0):
+        report(1, 100)
+
+    said = "document 'long' has 5,000 characters in 1,000 tokens: about 110 s and 0 MB besides what the model takes"
+    assert [one.note for one in told] == ["", said, ""]
+    assert [record.getMessage() for record in caplog.records] == [said]
+
+
+@pytest.mark.parametrize("lengths", [[1000], [400, 300, 300]])
+def test_what_is_done_soon_is_not_announced(lengths):
+    now, told = [0.0], []
+    chunked = [
+        ChunkedDocument(Document(str(n), "word " * n), tokens, [], [], np.zeros((0, 2)), [])
+        for n in lengths
+        for tokens in FakeEncoder().tokenize(["word " * n])
+    ]
+    report = BatchProgress(chunked, 1, told.append, lambda: now[0]).of_pass(lengths)
+    for now[0] in (6.0, 500.0):
+        report(0, 200 if len(lengths) == 1 else 20)
+
+    assert [one.note for one in told] == ["", ""]
 
 
 def test_embed_documents_leaves_out_what_fails(fake):

@@ -10,9 +10,11 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from sentence_transformers import SentenceTransformer
+from tokenizers import normalizers, pre_tokenizers
 
 from latechunk import Encoder, SentenceChunker, Span, TokenChunker
 from latechunk.embedding.chunks import token_ranges
+from latechunk.encoding import tokenizer
 from latechunk.errors import InputError, ModelError, PoolingError, QueryError
 from latechunk.models.device import choose_dtype, name_of
 from latechunk.types import PoolingTask
@@ -318,6 +320,43 @@ def test_offsets_hold_the_contract_in_every_script(tmp_path, train):
         missed = {text[place] for place in range(len(text)) if place not in covered}
         # What a normaliser drops: white space, and combining and joining marks.
         assert all(not one.isalnum() or one in "ํั" for one in missed), missed
+
+
+_SPACES = (" ", " ", " ", "\n", "\n\n", "  ", "\t", "\r\n", "\u3000", "\u00a0 ", ". ", "-", "")
+
+
+@pytest.mark.parametrize("train", [train_wordpiece, train_unigram, train_bytes])
+@pytest.mark.parametrize("prompt", ["", "query: "])
+def test_a_long_text_is_tokenised_in_pieces_as_if_whole(train, prompt, monkeypatch):
+    rust = train().backend_tokenizer
+    rust.encode_special_tokens = True
+    words = st.sampled_from([word for text in SCRIPTS.values() for word in text.split()])
+
+    @given(st.lists(st.lists(st.tuples(words, st.sampled_from(_SPACES)), max_size=60), max_size=4))
+    def check(parts):
+        texts = ["".join(word + space for word, space in part) for part in parts]
+        whole = tokenizer.tokenize(rust, prompt, texts)
+        with monkeypatch.context() as patch:
+            patch.setattr(tokenizer, "_PIECE", 40)
+            pieces = tokenizer.tokenize(rust, prompt, texts)
+
+        for one, other in zip(whole, pieces, strict=True):
+            assert one.prompt_ids == other.prompt_ids
+            np.testing.assert_array_equal(one.ids, other.ids)
+            np.testing.assert_array_equal(one.offsets, other.offsets)
+
+    check()
+
+
+def test_a_text_is_cut_only_where_that_changes_no_token(monkeypatch):
+    rust = train_unigram().backend_tokenizer
+    monkeypatch.setattr(tokenizer, "_PIECE", 40)
+    text = LONG[:300]
+    assert len(list(tokenizer._pieces(rust, [text]))) > 3
+
+    rust.pre_tokenizer = pre_tokenizers.Metaspace(prepend_scheme="never", split=False)
+    rust.normalizer = normalizers.Prepend("\u2581")  # before each piece, and once before the whole
+    assert list(tokenizer._pieces(rust, [text])) == [(0, 0, 300)]
 
 
 @pytest.mark.parametrize("train", [train_wordpiece, train_unigram, train_bytes])

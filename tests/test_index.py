@@ -1,5 +1,6 @@
 import gc
 import inspect
+import io
 import logging
 import os
 import re
@@ -15,6 +16,7 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from rich.console import Console
 
 from latechunk import (
     Chunk,
@@ -29,7 +31,7 @@ from latechunk import (
     TokenChunker,
     embed_documents,
 )
-from latechunk.embedding.progress import Lines
+from latechunk.embedding.progress import Lines, show_progress
 from latechunk.errors import (
     DocumentError,
     FilterError,
@@ -45,6 +47,7 @@ from latechunk.errors import (
     QueryError,
     StoreError,
 )
+from latechunk.maintenance.verify import verify
 from tests.conftest import SCRIPTS, FakeEncoder
 
 CHUNKER = SentenceChunker(max_tokens=8)
@@ -333,9 +336,36 @@ def test_lines_of_progress_tell_the_time_left():
         lines.advance(Progress(0.5, 1000))
 
     assert written == [
-        "1 of 4 documents, 2,000 tokens in 35 s, about 105 s left",
-        "2 of 4 documents, 4,000 tokens in 10 min, about 10 min left",
+        "1 of 4 documents, 2,000 tokens in 35 s, 25% done, about 105 s left",
+        "2 of 4 documents, 4,000 tokens in 10 min, 50% done, about 10 min left",
     ]
+
+
+def test_lines_of_progress_tell_how_far_one_document_is():
+    written, now = [], [0.0]
+    lines = Lines(written.append, 1, clock=lambda: now[0])
+    lines.advance(Progress(0.1, 1000, "it is long"))
+    for now[0] in (40.0, 90.0):
+        lines.advance(Progress(0.4, 4000))
+    lines.advance(Progress(0.1, 1000))
+    lines.write_last()
+
+    assert written == [
+        "it is long",
+        "0 of 1 documents, 5,000 tokens in 40 s, 50% done, about 40 s left",
+        "0 of 1 documents, 9,000 tokens in 90 s, 90% done, about 10 s left",
+        "1 of 1 documents, 10,000 tokens in 90 s",
+    ]
+
+
+def test_a_bar_moves_within_a_document():
+    console = Console(file=io.StringIO(), force_terminal=True, width=100)
+    with show_progress(console, 1) as advance:
+        advance(Progress(0.75, 1200, "it is long"))
+
+    shown = console.file.getvalue()
+    assert "it is long" in shown
+    assert "75% 0/1 documents, 1,200 tokens" in re.sub(r"\x1b\[[0-9;?]*[A-Za-z]", "", shown)
 
 
 def test_bad_documents_can_be_left_out(index, documents):
@@ -769,6 +799,32 @@ def test_a_process_that_only_searched_writes_no_vectors(stored):
         assert index.search("the capital", k=50) == expected_hits
 
     assert vector_files(path) == before
+
+
+@pytest.mark.parametrize("mode", ["late", "blend"])
+def test_an_interrupt_within_a_document_leaves_the_index_as_it_was(tmp_path, mode):
+    path = tmp_path / "x.latechunk"
+    with create(path, mode=mode) as index:
+        index.add([Document("a", "Berlin is big."), Document("b", "Paris is old.")])
+        index.search("Berlin")
+    files = {one.name for one in path.iterdir()}
+    before = vector_files(path)
+
+    def interrupt(progress):
+        raise KeyboardInterrupt
+
+    with create_open(path) as index:
+        with pytest.raises(KeyboardInterrupt):
+            index.add([Document("a", "Another text."), Document("c", "A new one.")], on_progress=interrupt)
+        assert index.ids() == ["a", "b"]
+        assert index.get("a").text == "Berlin is big."
+        assert [hit.chunk.document_id for hit in index.search("another", mode="lexical")] == []
+    assert {one.name for one in path.iterdir()} == files
+    assert vector_files(path) == before
+
+    with create_open(path) as index:  # the lock is free
+        assert index.add([Document("c", "A new one.")]).n_added == 1
+    assert verify(path) == []
 
 
 def test_an_error_surfaces_before_any_vectors_are_written(stored):

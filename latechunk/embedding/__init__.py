@@ -1,9 +1,10 @@
 """Documents to chunks with vectors: late, naive or blended, on the same spans."""
 
 from latechunk.embedding.chunks import ChunkedDocument, FixedSpans, chunk_documents
+from latechunk.embedding.progress import Progress
 from latechunk.embedding.settings import Embedding, choose_embedding
 from latechunk.embedding.stream import EmbeddedDocument, OnError, embed_batch, embed_documents, error_handler
-from latechunk.embedding.vectors import Progress, blend, check_vectors, context_shifts, embed_chunks, have_unit_length
+from latechunk.embedding.vectors import blend, check_vectors, context_shifts, embed_chunks, have_unit_length
 
 __all__ = [
     "ChunkedDocument",

@@ -12,9 +12,9 @@ from typing import Any, Literal, TypeAlias, TypeVar
 
 from latechunk.chunking.registry import to_chunker
 from latechunk.embedding.chunks import ChunkedDocument, blank_error, chunk_documents
-from latechunk.embedding.progress import progress_shown
+from latechunk.embedding.progress import Progress, progress_shown
 from latechunk.embedding.settings import Embedding, choose_embedding
-from latechunk.embedding.vectors import Progress, embed_chunks
+from latechunk.embedding.vectors import embed_chunks
 from latechunk.errors import DocumentError, InputError
 from latechunk.protocols import Chunker, SpanEncoder
 from latechunk.types import Chunk, Document, FloatArray, Mode

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from itertools import pairwise
 
 import numpy as np
 
 from latechunk.embedding.chunks import ChunkedDocument
+from latechunk.embedding.progress import BatchProgress, Progress
 from latechunk.embedding.settings import Embedding
 from latechunk.errors import InputError, ModelError
 from latechunk.protocols import SpanEncoder
@@ -17,14 +17,6 @@ from latechunk.types import FloatArray, PoolingTask
 
 # Half-precision models normalise in half precision, and are off by up to 5e-4.
 _UNIT_TOLERANCE = 1e-3
-
-
-@dataclass(frozen=True, slots=True)
-class Progress:
-    """What was done since the last report: documents (a fraction while one is under way) and content tokens."""
-
-    documents: float
-    tokens: int
 
 
 def embed_chunks(
@@ -35,24 +27,21 @@ def embed_chunks(
 ) -> list[FloatArray]:
     """Encode documents and pool their chunks; ModelError if the model gives unusable vectors.
 
-    Progress counts documents that a blend reads twice once. A chunk that is read alone may tokenise a little
-    differently, so a document's shares add up to 1 within a percent.
+    Progress counts a document once, and a blend, which reads it twice, by halves.
 
     Returns:
         For each document its chunks' unit vectors in span order, shape ``(n_spans, dims)``.
     """
-    report = None
-    if on_progress:
-        lengths = [len(one.tokens) for one in chunked]
-        report = lambda number, n: on_progress(Progress(n / lengths[number], n))  # noqa: E731
+    progress = BatchProgress(chunked, 2 if embedding.mode == "blend" else 1, on_progress)
     if embedding.mode == "naive":
-        return _embed_naive(encoder, chunked, report)
+        return _embed_naive(encoder, chunked, progress)
     tasks = [PoolingTask(one.tokens, one.ranges) for one in chunked]
     counts = [len(one.spans) for one in chunked]
+    report = progress.of_pass([len(one.tokens) for one in chunked])
     late = check_vectors(encoder, encoder.encode_spans(tasks, report), counts)
     if embedding.mode == "late":
         return late
-    naive = _embed_naive(encoder, chunked, None)
+    naive = _embed_naive(encoder, chunked, progress)
     return [blend(*pair, embedding.late_weight) for pair in zip(late, naive, strict=True)]
 
 
@@ -114,17 +103,14 @@ def to_unit(vector: FloatArray, dims: int) -> FloatArray:
     return np.asarray(scaled / np.linalg.norm(scaled), dtype=np.float32)
 
 
-def _embed_naive(
-    encoder: SpanEncoder, chunked: Sequence[ChunkedDocument], on_progress: Callable[[int, int], None] | None
-) -> list[FloatArray]:
+def _embed_naive(encoder: SpanEncoder, chunked: Sequence[ChunkedDocument], progress: BatchProgress) -> list[FloatArray]:
     """Encode each chunk's text as a document of its own that is one span."""
     alone = [tokens for one in chunked for tokens in one.alone]
     tasks = [PoolingTask.whole(tokens) for tokens in alone]
-    report = None
-    if on_progress:
-        owners = [number for number, one in enumerate(chunked) for _ in one.alone]
-        report = lambda task, n_tokens: on_progress(owners[task], n_tokens)  # noqa: E731
-    vectors = check_vectors(encoder, encoder.encode_spans(tasks, report), [1] * len(tasks))
+    owners = [number for number, one in enumerate(chunked) for _ in one.alone]
+    report = progress.of_pass([sum(len(tokens) for tokens in one.alone) for one in chunked])
+    results = encoder.encode_spans(tasks, lambda task, n_tokens: report(owners[task], n_tokens))
+    vectors = check_vectors(encoder, results, [1] * len(tasks))
     bounds = np.cumsum([0, *(len(one.alone) for one in chunked)])
     stacked = np.concatenate(vectors) if vectors else np.zeros((0, 0), dtype=np.float32)
     return [stacked[begin:end] for begin, end in pairwise(bounds)]
