@@ -86,7 +86,7 @@ def main() -> None:
         index.add(documents)
         add_seconds = time.perf_counter() - begin
         begin = time.perf_counter()
-        index.search("0", options.k)
+        index.search("0", options.k, mode="dense")
         first_seconds = time.perf_counter() - begin
         with index._store.snapshot():
             vectors = np.concatenate([block for _, _, block in index._store.vectors(options.dims, after=0)])
@@ -95,7 +95,7 @@ def main() -> None:
         times: tuple[list[float], list[float]] = ([], [])
         for number in range(options.queries):
             begin = time.perf_counter()
-            hits = index.search(str(number), options.k)
+            hits = index.search(str(number), options.k, mode="dense")
             middle = time.perf_counter()
             scores, _ = raw.search(queries[number : number + 1], options.k)
             times[0].append(middle - begin)

@@ -44,7 +44,6 @@ from latechunk.storage.directory import (
     require_index,
     require_vacant,
 )
-from latechunk.storage.fulltext import Words, check_words
 from latechunk.storage.schema import FORMAT
 from latechunk.storage.store import Store, StoredDocument
 from latechunk.types import Chunk, Document, FloatArray, Hit, Mode, Settings, require_text
@@ -60,7 +59,7 @@ class IndexKeywords(TypedDict, total=False):
     chunkers: Mapping[str, Chunker | str] | None
     mode: Mode | None
     late_weight: float | None
-    words: Words | None
+    words: bool
     vectors: str
     first_pass_dims: int | None
     lock_timeout: float
@@ -104,7 +103,7 @@ class Index:
         self.manifest.require_chunkers(path, self._chunkers)
         names = list(self.manifest.chunkers)
         self._vectors = [self._open_vectors(store, number) for number in range(len(names))]
-        self._searcher = Searcher(store, self._vectors, names, self.manifest.search.words)
+        self._searcher = Searcher(store, self._vectors, names, self.manifest.languages)
         self._changed = self._closed = False
         self._remove: Callable[[], object] | None = None
         self._write_lock = threading.Lock()
@@ -121,7 +120,7 @@ class Index:
         chunkers: Mapping[str, Chunker | str] | None = None,
         mode: Mode | None = None,
         late_weight: float | None = None,
-        words: Words | None = "unicode61",
+        words: bool = True,
         vectors: str = "auto",
         first_pass_dims: int | None = None,
         lock_timeout: float = 10.0,
@@ -137,8 +136,7 @@ class Index:
             mode: ``"late"``, ``"naive"`` or ``"blend"``; see ``latechunk.Embedding``. None for what
                 the encoder recommends, which was measured to be best with its model or adapters, else ``"late"``.
             late_weight: Share of the late vector in a blend; None for what the encoder recommends, else 0.5.
-            words: How lexical search takes texts apart: ``"unicode61"`` into words, ``"trigram"`` into any three
-                characters in a row, for languages without spaces; None for no lexical search.
+            words: Whether words are indexed, for lexical and hybrid search.
             vectors: How vectors are searched: ``"flat"`` compares all, ``"hnsw"`` and ``"ivf"`` only likely ones,
                 ``"auto"`` chooses by their number; or a FAISS factory string for inner products, such as
                 ``"IVF1024,PQ48"``. What is found is always re-scored with the exact vectors.
@@ -157,7 +155,6 @@ class Index:
         folder = as_folder(path)
         require_vacant(folder)
         named = name_chunkers(chunker, chunkers)
-        check_words(words)
         search = SearchSettings.of_user(words, vectors, first_pass_dims)
         loaded = load_encoder(encoder)
         embedding = choose_embedding(loaded, mode, late_weight)
@@ -454,7 +451,7 @@ class Index:
             InputError: If an option is unknown, out of range, or contradicts another or the index.
 
         Examples:
-            >>> for hit in index.search("how many people live there?", k=3, mode="hybrid"):
+            >>> for hit in index.search("how many people live there?", k=3):
             ...     print(hit.score, hit.chunk.document_id, hit.chunk.text)
         """
         if not isinstance(query, str):
@@ -478,11 +475,11 @@ class Index:
         """Find passages as ``search`` does for a text, and ``search_by_vector`` for a vector.
 
         Examples:
-            >>> options = SearchOptions(k=3, mode="hybrid", filter={"lang": "en"})
+            >>> options = SearchOptions(k=3, filter={"lang": "en"})
             >>> hits = index.search_with("which river?", options)
         """
         if isinstance(question, np.ndarray):
-            if options.mode != "dense" or options.rerank is not None:
+            if options.mode not in (None, "dense") or options.rerank is not None:
                 raise InputError('a search by vector has no text: leave out rerank, and any mode but "dense"')
             question = to_unit(question, self.manifest.dims)
         else:

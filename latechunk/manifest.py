@@ -21,7 +21,7 @@ from latechunk.embedding import Embedding
 from latechunk.errors import IndexDamagedError, IndexFormatError, IndexMismatchError, InputError
 from latechunk.models.catalogue import find_known_model
 from latechunk.protocols import Chunker, ReportsRuntime, SpanEncoder, require_json
-from latechunk.storage.fulltext import MOST_GRANULARITIES, Words
+from latechunk.storage.fulltext import MOST_GRANULARITIES
 from latechunk.types import Settings, require_text
 from latechunk.validation import Validated
 
@@ -44,13 +44,15 @@ class SearchSettings(Validated):
 
     error = IndexDamagedError
 
-    words: Words | None
+    words: bool
     vectors: str
     first_pass_dims: int | None
 
     @classmethod
-    def of_user(cls, words: Words | None, vectors: str, first_pass_dims: int | None) -> Self:
+    def of_user(cls, words: bool, vectors: str, first_pass_dims: int | None) -> Self:
         """Settings that a user gives, which raise an InputError where they are wrong."""
+        if not isinstance(words, bool):
+            raise InputError(f"words must be True or False for an index without lexical search, got {words!r:.80}")
         spec = IndexSpec(kind=vectors, first_pass_dims=first_pass_dims)
         return cls(words=words, vectors=spec.kind, first_pass_dims=spec.first_pass_dims)
 
@@ -131,6 +133,12 @@ class IndexManifest(Validated):
     def dims(self) -> int:
         """Length of the vectors."""
         return int(self.encoder["dims"])
+
+    @property
+    def languages(self) -> tuple[str, ...]:
+        """ISO 639 codes of what the model reads; none if that is many or not known."""
+        known = find_known_model(str(self.encoder.get("model")))
+        return known.languages if known else ()
 
     def require_encoder(self, path: Path, given: Settings) -> None:
         """Raise an IndexMismatchError unless an encoder of these settings makes the same vectors."""

@@ -21,6 +21,8 @@ from latechunk.errors import DocumentError, InputError, SpanError
 
 IntArray: TypeAlias = NDArray[np.int64]
 FloatArray: TypeAlias = NDArray[np.float32]
+ScoreArray: TypeAlias = NDArray[np.float64]
+BoolArray: TypeAlias = NDArray[np.bool_]
 Settings: TypeAlias = Mapping[str, Any]
 """What made something, as JSON: two things made alike have equal settings."""
 Mode: TypeAlias = Literal["late", "naive", "blend"]
@@ -215,11 +217,17 @@ class Hit:
     """A passage that was found.
 
     Attributes:
-        score: How well it answers the query, more being better. In dense search the cosine of its vector with the
-            query's, in [-1, 1].
+        score: How well it answers the query, more being better. In dense search it is ``dense``, in lexical search
+            ``lexical``. In hybrid search it is the weighted sum of both in standard deviations above their means over
+            all chunks of the index: 0 is an average chunk, and from about 3 on a hit stands out. With
+            ``fusion="rrf"`` it is a sum of ``weight / (60 + rank)``, at most 1 / 61. With a reranker it is what that
+            gave.
         chunk: The passage. Where chunks were joined or replaced by a larger one, its ``number`` and ``granularity``
             are those of its first part or of the larger one.
         found: The chunks that were found in the passage, best first, where it is not one of them itself.
+        dense: The cosine of its vector with the query's, in [-1, 1]; None in lexical search. Of a passage of several
+            chunks, this and the next are of the best one.
+        lexical: Its BM25 score with what its document adds, from 0, without an upper bound; None in dense search.
 
     Examples:
         >>> index.search("people in Berlin", k=1)[0].chunk.document_id
@@ -229,6 +237,8 @@ class Hit:
     score: float
     chunk: Chunk
     found: tuple[Chunk, ...] = ()
+    dense: float | None = None
+    lexical: float | None = None
 
 
 @dataclass(frozen=True, slots=True)

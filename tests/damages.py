@@ -190,12 +190,12 @@ MENDED = [
     Damage("a hole in the history", "DELETE FROM commits WHERE number = 2", "history", "is not as it was written"),
     Damage("a history that goes back", _update("commits", "n_removed = -1", "number = 3"), "history", "is not as it"),
     Damage("a change without a name", _update("commits", "token = 'x'", "number = 3"), "history", "is not as it was"),
-    Damage("no words", "INSERT INTO words_0 (words_0) VALUES ('delete-all')", "words", "lacks chunks"),
+    Damage("no words", "INSERT INTO words_0 (words_0) VALUES ('delete-all')", "words", "lacks rows"),
     Damage(
         "a chunk's words gone",
         "DELETE FROM words_1_docsize WHERE id = (SELECT min(id) FROM words_1_docsize)",
         "words",
-        "lacks chunks",
+        "lacks rows",
     ),
     Damage(
         "a chunk's words twice",

@@ -163,7 +163,8 @@ def check_whole(index: Index, allowed: Sequence[State], scores: Mapping[str, Seq
     assert stored in allowed, f"stored are {_brief(stored)}, allowed {[_brief(one) for one in allowed]}"
     assert len(index) == len(stored)
     texts: dict[str, str] = {}
-    hits = index.search(QUERY, k=10**6)
+    hits = index.search(QUERY, k=10**6, mode="dense")
+    assert len(index.search(QUERY, k=10**6)) == len(hits)
     assert [hit.score for hit in hits] == sorted((hit.score for hit in hits), reverse=True)
     for hit in sorted(hits, key=lambda hit: hit.chunk.number):
         chunk, document = hit.chunk, stored[hit.chunk.document_id]
@@ -197,7 +198,7 @@ def measure_scores(path: Path, steps: Sequence[Step]) -> dict[str, list[float]]:
     with _create(path) as index:
         index.add([Document(text, text) for text in sorted(texts)])
         scores: dict[str, list[float]] = {text: [] for text in texts}
-        for hit in sorted(index.search(QUERY, k=10**6), key=lambda hit: hit.chunk.number):
+        for hit in sorted(index.search(QUERY, k=10**6, mode="dense"), key=lambda hit: hit.chunk.number):
             scores[hit.chunk.document_id].append(hit.score)
     return scores
 

@@ -153,12 +153,12 @@ def test_a_question_is_answered_before_the_next_is_asked(run):
 
 def test_how_hybrid_search_fuses_can_be_said(run):
     run("index", "x.latechunk", "docs", "--max-tokens", "16", "--dtype", "float32")
-    options = ["--mode", "hybrid", "--fusion", "weighted", "--dense-weight", "0.25", "--candidates", "7"]
+    options = ["--mode", "hybrid", "--fusion", "rrf", "--dense-weight", "0.25", "--candidates", "7"]
 
     found = run("search", "x.latechunk", "the river of Paris", "-k", "3", "--dtype", "float32", "--json", *options)
 
     with Index.open("x.latechunk", dtype="float32") as index:
-        hits = index.search("the river of Paris", 3, mode="hybrid", fusion="weighted", dense_weight=0.25, candidates=7)
+        hits = index.search("the river of Paris", 3, mode="hybrid", fusion="rrf", dense_weight=0.25, candidates=7)
         assert [one["score"] for one in json.loads(found.stdout)["hits"]] == [hit.score for hit in hits]
         assert [hit.score for hit in hits] != [one.score for one in index.search("the river of Paris", 3)]
     assert run("search", "x.latechunk", "text", "--fusion", "best").exit_code == 2

@@ -2,7 +2,7 @@ import re
 
 import pytest
 
-from latechunk.demo import MODES, read_documents, read_questions, run
+from latechunk.demo import WAYS, read_documents, read_questions, run
 from latechunk.demo.display import show
 
 
@@ -32,11 +32,11 @@ def test_the_demo_ranks_every_answer_in_every_mode_on_the_same_chunks(capsys):
 
     assert len(comparison.answers) == 30
     for answer in comparison.answers:
-        assert set(answer.ranks) == set(MODES)
+        assert set(answer.ranks) == set(WAYS)
         assert all(1 <= rank <= comparison.n_chunks for rank in answer.ranks.values())
-        for mode in MODES:
-            if answer.ranks[mode] == 1:
-                assert answer.best[mode].chunk.document_id == answer.question.document_id
+        for way in WAYS:
+            if answer.ranks[way] == 1:
+                assert answer.best[way].chunk.document_id == answer.question.document_id
     assert comparison.late_weight == 0.5
     show(comparison, full=True)
     assert capsys.readouterr().out.count("first comes:") == 2 * 30

@@ -545,9 +545,9 @@ def test_an_index_is_asked_anew_and_its_chunks_are_encoded_once(tmp_path):
 @pytest.mark.parametrize(
     ("mode", "words", "n_tokens", "arms"),
     [
-        ("blend", "unicode61", 200_000, ("naive", "default", "dense", "lexical", "hybrid")),
-        ("late", None, 200_001, ("default", "dense")),
-        ("naive", None, 1, ("default", "dense")),
+        ("blend", True, 200_000, ("naive", "default", "dense", "lexical", "hybrid")),
+        ("late", False, 200_001, ("default", "dense")),
+        ("naive", False, 1, ("default", "dense")),
     ],
 )
 def test_arms_suit_the_index(tmp_path, mode, words, n_tokens, arms):

@@ -134,7 +134,7 @@ def search_with_options(index, fuzz):
         "mmr": 0.4,
         "per_document": True,
         "mode": "hybrid",
-        "fusion": "weighted",
+        "fusion": "rrf",
     }
     chosen = fuzz.random.sample(names, fuzz.random.randrange(1, 4))
     options = {one: good[one] if one in good and fuzz.random.random() < 0.7 else fuzz.value() for one in chosen}

@@ -86,7 +86,7 @@ def test_hits_are_the_exact_nearest_chunks(index, documents, fake):
     index.add(documents)
     query = fake.encode_query("people of the capital")
 
-    hits = index.search("people of the capital", k=100)
+    hits = index.search("people of the capital", k=100, mode="dense")
 
     assert len(hits) == index.info().n_chunks
     scores = [hit.score for hit in hits]
@@ -421,11 +421,11 @@ def test_info_says_what_made_the_index(index, documents):
     index.add(documents)
     info = index.info()
 
-    assert (info.n_documents, info.format) == (3, 2)
+    assert (info.n_documents, info.format) == (3, 3)
     assert info.encoder == {"kind": "fake", "model": "fake", "dims": 8}
     assert info.chunker == CHUNKER.settings
     assert info.chunkers == {"chunks": CHUNKER.settings}
-    assert info.search == {"words": "unicode61", "vectors": "auto", "first_pass_dims": None}
+    assert info.search == {"words": True, "vectors": "auto", "first_pass_dims": None}
     assert info.made["latechunk"]
     assert info.size_bytes > 10_000
 
@@ -769,7 +769,7 @@ def test_a_cache_of_an_abandoned_future_is_not_used(stored, tmp_path):
 
     with create_open(path) as index:
         index.add([Document("other", "Something else altogether stands here.")])
-        hits = index.search("Something else altogether stands here.", k=1)
+        hits = index.search("Something else altogether stands here.", k=1, mode="dense")
     assert hits[0].chunk.document_id == "other"
     assert hits[0].score == pytest.approx(1)
 
@@ -1343,13 +1343,13 @@ def test_a_temporary_index_that_cannot_be_made_leaves_nothing(tmp_path, monkeypa
 
 def test_options_may_be_passed_whole(index, documents, fake):
     index.add(documents)
-    options = SearchOptions(k=3, mode="hybrid", fusion="weighted", dense_weight=0.25, document_ids=["berlin", "paris"])
+    options = SearchOptions(k=3, mode="hybrid", fusion="rrf", dense_weight=0.25, document_ids=["berlin", "paris"])
     keywords = {name: getattr(options, name) for name in SearchOptions.model_fields}
 
     assert index.search_with("the capital", options) == index.search("the capital", **keywords)
     vector = fake.encode_query("the capital")
     by_vector = index.search_with(3 * vector, SearchOptions(k=2))
-    assert by_vector == index.search_by_vector(vector, 2) == index.search("the capital", 2)
+    assert by_vector == index.search_by_vector(vector, 2) == index.search("the capital", 2, mode="dense")
     assert by_vector[0].score <= 1.000001  # a vector of any length is scaled
 
 

@@ -115,7 +115,7 @@ def test_windows_between_seams_cover_the_document(n_tokens, size, data):
 def test_the_arm_of_the_index_scores_as_search_does(compare, mode, tmp_path, documents):
     with make_index(tmp_path, *documents, mode=mode, chunker=SentenceChunker(max_tokens=8)) as index:
         view = inspect(index, QUESTION, document_id="berlin", compare=compare)
-        found = [hit for hit in index.search(QUESTION, k=100) if hit.chunk.document_id == "berlin"]
+        found = [hit for hit in index.search(QUESTION, k=100, mode="dense") if hit.chunk.document_id == "berlin"]
 
     arm = next(one for one in view.arms if one.name == view.mode)
     assert view.mode == mode
@@ -239,7 +239,7 @@ def test_of_several_granularities_the_first_is_shown(tmp_path, documents):
     with Index.create(tmp_path / "x", encoder=FakeEncoder(), chunkers=chunkers) as index:
         index.add(documents)
         view = inspect(index, QUESTION, document_id="berlin")
-        (best,) = index.search(QUESTION, k=1, document_ids=["berlin"])
+        (best,) = index.search(QUESTION, k=1, document_ids=["berlin"], mode="dense")
 
     assert len(view.spans) == 3
     assert max(view.arms[0].scores) == pytest.approx(best.score, abs=1e-6)

@@ -45,9 +45,8 @@ def test_an_empty_index_is_sound(tmp_path):
     assert verify(tmp_path / "index") == []
 
 
-@pytest.mark.parametrize("words", [None, "trigram"])
-def test_an_index_with_other_words_is_sound(tmp_path, words):
-    with Index.create(tmp_path / "index", encoder=FakeEncoder(), chunkers=CHUNKERS, words=words) as index:
+def test_an_index_without_words_is_sound(tmp_path):
+    with Index.create(tmp_path / "index", encoder=FakeEncoder(), chunkers=CHUNKERS, words=False) as index:
         index.add([Document(name, text) for name, text in SCRIPTS.items()])
 
     assert verify(tmp_path / "index") == []
@@ -169,11 +168,11 @@ def test_a_file_that_was_cut_off(index_path):
 
 
 def test_a_newer_and_an_older_format_are_refused(index_path):
-    by_sql(index_path, "PRAGMA user_version = 3")
-    with pytest.raises(IndexFormatError, match="has format 3.*index the documents again"):
+    by_sql(index_path, "PRAGMA user_version = 4")
+    with pytest.raises(IndexFormatError, match="has format 4.*index the documents again"):
         verify(index_path)
-    by_sql(index_path, "PRAGMA user_version = 1")
-    with pytest.raises(IndexFormatError, match="has format 1.*index the documents again"):
+    by_sql(index_path, "PRAGMA user_version = 2")
+    with pytest.raises(IndexFormatError, match="has format 2.*index the documents again"):
         verify(index_path)
 
 

@@ -84,14 +84,14 @@ def test_a_vector_of_any_length_gives_cosines(tmp_path):
 
 def test_marginal_relevance_weighs_cosines_as_they_are(tmp_path):
     with make(tmp_path / "index", ["apple quince pear"]) as index:
-        hits = index.search("fruit", 3, mmr=0.5)
+        hits = index.search("fruit", 3, mode="dense", mmr=0.5)
 
     # Second: quince 0.5 * 0.8 - 0.5 * 1 = -0.1, pear 0.5 * 0.6 - 0.5 * 0 = 0.3. Stretched to 1, 1 and 0, both get 0.
     assert found(hits) == ["apple", "pear", "quince"]
     assert [hit.score for hit in hits] == pytest.approx([0.8, 0.6, 0.8], abs=1e-6)
 
 
-@pytest.mark.parametrize("options", [{}, {"fusion": "weighted"}])
+@pytest.mark.parametrize("options", [{}, {"fusion": "rrf"}])
 def test_copies_do_not_fill_a_diverse_hybrid_search(tmp_path, options):
     with make(tmp_path / "index", [*["apple"] * 5, "pear", "plum"]) as index:
         plain = index.search("fruit apple", 5, mode="hybrid", **options)
@@ -125,9 +125,9 @@ def test_a_reranker_decides_the_order_that_diversity_starts_from(tmp_path):
         return [{"apple": 1.0, "quince": 2.0, "pear": 300.0}[text] for text in texts]
 
     with make(tmp_path / "index", ["apple quince pear"]) as index:
-        assert found(index.search("fruit", 3, rerank=prefer, mmr=1)) == ["pear", "quince", "apple"]
+        assert found(index.search("fruit", 3, mode="dense", rerank=prefer, mmr=1)) == ["pear", "quince", "apple"]
         # The ranking gets the cosines 0.8, 0.8, 0.6 by its order. Second: quince 0.4 - 0, apple 0.3 - 0.
-        assert found(index.search("fruit", 2, rerank=prefer, mmr=0.5)) == ["pear", "quince"]
+        assert found(index.search("fruit", 2, mode="dense", rerank=prefer, mmr=0.5)) == ["pear", "quince"]
 
 
 def test_a_reranker_reads_the_passage_and_not_the_small_chunk(tmp_path):
@@ -139,25 +139,59 @@ def test_a_reranker_reads_the_passage_and_not_the_small_chunk(tmp_path):
 
     chunkers = {"words": WORDS, "halves": Cut("halves", (0, 10), (11, 21))}
     with make(tmp_path / "index", ["apple pear plum quince"], chunkers=chunkers) as index:
-        index.search("fruit", 1, rerank=remember, candidates=1, expand=1)
-        index.search("fruit", 1, rerank=remember, candidates=1, within="halves")
+        index.search("fruit", 1, mode="dense", rerank=remember, candidates=1, expand=1)
+        index.search("fruit", 1, mode="dense", rerank=remember, candidates=1, within="halves")
 
     assert asked == [["apple pear"], ["apple pear"]]
 
 
-def test_what_only_words_find_has_a_cosine_in_a_weighted_fusion(tmp_path):
+def test_a_fused_score_counts_deviations_over_all_chunks(tmp_path):
     with make(tmp_path / "index", ["fig apple pear"]) as index:
-        hits = index.search("fruit pear", 2, mode="hybrid", fusion="weighted", dense_weight=0.8, candidates=2)
+        hits = index.search("fruit pear", 3, mode="hybrid", candidates=3)
+        few = index.search("fruit pear", 2, mode="hybrid", candidates=2)
 
-    # Cosines 0.96, 0.8 and, of pear, which the two nearest lack, 0.6: stretched 1, 0.2 / 0.36 and 0. Words: pear 1.
-    assert found(hits) == ["fig", "apple"]
-    assert [hit.score for hit in hits] == pytest.approx([0.8, 0.8 * 0.2 / 0.36], abs=1e-6)
+    # Cosines 0.96, 0.8 and 0.6: mean 0.78667, deviation 0.14727. Words: pear log(2.5 / 1.5) = 0.51083, in one of
+    # three; the others are given 1.4 * 0.51083 / 2 = 0.35758 by their document.
+    assert found(hits) == ["fig", "pear", "apple"]
+    assert [hit.dense for hit in hits] == pytest.approx([0.96, 0.6, 0.8], abs=1e-6)
+    assert [hit.lexical for hit in hits] == pytest.approx([0.35758, 0.51083, 0.35758], abs=1e-5)
+    deviations = [(1.17699, -0.70711), (-1.26753, 1.41421), (0.09054, -0.70711)]
+    assert [hit.score for hit in hits] == pytest.approx([0.6 * a + 0.4 * b for a, b in deviations], abs=1e-4)
+    assert few == hits[:2]  # pear is not among the two nearest, and has its cosine
+
+
+def test_a_chunk_is_given_the_words_that_it_lacks_by_its_document(tmp_path):
+    with make(tmp_path / "index", ["apple pear", "plum pear", "fig fig fig"]) as index:
+        hits = index.search("apple pear", 10, mode="hybrid", dense_weight=0.0, candidates=10)
+        words = index.search("apple pear", 10, mode="lexical")
+
+    # Of 7 chunks of one word apple is in 1 and pear in 2: log(6.5 / 1.5) = 1.46634 and log(5.5 / 2.5) = 0.78846. Of 3
+    # documents, 7 / 3 words long on average, they are in 1 and 2: log(2.5 / 1.5) = 0.51083 and nothing, since 2 are
+    # more than half. A document of 2 words weighs a word by 2.2 / (1 + 1.2 * (0.25 + 0.75 * 2 / (7 / 3))) = 1.06207. In
+    # a document a term weighs by the mean of both, 0.98859 and 0.39423, times 1.4: apple 1.46995 and pear 0.58617.
+    in_full = [
+        0.78846 + 1.46995,  # pear, which lacks apple
+        1.46634 + (0.58617**1.5 + 0.00361**1.5) ** (2 / 3),  # apple, which lacks pear and a little of itself
+        0.78846,  # pear, in whose document is no apple
+        0.58617,  # plum, which lacks pear
+        0.0,
+    ]
+    assert [(hit.chunk.text, hit.chunk.document_id) for hit in hits[:4]] == [
+        ("pear", "0"),
+        ("apple", "0"),
+        ("pear", "1"),
+        ("plum", "1"),
+    ]
+    assert [hit.lexical for hit in hits[:5]] == pytest.approx(in_full, abs=1e-4)
+    assert found(words) == ["pear", "apple", "pear"]  # not plum, which holds no word of the question
+    assert [hit.score for hit in words] == [hit.lexical for hit in words]
+    assert {hit.dense for hit in words} == {None}
 
 
 def test_a_larger_chunk_comes_once_with_all_that_was_found_in_it(tmp_path):
     chunkers = {"words": WORDS, "halves": Cut("halves", (0, 10), (11, 21))}
     with make(tmp_path / "index", ["apple pear plum quince"], chunkers=chunkers) as index:
-        first, second = index.search("fruit", 2, within="halves", candidates=4)
+        first, second = index.search("fruit", 2, mode="dense", within="halves", candidates=4)
 
     assert (first.chunk.text, second.chunk.text) == ("apple pear", "plum quinc")
     assert [chunk.text for chunk in first.found] == ["apple", "pear"]
@@ -168,7 +202,7 @@ def test_a_larger_chunk_comes_once_with_all_that_was_found_in_it(tmp_path):
 def test_of_two_larger_chunks_that_share_as_much_the_first_is_given_back(tmp_path):
     chunkers = {"small": Cut("small", (2, 8)), "big": Cut("big", (0, 5), (5, 10))}
     with make(tmp_path / "index", ["apple pear"], chunkers=chunkers) as index:
-        (hit,) = index.search("fruit", 1, within="big")
+        (hit,) = index.search("fruit", 1, mode="dense", within="big")
 
     assert hit.chunk.text == "apple"  # three characters of each
 
@@ -176,9 +210,9 @@ def test_of_two_larger_chunks_that_share_as_much_the_first_is_given_back(tmp_pat
 def test_a_chunk_in_no_larger_one_is_named(tmp_path):
     chunkers = {"words": WORDS, "some": Cut("some", (0, 5))}
     with make(tmp_path / "index", ["apple pear"], chunkers=chunkers) as index:
-        assert found(index.search("fruit", 1, within="some", candidates=1)) == ["apple"]
+        assert found(index.search("fruit", 1, mode="dense", within="some", candidates=1)) == ["apple"]
         with pytest.raises(InputError, match="chunk 1 of document '0', characters 6 to 10, lies in no chunk of within"):
-            index.search("fruit", 2, within="some")
+            index.search("fruit", 2, mode="dense", within="some")
 
 
 @pytest.mark.parametrize(
@@ -188,7 +222,7 @@ def test_a_chunk_in_no_larger_one_is_named(tmp_path):
         {"filter": {"even": True}},
         {"mode": "lexical"},
         {"mode": "hybrid", "candidates": 600},
-        {"mode": "hybrid", "candidates": 600, "fusion": "weighted"},
+        {"mode": "hybrid", "candidates": 600, "fusion": "rrf"},
     ],
     ids=str,
 )
@@ -205,21 +239,23 @@ def test_pages_hold_each_hit_once_whatever_ties(tmp_path, options):
 
 def test_a_threshold_and_a_reranker_by_hand(tmp_path):
     with make(tmp_path / "index", ["apple pear plum", "fig"]) as index:
-        assert found(index.search("fruit", 9, score_threshold=0.7)) == ["fig", "apple"]
-        hits = index.search("fruit", 9, rerank=lambda question, texts: [len(text) for text in texts], score_threshold=4)
+        assert found(index.search("fruit", 9, mode="dense", score_threshold=0.7)) == ["fig", "apple"]
+        hits = index.search(
+            "fruit", 9, mode="dense", rerank=lambda question, texts: [len(text) for text in texts], score_threshold=4
+        )
 
     assert [(hit.chunk.text, hit.score) for hit in hits] == [("apple", 5.0), ("pear", 4.0), ("plum", 4.0)]
 
 
 def test_as_many_documents_as_asked_for_though_their_chunks_fill_the_first_candidates(tmp_path):
     with make(tmp_path / "index", ["apple apple apple apple apple", "pear", "plum"]) as index:
-        assert found(index.search("fruit", 3, per_document=True)) == ["apple", "pear", "plum"]
-        assert found(index.search("fruit", 2, per_document=True, candidates=2)) == ["apple", "pear"]
+        assert found(index.search("fruit", 3, mode="dense", per_document=True)) == ["apple", "pear", "plum"]
+        assert found(index.search("fruit", 2, mode="dense", per_document=True, candidates=2)) == ["apple", "pear"]
 
 
 def test_neighbours_join_where_they_touch(tmp_path):
     with make(tmp_path / "index", ["plum apple plum plum plum pear plum", "fig"]) as index:
-        first, second, third = index.search("fruit", 3, expand=1)
+        first, second, third = index.search("fruit", 3, mode="dense", expand=1)
 
     assert (first.chunk.text, first.found, first.score) == ("fig", (), pytest.approx(0.96))
     assert (second.chunk.text, [one.text for one in second.found]) == ("plum apple plum", ["apple"])
@@ -267,7 +303,7 @@ def test_which_documents_meet_a_filter_is_remembered_until_the_store_changes(tmp
         assert (n_read(0), n_read(2), n_read(1)) == (0, 0, 1)
         index.add([Document("2", "plum", {"number": 2})])
         assert n_read(2) == 1
-        assert found(index.search("fruit", 9, filter={"number": 2})) == ["plum"]
+        assert found(index.search("fruit", 9, mode="dense", filter={"number": 2})) == ["plum"]
 
 
 def test_a_filter_and_ids_by_hand(tmp_path):
@@ -309,17 +345,11 @@ def test_what_is_wrong_is_said_in_full(tmp_path, options, message):
     ("words", "error", "message"),
     [
         (
-            None,
+            False,
             InputError,
-            'this index was made without lexical search (words=None): search with mode="dense", or make a new index '
-            'with words="unicode61" or, for languages without spaces, words="trigram"',
+            'this index was made without lexical search (words=False): search with mode="dense", or make a new one',
         ),
-        ("unicode61", QueryError, "the question must hold a word to be searched for by its words, got '?'"),
-        (
-            "trigram",
-            QueryError,
-            "the question must hold a word of three or more characters to be searched for by its words, got '?'",
-        ),
+        (True, QueryError, "the question must hold a word to be searched for by its words, got '?'"),
     ],
 )
 def test_a_question_without_words_is_said_in_full(tmp_path, words, error, message):

@@ -127,7 +127,9 @@ class IndexAgainstModel(RuleBasedStateMachine):
                 for place, (span, score) in enumerate(zip(spans, vectors @ query, strict=True)):
                     expected[one.id, place] = float(score), one.text[span.start : span.end], one.metadata
 
-        hits = self.index.search(question, k, filter=condition, granularity=name, document_ids=ids)
+        options = {"filter": condition, "granularity": name, "document_ids": ids}
+        hits = self.index.search(question, k, mode="dense", **options)
+        assert len(self.index.search(question, k, **options)) == len(hits)
 
         assert len(hits) == min(k, len(expected))
         assert len({(hit.chunk.document_id, hit.chunk.number) for hit in hits}) == len(hits)

@@ -34,7 +34,6 @@ from latechunk.cli.options import (
     Json,
     ModeName,
     Quiet,
-    WordsName,
     parse_adapters,
     parse_object,
 )
@@ -65,8 +64,7 @@ def index_command(
     language: Annotated[str | None, typer.Option(help="ISO 639 code, for sentences  [default: en].")] = None,
     mode: Annotated[ModeName | None, typer.Option(help="How to make vectors  [default: what suits the model].")] = None,
     words: Annotated[
-        WordsName | None,
-        typer.Option(help="What lexical search finds; trigram suits languages without spaces  [default: unicode61]."),
+        bool | None, typer.Option("--words/--no-words", help="Index words, for lexical search  [default: words].")
     ] = None,
     vectors: Annotated[
         str | None, typer.Option(help="flat, hnsw, ivf, auto or a FAISS factory string  [default: auto].")
@@ -215,7 +213,7 @@ def _create(
     chunker: ChunkerName | None,
     cut: dict[str, Any],
     mode: ModeName | None,
-    words: WordsName | None,
+    words: bool | None,
     vectors: str | None,
 ) -> Index:
     from latechunk.chunking.registry import CHUNKERS
@@ -233,7 +231,7 @@ def _create(
         encoder=loaded,
         chunker=chosen(**cut),
         mode=mode,
-        words=None if words == "none" else words or "unicode61",
+        words=words is not False,
         vectors=vectors or "auto",
     )
 
@@ -322,7 +320,7 @@ def _require_agreement(opened: Index, asked: dict[str, Any]) -> None:
         "dims": info.encoder.get("dims"),
         "chunker": info.chunker.get("kind"),
         "mode": info.embedding.get("mode"),
-        "words": info.search.get("words") or "none",
+        "words": info.search.get("words"),
         "vectors": info.search.get("vectors"),
     }
     differing = [

@@ -19,8 +19,7 @@ if TYPE_CHECKING:
 ChunkerName: TypeAlias = Literal["sentence", "token"]
 ModeName: TypeAlias = Literal["late", "naive", "blend"]
 SearchModeName: TypeAlias = Literal["dense", "lexical", "hybrid"]
-FusionName: TypeAlias = Literal["rrf", "weighted"]
-WordsName: TypeAlias = Literal["unicode61", "trigram", "none"]
+FusionName: TypeAlias = Literal["calibrated", "rrf"]
 DtypeName: TypeAlias = Literal["auto", "float32", "bfloat16", "float16"]
 AttentionName: TypeAlias = Literal["auto", "eager", "sdpa", "flash_attention_2"]
 

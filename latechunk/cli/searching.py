@@ -43,10 +43,13 @@ def search_command(
     ],
     k: Annotated[int, typer.Option("-k", help="How many passages.")] = 10,
     mode: Annotated[
-        SearchModeName, typer.Option(help="Compare vectors, words (BM25; loads no model), or both.")
-    ] = "dense",
-    fusion: Annotated[FusionName, typer.Option(help="How hybrid search joins: by ranks, or by scores.")] = "rrf",
-    dense_weight: Annotated[float, typer.Option(help="Share of the vectors in hybrid search, 0 to 1.")] = 0.5,
+        SearchModeName | None,
+        typer.Option(help="Compare vectors, words (BM25; loads no model), or both  [default: both, if it has words]."),
+    ] = None,
+    fusion: Annotated[FusionName, typer.Option(help="How hybrid search joins: by scores, or by ranks.")] = "calibrated",
+    dense_weight: Annotated[
+        float | None, typer.Option(help="Share of the vectors in hybrid search, 0 to 1  [default: what suits].")
+    ] = None,
     candidates: Annotated[
         int | None, typer.Option(help="Chunks to fuse, re-rank or thin  [default: 4 k, at least 50].")
     ] = None,

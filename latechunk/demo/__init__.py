@@ -1,4 +1,4 @@
-"""Three long articles and thirty questions in, the rank of each answer under naive, late and blended vectors out."""
+"""Ranks the answers of thirty questions in three long articles, by vectors of each mode and by the default search."""
 
 from __future__ import annotations
 
@@ -11,10 +11,12 @@ from latechunk.embedding import choose_embedding
 from latechunk.errors import InputError
 from latechunk.index import Index
 from latechunk.protocols import Chunker, SpanEncoder
+from latechunk.search.options import SearchMode
 from latechunk.types import Document, Hit, Mode
 
 _DATA = files(__name__) / "data"
 MODES: tuple[Mode, ...] = ("naive", "late", "blend")
+WAYS = (*MODES, "default")  # vectors of each mode alone, and what a search without options does
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,7 +30,7 @@ class Question:
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """How a question fared: in each mode the rank of the right chunk among all, from 1, and what came first."""
+    """How a question fared: in each way the rank of the right chunk among all, from 1, and what came first."""
 
     question: Question
     ranks: dict[str, int]
@@ -63,6 +65,8 @@ def read_questions() -> list[Question]:
 def run() -> Comparison:
     """Index the articles in each mode, with the default chunker and so on the same spans, and ask every question.
 
+    The modes compare vectors alone; the default compares the blend's, and words.
+
     A chunk is right if it shares a character with the question's quote; the rank is that of the best right one. The
     default model reads in float32, so that every machine shows the same. For naive it reads without its trained
     adapters: that is what one has without latechunk.
@@ -72,12 +76,15 @@ def run() -> Comparison:
     encoder, published = (Encoder.load(dtype="float32", adapters=adapters) for adapters in ("auto", None))
     documents, questions, chunker = read_documents(), read_questions(), SentenceChunker()
     readers = {"naive": published, "late": encoder, "blend": encoder}
-    hits = {mode: _ask(documents, questions, readers[mode], chunker, mode) for mode in MODES}
+    hits: dict[str, list[list[Hit]]] = {
+        mode: _ask(documents, questions, readers[mode], chunker, mode, "dense") for mode in MODES
+    }
+    hits["default"] = _ask(documents, questions, encoder, chunker, None, None)
     answers = [
         Answer(
             question=question,
-            ranks={mode: _rank(question, documents, hits[mode][number]) for mode in MODES},
-            best={mode: hits[mode][number][0] for mode in MODES},
+            ranks={way: _rank(question, documents, hits[way][number]) for way in WAYS},
+            best={way: hits[way][number][0] for way in WAYS},
         )
         for number, question in enumerate(questions)
     ]
@@ -93,12 +100,17 @@ def run() -> Comparison:
 
 
 def _ask(
-    documents: list[Document], questions: list[Question], encoder: SpanEncoder, chunker: Chunker, mode: Mode
+    documents: list[Document],
+    questions: list[Question],
+    encoder: SpanEncoder,
+    chunker: Chunker,
+    mode: Mode | None,
+    search: SearchMode | None,
 ) -> list[list[Hit]]:
     """Every chunk, ranked, for each question."""
     with Index.temporary(encoder=encoder, chunker=chunker, mode=mode) as index:
         n_chunks = index.add(documents).n_chunks
-        return [index.search(question.text, k=n_chunks) for question in questions]
+        return [index.search(question.text, k=n_chunks, mode=search) for question in questions]
 
 
 def _rank(question: Question, documents: list[Document], hits: list[Hit]) -> int:

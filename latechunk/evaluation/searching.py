@@ -17,12 +17,8 @@ from latechunk.evaluation.ranking import NOTHING, ChunkTable, Ranking, Rankings
 from latechunk.index import Index
 from latechunk.protocols import BatchQueryEncoder, SpanEncoder
 from latechunk.storage.directory import STORE
-from latechunk.storage.fulltext import Words
 from latechunk.storage.store import Store, StoredDocument
 from latechunk.types import Chunk, FloatArray, IntArray, PoolingTask, Settings, Tokens
-
-# Languages that put no space between words, by ISO 639 code: an index of them needs words="trigram".
-_UNSPACED = ("zh", "ja", "th", "lo", "km", "my", "yue", "cmn", "jpn", "tha", "zho")
 
 
 class KnownQuestions:
@@ -76,8 +72,6 @@ def filled_index(
     Nothing is encoded again: ``vectors`` are those of the chunks by ``embedding``, shape ``(n_chunks, dims)``, or None
     for an index whose words alone are searched.
     """
-    languages = {str(one.metadata.get("lang", "en")).split("-")[0].lower() for one in evaluation_set.documents}
-    words: Words = "trigram" if languages.intersection(_UNSPACED) else "unicode61"
     if vectors is None:
         vectors = np.eye(1, int(encoder.settings["dims"]), dtype=np.float32).repeat(len(table), axis=0)
     stored = [
@@ -86,7 +80,7 @@ def filled_index(
     ]
     chunker = SentenceChunker(max_tokens=max_tokens)
     mode, weight = embedding.mode, embedding.late_weight
-    with Index.temporary(encoder=encoder, chunker=chunker, mode=mode, late_weight=weight, words=words) as index:
+    with Index.temporary(encoder=encoder, chunker=chunker, mode=mode, late_weight=weight) as index:
         with closing(Store.open(index.path / STORE, read_only=False)) as store:
             store.put(stored)
         yield index

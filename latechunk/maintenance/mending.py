@@ -7,7 +7,14 @@ import sqlite3
 from collections.abc import Sequence
 from collections.abc import Set as AbstractSet
 
-from latechunk.storage.fulltext import table_definitions, texts_of_chunks
+from latechunk.storage.fulltext import (
+    DOCUMENT_WORDS,
+    chunk_words,
+    insert_words,
+    table_definition,
+    texts_of_chunks,
+    word_tables,
+)
 from latechunk.storage.schema import LAST_NUMBER, log_commit
 from latechunk.storage.store import Store, StoredDocument
 
@@ -34,16 +41,21 @@ def rebuild_words(store: Store, without: AbstractSet[int] = frozenset()) -> None
     those whose texts cannot be read.
     """
     with store.change() as connection:
-        for granularity, definition in enumerate(table_definitions(store.settings())):
-            connection.execute(f"INSERT OR REPLACE INTO words_{granularity}_config VALUES ('version', 4)")
-            connection.execute(f"DROP TABLE words_{granularity}")
-            connection.execute(definition)
+        tables = word_tables(store.settings())
+        for table in tables:
+            connection.execute(f"INSERT OR REPLACE INTO {table}_config VALUES ('version', 4)")
+            connection.execute(f"DROP TABLE {table}")
+            connection.execute(table_definition(table))
         for document, text in connection.execute("SELECT number, text FROM documents ORDER BY number"):
-            for granularity in range(len(store.granularities) if store.has_words and document not in without else 0):
+            if not tables or document in without:
+                continue
+            for granularity in range(len(store.granularities)):
                 # All of a chunking or nothing: chunks of a damaged document may lie anywhere.
                 with contextlib.suppress(UnicodeDecodeError, TypeError):
                     rows = list(texts_of_chunks(connection, document, granularity, text))
-                    connection.executemany(f"INSERT INTO words_{granularity} (rowid, text) VALUES (?, ?)", rows)
+                    insert_words(connection, chunk_words(granularity), rows)
+            with contextlib.suppress(UnicodeDecodeError, AttributeError):
+                insert_words(connection, DOCUMENT_WORDS, [(document, text.decode("utf-8"))])
 
 
 def remove_orphans(store: Store) -> int:

@@ -160,9 +160,9 @@ def _check_contents(
             with _damage_noted(problems, "document", f"document number {number} cannot be read"):
                 problems.extend(check_document(connection, number))
     granularities = range(len(settings["chunkers"]))
-    if settings["search"]["words"] is not None:
+    if settings["search"]["words"]:
         damaged = {one.number or 0 for one in problems if one.mending in ("encode", "drop")}
-        for granularity in granularities:
+        for granularity in (*granularities, None):
             problems += [Problem("words", what, "words") for what in check_words(connection, granularity, damaged)]
     if any(one.mending != "words" for one in problems):
         return  # there is nothing sound to compare the caches with

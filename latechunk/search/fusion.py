@@ -6,9 +6,10 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 
-from latechunk.types import FloatArray
+from latechunk.types import BoolArray, FloatArray, IntArray, ScoreArray
 
 _RRF_CONSTANT = 60  # of the paper that proposed it
+_NO_DEVIATION = 1e-6  # what rounding leaves of scores that are equal
 
 
 def fuse_by_rank(rankings: Sequence[Sequence[int]], weights: Sequence[float]) -> dict[int, float]:
@@ -28,20 +29,23 @@ def fuse_by_rank(rankings: Sequence[Sequence[int]], weights: Sequence[float]) ->
     return scores
 
 
-def fuse_by_score(scorings: Sequence[Mapping[int, float]], weights: Sequence[float]) -> dict[int, float]:
-    """Weighted sum of scores, each scoring stretched to [0, 1] first; what a scoring lacks has 0 in it."""
-    fused: dict[int, float] = {}
-    for scoring, weight in zip(scorings, weights, strict=True):
-        low, high = min(scoring.values(), default=0.0), max(scoring.values(), default=0.0)
-        for one, score in scoring.items():
-            share = (score - low) / (high - low) if high > low else 1.0
-            fused[one] = fused.get(one, 0.0) + weight * share
-    return fused
+def standardise(scores: ScoreArray, mean: float, deviation: float) -> ScoreArray:
+    """Scores in standard deviations above a mean; all 0 where nothing deviates."""
+    return (scores - mean) / deviation if deviation > _NO_DEVIATION else np.zeros(len(scores))
 
 
 def best_first(scores: Mapping[int, float]) -> list[tuple[int, float]]:
     """Things with their scores, by number on a tie."""
     return sorted(scores.items(), key=lambda item: (-item[1], item[0]))
+
+
+def best_places(scores: ScoreArray, may_be_found: BoolArray, n: int) -> IntArray:
+    """Places of the ``n`` largest scores among those that may be found, best first, by place on a tie."""
+    places = np.flatnonzero(may_be_found)
+    if n < len(places):
+        least = np.partition(scores[places], len(places) - n)[len(places) - n]
+        places = places[scores[places] >= least]
+    return places[np.argsort(-scores[places], kind="stable")][:n]
 
 
 def choose_diverse(relevance: FloatArray, vectors: FloatArray, k: int, balance: float) -> list[int]:

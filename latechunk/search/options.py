@@ -15,7 +15,7 @@ from latechunk.types import require_text
 from latechunk.validation import Validated
 
 SearchMode: TypeAlias = Literal["dense", "lexical", "hybrid"]
-Fusion: TypeAlias = Literal["rrf", "weighted"]
+Fusion: TypeAlias = Literal["calibrated", "rrf"]
 
 
 def _to_python(value: object) -> object:
@@ -42,19 +42,22 @@ class SearchOptions(Validated):
     """How to search: what ``latechunk.Index.search`` takes as keywords, as one value to pass on.
 
     What is found is in a total order: by score, and by chunk number where scores are equal. With an exact index
-    (``vectors="flat"``) and no ``rerank``, ``mmr``, ``expand`` or ``"hybrid"``, the hits for a smaller ``k`` are the
-    first of those for a larger one; hybrid search promises the same for an equal number of ``candidates``.
+    (``vectors="flat"``), dense or lexical search, and no ``rerank``, ``mmr`` or ``expand``, the hits for a smaller
+    ``k`` are the first of those for a larger one; hybrid search promises the same for an equal number of
+    ``candidates``.
 
     Attributes:
         k: How many hits; all chunks come back if there are fewer.
-        mode: ``"dense"`` compares vectors, ``"lexical"`` words (BM25) and loads no model, ``"hybrid"`` fuses both.
-        fusion: ``"rrf"``, reciprocal rank fusion, or ``"weighted"``, a sum of scores each stretched to [0, 1].
-        dense_weight: Share of the dense side in a fusion, from 0 to 1.
+        mode: ``"dense"`` compares vectors, ``"lexical"`` words (BM25) and loads no model, ``"hybrid"`` fuses both. None
+            for ``"hybrid"`` where there are words: a text is searched for, in an index with words.
+        fusion: ``"calibrated"`` adds both scores in standard deviations above their mean over all chunks of the index,
+            so that a score means the same in every index and whatever ``k`` is; ``"rrf"`` is reciprocal rank fusion.
+        dense_weight: Share of the dense side in a fusion, from 0 to 1; None for 0.6, or 0.1 where the question is
+            surely in a language that the model does not read.
         filter: Only documents whose metadata meet this; see ``latechunk.search.filters.compile_filter``.
         document_ids: Only these documents; unknown ids are passed over.
         granularity: Which chunks to search, by name; None for the first.
-        score_threshold: Leave out hits with a lower score, which is a cosine, a BM25 score, a fused score, or what
-            ``rerank`` gives.
+        score_threshold: Leave out hits with a lower score; see ``latechunk.Hit`` for what it is.
         rerank: Scores the candidates again; ``latechunk.CrossEncoderReranker`` or any function of a question and
             texts.
         mmr: Maximal marginal relevance: 1 for relevance alone, 0 for difference from better hits alone.
@@ -74,9 +77,9 @@ class SearchOptions(Validated):
     """
 
     k: _Whole = Field(default=10, ge=1)
-    mode: SearchMode = "dense"
-    fusion: Fusion = "rrf"
-    dense_weight: _Share = 0.5
+    mode: SearchMode | None = None
+    fusion: Fusion = "calibrated"
+    dense_weight: _Share | None = None
     # Read by compile_filter, whose messages name the place in the filter.
     filter: Annotated[Mapping[str, Any] | None, SkipValidation] = None
     document_ids: Annotated[Sequence[str] | None, SkipValidation, BeforeValidator(_check_ids)] = None
@@ -119,9 +122,9 @@ class SearchOptions(Validated):
 class SearchKeywords(TypedDict, total=False):
     """The fields of ``SearchOptions`` less ``k``, as keywords of a function; documented there."""
 
-    mode: SearchMode
+    mode: SearchMode | None
     fusion: Fusion
-    dense_weight: float
+    dense_weight: float | None
     filter: Mapping[str, Any] | None
     document_ids: Sequence[str] | None
     granularity: str | None

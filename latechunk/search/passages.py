@@ -26,6 +26,8 @@ class Candidate:
         group: Of candidates with equal values only the best comes back.
         vector: Its vector, shape ``(dims,)``; None where nothing needs it.
         similarity: On the scale of cosines, for maximal marginal relevance; see ``choose_groups``.
+        dense: Its cosine with the question; None in lexical search.
+        lexical: Its score by words; None in dense search.
     """
 
     score: float
@@ -36,6 +38,8 @@ class Candidate:
     group: Hashable
     vector: FloatArray | None = None
     similarity: float = 0.0
+    dense: float | None = None
+    lexical: float | None = None
 
 
 def rerank(question: str, candidates: Sequence[Candidate], reranker: Reranker) -> list[Candidate]:
@@ -94,8 +98,9 @@ def to_hit(members: Sequence[Candidate]) -> Hit:
     """The hit of a group, best first: the passage of its best, with those that were found in it."""
     best = members[0]
     if best.passage == best.chunk:
-        return Hit(best.score, best.chunk)
-    return Hit(best.score, best.passage, tuple(one.chunk for one in members if _touch(one.chunk, best.passage)))
+        return Hit(best.score, best.chunk, dense=best.dense, lexical=best.lexical)
+    found = tuple(one.chunk for one in members if _touch(one.chunk, best.passage))
+    return Hit(best.score, best.passage, found, best.dense, best.lexical)
 
 
 def join_adjacent(hits: Sequence[Hit]) -> list[Hit]:
@@ -115,7 +120,7 @@ def join_adjacent(hits: Sequence[Hit]) -> list[Hit]:
         for other in reversed(touching):
             passage, found = _union(other.chunk, passage), (*_parts(other), *found)
         joined = [other for other in joined if other not in touching]
-        joined.insert(place, Hit(touching[0].score, passage, found))
+        joined.insert(place, replace(touching[0], chunk=passage, found=found))
     return joined
 
 

@@ -13,17 +13,25 @@ import numpy as np
 from latechunk.ann.reader import VectorReader
 from latechunk.ann.synced import SyncedIndex
 from latechunk.embedding import check_vectors
+from latechunk.embedding.languages import find_unread_language
 from latechunk.errors import InputError, QueryError
 from latechunk.protocols import SpanEncoder
+from latechunk.search.corpus import Corpus
 from latechunk.search.filters import compile_filter
-from latechunk.search.fusion import best_first, fuse_by_rank, fuse_by_score
+from latechunk.search.fusion import best_places
+from latechunk.search.hybrid import Ranked, fuse
+from latechunk.search.lexical import score_words
 from latechunk.search.options import SearchOptions
 from latechunk.search.passages import Candidate, choose_groups, group, join_adjacent, rerank, to_hit
 from latechunk.storage.filter_sql import Condition
-from latechunk.storage.fulltext import to_query
 from latechunk.storage.store import ChunkRow, Store
+from latechunk.storage.terms import question_terms
 from latechunk.types import FloatArray, Hit, IntArray, require_text
 
+# Of 0.1, 0.2, 0.3, 0.5, 0.6 and 0.7; see docs/search.md. Without any share, what the words cannot tell apart would be
+# in no order.
+_DENSE_WEIGHT = 0.6
+_UNREAD_WEIGHT = 0.1
 _REMEMBERED = 32  # lists of documents, by their filters: at most 8 bytes for each document in each
 
 
@@ -33,14 +41,16 @@ class _Query:
 
     Attributes:
         vector: Unit vector, None in lexical search.
-        terms: In FTS5's syntax, None in dense search; empty if the question holds no word.
+        terms: What to look for by words; None in dense search, empty if the question holds no word.
+        dense_weight: Share of the dense side in a fusion.
         granularity: Number of the chunking to search.
         within: Number of the chunking to give back, None for the same.
         options: Everything else.
     """
 
     vector: FloatArray | None
-    terms: str | None
+    terms: Sequence[str] | None
+    dense_weight: float
     granularity: int
     within: int | None
     options: SearchOptions
@@ -50,7 +60,7 @@ class Searcher:
     """Searches one index. Threads may share it, and search side by side; see ``SyncedIndex`` for how."""
 
     def __init__(
-        self, store: Store, synced: Sequence[SyncedIndex], granularities: Sequence[str], words: str | None
+        self, store: Store, synced: Sequence[SyncedIndex], granularities: Sequence[str], languages: Sequence[str]
     ) -> None:
         """Make one.
 
@@ -58,13 +68,15 @@ class Searcher:
             store: Where texts and words are.
             synced: Vectors, for each granularity.
             granularities: Their names.
-            words: How the lexical index takes texts apart; None if there is none.
+            languages: ISO 639 codes of what the model reads, none if that is many or not known.
+            languages: ISO 639 codes of what the model reads, none if that is many or not known.
         """
         self._store = store
         self._synced = synced
         self._granularities = list(granularities)
-        self._words = words
-        self._lock = threading.Lock()  # only around the remembered lists, since a lookup there also reorders them
+        self._languages = languages
+        self._corpus = Corpus(store)
+        self._lock = threading.Lock()  # only around what is remembered, since a lookup there also reorders it
         self._remembered: OrderedDict[tuple[str, Condition], IntArray] = OrderedDict()
 
     def search(
@@ -77,6 +89,9 @@ class Searcher:
             options: How.
             encoder: Gives the encoder, where a text must be encoded.
         """
+        if options.mode is None:
+            has_words = isinstance(question, str) and self._store.has_words
+            options = options.replaced(mode="hybrid" if has_words else "dense")
         query = self._prepare(question, options, encoder)
         n = options.n_candidates
         candidates = self._find(query, n)
@@ -125,9 +140,12 @@ class Searcher:
             vector = checked[0]
         terms = None if options.mode == "dense" else self._to_terms(question)
         if options.mode == "lexical" and not terms:
-            least = "a word of three or more characters" if self._words == "trigram" else "a word"
-            raise QueryError(f"the question must hold {least} to be searched for by its words, got {question!r:.80}")
-        return _Query(vector, terms, granularity, within, options)
+            raise QueryError(f"the question must hold a word to be searched for by its words, got {question!r:.80}")
+        weight = options.dense_weight
+        if weight is None:
+            is_unread = terms and self._languages and find_unread_language(str(question), self._languages)
+            weight = _UNREAD_WEIGHT if is_unread else _DENSE_WEIGHT
+        return _Query(vector, terms, weight, granularity, within, options)
 
     def _find(self, query: _Query, n: int) -> list[Candidate]:
         """The ``n`` best chunks with all that is asked of them, best first."""
@@ -137,21 +155,23 @@ class Searcher:
         with source.snapshot() as opened:
             vectors = opened if isinstance(opened, VectorReader) else None
             ranked = self._rank(query, n, vectors)
-            rows = self._store.rows([number for number, _ in ranked])
+            rows = self._store.rows([one.number for one in ranked])
             as_found = query.within is None and not query.options.expand
             passages = rows if as_found else [self._passage_of(row, query) for row in rows]
             chunks = self._store.chunks(rows)
             texts = chunks if passages == rows else self._store.chunks(passages)
             found = [
                 Candidate(
-                    score,
+                    one.score,
                     row.number,
                     row.document,
                     chunk,
                     text,
                     row.document if query.options.per_document else (row if query.within is None else passage).number,
+                    dense=one.dense,
+                    lexical=one.lexical,
                 )
-                for (_, score), row, chunk, text, passage in zip(ranked, rows, chunks, texts, passages, strict=True)
+                for one, row, chunk, text, passage in zip(ranked, rows, chunks, texts, passages, strict=True)
             ]
             if query.options.mmr is None or vectors is None or not found:
                 return found
@@ -161,30 +181,34 @@ class Searcher:
             for one, vector, similarity in zip(found, matrix, _similarities(found, matrix, query.vector), strict=True)
         ]
 
-    def _rank(self, query: _Query, n: int, vectors: VectorReader | None) -> list[tuple[int, float]]:
-        """Numbers of the ``n`` best chunks with their scores: by score, by number on a tie."""
+    def _rank(self, query: _Query, n: int, vectors: VectorReader | None) -> list[Ranked]:
+        """The ``n`` best chunks: by score, by number on a tie."""
         options = query.options
         is_limited = options.filter is not None or options.document_ids is not None
         where = self._to_condition(options) if is_limited else None
+        documents = None if where is None else self._select(where)
         dense: dict[int, float] = {}
-        lexical: dict[int, float] = {}
         if query.vector is not None and vectors is not None:
-            documents = None if where is None else self._select(where)
             scores, numbers = vectors.search(query.vector, n, documents)
             dense = dict(zip(numbers, scores, strict=True))
-        if query.terms:
-            scores, numbers = self._store.lexical(query.terms, n, granularity=query.granularity, where=where)
-            lexical = dict(zip(numbers, scores, strict=True))
-        if options.mode != "hybrid":
-            return list((lexical if options.mode == "lexical" else dense).items())
-        weights = (options.dense_weight, 1 - options.dense_weight)
-        if options.fusion == "rrf":
-            return best_first(fuse_by_rank((list(dense), list(lexical)), weights))[:n]
+        places = self._corpus.places(query.granularity) if query.terms else None
+        if query.terms is None or not places:
+            return [Ranked(number, score, score, None) for number, score in dense.items()]
+        by_words, own = score_words(self._store, query.terms, places, query.granularity)
+        may_be_found = (own if options.mode == "lexical" else by_words) > 0
+        if documents is not None:
+            may_be_found &= np.isin(places.documents, documents)[places.document_of]
+        found = best_places(by_words, may_be_found, n)
+        if query.vector is None or vectors is None:
+            return [Ranked(int(places.numbers[one]), float(by_words[one]), None, float(by_words[one])) for one in found]
+        lexical = places.numbers[found].tolist()
         missing = [number for number in lexical if number not in dense]
-        if query.vector is not None and vectors is not None:
-            # A chunk found by its words alone has a cosine, too; without it, it would count as the least similar.
-            dense |= dict(zip(missing, vectors.scores(query.vector, missing), strict=True))
-        return best_first(fuse_by_score((dense, lexical), weights))[:n]
+        # What only one side found has a score of the other, too: each counts for what it is.
+        every = {**dense, **dict(zip(missing, vectors.scores(query.vector, missing), strict=True))}
+        at = np.searchsorted(places.numbers, list(every))
+        cosines = self._corpus.sample(query.granularity, vectors) @ query.vector
+        rankings = [list(dense), lexical] if options.fusion == "rrf" else None
+        return fuse(query.dense_weight, cosines, every, by_words, at, rankings)[:n]
 
     def _passage_of(self, row: ChunkRow, query: _Query) -> ChunkRow:
         """Where the passage stands that is given back for a chunk."""
@@ -232,14 +256,13 @@ class Searcher:
                 self._remembered.popitem(last=False)
         return documents
 
-    def _to_terms(self, question: str | FloatArray) -> str:
-        if self._words is None:
+    def _to_terms(self, question: str | FloatArray) -> list[str]:
+        if not self._store.has_words:
             raise InputError(
-                'this index was made without lexical search (words=None): search with mode="dense", or make a new '
-                'index with words="unicode61" or, for languages without spaces, words="trigram"'
+                'this index was made without lexical search (words=False): search with mode="dense", or make a new one'
             )
         require_text(question, "a question that is searched for by its words", QueryError)
-        return to_query(str(question), trigrams=self._words == "trigram")
+        return question_terms(str(question))
 
 
 def _similarities(found: Sequence[Candidate], matrix: FloatArray, vector: FloatArray | None) -> list[float]:

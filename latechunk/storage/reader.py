@@ -13,11 +13,11 @@ import numpy as np
 from latechunk.errors import IndexDamagedError
 from latechunk.storage.connection import REMEDY
 from latechunk.storage.filter_sql import Condition
-from latechunk.storage.fulltext import find_words
+from latechunk.storage.fulltext import DOCUMENT_WORDS, chunk_words, count_term, score_term
 from latechunk.storage.pool import ConnectionPool
-from latechunk.storage.rows import ChunkRow, Commit, Counts, StoredDocument
+from latechunk.storage.rows import ChunkPlaces, ChunkRow, Commit, Counts, StoredDocument
 from latechunk.storage.schema import hash_vectors, read_settings_table, require_format, rows_to_hash
-from latechunk.types import Chunk, Document, FloatArray, IntArray, Span
+from latechunk.types import Chunk, Document, FloatArray, IntArray, ScoreArray, Span
 
 LAST_COMMIT = "SELECT number, token, n_removed FROM commits WHERE number = (SELECT max(number) FROM commits)"
 _VARIABLES = 500  # values bound in one statement; SQLite's default limit is 32,766, 999 in old builds
@@ -48,7 +48,7 @@ class StoreReader:
             self.close()
             raise
         self.granularities = tuple(settings.get("chunkers", {}))
-        self.has_words = settings.get("search", {}).get("words") is not None
+        self.has_words = settings.get("search", {}).get("words") is True
 
     def close(self) -> None:
         """Close the database; everything committed is in it."""
@@ -183,12 +183,22 @@ class StoreReader:
         found = dict(self._select_by(query, [int(one) for one in numbers]))
         return self._stack(numbers, [found.get(int(number)) for number in numbers], dims)
 
-    def lexical(
-        self, query: str, k: int, *, granularity: int, where: Condition | None = None
-    ) -> tuple[list[float], list[int]]:
-        """Scores and numbers of the best chunks by words, within one ``snapshot``; see ``fulltext.find_words``."""
-        found = find_words(self._pool.connection, query, k, granularity, where)
-        return [score for score, _ in found], [number for _, number in found]
+    def chunk_places(self, granularity: int) -> ChunkPlaces:
+        """Where the chunks of a granularity are, within one ``snapshot``."""
+        query = "SELECT number, document FROM chunks WHERE granularity = ? ORDER BY number"
+        rows = self._pool.connection.execute(query, (granularity,)).fetchall()
+        numbers, of_chunks = np.array(rows, dtype=np.int64).reshape(-1, 2).T
+        documents, places = np.unique(of_chunks, return_inverse=True)
+        return ChunkPlaces(numbers, documents, places)
+
+    def score_term(self, term: str, granularity: int | None) -> tuple[IntArray, ScoreArray]:
+        """Numbers of chunks, or for None of documents, with a term, and its BM25 there; within one ``snapshot``."""
+        table = DOCUMENT_WORDS if granularity is None else chunk_words(granularity)
+        return score_term(self._pool.connection, table, term)
+
+    def count_term(self, term: str, granularity: int, most: int) -> int:
+        """How many chunks hold a term, counted up to ``most``, within one ``snapshot``."""
+        return count_term(self._pool.connection, chunk_words(granularity), term, most)
 
     def rows(self, numbers: Sequence[int]) -> list[ChunkRow]:
         """Where chunks stand, in the order given, within one ``snapshot``."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from latechunk.types import Document, FloatArray, Span
+from latechunk.types import Document, FloatArray, IntArray, Span
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,6 +30,24 @@ class ChunkRow:
     end: int
     byte_start: int
     byte_end: int
+
+
+@dataclass(frozen=True, slots=True)
+class ChunkPlaces:
+    """All chunks of a granularity.
+
+    Attributes:
+        numbers: Theirs, ascending, shape ``(n_chunks,)``.
+        documents: Numbers of their documents, ascending, shape ``(n_documents,)``.
+        document_of: For each chunk the place of its document there, shape ``(n_chunks,)``.
+    """
+
+    numbers: IntArray
+    documents: IntArray
+    document_of: IntArray
+
+    def __len__(self) -> int:
+        return len(self.numbers)
 
 
 @dataclass(frozen=True, slots=True)

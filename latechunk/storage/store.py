@@ -12,7 +12,7 @@ from pathlib import Path
 import numpy as np
 
 from latechunk.storage.connection import connect, transaction, translated
-from latechunk.storage.fulltext import add_words, merge_words, remove_words
+from latechunk.storage.fulltext import add_words, merge_words, remove_words, word_tables
 from latechunk.storage.reader import StoreReader
 from latechunk.storage.rows import ChunkRow, Commit, Counts, StoredDocument
 from latechunk.storage.schema import create_tables, hash_vectors, log_commit
@@ -57,8 +57,8 @@ class Store(StoreReader):
     def compact(self) -> None:
         """Give back to the file system what deleted documents took."""
         with self._pool.change(in_transaction=False) as connection:
-            for granularity in range(len(self.granularities) if self.has_words else 0):
-                merge_words(connection, granularity)
+            for table in word_tables(self.settings()):
+                merge_words(connection, table)
             connection.execute("VACUUM")
             connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
 
@@ -103,7 +103,7 @@ class Store(StoreReader):
         numbers = [row[0] for row in rows]
         connection.executemany("INSERT INTO vectors VALUES (?, ?)", zip(numbers, vectors, strict=True))
         if self.has_words:
-            add_words(connection, numbers, text, stored.chunkings)
+            add_words(connection, number, numbers, text, stored.chunkings)
 
     def _remove(self, connection: sqlite3.Connection, ids: Sequence[str]) -> int:
         """Delete documents with all that hangs on them; how many rows that were."""

@@ -51,9 +51,9 @@ class LateChunkRetriever(BaseRetriever):
     search_type: Literal["similarity", "mmr"] = "similarity"
     fetch_k: int = 20
     lambda_mult: float = 0.5
-    mode: Literal["dense", "lexical", "hybrid"] = "dense"
-    fusion: Literal["rrf", "weighted"] = "rrf"
-    dense_weight: float = 0.5
+    mode: Literal["dense", "lexical", "hybrid"] | None = None
+    fusion: Literal["calibrated", "rrf"] = "calibrated"
+    dense_weight: float | None = None
     filter: Mapping[str, Any] | None = None
     document_ids: Sequence[str] | None = None
     granularity: str | None = None

@@ -247,7 +247,7 @@ class LateChunkVectorStore(VectorStore):
         return [document for document, _ in self.similarity_search_with_score(query, k, **kwargs)]
 
     def similarity_search_with_score(self, query: str, k: int = 4, **kwargs: Any) -> list[tuple[Document, float]]:
-        """The same with their scores, more being better: cosines in [-1, 1] in dense search."""
+        """The same with their scores, more being better; see ``latechunk.Hit``."""
         return self._to_pairs(self.index.search(query, k, **kwargs))
 
     def similarity_search_by_vector(self, embedding: list[float], k: int = 4, **kwargs: Any) -> list[Document]:
@@ -287,12 +287,14 @@ class LateChunkVectorStore(VectorStore):
     def _similarity_search_with_relevance_scores(
         self, query: str, k: int = 4, **kwargs: Any
     ) -> list[tuple[Document, float]]:
-        if kwargs.get("mode", "dense") != "dense" or kwargs.get("rerank") is not None:
+        if kwargs.get("rerank") is not None:
             raise InputError(
-                "relevance scores from 0 to 1 are made from cosines, and only dense search without rerank gives "
-                "those; use similarity_search_with_score, or leave mode and rerank out"
+                "relevance is from 0 to 1, and what a reranker gives may be any number: use "
+                "similarity_search_with_score, or leave rerank out"
             )
-        return super()._similarity_search_with_relevance_scores(query, k, **kwargs)
+        hits = self.index.search(query, k, **kwargs)
+        by_rank = kwargs.get("fusion") == "rrf"
+        return [(self._passages.from_hit(hit), _to_relevance(hit, by_rank=by_rank)) for hit in hits]
 
     async def _asimilarity_search_with_relevance_scores(
         self, query: str, k: int = 4, **kwargs: Any
@@ -300,7 +302,8 @@ class LateChunkVectorStore(VectorStore):
         return await run_in_executor(None, self._similarity_search_with_relevance_scores, query, k, **kwargs)
 
     def _select_relevance_score_fn(self) -> Callable[[float], float]:
-        return lambda cosine: min(1.0, max(0.0, (cosine + 1) / 2))
+        has_words = self.index.info().search["words"]
+        return _relevance_of_deviations if has_words else _relevance_of_cosine
 
     def _add(
         self,
@@ -341,6 +344,24 @@ class LateChunkVectorStore(VectorStore):
                     f"since each chunk's vector was made from all of the text: delete {parts[0]!r}, or add the "
                     f"document again without that passage"
                 )
+
+
+def _to_relevance(hit: Hit, *, by_rank: bool) -> float:
+    """A number from 0 to 1 that grows with the score; LangChain cuts by it."""
+    if hit.lexical is None:
+        return _relevance_of_cosine(hit.score)
+    if hit.dense is None:
+        return hit.score / (1 + hit.score)
+    return 61 * hit.score if by_rank else _relevance_of_deviations(hit.score)
+
+
+def _relevance_of_cosine(cosine: float) -> float:
+    return min(1.0, max(0.0, (cosine + 1) / 2))
+
+
+def _relevance_of_deviations(score: float) -> float:
+    """0.5 for an average chunk, 0.75 for one deviation above it, 0.9 for four."""
+    return 0.5 + 0.5 * score / (1 + abs(score))
 
 
 def _diversity(k: int, fetch_k: int, lambda_mult: float) -> dict[str, Any]:

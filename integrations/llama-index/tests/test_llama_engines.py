@@ -171,7 +171,7 @@ def test_a_chat_with_memory_cites_offsets_over_a_vector_store(real_index, real_e
 
     check_chat(vectors.as_retriever(similarity_top_k=3), texts)
     for question in questions_of(texts)[:3]:
-        ours = LateChunkRetriever(real_index, similarity_top_k=3).retrieve(question.text)
+        ours = LateChunkRetriever(real_index, similarity_top_k=3, mode="dense").retrieve(question.text)
         theirs = vectors.as_retriever(similarity_top_k=3).retrieve(question.text)
         assert [found.node_id for found in ours] == [found.node_id for found in theirs]
         assert [found.score for found in ours] == pytest.approx([found.score for found in theirs], abs=1e-5)

@@ -97,7 +97,7 @@ def test_metadata_belongs_to_the_caller(index):
     [
         {"mode": "lexical"},
         {"mode": "hybrid"},
-        {"mode": "hybrid", "fusion": "weighted", "dense_weight": 0.2},
+        {"mode": "hybrid", "fusion": "rrf", "dense_weight": 0.2},
         {"filter": {"year": {"$gt": 1000}}},
         {"document_ids": ["paris"]},
         {"score_threshold": 0.1},
@@ -192,7 +192,7 @@ def test_questions_and_states_that_cannot_be(index):
 
 
 def test_an_index_of_another_model_is_refused(index, other_encoder):
-    with pytest.raises(IndexMismatchError, match="'seed': 'words'.*'seed': 'other words'"):
+    with pytest.raises(IndexMismatchError, match="its seed is 'words', yours is 'other words'"):
         LateChunkRetriever(Index.open(index.path, encoder=other_encoder))
     with pytest.raises(IndexMismatchError, match="another model than the embed_model's.*Leave embed_model out"):
         LateChunkRetriever(index, embed_model=LateChunkEmbedding(encoder=other_encoder))
@@ -206,7 +206,7 @@ def test_an_embed_model_of_the_index_may_encode_queries(index, encoder):
             return super().encode_query(f"{text} Paris")
 
     shouting = LateChunkEmbedding(encoder=Shouting())
-    expected = [hit.chunk.text for hit in index.search("Seine Paris", 3)]
+    expected = [hit.chunk.text for hit in index.search("Seine Paris", 3, mode="dense")]
 
     nodes = LateChunkRetriever(index, similarity_top_k=3, embed_model=shouting).retrieve("Seine")
 

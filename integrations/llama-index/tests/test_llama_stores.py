@@ -96,7 +96,7 @@ def test_the_store_holds_the_vectors_of_the_index_and_answers_alike(store, trans
         np.testing.assert_allclose(held[node.node_id], node.embedding, atol=1e-6)
 
     question = "Which river runs through Paris?"
-    expected = LateChunkRetriever(index, similarity_top_k=4).retrieve(question)
+    expected = LateChunkRetriever(index, similarity_top_k=4, mode="dense").retrieve(question)
     found = vectors.as_retriever(similarity_top_k=4).retrieve(question)
     assert [one.node_id for one in found] == [one.node_id for one in expected]
     for one, other in zip(found, expected, strict=True):

@@ -206,7 +206,7 @@ def test_progress_of_every_way_in(store, documents, embedding, capsys):
 
 def test_a_store_takes_the_settings_of_an_index(tmp_path, embedding, documents):
     chunkers = {"small": SentenceChunker(max_tokens=8), "large": SentenceChunker(max_tokens=12)}
-    settings = {"chunkers": chunkers, "mode": "naive", "vectors": "hnsw", "words": None}
+    settings = {"chunkers": chunkers, "mode": "naive", "vectors": "hnsw", "words": False}
     made = [
         LateChunkVectorStore.create(tmp_path / "x", embedding=embedding, **settings),
         LateChunkVectorStore.from_documents(documents, embedding, **settings),
@@ -214,7 +214,7 @@ def test_a_store_takes_the_settings_of_an_index(tmp_path, embedding, documents):
     for store in made:
         info = store.index.info()
         assert list(info.chunkers) == ["small", "large"]
-        assert (info.embedding["mode"], info.search["vectors"], info.search["words"]) == ("naive", "hnsw", None)
+        assert (info.embedding["mode"], info.search["vectors"], info.search["words"]) == ("naive", "hnsw", False)
         store.close()
 
 

@@ -190,7 +190,7 @@ def test_callbacks_see_the_passages(filled):
 def test_every_option_of_a_search_reaches_the_index(filled, monkeypatch):
     given = {
         "mode": "hybrid",
-        "fusion": "weighted",
+        "fusion": "rrf",
         "dense_weight": 0.25,
         "filter": {"n": {"$gte": 1}},
         "document_ids": ["berlin"],

@@ -134,32 +134,54 @@ def test_scores_are_those_of_the_index(store, index, documents):
 def test_relevance_lies_between_0_and_1(store, documents):
     store.add_documents(documents)
 
-    cosines = [score for _, score in store.similarity_search_with_score("Hello there.", k=10)]
-    relevance = [score for _, score in store.similarity_search_with_relevance_scores("Hello there.", k=10)]
-    above = store.similarity_search_with_relevance_scores("Hello there.", k=10, score_threshold=0.9)
+    cosines = [score for _, score in store.similarity_search_with_score("Hello there.", k=10, mode="dense")]
+    relevance = [
+        score for _, score in store.similarity_search_with_relevance_scores("Hello there.", k=10, mode="dense")
+    ]
+    above = store.similarity_search_with_relevance_scores("Hello there.", k=10, mode="dense", score_threshold=0.9)
 
     assert relevance == pytest.approx([(cosine + 1) / 2 for cosine in cosines])
     assert [one.id for one, _ in above] == ["stub"]
     assert min(cosines) < 0.5 < max(cosines)
 
 
-@pytest.mark.parametrize("options", [{"mode": "hybrid"}, {"mode": "lexical"}, {"rerank": lambda q, texts: [0.0] * 9}])
-async def test_relevance_needs_cosines(store, documents, options):
+@pytest.mark.parametrize(
+    ("options", "to_relevance"),
+    [
+        ({}, lambda score: 0.5 + 0.5 * score / (1 + abs(score))),
+        ({"fusion": "rrf"}, lambda score: 61 * score),
+        ({"mode": "lexical"}, lambda score: score / (1 + score)),
+    ],
+    ids=["default", "rrf", "lexical"],
+)
+async def test_relevance_grows_with_the_score_in_every_mode(store, documents, options, to_relevance):
     store.add_documents(documents)
 
-    with pytest.raises(InputError, match="only dense search"):
-        store.similarity_search_with_relevance_scores("Hello", **options)
-    with pytest.raises(InputError, match="only dense search"):
-        await store.asimilarity_search_with_relevance_scores("Hello", **options)
+    scores = [score for _, score in store.similarity_search_with_score("the Seine", k=10, **options)]
+    found = store.similarity_search_with_relevance_scores("the Seine", k=10, **options)
+    relevance = [score for _, score in found]
+    assert relevance == pytest.approx([to_relevance(score) for score in scores])
+    assert relevance == sorted(relevance, reverse=True)
+    assert 1 >= relevance[0] > relevance[-1] >= 0
+    assert await store.asimilarity_search_with_relevance_scores("the Seine", k=10, **options) == found
+    if not options:
+        assert store._select_relevance_score_fn()(scores[0]) == relevance[0]
+
+
+def test_relevance_of_a_reranker_is_refused(store, documents):
+    store.add_documents(documents)
+
+    with pytest.raises(InputError, match="what a reranker gives may be any number"):
+        store.similarity_search_with_relevance_scores("Hello", rerank=lambda question, texts: [0.0] * len(texts))
 
 
 def test_search_by_vector_is_search_by_its_text(store, documents):
     store.add_documents(documents)
     vector = store.embeddings.embed_query("The Seine")
 
-    assert store.similarity_search_by_vector(vector, k=2) == store.similarity_search("The Seine", k=2)
+    assert store.similarity_search_by_vector(vector, k=2) == store.similarity_search("The Seine", k=2, mode="dense")
     assert store.max_marginal_relevance_search_by_vector(vector, k=2, lambda_mult=0.3) == (
-        store.max_marginal_relevance_search("The Seine", k=2, lambda_mult=0.3)
+        store.max_marginal_relevance_search("The Seine", k=2, lambda_mult=0.3, mode="dense")
     )
 
 
@@ -181,7 +203,9 @@ def test_filters_and_thresholds_and_modes(store, documents):
 
     assert {one.metadata["n"] for one in store.similarity_search("it", k=9, filter={"n": {"$gt": 1}})} == {2}
     assert {one.id for one in store.similarity_search("it", k=9, document_ids=["stub"])} == {"stub"}
-    assert [one.id for one in store.similarity_search("Hello there.", k=9, score_threshold=0.99)] == ["stub"]
+    assert [one.id for one in store.similarity_search("Hello there.", k=9, mode="dense", score_threshold=0.99)] == [
+        "stub"
+    ]
     assert [one.id for one in store.similarity_search("Seine", k=9, mode="lexical")] == ["paris#1"]
     assert len(store.similarity_search("it", k=9, per_document=True)) == 3
     with pytest.raises(FilterError, match="did you mean"):
@@ -209,7 +233,7 @@ def test_unknown_keywords_are_named(store, documents):
 
 def test_every_option_of_a_search_is_taken(store, documents):
     store.add_documents(documents)
-    options = {"mode": "hybrid", "fusion": "weighted", "dense_weight": 0.25, "candidates": 7, "document_ids": ["paris"]}
+    options = {"mode": "hybrid", "fusion": "rrf", "dense_weight": 0.25, "candidates": 7, "document_ids": ["paris"]}
 
     found = store.similarity_search_with_score("the capital", 2, **options)
 
@@ -296,7 +320,7 @@ def test_as_retriever(store, documents):
     assert [one.id for one in retriever.invoke("The Seine")] == ["paris#1"]
     assert len(retriever.invoke("The Seine", k=2)) == 2
     assert len(store.as_retriever(search_type="mmr", search_kwargs={"k": 2}).invoke("it")) == 2
-    threshold = {"score_threshold": 0.99}
+    threshold = {"score_threshold": 0.99, "mode": "dense"}
     best = store.as_retriever(search_type="similarity_score_threshold", search_kwargs=threshold)
     assert [one.id for one in best.invoke("Hello there.")] == ["stub"]
 
@@ -306,7 +330,8 @@ async def test_async_twins(tmp_path, embedding, documents):
     with store:
         vector = await store.embeddings.aembed_query("people")
         assert (await store.asimilarity_search("Hello there.", k=1))[0].id == "stub"
-        assert await store.asimilarity_search_by_vector(vector, k=2) == store.similarity_search("people", k=2)
+        found = store.similarity_search("people", k=2, mode="dense")
+        assert await store.asimilarity_search_by_vector(vector, k=2) == found
         assert len(await store.amax_marginal_relevance_search("people", k=2)) == 2
         assert len(await store.amax_marginal_relevance_search_by_vector(vector, k=2)) == 2
         assert (await store.asimilarity_search_with_relevance_scores("people", k=1))[0][1] <= 1

@@ -103,7 +103,7 @@ class LateChunkRetriever(BaseRetriever):
 
 
 def _require_dense(options: SearchOptions, what: str) -> None:
-    if options.mode != "dense" or options.rerank is not None:
+    if options.mode not in (None, "dense") or options.rerank is not None:
         raise InputError(f'{what} is for mode="dense" without rerank, since then only vectors are compared')
 
 

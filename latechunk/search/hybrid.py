@@ -1,0 +1,51 @@
+"""Fuse what vectors and words found into one ranking."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from latechunk.search.fusion import best_first, fuse_by_rank, standardise
+from latechunk.types import FloatArray, IntArray, ScoreArray
+
+
+@dataclass(frozen=True, slots=True)
+class Ranked:
+    """A chunk that was found, with its score and those of both sides; None for a side that was not asked."""
+
+    number: int
+    score: float
+    dense: float | None
+    lexical: float | None
+
+
+def fuse(
+    dense_weight: float,
+    cosines: FloatArray,
+    dense: Mapping[int, float],
+    by_words: ScoreArray,
+    at: IntArray,
+    rankings: Sequence[Sequence[int]] | None,
+) -> list[Ranked]:
+    """Fuse candidates, best first.
+
+    Args:
+        dense_weight: Share of the dense side.
+        cosines: Of the question with vectors that stand for all.
+        dense: The cosines of the candidates, by number.
+        by_words: The lexical scores of all chunks.
+        at: Places of the candidates there, shape ``(len(dense),)``.
+        rankings: Numbers of those that each side found, best first, to add reciprocal ranks; None to add scores, each
+            in deviations above the mean of its side.
+    """
+    weights = (dense_weight, 1 - dense_weight)
+    if rankings is not None:
+        fused = fuse_by_rank(rankings, weights)
+    else:
+        by_vector = standardise(np.array(list(dense.values())), float(cosines.mean()), float(cosines.std()))
+        by_word = standardise(by_words[at], float(by_words.mean()), float(by_words.std()))
+        fused = dict(zip(dense, (weights[0] * by_vector + weights[1] * by_word).tolist(), strict=True))
+    words = dict(zip(dense, by_words[at].tolist(), strict=True))
+    return [Ranked(number, score, dense[number], words[number]) for number, score in best_first(fused)]

@@ -1,0 +1,193 @@
+"""Words of every script are found by default: the cases that lexical search used to miss, counted."""
+
+import itertools
+import unicodedata
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from latechunk import Document, Index, SentenceChunker
+from latechunk.embedding.languages import find_unread_language
+from latechunk.storage.terms import question_terms, to_terms
+from tests.conftest import FakeEncoder
+
+
+@pytest.mark.parametrize(
+    ("text", "terms"),
+    [
+        ("The Cat's naïve Ægis", ["the", "cat", "s", "naive", "ægis"]),
+        ("Straße ΟΔΟΣ ŁÓDŹ", ["strasse", "οδοσ", "łodz"]),
+        ("ﬁnance Ｑ３ １２", ["finance", "q3", "12"]),
+        ("so\u00adft\u200bly", ["softly"]),
+        ("re\u0301sume\u0301", ["resume"]),
+        ("हिन्दी में कितने", ["हिन्दी", "में", "कितने"]),
+        ("مُحَمَّد שָׁלוֹם", ["محمد", "שלום"]),
+        ("Йод ёлка", ["иод", "елка"]),
+        ("한국어 각\u1100\u1161\u11a8", ["한국어", "각각"]),
+        ("東京UK", ["東", "東京", "京", "京u", "u", "uk", "k"]),
+        ("がき か\u3099", ["が", "がき", "き", "が"]),
+        ("น้อง", ["น", "น้", "้", "้อ", "อ", "อง", "ง"]),
+        ("snake_case a.b", ["snake", "case", "a", "b"]),
+        ("?! — 👍", []),
+    ],
+)
+def test_terms_by_hand(text, terms):
+    assert to_terms(text) == terms
+
+
+@given(st.text(st.characters(exclude_categories=["Cs"]), max_size=60))
+def test_terms_do_not_depend_on_the_form_of_a_text(text):
+    terms = to_terms(text)
+    assert all(term and (not term.isascii() or term.isalnum()) for term in terms)
+    assert to_terms(" ".join(terms)) == terms or any(len(term) <= 2 for term in terms)
+    if unicodedata.is_normalized("NFC", text):
+        assert to_terms(unicodedata.normalize("NFD", text)) == terms
+
+
+def test_what_signs_join_is_a_phrase_beside_its_words():
+    assert question_terms("AB-114/7, then 1.12.3!") == ["ab", "114", "7", "then", "1", "12", "3", "ab 114 7", "1 12 3"]
+    assert question_terms("a a A") == ["a"]
+
+
+@pytest.fixture
+def asked(tmp_path):
+    """Counts the questions for which the document of the same place comes first, by words alone."""
+
+    def count(texts, questions):
+        with Index.create(tmp_path / "index", encoder=FakeEncoder(), chunker=SentenceChunker(max_tokens=64)) as index:
+            index.add([Document(str(number), text) for number, text in enumerate(texts)])
+            found = [index.search(question, 1, mode="lexical") for question, _ in questions]
+        return sum(hits[0].chunk.document_id == str(right) for hits, (_, right) in zip(found, questions, strict=True))
+
+    return count
+
+
+HINDI = [
+    "नदी",
+    "पहाड़",
+    "किताब",
+    "विद्यालय",
+    "पानी",
+    "सूरज",
+    "चाँद",
+    "मिट्टी",
+    "हिन्दी",
+    "कविता",
+    "गीत",
+    "शिक्षक",
+    "बाज़ार",
+    "दुकान",
+    "खिड़की",
+    "दरवाज़ा",
+    "मछली",
+    "पक्षी",
+    "हाथी",
+    "घोड़ा",
+    "रोटी",
+    "दूध",
+    "चावल",
+    "सब्ज़ी",
+    "फूल",
+]
+
+
+def test_hindi_words_stay_whole(asked):
+    pairs = list(itertools.combinations(HINDI, 2))[:300]
+    texts = [f"यह {first} के बारे में है और {second} के बारे में भी।" for first, second in pairs]
+    assert asked(texts, [(f"{first} {second}", number) for number, (first, second) in enumerate(pairs)]) >= 290
+
+
+def test_composed_and_decomposed_forms_are_the_same(asked):
+    words = [f"{first}é{second}ü{third}" for first, second, third in itertools.product("bcdfgh", "klmnp", "rstvwxz")][
+        :200
+    ]
+    questions = [(unicodedata.normalize("NFD", f"Was ist {word}?"), number) for number, word in enumerate(words)]
+    assert asked([f"Über {word} steht hier etwas." for word in words], questions) == 200
+
+
+def test_chinese_needs_no_setting(asked):
+    cities = [
+        "北京",
+        "上海",
+        "广州",
+        "深圳",
+        "成都",
+        "杭州",
+        "武汉",
+        "西安",
+        "南京",
+        "重庆",
+        "天津",
+        "苏州",
+        "长沙",
+        "郑州",
+        "青岛",
+        "沈阳",
+        "宁波",
+        "昆明",
+        "大连",
+        "厦门",
+        "合肥",
+        "佛山",
+        "福州",
+        "哈尔滨",
+        "济南",
+        "温州",
+        "长春",
+        "石家庄",
+        "南宁",
+        "贵阳",
+    ]
+    texts = [f"{city}是中国的一座城市。当地的河流有很多鱼。市长每年都会访问学校。" for city in cities]
+    asks = ("{}有什么？", "{}在哪里？", "谁是{}的市长？", "{}的河流里有什么鱼？")
+    questions = [(ask.format(city), number) for number, city in enumerate(cities) for ask in asks]
+    assert len(questions) == 120
+    assert asked(texts, questions) == 120
+
+
+def test_versions_keep_the_order_of_their_parts(asked):
+    parts = list(itertools.permutations((1, 2, 3, 12, 40, 7), 3))
+    versions = [f"{a}.{b}.{c}" for a, b, c in parts] + [f"{a}-{b}-{c}" for a, b, c in parts]
+    texts = [f"Release {one} of the tool mends what was found in it." for one in versions[:120]]
+    questions = [(f"What does {one} mend?", number) for number, one in enumerate(versions[:120])]
+    assert asked(texts, questions + [(one.upper(), place) for one, place in questions]) == 240
+
+
+def test_codes_and_addresses_are_found(asked):
+    codes = [f"{a}{b}-{n}/{m}" for a, b in ("AB", "BA", "XY") for n in (114, 117, 471) for m in range(1, 20)]
+    texts = [f"Part {one} fits the pump." for one in codes]
+    texts += [f"Write to user.{n}@mail{m}.example.org today." for n in range(10) for m in range(10)]
+    questions = [(f"Where does {one} fit?", number) for number, one in enumerate(codes)]
+    addresses = [(f"user.{n}@mail{m}.example.org", len(codes) + 10 * n + m) for n in range(10) for m in range(10)]
+    assert asked(texts, questions + addresses) == len(texts)
+
+
+def test_ligatures_of_a_pdf_are_found(asked):
+    assert asked(["The ﬁnance oﬃce is here.", "The ﬂower is there."], [("finance office", 0), ("flower", 1)]) == 2
+
+
+@pytest.mark.parametrize(
+    ("question", "language"),
+    [
+        ("Kündigungsfrist", "de"),
+        ("délai de préavis", "fr"),
+        ("撤销提交", "zh"),
+        ("срок уведомления", "ru"),
+        ("zebra", None),
+        ("Schadenfreude meaning", None),
+        ("error 0x80070005", None),
+        ("Buenos Aires airport code", None),
+        ("?!", None),
+    ],
+)
+def test_questions_in_another_language_than_the_model_reads_are_known(question, language):
+    assert find_unread_language(question, ["en"]) == language
+
+
+def test_the_vectors_count_less_where_the_model_does_not_read_the_question(tmp_path):
+    with Index.create(tmp_path / "index", encoder=FakeEncoder(name="all-MiniLM-L6-v2")) as index:
+        index.add([Document(str(n), f"Der Vertrag Nummer {n} regelt die Kündigungsfrist.") for n in range(9)])
+        question = "Welche Kündigungsfrist regelt der Vertrag 7?"
+        assert index.search(question, 9) == index.search(question, 9, dense_weight=0.1)
+        assert index.search("Which one is it?", 9) == index.search("Which one is it?", 9, dense_weight=0.6)
