@@ -1,0 +1,148 @@
+"""What a search without options finds, against its parts and against what users build of such parts.
+
+For each set and scope (in the corpus, within the documents that answer) nDCG@10 of ``default``, which is
+``Index.search(question)`` on an index with the default encoder, and of ``naive`` (chunks and questions read alone by
+the model as it is published), ``bm25`` (BM25 of the same chunks, without what their documents add) and ``rrf``
+(reciprocal ranks of the 50 best of both, as LangChain's EnsembleRetriever fuses). The interval is that of the default
+less the best of the three, 95 %, from a bootstrap over documents. ``worst_against_best_part`` is the least such
+difference, ``mean_default_corpus`` the mean over sets, ``lookalike_mean`` that over sets of documents that look alike.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from itertools import accumulate
+from pathlib import Path
+
+import numpy as np
+from common import parser, report
+
+from latechunk import Encoder
+from latechunk.embedding import Embedding, choose_embedding
+from latechunk.evaluation.dataset import EvaluationSet
+from latechunk.evaluation.loaders import read_sets
+from latechunk.evaluation.metrics import headline, judge
+from latechunk.evaluation.passes import encode
+from latechunk.evaluation.ranking import SCOPES, ChunkTable, Rankings, rank
+from latechunk.evaluation.searching import KnownQuestions, encode_questions, filled_index, rank_by_search
+from latechunk.evaluation.statistics import compare
+from latechunk.index import Index
+from latechunk.search.fusion import fuse_by_rank
+from latechunk.storage.terms import to_terms
+from latechunk.types import FloatArray, ScoreArray
+
+_DEPTH, _FUSED = 10, 50
+
+
+def cut_short(one: EvaluationSet, most_characters: int | None, most_questions: int | None) -> EvaluationSet:
+    """The first documents up to so many characters, and of their questions so many, spread evenly."""
+    ends = accumulate(len(document.text) for document in one.documents)
+    documents = tuple(
+        document
+        for number, (document, end) in enumerate(zip(one.documents, ends, strict=True))
+        if not number or most_characters is None or end <= most_characters
+    )
+    kept = {document.id for document in documents}
+    questions = [question for question in one.questions if all(gold.document_id in kept for gold in question.gold)]
+    step = 1 if most_questions is None else max(1, len(questions) // most_questions)
+    return dataclasses.replace(one, documents=documents, questions=tuple(questions[::step]))
+
+
+def plain_bm25(index: Index, evaluation_set: EvaluationSet, n_chunks: int) -> ScoreArray:
+    """BM25 of each question with each chunk, shape ``(n_questions, n_chunks)``; chunk numbers count from 1."""
+    scores = np.zeros((len(evaluation_set.questions), n_chunks))
+    with index._store.snapshot():
+        for row, question in zip(scores, evaluation_set.questions, strict=True):
+            for term in dict.fromkeys(to_terms(question.text)):
+                numbers, found = index._store.score_term(term, 0)
+                row[numbers - 1] += found
+    return np.where(scores > 0, scores, -np.inf)
+
+
+def fuse(evaluation_set: EvaluationSet, table: ChunkTable, sides: list[ScoreArray | FloatArray]) -> Rankings:
+    rankings = {}
+    for scope in SCOPES:
+        ranked = [rank(evaluation_set, table, side, scope, _FUSED).chunks for side in sides]
+        fused = np.full((len(evaluation_set.questions), len(table)), -np.inf)
+        for row, *places in zip(fused, *ranked, strict=True):
+            for chunk, score in fuse_by_rank(
+                [[one for one in own.tolist() if one >= 0] for own in places], [1, 1]
+            ).items():
+                row[chunk] = score
+        rankings[scope] = rank(evaluation_set, table, fused, scope, _DEPTH)
+    return rankings
+
+
+def measure(evaluation_set: EvaluationSet, encoder: Encoder, published: Encoder, max_tokens: int) -> dict[str, object]:
+    def read(one: Encoder, *, late: bool):
+        return encode(
+            one, evaluation_set, [max_tokens], late=late, naive={max_tokens: True}, on_progress=lambda _: None
+        )
+
+    own, alone = read(encoder, late=True)[max_tokens], read(published, late=False)[max_tokens]
+    table, embedding = own.table, choose_embedding(encoder, None, None)
+    questions = encode_questions(encoder, evaluation_set.questions)
+    known = KnownQuestions(encoder, dict(zip((one.text for one in evaluation_set.questions), questions, strict=True)))
+    with filled_index(known, embedding, evaluation_set, table, own.of(embedding), max_tokens) as index:
+        default = rank_by_search(index, evaluation_set, table, _DEPTH, {})
+        bm25 = plain_bm25(index, evaluation_set, len(table))
+    naive = encode_questions(published, evaluation_set.questions) @ alone.of(Embedding("naive")).T
+    arms: dict[str, Rankings] = {
+        "default": default,
+        "naive": {scope: rank(evaluation_set, table, naive, scope, _DEPTH) for scope in SCOPES},
+        "bm25": {scope: rank(evaluation_set, table, bm25, scope, _DEPTH) for scope in SCOPES},
+        "rrf": fuse(evaluation_set, table, [naive, bm25]),
+    }
+    judged = judge(evaluation_set, table)
+    figures: dict[str, object] = {"n_chunks": len(table), "n_questions": len(evaluation_set.questions)}
+    for scope in SCOPES:
+        values = {arm: 100 * headline(judged, one[scope], scope, _DEPTH) for arm, one in arms.items()}
+        is_measured = ~np.isnan(values["default"])
+        if not is_measured.any():
+            continue
+        means = {arm: float(one[is_measured].mean()) for arm, one in values.items()}
+        best = max(("naive", "bm25", "rrf"), key=lambda arm: means[arm])
+        clusters = [one.cluster for one, kept in zip(evaluation_set.questions, is_measured, strict=True) if kept]
+        found = compare(values["default"][is_measured], values[best][is_measured], clusters)
+        figures[scope] = {
+            **{arm: round(mean, 2) for arm, mean in means.items()},
+            "best_part": best,
+            "difference": round(found.difference, 2),
+            "interval": [round(found.low, 2), round(found.high, 2)],
+        }
+    return figures
+
+
+def main() -> None:
+    arguments = parser(__doc__)
+    arguments.add_argument("--data", type=Path, required=True, help="a folder of sets")
+    arguments.add_argument("--sets", nargs="+", help="names of some  [default: all]")
+    arguments.add_argument("--max-tokens", type=int, default=128)
+    arguments.add_argument("--model", help="its name  [default: the default model]")
+    arguments.add_argument("--most-characters", type=int, help="of the documents of a set  [default: all]")
+    arguments.add_argument("--most-questions", type=int, help="of a set  [default: all]")
+    options = arguments.parse_args()
+
+    given = {"model": options.model} if options.model else {}
+    encoder, published = Encoder.load(**given), Encoder.load(**given, adapters=None, context="windows")
+    sets: dict[str, dict[str, object]] = {}
+    for one in read_sets(options.data):
+        if options.sets is None or one.name in options.sets:
+            short = cut_short(one, options.most_characters, options.most_questions)
+            sets[one.name] = measure(short, encoder, published, options.max_tokens)
+            print(one.name, sets[one.name], flush=True)
+    scopes = [(name, scope, own[scope]) for name, own in sets.items() for scope in SCOPES if scope in own]
+    corpus = {name: own["default"] for name, scope, own in scopes if scope == "corpus"}
+    alike = [value for name, value in corpus.items() if name.startswith("lookalike")]
+    figures = {
+        "mean_default_corpus": round(float(np.mean(list(corpus.values()))), 2),
+        "worst_against_best_part": min(own["difference"] for _, _, own in scopes),
+        "lookalike_mean": round(float(np.mean(alike)), 2) if alike else None,
+        "most_characters": options.most_characters,
+        "sets": sets,
+    }
+    report("default_search", figures, save=options.save)
+
+
+if __name__ == "__main__":
+    main()
