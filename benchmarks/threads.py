@@ -66,13 +66,17 @@ def main() -> None:
     ):
         index.add(make_document(number) for number in range(options.documents))
         vectors = np.stack([index.encoder.encode_query(one) for one in QUERIES])
-        by_text = compare(lambda number: index.search(QUERIES[number % 100]), options.queries, options.rounds)
+        by_text = compare(
+            lambda number: index.search(QUERIES[number % 100], mode="dense"), options.queries, options.rounds
+        )
+        by_default = compare(lambda number: index.search(QUERIES[number % 100]), options.queries, options.rounds)
         by_vector = compare(
             lambda number: index.search_by_vector(vectors[number % 100]), 4 * options.queries, options.rounds
         )
         n_chunks = index.info().n_chunks
     figures = {
         "speedup_threads": round(by_text[0], 3),
+        "speedup_threads_default": round(by_default[0], 3),
         "speedup_threads_vectors": round(by_vector[0], 3),
         "one_thread_per_s": per_second(by_text[1], options.queries),
         "eight_threads_per_s": per_second(by_text[2], options.queries),
