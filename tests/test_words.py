@@ -154,6 +154,16 @@ def test_versions_keep_the_order_of_their_parts(asked):
     assert asked(texts, questions + [(one.upper(), place) for one, place in questions]) == 240
 
 
+def test_in_a_tiny_index_a_longer_passage_with_the_version_beats_a_shorter_one(asked):
+    texts = [
+        "Version 1.12.3 of AB-114/7 came out in May and mends what was found in it by its users.",
+        "Version 1.3.12 of AB-7/114 came out in June.",
+        "Nothing of it here.",
+        "Nor in this one.",
+    ]
+    assert asked(texts, [("1.12.3", 0), ("1.3.12", 1), ("AB-114/7", 0), ("AB-7/114", 1)]) == 4
+
+
 def test_codes_and_addresses_are_found(asked):
     codes = [f"{a}{b}-{n}/{m}" for a, b in ("AB", "BA", "XY") for n in (114, 117, 471) for m in range(1, 20)]
     texts = [f"Part {one} fits the pump." for one in codes]

@@ -16,9 +16,6 @@ from latechunk.types import IntArray, ScoreArray
 # sums or maxima in place of the norm, ranked documents that look alike worse, or passages within one document; so did
 # the rarity of a term among documents alone, which says nothing where there are few, and that among chunks alone.
 _SHARE = 1.4
-# A phrase counts beside its words, so a little of it decides between 1.12.3 and 3.12.1; the whole lets the chunk that
-# holds the name of a product beat the one that answers.
-_PHRASE = 0.25
 _NORM = 1.5
 # Of chunks that hold a term, over the terms of a question. In 85,000 chunks all terms of a question took 490 ms, and
 # 30,000 rows 110 ms.
@@ -46,9 +43,8 @@ def score_words(
     of_documents = np.zeros(len(places.documents))
     own, less = np.zeros(len(places)), np.zeros(len(places))
     for term in _affordable(store, terms, granularity):
-        weight = _PHRASE if " " in term else 1.0
-        at, scores = _located(places.documents, *store.score_term(term, None), weight)
-        chunks, chunk_scores = _located(places.numbers, *store.score_term(term, granularity), weight)
+        at, scores = _located(places.documents, *store.score_term(term, None))
+        chunks, chunk_scores = _located(places.numbers, *store.score_term(term, granularity))
         in_documents = np.zeros(len(places.documents))
         if len(at):
             rarity, chunk_rarity = _idf(len(at), len(places.documents)), _idf(len(chunks), len(places))
@@ -78,10 +74,10 @@ def _idf(n_with: int, n: int) -> float:
     return max(math.log((n - n_with + 0.5) / (n_with + 0.5)), 1e-6) if n_with else 0.0
 
 
-def _located(known: IntArray, numbers: IntArray, scores: ScoreArray, weight: float) -> tuple[IntArray, ScoreArray]:
-    """Places of numbers among those known, ascending, with weighted scores; what is not known is left out."""
+def _located(known: IntArray, numbers: IntArray, scores: ScoreArray) -> tuple[IntArray, ScoreArray]:
+    """Places of numbers among those known, ascending, with their scores; what is not known is left out."""
     if not len(known):
         return numbers[:0], scores[:0]
     at = np.minimum(np.searchsorted(known, numbers), len(known) - 1)
     is_known = known[at] == numbers
-    return at[is_known], weight * scores[is_known]
+    return at[is_known], scores[is_known]
