@@ -171,12 +171,14 @@ def delete_command(
 
     console = stderr_console()
     with errors_explained(console, quiet=quiet), Index.open(index) as opened:
-        if not ids and where is None and prefix is None:
+        meets = parse_object("--filter", where) if where is not None else None
+        if not ids and not meets and prefix is None:
             raise InputError(
-                "delete needs an ID, --filter or --prefix; to empty an index, delete its folder and make it again"
+                "delete needs an ID, --prefix, or a --filter that not every document meets; to empty an index, delete "
+                "its folder and make it again"
             )
         unknown = [one for one in ids or () if one not in opened]
-        chosen = opened.ids(filter=None if where is None else parse_object("--filter", where))
+        chosen = opened.ids(filter=meets)
         if prefix is not None:
             chosen = [one for one in chosen if one == prefix or one.startswith(f"{prefix.rstrip('/')}/")]
         if ids:
