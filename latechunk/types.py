@@ -219,7 +219,7 @@ class Hit:
     Attributes:
         score: How well it answers the query, more being better. In dense search it is ``dense``, in lexical search
             ``lexical``. In hybrid search it is the weighted sum of both in standard deviations above their means over
-            all chunks of the index: 0 is an average chunk, and from about 3 on a hit stands out. With
+            all chunks of the index: 0 is an average chunk, and all are 0 where no chunk differs. With
             ``fusion="rrf"`` it is a sum of ``weight / (60 + rank)``, at most 1 / 61. With a reranker it is what that
             gave.
         chunk: The passage. Where chunks were joined or replaced by a larger one, its ``number`` and ``granularity``

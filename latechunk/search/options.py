@@ -51,7 +51,8 @@ class SearchOptions(Validated):
         mode: ``"dense"`` compares vectors, ``"lexical"`` words (BM25) and loads no model, ``"hybrid"`` fuses both. None
             for ``"hybrid"`` where there are words: a text is searched for, in an index with words.
         fusion: ``"calibrated"`` adds both scores in standard deviations above their mean over all chunks of the index,
-            so that a score means the same in every index and whatever ``k`` is; ``"rrf"`` is reciprocal rank fusion.
+            so that a score depends neither on ``k`` nor on the filter; ``"rrf"`` is reciprocal rank fusion. It and
+            ``dense_weight`` have an effect on hybrid search alone.
         dense_weight: Share of the dense side in a fusion, from 0 to 1; None for 0.6, or 0.1 where the question is
             surely in a language that the model does not read.
         filter: Only documents whose metadata meet this; see ``latechunk.search.filters.compile_filter``.
