@@ -32,10 +32,12 @@ if TYPE_CHECKING:
     from latechunk.readers.naming import name_documents as name_documents
     from latechunk.search.options import SearchKeywords as SearchKeywords
     from latechunk.search.options import SearchOptions as SearchOptions
+    from latechunk.types import Block as Block
     from latechunk.types import Chunk as Chunk
     from latechunk.types import Document as Document
     from latechunk.types import Hit as Hit
     from latechunk.types import Mode as Mode
+    from latechunk.types import Page as Page
     from latechunk.types import Span as Span
 
 __version__ = "0.1.0"
@@ -58,7 +60,7 @@ _HOMES = {
         "pages": "PAGES PagesWarning join_pages page_metadata",
         "readers.naming": "name_documents",
         "search.options": "SearchKeywords SearchOptions",
-        "types": "Chunk Document Hit Mode Span",
+        "types": "Block Chunk Document Hit Mode Page Span",
     }.items()
     for name in names.split()
 }

@@ -17,6 +17,7 @@ def loaded_after(statement):
 def test_public_names():
     assert sorted(latechunk.__all__) == [
         "AddReport",
+        "Block",
         "Chunk",
         "CrossEncoderReranker",
         "DEFAULT_MODEL",
@@ -33,6 +34,7 @@ def test_public_names():
         "Mode",
         "OnError",
         "PAGES",
+        "Page",
         "PagesWarning",
         "Progress",
         "SearchKeywords",

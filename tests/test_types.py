@@ -6,7 +6,7 @@ from uuid import UUID
 import numpy as np
 import pytest
 
-from latechunk import Document, Span
+from latechunk import Block, Document, Page, Span
 from latechunk.errors import DocumentError, SpanError
 
 
@@ -136,3 +136,68 @@ def test_what_has_a_form_in_json_comes_back_in_it():
 def test_an_error_names_the_key(metadata, place):
     with pytest.raises(DocumentError, match=place):
         Document("a", "text", metadata)
+
+
+def test_pages_and_outline_are_part_of_a_document():
+    text = "# Berlin\nBerlin is big."
+    pages = (Page(0, 8, "i"), Page(8, 8), Page(9, 23, "ii"))
+    outline = (Block("heading", 0, 8, 1), Block("list", 9, 23), Block("code", 9, 15))
+    document = Document("a", text, pages=pages, outline=outline)
+
+    assert (document.pages, document.outline) == (pages, outline)
+    assert document == Document("a", text, pages=pages, outline=outline)
+    assert document != Document("a", text, pages=pages[:2], outline=outline)
+    assert document != Document("a", text, pages=pages)
+    assert Document("a", text, outline=()) != Document("a", text)
+
+
+@pytest.mark.parametrize(
+    ("pages", "message"),
+    [
+        ([Page(0, 1)], "must be a tuple of latechunk.Page, got list"),
+        ((Page(0, 1), (1, 2)), "must hold latechunk.Page, got tuple"),
+        ((Page(0, 3), Page(2, 4)), "page 1 of document 'a' starts at 2, before the last one ends at 3"),
+        ((Page(2, 4), Page(0, 2)), "must be in order"),
+        ((Page(0, 5),), r"has 4 characters, too few for Page\(start=0, end=5"),
+    ],
+)
+def test_pages_that_do_not_fit_the_text_are_refused(pages, message):
+    with pytest.raises(DocumentError, match=message):
+        Document("a", "text", pages=pages)
+
+
+@pytest.mark.parametrize(
+    ("outline", "message"),
+    [
+        ([], "must be a tuple of latechunk.Block, got list"),
+        ((Page(0, 1),), "must hold latechunk.Block, got Page"),
+        ((Block("list", 1, 2), Block("list", 0, 2)), "must be sorted by start"),
+        ((Block("list", 0, 1), Block("list", 0, 2)), "the longer first"),
+        ((Block("code", 0, 5),), "has 4 characters"),
+    ],
+)
+def test_an_outline_that_does_not_fit_the_text_is_refused(outline, message):
+    with pytest.raises(DocumentError, match=message):
+        Document("a", "text", outline=outline)
+
+
+@pytest.mark.parametrize(
+    "make",
+    [
+        lambda: Page(2, 1),
+        lambda: Page(-1, 1),
+        lambda: Page(0.0, 1),
+        lambda: Page(0, True),
+        lambda: Page(0, 1, 3),
+        lambda: Page(0, 1, "\ud800"),
+        lambda: Block("list", 1, 1),
+        lambda: Block("list", 2, 1),
+        lambda: Block("list", 0, 1, 1),
+        lambda: Block("heading", 0, 1),
+        lambda: Block("heading", 0, 1, 1.0),
+        lambda: Block("figure", 0, 1),
+    ],
+)
+def test_an_impossible_page_or_block_is_refused(make):
+    with pytest.raises(DocumentError, match="page|block|heading"):
+        make()
