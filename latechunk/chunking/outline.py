@@ -1,0 +1,185 @@
+"""Find the headings, tables, code and lists that a text shows by itself, as spans."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from functools import cache
+from itertools import pairwise
+from typing import TYPE_CHECKING
+
+from latechunk.types import Block, BlockKind
+
+if TYPE_CHECKING:
+    from markdown_it import MarkdownIt
+    from markdown_it.token import Token
+
+# The parser takes 60 ms for a megabyte of prose, as long as it takes to cut it, so a text without a line that can begin
+# a Markdown block is not given to it.
+_MARKDOWN = re.compile(
+    r"\n[ \t>]*(?:#{1,6}[ \t]|```|~~~|(?:=+|-+)[ \t]*(?:\n|\Z)|(?:[-*+]|\d{1,9}[.)])[ \t]+\S|\|?[ \t]*:?-+:?[ \t]*\|)"
+)
+_DASHES = re.compile(r"\n[ \t>]*(?:\|[ \t]*)?:?-+:?[ \t]*(?:\|[ \t]*:?-+:?[ \t]*)*(?:\|[ \t]*)?(?=\n|\Z)")
+_KINDS: dict[str, BlockKind] = {
+    "heading_open": "heading",
+    "paragraph_open": "table",  # one that has a row of dashes; the parser's own tables take 500 bytes for each cell
+    "fence": "code",
+    "bullet_list_open": "list",
+    "ordered_list_open": "list",
+}
+_MOST_TITLE = 200  # characters; more than that is a paragraph
+_SENTENCE_END = re.compile(r"[.!?;,:。！？…][\"'”’)\]]*\Z")
+
+# Headings of plain text: "== Wiki ==" (or " = = Wiki = = "), and "Chapter 3" and "3.2 Scope" alone between blank lines.
+_WIKI = re.compile(r"\n {0,3}((=(?: ?=){0,5}) *([^=\s][^\n]{0,199}?) *\2)[ \t]*(?=\n|\Z)")
+_ALONE = re.compile(r"\n[ \t]*\n {0,3}(\S[^\n]{0,99}?)[ \t]*(?=\n[ \t]*\n)")
+_CHAPTER = re.compile(
+    r"(?:chapter|part|book|appendix|annex|chapitre|kapitel|teil|capítulo|capitolo)\s+[\dIVXLC]+\b", re.I
+)
+_NUMBERED = re.compile(r"(?:§ ?|section |article |artikel )?(\d{1,3}(?:\.\d{1,3})*)\.?\s+([^\W\d_])", re.I)
+_MOST_WORDS = 12
+
+
+def find_outline(text: str) -> tuple[Block, ...]:
+    r"""Find what the text itself shows of its structure.
+
+    Headings (ATX and setext), fenced code, tables and lists are those of CommonMark and GitHub's tables. An indented
+    paragraph is a paragraph, a heading inside a quotation or a list is no heading of the document, and code whose fence
+    is never closed is text. A text without such headings has ``== Wiki ==``, or else those that stand alone between
+    blank lines: ``Chapter 3``, ``3.2 Scope``.
+
+    Returns:
+        Sorted by start, the longer first of those that start together. A heading is its lines without the white space
+        around them; ``heading_title`` takes the marks off.
+
+    Examples:
+        >>> find_outline("# Pumps\n\nCheck them weekly.")
+        (Block(kind='heading', start=0, end=7, level=1),)
+    """
+    text = text.replace("\r\n", " \n").replace("\r", "\n")  # of the same length
+    blocks = list(_markdown_blocks(text)) if _MARKDOWN.search("\n" + text) else []
+    if not any(block.kind == "heading" for block in blocks):
+        blocks += _plain_headings(text)
+    return tuple(sorted(blocks, key=lambda block: (block.start, -block.end)))
+
+
+def heading_title(text: str, heading: Block) -> str:
+    r"""The words of a heading, without Markdown's marks around them.
+
+    Examples:
+        >>> text = "## Refunds, **quickly** ##\n\nWe pay them back."
+        >>> heading_title(text, find_outline(text)[0])
+        'Refunds, quickly'
+    """
+    title = re.sub(r"\s*[\r\n]+[ \t]*(?:=+|-+)\Z", "", text[heading.start : heading.end].strip())
+    title = re.sub(r"\A#{1,6}[ \t]+|(?:[ \t]+#+)?(?:[ \t]*\{[#.][^{}]*\})?\Z", "", title)
+    wiki = _WIKI.match("\n" + title)
+    title = re.sub(r"!?\[([^\[\]]*)\]\([^()\s]*\)", r"\1", wiki.group(3) if wiki else title)  # links
+    title = re.sub(r"(?<!\w)(\*\*|__|\*|_|`+)(?=\S)(.+?)(?<=\S)\1(?!\w)", r"\2", title)
+    return " ".join(title.split())
+
+
+@cache
+def _parser() -> MarkdownIt:
+    from markdown_it import MarkdownIt
+
+    parser = MarkdownIt("commonmark").disable(["code", "reference"])
+    parser.core.ruler.enableOnly(["normalize", "block"])
+    return parser
+
+
+def _markdown_blocks(text: str) -> Iterator[Block]:
+    lines = [0, *(end.end() for end in re.finditer("\n", text)), len(text)]
+    tokens = _parser().parse(text)
+    comments = _find_comments(tokens)
+    for number, token in enumerate(tokens):
+        kind = _KINDS.get(token.type)
+        if kind is None or token.map is None or number in comments:
+            continue
+        start, end = (lines[min(line, len(lines) - 1)] for line in token.map)
+        source = text[start:end].rstrip()
+        if token.type == "paragraph_open":
+            header = _find_table(source)
+            if header is None:
+                continue
+            start, source = start + header, source[header:]
+        indent = len(source) - len(source.lstrip())
+        block = Block(kind, start + indent, start + len(source), int(token.tag[1]) if kind == "heading" else 0)
+        if kind == "heading":
+            is_meant = (
+                token.level == 0 and indent < 4 and _is_title(token, tokens[number + 1].content.strip(), text, block)
+            )
+        elif kind == "code":
+            is_meant = source.endswith(token.markup) and token.map[1] - token.map[0] > 1
+        else:
+            is_meant = kind == "table" or _n_items(tokens, number) > 1
+        if is_meant:
+            yield block
+
+
+def _find_table(paragraph: str) -> int | None:
+    """Where the header of a table begins: the line over a row of dashes, both with a column's border."""
+    for dashes in _DASHES.finditer(paragraph) if "|" in paragraph else ():
+        header = paragraph.rfind("\n", 0, dashes.start()) + 1
+        if "|" in dashes.group() and "|" in paragraph[header : dashes.start()]:
+            return header
+    return None
+
+
+def _is_title(token: Token, title: str, text: str, block: Block) -> bool:
+    """Whether a heading of Markdown is one: not blank, no paragraph over a line of dashes, no front matter."""
+    if not title or len(title) > _MOST_TITLE or token.markup.startswith("#"):
+        return 0 < len(title) <= _MOST_TITLE
+    return not (
+        "\n" in title or _SENTENCE_END.search(title) or text[max(0, block.start - 9) : block.start].strip() == "---"
+    )
+
+
+def _find_comments(tokens: list[Token]) -> set[int]:
+    """The headings that touch one of the same level: lines of a script or a configuration that begin with #."""
+    headings = [(number, token) for number, token in enumerate(tokens) if token.type == "heading_open" and token.map]
+    return {
+        number
+        for (before, one), (after, other) in pairwise(headings)
+        if one.map and other.map and one.map[1] == other.map[0] and one.tag == other.tag
+        for number in (before, after)
+    }
+
+
+def _n_items(tokens: list[Token], number: int) -> int:
+    """How many items the list has that begins with this token, as far as it matters: at most two."""
+    level, n_items = tokens[number].level, 0
+    for token in tokens[number + 1 :]:
+        if token.level <= level or n_items == 2:
+            break
+        n_items += token.type == "list_item_open" and token.level == level + 1
+    return n_items
+
+
+def _plain_headings(text: str) -> list[Block]:
+    text = "\n\n" + text
+    wiki = [one for one in _WIKI.finditer(text) if len(one.group(2)) > 1 or text[: one.start()].isspace()]
+    if wiki:
+        return [Block("heading", one.start(1) - 2, one.end(1) - 2, one.group(2).count("=")) for one in wiki]
+    found = [(match.start(1), match.group(1)) for match in _ALONE.finditer(text)]
+    blocks = [
+        Block("heading", start - 2, start - 2 + len(line), level) for start, line in found if (level := _level(line))
+    ]
+    # Two of one level with nothing between them are items of a list.
+    items = {
+        block
+        for pair in pairwise(blocks)
+        if pair[0].level == pair[1].level and not text[pair[0].end + 2 : pair[1].start + 2].strip()
+        for block in pair
+    }
+    return [block for block in blocks if block not in items]
+
+
+def _level(line: str) -> int:
+    """The level of a heading that stands alone between blank lines; 0 if the line is none."""
+    if len(line.split()) > _MOST_WORDS or _SENTENCE_END.search(line):
+        return 0
+    if _CHAPTER.match(line):
+        return 1
+    numbered = _NUMBERED.match(line)
+    return numbered.group(1).count(".") + 1 if numbered and not numbered.group(2).islower() else 0

@@ -1,0 +1,140 @@
+import re
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from latechunk import Block, Document
+from latechunk.chunking.outline import find_outline, heading_title
+
+
+def found(text):
+    return [(block.kind, text[block.start : block.end], block.level) for block in find_outline(text)]
+
+
+def test_headings_of_both_kinds():
+    text = "# Pumps #\n\nCheck them.\n\n  ### Weekly\nLook.\n\nMonthly\n---\nListen.\n\nYearly\n======\n"
+
+    assert found(text) == [
+        ("heading", "# Pumps #", 1),
+        ("heading", "### Weekly", 3),
+        ("heading", "Monthly\n---", 2),
+        ("heading", "Yearly\n======", 1),
+    ]
+
+
+def test_code_tables_and_lists_with_what_is_in_them():
+    text = (
+        "- one\n\n  ```py\n  # no heading\n  ```\n- two\n\n"
+        "| a | b |\n| - | - |\n| 1 | 2 |\n\n"
+        "~~~\n| a | b |\n| - | - |\n~~~\n\n"
+        "1. first\n2. second\n"
+    )
+
+    assert found(text) == [
+        ("list", "- one\n\n  ```py\n  # no heading\n  ```\n- two", 0),
+        ("code", "```py\n  # no heading\n  ```", 0),
+        ("table", "| a | b |\n| - | - |\n| 1 | 2 |", 0),
+        ("code", "~~~\n| a | b |\n| - | - |\n~~~", 0),
+        ("list", "1. first\n2. second", 0),
+    ]
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "Plain prose. It has two sentences.\n\nAnd a second paragraph.",
+        "    An indented paragraph is no code.\n\n    Nor is this one.",
+        "    # a comment in indented code\n",
+        "# a comment\n# and another\nkey = value\n",
+        "#hashtag\n\n#\n\ntext",
+        "Thank you for calling.\n----------------------\nBye.",
+        "A paragraph of several lines\nover a line of dashes\n---\n",
+        "x" * 201 + "\n---\n",
+        "---\ntitle: Pumps\ntags\n---\n\nText.",
+        "```\nnever closed\n",
+        "7.\n\nThe lessee pays.\n\n8.\n\nThe lessor receives.",
+        "> # quoted\n\n- # in a list\n",
+        "1.1 One\n\n1.2 Two\n\n1.3 Three\n\n",
+        "Here 3 apples\n\nfell down.\n\n3 apples fell\n\nagain.",
+        "",
+    ],
+)
+def test_what_is_no_structure(text):
+    assert find_outline(text) == ()
+
+
+def test_plain_text_shows_headings_that_stand_alone():
+    text = "Chapter IV\n\nHe came.\n\n3 Scope\n\nAll.\n\n3.1 Persons\n\nSome.\n\n § 12 Fees\n\nMany."
+
+    assert found(text) == [
+        ("heading", "Chapter IV", 1),
+        ("heading", "3 Scope", 1),
+        ("heading", "3.1 Persons", 2),
+        ("heading", "§ 12 Fees", 1),
+    ]
+
+
+def test_headings_of_wikis():
+    text = "== History ==\nLong ago.\n===Kings===\nMany.\n = = Plot = = \n He came, == so he said ==."
+
+    assert found(text) == [
+        ("heading", "== History ==", 2),
+        ("heading", "===Kings===", 3),
+        ("heading", "= = Plot = =", 2),
+    ]
+
+
+@pytest.mark.parametrize("line_end", ["\n", "\r\n", "\r"])
+def test_any_line_ends(line_end):
+    text = "# A\n\nText\x00.\n\n```\ncode\n```\n\n## B\n".replace("\n", line_end)
+
+    assert [one[1].replace(line_end, "\n") for one in found(text)] == ["# A", "```\ncode\n```", "## B"]
+
+
+@pytest.mark.parametrize(
+    ("text", "title"),
+    [
+        ("# Refunds", "Refunds"),
+        ("##  Refunds,  **quickly** ##", "Refunds, quickly"),
+        ("### [Refunds](https://example.org/a) of `pumps` {#refunds}", "Refunds of pumps"),
+        ("Refunds\nand more\n===", "Refunds and more"),
+        ("== Refunds ==", "Refunds"),
+        ("3.1 C# and 2*3*4", "3.1 C# and 2*3*4"),
+        ("# snake_case_name", "snake_case_name"),
+    ],
+)
+def test_the_title_of_a_heading(text, title):
+    assert heading_title(text, Block("heading", 0, len(text), 1)) == title
+
+
+MARKS = [
+    "# ",
+    "## ",
+    "- ",
+    "1. ",
+    "> ",
+    "```\n",
+    "~~~",
+    "| ",
+    "|-|",
+    "---",
+    "===",
+    "== a ==",
+    "    ",
+    "\t",
+    "\n",
+    "\n\n",
+]
+
+
+@given(
+    st.lists(st.sampled_from([*MARKS, "a", "b c.", "\r\n", "\r", "\x00", "\u2028", "é", "*", "Chapter 3"])).map("".join)
+)
+def test_any_text_gives_an_outline_that_a_document_accepts(text):
+    blocks = find_outline(text)
+
+    assert Document("a", text, outline=blocks).outline == blocks
+    assert all(text[one.start : one.end].strip() == text[one.start : one.end] for one in blocks)
+    titles = [heading_title(text, one) for one in blocks if one.kind == "heading"]
+    assert all(not re.search(r"[\r\n]", title) for title in titles)
