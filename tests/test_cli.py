@@ -214,8 +214,8 @@ def test_nothing_to_index_makes_no_index(run):
 
 
 def test_files_of_other_kinds_are_counted(run):
-    Path("docs/a.pdf").touch()
-    Path("docs/b.PDF").touch()
+    Path("docs/a.png").touch()
+    Path("docs/b.PNG").touch()
     Path("docs/Makefile").touch()
     for suffix in "abcdefghij":
         Path(f"docs/x.{suffix}").touch()
@@ -224,7 +224,7 @@ def test_files_of_other_kinds_are_counted(run):
 
     assert result.exit_code == 0
     kinds = "".join(f", .{suffix} 1" for suffix in "abcdefghij")
-    assert f"passed over 13 files of other kinds: .pdf 2, no suffix 1{kinds}" in result.stderr
+    assert f"passed over 13 files of other kinds: .png 2, no suffix 1{kinds}" in result.stderr
 
 
 def test_documents_are_deleted_by_id(run):
@@ -311,6 +311,21 @@ def test_prune_removes_what_is_gone_from_the_folders_given(run):
     assert "1 unchanged, 0 left out, 1 removed" in run("index", "x.latechunk", "docs", "--prune").stderr
     with Index.open("x.latechunk", read_only=True) as index:
         assert sorted(index.ids()) == ["7", "berlin.md", "rome.md"]
+
+
+def test_rows_are_documents_where_that_is_asked(run):
+    Path("people").mkdir()
+    Path("people/list.csv").write_text("name,city\nAnn,Berlin\nBob,Paris\n")
+
+    whole = run("index", "whole.latechunk", "people")
+    made = run("index", "x.latechunk", "people", "--rows")
+
+    assert "1 added" in whole.stderr
+    assert "2 added" in made.stderr
+    with Index.open("x.latechunk", read_only=True) as index:
+        assert index.ids(filter={"city": "Paris"}) == ["list.csv#2"]
+    Path("people/list.csv").unlink()
+    assert "2 removed" in run("index", "x.latechunk", "people", "--prune").stderr
 
 
 def test_a_dry_run_makes_no_index(run):

@@ -6,7 +6,7 @@ import pytest
 
 from latechunk import name_documents
 from latechunk.errors import InputError
-from latechunk.readers import SourceFile, count_documents, find_files, read_documents
+from latechunk.readers import READERS, SourceFile, count_documents, find_files, read_documents
 
 
 @pytest.fixture
@@ -34,13 +34,27 @@ def test_a_text_file_is_one_document_with_its_path_as_id(tmp_path, monkeypatch, 
 
 
 def test_a_folder_is_read_recursively_in_order_and_others_are_passed_over(tmp_path, problems):
-    for name in ("b.txt", "a.md", "sub/c.TXT", "sub/deep/d.md", "image.png", "sub/noise.py"):
+    hidden = (".git/HEAD", ".hidden.md", "node_modules/x/a.js", "sub/__pycache__/a.txt", "x.latechunk/store.sqlite3")
+    for name in (
+        "b.txt",
+        "a.md",
+        "sub/c.TXT",
+        "sub/deep/d.md",
+        "sub/code.py",
+        "Makefile",
+        *hidden,
+        "x.latechunk/a.txt",
+    ):
         (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
         (tmp_path / name).write_text("text")
+    (tmp_path / "image.png").write_bytes(b"\x89PNG\0\0")
+    (tmp_path / "empty.py").touch()
+    others = []
 
-    files = find_files([tmp_path], problems.append)
+    files = find_files([tmp_path], problems.append, others.append)
 
-    assert [file.name for file in files] == ["a.md", "b.txt", "sub/c.TXT", "sub/deep/d.md"]
+    assert [one.name for one in files] == ["Makefile", "a.md", "b.txt", "sub/c.TXT", "sub/code.py", "sub/deep/d.md"]
+    assert [one.name for one in others] == ["empty.py", "image.png"]
     assert problems == []
 
 
@@ -62,14 +76,14 @@ def test_links_in_a_folder_are_not_followed(tmp_path, problems):
 
 
 def test_what_cannot_be_read_is_named(tmp_path, problems):
-    (tmp_path / "a.pdf").write_bytes(b"%PDF")
+    (tmp_path / "a.png").write_bytes(b"\x89PNG\0")
     os.mkfifo(tmp_path / "pipe.txt")
 
-    assert find_files([tmp_path / "none.txt", tmp_path / "a.pdf", tmp_path / "pipe.txt"], problems.append) == []
+    assert find_files([tmp_path / "none.txt", tmp_path / "a.png", tmp_path / "pipe.txt"], problems.append) == []
 
     assert [(Path(one.place).name, one.reason) for one in problems] == [
         ("none.txt", "there is no such file or folder"),
-        ("a.pdf", "only .txt, .md, .jsonl files are read"),
+        ("a.png", f"it holds no text, and is of no format that is read: {', '.join(READERS)}"),
         ("pipe.txt", "this is not a regular file"),
     ]
 

@@ -52,7 +52,7 @@ if TYPE_CHECKING:
 
 def index_command(
     index: IndexPath,
-    paths: Annotated[list[Path], typer.Argument(metavar="PATH...", help="Files (.txt .md .jsonl) and folders.")],
+    paths: Annotated[list[Path], typer.Argument(metavar="PATH...", help="Files and folders.")],
     model: Annotated[
         str | None, typer.Option(help="Name (see latechunk models) or folder  [default: all-MiniLM-L6-v2].")
     ] = None,
@@ -72,6 +72,9 @@ def index_command(
     encoding: Annotated[
         str | None, typer.Option(help="Of files that are not UTF-8 and have no mark  [default: what is sure].")
     ] = None,
+    rows: Annotated[
+        bool, typer.Option("--rows", help="A document for each row of .csv and .tsv and each element of .json.")
+    ] = False,
     prune: Annotated[
         bool, typer.Option("--prune", help="Remove documents of files that are gone from the folders given.")
     ] = False,
@@ -84,8 +87,9 @@ def index_command(
 ) -> None:
     """Add files to an index, making it if there is none; a file that changed replaces its former self.
 
-    The model, chunker and mode of an index are fixed when it is made. A text file's document id is its path from the
-    folder given; a .jsonl file has one document a line, with "id", "text" and metadata.
+    The model, chunker and mode of an index are fixed when it is made. It reads Markdown, reStructuredText, AsciiDoc,
+    notebooks (.ipynb), .csv, .tsv, .json, source code and any other text. A file is a document, whose id is its path
+    from the folder given; a .jsonl file has one document a line, with "id", "text" and metadata.
     """
     from latechunk.index import Index
     from latechunk.readers import Problem, count_documents, find_files, read_documents
@@ -112,10 +116,10 @@ def index_command(
         notes: dict[str, list[str]] = {}
         note = lambda place, what: notes.setdefault(what, []).append(place)  # noqa: E731
         if not files and not prune:
-            raise InputError("none of the paths holds a .txt, .md or .jsonl file; nothing was changed")
+            raise InputError("none of the paths holds a file that is read; nothing was changed")
         said = {"max_tokens": max_tokens, "overlap": overlap, "language": language}
         cut = {name: value for name, value in said.items() if value is not None}
-        documents = read_documents(files, report, note, encoding=encoding)
+        documents = read_documents(files, report, note, encoding=encoding, rows=rows)
         if dry_run:
             _print_dry_run(index, documents, paths if prune else [], report, as_json)
             _print_notes(console, notes, quiet)
@@ -130,7 +134,7 @@ def index_command(
         with opened:
             if asked:
                 _require_agreement(opened, {**asked, "mode": mode, "words": words, "vectors": vectors, **cut})
-            with documents_bar(console, count_documents(files), quiet) as advance:
+            with documents_bar(console, count_documents(files, rows=rows), quiet) as advance:
                 result = opened.add(
                     _without_conflicts(opened, documents, report),
                     on_error=lambda document, error: report(Problem(document.id, str(error))),
@@ -268,7 +272,8 @@ def _find_gone(opened: Index, paths: Sequence[Path]) -> list[str]:
         for one in opened.ids(filter={"$or": [below, {"source": place}]}):
             document = opened.get(one)
             source = str(document.metadata["source"]) if document else ""
-            if source.endswith(f"/{one}") and not Path(source).exists():
+            name = one.removesuffix(f"#{document.metadata.get('row')}") if document else one  # of a file, or of a row
+            if source.endswith(f"/{name}") and not Path(source).exists():
                 gone.append(one)
     return list(dict.fromkeys(gone))
 

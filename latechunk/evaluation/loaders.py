@@ -6,7 +6,7 @@ The layout is told by the files that are there:
 - BEIR: ``corpus.jsonl`` (``_id``, ``title``, ``text``), ``queries.jsonl`` (``_id``, ``text``), ``qrels/test.tsv``;
 - SQuAD: one ``.json`` file with ``data``, whose articles become one document each;
 - ``questions.csv`` or ``questions.jsonl`` (``question``, ``quote``, and ``document`` where a quote is in several)
-  next to documents (.txt, .md, .jsonl): each quote is looked for in the documents.
+  next to documents (.txt, .md and whatever else ``latechunk index`` reads): each quote is looked for in the documents.
 """
 
 from __future__ import annotations
@@ -144,7 +144,7 @@ def _read_quotes(folder: Path) -> EvaluationSet:
     files = [file for file in find_files([folder], _stop) if file.path.name not in _QUESTIONS]
     documents = list(read_documents(files, _stop))
     if not documents:
-        raise InputError(f"{folder} has {path.name} and no documents: put .txt, .md or .jsonl files next to it")
+        raise InputError(f"{folder} has {path.name} and no documents: put files with text next to it")
     named = {document.id: document for document in documents}
     for document in documents:  # by the path with the folder, too
         named.setdefault(f"{folder.as_posix()}/{document.id}", document)

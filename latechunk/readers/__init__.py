@@ -1,13 +1,15 @@
-"""Files to documents: text, Markdown and JSON Lines, and folders of them; one module a format."""
+"""Files to documents, and folders of them; one module a format, found by ``registry.find_reader``."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
 
-from latechunk.errors import DocumentError
+from latechunk.errors import DocumentError, LateChunkError
 from latechunk.readers.decoding import require_encoding
-from latechunk.readers.files import READERS, find_files
+from latechunk.readers.files import find_files
 from latechunk.readers.reader import Problem, Reader, Reading, SourceFile, explain_decoding
+from latechunk.readers.registry import READERS, find_reader
 from latechunk.types import Document
 
 __all__ = ["READERS", "Problem", "Reader", "SourceFile", "count_documents", "find_files", "read_documents"]
@@ -19,33 +21,59 @@ def read_documents(
     on_note: Callable[[str, str], None] = lambda place, what: None,  # noqa: ARG005
     *,
     encoding: str | None = None,
+    rows: bool = False,
 ) -> Iterator[Document]:
     """Read documents from files.
 
-    A text or Markdown file is one document; its id is the file's name in ``SourceFile``, and its metadata is
-    ``{"source": absolute path}``. Each line of a JSON Lines file is one document, an object with ``text``, ``id`` and
-    any other fields, which become its metadata; an object under ``metadata`` is joined with them. See
-    ``name_documents`` for one without ``id``; BEIR's ``_id`` is one. Files are UTF-8, or UTF-16 or UTF-32 with a mark;
-    the mark is no part of the text, and line ends stay as they are. Other text files are decoded where it is sure how.
+    A file is one document; its id is the file's name in ``SourceFile``, and its metadata hold the absolute path as
+    ``source`` and what the file says of itself. Each line of a JSON Lines file is one document, an object with
+    ``text``, ``id`` and any other fields, which become its metadata; an object under ``metadata`` is joined with them.
+    See ``name_documents`` for one without ``id``; BEIR's ``_id`` is one. Text files are UTF-8, or UTF-16 or UTF-32 with
+    a mark; the mark is no part of the text, and line ends stay as they are. Others are decoded where it is sure how.
 
     Args:
         files: From ``find_files``.
-        on_problem: Called for each file or line that cannot be read, which is then left out.
+        on_problem: Called for each file or part of it that cannot be read, which is then left out.
         on_note: Called with a place and what was done with it, such as the encoding that was guessed.
         encoding: Of what has no mark and is not UTF-8; None to guess.
+        rows: Make a document of each row of a CSV or TSV file and of each element of a JSON array.
     """
     require_encoding(encoding)
-    reading = Reading(on_problem, on_note, encoding)
+    reading = Reading(on_problem, on_note, encoding, rows)
     for file in files:
         try:
-            yield from READERS[file.path.suffix.lower()].read(file, reading)
+            yield from _read(file, reading)
         except UnicodeError as error:
             explained = explain_decoding(error) if isinstance(error, UnicodeDecodeError) else str(error)
             on_problem(Problem(str(file.path), explained))
-        except (OSError, DocumentError) as error:
+        except (OSError, LateChunkError) as error:
             on_problem(Problem(str(file.path), str(error)))
 
 
-def count_documents(files: Sequence[SourceFile]) -> int:
+def count_documents(files: Sequence[SourceFile], *, rows: bool = False) -> int:
     """How many documents the files hold, at most, for a progress bar."""
-    return sum(READERS[file.path.suffix.lower()].count(file.path) for file in files)
+    return sum(_count(file.path, rows) for file in files)
+
+
+def _read(file: SourceFile, reading: Reading) -> Iterator[Document]:
+    reader = find_reader(file.path)
+    if reader is None:
+        raise DocumentError("it holds no text, and is of no format that is read")
+    before = _state(file.path)
+    for number, document in enumerate(reader.read(file, reading)):
+        if not number and _state(file.path) != before:
+            raise DocumentError("it changed while it was read; run this again")
+        yield document
+
+
+def _state(path: Path) -> tuple[int, int]:
+    now = path.stat()
+    return now.st_mtime_ns, now.st_size
+
+
+def _count(path: Path, rows: bool) -> int:
+    try:
+        reader = find_reader(path)
+    except OSError:
+        return 0  # read_documents says why
+    return reader.count(path, rows) if reader else 0

@@ -3,18 +3,16 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 from latechunk.readers.jsonl import JSONL
-from latechunk.readers.reader import Problem, Reader, SourceFile
-from latechunk.readers.text import TEXT
-
-READERS: Mapping[str, Reader] = {suffix: reader for reader in (TEXT, JSONL) for suffix in reader.suffixes}
-"""By suffix. A new format is a module in this package and an entry here."""
-
+from latechunk.readers.reader import Problem, SourceFile
+from latechunk.readers.registry import READERS, find_reader
 
 ONE_FOLDER = "give the folder that holds both, so that their paths from it differ"
+_PASSED_OVER = ("node_modules", "__pycache__")  # besides what is hidden
+_INDEX = "store.sqlite3"  # what only the folder of an index holds
 
 
 def find_files(
@@ -22,26 +20,20 @@ def find_files(
     on_problem: Callable[[Problem], None],
     on_other: Callable[[Path], None] | None = None,
 ) -> list[SourceFile]:
-    """List the regular files to read: those given, and those of a known kind in folders given, in order, none twice.
+    """List the regular files to read: those given, and those of a known format in folders given, in order, none twice.
 
     A file is named by its path from the folder given, or its own name if it was given itself, wherever the working
-    directory is. Links inside a folder are not followed. ``on_problem`` is called for each path given that is missing
-    or of an unknown kind, and for a file of another one's name; ``on_other`` for each file of an unknown kind in a
-    folder.
+    directory is. Links inside a folder are not followed; hidden files and folders in it, ``node_modules``,
+    ``__pycache__`` and indexes are passed over. ``on_problem`` is called for each path given that is missing or holds
+    no text, and for a file of another one's name; ``on_other`` for each file of an unknown format in a folder.
     """
     found: dict[str, SourceFile] = {}
     names: dict[str, Path] = {}
     for path in paths:
         if path.is_dir():
             files = [(file, file.relative_to(path).as_posix()) for file in _files_below(path, on_problem, on_other)]
-        elif not path.exists():
-            on_problem(Problem(str(path), "there is no such file or folder"))
-            continue
-        elif not path.is_file():
-            on_problem(Problem(str(path), "this is not a regular file"))
-            continue
-        elif path.suffix.lower() not in READERS:
-            on_problem(Problem(str(path), f"only {', '.join(READERS)} files are read"))
+        elif reason := _why_not(path):
+            on_problem(Problem(str(path), reason))
             continue
         else:
             files = [(path, path.name)]
@@ -57,17 +49,38 @@ def find_files(
     return list(found.values())
 
 
+def _why_not(path: Path) -> str | None:
+    """Why a file that was given cannot be read, or None."""
+    if not path.exists():
+        return "there is no such file or folder"
+    if not path.is_file():
+        return "this is not a regular file"
+    if not _is_read(path):
+        return f"it holds no text, and is of no format that is read: {', '.join(READERS)}"
+    return None
+
+
+def _is_read(path: Path) -> bool:
+    try:
+        return find_reader(path) is not None
+    except OSError:
+        return True  # read_documents says why it cannot
+
+
 def _files_below(
     folder: Path, on_problem: Callable[[Problem], None], on_other: Callable[[Path], None] | None
 ) -> Iterator[Path]:
     report = lambda error: on_problem(Problem(str(error.filename), str(error)))  # noqa: E731
     for parent, folders, names in os.walk(folder, onerror=report, followlinks=False):
-        folders.sort()
+        folders[:] = sorted(name for name in folders if not name.startswith(".") and name not in _PASSED_OVER)
+        if _INDEX in names:
+            folders.clear()
+            continue
         for name in sorted(names):
             path = Path(parent, name)
-            if path.is_symlink() or not path.is_file():
+            if name.startswith(".") or path.is_symlink() or not path.is_file():
                 continue
-            if path.suffix.lower() in READERS:
+            if _is_read(path):
                 yield path
             elif on_other:
                 on_other(path)

@@ -9,9 +9,9 @@ from pathlib import Path
 
 from latechunk.errors import DocumentError
 from latechunk.readers.decoding import marked_encoding
-from latechunk.readers.naming import name_documents
 from latechunk.readers.reader import Problem, Reader, Reading, SourceFile, explain_decoding
-from latechunk.types import Document, require_text
+from latechunk.readers.rows import line_document
+from latechunk.types import Document
 
 
 def _read(file: SourceFile, reading: Reading) -> Iterator[Document]:
@@ -58,26 +58,10 @@ def _parse_line(line: str, note: Callable[[str], None]) -> Document:
         raise DocumentError(
             f'a line must be an object with "text", and "id" if it has one, got {type(fields).__name__}'
         )
-    if "text" not in fields:
-        raise DocumentError('a line must be an object with "text", and "id" if it has one; it lacks text')
-    nested = fields.pop("metadata", {})
-    if not isinstance(nested, dict):
-        raise DocumentError(f'"metadata" must be an object, got {type(nested).__name__}')
-    text = fields.pop("text")
-    document_id = fields.pop("id" if "id" in fields else "_id", None)  # as BEIR has it
-    if isinstance(document_id, int | float) and not isinstance(document_id, bool):
-        note("ids that are numbers are taken as strings")
-        document_id = str(document_id)
-    twice = sorted(fields.keys() & nested.keys())
-    if twice:
-        raise DocumentError(f'fields stand both outside and inside "metadata": {", ".join(twice)}')
-    metadata = {**fields, **nested}
-    require_text(text, "the text of a line", DocumentError)
-    ((name, _),) = name_documents([text], lambda text: (document_id, text, metadata))
-    return Document(id=name, text=text, metadata=metadata)
+    return line_document(fields, note)
 
 
-def _count(path: Path) -> int:
+def _count(path: Path, rows: bool) -> int:  # noqa: ARG001
     try:
         with path.open("rb") as lines:
             return sum(bool(line.strip()) for line in lines)
@@ -85,4 +69,4 @@ def _count(path: Path) -> int:
         return 0  # read_documents says why
 
 
-JSONL = Reader(suffixes=(".jsonl",), read=_read, count=_count)
+JSONL = Reader(suffixes=(".jsonl", ".ndjson"), read=_read, count=_count)

@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
+from latechunk.readers.decoding import decode
+from latechunk.readers.limits import read_whole
 from latechunk.types import Document
 
 
 @dataclass(frozen=True, slots=True)
 class Problem:
-    """What could not be read: a path, with a line number for JSON Lines, and why."""
+    """What could not be read: a path, with a line or page where it is known, and why."""
 
     place: str
     reason: str
@@ -24,6 +27,11 @@ class SourceFile:
     path: Path
     name: str
 
+    @property
+    def metadata(self) -> dict[str, Any]:
+        """What every document of a file knows of it."""
+        return {"source": self.path.absolute().as_posix()}
+
 
 @dataclass(frozen=True, slots=True)
 class Reading:
@@ -33,11 +41,13 @@ class Reading:
         on_problem: Called for each file or part that cannot be read, which is then left out.
         on_note: Called with a place, and what was done with it that the user may want to know.
         encoding: Of what has no mark and is not UTF-8; None to guess.
+        rows: Whether each row of a table and each element of a JSON array is a document of its own.
     """
 
     on_problem: Callable[[Problem], None]
     on_note: Callable[[str, str], None]
     encoding: str | None = None
+    rows: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,13 +57,26 @@ class Reader:
     Attributes:
         suffixes: Of the files, in lower case, with the dot.
         read: Yields the documents of a file. It tells of a part that cannot be read and goes on; what it raises
-            (``OSError``, ``UnicodeDecodeError``, ``DocumentError``) ends the file.
-        count: How many documents a file holds at most, for a progress bar.
+            (``OSError``, ``UnicodeDecodeError``, ``LateChunkError``) ends the file.
+        count: How many documents a file holds at most, for a progress bar, given whether rows are documents.
     """
 
     suffixes: tuple[str, ...]
     read: Callable[[SourceFile, Reading], Iterator[Document]]
-    count: Callable[[Path], int]
+    count: Callable[[Path, bool], int] = lambda path, rows: 1  # noqa: ARG005
+
+
+def read_text(file: SourceFile, reading: Reading) -> str:
+    """Read a text file whole, and tell of an encoding that was guessed."""
+    text, guess = decode(read_whole(file.path), reading.encoding)
+    if guess:
+        reading.on_note(str(file.path), f"read as {guess}, which was guessed (--encoding says it)")
+    return text
+
+
+def with_source(metadata: Mapping[str, Any], file: SourceFile) -> dict[str, Any]:
+    """Metadata that a file gives of itself, and its path, which stands above what the file says."""
+    return {**metadata, **file.metadata}
 
 
 def explain_decoding(error: UnicodeDecodeError) -> str:

@@ -1,19 +1,23 @@
-"""Text and Markdown files: one document each, whose id is its name, the path from the folder that was given."""
+"""Plain text, and source code and any other text: one document each, as it is."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
 
-from latechunk.readers.decoding import decode
-from latechunk.readers.reader import Reader, Reading, SourceFile
-from latechunk.types import Document
+from latechunk.readers.reader import Reader, Reading, SourceFile, read_text
+from latechunk.types import Block, Document
 
 
 def _read(file: SourceFile, reading: Reading) -> Iterator[Document]:
-    text, guess = decode(file.path.read_bytes(), reading.encoding)
-    if guess:
-        reading.on_note(str(file.path), f"read as {guess}, which was guessed (--encoding says it)")
-    yield Document(id=file.name, text=text, metadata={"source": file.path.absolute().as_posix()})
+    yield Document(file.name, read_text(file, reading), file.metadata)
 
 
-TEXT = Reader(suffixes=(".txt", ".md"), read=_read, count=lambda path: 1)  # noqa: ARG005
+def _read_code(file: SourceFile, reading: Reading) -> Iterator[Document]:
+    text = read_text(file, reading)
+    outline = (Block("code", 0, len(text)),) if text else ()  # "# ..." is a comment there, and no heading
+    yield Document(file.name, text, file.metadata, outline=outline)
+
+
+TEXT = Reader(suffixes=(".txt", ".text"), read=_read)
+CODE = Reader(suffixes=(), read=_read_code)
+"""Text of any other suffix: source code, settings, logs, XML."""

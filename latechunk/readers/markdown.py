@@ -1,0 +1,58 @@
+"""Markdown files: one document each; YAML front matter becomes metadata and is no part of the text."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from typing import Any
+
+from latechunk.errors import DocumentError
+from latechunk.readers.reader import Reader, Reading, SourceFile, read_text, with_source
+from latechunk.types import Document, encode_metadata
+
+_MOST_FRONT_MATTER = 65_536  # characters; a longer one is no front matter
+_FENCE = re.compile(r"---[ \t]*\r?\n")
+_END = re.compile(r"^(?:---|\.\.\.)[ \t]*(?:\r?\n|\Z)", re.MULTILINE)
+
+
+def _read(file: SourceFile, reading: Reading) -> Iterator[Document]:
+    text = read_text(file, reading)
+    try:
+        metadata, body = split_front_matter(text)
+        encode_metadata(metadata, file.name)
+    except DocumentError as error:
+        reading.on_note(str(file.path), f"front matter that is left in the text: {error}")
+        metadata, body = {}, text
+    yield Document(file.name, body, with_source(metadata, file))
+
+
+def split_front_matter(text: str) -> tuple[dict[str, Any], str]:
+    """Split YAML front matter from the text after it; none if the text does not begin with a mapping between fences.
+
+    Raises:
+        DocumentError: If it is not YAML, or has aliases or anything but plain values.
+    """
+    begin = _FENCE.match(text)
+    end = _END.search(text, begin.end(), _MOST_FRONT_MATTER) if begin else None
+    if not begin or not end:
+        return {}, text
+    content = _parse_yaml(text[begin.end() : end.start()])
+    if not isinstance(content, dict):  # two thematic breaks, and what stands between them
+        return ({}, text[end.end() :]) if content is None else ({}, text)
+    return content, text[end.end() :]
+
+
+def _parse_yaml(text: str) -> Any:
+    import yaml
+
+    try:
+        if any(isinstance(event, yaml.AliasEvent) for event in yaml.parse(text, yaml.SafeLoader)):
+            raise DocumentError("it has aliases (*name), and a few lines of them can stand for gigabytes")
+        return yaml.safe_load(text)
+    except DocumentError:
+        raise
+    except (yaml.YAMLError, ValueError, LookupError, TypeError, AttributeError, RecursionError) as error:
+        raise DocumentError(f"not YAML: {' '.join(str(error).split()):.200}") from error
+
+
+MARKDOWN = Reader(suffixes=(".md", ".markdown", ".mdx"), read=_read)

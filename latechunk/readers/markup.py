@@ -1,0 +1,115 @@
+"""reStructuredText and AsciiDoc files: one document each, as it is, with its headings, code and tables as outline."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+
+from latechunk.readers.reader import Reader, Reading, SourceFile, read_text
+from latechunk.types import Block, BlockKind, Document
+
+_LINE = re.compile(r"[^\n]+\n?|\n")
+_ADORNMENT = re.compile(r"""([!-/:-@[-`{-~])\1{2,}$""")
+_DIRECTIVE = re.compile(r"\.\. (?:code|code-block|sourcecode|parsed-literal)::")
+_ASCIIDOC_HEADING = re.compile(r"(={1,6}|#{1,6})[ \t]+\S")
+_ASCIIDOC_FENCES: dict[str, BlockKind] = {"----": "code", "....": "code", "```": "code", "|===": "table"}
+
+
+@dataclass(frozen=True, slots=True)
+class _Line:
+    start: int
+    text: str  # without its end
+
+    @property
+    def end(self) -> int:
+        return self.start + len(self.text)
+
+    @property
+    def is_indented(self) -> bool:
+        return self.text[:1] in (" ", "\t")
+
+
+def outline_rst(text: str) -> tuple[Block, ...]:
+    """Find titles, literal blocks and grid tables. A title's level is the place of its adornment among those so far."""
+    lines = _lines(text)
+    blocks: list[Block] = []
+    styles: list[tuple[str, bool]] = []
+    number = 0
+    while number < len(lines):
+        line = lines[number]
+        if line.text.startswith("+-"):
+            number = _extend(lines, number, blocks, "table", lambda one: one.text[:1] in ("+", "|"))
+        elif _DIRECTIVE.match(line.text) or (line.text.endswith("::") and not line.text.startswith(".. ")):
+            is_part = lambda one: one.is_indented or not one.text  # noqa: E731
+            number = _extend(lines, number + 1, blocks, "code", is_part)
+        elif style := _title_style(lines, number):
+            if style not in styles:
+                styles.append(style)
+            blocks.append(Block("heading", line.start, line.end, styles.index(style) + 1))
+            number += 2
+        else:
+            number += 1
+    return tuple(blocks)
+
+
+def outline_asciidoc(text: str) -> tuple[Block, ...]:
+    """Find titles, listing and literal blocks, and tables."""
+    lines = _lines(text)
+    blocks: list[Block] = []
+    number = 0
+    while number < len(lines):
+        line = lines[number]
+        fence = next((one for one in _ASCIIDOC_FENCES if line.text.startswith(one)), None)
+        if fence and (fence == "```" or set(line.text) <= set(fence)):
+            mark = "```" if fence == "```" else line.text
+            close = next((at for at in range(number + 1, len(lines)) if lines[at].text == mark), None)
+            if close is not None:
+                blocks.append(Block(_ASCIIDOC_FENCES[fence], line.start, lines[close].end))
+                number = close
+        elif found := _ASCIIDOC_HEADING.match(line.text):
+            blocks.append(Block("heading", line.start, line.end, len(found[1])))
+        number += 1
+    return tuple(blocks)
+
+
+def _lines(text: str) -> list[_Line]:
+    return [_Line(found.start(), found[0].rstrip()) for found in _LINE.finditer(text)]
+
+
+def _title_style(lines: Sequence[_Line], number: int) -> tuple[str, bool] | None:
+    """The adornment of the title on this line, and whether it is also above it; None if there is none."""
+    line = lines[number]
+    under = lines[number + 1].text if number + 1 < len(lines) else ""
+    adornment = _ADORNMENT.match(under)
+    if not adornment or not line.text.strip() or _ADORNMENT.match(line.text) or len(under) < len(line.text.strip()):
+        return None
+    is_overlined = number > 0 and lines[number - 1].text == under
+    if line.is_indented and not is_overlined:
+        return None
+    return adornment[1], is_overlined
+
+
+def _extend(
+    lines: Sequence[_Line], number: int, blocks: list[Block], kind: BlockKind, is_part: Callable[[_Line], bool]
+) -> int:
+    """Add the block of the lines from this one on that are part of it; the number of the line after it."""
+    end = number
+    while end < len(lines) and is_part(lines[end]):
+        end += 1
+    held = [line for line in lines[number:end] if line.text]
+    if held:
+        blocks.append(Block(kind, held[0].start, held[-1].end))
+    return max(end, number)
+
+
+def _reader(outline: Callable[[str], tuple[Block, ...]], *suffixes: str) -> Reader:
+    def read(file: SourceFile, reading: Reading) -> Iterator[Document]:
+        text = read_text(file, reading)
+        yield Document(file.name, text, file.metadata, outline=outline(text))
+
+    return Reader(suffixes, read)
+
+
+RST = _reader(outline_rst, ".rst")
+ASCIIDOC = _reader(outline_asciidoc, ".adoc", ".asciidoc")

@@ -1,0 +1,49 @@
+"""Which reader reads a file: by its suffix, and by its content where that says more."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+
+from latechunk.readers.decoding import marked_encoding
+from latechunk.readers.jsonfile import JSON
+from latechunk.readers.jsonl import JSONL
+from latechunk.readers.markdown import MARKDOWN
+from latechunk.readers.markup import ASCIIDOC, RST
+from latechunk.readers.notebook import NOTEBOOK
+from latechunk.readers.reader import Reader
+from latechunk.readers.table import TABLE
+from latechunk.readers.text import CODE, TEXT
+
+READERS: Mapping[str, Reader] = {
+    suffix: reader
+    for reader in (TEXT, MARKDOWN, RST, ASCIIDOC, NOTEBOOK, TABLE, JSONL, JSON)
+    for suffix in reader.suffixes
+}
+"""By suffix. A new format is a module in this package and an entry here."""
+
+_HEAD = 8_192
+
+
+def find_reader(path: Path) -> Reader | None:
+    """The reader of a file; None if it is of no known format and holds no text.
+
+    What is of no known suffix is text if its first 8 KB are: not empty, without the byte 0, UTF-8 or with a mark.
+    """
+    suffix = path.suffix.lower()
+    if suffix in READERS:
+        return READERS[suffix]
+    with path.open("rb") as file:
+        head = file.read(_HEAD)
+    return (CODE if suffix else TEXT) if _is_text(head) else None
+
+
+def _is_text(head: bytes) -> bool:
+    if marked_encoding(head):
+        return True
+    try:
+        head.decode("utf-8")
+    except UnicodeDecodeError as error:
+        if len(head) < _HEAD or error.start < _HEAD - 3:  # else a character may be cut
+            return False
+    return bool(head) and b"\0" not in head

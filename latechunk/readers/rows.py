@@ -1,0 +1,56 @@
+"""Records (rows of a table, elements of a JSON array) in, documents out."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from latechunk.errors import DocumentError
+from latechunk.readers.naming import name_documents
+from latechunk.readers.reader import SourceFile
+from latechunk.types import Document, require_text
+
+
+def line_document(fields: Mapping[str, Any], note: Callable[[str], None]) -> Document:
+    """Make a document of an object with ``text``, and ``id`` if it has one; the rest and ``metadata`` are metadata."""
+    if "text" not in fields:
+        raise DocumentError('a line must be an object with "text", and "id" if it has one; it lacks text')
+    text, chosen, metadata = _split(fields, note)
+    require_text(text, "the text of a line", DocumentError)
+    ((name, _),) = name_documents([text], lambda text: (chosen, text, metadata))
+    return Document(id=name, text=text, metadata=metadata)
+
+
+def row_document(fields: Mapping[str, Any], file: SourceFile, number: int, note: Callable[[str], None]) -> Document:
+    """Make a document of a row; without ``text`` its text is its fields, one a line, which are metadata as well.
+
+    Its id is its own, or the name of the file with the row's number, from 1: ``people.csv#7``.
+    """
+    text, chosen, metadata = _split(fields, note)
+    if text is None:
+        text = "\n".join(f"{name}: {_show(value)}" for name, value in metadata.items() if value not in (None, ""))
+    require_text(text, "the text of a row", DocumentError)
+    name = f"{file.name}#{number}" if chosen in (None, "") else chosen
+    return Document(name, text, {**file.metadata, "row": number, **metadata}, outline=None if "text" in fields else ())
+
+
+def _split(fields: Mapping[str, Any], note: Callable[[str], None]) -> tuple[Any, Any, dict[str, Any]]:
+    """The text, the id and the metadata of a record."""
+    rest = dict(fields)
+    nested = rest.pop("metadata", {})
+    if not isinstance(nested, dict):
+        raise DocumentError(f'"metadata" must be an object, got {type(nested).__name__}')
+    text = rest.pop("text", None)
+    chosen = rest.pop("id" if "id" in rest else "_id", None)  # as BEIR has it
+    if isinstance(chosen, int | float) and not isinstance(chosen, bool):
+        note("ids that are numbers are taken as strings")
+        chosen = str(chosen)
+    twice = sorted(rest.keys() & nested.keys())
+    if twice:
+        raise DocumentError(f'fields stand both outside and inside "metadata": {", ".join(twice)}')
+    return text, chosen, {**rest, **nested}
+
+
+def _show(value: Any) -> str:
+    return value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)

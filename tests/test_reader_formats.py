@@ -1,0 +1,284 @@
+"""Readers of text formats: Markdown, markup, notebooks, tables and JSON, and what is wrong with such files."""
+
+import json
+import os
+
+import pytest
+
+from latechunk.readers import count_documents, find_files, read_documents
+from latechunk.readers.limits import read_whole
+from latechunk.types import Block
+
+
+@pytest.fixture
+def read(tmp_path):
+    """Reads a file of this name and content: its documents, and (place after the path, reason) of each problem."""
+
+    def read(name, content, **options):
+        path = tmp_path / name
+        path.write_bytes(content if isinstance(content, bytes) else content.encode())
+        problems, read.notes = [], []
+        files = find_files([path], problems.append)
+        found = list(read_documents(files, problems.append, lambda *note: read.notes.append(note), **options))
+        assert len(found) <= count_documents(files, rows=options.get("rows", False)) or name.endswith(".json")
+        return found, [(one.place.removeprefix(str(path)), one.reason) for one in problems]
+
+    return read
+
+
+def parts(document, kind):
+    """What the blocks of this kind hold, with the levels of headings."""
+    return [(document.text[one.start : one.end], one.level) for one in document.outline if one.kind == kind]
+
+
+def test_front_matter_is_metadata_and_no_text(read, tmp_path):
+    text = "---\ntitle: Pumps\ntags: [a, b]\nyear: 2024\ndate: 2024-05-01\nsource: elsewhere\n---\n# Pumps\n"
+
+    ((document,), problems) = read("a.md", text)
+
+    assert document.text == "# Pumps\n"
+    assert document.metadata == {
+        "title": "Pumps",
+        "tags": ["a", "b"],
+        "year": 2024,
+        "date": "2024-05-01",
+        "source": (tmp_path / "a.md").as_posix(),
+    }
+    assert document.outline is None
+    assert problems == read.notes == []
+
+
+@pytest.mark.parametrize(
+    ("front", "reason"),
+    [
+        ("a: [1", "not YAML"),
+        ("a: b: c", "not YAML"),
+        ("a: &x [1]\nb: *x", "aliases"),
+        ("a: !!python/object/apply:os.system [ls]", "not YAML"),
+        ("when: 2024-99-99", "not YAML"),
+        ("a: " + "[" * 20_000, "not YAML"),
+        ("a: " + "[" * 150 + "]" * 150, "levels deep"),
+        ("1: one", "must be a string to be a key"),
+        ("a: .nan", "'a' is nan"),
+        ("a: !!binary aGk=", "of type bytes"),
+    ],
+)
+def test_front_matter_that_is_none_stays_in_the_text(read, front, reason):
+    text = f"---\n{front}\n---\nText.\n"
+
+    ((document,), problems) = read("a.md", text)
+
+    assert (document.text, list(document.metadata), problems) == (text, ["source"], [])
+    ((_, note),) = read.notes
+    assert note.startswith("front matter that is left in the text: ")
+    assert reason in note
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "---\n\nA paragraph.\n\n---\nMore.",
+        "---\nno end",
+        "text\n---\na: b\n---\n",
+        "---\na: " + "x" * 70_000 + "\n---\n",
+    ],
+)
+def test_what_is_no_front_matter_is_text(read, text):
+    ((document,), problems) = read("a.md", text)
+
+    assert (document.text, problems, read.notes) == (text, [], [])
+
+
+def test_titles_of_restructuredtext(read):
+    text = (
+        "=====\nGuide\n=====\n\nIntro\n=====\nText::\n\n    code = 1\n\n    more\n\nNext\n----\n"
+        "+---+---+\n| a | b |\n+---+---+\n\n.. code-block:: python\n\n   x\n\nLast\n====\n...\n"
+    )
+
+    ((document,), _) = read("a.rst", text)
+
+    assert document.text == text
+    assert parts(document, "heading") == [("Guide", 1), ("Intro", 2), ("Next", 3), ("Last", 2)]
+    assert parts(document, "code") == [("    code = 1\n\n    more", 0), ("   x", 0)]
+    assert parts(document, "table") == [("+---+---+\n| a | b |\n+---+---+", 0)]
+
+
+def test_titles_of_asciidoc(read):
+    lines = (
+        "= Guide",
+        "",
+        "== Intro",
+        "----",
+        "== no title",
+        "----",
+        "",
+        "|===",
+        "|a |b",
+        "|===",
+        "=== Deep",
+        "---- open",
+    )
+    text = "\r\n".join(lines)
+
+    ((document,), _) = read("a.adoc", text)
+
+    assert parts(document, "heading") == [("= Guide", 1), ("== Intro", 2), ("=== Deep", 3)]
+    assert parts(document, "code") == [("----\r\n== no title\r\n----", 0)]
+    assert parts(document, "table") == [("|===\r\n|a |b\r\n|===", 0)]
+
+
+def test_code_has_no_headings(read):
+    ((document,), problems) = read("a.py", "# not a heading\nx = 1\n")
+
+    assert document.outline == (Block("code", 0, len(document.text)),)
+    assert read("LICENSE", "Text.\n")[0][0].outline is None
+    assert problems == []
+
+
+def test_a_notebook_is_markdown_with_fenced_code(read):
+    cells = [
+        {"cell_type": "markdown", "source": ["# Title\n", "Text."]},
+        {"cell_type": "code", "source": "s = '''```'''\n", "outputs": [{"text": "secret"}]},
+        {"cell_type": "code", "source": " \n"},
+        {"cell_type": "raw", "source": "raw"},
+        {"cell_type": "markdown", "source": None},
+        "no cell",
+    ]
+    notebook = {"cells": cells, "metadata": {"kernelspec": {"language": "python"}, "title": "A notebook"}}
+
+    ((document,), _) = read("a.ipynb", json.dumps(notebook))
+
+    assert document.text == "# Title\nText.\n\n````python\ns = '''```'''\n````\n\nraw\n"
+    assert document.metadata["title"] == "A notebook"
+    assert document.outline is None
+    old = {"worksheets": [{"cells": [{"cell_type": "code", "input": ["x"]}]}]}
+    assert read("old.ipynb", json.dumps(old))[0][0].text == "```\nx\n```\n"
+
+
+@pytest.mark.parametrize(
+    ("content", "reason"),
+    [
+        ("{", "a notebook must be JSON"),
+        ("[" * 100_000, "a notebook must be JSON"),
+        ("[]", 'must be an object with "cells", got list'),
+        ("{}", "no cell with text"),
+        ('{"cells": []}', "no cell with text"),
+        ('{"cells": {"a": 1}, "worksheets": [1, {"cells": 2}]}', "no cell with text"),
+    ],
+)
+def test_a_notebook_that_is_none_is_named(read, content, reason):
+    (documents, ((place, why),)) = read("a.ipynb", content)
+
+    assert (documents, place) == ([], "")
+    assert reason in why
+
+
+PEOPLE = 'name;age;note\nAnn;31;"two\nlines"\n\nBob;;\nCid;5;x;y\nDan\n'
+
+
+def test_a_table_is_one_document_of_rows(read):
+    ((document,), problems) = read("a.csv", PEOPLE)
+
+    assert document.text == "name | age | note\nAnn | 31 | two lines\nBob |  | \nCid | 5 | x | y\nDan"
+    assert document.outline == (Block("table", 0, len(document.text)),)
+    assert problems == []
+    assert read("a.tsv", "a,b\tc\n")[0][0].text == "a,b | c"
+
+
+def test_each_row_of_a_table_is_a_document_and_ragged_ones_are_named(read, tmp_path):
+    documents, problems = read("a.csv", PEOPLE, rows=True)
+
+    source = (tmp_path / "a.csv").as_posix()
+    assert [(one.id, one.text) for one in documents] == [
+        ("a.csv#1", "name: Ann\nage: 31\nnote: two\nlines"),
+        ("a.csv#2", "name: Bob"),
+        ("a.csv#4", "name: Dan"),
+    ]
+    assert documents[0].metadata == {"name": "Ann", "age": "31", "note": "two\nlines", "row": 1, "source": source}
+    assert problems == [(":6", "a row of 4 cells under a header of 3")]
+    chosen, _ = read("b.csv", "id,text,lang\n7,Hello.,en\n,Bye.,en\n", rows=True)
+    assert [(one.id, one.text, one.metadata["lang"]) for one in chosen] == [
+        ("7", "Hello.", "en"),
+        ("b.csv#2", "Bye.", "en"),
+    ]
+
+
+@pytest.mark.parametrize(
+    ("content", "rows", "place", "reason"),
+    [
+        ("a,a\n1,2\n", True, "", "'a' repeats"),
+        ('a,b\n"' + "x" * 200_000, False, "", "line 2: field larger than field limit"),
+        ("a,metadata\n1,2\n", True, ":2", '"metadata" must be an object'),
+    ],
+)
+def test_a_table_that_is_none_is_named(read, content, rows, place, reason):
+    documents, ((where, why),) = read("a.csv", content, rows=rows)
+
+    assert (documents, where) == ([], place)
+    assert reason in why
+
+
+def test_json_is_one_document_or_one_for_each_element(read):
+    content = json.dumps(["Text.", {"id": 5, "text": "More."}, {"name": "Ann", "tags": ["x"]}, 3, {"text": 1}])
+
+    ((whole,), _) = read("a.json", content)
+    documents, problems = read("a.json", content, rows=True)
+
+    assert (whole.text, whole.outline) == (content, (Block("code", 0, len(content)),))
+    assert [(one.id, one.text) for one in documents] == [
+        ("a.json#1", "Text."),
+        ("5", "More."),
+        ("a.json#3", 'name: Ann\ntags: ["x"]'),
+    ]
+    assert documents[2].metadata["row"] == 3
+    assert [place for place, _ in problems] == [", element 4", ", element 5"]
+    for wrong in ("{}", "[1", "[" * 100_000):
+        assert [place for place, _ in read("a.json", wrong, rows=True)[1]] == [""]
+
+
+def test_a_file_beyond_the_limit_is_refused(read, monkeypatch):
+    monkeypatch.setattr("latechunk.readers.limits.MAX_BYTES", 10)
+
+    documents, ((_, reason),) = read("a.txt", "x" * 11)
+
+    assert documents == []
+    assert "at most 0 MB are read as one document" in reason
+    assert read("a.txt", "x" * 10)[0]
+
+
+def test_a_file_that_changes_while_it_is_read_is_named(read, monkeypatch):
+    def read_and_change(path):
+        data = read_whole(path)
+        path.write_text("longer than it was")
+        return data
+
+    monkeypatch.setattr("latechunk.readers.reader.read_whole", read_and_change)
+
+    documents, ((_, reason),) = read("a.txt", "short")
+
+    assert documents == []
+    assert reason == "it changed while it was read; run this again"
+
+
+def test_names_with_newlines_and_bytes_are_ids_or_named(read, tmp_path):
+    assert read("two\nlines.txt", "text")[0][0].id == "two\nlines.txt"
+    path = os.fsencode(tmp_path) + b"/\xff.txt"
+    with open(path, "w") as file:
+        file.write("text")
+    problems = []
+    assert [one.id for one in read_documents(find_files([tmp_path], problems.append), problems.append)] == [
+        "two\nlines.txt"
+    ]
+    assert "lone surrogate" in problems[0].reason
+
+
+def test_a_file_that_cannot_be_opened_costs_itself(tmp_path):
+    (tmp_path / "b.txt").write_text("good")
+    (tmp_path / "a.unknown").write_text("text")
+    files = find_files([tmp_path], pytest.fail)
+    (tmp_path / "a.unknown").unlink()
+    problems = []
+
+    assert count_documents(files) == 1
+    assert [one.id for one in read_documents(files, problems.append)] == ["b.txt"]
+    assert "No such file" in problems[0].reason
