@@ -25,11 +25,14 @@ if TYPE_CHECKING:
     from latechunk.models.catalogue import DEFAULT_MODEL as DEFAULT_MODEL
     from latechunk.models.catalogue import LocalGlobal as LocalGlobal
     from latechunk.models.cross_encoder import CrossEncoderReranker as CrossEncoderReranker
-    from latechunk.pages import PAGES as PAGES
-    from latechunk.pages import PagesWarning as PagesWarning
-    from latechunk.pages import join_pages as join_pages
-    from latechunk.pages import page_metadata as page_metadata
     from latechunk.readers.naming import name_documents as name_documents
+    from latechunk.readers.pages import OUTLINE as OUTLINE
+    from latechunk.readers.pages import PAGES as PAGES
+    from latechunk.readers.pages import PagesWarning as PagesWarning
+    from latechunk.readers.pages import join_pages as join_pages
+    from latechunk.readers.pages import pack_metadata as pack_metadata
+    from latechunk.readers.pages import page_metadata as page_metadata
+    from latechunk.readers.pages import unpack_document as unpack_document
     from latechunk.search.options import SearchKeywords as SearchKeywords
     from latechunk.search.options import SearchOptions as SearchOptions
     from latechunk.types import Block as Block
@@ -57,8 +60,8 @@ _HOMES = {
         "indexing": "AddReport",
         "models.catalogue": "DEFAULT_MODEL LocalGlobal",
         "models.cross_encoder": "CrossEncoderReranker",
-        "pages": "PAGES PagesWarning join_pages page_metadata",
         "readers.naming": "name_documents",
+        "readers.pages": "OUTLINE PAGES PagesWarning join_pages pack_metadata page_metadata unpack_document",
         "search.options": "SearchKeywords SearchOptions",
         "types": "Block Chunk Document Hit Mode Page Span",
     }.items()

@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Any, Self, TypedDict, Unpack
 import numpy as np
 
 from latechunk.ann.synced import OptimizeReport, SyncedIndex
+from latechunk.chunking.places import find_places
 from latechunk.embedding import OnError, Progress, choose_embedding
 from latechunk.embedding.progress import progress_shown
 from latechunk.embedding.stream import load_encoder, require_documents
@@ -46,7 +47,7 @@ from latechunk.storage.directory import (
 )
 from latechunk.storage.schema import FORMAT
 from latechunk.storage.store import Store, StoredDocument
-from latechunk.types import Chunk, Document, FloatArray, Hit, Mode, Settings, require_text
+from latechunk.types import Chunk, Document, FloatArray, Hit, Mode, Settings, Span, require_text
 
 if TYPE_CHECKING:
     from latechunk.models.device import Attention, Dtype
@@ -262,7 +263,7 @@ class Index:
             require_text(document_id, "a document id", InputError)
         except InputError:
             return False
-        return bool(self._store.fingerprints([str(document_id)]))
+        return bool(self._store.numbers_of_ids([str(document_id)]))
 
     @property
     def encoder(self) -> SpanEncoder:
@@ -372,6 +373,8 @@ class Index:
     def get(self, document_id: str) -> Document | None:
         """Read a document back, to the character, or None if there is none of this id.
 
+        Its outline is the one that was given, else what was found in the text when it was added.
+
         Raises:
             IndexDamagedError: If the text is no longer what was stored.
 
@@ -395,6 +398,35 @@ class Index:
         number = self._searcher.number_of("granularity", granularity)
         with self._store.snapshot():
             return self._store.chunks(self._store.rows_of_document(document_id, number))
+
+    def passage(self, document_id: str, start: int, end: int) -> Chunk | None:
+        """Any range of a document's characters as a chunk, number 0, with its headings and pages.
+
+        None if there is no document of this id, or it is shorter.
+
+        Raises:
+            SpanError: If the range is empty or starts before 0.
+
+        Examples:
+            >>> index.passage("berlin", 0, 6).text
+            'Berlin'
+        """
+        span = Span(start, end)
+        document = self.get(document_id)
+        if document is None or end > len(document.text):
+            return None
+        (place,) = find_places(document, [span])
+        return Chunk(
+            document.id,
+            0,
+            start,
+            end,
+            document.text[start:end],
+            document.metadata,
+            headings=place.headings,
+            pages=place.pages,
+            line=place.line,
+        )
 
     def neighbours(self, passages: Sequence[Chunk]) -> list[tuple[Chunk | None, Chunk | None]]:
         """For each passage that ``search`` gives, the chunk before its first and the one after its last.

@@ -13,9 +13,10 @@ from latechunk.embedding import ChunkedDocument, Embedding, Progress, chunk_docu
 from latechunk.embedding.languages import UnreadLanguages
 from latechunk.embedding.stream import Batch, OnError, Pace, error_handler, prepare_ahead, take_batches
 from latechunk.errors import DocumentError, LateChunkError
-from latechunk.pages import PAGES, have_no_page_in_common
 from latechunk.protocols import Chunker, SpanEncoder
-from latechunk.storage.store import Store, StoredDocument
+from latechunk.readers.pages import have_no_page_in_common
+from latechunk.storage.store import Fingerprint, Store, StoredDocument
+from latechunk.structure import list_blocks, list_pages, parse_pages, to_json
 from latechunk.types import Document
 
 
@@ -55,8 +56,8 @@ class _Work:
 
     failures: list[tuple[Document, DocumentError]]  # cannot be indexed
     stored_ids: set[str]  # of documents that the store knew before
-    changed: list[Document] = field(default_factory=list)  # the text is new
-    relabelled: list[Document] = field(default_factory=list)  # only the metadata is
+    changed: list[Document] = field(default_factory=list)  # the text is new, or its outline, by which it may be cut
+    relabelled: list[Document] = field(default_factory=list)  # only metadata and pages are
     n_unchanged: int = 0
     chunked: list[ChunkedDocument] = field(default_factory=list)  # the changed ones, cut
 
@@ -125,16 +126,25 @@ def _compare(store: Store, batch: Batch) -> _Work:
     known = store.fingerprints([one.id for one in batch.documents])
     work = _Work(batch.failures, set(known))
     for document in batch.documents:
-        digest, metadata = known.get(document.id, (None, None))
-        if metadata and PAGES in metadata and have_no_page_in_common(json.loads(metadata), document.metadata):
-            work.failures.append((document, _explain_parts(document)))
-        elif digest != document.text_sha256:
+        stored = known.get(document.id)
+        if stored is None:
             work.changed.append(document)
-        elif metadata != document.metadata_json:
+        elif have_no_page_in_common(parse_pages(json.loads(stored.pages)), document.pages):
+            work.failures.append((document, _explain_parts(document)))
+        elif _must_be_cut_again(document, stored):
+            work.changed.append(document)
+        elif (stored.metadata, stored.pages) != (document.metadata_json, to_json(list_pages(document.pages))):
             work.relabelled.append(document)
         else:
             work.n_unchanged += 1
     return work
+
+
+def _must_be_cut_again(document: Document, stored: Fingerprint) -> bool:
+    """Whether the text is new, or an outline is given that is not the stored one; None claims nothing."""
+    if document.text_sha256 != stored.text_sha256:
+        return True
+    return document.outline is not None and to_json(list_blocks(document.outline)) != stored.outline
 
 
 def _explain_parts(document: Document) -> DocumentError:

@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
+import copy
 import hashlib
 import json
 import math
 import operator
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import date, time
 from enum import Enum
-from pathlib import PurePath
+from pathlib import PurePath, PurePosixPath, PureWindowsPath
 from typing import Any, Literal, NamedTuple, Self, TypeAlias, TypeVar, get_args
 from uuid import UUID
 
@@ -32,7 +33,7 @@ BlockKind: TypeAlias = Literal["heading", "table", "code", "list"]
 
 _Part = TypeVar("_Part", "Page", "Block")
 
-_MOST_LEVELS = 100  # of metadata; SQLite reads JSON of 1,000 and no more
+_MOST_LEVELS = 100  # of metadata, of which SQLite reads 1,000 and no more, and of headings
 
 
 def require_text(value: object, name: str, error: type[InputError]) -> None:
@@ -85,7 +86,7 @@ class Block:
         kind: ``"heading"``, ``"table"``, ``"code"`` or ``"list"``.
         start: First character, in Unicode code points.
         end: One past the last character.
-        level: Of a heading, 1 being the outermost; 0 for any other block.
+        level: Of a heading, 1 being the outermost and 100 the deepest; 0 for any other block.
 
     Raises:
         DocumentError: If it is empty, starts before 0, or has another kind or level.
@@ -101,13 +102,14 @@ class Block:
     level: int = 0
 
     def __post_init__(self) -> None:
-        if self.kind not in get_args(BlockKind):
+        if not isinstance(self.kind, str) or self.kind not in get_args(BlockKind):
             raise DocumentError(f"the kind of a block must be one of {get_args(BlockKind)}, got {self.kind!r:.80}")
         _require_range(self, self.start, self.end)
         if self.start == self.end:
             raise DocumentError(f"a block must hold text, got {self}")
-        if type(self.level) is not int or (self.level < 1 if self.kind == "heading" else self.level != 0):
-            raise DocumentError(f"the level of a heading is at least 1, and of any other block 0, got {self}")
+        lowest, highest = (1, _MOST_LEVELS) if self.kind == "heading" else (0, 0)
+        if type(self.level) is not int or not lowest <= self.level <= highest:
+            raise DocumentError(f"the level of a heading is 1 to {_MOST_LEVELS}, and of any other block 0, got {self}")
 
 
 def _require_range(what: Page | Block, start: object, end: object) -> None:
@@ -164,6 +166,17 @@ class Document:
         # A copy, so that what was checked cannot change afterwards.
         object.__setattr__(self, "metadata", json.loads(self.metadata_json))
         object.__setattr__(self, "text_sha256", hashlib.sha256(self.text.encode("utf-8")).digest())
+
+    def with_outline(self, outline: tuple[Block, ...]) -> Self:
+        """The same document with an outline; its text is not hashed again.
+
+        Raises:
+            DocumentError: If the outline does not fit the text.
+        """
+        self._check_outline(outline)
+        same = copy.copy(self)
+        object.__setattr__(same, "outline", outline)
+        return same
 
     def _check_pages(self) -> None:
         end = 0
@@ -322,11 +335,14 @@ class Chunk:
         granularity: The name of the chunking that it belongs to.
         headings: The headings under which it stands, outermost first.
         pages: The pages on which it stands, the first to the last. White space at its ends does not count.
+        line: The line on which it begins, from 1; None if that is not known.
 
     Examples:
         >>> chunk = index.chunks("berlin")[0]
         >>> documents[0].text[chunk.start : chunk.end] == chunk.text
         True
+        >>> chunk.citation
+        'berlin:1'
     """
 
     document_id: str
@@ -338,6 +354,37 @@ class Chunk:
     granularity: str = "chunks"
     headings: tuple[str, ...] = ()
     pages: tuple[PageNumber, ...] = ()
+    line: int | None = None
+
+    @property
+    def citation(self) -> str:
+        """Its place as people cite it: ``guide.pdf, p. iii, Refunds > Shipping``.
+
+        The first is its source, as the metadata of files have it, else the document's id; a page without a label has
+        its number from 1. A passage without pages and headings is cited by its line: ``notes.txt:12``.
+        """
+        source = _name_source(self.document_id, self.metadata)
+        parts = [_cite_pages(self.pages), " > ".join(self.headings)]
+        if not any(parts):
+            return source if self.line is None else f"{source}:{self.line}"
+        return ", ".join(part for part in (source, *parts) if part)
+
+
+def _name_source(document_id: str, metadata: Mapping[str, Any]) -> str:
+    """The file as it is named where it is, or its name alone where that is a place of one machine; else the id."""
+    given = (metadata.get(key) for key in ("source", "file_path", "file_name"))
+    source = next((one for one in given if isinstance(one, str) and one.strip()), document_id)
+    if source.endswith(f"/{document_id}"):  # the id is the path from the folder that was indexed
+        source = document_id
+    for flavour in (PurePosixPath, PureWindowsPath):
+        if flavour(source).is_absolute():
+            return flavour(source).name or source
+    return source
+
+
+def _cite_pages(pages: Sequence[PageNumber]) -> str:
+    named = [str(page.number + 1) if page.label is None else page.label for page in pages]
+    return "" if not named else f"p. {named[0]}" if named[0] == named[-1] else f"pp. {named[0]}-{named[-1]}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -367,6 +414,11 @@ class Hit:
     found: tuple[Chunk, ...] = ()
     dense: float | None = None
     lexical: float | None = None
+
+    @property
+    def citation(self) -> str:
+        """The place of its passage, as people cite it; see ``Chunk.citation``."""
+        return self.chunk.citation
 
 
 @dataclass(frozen=True, slots=True)

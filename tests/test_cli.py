@@ -173,6 +173,8 @@ def test_json_is_all_there_is_on_stdout(run):
     (hit,) = found["hits"]
     assert found["query"] == "the river of Paris"
     assert hit["chunk"]["document_id"] == "paris.txt"
+    assert (hit["chunk"]["line"], hit["chunk"]["pages"], hit["chunk"]["headings"]) == (1, [], [])
+    assert hit["citation"] == "paris.txt:1"
     assert PARIS[hit["chunk"]["start"] : hit["chunk"]["end"]] == hit["chunk"]["text"]
     assert hit["chunk"]["metadata"] == {"source": Path("docs/paris.txt").absolute().as_posix()}
     assert info["encoder"]["model"] == "all-MiniLM-L6-v2"

@@ -4,6 +4,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from latechunk import Document, Index, SentenceChunker, Span, TokenChunker, embed_documents
+from latechunk.chunking.places import with_outline
 from latechunk.embedding import ChunkedDocument, Embedding, chunk_documents, embed_chunks
 from latechunk.embedding.progress import BatchProgress
 from latechunk.errors import DocumentError, InputError, ModelError
@@ -209,7 +210,7 @@ def test_embed_documents_gives_what_an_index_stores(fake, tmp_path, mode):
 
         embedded = list(embed_documents(documents, encoder=fake, chunker=chunker, mode=mode, late_weight=0.25))
 
-        assert [one.document for one in embedded] == documents
+        assert [one.document for one in embedded] == [with_outline(one) for one in documents]
         for one in embedded:
             assert one.chunks == index.chunks(one.document.id)
             stored = index.stored(one.document.id)

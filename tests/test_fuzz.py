@@ -13,6 +13,7 @@ import pytest
 from hypothesis import settings
 
 from latechunk import Document, Index, SentenceChunker
+from latechunk.chunking.places import with_outline
 from latechunk.errors import LateChunkError
 from latechunk.readers import find_files, read_documents
 from tests.conftest import SCRIPTS, FakeEncoder
@@ -111,7 +112,7 @@ def add(index, fuzz):
     metadata = fuzz.deep() if fuzz.random.random() < 0.02 else fuzz.value()
     document = Document(fuzz.random.choice([*SCRIPTS, fuzz.text(), fuzz.value()]), fuzz.text(), metadata)
     index.add([document])
-    assert index.get(document.id) == document
+    assert index.get(document.id) == with_outline(document)
 
 
 def search_with_filter(index, fuzz):

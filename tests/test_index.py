@@ -24,6 +24,7 @@ from latechunk import (
     Hit,
     Index,
     IndexKeywords,
+    Page,
     Progress,
     SearchOptions,
     SentenceChunker,
@@ -31,6 +32,7 @@ from latechunk import (
     TokenChunker,
     embed_documents,
 )
+from latechunk.chunking.places import with_outline
 from latechunk.embedding.progress import Lines, show_progress
 from latechunk.errors import (
     DocumentError,
@@ -78,6 +80,7 @@ def test_a_chunk_is_found_by_its_own_words(index, documents):
         end=58,
         text="The Seine runs through it.",
         metadata={"n": 2, "tags": ["a", "b"]},
+        line=1,
     )
     assert hits[0].score > hits[1].score
 
@@ -104,9 +107,10 @@ def test_hits_are_the_exact_nearest_chunks(index, documents, fake):
 def test_what_is_stored_comes_back_to_the_character(tmp_path_factory, text, script):
     whole = f"{text} {SCRIPTS[script]}\r\n{text}\x00b {SCRIPTS[script]}"
     with create(tmp_path_factory.mktemp("exact") / "index") as index:
-        index.add([Document("a", whole, {"text": text, "nested": {"é": [None, True, 1.5]}})])
+        document = Document("a", whole, {"text": text, "nested": {"é": [None, True, 1.5]}})
+        index.add([document])
 
-        assert index.get("a") == Document("a", whole, {"text": text, "nested": {"é": [None, True, 1.5]}})
+        assert index.get("a") == with_outline(document)
         hits = sorted(index.search("z", k=1000), key=lambda hit: hit.chunk.number)
         assert "".join(hit.chunk.text for hit in hits) == whole
         for hit in hits:
@@ -279,7 +283,7 @@ def test_of_a_list_with_a_bad_document_nothing_is_stored(index, bad):
 
 
 def paged(text, *table):
-    return Document("a.pdf", text, {"latechunk_pages": list(table)})
+    return Document("a.pdf", text, pages=tuple(Page(*one) for one in table), outline=())
 
 
 def test_pages_of_a_file_do_not_replace_its_other_pages(index):
@@ -421,7 +425,7 @@ def test_info_says_what_made_the_index(index, documents):
     index.add(documents)
     info = index.info()
 
-    assert (info.n_documents, info.format) == (3, 3)
+    assert (info.n_documents, info.format) == (3, 4)
     assert info.encoder == {"kind": "fake", "model": "fake", "dims": 8}
     assert info.chunker == CHUNKER.settings
     assert info.chunkers == {"chunks": CHUNKER.settings}
@@ -1052,7 +1056,7 @@ def test_a_repeated_id_can_be_left_out(index, documents):
     assert (report.n_added, report.n_failed) == (3, 1)
     assert left_out == [("Another.", left_out[0][1])]
     assert "comes twice" in left_out[0][1]
-    assert index.get("berlin") == documents[0]
+    assert index.get("berlin") == with_outline(documents[0])
 
 
 # On a read-only file system SQLite can keep no files beside the database, so it must be complete as it is.

@@ -130,7 +130,7 @@ def test_the_lines_are_as_they_are_described(exported, sound):
     header, *lines = (exported / "index.jsonl").read_text(encoding="utf-8").splitlines()
     header, documents = json.loads(header), [json.loads(line) for line in lines]
 
-    assert (header["kind"], header["version"], header["n_documents"]) == ("latechunk-export", 2, len(DOCUMENTS))
+    assert (header["kind"], header["version"], header["n_documents"]) == ("latechunk-export", 3, len(DOCUMENTS))
     assert header["settings"]["encoder"] == {"kind": "fake", "model": "fake", "dims": 8}
     with reopen(sound, read_only=True) as index:
         for document in documents:
@@ -155,6 +155,8 @@ def test_the_rows_are_as_they_are_described(exported, sound):
         "metadata",
         "vector",
         "document_text",
+        "pages",
+        "outline",
         "n_tokens",
         "sha256",
     ]
@@ -294,7 +296,7 @@ UNIT = np.eye(8)[0]
 @pytest.mark.parametrize(
     ("change", "says"),
     [
-        (lambda one: one.update(version=1), "version must be one of 2"),
+        (lambda one: one.update(version=1), "version must be one of 3"),
         (lambda one: one.update(kind="x"), "kind must be one of 'latechunk-export'"),
         (lambda one: one.update(settings=[]), "settings must be a"),
         (lambda one: one["settings"].update(encoder={}), "the manifest of the index"),
@@ -461,7 +463,7 @@ def rewrite(exported, path, change, metadata=None):
         (lambda rows: rows[1].update(vector=UNIT.tolist()), "it is not the document that was exported"),
         (lambda rows: rows.insert(0, rows.pop(1)), "text must be a string"),
         (lambda rows: rows.insert(1, rows.pop(2)), "must stand in order|it is not the document that was exported"),
-        (lambda rows: rows[0].update(metadata="["), "the metadata of document 'Latin' are not JSON"),
+        (lambda rows: rows[0].update(metadata="["), "metadata, pages or outline of document 'Latin' are not JSON"),
         (lambda rows: rows.pop(), "its vectors must take|it is not the document"),
         (lambda rows: rows.extend(rows[:2]), "comes twice|it must have chunks"),
         (lambda rows: rows.clear(), "is not whole"),

@@ -168,11 +168,11 @@ def test_a_file_that_was_cut_off(index_path):
 
 
 def test_a_newer_and_an_older_format_are_refused(index_path):
-    by_sql(index_path, "PRAGMA user_version = 4")
-    with pytest.raises(IndexFormatError, match="has format 4.*index the documents again"):
+    by_sql(index_path, "PRAGMA user_version = 5")
+    with pytest.raises(IndexFormatError, match="has format 5.*index the documents again"):
         verify(index_path)
-    by_sql(index_path, "PRAGMA user_version = 2")
-    with pytest.raises(IndexFormatError, match="has format 2.*index the documents again"):
+    by_sql(index_path, "PRAGMA user_version = 3")
+    with pytest.raises(IndexFormatError, match="has format 3.*index the documents again"):
         verify(index_path)
 
 

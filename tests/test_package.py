@@ -32,6 +32,7 @@ def test_public_names():
         "LateChunkError",
         "LocalGlobal",
         "Mode",
+        "OUTLINE",
         "OnError",
         "PAGES",
         "Page",
@@ -48,8 +49,10 @@ def test_public_names():
         "error_handler",
         "join_pages",
         "name_documents",
+        "pack_metadata",
         "page_metadata",
         "to_chunker",
+        "unpack_document",
     ]
     for name in latechunk.__all__:
         assert getattr(latechunk, name) is not None

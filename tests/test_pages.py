@@ -6,8 +6,23 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from latechunk import PAGES, Chunk, Document, PagesWarning, join_pages, page_metadata
-from latechunk.pages import have_no_page_in_common
+from latechunk import (
+    OUTLINE,
+    PAGES,
+    Block,
+    Chunk,
+    Document,
+    Page,
+    PagesWarning,
+    Span,
+    join_pages,
+    pack_metadata,
+    page_metadata,
+    unpack_document,
+)
+from latechunk.chunking.places import find_places, with_outline
+from latechunk.errors import DocumentError
+from latechunk.readers.pages import have_no_page_in_common
 
 
 def page(text, number=None, label=None, *, name=None, source="a.pdf", **metadata):
@@ -17,12 +32,14 @@ def page(text, number=None, label=None, *, name=None, source="a.pdf", **metadata
 
 def join(*pages, sure=False):
     """Documents of what is joined, and the texts of all else."""
-    made = join_pages(pages, lambda page: page, lambda _, *joined: Document(*joined), source_keys=["source"], sure=sure)
+    make = lambda _, *joined: unpack_document(*joined)  # noqa: E731
+    made = join_pages(pages, lambda page: page, make, source_keys=["source"], sure=sure)
     return [one if isinstance(one, Document) else one[1] for one in made]
 
 
 def passage(joined, start, end):
-    return Chunk(joined.id, 0, start, end, joined.text[start:end], joined.metadata)
+    (place,) = find_places(with_outline(joined), [Span(start, end)])
+    return Chunk(joined.id, 0, start, end, joined.text[start:end], joined.metadata, pages=place.pages)
 
 
 def test_pages_become_one_document_with_a_table():
@@ -30,7 +47,8 @@ def test_pages_become_one_document_with_a_table():
 
     assert joined.id == "a.pdf"
     assert joined.text == "It is\nbig."
-    assert joined.metadata == {"source": "a.pdf", PAGES: [[0, 0, "i"], [0, 5, "ii"], [6, 10, "iii"]]}
+    assert joined.metadata == {"source": "a.pdf"}
+    assert joined.pages == (Page(0, 0, "i"), Page(0, 5, "ii"), Page(6, 10, "iii"))
 
 
 def test_other_documents_keep_their_place():
@@ -39,14 +57,14 @@ def test_other_documents_keep_their_place():
     )
 
     assert (x, a.text, c.text, y) == ("x", "A\nB", "C", "y")
-    assert c.metadata == {"source": "c.pdf", PAGES: [[0, 1, None]]}
+    assert (c.metadata, c.pages) == ({"source": "c.pdf"}, (Page(0, 1),))
 
 
 def test_pages_are_ordered_by_their_numbers_and_missing_ones_are_empty():
     (joined,) = join(page("third", 3), page("first", 1))
 
     assert joined.text == "first\nthird"
-    assert joined.metadata[PAGES] == [[0, 0, None], [0, 5, None], [5 + 1, 5 + 1, None], [6, 11, None]]
+    assert joined.pages == (Page(0, 0), Page(0, 5), Page(5 + 1, 5 + 1), Page(6, 11))
 
 
 @pytest.mark.parametrize(
@@ -64,7 +82,8 @@ def test_what_may_be_wrong_is_said_and_done_only_if_told(parts, reason):
         warnings.simplefilter("error")
         (joined,) = join(*parts, sure=True)
     assert joined.text == "A\nB"
-    assert joined.metadata.keys() == {"source", PAGES}
+    assert joined.metadata == {"source": "a.pdf"}
+    assert len(joined.pages) == 2
 
 
 @pytest.mark.parametrize("sure", [True, False])
@@ -90,12 +109,12 @@ def test_a_number_that_is_no_page(number):
 def test_every_page_is_found_by_its_characters(texts, data):
     (joined,) = join(*(page(text, number, f"p{number}") for number, text in enumerate(texts)))
 
-    for text, (start, end, _) in zip(texts, joined.metadata[PAGES], strict=True):
-        assert joined.text[start:end] == (text if text.strip() else "")
+    for text, one in zip(texts, joined.pages, strict=True):
+        assert joined.text[one.start : one.end] == (text if text.strip() else "")
     solid = [place for place, character in enumerate(joined.text) if not character.isspace()]
     if solid:
         start = data.draw(st.sampled_from(solid))
-        (number,) = [n for n, (begin, stop, _) in enumerate(joined.metadata[PAGES]) if begin <= start < stop]
+        (number,) = [n for n, one in enumerate(joined.pages) if one.start <= start < one.end]
         assert page_metadata(passage(joined, start, start + 1)) == {
             "source": "a.pdf",
             "page": number,
@@ -123,8 +142,39 @@ def test_metadata_without_pages_stay():
 
 def test_parts_of_a_file_have_no_page_in_common():
     first, rest = join(page("A", 0)), join(page("B", 1), page("C", 2))
-    assert have_no_page_in_common(first[0].metadata, rest[0].metadata)
-    assert not have_no_page_in_common(rest[0].metadata, rest[0].metadata)
-    assert not have_no_page_in_common({}, rest[0].metadata)
+    assert have_no_page_in_common(first[0].pages, rest[0].pages)
+    assert not have_no_page_in_common(rest[0].pages, rest[0].pages)
+    assert not have_no_page_in_common((), rest[0].pages)
     labelled = join(page("A", label="1")) + join(page("B", label="2"))
-    assert have_no_page_in_common(*(one.metadata for one in labelled))
+    assert have_no_page_in_common(*(one.pages for one in labelled))
+
+
+def test_pages_and_outline_travel_in_metadata():
+    outline = (Block("heading", 0, 5, 1), Block("list", 6, 10))
+    document = Document("a", "It is\nbig.", {"n": 1}, pages=(Page(0, 5, "i"), Page(6, 10)), outline=outline)
+
+    packed = pack_metadata(document)
+    assert packed == {
+        "n": 1,
+        PAGES: [[0, 5, "i"], [6, 10, None]],
+        OUTLINE: [["heading", 0, 5, 1], ["list", 6, 10, 0]],
+    }
+    assert unpack_document("a", document.text, packed) == document
+    plain = Document("b", "x", outline=())
+    assert unpack_document("b", "x", pack_metadata(plain)) == plain != unpack_document("b", "x", {})
+
+
+@pytest.mark.parametrize(
+    ("metadata", "message"),
+    [
+        ({PAGES: 3}, r"pages must be a list of \[start, end, label\], got 3"),
+        ({PAGES: [[0, 1]]}, "pages must be a list"),
+        ({PAGES: [[0, 9, None]]}, "has 4 characters"),
+        ({OUTLINE: [["heading", 0, 1]]}, r"blocks must be a list of \[kind, start, end, level\]"),
+        ({OUTLINE: None}, "blocks must be a list"),
+        ({OUTLINE: [[["x"], 0, 1, 1]]}, "the kind of a block must be one of"),
+    ],
+)
+def test_metadata_that_hold_no_pages_or_outline_are_refused(metadata, message):
+    with pytest.raises(DocumentError, match=message):
+        unpack_document("a", "text", metadata)

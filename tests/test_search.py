@@ -3,6 +3,7 @@
 import math
 import threading
 from collections import Counter
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -440,7 +441,7 @@ def test_a_granularity_is_searched_as_if_it_were_alone(tmp_path, two, name):
             ]
             assert {hit.chunk.granularity for hit in of_two} == {name}
         assert two.chunks("town-3", granularity=name) == [
-            Chunk(c.document_id, c.number, c.start, c.end, c.text, c.metadata, name) for c in alone.chunks("town-3")
+            replace(chunk, granularity=name) for chunk in alone.chunks("town-3")
         ]
 
 

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from latechunk import Index
+from latechunk import Block, Index, Page
 from latechunk.errors import IndexFormatError
 from latechunk.maintenance.verify import verify
 from latechunk.storage.schema import FORMAT
@@ -33,14 +33,18 @@ def test_an_index_of_another_format_is_refused_and_not_changed(tmp_path, number,
     assert store.read_bytes() == before
 
 
-def test_an_index_of_format_3_as_it_was_first_made_is_sound(tmp_path):
+def test_an_index_of_format_4_as_it_was_first_made_is_sound(tmp_path):
     path = tmp_path / "index"
-    shutil.copytree(FIXTURES / "format-3", path)
+    shutil.copytree(FIXTURES / "format-4", path)
     assert verify(path) == []
 
     with Index.open(path, encoder=FakeEncoder()) as index:
         expected = {name: text for name, text in SCRIPTS.items() if name != "Greek"}
         expected["Latin"] += " And more of it."
+        assert index.get("Latin").pages == (Page(0, 75, "i"), Page(75, 91))
+        assert index.get("Han").outline == (Block("heading", 0, 8, 1),)
+        assert [one.citation for one in index.chunks("Han")] == ["Han, 北京是中国的首都"]
+        assert index.chunks("Latin")[-1].citation == "Latin, pp. i-2"
         assert {one: index.get(one).text for one in index.ids()} == expected
         for name in ("pairs", "sentences"):
             n_chunks = sum(len(index.chunks(one, granularity=name)) for one in expected)

@@ -250,7 +250,7 @@ def test_only_the_last_commits_are_kept(with_words, monkeypatch):
     monkeypatch.setattr("latechunk.storage.schema.MOST_COMMITS", 5)
     with_words.delete(["d0"])
     early = with_words.last_commit()
-    assert early.n_removed == 1 + 3 + 3
+    assert early.n_removed == 1 + 1 + 3 + 3  # a document, its structure, its chunks, their vectors
     assert with_words.has_commit(early)
     for number in range(4):
         with_words.put([stored("d1", f"Version {number} of it.")])
@@ -260,7 +260,7 @@ def test_only_the_last_commits_are_kept(with_words, monkeypatch):
 
     assert not with_words.has_commit(early)
     last = with_words.last_commit()
-    assert (last.number, last.n_removed) == (early.number + 5, 6 * 7)
+    assert (last.number, last.n_removed) == (early.number + 5, 6 * 8)
     with with_words.snapshot() as connection:
         assert connection.execute("SELECT count(*) FROM commits").fetchone() == (5,)
 
@@ -291,4 +291,4 @@ def test_a_document_is_hashed_and_its_metadata_written_once(with_words, monkeypa
     with_words.put([StoredDocument(document, 3, [[Span(0, 4)], [Span(5, 11)]], clustered(2))])
     assert document.text.encode() not in hashed
     monkeypatch.undo()
-    assert with_words.fingerprints(["new"]) == {"new": (digest, document.metadata_json)}
+    assert with_words.fingerprints(["new"]) == {"new": (digest, document.metadata_json, "[]", "[]")}

@@ -278,6 +278,13 @@ def _find_gone(opened: Index, paths: Sequence[Path]) -> list[str]:
     return list(dict.fromkeys(gone))
 
 
+def _is_as(stored: Document, document: Document) -> bool:
+    """Whether a document would be left unchanged; one that does not know its outline claims none."""
+    if stored.outline is None or stored.text != document.text:
+        return False
+    return stored == (document if document.outline is not None else document.with_outline(stored.outline))
+
+
 def _print_dry_run(
     path: Path, documents: Iterable[Document], pruned: Sequence[Path], report: Callable[[Problem], None], as_json: bool
 ) -> None:
@@ -292,7 +299,7 @@ def _print_dry_run(
         else:
             for document in _without_conflicts(opened, documents, report):
                 stored = opened.get(document.id)
-                what = "add" if stored is None else "leave unchanged" if stored == document else "update"
+                what = "add" if stored is None else "leave unchanged" if _is_as(stored, document) else "update"
                 names[what].append(document.id)
             names["remove"] += _find_gone(opened, pruned)
     if as_json:

@@ -74,7 +74,10 @@ def search_command(
     as_json: Json = False,
     quiet: Quiet = False,
 ) -> None:
-    """Print the passages that answer a query best, with score, document and characters.
+    """Print the passages that answer a query best, with score, citation and characters.
+
+    A citation names the file, then page and headings, or the line where there are neither; the document's id follows
+    where it is another name.
 
     With - as the query, each line of standard input is one, answered as it comes; the model is loaded once. Blank
     lines are passed over. With --json each answer is one line. Lines that cannot be queries are named, and the exit
@@ -192,7 +195,14 @@ def _load_reranker(name: str, device: str) -> Reranker:
 
 
 def _answer(query: str, hits: list[Hit]) -> dict[str, Any]:
-    return {"query": query, "hits": [dataclasses.asdict(hit) for hit in hits]}
+    return {"query": query, "hits": [_to_json(hit) for hit in hits]}
+
+
+def _to_json(hit: Hit) -> dict[str, Any]:
+    fields = dataclasses.asdict(hit)
+    for chunk in (fields["chunk"], *fields["found"]):
+        chunk["pages"] = [page._asdict() for page in chunk["pages"]]
+    return {**fields, "citation": hit.citation}
 
 
 def _answer_lines(console: Console, lines: Iterable[bytes], search: Callable[[str], list[Hit]], as_json: bool) -> None:
@@ -225,8 +235,8 @@ def _print_hits(hits: list[Hit]) -> None:
     console = Console(highlight=False, soft_wrap=True, emoji=False)
     for rank, hit in enumerate(hits, start=1):
         chunk = hit.chunk
-        console.print(
-            f"[bold]{rank:>3}[/]  {hit.score:.4f}  [cyan]{escape(printable(chunk.document_id))}[/]  "
-            f"[dim]{chunk.start}-{chunk.end}[/]"
-        )
+        cited = printable(hit.citation)
+        name = printable(chunk.document_id)
+        place = f"{chunk.start}-{chunk.end}" if cited.startswith(name) else f"{name} {chunk.start}-{chunk.end}"
+        console.print(f"[bold]{rank:>3}[/]  {hit.score:.4f}  [cyan]{escape(cited)}[/]  [dim]{escape(place)}[/]")
         console.print(escape(printable(chunk.text)), end="\n\n" if rank < len(hits) else "\n")

@@ -7,9 +7,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from latechunk.chunking.places import with_outline
 from latechunk.embedding.settings import Embedding
 from latechunk.errors import DocumentError, ModelError, SpanError
-from latechunk.pages import PAGES
 from latechunk.protocols import Chunker, SpanEncoder
 from latechunk.types import Document, IntArray, Settings, Span, Tokens
 
@@ -21,6 +21,7 @@ class ChunkedDocument:
     """A document with its tokens and chunks, ready to be encoded.
 
     Attributes:
+        document: With its outline.
         chunkings: Its chunks, by each chunker.
         spans: The same in one list, chunker by chunker.
         ranges: Token ranges of all spans, in the same order, shape ``(n_spans, 2)``.
@@ -84,8 +85,8 @@ def blank_error(document: Document) -> DocumentError:
     metadata = document.metadata
     origin = [f"{key} {metadata[key]!r:.200}" for key in _ORIGIN if metadata.get(key, document.id) != document.id]
     named = f"document {document.id!r}" + (f" ({', '.join(origin)})" if origin else "")
-    if PAGES in metadata:
-        need = f"none of its {len(metadata[PAGES])} pages has text; if they are pictures, read them with OCR first"
+    if document.pages:
+        need = f"none of its {len(document.pages)} pages has text; if they are pictures, read them with OCR first"
     else:
         need = "a document needs text that is not blank"
     return DocumentError(f"{named} holds no token ({len(document.text)} characters): {need}")
@@ -96,6 +97,7 @@ def _chunk(
 ) -> ChunkedDocument:
     if not len(tokens) or not document.text.strip():
         raise blank_error(document)
+    document = with_outline(document)
     chunkings, ranges = [], []
     for chunker in chunkers:
         try:

@@ -10,6 +10,7 @@ from contextlib import closing
 from dataclasses import dataclass, field
 from typing import Any, Literal, TypeAlias, TypeVar
 
+from latechunk.chunking.places import find_places
 from latechunk.chunking.registry import to_chunker
 from latechunk.embedding.chunks import ChunkedDocument, blank_error, chunk_documents
 from latechunk.embedding.progress import Progress, progress_shown
@@ -162,8 +163,13 @@ def _embed(
                         span.end,
                         document.text[span.start : span.end],
                         document.metadata,
+                        headings=stands.headings,
+                        pages=stands.pages,
+                        line=stands.line,
                     )
-                    for place, span in enumerate(one.spans)
+                    for place, (span, stands) in enumerate(
+                        zip(one.spans, find_places(document, one.spans), strict=True)
+                    )
                 ]
                 yield EmbeddedDocument(document, len(one.tokens), chunks, matrix)
 

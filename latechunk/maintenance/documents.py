@@ -6,19 +6,26 @@ import hashlib
 import json
 import sqlite3
 from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import dataclass
 
 from latechunk.errors import DocumentError
 from latechunk.maintenance.problems import Mending, Problem
-from latechunk.storage.schema import LAST_NUMBER, hash_vectors, rows_to_hash
-from latechunk.types import encode_metadata
+from latechunk.storage.schema import LAST_NUMBER, hash_structure, hash_vectors, rows_to_hash
+from latechunk.structure import parse_blocks, parse_pages
+from latechunk.types import Block, Page, encode_metadata
 
-# Ids and metadata come as bytes, since they may be in no encoding at all, and as None where they are not text.
+# Texts come as bytes, since they may be in no encoding at all, and as None where they are not text.
 _DOCUMENT = """
 SELECT CASE typeof(id) WHEN 'text' THEN CAST(id AS BLOB) END,
     CASE typeof(metadata) WHEN 'text' THEN CAST(metadata AS BLOB) END,
     text_sha256, vectors_sha256, n_tokens, text
 FROM documents WHERE number = ?
+"""
+_STRUCTURE = """
+SELECT CASE typeof(pages) WHEN 'text' THEN CAST(pages AS BLOB) END,
+    CASE typeof(outline) WHEN 'text' THEN CAST(outline AS BLOB) END, sha256
+FROM structures WHERE document = ?
 """
 
 
@@ -33,6 +40,9 @@ class DocumentRow:
     vectors_sha256: object
     n_tokens: object
     text: object
+    pages: bytes | None = None
+    outline: bytes | None = None
+    structure_sha256: object = None
 
     @property
     def name(self) -> str:
@@ -41,9 +51,14 @@ class DocumentRow:
 
 
 def read_document(connection: sqlite3.Connection, number: int) -> DocumentRow | None:
-    """A document's row, or None."""
+    """A document's row, without pages and outline if those cannot be read, or None."""
     row = connection.execute(_DOCUMENT, (number,)).fetchone()
-    return row and DocumentRow(number, *row)
+    if row is None:
+        return None
+    structure = None
+    with suppress(sqlite3.DatabaseError):
+        structure = connection.execute(_STRUCTURE, (number,)).fetchone()
+    return DocumentRow(number, *row, *(structure or ()))
 
 
 def check_document(connection: sqlite3.Connection, number: int) -> list[Problem]:
@@ -70,6 +85,18 @@ def parse_metadata(metadata: bytes | None) -> str | None:
         return None
 
 
+def parse_structure(row: DocumentRow) -> tuple[tuple[Page, ...], tuple[Block, ...]] | None:
+    """Pages and outline, or None if they are not those that were stored."""
+    if row.pages is None or row.outline is None:
+        return None
+    try:
+        pages, outline = row.pages.decode("utf-8"), row.outline.decode("utf-8")
+        is_sound = hash_structure(pages, outline) == row.structure_sha256
+        return (parse_pages(json.loads(pages)), parse_blocks(json.loads(outline))) if is_sound else None
+    except (ValueError, RecursionError, DocumentError):
+        return None
+
+
 def _find_mendable(connection: sqlite3.Connection, row: DocumentRow) -> Iterator[tuple[Mending, str]]:
     if hash_vectors(rows_to_hash(connection, row.number)) != row.vectors_sha256:
         yield "encode", "its chunks and vectors are not those that its checksum was made of"
@@ -87,6 +114,8 @@ def _find_lost(row: DocumentRow) -> Iterator[str]:
         yield "its id is not a text that is not empty"
     if parse_metadata(row.metadata) is None:
         yield "its metadata are not a JSON object that an index can hold"
+    if parse_structure(row) is None:
+        yield "its pages or its outline are not those that were stored: the SHA-256 differs"
     if not isinstance(row.text, bytes):
         yield f"its text is of type {type(row.text).__name__} and not text in UTF-8"
         return

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import sqlite3
 from collections.abc import Iterable
@@ -9,18 +10,22 @@ from contextlib import closing, suppress
 from datetime import UTC, datetime
 from pathlib import Path
 
+from latechunk.chunking.outline import find_outline
 from latechunk.errors import StoreError
-from latechunk.maintenance.documents import parse_metadata, read_document
+from latechunk.maintenance.documents import parse_metadata, parse_structure, read_document
+from latechunk.readers.pages import OUTLINE, PAGES
 from latechunk.storage.connection import connect, reading_mode
 from latechunk.storage.directory import STORE, sync
 from latechunk.storage.schema import is_as_made
+from latechunk.structure import list_blocks, list_pages
 
 
 def dump_documents(folder: Path, numbers: Iterable[int] | None = None) -> tuple[Path | None, int]:
     """Write documents to a new file ``salvaged-<time>.jsonl`` in the folder of an index, and sync it to the disk.
 
-    Each line has ``id``, ``text`` and ``metadata``, which `latechunk index` reads. Bytes that are no UTF-8 have marks
-    in their place; metadata that are no JSON object are left out.
+    Each line has ``id``, ``text`` and ``metadata``, with pages and outline among them, which `latechunk index` reads.
+    Bytes that are no UTF-8 have marks in their place; metadata that are no JSON object are left out, and so are pages
+    and an outline that are not those that were stored, or whose text is not.
 
     Args:
         folder: Of the index.
@@ -78,5 +83,11 @@ def _read(connection: sqlite3.Connection, number: int) -> str:
         return ""
     text = row.text if isinstance(row.text, bytes) else str(row.text or "").encode()
     metadata = json.loads(parse_metadata(row.metadata) or "{}")
+    structure = parse_structure(row)
+    if structure is not None and hashlib.sha256(text).digest() == row.text_sha256:
+        pages, outline = structure
+        metadata |= {PAGES: list_pages(pages)} if pages else {}
+        # What the text shows by itself, whoever indexes it finds again.
+        metadata |= {OUTLINE: list_blocks(outline)} if outline != find_outline(text.decode("utf-8")) else {}
     left = {"id": row.name, "text": text.decode("utf-8", "replace"), "metadata": metadata}
     return json.dumps(left, ensure_ascii=False) + "\n"

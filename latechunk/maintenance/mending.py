@@ -59,13 +59,14 @@ def rebuild_words(store: Store, without: AbstractSet[int] = frozenset()) -> None
 
 
 def remove_orphans(store: Store) -> int:
-    """Remove chunks without a document and vectors without a chunk, and see that no number is used twice.
+    """Remove what belongs to no document and vectors without a chunk, and see that no number is used twice.
 
     The history of changes starts again, so that every vector cache is rebuilt. Returns how many rows were removed.
     """
     with store.change() as connection:
         before = connection.total_changes
-        connection.execute("DELETE FROM chunks WHERE document NOT IN (SELECT number FROM documents)")
+        for table in ("chunks", "structures"):
+            connection.execute(f"DELETE FROM {table} WHERE document NOT IN (SELECT number FROM documents)")
         connection.execute("DELETE FROM vectors WHERE chunk NOT IN (SELECT number FROM chunks)")
         n_removed = connection.total_changes - before
         for table in ("documents", "chunks"):

@@ -3,10 +3,10 @@
 Columns: ``document_id``, ``granularity``, ``chunk`` (its place among those of its document and granularity, from 0),
 ``start`` and ``end`` (characters, half-open), ``text`` (of the chunk), ``metadata`` (of the document, JSON) and
 ``vector`` (a fixed-size list of float32). Rows stand by document, then granularity, then place. What a document has
-besides its chunks stands in its first row, and is null in the others: ``document_text`` (the whole text), ``n_tokens``
-and ``sha256`` (of everything). So in pandas ``frame.dropna(subset="document_text")`` has the documents, and
-``frame[frame.granularity == name]`` the chunks of one size. The header stands in the file's metadata under
-``latechunk``, as JSON.
+besides its chunks stands in its first row, and is null in the others: ``document_text`` (the whole text), ``pages`` and
+``outline`` (JSON, as in ``ExportedDocument``), ``n_tokens`` and ``sha256`` (of everything). So in pandas
+``frame.dropna(subset="document_text")`` has the documents, and ``frame[frame.granularity == name]`` the chunks of one
+size. The header stands in the file's metadata under ``latechunk``, as JSON.
 """
 
 from __future__ import annotations
@@ -21,6 +21,7 @@ import numpy as np
 
 from latechunk.errors import MissingDependencyError, TransferError
 from latechunk.maintenance.records import ExportedDocument, ExportHeader
+from latechunk.structure import to_json
 
 try:
     import pyarrow as arrow
@@ -88,7 +89,13 @@ def _rows(file: files.ParquetFile) -> Iterator[dict[str, Any]]:
 
 def _to_rows(document: ExportedDocument, dims: int) -> Iterator[dict[str, Any]]:
     vectors = iter(np.frombuffer(document.vectors, dtype="<f4").reshape(-1, dims))
-    once = {"document_text": document.text, "n_tokens": document.n_tokens, "sha256": document.sha256}
+    once = {
+        "document_text": document.text,
+        "pages": to_json(document.pages),
+        "outline": to_json(document.outline),
+        "n_tokens": document.n_tokens,
+        "sha256": document.sha256,
+    }
     metadata = json.dumps(document.metadata, sort_keys=True, ensure_ascii=False)
     for granularity, pairs in document.chunks.items():
         for place, (start, end) in enumerate(pairs):
@@ -113,13 +120,16 @@ def _from_rows(rows: Sequence[dict[str, Any]]) -> ExportedDocument:
     for row in rows:
         chunks.setdefault(row["granularity"], []).append((row["start"], row["end"]))
     try:
-        metadata = json.loads(first["metadata"] or "")
+        metadata, pages, outline = (json.loads(first[name] or "null") for name in ("metadata", "pages", "outline"))
     except ValueError as error:
-        raise TransferError(f"the metadata of document {first['document_id']!r:.80} are not JSON: {error}") from error
+        what = f"metadata, pages or outline of document {first['document_id']!r:.80}"
+        raise TransferError(f"{what} are not JSON: {error}") from error
     return ExportedDocument(
         id=first["document_id"],
         text=first["document_text"],
         metadata=metadata,
+        pages=pages,
+        outline=outline,
         n_tokens=first["n_tokens"],
         chunks=chunks,
         vectors=b"".join(np.asarray(row["vector"], dtype="<f4").tobytes() for row in rows),
@@ -128,11 +138,12 @@ def _from_rows(rows: Sequence[dict[str, Any]]) -> ExportedDocument:
 
 
 def _schema(dims: int) -> Any:
-    texts = ("document_id", "granularity", "text", "metadata", "document_text", "sha256")
+    once = ("document_text", "pages", "outline", "n_tokens", "sha256")
+    texts = ("document_id", "granularity", "text", "metadata", "document_text", "pages", "outline", "sha256")
     types = {
         **dict.fromkeys(texts, arrow.string()),
         **dict.fromkeys(("chunk", "start", "end", "n_tokens"), arrow.int64()),
         "vector": arrow.list_(arrow.float32(), dims),
     }
     order = ("document_id", "granularity", "chunk", "start", "end", "text", "metadata", "vector")
-    return arrow.schema([(name, types[name]) for name in (*order, "document_text", "n_tokens", "sha256")])
+    return arrow.schema([(name, types[name]) for name in (*order, *once)])

@@ -5,7 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Literal, TypeAlias
 
-Part: TypeAlias = Literal["database", "settings", "history", "document", "chunk", "vector", "words", "cache"]
+Part: TypeAlias = Literal[
+    "database", "settings", "history", "document", "structure", "chunk", "vector", "words", "cache"
+]
 Mending: TypeAlias = Literal["dump", "references", "words", "cache", "rewrite", "encode", "drop", "none"]
 
 _REMEDIES: dict[Mending, str] = {

@@ -15,6 +15,7 @@ from latechunk.errors import IndexDamagedError, InputError, LateChunkError, Tran
 from latechunk.manifest import IndexManifest
 from latechunk.storage.schema import LAST_NUMBER
 from latechunk.storage.store import Counts, Store, StoredDocument
+from latechunk.structure import list_blocks, list_pages, parse_blocks, parse_pages
 from latechunk.types import Document, Span
 from latechunk.validation import Validated
 
@@ -42,7 +43,7 @@ class ExportHeader(_Signed):
     subject: ClassVar[str] = "it is no header of an export of latechunk"
 
     kind: Literal["latechunk-export"]
-    version: Literal[2]
+    version: Literal[3]
     settings: dict[str, dict[str, Any]]
     n_documents: int = Field(ge=0, lt=LAST_NUMBER)
     n_chunks: int = Field(ge=0, lt=LAST_NUMBER)
@@ -62,7 +63,7 @@ class ExportHeader(_Signed):
     def of(cls, store: Store) -> ExportHeader:
         """Describe what a store holds, within one snapshot of it."""
         settings = {name: dict(one) for name, one in IndexManifest.read(store.settings()).settings().items()}
-        return cls(kind="latechunk-export", version=2, settings=settings, **asdict(store.counts())).signed()
+        return cls(kind="latechunk-export", version=3, settings=settings, **asdict(store.counts())).signed()
 
     def require_sound(self) -> None:
         """Raise unless these are the settings that were exported, and an index can be made with them.
@@ -82,6 +83,8 @@ class ExportedDocument(_Signed):
     """A document with all that is stored of it.
 
     Attributes:
+        pages: Of each page its start, its end and its label, None if it has none.
+        outline: Of each block its kind, its start, its end and its level; see ``latechunk.Block``.
         chunks: Start and end in characters of each chunk, for each granularity by name.
         vectors: Of all chunks, granularity by granularity: float32, little-endian, row by row; base64 in JSON.
     """
@@ -89,6 +92,8 @@ class ExportedDocument(_Signed):
     id: str
     text: str
     metadata: dict[str, Any]
+    pages: list[list[Any]]
+    outline: list[list[Any]]
     n_tokens: int = Field(ge=1, lt=LAST_NUMBER)
     chunks: dict[str, list[tuple[int, int]]]
     vectors: bytes
@@ -101,6 +106,8 @@ class ExportedDocument(_Signed):
             id=stored.document.id,
             text=stored.document.text,
             metadata=dict(stored.document.metadata),
+            pages=list_pages(stored.document.pages),
+            outline=list_blocks(stored.document.outline or ()),
             n_tokens=stored.n_tokens,
             chunks=dict(zip(granularities, spans, strict=True)),
             vectors=np.ascontiguousarray(stored.vectors, dtype="<f4").tobytes(),
@@ -112,7 +119,8 @@ class ExportedDocument(_Signed):
         Raises:
             InputError: If it is not what was exported, or not what an index can hold.
         """
-        document = Document(self.id, self.text, self.metadata)
+        pages, outline = parse_pages(self.pages), parse_blocks(self.outline)
+        document = Document(self.id, self.text, self.metadata, pages=pages, outline=outline)
         chunkings = [[Span(start, end) for start, end in pairs] for pairs in self.chunks.values()]
         n_bytes = 4 * header.dims * sum(map(len, chunkings))
         if list(self.chunks) != list(header.settings["chunkers"]) or not all(chunkings):

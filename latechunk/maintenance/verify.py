@@ -27,9 +27,9 @@ _FTS = ("inverted index for FTS", "FTS5 table")  # in what newer releases of SQL
 def verify(path: str | os.PathLike[str]) -> list[Problem]:
     """Check everything that an index holds; loads no model and changes nothing.
 
-    SQLite's pages, the tables and settings; each document's text, chunks and vectors against their checksums; the
-    history of changes; the counts of the lexical index; the vector caches. Ids and metadata have no checksum: of these
-    it is seen only whether they can be what was stored.
+    SQLite's pages, the tables and settings; each document's text, pages, outline, chunks and vectors against their
+    checksums; the history of changes; the counts of the lexical index; the vector caches. Ids and metadata have no
+    checksum: of these it is seen only whether they can be what was stored.
 
     It reads one state of the index, while others may go on writing.
 
@@ -96,9 +96,10 @@ def _check_pages(connection: sqlite3.Connection) -> Iterator[Problem]:
 
 
 def _check_references(connection: sqlite3.Connection) -> Iterator[Problem]:
-    """Chunks without a document, vectors without a chunk."""
+    """Chunks, pages and outlines without a document, vectors without a chunk."""
+    parts: dict[str, Part] = {"vectors": "vector", "structures": "structure"}
     for table, number, parent, _ in connection.execute("PRAGMA foreign_key_check"):
-        part: Part = "vector" if table == "vectors" else "chunk"
+        part = parts.get(table, "chunk")
         yield Problem(part, f"{part} number {number} has no row in {parent}", "references")
 
 

@@ -8,6 +8,7 @@ from typing import Any
 
 from latechunk.errors import DocumentError
 from latechunk.readers.naming import name_documents
+from latechunk.readers.pages import unpack_document
 from latechunk.readers.reader import SourceFile
 from latechunk.types import Document, require_text
 
@@ -19,7 +20,7 @@ def line_document(fields: Mapping[str, Any], note: Callable[[str], None]) -> Doc
     text, chosen, metadata = _split(fields, note)
     require_text(text, "the text of a line", DocumentError)
     ((name, _),) = name_documents([text], lambda text: (chosen, text, metadata))
-    return Document(id=name, text=text, metadata=metadata)
+    return unpack_document(name, text, metadata)
 
 
 def row_document(fields: Mapping[str, Any], file: SourceFile, number: int, note: Callable[[str], None]) -> Document:

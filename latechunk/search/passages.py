@@ -136,4 +136,5 @@ def _union(one: Chunk, other: Chunk) -> Chunk:
     first, second = sorted((one, other), key=lambda chunk: (chunk.start, -chunk.end))
     if second.end <= first.end:
         return first
-    return replace(first, end=second.end, text=first.text + second.text[first.end - second.start :])
+    text = first.text + second.text[first.end - second.start :]
+    return replace(first, end=second.end, text=text, pages=tuple(sorted({*first.pages, *second.pages})))

@@ -24,6 +24,7 @@ from latechunk.search.lexical import score_words
 from latechunk.search.options import SearchOptions
 from latechunk.search.passages import Candidate, choose_groups, group, join_adjacent, rerank, to_hit
 from latechunk.storage.filter_sql import Condition
+from latechunk.storage.rows import join_rows
 from latechunk.storage.store import ChunkRow, Store
 from latechunk.storage.terms import question_terms
 from latechunk.types import FloatArray, Hit, IntArray, require_text
@@ -224,9 +225,7 @@ class Searcher:
             row = around
         if not query.options.expand:
             return row
-        neighbours = self._store.rows_around(row, query.options.expand)
-        last = max(neighbours, key=lambda one: one.end)
-        return replace(neighbours[0], end=last.end, byte_end=last.byte_end)
+        return join_rows(self._store.rows_around(row, query.options.expand))
 
     def _to_condition(self, options: SearchOptions) -> Condition:
         """The documents to search, as SQL."""

@@ -15,16 +15,17 @@ from latechunk.storage.connection import REMEDY
 from latechunk.storage.filter_sql import Condition
 from latechunk.storage.fulltext import DOCUMENT_WORDS, chunk_words, count_term, score_term
 from latechunk.storage.pool import ConnectionPool
-from latechunk.storage.rows import ChunkPlaces, ChunkRow, Commit, Counts, StoredDocument
-from latechunk.storage.schema import hash_vectors, read_settings_table, require_format, rows_to_hash
+from latechunk.storage.rows import ChunkPlaces, ChunkRow, Commit, Counts, Fingerprint, StoredDocument, decode_place
+from latechunk.storage.schema import hash_structure, hash_vectors, read_settings_table, require_format, rows_to_hash
+from latechunk.structure import parse_blocks, parse_pages
 from latechunk.types import Chunk, Document, FloatArray, IntArray, ScoreArray, Span
 
 LAST_COMMIT = "SELECT number, token, n_removed FROM commits WHERE number = (SELECT max(number) FROM commits)"
 _VARIABLES = 500  # values bound in one statement; SQLite's default limit is 32,766, 999 in old builds
 _ALWAYS = Condition("1", ())
 _ROW = (
-    'SELECT c.number, c.document, c.granularity, c.place, c."start", c."end", c.byte_start, c.byte_end '
-    "FROM chunks c WHERE "
+    'SELECT c.number, c.document, c.granularity, c.place, c."start", c."end", c.byte_start, c.byte_end, c.headings, '
+    "c.pages, c.line FROM chunks c WHERE "
 )
 
 
@@ -86,11 +87,18 @@ class StoreReader:
             (oldest,) = self._row("SELECT min(number) FROM commits")
         return bool(commit.number < oldest)
 
-    def fingerprints(self, ids: Sequence[str]) -> dict[str, tuple[bytes, str]]:
-        """SHA-256 of the text, and the metadata as JSON, of those documents that are stored."""
+    def fingerprints(self, ids: Sequence[str]) -> dict[str, Fingerprint]:
+        """By what to compare documents, of those that are stored."""
         with self.snapshot():
-            rows = self._select_by("SELECT id, text_sha256, metadata FROM documents WHERE id IN", ids)
-            return {document_id: (digest, metadata) for document_id, digest, metadata in rows}
+            query = (
+                "SELECT d.id, d.text_sha256, d.metadata, s.pages, s.outline FROM documents d "
+                "LEFT JOIN structures s ON s.document = d.number WHERE d.id IN"
+            )
+            found = {document_id: Fingerprint(*rest) for document_id, *rest in self._select_by(query, ids)}
+        lost = next((document_id for document_id, one in found.items() if None in one), None)
+        if lost is not None:
+            raise IndexDamagedError(f"{self._path}: document {lost!r} has lost its pages and its outline: {REMEDY}")
+        return found
 
     def document_ids(self, where: Condition | None = None) -> list[str]:
         """Ids of all documents, or of those that meet a condition, in the order in which they were last added."""
@@ -102,14 +110,27 @@ class StoreReader:
     def document(self, document_id: str) -> Document | None:
         """Read a document back, or None."""
         with self.snapshot():
-            query = "SELECT metadata, text_sha256, text FROM documents WHERE id = ?"
+            query = "SELECT number, metadata, text_sha256, text FROM documents WHERE id = ?"
             row = self._pool.connection.execute(query, (document_id,)).fetchone()
             if row is None:
                 return None
-            metadata, digest, text = row
+            number, metadata, digest, text = row
             if hashlib.sha256(text).digest() != digest:
                 raise IndexDamagedError(f"the text of document {document_id!r} is no longer what was stored: {REMEDY}")
-            return Document(document_id, text.decode("utf-8"), json.loads(metadata))
+            pages, outline, digest = self._row(
+                "SELECT pages, outline, sha256 FROM structures WHERE document = ?", number
+            )
+            if hash_structure(pages, outline) != digest:
+                raise IndexDamagedError(
+                    f"pages or outline of document {document_id!r} are no longer what was stored: {REMEDY}"
+                )
+            return Document(
+                document_id,
+                text.decode("utf-8"),
+                json.loads(metadata),
+                pages=parse_pages(json.loads(pages)),
+                outline=parse_blocks(json.loads(outline)),
+            )
 
     def stored(self, document_id: str) -> StoredDocument | None:
         """Read a document back with its chunks and vectors, or None; what ``put`` takes.
@@ -259,7 +280,21 @@ class StoreReader:
                 text = blob.read(row.byte_end - row.byte_start).decode("utf-8")
             name = self.granularities[row.granularity] if row.granularity < len(self.granularities) else ""
             document_id, metadata = documents[row.document]
-            chunks.append(Chunk(document_id, row.place, row.start, row.end, text, json.loads(metadata), name))
+            place = decode_place(row)
+            chunks.append(
+                Chunk(
+                    document_id,
+                    row.place,
+                    row.start,
+                    row.end,
+                    text,
+                    json.loads(metadata),
+                    name,
+                    headings=place.headings,
+                    pages=place.pages,
+                    line=place.line,
+                )
+            )
         return chunks
 
     def _find_chunks(self, document: int, granularity: int, condition: str, *values: int) -> list[ChunkRow]:

@@ -2,10 +2,16 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from typing import NamedTuple
 
-from latechunk.types import Document, FloatArray, IntArray, Span
+from latechunk.chunking.places import Place
+from latechunk.errors import IndexDamagedError
+from latechunk.storage.connection import REMEDY
+from latechunk.structure import to_json
+from latechunk.types import Document, FloatArray, IntArray, PageNumber, Span
 
 
 @dataclass(frozen=True, slots=True)
@@ -18,9 +24,21 @@ class StoredDocument:
     vectors: FloatArray
 
 
+class Fingerprint(NamedTuple):
+    """By what a stored document is compared with a new one: SHA-256 of its text, and all else as the JSON stored."""
+
+    text_sha256: bytes
+    metadata: str
+    pages: str
+    outline: str
+
+
 @dataclass(frozen=True, slots=True)
 class ChunkRow:
-    """Where a chunk stands: its number, its document's, its granularity's, its place there, characters and bytes."""
+    """Where a chunk stands: its number, its document's, its granularity's, its place there, characters and bytes.
+
+    ``headings`` and ``pages`` are JSON: titles, and ``[number, label]`` of each page.
+    """
 
     number: int
     document: int
@@ -30,6 +48,34 @@ class ChunkRow:
     end: int
     byte_start: int
     byte_end: int
+    headings: str
+    pages: str
+    line: int
+
+
+def encode_place(place: Place) -> tuple[str, str, int]:
+    """The last three fields of a ``ChunkRow``."""
+    return to_json(place.headings), to_json(place.pages), place.line
+
+
+def decode_place(row: ChunkRow) -> Place:
+    """Where a chunk stands.
+
+    Raises:
+        IndexDamagedError: If that is not what ``encode_place`` wrote.
+    """
+    try:
+        pages = [PageNumber(number, label) for number, label in json.loads(row.pages)]
+        return Place(tuple(json.loads(row.headings)), tuple(pages), row.line)
+    except (TypeError, ValueError) as error:
+        raise IndexDamagedError(f"the place of chunk {row.number} cannot be read ({error}): {REMEDY}") from error
+
+
+def join_rows(rows: Sequence[ChunkRow]) -> ChunkRow:
+    """The row of a passage from the first of some chunks, which are in order, to the last."""
+    last = max(rows, key=lambda row: row.end)
+    joined = to_json(sorted({page for row in rows for page in decode_place(row).pages}))
+    return replace(rows[0], end=last.end, byte_end=last.byte_end, pages=joined)
 
 
 @dataclass(frozen=True, slots=True)

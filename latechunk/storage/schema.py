@@ -13,7 +13,7 @@ from latechunk.errors import IndexDamagedError, IndexFormatError
 from latechunk.storage.fulltext import shadow_definitions, table_definition, word_tables
 from latechunk.types import Settings
 
-FORMAT = 3
+FORMAT = 4
 LAST_NUMBER = 2**62  # of a document or chunk; a larger one was not given here, and would end the numbers
 # States that a FAISS file may be brought up to date from; one of an older state is built again. Without a bound the
 # table would grow by a row with each change, for years.
@@ -29,16 +29,24 @@ _DOCUMENTS = (
     "metadata TEXT NOT NULL, text_sha256 BLOB NOT NULL, vectors_sha256 BLOB NOT NULL, n_tokens INTEGER NOT NULL, "
     "text BLOB NOT NULL)"
 )
+# What a reader or the text itself says of a document's parts, as JSON. It stands in a table of its own, since a search
+# reads no outline of thousands of headings: each chunk has the headings, pages and line of its place.
+_STRUCTURES = (
+    "CREATE TABLE structures (document INTEGER PRIMARY KEY REFERENCES documents (number) ON DELETE CASCADE, "
+    "pages TEXT NOT NULL, outline TEXT NOT NULL, sha256 BLOB NOT NULL)"
+)
 _CHUNKS = (
     "CREATE TABLE chunks (number INTEGER PRIMARY KEY AUTOINCREMENT, "
     "document INTEGER NOT NULL REFERENCES documents (number) ON DELETE CASCADE, granularity INTEGER NOT NULL, "
     'place INTEGER NOT NULL, "start" INTEGER NOT NULL, "end" INTEGER NOT NULL, byte_start INTEGER NOT NULL, '
-    "byte_end INTEGER NOT NULL, UNIQUE (document, granularity, place))"
+    "byte_end INTEGER NOT NULL, headings TEXT NOT NULL, pages TEXT NOT NULL, line INTEGER NOT NULL, "
+    "UNIQUE (document, granularity, place))"
 )
 _TABLES = (
     "CREATE TABLE settings (name TEXT PRIMARY KEY, value TEXT NOT NULL) WITHOUT ROWID",
     "CREATE TABLE commits (number INTEGER PRIMARY KEY, token BLOB NOT NULL, n_removed INTEGER NOT NULL)",
     _DOCUMENTS,
+    _STRUCTURES,
     _CHUNKS,
     "CREATE TABLE vectors (chunk INTEGER PRIMARY KEY REFERENCES chunks (number) ON DELETE CASCADE, "
     "vector BLOB NOT NULL)",
@@ -114,7 +122,7 @@ def log_commit(connection: sqlite3.Connection, n_removed: int) -> None:
 
 
 def hash_vectors(rows: Iterable[tuple[object, ...]]) -> bytes:
-    """SHA-256 of a document's chunks: granularity, place, start, end, the same two in bytes, vector; by number."""
+    """SHA-256 of a document's chunks: all columns from granularity on, and the vector; by number."""
     digest = hashlib.sha256()
     for *place, vector in rows:
         digest.update(repr(place).encode())
@@ -122,10 +130,15 @@ def hash_vectors(rows: Iterable[tuple[object, ...]]) -> bytes:
     return digest.digest()
 
 
+def hash_structure(pages: str, outline: str) -> bytes:
+    """SHA-256 of a document's pages and outline, as they are stored."""
+    return hashlib.sha256(f"{pages}\n{outline}".encode()).digest()
+
+
 def rows_to_hash(connection: sqlite3.Connection, document: int) -> Iterator[tuple[object, ...]]:
     """What ``hash_vectors`` takes, as it is stored."""
     query = (
-        'SELECT c.granularity, c.place, c."start", c."end", c.byte_start, c.byte_end, v.vector FROM chunks c '
-        "LEFT JOIN vectors v ON v.chunk = c.number WHERE c.document = ? ORDER BY c.number"
+        'SELECT c.granularity, c.place, c."start", c."end", c.byte_start, c.byte_end, c.headings, c.pages, c.line, '
+        "v.vector FROM chunks c LEFT JOIN vectors v ON v.chunk = c.number WHERE c.document = ? ORDER BY c.number"
     )
     return connection.execute(query, (document,))

@@ -11,14 +11,16 @@ from pathlib import Path
 
 import numpy as np
 
+from latechunk.chunking.places import find_places, with_outline
 from latechunk.storage.connection import connect, transaction, translated
 from latechunk.storage.fulltext import add_words, merge_words, remove_words, word_tables
 from latechunk.storage.reader import StoreReader
-from latechunk.storage.rows import ChunkRow, Commit, Counts, StoredDocument
-from latechunk.storage.schema import create_tables, hash_vectors, log_commit
+from latechunk.storage.rows import ChunkRow, Commit, Counts, Fingerprint, StoredDocument, encode_place
+from latechunk.storage.schema import create_tables, hash_structure, hash_vectors, log_commit, rows_to_hash
+from latechunk.structure import list_blocks, list_pages, to_json
 from latechunk.types import Document, Settings, Span
 
-__all__ = ["ChunkRow", "Commit", "Counts", "Store", "StoredDocument"]
+__all__ = ["ChunkRow", "Commit", "Counts", "Fingerprint", "Store", "StoredDocument"]
 
 
 class Store(StoreReader):
@@ -63,15 +65,13 @@ class Store(StoreReader):
             connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
 
     def put(self, documents: Sequence[StoredDocument], new_metadata: Sequence[Document] = ()) -> None:
-        """Add or replace documents, and give stored ones new metadata, all in one transaction."""
+        """Add or replace documents, and give stored ones new metadata and pages, all in one transaction."""
         with self.change() as connection:
             n_removed = self._remove(connection, [stored.document.id for stored in documents])
             for stored in documents:
                 self.insert(connection, stored)
-            connection.executemany(
-                "UPDATE documents SET metadata = ? WHERE id = ?",
-                [(one.metadata_json, one.id) for one in new_metadata],
-            )
+            for one in new_metadata:
+                self._relabel(connection, one)
             log_commit(connection, n_removed)
 
     def delete(self, ids: Sequence[str]) -> int:
@@ -87,23 +87,50 @@ class Store(StoreReader):
         document, text = stored.document, stored.document.text
         query = "SELECT coalesce(max(seq), 0) + 1 FROM sqlite_sequence WHERE name = ?"
         number, chunk = (connection.execute(query, (table,)).fetchone()[0] for table in ("documents", "chunks"))
+        document = with_outline(document)
         byte_of = _byte_places(text, [span for spans in stored.chunkings for span in spans])
-        rows: list[tuple[int, ...]] = []
+        rows: list[tuple[int | str, ...]] = []
         for granularity, spans in enumerate(stored.chunkings):
-            for place, span in enumerate(spans):
-                start, end = span.start, span.end
-                rows.append((chunk + len(rows), number, granularity, place, start, end, byte_of[start], byte_of[end]))
+            for place, (span, stands) in enumerate(zip(spans, find_places(document, spans), strict=True)):
+                places = (span.start, span.end, byte_of[span.start], byte_of[span.end], *encode_place(stands))
+                rows.append((chunk + len(rows), number, granularity, place, *places))
         vectors = [one.tobytes() for one in np.ascontiguousarray(stored.vectors, dtype="<f4")]
         digest = hash_vectors((*row[2:], vector) for row, vector in zip(rows, vectors, strict=True))
         connection.execute(
             "INSERT INTO documents VALUES (?, ?, ?, ?, ?, ?, ?)",
             (number, document.id, document.metadata_json, document.text_sha256, digest, stored.n_tokens, text.encode()),
         )
-        connection.executemany("INSERT INTO chunks VALUES (?, ?, ?, ?, ?, ?, ?, ?)", rows)
-        numbers = [row[0] for row in rows]
+        pages, outline = to_json(list_pages(document.pages)), to_json(list_blocks(document.outline or ()))
+        structure = (number, pages, outline, hash_structure(pages, outline))
+        connection.execute("INSERT INTO structures VALUES (?, ?, ?, ?)", structure)
+        connection.executemany(f"INSERT INTO chunks VALUES ({', '.join('?' * 11)})", rows)
+        numbers = range(chunk, chunk + len(rows))
         connection.executemany("INSERT INTO vectors VALUES (?, ?)", zip(numbers, vectors, strict=True))
         if self.has_words:
             add_words(connection, number, numbers, text, stored.chunkings)
+
+    def _relabel(self, connection: sqlite3.Connection, document: Document) -> None:
+        """Give a stored document, whose text and outline are the same, new metadata and pages."""
+        pages = to_json(list_pages(document.pages))
+        query = (
+            "SELECT d.number, s.pages, s.outline FROM documents d JOIN structures s ON s.document = d.number "
+            "WHERE d.id = ?"
+        )
+        number, old_pages, outline = connection.execute(query, (document.id,)).fetchone()
+        connection.execute("UPDATE documents SET metadata = ? WHERE number = ?", (document.metadata_json, number))
+        if pages == old_pages:
+            return
+        digest = hash_structure(pages, outline)
+        connection.execute("UPDATE structures SET pages = ?, sha256 = ? WHERE document = ?", (pages, digest, number))
+        query = 'SELECT number, "start", "end" FROM chunks WHERE document = ?'
+        chunks = connection.execute(query, (number,)).fetchall()
+        places = find_places(document.with_outline(()), [Span(start, end) for _, start, end in chunks])
+        connection.executemany(
+            "UPDATE chunks SET pages = ? WHERE number = ?",
+            [(to_json(place.pages), chunk) for (chunk, *_), place in zip(chunks, places, strict=True)],
+        )
+        digest = hash_vectors(rows_to_hash(connection, number))
+        connection.execute("UPDATE documents SET vectors_sha256 = ? WHERE number = ?", (digest, number))
 
     def _remove(self, connection: sqlite3.Connection, ids: Sequence[str]) -> int:
         """Delete documents with all that hangs on them; how many rows that were."""

@@ -10,7 +10,7 @@ from typing import Literal, TypeAlias, Unpack
 from langchain_core.documents import Document
 
 import latechunk
-from langchain_latechunk.passages import name_chunk, split_chunk_id
+from langchain_latechunk.passages import from_latechunk, name_chunk, split_chunk_id
 from langchain_latechunk.presplit import require_whole
 from latechunk import Index, IndexKeywords, error_handler
 from latechunk.errors import DocumentError, InputError
@@ -23,9 +23,9 @@ def join_pages(documents: Iterable[Document]) -> list[Document]:
     """Make one document of the pages of each file, as ``PyPDFLoader`` and other loaders give them.
 
     Pages are neighbours of one ``source`` with a ``page``, a whole number. They are joined in its order, whatever their
-    ids; the document's id is the source. It keeps the metadata that its pages share, and a table of them, so that each
-    passage has the ``page`` and ``page_label`` on which it begins, and ``last_page`` and ``last_page_label`` if it ends
-    on another.
+    ids; the document's id is the source. It keeps the metadata that its pages share, and under ``latechunk_pages`` a
+    table of them, of which the index makes ``Document.pages``. So each passage has the ``page`` and ``page_label`` on
+    which it begins, and ``last_page`` and ``last_page_label`` if it ends on another.
 
     The store and the retriever join pages themselves, unless they have ids of their own. LangChain's ``index()`` gives
     ids to what it hands on, and hands on only what changed: give it ``join_pages(loader.load())``.
@@ -64,7 +64,7 @@ class Failures:
         self.left_out.append((str(document.id), str(error)))
 
     def _take(self, one: latechunk.Document, error: DocumentError) -> None:
-        self.note(Document(one.text, id=one.id, metadata=dict(one.metadata)), error)
+        self.note(from_latechunk(one), error)
 
 
 def to_latechunk(
@@ -95,7 +95,7 @@ def convert(documents: Iterable[Document], failures: Failures) -> Iterator[latec
                     f"the id {name!r} comes twice in one call: a document replaces the one with the same id, so only "
                     f"one would be left. Give each whole document an id of its own"
                 )
-            document = latechunk.Document(name, one.page_content, one.metadata)
+            document = latechunk.unpack_document(name, one.page_content, one.metadata)
         except DocumentError as error:
             failures.note(one, error)
         else:

@@ -8,6 +8,7 @@ from typing import Any
 
 from langchain_core.documents import Document
 
+import latechunk
 from latechunk import Chunk, Hit, Index, page_metadata
 
 # Flat keys, since prompt templates reach no nested ones and many stores take none. `latechunk_` is ours.
@@ -29,6 +30,18 @@ def split_chunk_id(chunk_id: str) -> tuple[str, int] | None:
     """The document's id and the number in what may be a chunk's id, or None."""
     match = _CHUNK_ID.fullmatch(chunk_id)
     return None if match is None or match["number"] is None else (match["document"], int(match["number"]))
+
+
+def from_latechunk(document: latechunk.Document) -> Document:
+    """A whole document, with a table of its pages in its metadata if it has some, so that it may be added again."""
+    metadata = {key: value for key, value in latechunk.pack_metadata(document).items() if key != latechunk.OUTLINE}
+    return Document(document.text, id=document.id, metadata=metadata)
+
+
+def describe(chunk: Chunk) -> dict[str, Any]:
+    """A passage's metadata: its document's, its pages and its headings, all under keys that LangChain has for them."""
+    headings = {f"Header {level}": title for level, title in enumerate(chunk.headings, start=1)}
+    return {**page_metadata(chunk), **headings}
 
 
 def provenance(chunk: Chunk) -> dict[str, Any]:
@@ -58,28 +71,27 @@ class Passages:
         """A passage that was found."""
         chunk = hit.chunk
         places = {**provenance(chunk), "latechunk_score": hit.score}
-        return self._to_document(self._name(chunk, is_chunk=not hit.found), chunk.text, page_metadata(chunk), places)
+        return self._to_document(self._name(chunk, is_chunk=not hit.found), chunk.text, describe(chunk), places)
 
     def find(self, name: str) -> Document | None:
         """The document of this id, whole, or the passage of this id, or None."""
         document = self._index.get(name)
         if document is not None:
-            return self._to_document(name, document.text, document.metadata, {})
+            return from_latechunk(document)
         match = _CHUNK_ID.fullmatch(name)
         if match is None:
             return None
         if match["number"] is not None:
             number = int(match["number"])
             for chunk in self._index.chunks(match["document"])[number : number + 1]:
-                return self._to_document(name, chunk.text, page_metadata(chunk), provenance(chunk))
+                return self._to_document(name, chunk.text, describe(chunk), provenance(chunk))
             return None
         start, end = int(match["start"]), int(match["end"])
-        document = self._index.get(match["document"])
-        if document is None or not start < end <= len(document.text):
+        passage = self._index.passage(match["document"], start, end) if start < end else None
+        if passage is None:
             return None
-        places = {DOCUMENT_ID: document.id, START: start, END: end}
-        chunk = Chunk(document.id, 0, start, end, document.text[start:end], document.metadata)
-        return self._to_document(name, chunk.text, page_metadata(chunk), places)
+        places = {DOCUMENT_ID: passage.document_id, START: start, END: end}
+        return self._to_document(name, passage.text, describe(passage), places)
 
     def _to_document(self, name: str, text: str, metadata: Mapping[str, Any], places: Mapping[str, Any]) -> Document:
         return Document(text, id=name, metadata={**metadata, **(places if self._with_provenance else {})})

@@ -11,10 +11,10 @@ from langchain_core.vectorstores import VectorStore
 
 from langchain_latechunk.embeddings import LateChunkEmbeddings, NotLateChunkError
 from langchain_latechunk.intake import Failures, OnError, convert
-from langchain_latechunk.passages import name_chunk, provenance
+from langchain_latechunk.passages import describe, name_chunk, provenance
 from langchain_latechunk.presplit import require_whole
 from langchain_latechunk.vectorstore import LateChunkVectorStore
-from latechunk import Mode, embed_documents, page_metadata
+from latechunk import Mode, embed_documents
 from latechunk.errors import IndexMismatchError
 from latechunk.protocols import Chunker, FloatArray, SpanEncoder
 
@@ -37,8 +37,8 @@ def add_late_chunks(
     Vectors go to the store's ``add_embeddings`` if it has one. Else they are handed over when the store asks its
     ``embeddings`` for the chunks' vectors, for which those must be ``LateChunkEmbeddings``. A chunk's metadata
     are its document's, and ``latechunk_document_id``, ``latechunk_chunk``, ``latechunk_granularity``,
-    ``start_index`` and ``end_index``; of joined pages also the pages, see ``join_pages``. Chunks that the store has
-    from an older version of a document stay there: delete them first.
+    ``start_index`` and ``end_index``; also its pages, see ``join_pages``, and its headings as ``Header 1``,
+    ``Header 2`` and so on. Chunks that the store has from an older version of a document stay there: delete them first.
 
     Args:
         store: Any but ``LateChunkVectorStore``, which does this itself. It should have been made with
@@ -81,7 +81,7 @@ def add_late_chunks(
     for embedded in stream:
         chunks = embedded.chunks
         ids = [name(embedded.document.id, chunk.number) for chunk in chunks]
-        metadatas = [{**page_metadata(chunk), **provenance(chunk)} for chunk in chunks]
+        metadatas = [{**describe(chunk), **provenance(chunk)} for chunk in chunks]
         write([chunk.text for chunk in chunks], embedded.vectors, metadatas, ids)
         written.extend(ids)
     return written

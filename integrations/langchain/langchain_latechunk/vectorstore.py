@@ -16,8 +16,15 @@ from langchain_core.vectorstores import VectorStore, VectorStoreRetriever
 
 import latechunk
 from langchain_latechunk.embeddings import LateChunkEmbeddings, require_encoder
-from langchain_latechunk.intake import Failures, OnError, closed_on_error, make_index, require_unambiguous, to_latechunk
-from langchain_latechunk.passages import Passages, split_chunk_id
+from langchain_latechunk.intake import (
+    Failures,
+    OnError,
+    closed_on_error,
+    make_index,
+    require_unambiguous,
+    to_latechunk,
+)
+from langchain_latechunk.passages import Passages, from_latechunk, split_chunk_id
 from latechunk import AddReport, Hit, Index, IndexKeywords
 from latechunk.errors import DocumentError, InputError
 from latechunk.protocols import Chunker
@@ -47,7 +54,7 @@ class LateChunkVectorStore(VectorStore):
         """A store on an index, which may be one that was made without LangChain.
 
         The metadata of each chunk say where it comes from, under the keys that ``LateChunkRetriever`` documents;
-        without ``add_chunk_metadata`` they are the document's, with the pages of the chunk.
+        without ``add_chunk_metadata`` they are the document's, with the pages and headings of the chunk.
         """
         if not isinstance(index, Index):
             raise InputError(
@@ -318,7 +325,7 @@ class LateChunkVectorStore(VectorStore):
             try:
                 require_unambiguous(self.index, one.id, names)
             except DocumentError as error:
-                failures.note(Document(one.text, id=one.id, metadata=dict(one.metadata)), error)
+                failures.note(from_latechunk(one), error)
             else:
                 accepted.append(one)
         size = batch_size or max(1, len(accepted))

@@ -21,7 +21,7 @@ from llama_index.core.schema import (
 from llama_index.core.schema import Document as LlamaDocument
 
 import latechunk
-from latechunk import PAGES, Chunk, Document, EmbeddedDocument, Hit, error_handler, page_metadata
+from latechunk import OUTLINE, PAGES, Chunk, Document, EmbeddedDocument, Hit, error_handler, page_metadata
 from latechunk.errors import DocumentError, InputError
 
 # Ids are UUIDs, since Qdrant takes no others, and never the document's own id, which a document store has in use.
@@ -62,7 +62,8 @@ def join_pages(documents: Iterable[BaseNode]) -> list[BaseNode]:
 
     Pages are neighbours of one ``file_path`` (else ``file_name``) with a ``page_label``. They are joined in their
     order, whatever their ids; the document's id is the path. It keeps the metadata that its pages share, and a table of
-    them, so that each node has the ``page_label`` of its passage, and ``last_page_label`` if it ends on another page.
+    them under ``latechunk_pages``, of which the index makes ``Document.pages``. So each node has the ``page_label`` of
+    its passage, and ``last_page_label`` if it ends on another page.
 
     ``to_documents`` and ``LateChunkTransform`` join pages themselves, unless they have ids of their own. A pipeline
     with a docstore compares documents before any transform sees them: join pages before ``run``.
@@ -130,7 +131,7 @@ def convert(nodes: Iterable[BaseNode], handle: Callable[[BaseNode, DocumentError
 def to_document(node: BaseNode) -> Document:
     """See ``to_documents``."""
     _require_whole(node)
-    return Document(node.node_id, node.get_content(MetadataMode.NONE), node.metadata)
+    return latechunk.unpack_document(node.node_id, node.get_content(MetadataMode.NONE), node.metadata)
 
 
 def to_nodes(original: BaseNode, embedded: EmbeddedDocument, *, citation_key: str | None) -> list[TextNode]:
@@ -153,7 +154,7 @@ def to_scored_node(
     hit: Hit, previous: Chunk | None, following: Chunk | None, *, citation_key: str | None
 ) -> NodeWithScore:
     """Make a node of a hit, with its neighbours where they are wanted; see ``to_nodes``."""
-    metadata = copy.deepcopy(_without_table(hit.chunk.metadata))
+    metadata = copy.deepcopy(dict(hit.chunk.metadata))
     source = RelatedNodeInfo(node_id=hit.chunk.document_id, node_type=ObjectType.DOCUMENT, metadata=metadata)
     node = TextNode(**_fields_of(hit.chunk, source, previous, following, citation_key))
     return NodeWithScore(node=node, score=hit.score)
@@ -173,7 +174,9 @@ def _fields_of(
         if neighbour is not None:
             related[relation] = RelatedNodeInfo(node_id=make_id(neighbour), node_type=ObjectType.TEXT)
     metadata = copy.deepcopy(page_metadata(chunk))
-    if PAGES in chunk.metadata and "page_label" in metadata:  # LlamaIndex cites by what is printed
+    if chunk.headings:
+        metadata["header_path"] = f"/{'/'.join(chunk.headings)}/"  # as MarkdownNodeParser writes it
+    if chunk.pages and "page_label" in metadata:  # LlamaIndex cites by what is printed
         metadata = {key: value for key, value in metadata.items() if key not in ("page", "last_page")}
     if citation_key in metadata:
         raise DocumentError(
@@ -192,7 +195,7 @@ def _fields_of(
 
 
 def _without_table(metadata: Mapping[str, Any]) -> dict[str, Any]:
-    return {key: value for key, value in metadata.items() if key != PAGES}
+    return {key: value for key, value in metadata.items() if key not in (PAGES, OUTLINE)}
 
 
 def _read(node: BaseNode) -> tuple[str | None, str, dict[str, Any]]:

@@ -1,7 +1,8 @@
-"""Documents that are the pages of one file in, one document with a page table out; and the pages of a passage.
+"""Join documents that are the pages of one file, and carry pages and outlines through documents of other kinds.
 
 Loaders give a document for each page. Late chunking needs the whole text, and people want to cite the page, so pages
-are joined and a table says where each of them stands.
+are joined. A document of a framework has no place for its pages but its metadata, where a table says where each of them
+stands; ``unpack_document`` makes them ``Document.pages``.
 """
 
 from __future__ import annotations
@@ -12,14 +13,17 @@ from dataclasses import dataclass
 from itertools import groupby
 from typing import Any, Generic, TypeVar
 
-from latechunk.types import Chunk
+from latechunk.structure import list_blocks, list_pages, parse_blocks, parse_pages
+from latechunk.types import Chunk, Document, Page
 
 PAGES = "latechunk_pages"
-"""The metadata key of the page table: for each page, from page 0, ``[start, end, label]``.
+"""The metadata key of the pages of a document that has no other place for them: for each page ``[start, end, label]``.
 
 ``text[start:end]`` is the page's text, to the character, and empty if the page is blank or was not given; ``label`` is
 what is printed on the page, or None.
 """
+OUTLINE = "latechunk_outline"
+"""The metadata key of its outline: for each block ``[kind, start, end, level]``, as in ``latechunk.Block``."""
 
 _MOST_PAGES = 100_000  # of one file; a number above it counts something else
 _SEPARATOR = "\n"  # a sentence may go on over the page
@@ -78,34 +82,61 @@ def join_pages(
             yield make([page.original for page in pages], source, *_join(pages))
 
 
-def page_metadata(chunk: Chunk) -> dict[str, Any]:
-    """A passage's metadata with the pages on which it stands in place of the page table.
+def unpack_document(document_id: str, text: str, metadata: Mapping[str, Any]) -> Document:
+    """Make a document whose pages and outline stand in its metadata, which is for adapters.
 
-    ``page`` counts from 0 and ``page_label`` is what is printed there; ``last_page`` and ``last_page_label`` are there
-    if the passage ends on another page. White space at its ends does not count.
+    Raises:
+        DocumentError: If they are not what ``pack_metadata`` and ``join_pages`` write, or no index can hold the
+            document.
 
     Examples:
-        >>> table = [[0, 7, "i"], [8, 14, "ii"]]
-        >>> page_metadata(Chunk("a.pdf", 0, 8, 14, "Berlin", {PAGES: table}))
-        {'page': 1, 'page_label': 'ii'}
+        >>> unpack_document("a.pdf", "Berlin", {"latechunk_pages": [[0, 6, "i"]]}).pages
+        (Page(start=0, end=6, label='i'),)
+    """
+    rest = {key: value for key, value in metadata.items() if key not in (PAGES, OUTLINE)}
+    pages = parse_pages(metadata.get(PAGES, []))
+    outline = parse_blocks(metadata[OUTLINE]) if OUTLINE in metadata else None
+    return Document(document_id, text, rest, pages=pages, outline=outline)
+
+
+def pack_metadata(document: Document) -> dict[str, Any]:
+    """A document's metadata with its pages and outline among them, for ``unpack_document``.
+
+    Examples:
+        >>> pack_metadata(Document("a.pdf", "Berlin", {"year": 1237}, pages=(Page(0, 6, "i"),)))
+        {'year': 1237, 'latechunk_pages': [[0, 6, 'i']]}
+    """
+    packed = dict(document.metadata)
+    if document.pages:
+        packed[PAGES] = list_pages(document.pages)
+    if document.outline is not None:
+        packed[OUTLINE] = list_blocks(document.outline)
+    return packed
+
+
+def page_metadata(chunk: Chunk) -> dict[str, Any]:
+    """A passage's metadata with the pages on which it stands, for adapters.
+
+    ``page`` counts from 0 and ``page_label`` is what is printed there; ``last_page`` and ``last_page_label`` are there
+    if the passage ends on another page.
+
+    Examples:
+        >>> page_metadata(index.chunks("berlin")[0])
+        {'country': 'Germany'}
     """
     metadata = dict(chunk.metadata)
-    table = metadata.pop(PAGES, ())
-    start = chunk.end - len(chunk.text.lstrip())
-    end = chunk.start + len(chunk.text.rstrip())
-    places = [place for place, (begin, stop, _) in enumerate(table) if begin < end and start < stop]
-    for prefix, place in zip(("", "last_"), dict.fromkeys(places[:1] + places[-1:]), strict=False):
-        metadata[f"{prefix}page"] = place
-        if table[place][2] is not None:
-            metadata[f"{prefix}page_label"] = table[place][2]
+    ends = dict.fromkeys(chunk.pages[:1] + chunk.pages[-1:])
+    for prefix, (number, label) in zip(("", "last_"), ends, strict=False):
+        metadata[f"{prefix}page"] = number
+        if label is not None:
+            metadata[f"{prefix}page_label"] = label
     return metadata
 
 
-def have_no_page_in_common(one: Mapping[str, Any], other: Mapping[str, Any]) -> bool:
-    """Whether two versions of a document, by their metadata, hold different pages of a file, so that both are parts."""
+def have_no_page_in_common(one: Sequence[Page], other: Sequence[Page]) -> bool:
+    """Whether two versions of a document hold different pages of a file, so that both are parts of it."""
     first, second = (
-        {(place, label) for place, (start, end, label) in enumerate(metadata.get(PAGES, ())) if start < end}
-        for metadata in (one, other)
+        {(number, page.label) for number, page in enumerate(pages) if page.start < page.end} for pages in (one, other)
     )
     return bool(first and second) and not first & second
 
@@ -156,12 +187,20 @@ def _join(pages: Sequence[_Part[Original]]) -> tuple[str, dict[str, Any]]:
     for place in range(max(by_place) + 1):
         page = by_place.get(place)
         text = page.text if page and page.text.strip() else ""
-        table.append([position, position + len(text), page and page.metadata.get("page_label")])
+        table.append([position, position + len(text), _label_of(page.metadata) if page else None])
         if text:
             texts.append(text)
             position += len(text) + len(_SEPARATOR)
     metadata = {key: value for key, value in _common(pages).items() if key not in _PAGE_KEYS}
-    return _SEPARATOR.join(texts), {**metadata, PAGES: table}
+    whole = _SEPARATOR.join(texts)
+    for one in table:  # blank ones at the end
+        one[:2] = min(one[0], len(whole)), min(one[1], len(whole))
+    return whole, {**metadata, PAGES: table}
+
+
+def _label_of(metadata: Mapping[str, Any]) -> str | None:
+    label = metadata.get("page_label")
+    return None if label is None else str(label)
 
 
 def _keys(pages: Sequence[_Part[Original]]) -> set[str]:

@@ -1,0 +1,121 @@
+"""Find where spans of a document stand: under which headings, on which pages, on which line."""
+
+from __future__ import annotations
+
+import re
+from bisect import bisect_left, bisect_right
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from latechunk.chunking.outline import find_outline, heading_title
+from latechunk.types import Block, Document, PageNumber, Span
+
+_NOT_BLANK = re.compile(r"\S")
+_MOST_TITLE = 200  # characters; it comes back with every hit
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """Where a passage stands; see ``latechunk.Chunk``."""
+
+    headings: tuple[str, ...]
+    pages: tuple[PageNumber, ...]
+    line: int
+
+
+def with_outline(document: Document) -> Document:
+    """The document with its outline, which is found in its text if nobody knows it."""
+    return document if document.outline is not None else document.with_outline(find_outline(document.text))
+
+
+def find_places(document: Document, spans: Sequence[Span]) -> list[Place]:
+    r"""Find where each span stands, in order; takes time for the document once, and little for each span.
+
+    The headings are those above the first text that is no heading itself: a passage that begins with the heading of its
+    section stands in that section. White space at the ends of a span does not count.
+
+    Examples:
+        >>> document = Document("a", "# Guide\n## Refunds\nWe pay.", outline=None)
+        >>> find_places(with_outline(document), [Span(0, 26)])
+        [Place(headings=('Guide', 'Refunds'), pages=(), line=1)]
+    """
+    text = document.text
+    outline = _Outline(text, [block for block in document.outline or () if block.kind == "heading"])
+    pages = _Pages(document)
+    lines = _Lines(text)
+    places = []
+    for span in spans:
+        start, end = _trim(text, span)
+        places.append(Place(outline.above(start, end), pages.of(start, end), lines.of(start)))
+    return places
+
+
+def _trim(text: str, span: Span) -> tuple[int, int]:
+    """The ends of a span without the white space there; of a blank one as they are."""
+    part = text[span.start : span.end]
+    if not part.strip():
+        return span.start, span.end
+    return span.end - len(part.lstrip()), span.start + len(part.rstrip())
+
+
+class _Outline:
+    """The headings of a document with the path to each."""
+
+    def __init__(self, text: str, headings: Sequence[Block]) -> None:
+        self._text = text
+        self._ends = [heading.end for heading in headings]
+        self._starts = [heading.start for heading in headings]
+        self._paths: list[tuple[str, ...]] = []
+        above: list[tuple[int, str]] = []
+        for heading in headings:
+            while above and above[-1][0] >= heading.level:
+                above.pop()
+            above.append((heading.level, _title(text, heading)))
+            self._paths.append(tuple(title for _, title in above if title))
+
+    def above(self, start: int, end: int) -> tuple[str, ...]:
+        """The path at the first text in ``[start, end)`` that is no heading, else at its last heading."""
+        position = start
+        number = bisect_right(self._starts, position) - 1
+        while number >= 0 and self._ends[number] > position:
+            found = _NOT_BLANK.search(self._text, self._ends[number], end)
+            if not found:
+                break
+            position = found.start()
+            number = bisect_right(self._starts, position) - 1
+        return self._paths[number] if number >= 0 else ()
+
+
+class _Pages:
+    """The pages of a document that hold text."""
+
+    def __init__(self, document: Document) -> None:
+        numbered = [(number, page) for number, page in enumerate(document.pages) if page.start < page.end]
+        self._starts = [page.start for _, page in numbered]
+        self._ends = [page.end for _, page in numbered]
+        self._numbers = [PageNumber(number, page.label) for number, page in numbered]
+
+    def of(self, start: int, end: int) -> tuple[PageNumber, ...]:
+        """Those that share a character with ``[start, end)``, in order."""
+        return tuple(self._numbers[bisect_right(self._ends, start) : bisect_left(self._starts, end)])
+
+
+class _Lines:
+    """The line ends of a text, counted from where the last question was."""
+
+    def __init__(self, text: str) -> None:
+        self._text = text
+        self._position, self._line = 0, 1
+
+    def of(self, position: int) -> int:
+        """The number of the line at a position, from 1."""
+        if position < self._position:
+            self._position, self._line = 0, 1
+        self._line += self._text.count("\n", self._position, position)
+        self._position = position
+        return self._line
+
+
+def _title(text: str, heading: Block) -> str:
+    title = heading_title(text, heading)
+    return title if len(title) <= _MOST_TITLE else f"{title[: _MOST_TITLE - 1]}…"
