@@ -72,6 +72,7 @@ def index_command(
     encoding: Annotated[
         str | None, typer.Option(help="Of files that are not UTF-8 and have no mark  [default: what is sure].")
     ] = None,
+    password: Annotated[str | None, typer.Option(envvar="LATECHUNK_PASSWORD", help="Of encrypted PDF files.")] = None,
     rows: Annotated[
         bool, typer.Option("--rows", help="A document for each row of .csv and .tsv and each element of .json.")
     ] = False,
@@ -87,9 +88,9 @@ def index_command(
 ) -> None:
     """Add files to an index, making it if there is none; a file that changed replaces its former self.
 
-    The model, chunker and mode of an index are fixed when it is made. It reads Markdown, reStructuredText, AsciiDoc,
-    notebooks (.ipynb), .csv, .tsv, .json, source code and any other text. A file is a document, whose id is its path
-    from the folder given; a .jsonl file has one document a line, with "id", "text" and metadata.
+    The model, chunker and mode of an index are fixed when it is made. It reads PDF, Markdown, reStructuredText,
+    AsciiDoc, notebooks (.ipynb), .csv, .tsv, .json, source code and any other text. A file is a document, whose id is
+    its path from the folder given; a .jsonl file has one document a line, with "id", "text" and metadata.
     """
     from latechunk.index import Index
     from latechunk.readers import Problem, count_documents, find_files, read_documents
@@ -119,7 +120,7 @@ def index_command(
             raise InputError("none of the paths holds a file that is read; nothing was changed")
         said = {"max_tokens": max_tokens, "overlap": overlap, "language": language}
         cut = {name: value for name, value in said.items() if value is not None}
-        documents = read_documents(files, report, note, encoding=encoding, rows=rows)
+        documents = read_documents(files, report, note, encoding=encoding, rows=rows, password=password)
         if dry_run:
             _print_dry_run(index, documents, paths if prune else [], report, as_json)
             _print_notes(console, notes, quiet)

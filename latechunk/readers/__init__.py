@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import closing
 from pathlib import Path
 
 from latechunk.errors import DocumentError, LateChunkError
-from latechunk.readers.decoding import require_encoding
+from latechunk.readers.decoding import explain_decoding, require_encoding
 from latechunk.readers.files import find_files
-from latechunk.readers.reader import Problem, Reader, Reading, SourceFile, explain_decoding
+from latechunk.readers.parser_process import ParserProcess
+from latechunk.readers.reader import Problem, Reader, Reading, SourceFile
 from latechunk.readers.registry import READERS, find_reader
 from latechunk.types import Document
 
@@ -22,6 +24,7 @@ def read_documents(
     *,
     encoding: str | None = None,
     rows: bool = False,
+    password: str | None = None,
 ) -> Iterator[Document]:
     """Read documents from files.
 
@@ -37,17 +40,19 @@ def read_documents(
         on_note: Called with a place and what was done with it, such as the encoding that was guessed.
         encoding: Of what has no mark and is not UTF-8; None to guess.
         rows: Make a document of each row of a CSV or TSV file and of each element of a JSON array.
+        password: Of encrypted files.
     """
     require_encoding(encoding)
-    reading = Reading(on_problem, on_note, encoding, rows)
-    for file in files:
-        try:
-            yield from _read(file, reading)
-        except UnicodeError as error:
-            explained = explain_decoding(error) if isinstance(error, UnicodeDecodeError) else str(error)
-            on_problem(Problem(str(file.path), explained))
-        except (OSError, LateChunkError) as error:
-            on_problem(Problem(str(file.path), str(error)))
+    with closing(ParserProcess()) as process:
+        reading = Reading(on_problem, on_note, encoding, rows, password, process)
+        for file in files:
+            try:
+                yield from _read(file, reading)
+            except UnicodeError as error:
+                explained = explain_decoding(error) if isinstance(error, UnicodeDecodeError) else str(error)
+                on_problem(Problem(str(file.path), explained))
+            except (OSError, LateChunkError) as error:
+                on_problem(Problem(str(file.path), str(error)))
 
 
 def count_documents(files: Sequence[SourceFile], *, rows: bool = False) -> int:

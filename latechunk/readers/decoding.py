@@ -65,3 +65,10 @@ def _guess(data: bytes) -> str | None:
     best, *others = found
     is_sure = all(one.chaos > best.chaos or one.coherence <= best.coherence - _LEAST_LEAD for one in others)
     return best.encoding if is_sure else None
+
+
+def explain_decoding(error: UnicodeDecodeError) -> str:
+    """Say what could not be decoded, and what to do."""
+    if error.encoding not in ("utf-8", "utf-8-sig"):
+        return f"not {error.encoding}: {error.reason} at byte {error.start}"
+    return f"not UTF-8, and of no encoding that is sure: {error.reason} at byte {error.start}; name it (--encoding)"

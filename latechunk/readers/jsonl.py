@@ -8,8 +8,8 @@ from functools import partial
 from pathlib import Path
 
 from latechunk.errors import DocumentError
-from latechunk.readers.decoding import marked_encoding
-from latechunk.readers.reader import Problem, Reader, Reading, SourceFile, explain_decoding
+from latechunk.readers.decoding import explain_decoding, marked_encoding
+from latechunk.readers.reader import Problem, Reader, Reading, SourceFile
 from latechunk.readers.rows import line_document
 from latechunk.types import Document
 

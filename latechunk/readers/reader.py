@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from latechunk.readers.decoding import decode
 from latechunk.readers.limits import read_whole
+from latechunk.readers.parser_process import ParserProcess
 from latechunk.types import Document
 
 
@@ -42,12 +43,16 @@ class Reading:
         on_note: Called with a place, and what was done with it that the user may want to know.
         encoding: Of what has no mark and is not UTF-8; None to guess.
         rows: Whether each row of a table and each element of a JSON array is a document of its own.
+        password: Of encrypted files.
+        process: Where parsers run.
     """
 
     on_problem: Callable[[Problem], None]
     on_note: Callable[[str, str], None]
     encoding: str | None = None
     rows: bool = False
+    password: str | None = None
+    process: ParserProcess = field(default_factory=ParserProcess)
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,13 +79,21 @@ def read_text(file: SourceFile, reading: Reading) -> str:
     return text
 
 
+def parsed_reader(module: str, *suffixes: str) -> Reader:
+    """A reader whose files are parsed by ``module.parse`` in a process of its own."""
+
+    def read(file: SourceFile, reading: Reading) -> Iterator[Document]:
+        parsed = reading.process.parse(module, file.path, password=reading.password, encoding=reading.encoding)
+        for note in parsed.notes:
+            reading.on_note(str(file.path), note)
+        for part, reason in parsed.problems:
+            reading.on_problem(Problem(f"{file.path}, {part}", reason))
+        metadata = with_source(parsed.metadata, file)
+        yield Document(file.name, parsed.text, metadata, pages=parsed.pages, outline=parsed.outline)
+
+    return Reader(suffixes, read)
+
+
 def with_source(metadata: Mapping[str, Any], file: SourceFile) -> dict[str, Any]:
     """Metadata that a file gives of itself, and its path, which stands above what the file says."""
     return {**metadata, **file.metadata}
-
-
-def explain_decoding(error: UnicodeDecodeError) -> str:
-    """Say what could not be decoded, and what to do."""
-    if error.encoding not in ("utf-8", "utf-8-sig"):
-        return f"not {error.encoding}: {error.reason} at byte {error.start}"
-    return f"not UTF-8, and of no encoding that is sure: {error.reason} at byte {error.start}; name it (--encoding)"

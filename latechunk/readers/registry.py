@@ -11,13 +11,14 @@ from latechunk.readers.jsonl import JSONL
 from latechunk.readers.markdown import MARKDOWN
 from latechunk.readers.markup import ASCIIDOC, RST
 from latechunk.readers.notebook import NOTEBOOK
+from latechunk.readers.pdf import PDF
 from latechunk.readers.reader import Reader
 from latechunk.readers.table import TABLE
 from latechunk.readers.text import CODE, TEXT
 
 READERS: Mapping[str, Reader] = {
     suffix: reader
-    for reader in (TEXT, MARKDOWN, RST, ASCIIDOC, NOTEBOOK, TABLE, JSONL, JSON)
+    for reader in (TEXT, MARKDOWN, RST, ASCIIDOC, NOTEBOOK, TABLE, JSONL, JSON, PDF)
     for suffix in reader.suffixes
 }
 """By suffix. A new format is a module in this package and an entry here."""
@@ -28,13 +29,16 @@ _HEAD = 8_192
 def find_reader(path: Path) -> Reader | None:
     """The reader of a file; None if it is of no known format and holds no text.
 
-    What is of no known suffix is text if its first 8 KB are: not empty, without the byte 0, UTF-8 or with a mark.
+    A PDF is one under any name. What is of no known suffix is text if its first 8 KB are: not empty, without the byte
+    0, UTF-8 or with a mark.
     """
     suffix = path.suffix.lower()
-    if suffix in READERS:
-        return READERS[suffix]
     with path.open("rb") as file:
         head = file.read(_HEAD)
+    if head.startswith(b"%PDF-"):
+        return PDF
+    if suffix in READERS:
+        return READERS[suffix]
     return (CODE if suffix else TEXT) if _is_text(head) else None
 
 

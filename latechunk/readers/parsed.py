@@ -1,0 +1,63 @@
+"""What a parser finds in a file, and its way between processes as JSON."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Mapping
+from dataclasses import asdict, dataclass, field
+from typing import Any
+
+from latechunk.errors import DocumentError
+from latechunk.types import Block, Page
+
+
+@dataclass(frozen=True, slots=True)
+class Parsed:
+    """The text of a file and what is known of it.
+
+    Attributes:
+        notes: What was done that the user may want to know.
+        problems: Parts that could not be read, each as (part, reason), such as ``("page 3", "it is damaged")``.
+    """
+
+    text: str
+    pages: tuple[Page, ...] = ()
+    outline: tuple[Block, ...] | None = None
+    metadata: Mapping[str, Any] = field(default_factory=dict)
+    notes: tuple[str, ...] = ()
+    problems: tuple[tuple[str, str], ...] = ()
+
+    def to_json(self) -> str:
+        """Write it as one line of ASCII."""
+        return json.dumps(asdict(self))
+
+    @classmethod
+    def from_json(cls, line: str | bytes) -> Parsed:
+        """Read what ``to_json`` wrote; DocumentError if it is ``{"error"}`` instead."""
+        fields = json.loads(line)
+        if "error" in fields:
+            raise DocumentError(fields["error"])
+        outline = fields["outline"]
+        return cls(
+            fields["text"],
+            tuple(Page(**page) for page in fields["pages"]),
+            None if outline is None else tuple(Block(**block) for block in outline),
+            fields["metadata"],
+            tuple(fields["notes"]),
+            tuple((part, reason) for part, reason in fields["problems"]),
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class ParserOptions:
+    """What a parser is told.
+
+    Attributes:
+        password: Of an encrypted file.
+        encoding: Of text that does not say it and is not UTF-8.
+        tick: To be called at each page or chapter, since a parser that goes on for long without it is ended.
+    """
+
+    password: str | None = None
+    encoding: str | None = None
+    tick: Callable[[], None] = lambda: None

@@ -1,0 +1,232 @@
+"""PDF files: the text of all pages as one document, with page labels and headings. Read by PDFium, in its process.
+
+Text comes in the order in which the file has it, which is the order of reading in what programs write, columns too.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass
+from itertools import pairwise
+from pathlib import Path
+from statistics import median
+from typing import TYPE_CHECKING, Any
+
+from latechunk.errors import DocumentError, MissingDependencyError
+from latechunk.readers.limits import MAX_BYTES
+from latechunk.readers.parsed import Parsed, ParserOptions
+from latechunk.readers.pdf_headings import Line, find_headings
+from latechunk.readers.reader import parsed_reader
+from latechunk.types import Page
+
+if TYPE_CHECKING:
+    import pypdfium2
+
+MAX_PAGES = 20_000
+
+_HYPHENS = "\ufffe\x02"  # what PDFium has in place of a hyphen and the line end after it
+_LINE_END = re.compile(rf"\r?\n|[{_HYPHENS}]")
+_PARAGRAPH = 1.3  # times the usual distance of lines
+_MOST_DISTANCE = 4.0  # in sizes of type; what is farther apart are no lines of one text
+_PASSWORD_ERROR = 4  # FPDF_ERR_PASSWORD
+_EAST_ASIAN = "\u2e80"  # the first character of such scripts
+_DATE = re.compile(r"(?:D:)?(\d{4})(\d\d)?(\d\d)?(?:(\d\d)(\d\d)(\d\d)?)?")
+_METADATA = {"Title": "title", "Author": "author"}
+
+
+def parse(path: Path, options: ParserOptions) -> Parsed:
+    """Read a PDF file; see ``ParserProcess.parse``."""
+    document = _open(path, options.password)
+    n_pages = len(document)
+    if n_pages > MAX_PAGES:
+        raise DocumentError(
+            f"it has {n_pages:,} pages, and at most {MAX_PAGES:,} are read; split it into several files"
+        )
+    text = _Text()
+    problems: list[tuple[str, str]] = []
+    n_images = 0
+    for number in range(n_pages):
+        options.tick()
+        try:
+            with_image = text.add_page(document[number], document.get_page_label(number) or None)
+        except RuntimeError as error:  # PdfiumError is one
+            text.add_lines([], None)
+            problems.append((f"page {number + 1}", f"the page is damaged: {error}"))
+            continue
+        n_images += with_image
+    return _to_parsed(document, text, n_images, problems)
+
+
+def _open(path: Path, password: str | None) -> pypdfium2.PdfDocument:
+    try:
+        import pypdfium2
+    except ImportError as error:
+        raise MissingDependencyError('PDF files need pypdfium2; run: pip install "latechunk[documents]"') from error
+    try:
+        return pypdfium2.PdfDocument(path, password=password)
+    except pypdfium2.PdfiumError as error:
+        if error.err_code != _PASSWORD_ERROR:
+            raise DocumentError(f"it is no PDF file, or damaged: {error}") from error
+        what = "its password is another one" if password else "it is encrypted, and needs its password"
+        raise DocumentError(f"{what} (--password)") from error
+
+
+def _to_parsed(document: pypdfium2.PdfDocument, text: _Text, n_images: int, problems: list[tuple[str, str]]) -> Parsed:
+    n_pages = len(text.pages)
+    if len(problems) == n_pages:
+        raise DocumentError(f"{problems[0][0]}: {problems[0][1]}; no other page can be read either")
+    if not text.length:
+        what = "its pages are images without text; recognise the text (OCR) first" if n_images else "it holds no text"
+        raise DocumentError(what)
+    notes = ["pages that are images without text, which OCR could recognise"] if n_images else []
+    whole = "".join(text.parts)
+    outline = find_headings(whole, text.lines, _bookmarks(document))
+    return Parsed(whole, tuple(text.pages), outline or None, _metadata(document), tuple(notes), tuple(problems))
+
+
+class _Text:
+    """The text of the pages so far, and where its pages and lines are."""
+
+    def __init__(self) -> None:
+        self.parts: list[str] = []
+        self.pages: list[Page] = []
+        self.lines: list[Line] = []
+        self.length = 0
+
+    def add_page(self, page: pypdfium2.PdfPage, label: str | None) -> bool:
+        """Add the text of a page; whether it is an image without text."""
+        try:
+            text_page = page.get_textpage()
+            try:
+                lines = _order_columns(list(_read_lines(text_page)))
+            finally:
+                text_page.close()
+            self.add_lines(lines, label)
+            return not lines and _has_image(page)
+        finally:
+            page.close()
+
+    def add_lines(self, lines: list[_PageLine], label: str | None) -> None:
+        """Add a page of these lines."""
+        if lines and self.length:
+            self._write("\n")  # a sentence may go on over the page
+        start = self.length
+        usual = _usual_distance(lines)
+        for number, line in enumerate(lines):
+            if number:
+                self._write(_between(lines[number - 1], line, usual))
+            self.lines.append(Line(len(self.pages), self.length, self.length + len(line.text), line.size))
+            self._write(line.text)
+        self.pages.append(Page(start, self.length, label))
+
+    def _write(self, text: str) -> None:
+        self.parts.append(text)
+        self.length += len(text)
+        if self.length > MAX_BYTES:
+            raise DocumentError(f"it holds more than {MAX_BYTES:,} characters; split it into several files")
+
+
+@dataclass(frozen=True, slots=True)
+class _PageLine:
+    """A line without white space around it; its origin and its height in points, 0 if that is not known."""
+
+    text: str
+    x: float
+    y: float
+    size: float
+    has_hyphen: bool
+    is_vertical: bool
+
+
+def _read_lines(page: pypdfium2.PdfTextPage) -> Iterator[_PageLine]:
+    """The lines of a page that have text."""
+    text = page.get_text_range()
+    is_wide = not text.isascii() and max(text) > "\uffff"  # PDFium counts in UTF-16
+    start = place = 0
+    while start < len(text):
+        found = _LINE_END.search(text, start)
+        end, after = found.span() if found else (len(text), len(text))
+        source = text[start:end]
+        if line := source.strip():
+            blank = len(source) - len(source.lstrip())
+            x, y, size = _measure(page, place + blank)
+            # Only East Asian lines are asked for their ends, since that takes as long as all the rest.
+            end_x, end_y, _ = _measure(page, place + blank + len(line) - 1) if line[0] > _EAST_ASIAN else (x, y, 0)
+            is_vertical = y - end_y > abs(x - end_x)
+            yield _PageLine(line, x, y, size, found is not None and found[0] in _HYPHENS, is_vertical)
+        place += len(text[start:after].encode("utf-16-le")) // 2 if is_wide else after - start
+        start = after
+
+
+def _order_columns(lines: list[_PageLine]) -> list[_PageLine]:
+    """Put vertical lines that PDFium gives from left to right into their order, from right to left."""
+    if not any(line.is_vertical for line in lines):
+        return lines
+    ordered: list[_PageLine] = []
+    run: list[_PageLine] = []
+    for line in lines:
+        if not line.is_vertical or (run and line.x <= run[-1].x):
+            ordered += reversed(run)
+            run = []
+        (run if line.is_vertical else ordered).append(line)
+    return ordered + run[::-1]
+
+
+def _measure(page: pypdfium2.PdfTextPage, place: int) -> tuple[float, float, float]:
+    """The origin and the height of the character at this place of the text."""
+    import pypdfium2.raw as pdfium
+
+    index = pdfium.FPDFText_GetCharIndexFromTextIndex(page, place)
+    x, y, box = ctypes.c_double(), ctypes.c_double(), pdfium.FS_RECTF()
+    if index < 0 or not pdfium.FPDFText_GetCharOrigin(page, index, x, y):
+        return 0.0, 0.0, 0.0
+    pdfium.FPDFText_GetLooseCharBox(page, index, box)
+    return x.value, y.value, round(abs(box.top - box.bottom), 1)
+
+
+def _usual_distance(lines: list[_PageLine]) -> float:
+    """The median distance, in sizes of type, of lines of one size that follow each other downwards; 0 without any."""
+    pairs = [(one, other) for one, other in pairwise(lines) if one.size and one.size == other.size]
+    distances = [distance for one, other in pairs if 0 < (distance := (one.y - other.y) / one.size) < _MOST_DISTANCE]
+    return median(distances) if distances else 0.0
+
+
+def _between(line: _PageLine, following: _PageLine, usual: float) -> str:
+    """What stands between two lines: nothing or a hyphen in a word, a line end, or a blank line between paragraphs."""
+    if line.has_hyphen:
+        is_one_word = line.text[-1].isalpha() and following.text[0].islower()
+        return "" if is_one_word else "-"
+    distance = line.y - following.y
+    is_far = usual > 0 and distance > _PARAGRAPH * usual * min(line.size, following.size)
+    is_other_size = distance > 0 and abs(line.size - following.size) > 0.1 * line.size
+    return "\n\n" if is_far or is_other_size else "\n"
+
+
+def _has_image(page: pypdfium2.PdfPage) -> bool:
+    import pypdfium2.raw as pdfium
+
+    return next(page.get_objects(filter=[pdfium.FPDF_PAGEOBJ_IMAGE], max_depth=3), None) is not None
+
+
+def _bookmarks(document: pypdfium2.PdfDocument) -> Iterator[tuple[int, str, int]]:
+    """Page, title and level, from 1, of each entry of the table of contents that leads to a page."""
+    for entry in document.get_toc():
+        target = entry.get_dest()
+        page = target.get_index() if target else None
+        if page is not None:
+            yield page, entry.get_title(), entry.level + 1
+
+
+def _metadata(document: pypdfium2.PdfDocument) -> dict[str, Any]:
+    given = document.get_metadata_dict()
+    metadata = {name: value.strip() for key, name in _METADATA.items() if (value := given.get(key, "")).strip()}
+    if date := _DATE.match(given.get("CreationDate", "")):
+        year, month, day, hour, minute, second = date.groups()
+        time = f"T{hour}:{minute}:{second or '00'}" if hour and day else ""
+        metadata["created"] = "-".join(part for part in (year, month, day) if part) + time
+    return metadata
+
+
+PDF = parsed_reader(__name__, ".pdf")

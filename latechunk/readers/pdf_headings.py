@@ -1,0 +1,77 @@
+"""The headings of a PDF: its bookmarks where they are found in the text, else lines of larger type."""
+
+from __future__ import annotations
+
+import re
+from collections import Counter
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from itertools import groupby
+
+from latechunk.types import Block
+
+_LARGER = 1.15  # times the type of most of the text
+_MOST_TITLE = 200  # characters
+_MOST_LINES = 3  # of one heading
+_MOST_OF_TEXT = 0.3  # what is large beyond that is no heading
+_MOST_LEVELS = 6
+
+
+@dataclass(frozen=True, slots=True)
+class Line:
+    """A line of the document: its page, its characters, and its height in points, 0 if that is not known."""
+
+    page: int
+    start: int
+    end: int
+    size: float
+
+
+def find_headings(text: str, lines: Sequence[Line], bookmarks: Iterable[tuple[int, str, int]]) -> tuple[Block, ...]:
+    """Find headings by bookmarks (page, title, level) if most of those are in the text, else by the size of type."""
+    wanted = list(bookmarks)
+    by_page = {page: list(members) for page, members in groupby(lines, lambda line: line.page)}
+    found = [
+        block for page, title, level in wanted if (block := _find_title(text, by_page.get(page, []), title, level))
+    ]
+    if wanted and 2 * len(found) >= len(wanted):
+        unique = {block.start: block for block in reversed(found)}
+        return tuple(block for _, block in sorted(unique.items()))
+    return tuple(_large_lines(text, lines))
+
+
+def _find_title(text: str, lines: Sequence[Line], title: str, level: int) -> Block | None:
+    """The line or lines that say the title, with or without a number before it."""
+    wanted = _plain(title)
+    if not wanted:
+        return None
+    for number, line in enumerate(lines):
+        said = ""
+        for last in lines[number : number + _MOST_LINES]:
+            said += _plain(text[last.start : last.end])
+            if said == wanted or (said.endswith(wanted) and not said[: -len(wanted)].strip("0123456789.ivxlc")):
+                return Block("heading", line.start, last.end, level)
+            if len(said) > len(wanted) + 10:
+                break
+    return None
+
+
+def _plain(text: str) -> str:
+    return re.sub(r"\W+", "", text).casefold()
+
+
+def _large_lines(text: str, lines: Sequence[Line]) -> Iterator[Block]:
+    n_characters: Counter[float] = Counter()
+    for line in lines:
+        n_characters[line.size] += line.end - line.start
+    usual = max(n_characters, key=n_characters.__getitem__, default=0.0)
+    large = sorted((size for size in n_characters if usual and size >= _LARGER * usual), reverse=True)
+    if sum(n_characters[size] for size in large) > _MOST_OF_TEXT * sum(n_characters.values()):
+        return
+    levels = {size: min(level, _MOST_LEVELS) for level, size in enumerate(large, start=1)}
+    for (_, size), run in groupby(lines, lambda line: (line.page, line.size)):
+        members = list(run)
+        start, end = members[0].start, members[-1].end
+        is_title = len(members) <= _MOST_LINES and end - start <= _MOST_TITLE
+        if size in levels and is_title and any(one.isalpha() for one in text[start:end]):
+            yield Block("heading", start, end, levels[size])

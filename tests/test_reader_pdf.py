@@ -1,0 +1,287 @@
+"""PDF files: pages, headings, scripts, and what is wrong with such files; and the process that parses them."""
+
+import io
+import re
+import sys
+from pathlib import Path
+
+import pytest
+
+from latechunk.errors import DocumentError, MissingDependencyError
+from latechunk.readers import find_files, parser_process, pdf, read_documents
+from latechunk.readers.parsed import Parsed, ParserOptions
+from latechunk.readers.parser_process import ParserProcess
+from latechunk.types import Block, Page
+from tests.pdfs import IMAGE, make_pdf, write_lines
+
+pypdfium2 = pytest.importorskip("pypdfium2")
+
+PROSE = ["The pump must be checked each week", "by a trained person, who writes it down."]
+
+
+@pytest.fixture
+def read(tmp_path):
+    """Reads a PDF of these bytes: its documents, and (place after the path, reason) of each problem."""
+
+    def read(data, name="a.pdf", **options):
+        path = tmp_path / name
+        path.write_bytes(data)
+        problems, read.notes = [], []
+        files = find_files([path], problems.append)
+        found = list(read_documents(files, problems.append, lambda *note: read.notes.append(note[1]), **options))
+        return found, [(one.place.removeprefix(str(path)), one.reason) for one in problems]
+
+    return read
+
+
+def parse(tmp_path, data, **options):
+    (tmp_path / "direct.pdf").write_bytes(data)
+    return pdf.parse(tmp_path / "direct.pdf", ParserOptions(**options))
+
+
+def page_texts(document):
+    return [document.text[page.start : page.end] for page in document.pages]
+
+
+def test_pages_are_one_text_with_their_labels(read, tmp_path):
+    data = make_pdf(
+        [write_lines(PROSE), b"", write_lines(["Last."])],
+        labels="0 << /S /r >> 1 << /S /D /P (A-) >>",
+        info="/Title (Pumps) /Author (Ann) /CreationDate (D:20240131093000+01'00')",
+    )
+
+    ((document,), problems) = read(data)
+
+    first = "\n".join(PROSE)
+    assert document.text == f"{first}\nLast."
+    assert page_texts(document) == [first, "", "Last."]
+    assert [page.label for page in document.pages] == ["i", "A-1", "A-2"]
+    assert document.outline is None
+    source = (tmp_path / "a.pdf").as_posix()
+    assert document.metadata == {
+        "title": "Pumps",
+        "author": "Ann",
+        "created": "2024-01-31T09:30:00",
+        "source": source,
+    }
+    assert problems == read.notes == []
+
+
+def test_labels_that_repeat_and_no_labels_are_as_they_are(read):
+    pages = [write_lines([name]) for name in "abc"]
+
+    repeated = read(make_pdf(pages, labels="0 << /S /D >> 1 << /S /D >> 2 << /P (x) >>"))[0][0]
+    plain = read(make_pdf(pages))[0][0]
+
+    assert [page.label for page in repeated.pages] == ["1", "1", "x"]
+    assert [page.label for page in plain.pages] == [None] * 3
+
+
+def test_words_cut_at_line_ends_are_whole_and_paragraphs_are_apart(read):
+    lines = ["Die Verant-", "wortung in Ost-", "West und die Jahre 19-", "20 der Koope\xad", "ration."]
+    content = write_lines(lines) + write_lines(["A new one."], y=620)
+
+    ((document,), _) = read(make_pdf([content]))
+
+    assert document.text == ("Die Verantwortung in Ost-West und die Jahre 19-\n20 der Kooperation.\n\nA new one.")
+
+
+def test_lines_of_larger_type_are_headings(read):
+    pages = [
+        write_lines(["Guide to", "pumps"], size=20, lead=24)
+        + write_lines(PROSE * 3, y=660)
+        + write_lines(["Care"], size=14, y=560)
+        + write_lines(PROSE * 3, y=540),
+        write_lines(["More"], size=20) + write_lines(PROSE, y=690),
+    ]
+
+    ((document,), _) = read(make_pdf(pages))
+
+    headings = [(document.text[one.start : one.end], one.level) for one in document.outline]
+    assert headings == [("Guide to\npumps", 1), ("Care", 2), ("More", 1)]
+
+
+def test_bookmarks_are_headings_where_the_text_says_them(read):
+    pages = [write_lines(["1.2 Care of pumps", *PROSE]), write_lines([*PROSE, "Sparing", "parts"])]
+
+    ((document,), _) = read(make_pdf(pages, bookmarks=[("Care of  Pumps", 0), ("Sparing parts", 1), ("Nowhere", 0)]))
+
+    headings = [document.text[one.start : one.end] for one in document.outline]
+    assert headings == ["1.2 Care of pumps", "Sparing\nparts"]
+    assert read(make_pdf(pages, bookmarks=[("Nowhere", 0)]))[0][0].outline is None
+
+
+def test_what_is_mostly_large_has_no_headings():
+    from latechunk.readers.pdf_headings import Line, find_headings
+
+    lines = [Line(0, 0, 40, 20.0), Line(0, 41, 100, 10.0)]
+    assert find_headings("x" * 100, lines, []) == ()
+    assert find_headings("x" * 100, [Line(0, 0, 5, 20.0), *lines[1:]], [(0, "?!", 1)]) == (Block("heading", 0, 5, 1),)
+
+
+def test_columns_come_one_after_the_other(read):
+    content = write_lines(["left one", "left two"]) + write_lines(["right one", "right two"], x=320)
+
+    assert read(make_pdf([content]))[0][0].text == "left one\nleft two\nright one\nright two"
+
+
+def test_text_from_right_to_left_ligatures_and_signs_beyond_the_basic_plane(read):
+    hebrew = dict(zip("1234", "םולש", strict=True))  # as it is drawn, from left to right
+    mapped = [*hebrew.items(), ("f", "\ufb01"), ("5", "\U0001d465")]
+
+    ((document,), _) = read(make_pdf([write_lines(["1234", "fnal 5 = 0", "Next"])], to_unicode=mapped))
+
+    assert document.text.split("\n") == ["שלום", "final \U0001d465 = 0", "Next"]
+
+
+def test_vertical_text_is_read_column_by_column(read):
+    font = Path(pytest.importorskip("matplotlib").get_data_path(), "fonts/ttf/DejaVuSans.ttf").read_bytes()
+    glyphs = dict(zip("東京は首都", range(36, 41), strict=True))
+
+    def column(x, text):
+        return b"BT /F2 12 Tf %d 700 Td <%s> Tj ET\n" % (x, "".join(f"{glyphs[one]:04x}" for one in text).encode())
+
+    mapped = [(chr(glyph), character) for character, glyph in glyphs.items()]
+
+    data = make_pdf(
+        [column(500, "東京は") + column(480, "首都") + write_lines(["End."], y=90)], to_unicode=mapped, vertical=font
+    )
+
+    assert read(data)[0][0].text.split() == ["東京は", "首都", "End."]
+
+
+def test_a_pdf_of_images_is_named_as_such(read):
+    nothing, ((_, reason),) = read(make_pdf([IMAGE, IMAGE]))
+    blank, ((_, why),) = read(make_pdf([b""]))
+    ((mixed,), problems) = read(make_pdf([IMAGE, write_lines(PROSE)]))
+
+    assert nothing == blank == []
+    assert reason == "its pages are images without text; recognise the text (OCR) first"
+    assert why == "it holds no text"
+    assert page_texts(mixed)[0] == ""
+    assert (problems, read.notes) == ([], ["pages that are images without text, which OCR could recognise"])
+
+
+def test_an_encrypted_pdf_needs_its_password(read):
+    pypdf = pytest.importorskip("pypdf")
+    writer = pypdf.PdfWriter(io.BytesIO(make_pdf([write_lines(PROSE)])))
+    writer.encrypt("geheim", algorithm="RC4-128")
+    file = io.BytesIO()
+    writer.write(file)
+
+    assert read(file.getvalue())[1] == [("", "it is encrypted, and needs its password (--password)")]
+    assert read(file.getvalue(), password="other")[1] == [("", "its password is another one (--password)")]
+    assert read(file.getvalue(), password="geheim")[0][0].text == "\n".join(PROSE)
+
+
+def test_a_damaged_page_costs_itself(read):
+    ((document,), problems) = read(make_pdf([write_lines(["One."]), None, write_lines(["Three."])]))
+
+    assert page_texts(document) == ["One.", "", "Three."]
+    ((place, reason),) = problems
+    assert place == ", page 2"
+    assert "damaged" in reason
+    documents, ((place, reason),) = read(make_pdf([None, None]))
+    assert (documents, place) == ([], "")
+    assert "page 1: the page is damaged" in reason
+
+
+@pytest.mark.parametrize(
+    "data", [b"%PDF-1.7\n", b"%PDF-1.7\n" + b"\xff" * 999, b"no pdf", b"", b"<html>Not found</html>"]
+)
+def test_what_is_no_pdf_is_named(read, data):
+    documents, ((place, reason),) = read(data)
+
+    assert (documents, place) == ([], "")
+    assert "it is no PDF file, or damaged" in reason
+
+
+def test_a_truncated_pdf_gives_its_text_or_is_named(read):
+    data = make_pdf([write_lines(PROSE)] * 5)
+    for n_bytes in range(20, len(data), len(data) // 25):
+        documents, problems = read(data[:n_bytes])
+        assert documents or problems
+
+
+def test_a_pdf_is_found_by_its_content(read):
+    assert read(make_pdf([write_lines(PROSE)]), "paper.download")[0][0].text == "\n".join(PROSE)
+
+
+def test_more_pages_or_text_than_the_limit_are_refused(tmp_path, monkeypatch):
+    data = make_pdf([write_lines(PROSE)] * 3)
+    monkeypatch.setattr("latechunk.readers.pdf.MAX_PAGES", 2)
+    with pytest.raises(DocumentError, match="it has 3 pages, and at most 2 are read"):
+        parse(tmp_path, data)
+    monkeypatch.setattr("latechunk.readers.pdf.MAX_PAGES", 3)
+    monkeypatch.setattr("latechunk.readers.pdf.MAX_BYTES", 100)
+    with pytest.raises(DocumentError, match="holds more than 100 characters"):
+        parse(tmp_path, data)
+
+
+def test_without_the_parser_the_error_says_what_to_install(tmp_path, monkeypatch):
+    monkeypatch.setitem(sys.modules, "pypdfium2", None)
+    with pytest.raises(MissingDependencyError, match=re.escape('pip install "latechunk[documents]"')):
+        parse(tmp_path, make_pdf([b""]))
+
+
+def test_the_text_of_each_page_is_that_of_pdfium(read):
+    pages = [write_lines([f"Page {number}.", *PROSE * number], lead=13) for number in range(1, 20)]
+    data = make_pdf(pages)
+
+    ((document,), _) = read(data)
+
+    for mine, page in zip(page_texts(document), pypdfium2.PdfDocument(data), strict=True):
+        assert mine.split() == page.get_textpage().get_text_range().split()
+
+
+@pytest.fixture
+def process(tmp_path, monkeypatch):
+    """A process of parsers, and a way to give it one."""
+    monkeypatch.syspath_prepend(tmp_path)
+    made = ParserProcess()
+
+    def parse(name, code):
+        (tmp_path / f"{name}.py").write_text(f"import os, time\nfrom latechunk.readers.parsed import *\n{code}")
+        return made.parse(name, tmp_path / "file")
+
+    yield parse
+    made.close()
+
+
+GOOD = "def parse(path, options): return Parsed(str(path.name), (Page(0, 1, 'i'),), (Block('code', 0, 1),), {'a': 1})"
+
+
+def test_a_parser_that_hangs_or_crashes_costs_its_file(process, monkeypatch):
+    monkeypatch.setattr(parser_process, "MAX_SECONDS", 1.0)
+    monkeypatch.setattr(parser_process, "MAX_MEMORY", 2 * 1024**3)
+    for name, code, reason in [
+        ("hanging", "def parse(path, options):\n while True: pass", "needed more than 1 s, and was ended"),
+        ("crashing", "def parse(path, options): os.abort()", "its parser crashed (SIGABRT)"),
+        ("leaving", "def parse(path, options): os._exit(7)", "its parser crashed (exit code 7)"),
+        ("greedy", "def parse(path, options): return 'x' * 2**40", "needs more memory"),
+        ("failing", "def parse(path, options): raise KeyError('x')", "its parser failed: KeyError: 'x'"),
+        ("missing", "import nothing_of_this_name", "its parser failed: ModuleNotFoundError"),
+        ("decoding", r"def parse(path, options): b'\xff'.decode()", "not UTF-8"),
+    ]:
+        with pytest.raises(DocumentError, match=re.escape(reason)):
+            process(name, code)
+    printing = GOOD.replace("return", "print('noise'); os.write(1, b'noise'); return")
+    assert process("printing", printing) == Parsed("file", (Page(0, 1, "i"),), (Block("code", 0, 1),), {"a": 1})
+
+
+def test_a_parser_that_ticks_may_take_long(process, monkeypatch):
+    monkeypatch.setattr(parser_process, "MAX_SECONDS", 1.0)
+    slow = GOOD.replace("return", "[(options.tick(), time.sleep(0.05)) for _ in range(30)]; return")
+
+    assert process("slow", slow).text == "file"
+
+
+def test_a_process_that_was_lost_between_files_is_started_again(process):
+    assert process("good", GOOD).text == "file"
+    leaving = "import threading\n" + GOOD.replace("return", "threading.Timer(0, os._exit, [5]).start(); return")
+    for number in range(3):
+        try:
+            assert process(f"leaving{number}", leaving).text == "file"
+        except DocumentError as error:  # it left before it answered
+            assert "exit code 5" in str(error)
+    assert process("good", GOOD).text == "file"
