@@ -17,6 +17,7 @@ from latechunk.search.fusion import best_first, best_places, choose_diverse, fus
 from latechunk.search.lexical import _affordable
 from latechunk.search.options import SearchKeywords, SearchOptions
 from latechunk.search.passages import join_adjacent
+from latechunk.search.remembered import Remembered
 from tests.conftest import SCRIPTS, FakeEncoder
 
 SENTENCES = {"passages": TokenChunker(max_tokens=12), "sentences": SentenceChunker(max_sentences=1)}
@@ -730,7 +731,7 @@ def create_towns(path, documents):
 
 def test_a_large_index_is_calibrated_by_every_so_many_vectors(towns, monkeypatch):
     monkeypatch.setattr("latechunk.search.corpus._SAMPLE", 10)
-    corpus = Corpus(towns._store)
+    corpus = Corpus(towns._store, Remembered(towns._store))
     with towns._vectors[0].snapshot() as vectors:
         sample = corpus.sample(0, vectors)
         everything = vectors.vectors_of(corpus.places(0).numbers.tolist())
@@ -740,13 +741,14 @@ def test_a_large_index_is_calibrated_by_every_so_many_vectors(towns, monkeypatch
 
 
 def test_the_commonest_words_are_left_out_where_there_are_too_many_chunks(towns, monkeypatch):
+    corpus = Corpus(towns._store, Remembered(towns._store))
     with towns._store.snapshot():
-        everything = _affordable(towns._store, ["cheese", "town", "7", "mayor", "the"], 0)
+        everything = _affordable(corpus, ["cheese", "town", "7", "mayor", "the"], 0)
         monkeypatch.setattr("latechunk.search.lexical._MOST_ROWS", 40)
         # In 72 chunks of 12 towns: 7 in three chunks, town in 36 or more.
-        few = _affordable(towns._store, ["cheese", "town", "7", "mayor", "the"], 0)
+        few = _affordable(corpus, ["cheese", "town", "7", "mayor", "the"], 0)
         monkeypatch.setattr("latechunk.search.lexical._MOST_ROWS", 5)
-        least = _affordable(towns._store, ["cheese", "town", "7"], 0)
+        least = _affordable(corpus, ["cheese", "town", "7"], 0)
 
     assert sorted(everything) == ["7", "cheese", "mayor", "the", "town"]
     assert few[0] == "7"

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import threading
-from collections import OrderedDict
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 
@@ -23,6 +21,7 @@ from latechunk.search.hybrid import Ranked, fuse
 from latechunk.search.lexical import score_words
 from latechunk.search.options import SearchOptions
 from latechunk.search.passages import Candidate, choose_groups, group, join_adjacent, rerank, to_hit
+from latechunk.search.remembered import Remembered
 from latechunk.storage.filter_sql import Condition
 from latechunk.storage.rows import join_rows
 from latechunk.storage.store import ChunkRow, Store
@@ -33,7 +32,6 @@ from latechunk.types import FloatArray, Hit, IntArray, require_text
 # in no order.
 _DENSE_WEIGHT = 0.6
 _UNREAD_WEIGHT = 0.1
-_REMEMBERED = 32  # lists of documents, by their filters: at most 8 bytes for each document in each
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,15 +68,13 @@ class Searcher:
             synced: Vectors, for each granularity.
             granularities: Their names.
             languages: ISO 639 codes of what the model reads, none if that is many or not known.
-            languages: ISO 639 codes of what the model reads, none if that is many or not known.
         """
         self._store = store
         self._synced = synced
         self._granularities = list(granularities)
         self._languages = languages
-        self._corpus = Corpus(store)
-        self._lock = threading.Lock()  # only around what is remembered, since a lookup there also reorders it
-        self._remembered: OrderedDict[tuple[str, Condition], IntArray] = OrderedDict()
+        self._remembered = Remembered(store)
+        self._corpus = Corpus(store, self._remembered)
 
     def search(
         self, question: str | FloatArray, options: SearchOptions, encoder: Callable[[], SpanEncoder]
@@ -195,7 +191,7 @@ class Searcher:
         places = self._corpus.places(query.granularity) if query.terms else None
         if query.terms is None or not places:
             return [Ranked(number, score, score, None) for number, score in dense.items()]
-        by_words, own = score_words(self._store, query.terms, places, query.granularity)
+        by_words, own = score_words(self._corpus, query.terms, query.granularity)
         may_be_found = (own if options.mode == "lexical" else by_words) > 0
         if documents is not None:
             may_be_found &= np.isin(places.documents, documents)[places.document_of]
@@ -242,18 +238,7 @@ class Searcher:
 
     def _select(self, where: Condition) -> IntArray:
         """Numbers of the documents that meet a condition; remembered until the store changes."""
-        key = (self._store.last_commit().token, where)
-        with self._lock:
-            if key in self._remembered:
-                self._remembered.move_to_end(key)
-                return self._remembered[key]
-        # Outside the lock: two threads that ask the same at once both read, and neither makes the others wait.
-        documents = self._store.document_numbers(where)
-        with self._lock:
-            self._remembered[key] = documents
-            while len(self._remembered) > _REMEMBERED:
-                self._remembered.popitem(last=False)
-        return documents
+        return self._remembered.get(("documents", where), lambda: self._store.document_numbers(where))
 
     def _to_terms(self, question: str | FloatArray) -> list[str]:
         if not self._store.has_words:
