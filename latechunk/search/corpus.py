@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Hashable
 from dataclasses import dataclass
+from typing import TypeVar
 
 import numpy as np
 
 from latechunk.ann.reader import VectorReader
 from latechunk.search.remembered import Remembered
+from latechunk.storage.filter_sql import Condition
 from latechunk.storage.rows import ChunkPlaces
 from latechunk.storage.store import Store
 from latechunk.types import FloatArray, IntArray, ScoreArray
+
+_Value = TypeVar("_Value")
 
 _SAMPLE = 8_192  # vectors that stand for all
 
@@ -33,16 +38,21 @@ class Postings:
 
 
 class Corpus:
-    """The chunks of each granularity in the newest state of the store. Threads may share it."""
+    """The chunks of each granularity in one state of the store."""
 
     def __init__(self, store: Store, remembered: Remembered) -> None:
-        """Read from ``store``, always within a ``snapshot`` of it."""
+        """Read from ``store``, within a ``snapshot`` of it that lasts as long as this is used."""
         self._store = store
+        self._token = store.last_commit().token
         self._remembered = remembered
+
+    def documents(self, where: Condition) -> IntArray:
+        """Numbers of the documents that meet a condition."""
+        return self._get(("documents", where), lambda: self._store.document_numbers(where))
 
     def places(self, granularity: int) -> ChunkPlaces:
         """Where the chunks are."""
-        return self._remembered.get(("places", granularity), lambda: self._store.chunk_places(granularity))
+        return self._get(("places", granularity), lambda: self._store.chunk_places(granularity))
 
     def sample(self, granularity: int, vectors: VectorReader) -> FloatArray:
         """Vectors that stand for all, shape ``(n, dims)``: all of a small index, else every so many.
@@ -55,12 +65,12 @@ class Corpus:
             numbers = self.places(granularity).numbers
             return vectors.vectors_of(numbers[:: max(1, len(numbers) // _SAMPLE)].tolist())
 
-        return self._remembered.get(("sample", granularity), read)
+        return self._get(("sample", granularity), read)
 
     def count(self, term: str, granularity: int, most: int) -> int:
         """How many chunks hold a term, counted up to ``most``."""
         count = lambda: self._store.count_term(term, granularity, most)  # noqa: E731
-        return self._remembered.get(("count", term, granularity), count)
+        return self._get(("count", term, granularity), count)
 
     def postings(self, term: str, granularity: int) -> Postings:
         """Where a term stands.
@@ -74,7 +84,10 @@ class Corpus:
             documents = _located(places.documents, *self._store.score_term(term, None))
             return Postings(*documents, *_located(places.numbers, *self._store.score_term(term, granularity)))
 
-        return self._remembered.get(("postings", term, granularity), read)
+        return self._get(("postings", term, granularity), read)
+
+    def _get(self, key: Hashable, read: Callable[[], _Value]) -> _Value:
+        return self._remembered.get(self._token, key, read)
 
 
 def _located(known: IntArray, numbers: IntArray, scores: ScoreArray) -> tuple[IntArray, ScoreArray]:

@@ -8,9 +8,10 @@ from itertools import accumulate
 
 import numpy as np
 
-from latechunk.search.corpus import Corpus
+from latechunk.search.corpus import Corpus, Postings
 from latechunk.search.function_words import function_words
-from latechunk.types import ScoreArray
+from latechunk.storage.rows import ChunkPlaces
+from latechunk.types import IntArray, ScoreArray
 
 # Chosen with the dense weights of the searcher on parts of eight sets in fourteen languages. Shares of 1.0 and 1.2, and
 # sums or maxima in place of the norm, ranked documents that look alike worse, or passages within one document; so did
@@ -19,12 +20,12 @@ _SHARE = 1.4
 # In 40 chunks "how" can be as rare as a name. Of 20, 50, 100, 200 and 1,000 more texts, 200 was best in small indexes
 # and cost nothing in larger ones; leaving function words out cost SQuAD 2.6 points of nDCG@10.
 _PRIOR = 200
-# Of chunks that hold a term, over the terms of a question. In 85,000 chunks all terms of a question took 490 ms, and
-# 30,000 rows 110 ms.
+# Of chunks that hold a term, over the terms of a question. In 1,000,000 chunks so many take 45 ms the first time that
+# their terms are asked for.
 _MOST_ROWS = 20_000
 
 
-def score_words(corpus: Corpus, terms: Sequence[str], granularity: int) -> tuple[ScoreArray, ScoreArray]:
+def score_words(corpus: Corpus, terms: Sequence[str], granularity: int) -> tuple[ScoreArray, IntArray]:
     """Score all chunks by the words of a question, within one ``snapshot``.
 
     This is late chunking for words. A chunk that says "It employs 4,210 people" lacks the company's name, which stands
@@ -40,37 +41,46 @@ def score_words(corpus: Corpus, terms: Sequence[str], granularity: int) -> tuple
     they say the least, and take the most time.
 
     Returns:
-        The scores, and the BM25 of the chunks alone, which is 0 for a chunk that holds no term; both in the order of
-        ``Corpus.places``, shape ``(n_chunks,)``.
+        The scores, in the order of ``Corpus.places``, shape ``(n_chunks,)``; and the places there of the chunks that
+        hold a term, ascending.
     """
     places = corpus.places(granularity)
-    n_documents = len(places.documents)
-    of_documents = np.zeros(n_documents)
-    own, less = np.zeros(len(places)), np.zeros(len(places))
     common = function_words(terms)
-    for term in _affordable(corpus, terms, granularity):
-        found = corpus.postings(term, granularity)
-        if not len(found.documents):
-            continue
-        n_more = _PRIOR if term in common else 0
-        rarity, document_rarity = (_idf(len(found.documents), n_documents, more) for more in (0, n_more))
-        plain_rarity, chunk_rarity = (_idf(len(found.chunks), len(places), more) for more in (0, n_more))
-        chunk_scores = found.chunk_scores * (chunk_rarity / plain_rarity) if plain_rarity else found.chunk_scores
-        in_documents = np.zeros(n_documents)
-        mean_rarity = (document_rarity + chunk_rarity) / 2
-        in_documents[found.documents] = _SHARE * found.document_scores * (mean_rarity / rarity)
+    found = [
+        _weigh(corpus.postings(term, granularity), places, _PRIOR if term in common else 0)
+        for term in _affordable(corpus, terms, granularity)
+    ]
+    of_documents = np.zeros(len(places.documents))
+    holding = np.unique(np.concatenate([places.document_of[:0], *(one.chunks for one in found)]))
+    own, less = np.zeros(len(holding)), np.zeros(len(holding))
+    for one in found:
+        in_documents = np.zeros(len(of_documents))
+        in_documents[one.documents] = one.document_scores
         of_documents += _power(in_documents)
-        own[found.chunks] += chunk_scores
-        whole = in_documents[places.document_of[found.chunks]]
-        less[found.chunks] += _power(whole) - _power(np.maximum(whole - chunk_scores, 0))
+        at = np.searchsorted(holding, one.chunks)
+        own[at] += one.chunk_scores
+        whole = in_documents[places.document_of[one.chunks]]
+        less[at] += _power(whole) - _power(np.maximum(whole - one.chunk_scores, 0))
     # Most chunks hold none of the terms, and lack all that their document has.
     scores = _root(of_documents)[places.document_of]
-    holds = np.flatnonzero(own)
-    lacking = np.maximum(
-        of_documents[places.document_of[holds]] - less[holds], 0
-    )  # rounding may leave less than nothing
-    scores[holds] = own[holds] + _root(lacking)
-    return scores, own
+    lacking = of_documents[places.document_of[holding]] - less
+    scores[holding] = own + _root(np.maximum(lacking, 0))  # rounding may leave less than nothing
+    return scores, holding
+
+
+def _weigh(term: Postings, places: ChunkPlaces, n_more: int) -> Postings:
+    """Scores of a term by its IDF with ``n_more`` other texts; those of documents times their share."""
+    n_chunks, n_documents = len(term.chunks), len(term.documents)
+    if not n_documents:
+        return term
+    chunk_rarity = _idf(n_chunks, len(places), n_more)
+    rarity = (_idf(n_documents, len(places.documents), n_more) + chunk_rarity) / 2
+    return Postings(
+        term.documents,
+        term.document_scores * (_SHARE * rarity / _idf(n_documents, len(places.documents), 0)),
+        term.chunks,
+        term.chunk_scores * (chunk_rarity / _idf(n_chunks, len(places), 0)) if n_chunks else term.chunk_scores,
+    )
 
 
 def _affordable(corpus: Corpus, terms: Sequence[str], granularity: int) -> list[str]:

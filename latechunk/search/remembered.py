@@ -9,8 +9,6 @@ from typing import Any, TypeVar, cast
 
 import numpy as np
 
-from latechunk.storage.store import Store
-
 _Value = TypeVar("_Value")
 
 _MOST_BYTES = 128 * 2**20
@@ -20,18 +18,16 @@ _ENTRY_BYTES = 256  # of a value beside its arrays
 class Remembered:
     """Up to 128 MiB of what was read last. Threads may share it, and none waits while another reads."""
 
-    def __init__(self, store: Store, most_bytes: int = _MOST_BYTES) -> None:
-        """Remember what is read from ``store``, always within a ``snapshot`` of it."""
-        self._store = store
+    def __init__(self, most_bytes: int = _MOST_BYTES) -> None:
+        """Remember nothing yet."""
         self._most_bytes = most_bytes
         self._lock = threading.Lock()  # only around what is remembered, since a lookup there also reorders it
         self._token = ""
         self._values: OrderedDict[Hashable, Any] = OrderedDict()
         self._n_bytes = 0
 
-    def get(self, key: Hashable, read: Callable[[], _Value]) -> _Value:
-        """What ``read`` gives for this key in the state of the store that this thread sees."""
-        token = self._store.last_commit().token
+    def get(self, token: str, key: Hashable, read: Callable[[], _Value]) -> _Value:
+        """What ``read`` gives for this key in the state of the store that has this token."""
         with self._lock:
             if token == self._token and key in self._values:
                 self._values.move_to_end(key)
