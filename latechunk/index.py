@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any, Self, TypedDict, Unpack
 import numpy as np
 
 from latechunk.ann.synced import OptimizeReport, SyncedIndex
-from latechunk.chunking.places import find_places
+from latechunk.chunking.places import make_chunks
 from latechunk.embedding import OnError, Progress, choose_embedding
 from latechunk.embedding.progress import progress_shown
 from latechunk.embedding.stream import load_encoder, require_documents
@@ -415,18 +415,7 @@ class Index:
         document = self.get(document_id)
         if document is None or end > len(document.text):
             return None
-        (place,) = find_places(document, [span])
-        return Chunk(
-            document.id,
-            0,
-            start,
-            end,
-            document.text[start:end],
-            document.metadata,
-            headings=place.headings,
-            pages=place.pages,
-            line=place.line,
-        )
+        return make_chunks(document, [span])[0]
 
     def neighbours(self, passages: Sequence[Chunk]) -> list[tuple[Chunk | None, Chunk | None]]:
         """For each passage that ``search`` gives, the chunk before its first and the one after its last.
@@ -489,22 +478,6 @@ class Index:
         if not isinstance(query, str):
             raise QueryError(f"the query must be a string, got {type(query).__name__}; search_by_vector takes a vector")
         return self.search_with(query, SearchOptions(k=k, **options))
-
-    def search_many(self, queries: Sequence[str], k: int = 10, **options: Unpack[SearchKeywords]) -> list[list[Hit]]:
-        """Find the passages that answer each of several queries; else as ``search``, whose hits it gives.
-
-        The queries are encoded together, which is where most of the time of a search goes with a model on a CPU.
-
-        Examples:
-            >>> questions = ["how many people live there?", "which river?"]
-            >>> [hits[0].chunk.document_id for hits in index.search_many(questions, k=1)]
-            ['berlin', 'paris']
-        """
-        if isinstance(queries, str) or not isinstance(queries, Sequence):
-            raise QueryError(f"search_many takes a list of queries, got {queries!r:.80}; search takes one")
-        for one in queries:
-            require_text(one, "a query", QueryError)
-        return self._searcher.search_many(queries, SearchOptions(k=k, **options), lambda: self.encoder)
 
     def search_by_vector(self, vector: FloatArray, k: int = 10, **options: Unpack[SearchKeywords]) -> list[Hit]:
         """Find the passages whose vectors are nearest to a vector, shape ``(dims,)``; else as ``search``.

@@ -765,6 +765,9 @@ def test_a_changed_question_shows_the_answer_and_each_wrong_passage_once():
         ("the answer", [("bbb ", True)]),
         ("first by naive", [("aaa ", False)]),
     ]
+    assert {one["citation"].rpartition(":")[0] for one in changes[0]["passages"]} == {
+        one["document"] for one in changes[0]["passages"]
+    }
     assert [(one["label"], one["pieces"]) for one in changes[1]["passages"]] == [
         ("the answer", [("bbb ", True)]),
         ("first by naive and default", [("aaa ", False)]),

@@ -12,7 +12,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from latechunk import Document, Encoder, Index, SentenceChunker, Span, TokenChunker
+from latechunk import Block, Document, Encoder, Index, Page, SentenceChunker, Span, TokenChunker
 from latechunk.embedding import context_shifts
 from latechunk.encoding.windows import plan_windows
 from latechunk.errors import DocumentError, InputError, QueryError, SpanError
@@ -245,6 +245,20 @@ def test_of_several_granularities_the_first_is_shown(tmp_path, documents):
     assert max(view.arms[0].scores) == pytest.approx(best.score, abs=1e-6)
 
 
+def test_a_view_knows_pages_headings_and_citations(tmp_path):
+    text = "Guide\nPumps need oil.\nSeals\nThey need none."
+    pages = (Page(0, 0, "i"), Page(0, 21, "ii"), Page(22, 43))
+    outline = (Block("heading", 0, 5, 1), Block("heading", 22, 27, 2), Block("list", 28, 43))
+    document = Document("guide.pdf", text, pages=pages, outline=outline)
+    with make_index(tmp_path, document, chunker=SentenceChunker(max_tokens=4)) as index:
+        view = inspect(index, "oil")
+
+    assert view.pages == ((0, "p. ii"), (22, "p. 3"))
+    assert view.headings == ((0, 1, "Guide"), (22, 2, "Seals"))
+    assert view.citations[0] == "guide.pdf, p. ii, Guide"
+    assert view.citations[-1] == "guide.pdf, p. 3, Guide > Seals"
+
+
 # The page
 
 
@@ -267,6 +281,16 @@ def test_pieces_by_hand():
         ("b", 1, False, None),
         ("bcc", 1, False, 2),
         ("cc", None, False, None),
+    ]
+
+
+def test_pages_and_headings_begin_pieces():
+    pieces = cut_pieces(12, [Span(0, 12)], (6,), None, {0: "p. i", 6: "p. ii"}, [2, 6])
+
+    assert [(one.start, one.end, one.page, one.heading, one.window) for one in pieces] == [
+        (0, 2, "p. i", None, None),
+        (2, 6, None, 0, None),
+        (6, 12, "p. ii", 1, 2),
     ]
 
 
@@ -522,7 +546,15 @@ def test_gaps_and_overlaps_are_shown_once(open_page):
 
 def test_a_document_is_data(open_page):
     view = make_view(
-        HOSTILE, split(HOSTILE, 20), question=HOSTILE, document_id=HOSTILE, model=HOSTILE, gold=Span(3, 90)
+        HOSTILE,
+        split(HOSTILE, 20),
+        question=HOSTILE,
+        document_id=HOSTILE,
+        model=HOSTILE,
+        gold=Span(3, 90),
+        citations=(HOSTILE,) * len(split(HOSTILE, 20)),
+        pages=((5, HOSTILE),),
+        headings=((8, 1, HOSTILE),),
     )
 
     page = open_page(view)
@@ -534,6 +566,41 @@ def test_a_document_is_data(open_page):
     assert page.evaluate("window.ran") is None
     assert page.evaluate("document.querySelectorAll('img, b, script').length") == 2
     assert page.evaluate("document.querySelectorAll('style').length") == 1
+
+
+def test_pages_are_marked_and_the_outline_jumps_to_headings(open_page):
+    text = "".join(f"Heading {n}\n{'Text of it. ' * 40}\n" for n in range(9))
+    starts = [text.index(f"Heading {n}\n") for n in range(9)]
+    spans = split(text, 300)
+    page = open_page(
+        make_view(
+            text,
+            spans,
+            citations=tuple(f"guide.pdf, p. {n}" for n in range(len(spans))),
+            pages=((0, "p. i"), (starts[4], "p. ii")),
+            headings=tuple((start, 1 + n % 2, f"Heading {n}") for n, start in enumerate(starts)),
+        )
+    )
+
+    assert text_of(page) == text  # the marks are no part of it
+    assert page.locator("#text .mark.page").evaluate_all("marks => marks.map(one => one.dataset.text)") == [
+        "p. i",
+        "p. ii",
+    ]
+    page.locator("#outline-box summary").click()
+    assert page.locator("#outline button").all_text_contents() == [f"Heading {n}" for n in range(9)]
+    page.locator("#outline button", has_text="Heading 5").click()
+    current = next(number for number, span in enumerate(spans) if starts[5] < span.end)
+    assert page.locator("#detail .citation").text_content() == f"guide.pdf, p. {current}"
+    top = page.evaluate(
+        "[...document.querySelectorAll('#text .piece')].find(one => one.textContent.startsWith('Heading 5'))"
+        ".getBoundingClientRect().top"
+    )
+    assert 0 <= top < 100
+
+
+def test_a_document_without_headings_has_no_outline(open_page):
+    assert not open_page(make_view()).locator("#outline-box").is_visible()
 
 
 def test_the_policy_stops_what_would_get_in(chromium, tmp_path):

@@ -11,9 +11,10 @@ import faiss
 import numpy as np
 from numpy.typing import NDArray
 
-from latechunk.types import BoolArray, IntArray
+from latechunk.types import IntArray
 
 _KEPT = 8
+BoolArray = NDArray[np.bool_]
 ListsOf = Callable[[], tuple[NDArray[np.int32], int]]
 
 

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from latechunk.chunking.outline import find_outline, heading_title
-from latechunk.types import Block, Document, PageNumber, Span
+from latechunk.types import Block, Chunk, Document, PageNumber, Span
 
 _NOT_BLANK = re.compile(r"\S")
 _MOST_TITLE = 200  # characters; it comes back with every hit
@@ -48,6 +48,24 @@ def find_places(document: Document, spans: Sequence[Span]) -> list[Place]:
         start, end = _trim(text, span)
         places.append(Place(outline.above(start, end), pages.of(start, end), lines.of(start)))
     return places
+
+
+def make_chunks(document: Document, spans: Sequence[Span]) -> list[Chunk]:
+    """The spans as chunks that know where they stand, numbered from 0."""
+    return [
+        Chunk(
+            document.id,
+            number,
+            span.start,
+            span.end,
+            document.text[span.start : span.end],
+            document.metadata,
+            headings=place.headings,
+            pages=place.pages,
+            line=place.line,
+        )
+        for number, (span, place) in enumerate(zip(spans, find_places(document, spans), strict=True))
+    ]
 
 
 def _trim(text: str, span: Span) -> tuple[int, int]:

@@ -10,7 +10,7 @@ from contextlib import closing
 from dataclasses import dataclass, field
 from typing import Any, Literal, TypeAlias, TypeVar
 
-from latechunk.chunking.places import find_places
+from latechunk.chunking.places import make_chunks
 from latechunk.chunking.registry import to_chunker
 from latechunk.embedding.chunks import ChunkedDocument, blank_error, chunk_documents
 from latechunk.embedding.progress import Progress, progress_shown
@@ -154,24 +154,8 @@ def _embed(
             vectors = embed_chunks(encoder, embedding, chunked, note_progress) if chunked else []
             pace.note(sum(len(one.document.text) for one in chunked), time.monotonic() - begin)
             for one, matrix in zip(chunked, vectors, strict=True):
-                document = one.document
-                chunks = [
-                    Chunk(
-                        document.id,
-                        place,
-                        span.start,
-                        span.end,
-                        document.text[span.start : span.end],
-                        document.metadata,
-                        headings=stands.headings,
-                        pages=stands.pages,
-                        line=stands.line,
-                    )
-                    for place, (span, stands) in enumerate(
-                        zip(one.spans, find_places(document, one.spans), strict=True)
-                    )
-                ]
-                yield EmbeddedDocument(document, len(one.tokens), chunks, matrix)
+                chunks = make_chunks(one.document, one.spans)
+                yield EmbeddedDocument(one.document, len(one.tokens), chunks, matrix)
 
 
 def embed_batch(

@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 
+from latechunk.chunking.places import make_chunks, with_outline
 from latechunk.evaluation.harness import SetResult
 from latechunk.evaluation.metrics import Judgements, headline, judge, measure
 from latechunk.evaluation.ranking import NOTHING, SCOPES, ArmResult, Ranking, Scope
@@ -114,8 +115,8 @@ def most_changed(result: SetResult, arm: str, reference: str, depth: int, n: int
     Returns:
         For each ``set``, ``question``, ``document``, ``change``; ``ranks``, by arm that of the first relevant chunk or
         document (None beyond the depth); and ``passages``: first what answers, as far as a chunk holds it, then each
-        passage that an arm puts first and that does not answer, once. A passage has ``label``, ``document`` and
-        ``pieces``, pairs of a text and whether it is gold.
+        passage that an arm puts first and that does not answer, once. A passage has ``label``, ``document``,
+        ``citation`` and ``pieces``, pairs of a text and whether it is gold.
     """
     first = result.results[0]
     key = (first.encoder, first.max_tokens)
@@ -173,7 +174,12 @@ def _show(judged: Judgements, chunk: int, number: int, label: str) -> dict[str, 
         for one in answer.spans
         if one.start < span.end and span.start < one.end
     ]
-    return {"label": label, "document": document.id, "pieces": mark(document.text, span.start, span.end, gold)}
+    return {
+        "label": label,
+        "document": document.id,
+        "citation": make_chunks(with_outline(document), [span])[0].citation,
+        "pieces": mark(document.text, span.start, span.end, gold),
+    }
 
 
 def mark(text: str, start: int, end: int, gold: Sequence[tuple[int, int]]) -> list[tuple[str, bool]]:

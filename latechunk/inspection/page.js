@@ -16,6 +16,7 @@ const range = (start, end) => `${whole(start)}–${whole(end)}`;
 // The current chunk is the one whose figures are shown; the resting one is what it is when nothing is pointed at.
 const state = { arm: data.arms.find((arm) => arm.name === data.mode), chunk: null, resting: null };
 const elements = data.chunks.map(() => null); // the focusable element of each chunk
+const headings = data.headings.map(() => null); // the element at which each begins
 const parts = data.chunks.map(() => []); // all elements of each chunk; more than one where chunks lie within others
 
 function make(tag, attributes = {}, ...children) {
@@ -107,12 +108,14 @@ function makeChunk(number) {
 
 function makePiece(piece) {
   const made = [];
+  if (piece.page !== null) made.push(makeMark("page", piece.page, `Page ${piece.page.slice(3)} begins here`));
   if (piece.window !== null) made.push(makeMark("seam", `window ${piece.window}`, `Window ${piece.window} begins here`));
   if (piece.isGold && piece.start === data.gold[0]) made.push(makeMark("gold", "gold", "The gold span begins here"));
   if (piece.end > piece.start) {
     const span = make("span", { class: piece.isGold ? "piece gold" : "piece" }, piece.text);
     span.dataset.start = piece.start;
     span.dataset.end = piece.end;
+    if (piece.heading !== null) headings[piece.heading] = span;
     made.push(span);
   }
   if (piece.isGold && piece.end === data.gold[1]) made.push(makeMark("gold", "end", "The gold span ends here"));
@@ -188,6 +191,7 @@ function showLegend() {
   const hasShared = data.chunks.some((chunk, number) => number > 0 && chunk.start < data.chunks[number - 1].end);
   if (hasShared) keys.push([make("span", { class: "piece shared" }, "text"), "of the current chunk and of a later one"]);
   if (data.nWindows > 1) keys.push([makeMark("seam", "window 2", ""), "from here on read in this window"]);
+  if (data.pieces.some((piece) => piece.page !== null)) keys.push([makeMark("page", "p. 2", ""), "here begins this page"]);
   if (isCompared) keys.push(["Shift", "1 − cosine of the late and the naive vector: what the context adds"]);
   keys.push(["Strips", "the document from its start to its end", "wide"]);
   for (const [sign, meaning, kind = "any"] of keys) {
@@ -214,6 +218,17 @@ function showBest() {
   find("best").replaceChildren(...items);
 }
 
+function showOutline() {
+  find("outline-box").hidden = !data.headings.length;
+  find("outline").append(...data.headings.map(({ level, title }, number) => {
+    const button = make("button", { type: "button", class: "link" }, title);
+    button.addEventListener("click", () => goToHeading(number));
+    const item = make("li", {}, button);
+    item.style.setProperty("--level", Math.min(level, 6) - 1);
+    return item;
+  }));
+}
+
 // The current chunk
 
 function showDetail() {
@@ -227,6 +242,7 @@ function showDetail() {
   const head = make("tr", {}, make("td"), ...data.arms.map((arm) => make("th", { scope: "col", ...onIf(arm) }, arm.name)));
   find("detail").replaceChildren(
     make("h2", {}, `Chunk ${whole(state.chunk + 1)} of ${whole(data.chunks.length)}${chunk.isGold ? " · gold" : ""}`),
+    ...(chunk.citation ? [make("p", { dir: "auto", class: "citation" }, chunk.citation)] : []),
     make("p", {}, `characters ${range(chunk.start, chunk.end)}`),
     make("p", {}, `${tokens}${read}`),
     ...(chunk.shift === null ? [] : [make("p", {}, `context shift ${exact(chunk.shift)}`)]),
@@ -275,6 +291,16 @@ function goTo(number) {
   elements[number].scrollIntoView({ block: "center" });
 }
 
+/** The heading comes to the top, and the chunk that shows it, or the next that there is, becomes the current one. */
+function goToHeading(number) {
+  const start = headings[number];
+  const after = [...document.querySelectorAll("#text [data-chunk]")].find(
+    (element) => element.contains(start) || start.compareDocumentPosition(element) & Node.DOCUMENT_POSITION_FOLLOWING,
+  );
+  if (after) elements[Number(after.dataset.chunk)].focus({ preventScroll: true });
+  start.scrollIntoView({ block: "start" });
+}
+
 /** Bring the beginning of the best chunk into sight, unless it is there already with the question above it. */
 function openAtBest() {
   const { top } = elements[state.resting].getBoundingClientRect();
@@ -308,6 +334,7 @@ showFacts();
 showText();
 showArms();
 showLegend();
+showOutline();
 find("best-box").open = matchMedia("(min-width: 60.01rem)").matches;
 state.resting = ranking(state.arm)[0];
 choose(state.resting);

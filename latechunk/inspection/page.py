@@ -10,12 +10,13 @@ import base64
 import hashlib
 import json
 from bisect import bisect_left, bisect_right
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from importlib.resources import files
 from itertools import pairwise
 from pathlib import Path
 from string import Template
+from types import MappingProxyType
 from typing import Any
 
 from latechunk.errors import InputError
@@ -37,6 +38,8 @@ class Piece:
         chunk: The chunk in which it is shown, the last of those that hold it; None where none does.
         is_gold: Whether it lies in the gold span.
         window: Number of the window that begins here, from 1; None where none does. Window 1 is not marked.
+        page: The page that begins here, as it is cited; None where none does.
+        heading: Number of the heading that begins here, from 0; None where none does.
     """
 
     start: int
@@ -44,6 +47,8 @@ class Piece:
     chunk: int | None
     is_gold: bool
     window: int | None
+    page: str | None = None
+    heading: int | None = None
 
 
 def write_page(path: Path, view: View) -> None:
@@ -97,6 +102,7 @@ def _page_data(view: View) -> dict[str, Any]:
                 "shift": None if view.shifts is None else round(view.shifts[number], _DIGITS),
                 "windows": list(windows_of(span, view.seams or ())),
                 "isGold": view.gold is not None and overlap(span, view.gold),
+                "citation": view.citations[number] if view.citations else "",
                 "opening": " ".join(view.text[span.start : min(span.end, span.start + _OPENING)].split()),
             }
             for number, (span, n_tokens) in enumerate(zip(view.spans, view.n_tokens, strict=True))
@@ -110,6 +116,7 @@ def _page_data(view: View) -> dict[str, Any]:
             }
             for arm in view.arms
         ],
+        "headings": [{"level": level, "title": title} for _, level, title in view.headings],
         "pieces": [
             {
                 "text": view.text[piece.start : piece.end],
@@ -118,24 +125,49 @@ def _page_data(view: View) -> dict[str, Any]:
                 "chunk": piece.chunk,
                 "isGold": piece.is_gold,
                 "window": piece.window,
+                "page": piece.page,
+                "heading": piece.heading,
             }
-            for piece in cut_pieces(len(view.text), view.spans, view.seams or (), view.gold)
+            for piece in cut_pieces(
+                len(view.text),
+                view.spans,
+                view.seams or (),
+                view.gold,
+                dict(view.pages),
+                [start for start, _, _ in view.headings],
+            )
         ],
     }
 
 
-def cut_pieces(n_characters: int, spans: Sequence[Span], seams: Sequence[int], gold: Span | None) -> list[Piece]:
+def cut_pieces(
+    n_characters: int,
+    spans: Sequence[Span],
+    seams: Sequence[int],
+    gold: Span | None,
+    pages: Mapping[int, str] = MappingProxyType({}),
+    headings: Sequence[int] = (),
+) -> list[Piece]:
     """Cut a text wherever something begins or ends, so that the pieces in their order are the whole of it.
 
-    ``spans`` are in order of their starts, ``seams`` (the first character of each window but the first) do not
-    decrease.
+    ``spans`` are in order of their starts, ``seams`` (the first character of each window but the first) and the first
+    characters of ``headings`` do not decrease; ``pages`` are by their first characters.
     """
     marked = [gold] if gold else []
     ends = {place for span in (*spans, *marked) for place in (span.start, span.end)}
-    places = sorted({0, n_characters, *seams, *ends})
+    places = sorted({0, n_characters, *seams, *ends, *pages, *headings})
     windows = {place: number for number, place in enumerate(seams, start=2)}
+    titles = {place: number for number, place in enumerate(headings)}
     pieces = [
-        Piece(begin, end, chunk, any(overlap(Span(begin, end), one) for one in marked), windows.get(begin))
+        Piece(
+            begin,
+            end,
+            chunk,
+            any(overlap(Span(begin, end), one) for one in marked),
+            windows.get(begin),
+            pages.get(begin),
+            titles.get(begin),
+        )
         for (begin, end), chunk in zip(pairwise(places), _last_holders(places, spans), strict=True)
     ]
     shown = {piece.chunk for piece in pieces}

@@ -7,6 +7,7 @@ from typing import NoReturn
 
 import numpy as np
 
+from latechunk.chunking.outline import heading_title
 from latechunk.embedding import Embedding, FixedSpans, chunk_documents, context_shifts, embed_chunks
 from latechunk.errors import DocumentError, InputError, QueryError, SpanError
 from latechunk.index import Index
@@ -46,6 +47,9 @@ class View:
         seams: First character of each window but the first, where ownership of tokens passes to it; None if the
             encoder does not say how it reads a document.
         gold: Where the answer is known to stand, or None.
+        citations: How each chunk is cited; see ``latechunk.Chunk.citation``.
+        pages: First character and citation of each page that holds text.
+        headings: First character, level and title of each heading.
     """
 
     question: str
@@ -60,6 +64,9 @@ class View:
     seams: tuple[int, ...] | None
     gold: Span | None
     model: str
+    citations: tuple[str, ...] = ()
+    pages: tuple[tuple[int, str], ...] = ()
+    headings: tuple[tuple[int, int, str], ...] = ()
 
 
 def inspect(
@@ -125,6 +132,16 @@ def inspect(
         seams=seams_in_text(windows, cut.tokens.offsets) if windows else None,
         gold=gold,
         model=str(encoder.settings.get("model", "")),
+        citations=tuple(chunk.citation for chunk in index.chunks(document.id)),
+        pages=tuple(
+            (page.start, f"p. {number + 1 if page.label is None else page.label}")
+            for number, page in enumerate(document.pages)
+            if page.start < page.end
+        ),
+        headings=tuple(
+            (start, block.level, heading_title(document.text, block))
+            for start, block in {one.start: one for one in document.outline or () if one.kind == "heading"}.items()
+        ),
     )
 
 

@@ -174,3 +174,15 @@ def test_the_tutorial_runs(papers, tmp_path, monkeypatch, capsys):
     assert cited[-1].endswith("(berlin.pdf, page iii)")
     assert changed == "0 added, 1 updated, 1 unchanged, 0 deleted"
     assert deleted == "0 added, 0 updated, 1 unchanged, 1 deleted"
+
+
+def test_a_passage_has_the_headings_above_it(tmp_path, encoder, transform):
+    text = "# Pumps\n\nCheck them every week.\n\n## Seals\n\nThey need silicone grease.\n"
+    guide = Document(id_="guide.md", text=text, metadata={"file_name": "guide.md"})
+    with Index.create(tmp_path / "x", encoder=encoder, chunker=transform.chunker) as index:
+        index.add(to_documents([guide]))
+        (found,) = LateChunkRetriever(index, similarity_top_k=1).retrieve("silicone grease")
+
+    assert found.node.metadata == {"file_name": "guide.md", "header_path": "/Pumps/Seals/"}
+    assert "header_path: /Pumps/Seals/" in found.node.get_content(MetadataMode.LLM)
+    assert transform([guide])[-1].metadata == found.node.metadata

@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 from langchain_core.documents import Document
 from langchain_core.indexing import InMemoryRecordManager, index
+from langchain_core.vectorstores import InMemoryVectorStore
 from langchain_latechunk import (
     LateChunkEmbeddings,
     LateChunkRetriever,
@@ -237,3 +238,52 @@ def test_the_tutorial_runs(tmp_path, monkeypatch, capsys):
     assert cited[-1].endswith("(papers/berlin.pdf, page iii)")
     assert "'num_added': 1, 'num_updated': 0, 'num_skipped': 1, 'num_deleted': 1" in changed
     assert "'num_skipped': 1, 'num_deleted': 1" in deleted
+
+
+GUIDE = "# Pumps\n\nCheck them every week.\n\n## Seals\n\nThey need silicone grease.\n"
+
+
+def test_a_passage_has_the_headings_above_it(store):
+    store.add_documents([Document(GUIDE, id="guide.md")])
+
+    for (found,) in (
+        store.similarity_search("silicone grease", k=1),
+        LateChunkRetriever(index=store.index, k=1).invoke("silicone grease"),
+    ):
+        assert (found.metadata["Header 1"], found.metadata["Header 2"]) == ("Pumps", "Seals")
+        assert "Header 3" not in found.metadata
+        (again,) = store.get_by_ids([found.id])
+        assert again.metadata["Header 2"] == "Seals"
+    start = GUIDE.index("Check")
+    (part,) = store.get_by_ids([f"guide.md#{start}:{start + 5}"])
+    assert (part.page_content, part.metadata["Header 1"]) == ("Check", "Pumps")
+    assert "Header 2" not in part.metadata
+
+
+def test_another_store_gets_pages_and_headings(fake, pages):
+    store = InMemoryVectorStore(LateChunkEmbeddings(fake))
+    add_late_chunks(store, [*pages, Document(GUIDE, id="guide.md")], chunker=SentenceChunker(max_tokens=8))
+
+    metadata = [one["metadata"] for one in store.store.values()]
+    assert {one.get("page_label") for one in metadata} == {None, "ii", "iii", "1", "2"}
+    assert {one.get("Header 2") for one in metadata} == {None, "Seals"}
+    assert not any(key.startswith("latechunk_pages") for one in metadata for key in one)
+
+
+def test_a_document_read_back_and_added_again_keeps_its_pages(store, pages):
+    store.add_documents(pages)
+    (whole,) = store.get_by_ids(store.index.ids())
+    before = store.index.get(whole.id)
+    whole.metadata["year"] = 2024
+
+    store.add_documents([whole])
+
+    after = store.index.get(whole.id)
+    assert (after.pages, after.outline) == (before.pages, before.outline)
+    assert after.metadata == {**before.metadata, "year": 2024}
+    assert store.last_report.n_updated == 1
+
+
+def test_a_table_that_does_not_fit_the_text_is_refused(store):
+    with pytest.raises(DocumentError, match="has 5 characters, too few for Page"):
+        store.add_documents([Document("Short", id="a", metadata={PAGES: [[0, 9, None]]})])
