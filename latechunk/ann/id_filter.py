@@ -11,10 +11,9 @@ import faiss
 import numpy as np
 from numpy.typing import NDArray
 
-from latechunk.types import IntArray
+from latechunk.types import BoolArray, IntArray
 
 _KEPT = 8
-BoolArray = NDArray[np.bool_]
 ListsOf = Callable[[], tuple[NDArray[np.int32], int]]
 
 

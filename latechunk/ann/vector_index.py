@@ -8,11 +8,11 @@ import faiss
 import numpy as np
 
 from latechunk.ann.faiss_ops import SearchParams, add, build, can_renumber, lists_of, nearest, remove
-from latechunk.ann.id_filter import BoolArray, IdFilter, IdFilters
+from latechunk.ann.id_filter import IdFilter, IdFilters
 from latechunk.ann.spec import EXACT, FaissSpec
 from latechunk.errors import IndexDamagedError
 from latechunk.storage.store import Commit
-from latechunk.types import FloatArray, IntArray
+from latechunk.types import BoolArray, FloatArray, IntArray
 
 
 @dataclass(frozen=True, slots=True)

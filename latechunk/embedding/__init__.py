@@ -4,7 +4,14 @@ from latechunk.embedding.chunks import ChunkedDocument, FixedSpans, chunk_docume
 from latechunk.embedding.progress import Progress
 from latechunk.embedding.settings import Embedding, choose_embedding
 from latechunk.embedding.stream import EmbeddedDocument, OnError, embed_batch, embed_documents, error_handler
-from latechunk.embedding.vectors import blend, check_vectors, context_shifts, embed_chunks, have_unit_length
+from latechunk.embedding.vectors import (
+    blend,
+    check_vectors,
+    context_shifts,
+    embed_chunks,
+    encode_queries,
+    have_unit_length,
+)
 
 __all__ = [
     "ChunkedDocument",
@@ -21,6 +28,7 @@ __all__ = [
     "embed_batch",
     "embed_chunks",
     "embed_documents",
+    "encode_queries",
     "error_handler",
     "have_unit_length",
 ]

@@ -12,7 +12,7 @@ from latechunk.embedding.chunks import ChunkedDocument
 from latechunk.embedding.progress import BatchProgress, Progress
 from latechunk.embedding.settings import Embedding
 from latechunk.errors import InputError, ModelError
-from latechunk.protocols import SpanEncoder
+from latechunk.protocols import BatchQueryEncoder, SpanEncoder
 from latechunk.types import FloatArray, PoolingTask
 
 # Half-precision models normalise in half precision, and are off by up to 5e-4.
@@ -43,6 +43,20 @@ def embed_chunks(
         return late
     naive = _embed_naive(encoder, chunked, progress)
     return [blend(*pair, embedding.late_weight) for pair in zip(late, naive, strict=True)]
+
+
+def encode_queries(encoder: SpanEncoder, texts: Sequence[str]) -> FloatArray:
+    """Encode queries, together where the encoder can; ModelError if it gives unusable vectors.
+
+    Returns:
+        Unit vectors in order, shape ``(len(texts), dims)``.
+    """
+    if len(texts) > 1 and isinstance(encoder, BatchQueryEncoder):
+        vectors = np.asarray(encoder.encode_queries(texts))
+    else:
+        vectors = np.stack([encoder.encode_query(text) for text in texts])
+    (checked,) = check_vectors(encoder, [vectors], [len(texts)])
+    return checked
 
 
 def blend(late: FloatArray, naive: FloatArray, late_weight: float) -> FloatArray:

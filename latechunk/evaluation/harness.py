@@ -7,14 +7,14 @@ from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from latechunk.embedding import Embedding, FixedSpans, choose_embedding, context_shifts
+from latechunk.embedding import Embedding, FixedSpans, choose_embedding, context_shifts, encode_queries
 from latechunk.errors import InputError
 from latechunk.evaluation.arms import ARMS, Material
 from latechunk.evaluation.cache import CacheKey, read_arrays, write_arrays
 from latechunk.evaluation.dataset import EvaluationSet
 from latechunk.evaluation.passes import Vectors, chunker_for, cut_only, encode
 from latechunk.evaluation.ranking import ArmResult, ChunkTable, Rankings
-from latechunk.evaluation.searching import KnownQuestions, encode_questions, filled_index
+from latechunk.evaluation.searching import KnownQuestions, filled_index
 from latechunk.index import Index
 from latechunk.protocols import Chunker, SpanEncoder
 from latechunk.types import Document, FloatArray, Settings, Span
@@ -187,7 +187,7 @@ def _rank_missing(
     material = Material(evaluation_set, table, setup.depth, setup.seed, vectors)
     known: dict[str, FloatArray] = {}
     if vectors or (setup.index is not None and any(ARMS[arm].dense for arm in arms)):
-        questions = encode_questions(encoder, evaluation_set.questions)
+        questions = encode_queries(encoder, [question.text for question in evaluation_set.questions])
         material = replace(material, questions=questions)
         known = dict(zip([one.text for one in evaluation_set.questions], questions, strict=True))
     knowing = KnownQuestions(encoder, known)

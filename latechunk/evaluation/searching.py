@@ -15,7 +15,7 @@ from latechunk.errors import QueryError
 from latechunk.evaluation.dataset import EvaluationSet, Question
 from latechunk.evaluation.ranking import NOTHING, ChunkTable, Ranking, Rankings
 from latechunk.index import Index
-from latechunk.protocols import BatchQueryEncoder, SpanEncoder
+from latechunk.protocols import SpanEncoder
 from latechunk.storage.directory import STORE
 from latechunk.storage.store import Store, StoredDocument
 from latechunk.types import Chunk, FloatArray, IntArray, PoolingTask, Settings, Tokens
@@ -48,14 +48,6 @@ class KnownQuestions:
         """The vector that is known, or else what the encoder makes."""
         known = self._questions.get(text)
         return self._encoder.encode_query(text) if known is None else known
-
-
-def encode_questions(encoder: SpanEncoder, questions: Sequence[Question]) -> FloatArray:
-    """Unit vectors of questions, shape ``(n_questions, dims)``."""
-    texts = [question.text for question in questions]
-    if isinstance(encoder, BatchQueryEncoder):
-        return encoder.encode_queries(texts)
-    return np.stack([encoder.encode_query(text) for text in texts])
 
 
 @contextmanager

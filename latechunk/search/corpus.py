@@ -2,32 +2,57 @@
 
 from __future__ import annotations
 
-import threading
-from collections.abc import Callable
-from typing import TypeVar, cast
+from collections.abc import Callable, Hashable
+from dataclasses import dataclass
+from typing import TypeVar
+
+import numpy as np
 
 from latechunk.ann.reader import VectorReader
+from latechunk.search.remembered import Remembered
+from latechunk.storage.filter_sql import Condition
 from latechunk.storage.rows import ChunkPlaces
 from latechunk.storage.store import Store
-from latechunk.types import FloatArray
+from latechunk.types import FloatArray, IntArray, ScoreArray
 
 _Value = TypeVar("_Value")
 
 _SAMPLE = 8_192  # vectors that stand for all
 
 
-class Corpus:
-    """The chunks of each granularity in the newest state of the store. Threads may share it."""
+@dataclass(frozen=True, slots=True)
+class Postings:
+    """Where a term stands.
 
-    def __init__(self, store: Store) -> None:
-        """Read from ``store``, always within a ``snapshot`` of it."""
+    Attributes:
+        documents: Places in ``ChunkPlaces.documents``, ascending, shape ``(n_documents,)``.
+        document_scores: The term's BM25 in each.
+        chunks: Places in ``ChunkPlaces.numbers``, ascending, shape ``(n_chunks,)``.
+        chunk_scores: The term's BM25 in each.
+    """
+
+    documents: IntArray
+    document_scores: ScoreArray
+    chunks: IntArray
+    chunk_scores: ScoreArray
+
+
+class Corpus:
+    """The chunks of each granularity in one state of the store."""
+
+    def __init__(self, store: Store, remembered: Remembered) -> None:
+        """Read from ``store``, within a ``snapshot`` of it that lasts as long as this is used."""
         self._store = store
-        self._lock = threading.Lock()
-        self._remembered: dict[tuple[str, int], tuple[str | None, object]] = {}
+        self._token = store.last_commit().token
+        self._remembered = remembered
+
+    def documents(self, where: Condition) -> IntArray:
+        """Numbers of the documents that meet a condition."""
+        return self._get(("documents", where), lambda: self._store.document_numbers(where))
 
     def places(self, granularity: int) -> ChunkPlaces:
         """Where the chunks are."""
-        return self._remember("places", granularity, lambda: self._store.chunk_places(granularity))
+        return self._get(("places", granularity), lambda: self._store.chunk_places(granularity))
 
     def sample(self, granularity: int, vectors: VectorReader) -> FloatArray:
         """Vectors that stand for all, shape ``(n, dims)``: all of a small index, else every so many.
@@ -40,14 +65,35 @@ class Corpus:
             numbers = self.places(granularity).numbers
             return vectors.vectors_of(numbers[:: max(1, len(numbers) // _SAMPLE)].tolist())
 
-        return self._remember("sample", granularity, read)
+        return self._get(("sample", granularity), read)
 
-    def _remember(self, what: str, granularity: int, read: Callable[[], _Value]) -> _Value:
-        token = self._store.last_commit().token
-        with self._lock:
-            known, value = self._remembered.get((what, granularity), (None, None))
-        if known != token:  # outside the lock: two threads may both read, and neither makes the others wait
-            value = read()
-            with self._lock:
-                self._remembered[what, granularity] = (token, value)
-        return cast("_Value", value)
+    def count(self, term: str, granularity: int, most: int) -> int:
+        """How many chunks hold a term, counted up to ``most``."""
+        count = lambda: self._store.count_term(term, granularity, most)  # noqa: E731
+        return self._get(("count", term, granularity), count)
+
+    def postings(self, term: str, granularity: int) -> Postings:
+        """Where a term stands.
+
+        The common words of questions are the slow ones, and the same in every question, so remembering them spares
+        most of the time of a search.
+        """
+
+        def read() -> Postings:
+            places = self.places(granularity)
+            documents = _located(places.documents, *self._store.score_term(term, None))
+            return Postings(*documents, *_located(places.numbers, *self._store.score_term(term, granularity)))
+
+        return self._get(("postings", term, granularity), read)
+
+    def _get(self, key: Hashable, read: Callable[[], _Value]) -> _Value:
+        return self._remembered.get(self._token, key, read)
+
+
+def _located(known: IntArray, numbers: IntArray, scores: ScoreArray) -> tuple[IntArray, ScoreArray]:
+    """Places of numbers among those known, ascending, with their scores; what is not known is left out."""
+    if not len(known):
+        return numbers[:0], scores[:0]
+    at = np.minimum(np.searchsorted(known, numbers), len(known) - 1)
+    is_known = known[at] == numbers
+    return at[is_known], scores[is_known]

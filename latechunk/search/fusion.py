@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 
-from latechunk.types import BoolArray, FloatArray, IntArray, ScoreArray
+from latechunk.types import FloatArray, IntArray, ScoreArray
 
 _RRF_CONSTANT = 60  # of the paper that proposed it
 _NO_DEVIATION = 1e-6  # what rounding leaves of scores that are equal
@@ -39,9 +39,8 @@ def best_first(scores: Mapping[int, float]) -> list[tuple[int, float]]:
     return sorted(scores.items(), key=lambda item: (-item[1], item[0]))
 
 
-def best_places(scores: ScoreArray, may_be_found: BoolArray, n: int) -> IntArray:
-    """Places of the ``n`` largest scores among those that may be found, best first, by place on a tie."""
-    places = np.flatnonzero(may_be_found)
+def best_places(scores: ScoreArray, places: IntArray, n: int) -> IntArray:
+    """The ``n`` of some places, ascending, that have the largest scores, best first, by place on a tie."""
     if n < len(places):
         least = np.partition(scores[places], len(places) - n)[len(places) - n]
         places = places[scores[places] >= least]

@@ -10,6 +10,12 @@ import numpy as np
 from latechunk.search.fusion import best_first, fuse_by_rank, standardise
 from latechunk.types import FloatArray, IntArray, ScoreArray
 
+# BM25 that a word of middling rarity gives. Where all that was found deviates less, it is of little content, and what
+# little it tells must not count as much as the vectors: of 20 facts asked in other words, among 20 sentences of
+# function words, the right one came first for 12 without this and 20 with it. Larger ones cost documents that look
+# alike: 2.5 loses 7 of the 38 points that words bring there, 2 loses 3.
+_LEAST_DEVIATION = 2.0
+
 
 @dataclass(frozen=True, slots=True)
 class Ranked:
@@ -38,14 +44,14 @@ def fuse(
         by_words: The lexical scores of all chunks.
         at: Places of the candidates there, shape ``(len(dense),)``.
         rankings: Numbers of those that each side found, best first, to add reciprocal ranks; None to add scores, each
-            in deviations above the mean of its side.
+            in deviations above the mean of its side, that of words being 2 at least.
     """
     weights = (dense_weight, 1 - dense_weight)
     if rankings is not None:
         fused = fuse_by_rank(rankings, weights)
     else:
         by_vector = standardise(np.array(list(dense.values())), float(cosines.mean()), float(cosines.std()))
-        by_word = standardise(by_words[at], float(by_words.mean()), float(by_words.std()))
+        by_word = standardise(by_words[at], float(by_words.mean()), max(float(by_words.std()), _LEAST_DEVIATION))
         fused = dict(zip(dense, (weights[0] * by_vector + weights[1] * by_word).tolist(), strict=True))
     words = dict(zip(dense, by_words[at].tolist(), strict=True))
     return [Ranked(number, score, dense[number], words[number]) for number, score in best_first(fused)]

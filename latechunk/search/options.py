@@ -116,8 +116,13 @@ class SearchOptions(Validated):
         """How many chunks to look at first: ``k`` where nothing is chosen among them."""
         if self.candidates is not None:
             return self.candidates
-        chooses = self.rerank is not None or self.mmr is not None or self.mode == "hybrid"
-        return max(4 * self.k, 50) if chooses else self.k
+        reorders = self.rerank is not None or self.mmr is not None or self.mode == "hybrid"
+        return max(4 * self.k, 50) if reorders else self.k
+
+    @property
+    def chooses(self) -> bool:
+        """Whether the hits are chosen among candidates, rather than being the first ``k`` of them."""
+        return self.rerank is not None or self.mmr is not None or self.per_document or self.within is not None
 
 
 class SearchKeywords(TypedDict, total=False):

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import threading
-from collections import OrderedDict
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 
@@ -12,7 +10,7 @@ import numpy as np
 
 from latechunk.ann.reader import VectorReader
 from latechunk.ann.synced import SyncedIndex
-from latechunk.embedding import check_vectors
+from latechunk.embedding import encode_queries
 from latechunk.embedding.languages import find_unread_language
 from latechunk.errors import InputError, QueryError
 from latechunk.protocols import SpanEncoder
@@ -23,17 +21,17 @@ from latechunk.search.hybrid import Ranked, fuse
 from latechunk.search.lexical import score_words
 from latechunk.search.options import SearchOptions
 from latechunk.search.passages import Candidate, choose_groups, group, join_adjacent, rerank, to_hit
+from latechunk.search.remembered import Remembered
 from latechunk.storage.filter_sql import Condition
 from latechunk.storage.rows import join_rows
 from latechunk.storage.store import ChunkRow, Store
 from latechunk.storage.terms import question_terms
-from latechunk.types import FloatArray, Hit, IntArray, require_text
+from latechunk.types import FloatArray, Hit, require_text
 
 # Of 0.1, 0.2, 0.3, 0.5, 0.6 and 0.7; see docs/search.md. Without any share, what the words cannot tell apart would be
 # in no order.
 _DENSE_WEIGHT = 0.6
 _UNREAD_WEIGHT = 0.1
-_REMEMBERED = 32  # lists of documents, by their filters: at most 8 bytes for each document in each
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,15 +68,12 @@ class Searcher:
             synced: Vectors, for each granularity.
             granularities: Their names.
             languages: ISO 639 codes of what the model reads, none if that is many or not known.
-            languages: ISO 639 codes of what the model reads, none if that is many or not known.
         """
         self._store = store
         self._synced = synced
         self._granularities = list(granularities)
         self._languages = languages
-        self._corpus = Corpus(store)
-        self._lock = threading.Lock()  # only around what is remembered, since a lookup there also reorders it
-        self._remembered: OrderedDict[tuple[str, Condition], IntArray] = OrderedDict()
+        self._remembered = Remembered()
 
     def search(
         self, question: str | FloatArray, options: SearchOptions, encoder: Callable[[], SpanEncoder]
@@ -90,10 +85,24 @@ class Searcher:
             options: How.
             encoder: Gives the encoder, where a text must be encoded.
         """
-        if options.mode is None:
-            has_words = isinstance(question, str) and self._store.has_words
-            options = options.replaced(mode="hybrid" if has_words else "dense")
-        query = self._prepare(question, options, encoder)
+        options = self._with_mode(options, is_text=isinstance(question, str))
+        vector = question if isinstance(question, np.ndarray) else None
+        if isinstance(question, str) and options.mode != "lexical":
+            (vector,) = encode_queries(encoder(), [question])
+        return self._search(question, vector, options)
+
+    def search_many(
+        self, questions: Sequence[str], options: SearchOptions, encoder: Callable[[], SpanEncoder]
+    ) -> list[list[Hit]]:
+        """Find passages for each of several texts, which are encoded together."""
+        options = self._with_mode(options, is_text=True)
+        vectors: Sequence[FloatArray | None] = [None] * len(questions)
+        if questions and options.mode != "lexical":
+            vectors = list(encode_queries(encoder(), questions))
+        return [self._search(*one, options) for one in zip(questions, vectors, strict=True)]
+
+    def _search(self, question: str | FloatArray, vector: FloatArray | None, options: SearchOptions) -> list[Hit]:
+        query = self._prepare(question, vector, options)
         n = options.n_candidates
         candidates = self._find(query, n)
         # Where chunks share documents or larger chunks, more of them make ``k`` groups.
@@ -127,18 +136,16 @@ class Searcher:
             raise InputError(f"{name} must be one of the index's granularities, {known}, got {granularity!r:.80}")
         return self._granularities.index(granularity)
 
-    def _prepare(
-        self, question: str | FloatArray, options: SearchOptions, encoder: Callable[[], SpanEncoder]
-    ) -> _Query:
+    def _with_mode(self, options: SearchOptions, *, is_text: bool) -> SearchOptions:
+        if options.mode is not None:
+            return options
+        return options.replaced(mode="hybrid" if is_text and self._store.has_words else "dense")
+
+    def _prepare(self, question: str | FloatArray, vector: FloatArray | None, options: SearchOptions) -> _Query:
         granularity = self.number_of("granularity", options.granularity)
         within = None if options.within is None else self.number_of("within", options.within)
         if within == granularity:
             raise InputError(f"within must name another granularity than the one that is searched, {options.within!r}")
-        vector = None if isinstance(question, str) else question
-        if isinstance(question, str) and options.mode != "lexical":
-            made_by = encoder()
-            (checked,) = check_vectors(made_by, [np.asarray(made_by.encode_query(question))[None]], [1])
-            vector = checked[0]
         terms = None if options.mode == "dense" else self._to_terms(question)
         if options.mode == "lexical" and not terms:
             raise QueryError(f"the question must hold a word to be searched for by its words, got {question!r:.80}")
@@ -155,7 +162,7 @@ class Searcher:
         source = self._synced[query.granularity] if needs_vectors else self._store
         with source.snapshot() as opened:
             vectors = opened if isinstance(opened, VectorReader) else None
-            ranked = self._rank(query, n, vectors)
+            ranked = self._rank(query, n, vectors)[: n if query.options.chooses else query.options.k]
             rows = self._store.rows([one.number for one in ranked])
             as_found = query.within is None and not query.options.expand
             passages = rows if as_found else [self._passage_of(row, query) for row in rows]
@@ -187,18 +194,20 @@ class Searcher:
         options = query.options
         is_limited = options.filter is not None or options.document_ids is not None
         where = self._to_condition(options) if is_limited else None
-        documents = None if where is None else self._select(where)
+        corpus = Corpus(self._store, self._remembered)
+        documents = None if where is None else corpus.documents(where)
         dense: dict[int, float] = {}
         if query.vector is not None and vectors is not None:
             scores, numbers = vectors.search(query.vector, n, documents)
             dense = dict(zip(numbers, scores, strict=True))
-        places = self._corpus.places(query.granularity) if query.terms else None
+        places = corpus.places(query.granularity) if query.terms else None
         if query.terms is None or not places:
             return [Ranked(number, score, score, None) for number, score in dense.items()]
-        by_words, own = score_words(self._store, query.terms, places, query.granularity)
-        may_be_found = (own if options.mode == "lexical" else by_words) > 0
+        by_words, holding = score_words(corpus, query.terms, query.granularity)
+        may_be_found = holding if options.mode == "lexical" else np.flatnonzero(by_words > 0)
         if documents is not None:
-            may_be_found &= np.isin(places.documents, documents)[places.document_of]
+            is_selected = np.isin(places.documents, documents)
+            may_be_found = may_be_found[is_selected[places.document_of[may_be_found]]]
         found = best_places(by_words, may_be_found, n)
         if query.vector is None or vectors is None:
             return [Ranked(int(places.numbers[one]), float(by_words[one]), None, float(by_words[one])) for one in found]
@@ -207,7 +216,7 @@ class Searcher:
         # What only one side found has a score of the other, too: each counts for what it is.
         every = {**dense, **dict(zip(missing, vectors.scores(query.vector, missing), strict=True))}
         at = np.searchsorted(places.numbers, list(every))
-        cosines = self._corpus.sample(query.granularity, vectors) @ query.vector
+        cosines = corpus.sample(query.granularity, vectors) @ query.vector
         rankings = [list(dense), lexical] if options.fusion == "rrf" else None
         return fuse(query.dense_weight, cosines, every, by_words, at, rankings)[:n]
 
@@ -239,21 +248,6 @@ class Searcher:
         return Condition(
             " AND ".join(f"({one.sql})" for one in parts), tuple(value for one in parts for value in one.values)
         )
-
-    def _select(self, where: Condition) -> IntArray:
-        """Numbers of the documents that meet a condition; remembered until the store changes."""
-        key = (self._store.last_commit().token, where)
-        with self._lock:
-            if key in self._remembered:
-                self._remembered.move_to_end(key)
-                return self._remembered[key]
-        # Outside the lock: two threads that ask the same at once both read, and neither makes the others wait.
-        documents = self._store.document_numbers(where)
-        with self._lock:
-            self._remembered[key] = documents
-            while len(self._remembered) > _REMEMBERED:
-                self._remembered.popitem(last=False)
-        return documents
 
     def _to_terms(self, question: str | FloatArray) -> list[str]:
         if not self._store.has_words:

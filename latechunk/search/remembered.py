@@ -1,0 +1,51 @@
+"""Values read from a store, remembered until the store changes."""
+
+from __future__ import annotations
+
+import threading
+from collections import OrderedDict
+from collections.abc import Callable, Hashable
+from typing import Any, TypeVar, cast
+
+import numpy as np
+
+_Value = TypeVar("_Value")
+
+_MOST_BYTES = 128 * 2**20
+_ENTRY_BYTES = 256  # of a value beside its arrays
+
+
+class Remembered:
+    """Up to 128 MiB of what was read last. Threads may share it, and none waits while another reads."""
+
+    def __init__(self, most_bytes: int = _MOST_BYTES) -> None:
+        """Remember nothing yet."""
+        self._most_bytes = most_bytes
+        self._lock = threading.Lock()  # only around what is remembered, since a lookup there also reorders it
+        self._token = ""
+        self._values: OrderedDict[Hashable, Any] = OrderedDict()
+        self._n_bytes = 0
+
+    def get(self, token: str, key: Hashable, read: Callable[[], _Value]) -> _Value:
+        """What ``read`` gives for this key in the state of the store that has this token."""
+        with self._lock:
+            if token == self._token and key in self._values:
+                self._values.move_to_end(key)
+                return cast("_Value", self._values[key])
+        value = read()  # outside the lock: two threads that ask the same at once both read
+        with self._lock:
+            if token != self._token:
+                self._values.clear()
+                self._token, self._n_bytes = token, 0
+            if key not in self._values:
+                self._values[key] = value
+                self._n_bytes += _size(value)
+            while self._n_bytes > self._most_bytes and len(self._values) > 1:
+                self._n_bytes -= _size(self._values.popitem(last=False)[1])
+        return value
+
+
+def _size(value: object) -> int:
+    """About how many bytes a value takes: an array, or a value with arrays for attributes."""
+    parts = [value, *(getattr(value, name) for name in getattr(type(value), "__slots__", ()))]
+    return _ENTRY_BYTES + sum(one.nbytes for one in parts if isinstance(one, np.ndarray))
