@@ -88,9 +88,10 @@ def index_command(
 ) -> None:
     """Add files to an index, making it if there is none; a file that changed replaces its former self.
 
-    The model, chunker and mode of an index are fixed when it is made. It reads PDF, Markdown, reStructuredText,
-    AsciiDoc, notebooks (.ipynb), .csv, .tsv, .json, source code and any other text. A file is a document, whose id is
-    its path from the folder given; a .jsonl file has one document a line, with "id", "text" and metadata.
+    The model, chunker and mode of an index are fixed when it is made. It reads PDF, Word (.docx),
+    EPUB, HTML, Markdown, reStructuredText, AsciiDoc, notebooks (.ipynb), .csv, .tsv, .json, source code and any other
+    text. A file is a document, whose id is its path from the folder given; a .jsonl file has one document a line, with
+    "id", "text" and metadata.
     """
     from latechunk.index import Index
     from latechunk.readers import Problem, count_documents, find_files, read_documents

@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
+import codecs
+import re
 from collections.abc import Mapping
 from pathlib import Path
 
 from latechunk.readers.decoding import marked_encoding
+from latechunk.readers.docx import DOCX
+from latechunk.readers.epub import EPUB
+from latechunk.readers.html import HTML
 from latechunk.readers.jsonfile import JSON
 from latechunk.readers.jsonl import JSONL
 from latechunk.readers.markdown import MARKDOWN
@@ -18,28 +23,39 @@ from latechunk.readers.text import CODE, TEXT
 
 READERS: Mapping[str, Reader] = {
     suffix: reader
-    for reader in (TEXT, MARKDOWN, RST, ASCIIDOC, NOTEBOOK, TABLE, JSONL, JSON, PDF)
+    for reader in (TEXT, MARKDOWN, RST, ASCIIDOC, NOTEBOOK, TABLE, JSONL, JSON, PDF, DOCX, EPUB, HTML)
     for suffix in reader.suffixes
 }
 """By suffix. A new format is a module in this package and an entry here."""
 
 _HEAD = 8_192
+_PAGE = re.compile(rb"\s*<(?:!doctype html|html)\b", re.I)
 
 
 def find_reader(path: Path) -> Reader | None:
     """The reader of a file; None if it is of no known format and holds no text.
 
-    A PDF is one under any name. What is of no known suffix is text if its first 8 KB are: not empty, without the byte
-    0, UTF-8 or with a mark.
+    A PDF, Word file or book is one under any name, and a page of HTML under the name of such a file, as failed
+    downloads have it, or without a suffix. What is of no known suffix is text if its first 8 KB are: not empty, without
+    the byte 0, UTF-8 or with a mark.
     """
     suffix = path.suffix.lower()
     with path.open("rb") as file:
         head = file.read(_HEAD)
-    if head.startswith(b"%PDF-"):
-        return PDF
+    if found := _find_by_content(head, suffix):
+        return found
     if suffix in READERS:
         return READERS[suffix]
     return (CODE if suffix else TEXT) if _is_text(head) else None
+
+
+def _find_by_content(head: bytes, suffix: str) -> Reader | None:
+    if head.startswith(b"%PDF-"):
+        return PDF
+    if head.startswith(b"PK\x03\x04"):
+        return EPUB if b"application/epub+zip" in head[:100] else DOCX if b"word/" in head else None
+    is_page = _PAGE.match(head.removeprefix(codecs.BOM_UTF8))
+    return HTML if is_page and (not suffix or READERS.get(suffix) in (PDF, DOCX, EPUB)) else None
 
 
 def _is_text(head: bytes) -> bool:

@@ -1,0 +1,112 @@
+"""EPUB books: their chapters in the order of reading as one document, through the reader of HTML."""
+
+from __future__ import annotations
+
+import posixpath
+from collections.abc import Mapping
+from pathlib import Path
+from urllib.parse import unquote
+
+from latechunk.errors import DocumentError, MissingDependencyError
+from latechunk.readers.archive import Archive
+from latechunk.readers.html import parse_html
+from latechunk.readers.parsed import Parsed, ParserOptions
+from latechunk.readers.reader import parsed_reader
+from latechunk.readers.structured import StructuredText
+
+_CONTAINER = "META-INF/container.xml"
+_ENCRYPTION = "META-INF/encryption.xml"
+_CHAPTERS = ("application/xhtml+xml", "text/html")
+_METADATA = {"title": "title", "creator": "author", "date": "created", "language": "lang"}
+
+
+def parse(path: Path, options: ParserOptions) -> Parsed:
+    """Read a book; see ``ParserProcess.parse``."""
+    with Archive(path) as archive:
+        package = _Package(archive, _package_name(archive))
+        protected = _protected(archive)
+        whole = StructuredText()
+        problems: list[tuple[str, str]] = []
+        for name in package.chapters:
+            options.tick()
+            try:
+                if name in protected:
+                    raise DocumentError("it is protected (DRM), and cannot be read")
+                whole.append(parse_html(archive.read(name), options)[0])
+            except MissingDependencyError:
+                raise
+            except (DocumentError, UnicodeDecodeError) as error:
+                problems.append((f"chapter {name}", str(error)))
+    if not str(whole):
+        raise DocumentError(f"{problems[0][0]}: {problems[0][1]}" if problems else "it holds no text")
+    return Parsed(str(whole), outline=whole.outline, metadata=package.metadata, problems=tuple(problems))
+
+
+class _Package:
+    """What the package file says: metadata, and the chapters in the order of reading."""
+
+    def __init__(self, archive: Archive, name: str) -> None:
+        self._folder = posixpath.dirname(name)
+        self._chapters: dict[str, str] = {}
+        self._order: list[str] = []
+        self._said: dict[str, list[str]] = {}
+        self._open: str | None = None
+        archive.parse(name, self._start, self._end, self._text)
+
+    @property
+    def chapters(self) -> list[str]:
+        """Names of the members, none twice."""
+        return list(dict.fromkeys(self._chapters[one] for one in self._order if one in self._chapters))
+
+    @property
+    def metadata(self) -> dict[str, str]:
+        """Title, author, date and language, the first of each."""
+        return {name: said for name, parts in self._said.items() if (said := " ".join("".join(parts).split()))}
+
+    def _start(self, tag: str, attributes: Mapping[str, str]) -> None:
+        name = _METADATA.get(tag)
+        self._open = None
+        if name and name not in self._said:
+            self._said[name] = []
+            self._open = name
+        elif tag == "item" and attributes.get("media-type") in _CHAPTERS:
+            target = posixpath.normpath(posixpath.join(self._folder, unquote(attributes.get("href", ""))))
+            self._chapters[attributes.get("id", "")] = target
+        elif tag == "itemref" and attributes.get("linear") != "no":
+            self._order.append(attributes.get("idref", ""))
+
+    def _end(self, tag: str) -> None:  # noqa: ARG002
+        self._open = None
+
+    def _text(self, text: str) -> None:
+        if self._open:
+            self._said[self._open].append(text)
+
+
+def _package_name(archive: Archive) -> str:
+    names: list[str] = []
+
+    def start(tag: str, attributes: Mapping[str, str]) -> None:
+        if tag == "rootfile":
+            names.append(attributes.get("full-path", ""))
+
+    archive.parse(_CONTAINER, start, lambda tag: None, lambda text: None)  # noqa: ARG005
+    if not names:
+        raise DocumentError(f"it is no book: {_CONTAINER} names no package")
+    return names[0]
+
+
+def _protected(archive: Archive) -> set[str]:
+    """The members that are encrypted; fonts may be so in any book."""
+    names: set[str] = set()
+
+    def start(tag: str, attributes: Mapping[str, str]) -> None:
+        if tag == "CipherReference":
+            names.add(unquote(attributes.get("URI", "")))
+
+    if _ENCRYPTION in archive:
+        archive.parse(_ENCRYPTION, start, lambda tag: None, lambda text: None)  # noqa: ARG005
+    return names
+
+
+EPUB = parsed_reader(__name__, ".epub")

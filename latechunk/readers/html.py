@@ -1,0 +1,114 @@
+"""HTML files: the main text with headings, lists, tables and code. Nothing is run, and no link is followed."""
+
+from __future__ import annotations
+
+import codecs
+import re
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from latechunk.errors import MissingDependencyError
+from latechunk.readers.decoding import decode, marked_encoding
+from latechunk.readers.html_render import render
+from latechunk.readers.limits import read_whole
+from latechunk.readers.parsed import Parsed, ParserOptions
+from latechunk.readers.reader import parsed_reader
+from latechunk.readers.structured import StructuredText
+
+if TYPE_CHECKING:
+    from selectolax.lexbor import LexborHTMLParser, LexborNode
+
+_CHARSET = re.compile(
+    rb"""<(?:meta\b[^>]{0,300}?charset|\?xml\b[^>]{0,300}?encoding)\s*=\s*["']?\s*([\w:.-]{1,40})""", re.I
+)
+_HEAD = 4_096
+# In XML an empty element may be written like this; HTML takes it for the begin of one.
+_EMPTY = re.compile(
+    r"<(title|script|style|textarea|iframe|a|b|i|em|strong|span|div|p|h[1-6]|li|td|th)(\s[^<>]*)?/>", re.I
+)
+_MAIN = "main, [role=main]"
+_DATES = ("article:published_time", "date", "dc.date", "dcterms.created", "dcterms.date")
+
+
+def parse(path: Path, options: ParserOptions) -> Parsed:
+    """Read an HTML file; see ``ParserProcess.parse``."""
+    text, metadata, note = parse_html(read_whole(path), options)
+    return Parsed(str(text), outline=text.outline, metadata=metadata, notes=(note,) if note else ())
+
+
+def parse_html(data: bytes, options: ParserOptions) -> tuple[StructuredText, dict[str, Any], str | None]:
+    """The main text of a page, what it says of itself, and a note where its encoding was guessed."""
+    try:
+        from selectolax.lexbor import LexborHTMLParser
+    except ImportError as error:
+        raise MissingDependencyError(
+            'HTML and EPUB need selectolax; run: pip install "latechunk[documents]"'
+        ) from error
+    source, guess = _decode(data, options.encoding)
+    if source[:200].lstrip().startswith("<?xml"):
+        source = _EMPTY.sub(r"<\1\2></\1>", source)
+    page = LexborHTMLParser(source.replace("\0", "\ufffd"))
+    options.tick()
+    note = f"read as {guess}, which was guessed (--encoding says it)" if guess else None
+    return _read_page(page, options.tick), _read_metadata(page), note
+
+
+def _decode(data: bytes, encoding: str | None) -> tuple[str, str | None]:
+    """Decode by a mark, as UTF-8, by ``encoding``, by what the page declares, or by a guess, which is told."""
+    declared = _CHARSET.search(data[:_HEAD])
+    name = declared[1].decode("ascii") if declared else ""
+    try:
+        name = {"iso8859-1": "cp1252", "ascii": "cp1252"}.get(codecs.lookup(name).name, name)  # as browsers take them
+        is_text = codecs.lookup(name)._is_text_encoding
+    except (LookupError, ValueError):
+        is_text = False
+    if not is_text or marked_encoding(data):
+        return decode(data, encoding)
+    if codecs.lookup(name).name.startswith("iso2022"):  # which looks like ASCII
+        encoding, data = None, data.decode(name).encode()
+    try:
+        return decode(data, encoding or name)
+    except UnicodeDecodeError:
+        return decode(data, None)  # it is not what it says
+
+
+def _read_page(page: LexborHTMLParser, tick: Callable[[], None]) -> StructuredText:
+    body = page.body or page.root
+    for root in _main_parts(page):
+        text = render(root, tick, drop_margins=False)
+        if str(text):
+            return text
+    if body is None:
+        return StructuredText()
+    text = render(body, tick, drop_margins=True)
+    return text if str(text) else render(body, tick, drop_margins=False)
+
+
+def _main_parts(page: LexborHTMLParser) -> list[LexborNode]:
+    """What the page marks as its main part."""
+    articles = page.css("article")
+    return [*page.css(_MAIN)[:1], *(articles if len(articles) == 1 else [])]
+
+
+def _read_metadata(page: LexborHTMLParser) -> dict[str, Any]:
+    said: dict[str, str] = {}
+    for node in page.css("meta[name], meta[property]"):
+        name = (node.attributes.get("name") or node.attributes.get("property") or "").casefold()
+        said.setdefault(name, _plain(node.attributes.get("content") or ""))
+    title = page.css_first("head > title")
+    root = page.css_first("html")
+    metadata = {
+        "title": _plain(title.text() or "") if title else said.get("og:title", ""),
+        "author": said.get("author", ""),
+        "created": next((said[name] for name in _DATES if said.get(name)), ""),
+        "lang": _plain((root.attributes.get("lang") or root.attributes.get("xml:lang") or "") if root else ""),
+    }
+    return {name: value for name, value in metadata.items() if value}
+
+
+def _plain(text: str) -> str:
+    return " ".join(text.split())
+
+
+HTML = parsed_reader(__name__, ".html", ".htm", ".xhtml")

@@ -1,0 +1,365 @@
+"""HTML, Word and EPUB files: text and outline, and what is wrong with such files."""
+
+import io
+import re
+import sys
+import zipfile
+from itertools import pairwise
+
+import pytest
+
+from latechunk.errors import DocumentError, MissingDependencyError
+from latechunk.readers import archive, find_files, html, read_documents
+from latechunk.readers.parsed import ParserOptions
+
+pytest.importorskip("selectolax")
+
+W = 'xmlns:w="http://schemas.openxmlformats.org/wordprocessingml/2006/main"'
+MC = 'xmlns:mc="http://schemas.openxmlformats.org/markup-compatibility/2006"'
+
+
+@pytest.fixture
+def read(tmp_path):
+    """Reads a file of this name and content: its documents, and (place after the path, reason) of each problem."""
+
+    def read(name, content, **options):
+        path = tmp_path / name
+        path.write_bytes(content if isinstance(content, bytes) else content.encode())
+        problems, read.notes = [], []
+        files = find_files([path], problems.append)
+        found = list(read_documents(files, problems.append, lambda *note: read.notes.append(note[1]), **options))
+        return found, [(one.place.removeprefix(str(path)), one.reason) for one in problems]
+
+    return read
+
+
+def parts(document):
+    """The kinds and levels of blocks, and what they hold."""
+    return [(f"{one.kind}{one.level or ''}", document.text[one.start : one.end]) for one in document.outline]
+
+
+def pack(members, compression=zipfile.ZIP_DEFLATED):
+    file = io.BytesIO()
+    with zipfile.ZipFile(file, "w", compression) as made:
+        for name, content in members.items():
+            made.writestr(name, content, zipfile.ZIP_STORED if name == "mimetype" else compression)
+    return file.getvalue()
+
+
+PAGE = """<!doctype html><html lang="en"><head><title> All about
+ pumps </title><meta name="author" content="Ann"><meta property="article:published_time" content="2024-01-31">
+<style>p {}</style></head><body><header><nav>Menu</nav>Logo</header>
+<h1>Pumps &amp; <i>more</i></h1><p>Check
+ them<br>weekly.<script>alert(1)</script></p><div>Parts:<ul><li>one<ul><li>inner</li></ul></li><li><p>two</p><p>more</p>
+</li></ul></div><table><caption>Sizes</caption><tr><th>a<th>b</tr><tr><td><p>1</p><p>x</p><td><ul><li>l<li>m</ul></tr>
+<tr><td></td><td> </td></tr></table><pre><code>x = 1
+  y</code></pre><ol start="3"><li>c<li>d</ol><p hidden>secret</p><p style="display: none">secret</p>
+<table><tr><td><h2>Layout</h2>text<table><tr><td>i<td>j</tr></table></td></tr></table><footer>Imprint</footer>"""
+
+
+def test_the_main_text_of_a_page(read):
+    ((document,), problems) = read("a.html", PAGE)
+
+    assert document.text == (
+        "Pumps & more\n\nCheck them\nweekly.\n\nParts:\n\n- one\n  - inner\n- two\n  more\n\nSizes\na | b\n1 x | l m"
+        "\n\nx = 1\n  y\n\n3. c\n4. d\n\nLayout\n\ntext\n\ni | j"
+    )
+    assert parts(document) == [
+        ("heading1", "Pumps & more"),
+        ("list", "- one\n  - inner\n- two\n  more"),
+        ("table", "Sizes\na | b\n1 x | l m"),
+        ("code", "x = 1\n  y"),
+        ("list", "3. c\n4. d"),
+        ("heading2", "Layout"),
+        ("table", "i | j"),
+    ]
+    said = {key: value for key, value in document.metadata.items() if key != "source"}
+    assert said == {"title": "All about pumps", "author": "Ann", "created": "2024-01-31", "lang": "en"}
+    assert problems == read.notes == []
+
+
+@pytest.mark.parametrize(
+    ("page", "text"),
+    [
+        (
+            "<p>Around</p><main><header>Head</header><nav>menu</nav>Main.<aside>Note.</aside></main>",
+            "Head\n\nMain.\n\nNote.",
+        ),
+        ("<p>Around</p><article>One.</article>", "One."),
+        ("<article>One.</article><article>Two.</article>", "One.\n\nTwo."),
+        ("<main></main><p>Outside.</p>", "Outside."),
+        ("<header><h1>Title</h1></header><p>Text.</p>", "Title\n\nText."),
+        ("<footer>Only this.</footer>", "Only this."),
+        ("<p>soft\u00adhyphen non\u00a0breaking</p>", "soft\u00adhyphen non\u00a0breaking"),
+        ("<p>東<rt>ひがし</rt>京</p>", "東京"),
+        ("plain <b>text", "plain text"),
+    ],
+)
+def test_what_belongs_to_the_main_text(read, page, text):
+    assert read("a.htm", f"<!doctype html>{page}")[0][0].text == text
+
+
+@pytest.mark.parametrize(
+    ("declaration", "encoding"),
+    [
+        ('<meta charset="latin-1">', "cp1252"),
+        ('<meta http-equiv="Content-Type" content="text/html; charset=shift_jis">', "shift_jis"),
+        ('<?xml version="1.0" encoding="koi8-r"?>', "koi8-r"),
+        ("<meta charset=iso-2022-jp>", "iso-2022-jp"),
+        ("<meta charset=latin-1>", "utf-8"),
+        ("<meta charset=nonsense>", "utf-8"),
+        ("<meta charset=ascii>", "utf-16"),
+    ],
+)
+def test_a_page_says_its_encoding(read, declaration, encoding):
+    text = {"cp1252": "caf\u00e9 \u2013", "koi8-r": "Москва"}.get(encoding, "東京")
+
+    ((document,), _) = read("a.html", f"{declaration}<html><p>{text}</p>".encode(encoding))
+
+    assert document.text == text
+
+
+def test_a_page_under_another_name_is_found_by_its_content(read):
+    for name in ("download", "report.pdf", "report.docx"):
+        assert read(name, "\ufeff\n<!DOCTYPE html><p>Not found.</p>")[0][0].text == "Not found."
+    assert read("a.php", "<!doctype html><p>x")[0][0].text == "<!doctype html><p>x"
+
+
+def test_empty_elements_of_xhtml_end_where_they_begin(read):
+    page = (
+        '<?xml version="1.0"?><html><head><title/></head><body><p>One <a id="x"/>two.</p><script src="x"/>More.</body>'
+    )
+
+    assert read("a.xhtml", page)[0][0].text == "One two.\n\nMore."
+
+
+def test_a_large_page_of_one_line_and_deep_lists_are_read(read):
+    data = "<!doctype html><p>" + "word " * 1_000_000
+    assert read("a.html", data)[0][0].text == ("word " * 1_000_000).strip()
+    ((deep,), _) = read("b.html", "<ul><li>item" * 3_000)
+    assert deep.text.count("- item") == 3_000
+    assert max(len(line) for line in deep.text.splitlines()) == 2 * 8 + len("- item")
+    assert len(deep.outline) == 1
+
+
+def test_without_the_parser_of_html_the_error_says_what_to_install(monkeypatch):
+    monkeypatch.setitem(sys.modules, "selectolax.lexbor", None)
+    with pytest.raises(MissingDependencyError, match=re.escape('pip install "latechunk[documents]"')):
+        html.parse_html(b"<p>", ParserOptions())
+
+
+def paragraph(text, settings=""):
+    return f"<w:p><w:pPr>{settings}</w:pPr><w:r><w:t>{text}</w:t></w:r></w:p>"
+
+
+STYLES = f"""<w:styles {W}>
+<w:style w:type="paragraph" w:styleId="berschrift2"><w:name w:val="heading 2"/></w:style>
+<w:style w:type="paragraph" w:styleId="Titel"><w:name w:val="Title"/></w:style>
+<w:style w:type="paragraph" w:styleId="Own"><w:name w:val="My own"/><w:basedOn w:val="berschrift2"/></w:style>
+<w:style w:type="paragraph" w:styleId="Outline"><w:name w:val="o"/><w:pPr><w:outlineLvl w:val="2"/></w:pPr></w:style>
+<w:style w:type="paragraph" w:styleId="Liste"><w:name w:val="l"/>
+<w:pPr><w:numPr><w:numId w:val="1"/></w:numPr></w:pPr></w:style>
+<w:style w:type="paragraph" w:styleId="Loop"><w:name w:val="x"/><w:basedOn w:val="Loop"/></w:style>
+</w:styles>"""
+
+
+def docx(body, **more):
+    document = f"<w:document {W} {MC}><w:body>{body}</w:body></w:document>"
+    names = {"styles": "word/styles.xml", "notes": "word/footnotes.xml", "core": "docProps/core.xml"}
+    return pack({"word/document.xml": document, **{names[key]: value for key, value in more.items()}})
+
+
+def test_a_word_file_with_headings_lists_and_tables(read):
+    style = lambda name: f'<w:pStyle w:val="{name}"/>'  # noqa: E731
+    item = lambda depth: f'<w:numPr><w:ilvl w:val="{depth}"/><w:numId w:val="4"/></w:numPr>'  # noqa: E731
+    cell = lambda *texts: f"<w:tc>{''.join(map(paragraph, texts))}</w:tc>"  # noqa: E731
+    body = (
+        paragraph("Guide", style("Titel"))
+        + paragraph("Care", style("Own"))
+        + paragraph("Deep", style("Outline"))
+        + paragraph("Direct", '<w:outlineLvl w:val="0"/>')
+        + paragraph("Body level", style("Own") + '<w:outlineLvl w:val="9"/>')
+        + paragraph("one", item(0))
+        + paragraph("two", item(1))
+        + paragraph("three", style("Liste"))
+        + paragraph("no item", style("Liste") + '<w:numPr><w:numId w:val="0"/></w:numPr>')
+        + f"<w:tbl><w:tr>{cell('a', 'b')}{cell('c')}</w:tr>"
+        f"<w:tr>{cell('')}<w:tc><w:tbl><w:tr>{cell('in')}</w:tr></w:tbl></w:tc></w:tr></w:tbl>"
+        + paragraph("", "")
+        + '<w:p><w:pPr><w:tabs><w:tab w:val="left"/></w:tabs></w:pPr><w:r><w:t>End</w:t><w:tab/><w:t>of</w:t><w:br/>'
+        "<w:t>it</w:t><w:noBreakHyphen/><w:softHyphen/></w:r></w:p>" + paragraph("loop", style("Loop"))
+    )
+    core = (
+        '<cp:coreProperties xmlns:cp="c" xmlns:dc="d" xmlns:dcterms="t"><dc:title>Pumps</dc:title><dc:creator>Ann'
+        "</dc:creator><dcterms:created>2024-01-31T09:30:00Z</dcterms:created><dc:subject>x</dc:subject></cp:coreProperties>"
+    )
+
+    ((document,), problems) = read("a.docx", docx(body, styles=STYLES, core=core))
+
+    assert document.text == (
+        "Guide\n\nCare\n\nDeep\n\nDirect\n\nBody level\n\n- one\n  - two\n- three\n\nno item\n\na b | c\n | in\n\n"
+        "End\tof\nit\u2011\u00ad\n\nloop"
+    )
+    assert parts(document) == [
+        ("heading1", "Guide"),
+        ("heading2", "Care"),
+        ("heading3", "Deep"),
+        ("heading1", "Direct"),
+        ("list", "- one\n  - two\n- three"),
+        ("table", "a b | c\n | in"),
+    ]
+    assert problems == []
+    said = {key: value for key, value in document.metadata.items() if key != "source"}
+    assert said == {"title": "Pumps", "author": "Ann", "created": "2024-01-31T09:30:00Z"}
+
+
+def test_insertions_are_read_deletions_are_not_and_text_boxes_are_read_once(read):
+    run = lambda text: f"<w:r><w:t>{text}</w:t></w:r>"  # noqa: E731
+    box = f"<w:txbxContent>{paragraph('In the box.')}</w:txbxContent>"
+    body = (
+        f"<w:p>{run('It costs ')}<w:del><w:r><w:delText>one</w:delText></w:r></w:del><w:ins>{run('two')}</w:ins>"
+        f"{run(' euros.')}"
+        f"<w:moveFrom>{run('moved')}</w:moveFrom><w:moveTo>{run(' Moved.')}</w:moveTo>"
+        f"<w:r><w:instrText>PAGE</w:instrText></w:r></w:p>"
+        f"<w:p>{run('Around')}<w:r><mc:AlternateContent><mc:Choice>{box}</mc:Choice><mc:Fallback>{box}</mc:Fallback>"
+        f"</mc:AlternateContent></w:r>{run(' it.')}</w:p>"
+    )
+    notes = f"<w:footnotes {W}><w:footnote>{paragraph('A note.')}</w:footnote></w:footnotes>"
+
+    ((document,), _) = read("a.docx", docx(body, notes=notes))
+
+    assert document.text == "It costs two euros. Moved.\n\nAround it.\n\nIn the box.\n\nA note."
+    assert document.outline == ()
+
+
+def test_a_word_file_agrees_with_python_docx(read, tmp_path):
+    made = pytest.importorskip("docx").Document()
+    made.add_heading("Guide", 0)
+    for number in range(5):
+        made.add_heading(f"Section {number}", 1 + number % 3)
+        made.add_paragraph(f"Prose of section {number}. " * 20)
+        made.add_paragraph("an item", style="List Bullet")
+        table = made.add_table(2, 2)
+        for place, cell in enumerate(table._cells):
+            cell.text = f"cell {place}"
+    made.save(tmp_path / "made.docx")
+
+    ((document,), problems) = read("a.docx", (tmp_path / "made.docx").read_bytes())
+
+    assert problems == []
+    texts = [one.text.strip() for one in made.paragraphs]
+    places = [document.text.find(text) for text in texts]
+    assert all(place >= 0 for place in places)
+    headings = [one.text for one in made.paragraphs if one.style.name.startswith(("Heading", "Title"))]
+    assert [text for kind, text in parts(document) if kind.startswith("heading")] == headings
+    assert [text for kind, text in parts(document) if kind == "table"] == ["cell 0 | cell 1\ncell 2 | cell 3"] * 5
+    assert [text for kind, text in parts(document) if kind == "list"] == ["- an item"] * 5
+
+
+OPF = """<package xmlns="http://www.idpf.org/2007/opf" xmlns:dc="http://purl.org/dc/elements/1.1/"><metadata>
+<dc:title>A book</dc:title><dc:creator>Ann</dc:creator><dc:creator>Bob</dc:creator><dc:language>de</dc:language>
+</metadata><manifest><item id="b" href="text/two%20b.xhtml" media-type="application/xhtml+xml"/>
+<item id="a" href="text/../text/one.xhtml" media-type="application/xhtml+xml"/>
+<item id="n" href="nav.xhtml" media-type="application/xhtml+xml"/><item id="c" href="x.css" media-type="text/css"/>
+<item id="m" href="gone.xhtml" media-type="application/xhtml+xml"/></manifest><spine>
+<itemref idref="n" linear="no"/>
+<itemref idref="a"/><itemref idref="c"/><itemref idref="b"/><itemref idref="a"/><itemref idref="m"/>
+</spine></package>"""
+
+
+def epub(**changes):
+    chapter = '<?xml version="1.0"?><html><head><title/></head><body><h1>{0}</h1><p>Text of {0}.</p></body></html>'
+    members = {
+        "mimetype": "application/epub+zip",
+        "META-INF/container.xml": '<container><rootfiles><rootfile full-path="OEBPS/a.opf"/></rootfiles></container>',
+        "OEBPS/a.opf": OPF,
+        "OEBPS/text/one.xhtml": chapter.format("One"),
+        "OEBPS/text/two b.xhtml": chapter.format("Two"),
+        "OEBPS/nav.xhtml": "contents",
+        **changes,
+    }
+    return pack({name: content for name, content in members.items() if content is not None})
+
+
+def test_a_book_is_its_chapters_in_their_order(read):
+    ((document,), problems) = read("a.epub", epub())
+
+    assert document.text == "One\n\nText of One.\n\nTwo\n\nText of Two."
+    assert parts(document) == [("heading1", "One"), ("heading1", "Two")]
+    assert problems == [(", chapter OEBPS/gone.xhtml", "it lacks OEBPS/gone.xhtml, which its format must have")]
+    said = {key: value for key, value in document.metadata.items() if key != "source"}
+    assert said == {"title": "A book", "author": "Ann", "lang": "de"}
+    assert read("book.download", epub())[0][0].text == document.text
+
+
+def test_protected_chapters_are_named(read):
+    xml = '<encryption><CipherReference URI="OEBPS/text/one.xhtml"/><CipherReference URI="font.otf"/></encryption>'
+
+    ((document,), problems) = read("a.epub", epub(**{"META-INF/encryption.xml": xml}))
+
+    assert document.text.startswith("Two")
+    assert problems[0] == (", chapter OEBPS/text/one.xhtml", "it is protected (DRM), and cannot be read")
+
+
+BOMB = f"<w:document {W}><w:body>" + paragraph("x" * 5_000_000) + "</w:body></w:document>"
+LAUGHS = '<!DOCTYPE d [<!ENTITY a "ha"><!ENTITY b "&a;&a;">]><d>&b;</d>'
+OUTSIDE = '<!DOCTYPE d [<!ENTITY a SYSTEM "file:///etc/passwd">]><d>&a;</d>'
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "reason"),
+    [
+        ("a.docx", b"no zip", "it is no zip archive"),
+        ("a.docx", b"", "it is no zip archive"),
+        ("a.docx", b"\xd0\xcf\x11\xe0" + b"\0" * 99, "it is encrypted, or of the format of Word before 2007"),
+        ("a.docx", pack({"a.txt": "x"}), "it is no Word file: it lacks word/document.xml"),
+        ("a.docx", docx(paragraph("x"))[:-30], "it is no zip archive"),
+        ("a.docx", pack({"word/document.xml": "<a><b></a>"}), "word/document.xml is damaged: mismatched tag"),
+        ("a.docx", pack({"word/document.xml": "<w>" * 600}), "nests more than 500 elements"),
+        ("a.docx", pack({"word/document.xml": LAUGHS}), "declares entities, which are not read"),
+        ("a.docx", pack({"word/document.xml": OUTSIDE}), "declares entities, which are not read"),
+        ("a.docx", pack({"word/document.xml": BOMB}), "unpacks to more than 200 times its size"),
+        ("a.docx", pack({"word/document.xml": "<a/>"}, zipfile.ZIP_LZMA).replace(b"\x0e\0", b"\x63\0"), "is damaged"),
+        ("a.epub", pack({"mimetype": "application/epub+zip"}), "it lacks META-INF/container.xml"),
+        ("a.epub", epub(**{"META-INF/container.xml": "<container/>"}), "names no package"),
+        ("a.epub", epub(**{"OEBPS/a.opf": "<package/>"}), "it holds no text"),
+        (
+            "a.epub",
+            epub(**{"OEBPS/text/one.xhtml": None, "OEBPS/text/two b.xhtml": None}),
+            "chapter OEBPS/text/one.xhtml",
+        ),
+    ],
+)
+def test_what_is_no_such_file_is_named(read, name, content, reason):
+    documents, ((place, why),) = read(name, content)
+
+    assert (documents, place) == ([], "")
+    assert reason in why
+
+
+def test_archives_beyond_the_limits_are_refused(tmp_path, monkeypatch):
+    path = tmp_path / "a.zip"
+    path.write_bytes(pack({"a": "x" * 1000, "b": "y"}))
+    monkeypatch.setattr(archive, "MAX_UNPACKED", 500)
+    with archive.Archive(path) as opened, pytest.raises(DocumentError, match="unpacks to more than 0 MB"):
+        opened.read("a")
+    monkeypatch.setattr(archive, "MAX_MEMBERS", 1)
+    with pytest.raises(DocumentError, match="it has 2 members, and at most 1 are read"):
+        archive.Archive(path)
+
+
+def test_an_encrypted_member_is_named(tmp_path):
+    data = bytearray(pack({"a": "x"}))
+    data[6] |= 1
+    data[data.index(b"PK\1\2") + 8] |= 1
+    (tmp_path / "a.zip").write_bytes(bytes(data))
+    with archive.Archive(tmp_path / "a.zip") as opened, pytest.raises(DocumentError, match="a is encrypted"):
+        opened.read("a")
+
+
+def test_blocks_are_in_order_and_within_the_text(read):
+    for name, content in (("a.html", PAGE), ("a.epub", epub())):
+        document = read(name, content)[0][0]
+        for one, other in pairwise(document.outline):
+            assert (one.start, -one.end) <= (other.start, -other.end)
+            assert document.text[one.start : one.end].strip()
