@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from latechunk import Document, Index, SentenceChunker
+from latechunk.chunking.places import with_outline
 from latechunk.errors import IndexExistsError, IndexFormatError, IndexMissingError
 from tests.conftest import FakeEncoder
 
@@ -160,6 +161,7 @@ def check_whole(index: Index, allowed: Sequence[State], scores: Mapping[str, Seq
         scores: For every text of the plan, the score of each of its chunks.
     """
     stored = {one: index.get(one) for one in index.ids()}
+    allowed = [state and {name: with_outline(one) for name, one in state.items()} for state in allowed]
     assert stored in allowed, f"stored are {_brief(stored)}, allowed {[_brief(one) for one in allowed]}"
     assert len(index) == len(stored)
     texts: dict[str, str] = {}

@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
 from latechunk import Document, Index, SentenceChunker
+from latechunk.chunking.places import with_outline
 from latechunk.embedding import Embedding, chunk_documents, embed_chunks
 from tests.conftest import FakeEncoder, no_error
 
@@ -160,7 +161,8 @@ class IndexAgainstModel(RuleBasedStateMachine):
     @invariant()
     def holds_what_was_added(self):
         if hasattr(self, "index"):
-            assert {one: self.index.get(one) for one in self.index.ids()} == self.model
+            stored = {name: with_outline(one) for name, one in self.model.items()}
+            assert {one: self.index.get(one) for one in self.index.ids()} == stored
 
     def teardown(self):
         if hasattr(self, "index"):
