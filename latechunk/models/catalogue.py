@@ -113,7 +113,7 @@ class KnownModel(Validated):
     """A checkpoint that latechunk knows; ``known.toml`` says what each field means."""
 
     name: str
-    repository: str
+    repository: str | None = None
     licence: str
     is_open: bool = True
     dims: int
@@ -123,6 +123,7 @@ class KnownModel(Validated):
     languages: tuple[str, ...] = ()
     package: str | None = None
     extra: str | None = None
+    packed: str | None = None
     weights_sha256: str | None = None
     model_type: str | None = None
     local_global: LocalGlobal | None = None
@@ -144,7 +145,7 @@ class KnownModel(Validated):
     @property
     def names(self) -> tuple[str, ...]:
         """All that it is called: its name, then its repositories."""
-        return (self.name, self.repository, *self.also)
+        return (self.name, *((self.repository,) if self.repository else ()), *self.also)
 
     @property
     def task_set(self) -> TaskSet:

@@ -13,7 +13,7 @@ from huggingface_hub import snapshot_download, try_to_load_from_cache
 from huggingface_hub.errors import HfHubHTTPError, HFValidationError, LocalEntryNotFoundError
 
 from latechunk.errors import ModelError
-from latechunk.models.catalogue import KnownModel, find_known_model, recognise, spell, suggest
+from latechunk.models.catalogue import DEFAULT_MODEL, KnownModel, find_known_model, recognise, spell, suggest
 
 # Settings that decide no vector: labels, versions, and what is chosen at load.
 _UNDECISIVE = (
@@ -42,6 +42,7 @@ class Checkpoint:
         weights_sha256: Over all weight files; of one ``model.safetensors``, that file's own.
         tokenizer_sha256: Over what the tokenizer is made of, independent of JSON formatting.
         config_sha256: Over the settings of the model, its modules and its adapters, likewise.
+        packed: The one file that holds all of it in 4 bits, where there is such; each fingerprint is then its SHA-256.
     """
 
     name: str
@@ -51,6 +52,7 @@ class Checkpoint:
     weights_sha256: str
     tokenizer_sha256: str
     config_sha256: str
+    packed: Path | None = None
 
 
 def find_checkpoint(name: str, *, revision: str | None, download: bool) -> Checkpoint:
@@ -64,6 +66,8 @@ def find_checkpoint(name: str, *, revision: str | None, download: bool) -> Check
     is_packaged = known is not None and _is_packaged(name, known, revision)
     if known and (is_packaged or commit):
         name = known.name if is_packaged else spell(name)
+    if known and known.packed:
+        return _packed_checkpoint(known, folder / known.packed)
     weights = _list_files(folder, "*.safetensors")
     if not (folder / "config.json").is_file() or not weights:
         raise ModelError(
@@ -80,12 +84,25 @@ def find_checkpoint(name: str, *, revision: str | None, download: bool) -> Check
         tokenizer_sha256=_hash_tokenizer(folder, name),
         config_sha256=_hash_configs(folder),
     )
-    if known and is_packaged and checkpoint.weights_sha256 != known.weights_sha256:
-        raise ModelError(
-            f"the weights of {name!r} at {folder} are not the published ones: SHA-256 {known.weights_sha256} was "
-            f"needed, {checkpoint.weights_sha256} came; reinstall the package {known.package}"
-        )
+    if known and is_packaged:
+        _require_published(known, folder, checkpoint.weights_sha256)
     return checkpoint
+
+
+def _packed_checkpoint(known: KnownModel, path: Path) -> Checkpoint:
+    if not path.is_file():
+        raise ModelError(f"the weights of {known.name!r} are not at {path}; reinstall the package {known.package}")
+    sha256 = _hash_files(path.parent, [path])
+    _require_published(known, path, sha256)
+    return Checkpoint(known.name, None, path.parent, known, sha256, sha256, sha256, path)
+
+
+def _require_published(known: KnownModel, path: Path, sha256: str) -> None:
+    if sha256 != known.weights_sha256:
+        raise ModelError(
+            f"the weights of {known.name!r} at {path} are not the published ones: SHA-256 {known.weights_sha256} was "
+            f"needed, {sha256} came; reinstall the package {known.package}"
+        )
 
 
 def _locate(name: str, known: KnownModel | None, revision: str | None, download: bool) -> tuple[Path, str | None]:
@@ -94,7 +111,7 @@ def _locate(name: str, known: KnownModel | None, revision: str | None, download:
         raise ModelError(f"{name!r} is on this machine and has no revisions; revision is for a hub's repository")
     if local:
         return local, None
-    repository = known.repository if known else name
+    repository = (known.repository if known else None) or name
     try:
         folder = Path(
             snapshot_download(repository, revision=revision, allow_patterns=_DOWNLOADED, local_files_only=not download)
@@ -120,7 +137,7 @@ def _is_packaged(name: str, known: KnownModel, revision: str | None) -> bool:
     """Whether the package is meant: by the model's own name, or by a repository of it that was not downloaded."""
     if known.package is None:
         return False
-    if name.casefold() == known.name.casefold():
+    if name.casefold() == known.name.casefold() or known.repository is None:
         return True
     is_here = isinstance(try_to_load_from_cache(known.repository, "config.json"), str)
     return revision is None and not is_here and importlib.util.find_spec(known.package) is not None
@@ -137,11 +154,17 @@ def _existing_folder(name: str) -> Path | None:
 def _packaged_folder(known: KnownModel) -> Path:
     spec = importlib.util.find_spec(known.package or "")
     if spec is None or spec.origin is None:
+        other = (
+            f"name its repository, {known.repository!r}, to download it"
+            if known.repository
+            else f"where no wheel of it fits, load {DEFAULT_MODEL!r}, which is light and reads English"
+        )
         raise ModelError(
             f"the model {known.name!r} comes with the package {known.package}, which is not installed; run: "
-            f'pip install "latechunk[{known.extra}]", or name its repository, {known.repository!r}, to download it'
+            f'pip install "latechunk[{known.extra}]", or {other}'
         )
-    return Path(spec.origin).parent / "model"
+    folder = Path(spec.origin).parent
+    return folder if known.packed else folder / "model"
 
 
 def _read_model_type(folder: Path) -> str | None:

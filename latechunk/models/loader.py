@@ -6,6 +6,7 @@ import contextlib
 import json
 import logging
 import re
+import tempfile
 import threading
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -24,6 +25,7 @@ from latechunk.errors import ModelError, PoolingError
 from latechunk.models.adapters import TaskAdapters, load_adapters
 from latechunk.models.checkpoint import Checkpoint
 from latechunk.models.device import Attention, choose_attention
+from latechunk.models.packed import unpack
 
 PoolingChoice: TypeAlias = Literal["checkpoint", "mean"]
 
@@ -101,7 +103,7 @@ def load_modules(
         MissingDependencyError: If its adapters need a package that is not installed.
     """
     chosen = choose_attention(attention, device, dtype)
-    own_layout = _needs_own_layout(checkpoint)
+    own_layout = checkpoint.packed is not None or _needs_own_layout(checkpoint)
     if pooling == "checkpoint" and not own_layout and not (checkpoint.folder / "modules.json").is_file():
         raise PoolingError(
             f"{checkpoint.name!r} does not say how its token embeddings are pooled (it has no modules.json). Late "
@@ -168,15 +170,34 @@ def _build(
     model_kwargs: dict[str, Any] = {"use_safetensors": True, "dtype": dtype}
     if attention != "auto":
         model_kwargs["attn_implementation"] = attention
+    if checkpoint.packed:
+        return _build_packed(checkpoint.packed, device, dtype, model_kwargs)
     folder = str(checkpoint.folder)
     if not own_layout:
         return SentenceTransformer(
             folder, device=str(device), local_files_only=True, trust_remote_code=False, model_kwargs=model_kwargs
         )
+    return _pooled(_load_transformer(folder, model_kwargs), device)
+
+
+def _build_packed(
+    packed: Path, device: torch.device, dtype: torch.dtype, model_kwargs: dict[str, Any]
+) -> SentenceTransformer:
+    with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as folder:
+        words = unpack(packed, Path(folder))
+        transformer = _load_transformer(folder, model_kwargs)
+    words.put_into(transformer, dtype)
+    return _pooled(transformer, device)
+
+
+def _load_transformer(folder: str, model_kwargs: dict[str, Any]) -> Transformer:
     local = {"local_files_only": True, "trust_remote_code": False}
-    transformer = Transformer(
-        folder, model_kwargs={**local, **model_kwargs}, processor_kwargs=local, config_kwargs=local
-    )
+    both = {**local, **model_kwargs}
+    transformer: Transformer = Transformer(folder, model_kwargs=both, processor_kwargs=local, config_kwargs=local)
+    return transformer
+
+
+def _pooled(transformer: Transformer, device: torch.device) -> SentenceTransformer:
     pool = Pooling(transformer.get_embedding_dimension(), pooling_mode="mean")
     return SentenceTransformer(modules=[transformer, pool, Normalize()], device=str(device))
 

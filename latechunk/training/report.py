@@ -72,7 +72,7 @@ def _card_values(job: Job, trained: Trained, rows: Sequence[Mapping[str, Any]]) 
     return {
         "licence": request.licence,
         "base": bundle.base,
-        "base_hub": known.repository if known else request.base if is_hub else "",
+        "base_hub": known.repository or "" if known else request.base if is_hub else "",
         "base_licence": known.licence if known else "",
         "base_sha256": bundle.base_weights_sha256,
         "mode": bundle.mode,
