@@ -7,7 +7,7 @@ import pytest
 
 from latechunk import Chunk, Document, Hit, Index, Span
 from latechunk.errors import InputError, QueryError
-from latechunk.search.hybrid import fuse
+from latechunk.search.hybrid import add_deviations
 from latechunk.search.passages import join_adjacent
 from latechunk.search.remembered import Remembered
 from latechunk.storage.store import Store
@@ -19,6 +19,7 @@ VECTORS = {
     "pear": (0.6, -0.8),
     "plum": (0.0, 1.0),
     "fruit": (1.0, 0.0),
+    "?!": (1.0, 0.0),
     "fig": (0.96, 0.28),
 }
 
@@ -166,12 +167,18 @@ def test_a_fused_score_counts_deviations_over_all_chunks(tmp_path):
 def test_words_that_deviate_by_more_than_two_count_by_their_deviation():
     # Words: mean 4, deviation 4. Cosines: mean 0.5, deviation 0.5.
     words, cosines = np.array([0.0, 8.0, 0.0, 8.0]), np.array([0.0, 1.0])
-    ranked = fuse(0.6, cosines, {1: 0.75, 2: 1.0}, words, np.array([0, 1]), None)
+    fused = add_deviations(0.6, {1: 0.75, 2: 1.0}, cosines, words, np.array([0, 1]))
 
-    assert [(one.number, one.score) for one in ranked] == [
-        (2, pytest.approx(0.6 * 1 + 0.4 * 1)),
-        (1, pytest.approx(0.6 * 0.5 - 0.4 * 1)),
-    ]
+    assert fused == {1: pytest.approx(0.6 * 0.5 - 0.4 * 1), 2: pytest.approx(0.6 * 1 + 0.4 * 1)}
+
+
+def test_a_question_without_a_word_has_scores_of_the_same_kind(tmp_path):
+    with make(tmp_path / "index", ["fig apple pear"]) as index:
+        unknown, none = index.search("fruit", 3), index.search("?!", 3)
+
+    assert [hit.score for hit in none] == [hit.score for hit in unknown]
+    assert [hit.score for hit in none] == pytest.approx([0.6 * 1.17699, 0.6 * 0.09054, 0.6 * -1.26753], abs=1e-4)
+    assert [hit.lexical for hit in none] == [0.0, 0.0, 0.0]
 
 
 def test_a_chunk_is_given_the_words_that_it_lacks_by_its_document(tmp_path):

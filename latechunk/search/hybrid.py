@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 import numpy as np
 
-from latechunk.search.fusion import best_first, fuse_by_rank, standardise
+from latechunk.search.fusion import standardise
 from latechunk.types import FloatArray, IntArray, ScoreArray
 
 # BM25 that a word of middling rarity gives. Where all that was found deviates less, it is of little content, and what
@@ -27,31 +27,18 @@ class Ranked:
     lexical: float | None
 
 
-def fuse(
-    dense_weight: float,
-    cosines: FloatArray,
-    dense: Mapping[int, float],
-    by_words: ScoreArray,
-    at: IntArray,
-    rankings: Sequence[Sequence[int]] | None,
-) -> list[Ranked]:
-    """Fuse candidates, best first.
+def add_deviations(
+    dense_weight: float, dense: Mapping[int, float], cosines: FloatArray, by_words: ScoreArray, at: IntArray
+) -> dict[int, float]:
+    """Add both scores of candidates, each in deviations above the mean of its side, that of words being 2 at least.
 
     Args:
         dense_weight: Share of the dense side.
-        cosines: Of the question with vectors that stand for all.
         dense: The cosines of the candidates, by number.
+        cosines: Of the question with vectors that stand for all.
         by_words: The lexical scores of all chunks.
         at: Places of the candidates there, shape ``(len(dense),)``.
-        rankings: Numbers of those that each side found, best first, to add reciprocal ranks; None to add scores, each
-            in deviations above the mean of its side, that of words being 2 at least.
     """
-    weights = (dense_weight, 1 - dense_weight)
-    if rankings is not None:
-        fused = fuse_by_rank(rankings, weights)
-    else:
-        by_vector = standardise(np.array(list(dense.values())), float(cosines.mean()), float(cosines.std()))
-        by_word = standardise(by_words[at], float(by_words.mean()), max(float(by_words.std()), _LEAST_DEVIATION))
-        fused = dict(zip(dense, (weights[0] * by_vector + weights[1] * by_word).tolist(), strict=True))
-    words = dict(zip(dense, by_words[at].tolist(), strict=True))
-    return [Ranked(number, score, dense[number], words[number]) for number, score in best_first(fused)]
+    by_vector = standardise(np.array(list(dense.values())), float(cosines.mean()), float(cosines.std()))
+    by_word = standardise(by_words[at], float(by_words.mean()), max(float(by_words.std()), _LEAST_DEVIATION))
+    return dict(zip(dense, (dense_weight * by_vector + (1 - dense_weight) * by_word).tolist(), strict=True))

@@ -16,8 +16,8 @@ from latechunk.errors import InputError, QueryError
 from latechunk.protocols import SpanEncoder
 from latechunk.search.corpus import Corpus
 from latechunk.search.filters import compile_filter
-from latechunk.search.fusion import best_places
-from latechunk.search.hybrid import Ranked, fuse
+from latechunk.search.fusion import best_first, best_places, fuse_by_rank
+from latechunk.search.hybrid import Ranked, add_deviations
 from latechunk.search.lexical import score_words
 from latechunk.search.options import SearchOptions
 from latechunk.search.passages import Candidate, choose_groups, group, join_adjacent, rerank, to_hit
@@ -200,7 +200,7 @@ class Searcher:
         if query.vector is not None and vectors is not None:
             scores, numbers = vectors.search(query.vector, n, documents)
             dense = dict(zip(numbers, scores, strict=True))
-        places = corpus.places(query.granularity) if query.terms else None
+        places = corpus.places(query.granularity) if query.terms is not None else None
         if query.terms is None or not places:
             return [Ranked(number, score, score, None) for number, score in dense.items()]
         by_words, holding = score_words(corpus, query.terms, query.granularity)
@@ -216,9 +216,13 @@ class Searcher:
         # What only one side found has a score of the other, too: each counts for what it is.
         every = {**dense, **dict(zip(missing, vectors.scores(query.vector, missing), strict=True))}
         at = np.searchsorted(places.numbers, list(every))
-        cosines = corpus.sample(query.granularity, vectors) @ query.vector
-        rankings = [list(dense), lexical] if options.fusion == "rrf" else None
-        return fuse(query.dense_weight, cosines, every, by_words, at, rankings)[:n]
+        if options.fusion == "rrf":
+            fused = fuse_by_rank([list(dense), lexical], [query.dense_weight, 1 - query.dense_weight])
+        else:
+            cosines = corpus.sample(query.granularity, vectors) @ query.vector
+            fused = add_deviations(query.dense_weight, every, cosines, by_words, at)
+        words = dict(zip(every, by_words[at].tolist(), strict=True))
+        return [Ranked(number, score, every[number], words[number]) for number, score in best_first(fused)[:n]]
 
     def _passage_of(self, row: ChunkRow, query: _Query) -> ChunkRow:
         """Where the passage stands that is given back for a chunk."""
