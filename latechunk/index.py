@@ -420,7 +420,8 @@ class Index:
     def neighbours(self, passages: Sequence[Chunk]) -> list[tuple[Chunk | None, Chunk | None]]:
         """For each passage that ``search`` gives, the chunk before its first and the one after its last.
 
-        Each is None where there is none; both are if the document was changed since, so that the passage is not in it.
+        Each is None where there is none; both are if the passage is a section, or the document was changed since, so
+        that the passage is not in it.
 
         Examples:
             >>> index.neighbours(index.chunks("berlin"))  # the document is one chunk
@@ -430,6 +431,8 @@ class Index:
             return [self._neighbours_of(one) for one in passages]
 
     def _neighbours_of(self, passage: Chunk) -> tuple[Chunk | None, Chunk | None]:
+        if passage.granularity not in self.manifest.chunkers:  # a section
+            return None, None
         granularity = self._searcher.number_of("granularity", passage.granularity)
         for document in self._store.numbers_of_ids([passage.document_id]):
             own, before, behind = self._store.rows_beside(document, granularity, passage.number, passage.end)

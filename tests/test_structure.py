@@ -8,8 +8,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from latechunk import Block, Chunk, Document, Hit, Index, Page, Span, TokenChunker, embed_documents
-from latechunk.chunking.places import find_places, with_outline
-from latechunk.errors import IndexDamagedError, SpanError
+from latechunk.chunking.places import find_places, find_sections, with_outline
+from latechunk.errors import IndexDamagedError, InputError, SpanError
 from latechunk.maintenance.dump import dump_documents
 from latechunk.maintenance.export import export_index, import_index
 from latechunk.maintenance.repair import repair
@@ -320,3 +320,51 @@ def test_a_structure_without_a_document_is_removed(index):
     (problem,) = verify(index.path)
     assert (problem.part, problem.mending) == ("structure", "references")
     assert repair(index.path, encoder=FakeEncoder()).is_whole
+
+
+@pytest.mark.parametrize(
+    ("text", "sections"),
+    [
+        ("No heading here.", []),
+        ("# A\none\n# B\n", ["# A\none\n", "# B\n"]),
+        ("before\n\n# A\none", ["before\n\n", "# A\none"]),
+        ("\n\n# A\n\n## B\n\none\n## C\ntwo", ["\n\n# A\n\n## B\n\none\n", "## C\ntwo"]),
+    ],
+)
+def test_sections_begin_at_headings(text, sections):
+    document = with_outline(Document("a", text))
+    assert [text[one.start : one.end] for one in find_sections(document)] == sections
+
+
+def test_small_to_big_by_section(index):
+    text = "# Über 東京\n\nIt has many trains. They run at all hours.\n\n## Seals\n\nOil them. Grease them.\n"
+    index.add([Document("a.md", text), Document("plain", "Grease is used for trains. It is not oil.")])
+
+    hits = index.search("grease them seals oil", k=20, within="section")
+
+    passages = [hit.chunk for hit in hits if hit.chunk.document_id == "a.md"]
+    assert sorted((one.start, one.text, one.headings, one.granularity) for one in passages) == [
+        (0, text[: text.index("## S")], ("Über 東京",), "section"),
+        (text.index("## S"), text[text.index("## S") :], ("Über 東京", "Seals"), "section"),
+    ]
+    for hit in hits:
+        assert text[hit.chunk.start : hit.chunk.end] == hit.chunk.text or hit.chunk.document_id == "plain"
+        assert hit.chunk.granularity == ("section" if hit.found else "small")
+    assert index.neighbours(passages) == [(None, None), (None, None)]
+    assert next(hit for hit in hits if hit.found).found[0].granularity == "small"
+
+
+def test_sections_and_neighbours_are_not_asked_for_together(index):
+    index.add([GUIDE])
+    with pytest.raises(InputError, match="expand counts chunks"):
+        index.search("pumps", within="section", expand=1)
+    with pytest.raises(InputError, match="within must be one of"):
+        index.search("pumps", within="sections")
+
+
+def test_a_granularity_of_ones_own_may_be_called_section(tmp_path):
+    chunkers = {"small": TokenChunker(max_tokens=2), "section": TokenChunker(max_tokens=4)}
+    with Index.create(tmp_path / "own", encoder=FakeEncoder(), chunkers=chunkers) as index:
+        index.add([GUIDE])
+        found = index.search("pumps", k=1, within="section")[0].chunk
+        assert found in index.chunks(GUIDE.id, granularity="section")

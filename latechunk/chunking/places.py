@@ -68,6 +68,34 @@ def make_chunks(document: Document, spans: Sequence[Span]) -> list[Chunk]:
     ]
 
 
+def find_sections(document: Document) -> list[Span]:
+    r"""Cut a document before each heading; headings with nothing between them begin one section.
+
+    Returns:
+        The sections in order, the text before the first heading included unless it is blank; none if the document has
+        no heading.
+
+    Examples:
+        >>> document = Document("a", "Preface\n# Guide\n## Refunds\nWe pay.\n# Staff\n")
+        >>> find_sections(with_outline(document))
+        [Span(start=0, end=8), Span(start=8, end=35), Span(start=35, end=43)]
+    """
+    text = document.text
+    starts: list[int] = []
+    end = 0
+    for heading in document.outline or ():
+        if heading.kind != "heading":
+            continue
+        if not starts or text[end : heading.start].strip():
+            starts.append(heading.start)
+        end = max(end, heading.end)
+    if not starts:
+        return []
+    before = [0] if text[: starts[0]].strip() else []
+    starts = [*before, *starts] if before else [0, *starts[1:]]
+    return [Span(begin, stop) for begin, stop in zip(starts, [*starts[1:], len(text)], strict=True)]
+
+
 def _trim(text: str, span: Span) -> tuple[int, int]:
     """The ends of a span without the white space there; of a blank one as they are."""
     part = text[span.start : span.end]
@@ -83,13 +111,15 @@ class _Outline:
         self._text = text
         self._ends = [heading.end for heading in headings]
         self._starts = [heading.start for heading in headings]
-        self._paths: list[tuple[str, ...]] = []
-        above: list[tuple[int, str]] = []
-        for heading in headings:
-            while above and above[-1][0] >= heading.level:
+        self._headings = headings
+        self._parents: list[int | None] = []
+        self._paths: dict[int | None, tuple[str, ...]] = {None: ()}
+        above: list[int] = []
+        for number, heading in enumerate(headings):
+            while above and headings[above[-1]].level >= heading.level:
                 above.pop()
-            above.append((heading.level, _title(text, heading)))
-            self._paths.append(tuple(title for _, title in above if title))
+            self._parents.append(above[-1] if above else None)
+            above.append(number)
 
     def above(self, start: int, end: int) -> tuple[str, ...]:
         """The path at the first text in ``[start, end)`` that is no heading, else at its last heading."""
@@ -101,7 +131,14 @@ class _Outline:
                 break
             position = found.start()
             number = bisect_right(self._starts, position) - 1
-        return self._paths[number] if number >= 0 else ()
+        return self._path(number) if number >= 0 else ()
+
+    def _path(self, number: int | None) -> tuple[str, ...]:
+        """The titles of a heading and of those above it; there may be thousands, of which few are asked for."""
+        if number is not None and number not in self._paths:
+            title = _title(self._text, self._headings[number])
+            self._paths[number] = (*self._path(self._parents[number]), *([title] if title else []))
+        return self._paths[number]
 
 
 class _Pages:

@@ -68,7 +68,10 @@ def search_command(
     per_document: Annotated[bool, typer.Option("--per-document", help="Only the best passage of each.")] = False,
     expand: Annotated[int, typer.Option(help="Show so many neighbours on either side, too.")] = 0,
     granularity: Annotated[str | None, typer.Option(help="Which chunks to search, where an index has several.")] = None,
-    within: Annotated[str | None, typer.Option(help="Show the chunks of this granularity around the hits.")] = None,
+    within: Annotated[
+        str | None,
+        typer.Option(help="Show the chunks of this granularity around the hits; section: up to the next heading."),
+    ] = None,
     device: Device = "auto",
     dtype: Dtype = "auto",
     as_json: Json = False,

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Hashable, Iterator, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -22,6 +22,7 @@ from latechunk.search.lexical import score_words
 from latechunk.search.options import SearchOptions
 from latechunk.search.passages import Candidate, choose_groups, group, join_adjacent, rerank, to_hit
 from latechunk.search.remembered import Remembered
+from latechunk.search.sections import SECTION, Sections
 from latechunk.storage.filter_sql import Condition
 from latechunk.storage.rows import join_rows
 from latechunk.storage.store import ChunkRow, Store
@@ -136,6 +137,14 @@ class Searcher:
             raise InputError(f"{name} must be one of the index's granularities, {known}, got {granularity!r:.80}")
         return self._granularities.index(granularity)
 
+    def _number_within(self, options: SearchOptions) -> int:
+        """The number of the granularity to give back; that of sections comes after all others."""
+        if options.within != SECTION or SECTION in self._granularities:
+            return self.number_of("within", options.within)
+        if options.expand:
+            raise InputError(f"expand counts chunks, and within={SECTION!r} gives back sections; choose one")
+        return len(self._granularities)
+
     def _with_mode(self, options: SearchOptions, *, is_text: bool) -> SearchOptions:
         if options.mode is not None:
             return options
@@ -143,7 +152,7 @@ class Searcher:
 
     def _prepare(self, question: str | FloatArray, vector: FloatArray | None, options: SearchOptions) -> _Query:
         granularity = self.number_of("granularity", options.granularity)
-        within = None if options.within is None else self.number_of("within", options.within)
+        within = None if options.within is None else self._number_within(options)
         if within == granularity:
             raise InputError(f"within must name another granularity than the one that is searched, {options.within!r}")
         terms = None if options.mode == "dense" else self._to_terms(question)
@@ -165,7 +174,8 @@ class Searcher:
             ranked = self._rank(query, n, vectors)[: n if query.options.chooses else query.options.k]
             rows = self._store.rows([one.number for one in ranked])
             as_found = query.within is None and not query.options.expand
-            passages = rows if as_found else [self._passage_of(row, query) for row in rows]
+            sections = Sections(self._store)
+            passages = rows if as_found else [self._passage_of(row, query, sections) for row in rows]
             chunks = self._store.chunks(rows)
             texts = chunks if passages == rows else self._store.chunks(passages)
             found = [
@@ -175,7 +185,7 @@ class Searcher:
                     row.document,
                     chunk,
                     text,
-                    row.document if query.options.per_document else (row if query.within is None else passage).number,
+                    _group_of(row, passage, query),
                     dense=one.dense,
                     lexical=one.lexical,
                 )
@@ -224,8 +234,10 @@ class Searcher:
         words = dict(zip(every, by_words[at].tolist(), strict=True))
         return [Ranked(number, score, every[number], words[number]) for number, score in best_first(fused)[:n]]
 
-    def _passage_of(self, row: ChunkRow, query: _Query) -> ChunkRow:
+    def _passage_of(self, row: ChunkRow, query: _Query, sections: Sections) -> ChunkRow:
         """Where the passage stands that is given back for a chunk."""
+        if query.within == len(self._granularities):
+            return sections.around(row)
         if query.within is not None:
             around = self._store.row_over(row, query.within)
             if around is None:
@@ -260,6 +272,13 @@ class Searcher:
             )
         require_text(question, "a question that is searched for by its words", QueryError)
         return question_terms(str(question))
+
+
+def _group_of(row: ChunkRow, passage: ChunkRow, query: _Query) -> Hashable:
+    """Of candidates with equal values only the best comes back."""
+    if query.options.per_document:
+        return row.document
+    return row.number if query.within is None else (passage.document, passage.start, passage.end)
 
 
 def _similarities(found: Sequence[Candidate], matrix: FloatArray, vector: FloatArray | None) -> list[float]:

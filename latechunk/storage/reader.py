@@ -15,7 +15,16 @@ from latechunk.storage.connection import REMEDY
 from latechunk.storage.filter_sql import Condition
 from latechunk.storage.fulltext import DOCUMENT_WORDS, chunk_words, count_term, score_term
 from latechunk.storage.pool import ConnectionPool
-from latechunk.storage.rows import ChunkPlaces, ChunkRow, Commit, Counts, Fingerprint, StoredDocument, decode_place
+from latechunk.storage.rows import (
+    SECTION,
+    ChunkPlaces,
+    ChunkRow,
+    Commit,
+    Counts,
+    Fingerprint,
+    StoredDocument,
+    decode_place,
+)
 from latechunk.storage.schema import hash_structure, hash_vectors, read_settings_table, require_format, rows_to_hash
 from latechunk.structure import parse_blocks, parse_pages
 from latechunk.types import Chunk, Document, FloatArray, IntArray, ScoreArray, Span
@@ -131,6 +140,14 @@ class StoreReader:
                 pages=parse_pages(json.loads(pages)),
                 outline=parse_blocks(json.loads(outline)),
             )
+
+    def document_of(self, number: int) -> Document:
+        """Read the document of this number, within one ``snapshot``; IndexDamagedError if there is none."""
+        (document_id,) = self._row("SELECT id FROM documents WHERE number = ?", number)
+        document = self.document(document_id)
+        if document is None:
+            raise IndexDamagedError(f"{self._path}: document {document_id!r} cannot be found by its id: {REMEDY}")
+        return document
 
     def stored(self, document_id: str) -> StoredDocument | None:
         """Read a document back with its chunks and vectors, or None; what ``put`` takes.
@@ -270,6 +287,7 @@ class StoreReader:
         missing = [row.number for row in rows if row.document not in documents]
         if missing:
             raise IndexDamagedError(f"{self._path}: chunk {missing[0]} has no document: {REMEDY}")
+        names = (*self.granularities, SECTION)
         chunks = []
         for row in rows:
             with self._pool.connection.blobopen("documents", "text", row.document, readonly=True) as blob:
@@ -278,7 +296,7 @@ class StoreReader:
                     raise IndexDamagedError(f"{where} is outside its document's text: {REMEDY}")
                 blob.seek(row.byte_start)
                 text = blob.read(row.byte_end - row.byte_start).decode("utf-8")
-            name = self.granularities[row.granularity] if row.granularity < len(self.granularities) else ""
+            name = names[row.granularity] if row.granularity < len(names) else ""
             document_id, metadata = documents[row.document]
             place = decode_place(row)
             chunks.append(

@@ -13,6 +13,9 @@ from latechunk.storage.connection import REMEDY
 from latechunk.structure import to_json
 from latechunk.types import Document, FloatArray, IntArray, PageNumber, Span
 
+SECTION = "section"
+"""The granularity of passages from one heading to the next; those are in no table."""
+
 
 @dataclass(frozen=True, slots=True)
 class StoredDocument:

@@ -121,7 +121,7 @@ class LateChunkRetriever(BaseRetriever):
         self._options(self.k, self.filter).require_filter()
         known = list(self.index.info().chunkers)
         for name, value in (("granularity", self.granularity), ("within", self.within)):
-            if value is not None and value not in known:
+            if value is not None and value not in known and (name, value) != ("within", "section"):
                 raise InputError(f"{name} must be one of the index's granularities, {known}, got {value!r:.80}")
         self._passages = Passages(self.index, with_provenance=True)
         return self

@@ -287,3 +287,12 @@ def test_a_document_read_back_and_added_again_keeps_its_pages(store, pages):
 def test_a_table_that_does_not_fit_the_text_is_refused(store):
     with pytest.raises(DocumentError, match="has 5 characters, too few for Page"):
         store.add_documents([Document("Short", id="a", metadata={PAGES: [[0, 9, None]]})])
+
+
+def test_a_section_comes_back_whole(store):
+    store.add_documents([Document(GUIDE, id="guide.md")])
+
+    (found,) = LateChunkRetriever(index=store.index, k=1, within="section").invoke("silicone grease")
+
+    assert found.page_content == GUIDE[GUIDE.index("## Seals") :]
+    assert store.get_by_ids([found.id])[0].page_content == found.page_content

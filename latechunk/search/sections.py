@@ -1,0 +1,57 @@
+"""Find the section of a document that a chunk lies in, for small to big without a second chunking."""
+
+from __future__ import annotations
+
+from bisect import bisect_left, bisect_right
+from collections.abc import Sequence
+from dataclasses import replace
+
+from latechunk.chunking.places import find_places, find_sections
+from latechunk.storage.rows import SECTION, encode_place
+from latechunk.storage.store import ChunkRow, Store
+from latechunk.types import Document, Span
+
+__all__ = ["SECTION", "Sections"]
+
+
+class Sections:
+    """The sections of some documents, each document read once; to be used within one ``snapshot``."""
+
+    def __init__(self, store: Store) -> None:
+        self._store = store
+        self._read: dict[int, tuple[Document, Sequence[Span]]] = {}
+
+    def around(self, row: ChunkRow) -> ChunkRow:
+        """The section that shares the most characters with a chunk, the first on a tie.
+
+        In a document without headings it is the chunk itself.
+        """
+        if row.document not in self._read:
+            document = self._store.document_of(row.document)
+            self._read[row.document] = (document, find_sections(document))
+        document, sections = self._read[row.document]
+        first = bisect_right(sections, row.start, key=lambda one: one.end)
+        last = bisect_left(sections, row.end, key=lambda one: one.start)
+        if first >= last:
+            return row
+        place = max(range(first, last), key=lambda one: (_shared(sections[one], row), -one))
+        section = sections[place]
+        (stands,) = find_places(document, [section])
+        headings, pages, line = encode_place(stands)
+        begin = len(document.text[: section.start].encode("utf-8"))
+        return replace(
+            row,
+            granularity=len(self._store.granularities),
+            place=place,
+            start=section.start,
+            end=section.end,
+            byte_start=begin,
+            byte_end=begin + len(document.text[section.start : section.end].encode("utf-8")),
+            headings=headings,
+            pages=pages,
+            line=line,
+        )
+
+
+def _shared(section: Span, row: ChunkRow) -> int:
+    return min(section.end, row.end) - max(section.start, row.start)
