@@ -65,6 +65,7 @@ bench: $(INSTALLED)  ## Run the benchmarks; DATA=folder with docs.jsonl and quer
 	$(BIN)/python benchmarks/encode.py --data $(or $(DATA),latechunk/demo/data)
 	$(BIN)/python benchmarks/jina.py
 	$(BIN)/python benchmarks/memory.py
+	$(BIN)/python benchmarks/readers.py
 	$(BIN)/python benchmarks/search.py
 	$(BIN)/python benchmarks/scale.py
 	$(BIN)/python benchmarks/adapters.py

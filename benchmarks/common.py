@@ -14,10 +14,12 @@ from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
 from importlib.metadata import version
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from latechunk import Document, Encoder
 from latechunk.readers import find_files, read_documents
+
+if TYPE_CHECKING:
+    from latechunk import Document, Encoder  # loads torch, which a benchmark of memory may not want
 
 RESULTS = Path(__file__).parent / "results"
 _SKIPPED = ("queries.jsonl", "questions.jsonl")
@@ -31,7 +33,7 @@ def parser(description: str | None) -> argparse.ArgumentParser:
 
 
 def load_documents(folder: Path) -> list[Document]:
-    """Documents of a folder: docs.jsonl if it has one, else all .txt, .md and .jsonl files below it."""
+    """Documents of a folder: docs.jsonl if it has one, else all files below it that are read."""
     paths = [folder / "docs.jsonl"] if (folder / "docs.jsonl").is_file() else [folder]
     files = [file for file in find_files(paths, stop) if file.path.name not in _SKIPPED]
     return list(read_documents(files, stop))
@@ -86,6 +88,7 @@ def load_random_jina(folder: Path, *, tiny: bool, **options: Any) -> Encoder:
         options: For :meth:`latechunk.Encoder.load`.
     """
     sys.path.insert(0, str(Path(__file__).parent.parent))
+    from latechunk import Encoder
     from tests.checkpoints import write_jina
 
     if not folder.is_dir():

@@ -92,14 +92,15 @@ def _escape(text: bytes) -> bytes:
 
 
 def _assemble(objects: dict[int, bytes]) -> bytes:
-    data, places = b"%PDF-1.7\n", {}
+    parts, places, length = [b"%PDF-1.7\n"], {}, 9
     for number in sorted(objects):
-        places[number] = len(data)
-        data += b"%d 0 obj\n%s\nendobj\n" % (number, objects[number])
+        places[number] = length
+        parts.append(b"%d 0 obj\n%s\nendobj\n" % (number, objects[number]))
+        length += len(parts[-1])
     size = max(objects) + 1
     rows = [
         b"%010d 00000 n \n" % places[number] if number in places else b"0000000000 65535 f \n" for number in range(size)
     ]
     table = b"xref\n0 %d\n%s" % (size, b"".join(rows))
-    end = b"trailer\n<< /Size %d /Root 1 0 R /Info 7 0 R >>\nstartxref\n%d\n%%%%EOF\n" % (size, len(data))
-    return data + table + end
+    end = b"trailer\n<< /Size %d /Root 1 0 R /Info 7 0 R >>\nstartxref\n%d\n%%%%EOF\n" % (size, length)
+    return b"".join([*parts, table, end])

