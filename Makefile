@@ -70,6 +70,7 @@ bench: $(INSTALLED)  ## Run the benchmarks; DATA=folder with docs.jsonl and quer
 	$(BIN)/python benchmarks/scale.py
 	$(BIN)/python benchmarks/adapters.py
 	$(BIN)/python benchmarks/startup.py
+	$(BIN)/python benchmarks/structure.py
 	$(BIN)/python benchmarks/context_speed.py
 
 clean:  ## Remove the virtual environment and what tools left behind

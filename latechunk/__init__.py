@@ -9,6 +9,7 @@ if TYPE_CHECKING:
     from latechunk.chunking.registry import chunker_from_settings as chunker_from_settings
     from latechunk.chunking.registry import to_chunker as to_chunker
     from latechunk.chunking.sentence import SentenceChunker as SentenceChunker
+    from latechunk.chunking.structure import StructureChunker as StructureChunker
     from latechunk.chunking.token import TokenChunker as TokenChunker
     from latechunk.embedding import EmbeddedDocument as EmbeddedDocument
     from latechunk.embedding import Embedding as Embedding
@@ -51,6 +52,7 @@ _HOMES = {
     for module, names in {
         "chunking.registry": "chunker_from_settings to_chunker",
         "chunking.sentence": "SentenceChunker",
+        "chunking.structure": "StructureChunker",
         "chunking.token": "TokenChunker",
         "embedding": "EmbeddedDocument Embedding OnError Progress embed_documents error_handler",
         "encoding.encoder": "Encoder",

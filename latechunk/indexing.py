@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterable, Sequence
 from contextlib import closing
 from dataclasses import dataclass, field, fields
 
+from latechunk.chunking.languages import said_language
 from latechunk.embedding import ChunkedDocument, Embedding, Progress, chunk_documents, embed_chunks
 from latechunk.embedding.languages import UnreadLanguages
 from latechunk.embedding.stream import Batch, OnError, Pace, error_handler, prepare_ahead, take_batches
@@ -141,8 +142,10 @@ def _compare(store: Store, batch: Batch) -> _Work:
 
 
 def _must_be_cut_again(document: Document, stored: Fingerprint) -> bool:
-    """Whether the text is new, or an outline is given that is not the stored one; None claims nothing."""
+    """Whether the text or its language is new, or an outline that is given; an outline of None claims nothing."""
     if document.text_sha256 != stored.text_sha256:
+        return True
+    if said_language(json.loads(stored.metadata)) != said_language(document.metadata):
         return True
     return document.outline is not None and to_json(list_blocks(document.outline)) != stored.outline
 

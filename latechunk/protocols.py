@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 from typing import Protocol, TypeAlias, runtime_checkable
 
 from latechunk.errors import InputError
-from latechunk.types import FloatArray, IntArray, PoolingTask, Settings, Span, Tokens, WindowPlan
+from latechunk.types import Document, FloatArray, IntArray, PoolingTask, Settings, Span, Tokens, WindowPlan
 
 __all__ = [
     "BatchQueryEncoder",
@@ -22,6 +22,7 @@ __all__ = [
     "Settings",
     "Span",
     "SpanEncoder",
+    "SplitsDocuments",
     "Tokens",
     "WindowPlan",
     "require_json",
@@ -55,6 +56,34 @@ class Chunker(Protocol):
 
         Returns:
             The spans in order of their starts, each holding at least one token.
+        """
+        ...
+
+
+@runtime_checkable
+class SplitsDocuments(Protocol):
+    r"""A chunker that looks at more of a document than its text: its outline, its metadata. It has ``split``, too.
+
+    Examples:
+        >>> class Sections:
+        ...     settings = {"kind": "my-sections"}
+        ...
+        ...     def split(self, text, offsets):
+        ...         return [Span(0, len(text))]
+        ...
+        ...     def split_document(self, document, offsets):
+        ...         starts = [block.start for block in document.outline or () if block.kind == "heading"]
+        ...         cuts = [0, *(start for start in starts if start), len(document.text)]
+        ...         return [Span(start, end) for start, end in zip(cuts, cuts[1:])]
+        >>> Index.create("manuals.latechunk", chunker=Sections())
+    """
+
+    def split_document(self, document: Document, offsets: IntArray) -> list[Span]:
+        """Cut a document; called in the place of ``Chunker.split``, and otherwise like it.
+
+        Args:
+            document: The whole document. In an index, and in ``embed_documents``, its outline is always there.
+            offsets: Character range of each token, as in ``Tokens``, shape ``(n_tokens, 2)``; at least one.
         """
         ...
 

@@ -1,11 +1,14 @@
 """What the benchmarks compute themselves: synthetic sets and tables."""
 
 import importlib
+import re
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from benchmarks.passkeys import LENGTHS, make_passkeys
+from latechunk import Span
 from latechunk.errors import InputError
 
 
@@ -23,6 +26,41 @@ def test_the_columns_of_a_table_of_quality_are_of_one_run(monkeypatch):
     assert shown.splitlines()[-1] == ("| wiki | 9 | 50.0 | +2.0 (+0.5 to +1.5) | +2.0 (+0.5 to +1.5) |")
     assert "50.0 → 51.0 (+2.0, +0.5 to +1.5)" in tables.gains(64)
     assert set(asked) == {"context"}
+
+
+def test_faults_of_chunks_are_counted(monkeypatch):
+    monkeypatch.syspath_prepend(Path(__file__).parent.parent / "benchmarks")
+    structure = importlib.import_module("structure")
+    text = "# A\n\nOne.\n\n## B\n\n```\n# no heading\n```\n\n| a b |\n"
+    offsets = np.array([match.span() for match in re.finditer(r"\w+|[^\w\s]", text)])
+    spans = [Span(0, 17), Span(17, 25), Span(25, text.index("b |")), Span(text.index("b |"), len(text))]
+
+    faults = structure.count_faults(text, spans, offsets, 20)
+
+    assert faults == {
+        "n_headings": 2,
+        "headings_last": 1,
+        "n_fences": 1,
+        "fences_cut": 1,
+        "n_rows": 1,
+        "rows_cut": 1,
+    }
+    assert structure.count_faults(text, spans, offsets, 3) | {"headings_last": 0} == {
+        **faults,
+        **dict.fromkeys(("headings_last", "fences_cut", "rows_cut"), 0),
+    }
+    assert structure.count_lines_cut("a b\nc d\n", [Span(0, 2), Span(2, 4), Span(4, 8)], offsets, 20) == 1
+
+
+def test_packed_sentences_are_whole_where_they_fit(monkeypatch):
+    monkeypatch.syspath_prepend(Path(__file__).parent.parent / "benchmarks")
+    structure = importlib.import_module("structure")
+    text = "One is. Two is. Three four five six seven. End."
+    offsets = np.array([match.span() for match in re.finditer(r"\w+|[^\w\s]", text)])
+
+    spans = structure.make_chunker("packed", 6).split(text, offsets)
+
+    assert [text[one.start : one.end] for one in spans] == ["One is. Two is. ", "Three four five six seven. ", "End."]
 
 
 @pytest.mark.parametrize("n_tokens", [256, 2_048])

@@ -1,4 +1,7 @@
 import re
+import subprocess
+import sys
+import textwrap
 from typing import get_args
 
 import numpy as np
@@ -6,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from latechunk import SentenceChunker, Span, TokenChunker
+from latechunk import Block, Document, SentenceChunker, Span, StructureChunker, TokenChunker
 from latechunk.chunking.registry import CHUNKERS, chunker_from_settings
 from latechunk.cli.options import ChunkerName
 from latechunk.embedding.chunks import token_ranges
@@ -28,11 +31,30 @@ def tokens_of(offsets, spans):
     return [end - start for start, end in token_ranges(offsets, spans)]
 
 
+LAYOUT = [
+    *("# ", "## H\n\n", "- ", "1. ", "7.\n\n", "```\n", "| a | b |\n| - | - |\n| c | d |\n", "\n", "\n\n", "  ", "Q. "),
+    *(
+        "[00:01] Joel: ",
+        "a b c. ",
+        "Abc def ghi jkl. ",
+        "=====\n",
+        "text\n",
+        "A:\n",
+        "**b.** ",
+        "\r\n",
+        "x,y,z\n",
+        "😀",
+    ),
+]
+
+
 @st.composite
 def tokenised(draw):
     """Any text with any tokenisation that obeys the contract: ordered, non-empty ranges, shared characters."""
     alphabet = st.sampled_from([*"abcAB.!?。। \n\r\t\x00“”'\"", "😀", "\u0301", "\u2028", "\u00a0", "ก"])
-    text = draw(st.text(alphabet=alphabet, min_size=1, max_size=80)) + draw(st.sampled_from(list(SCRIPTS.values())))
+    laid_out = st.lists(st.sampled_from(LAYOUT), max_size=30).map("".join)
+    text = draw(st.one_of(st.text(alphabet=alphabet, min_size=1, max_size=80), laid_out))
+    text += draw(st.sampled_from(list(SCRIPTS.values())))
     cuts = sorted(draw(st.sets(st.integers(0, len(text)), min_size=2, max_size=60)) | {0, len(text)})
     offsets = []
     for start, end in zip(cuts, cuts[1:], strict=False):
@@ -44,6 +66,7 @@ def tokenised(draw):
 chunkers = st.one_of(
     st.builds(SentenceChunker, max_tokens=st.integers(1, 20), overlap=st.integers(0, 3)),
     st.builds(SentenceChunker, max_tokens=st.integers(1, 20), max_sentences=st.integers(1, 3)),
+    st.builds(StructureChunker, max_tokens=st.integers(1, 20)),
     st.integers(1, 20).flatmap(
         lambda size: st.builds(TokenChunker, max_tokens=st.just(size), overlap=st.integers(0, size - 1))
     ),
@@ -61,7 +84,7 @@ def test_chunks_cover_the_text_without_gaps_and_each_holds_a_token(case, chunker
     for before, after in zip(spans, spans[1:], strict=False):
         assert before.start < after.start <= before.end < after.end
     token_ranges(offsets, spans)
-    if not chunker.overlap:
+    if not getattr(chunker, "overlap", 0):
         assert "".join(texts_of(text, spans)) == text
 
 
@@ -143,6 +166,147 @@ def test_an_abbreviation_ends_no_sentence():
     assert texts_of(text, spans) == ["Dr. Smith came at 3.5 p.m. to see us. ", "He left."]
 
 
+BODY = "The pump must be checked each week by a trained person. " * 3
+
+
+@pytest.mark.parametrize("kind", [SentenceChunker, StructureChunker])
+@pytest.mark.parametrize("size", [16, 32, 64])
+def test_a_heading_stays_with_what_follows_it(kind, size):
+    text = "# Manual\n\n" + BODY + "\n\n## Refunds\n\n" + BODY + "\n\n## Shipping\n\n" + BODY
+
+    chunks = texts_of(text, kind(max_tokens=size).split(text, word_offsets(text)))
+
+    assert not any(re.search(r"#+ \w+\s*\Z", chunk) for chunk in chunks)
+    assert kind is SentenceChunker or sum(chunk.startswith("#") for chunk in chunks) == 3
+
+
+@pytest.mark.parametrize("kind", [SentenceChunker, StructureChunker])
+@pytest.mark.parametrize(
+    "label",
+    ["7.\n\n", "(a)\n\n", "§ 12\n\n", "Q. ", "Refunds\n\n", "**Refunds.** ", "JOEL\n\n", "00:01:05\n", "Do this:\n\n"],
+)
+def test_a_label_stays_with_what_follows_it(kind, label):
+    text = (label + "You may send it back within thirty days.\n\n") * 20
+
+    spans = kind(max_tokens=24).split(text, word_offsets(text))
+
+    assert all(chunk.startswith(label.strip()) for chunk in texts_of(text, spans))
+    assert len(spans) > 5
+
+
+def test_a_section_of_less_than_a_quarter_shares_its_chunk():
+    text = "# One\n\nIt is.\n\n# Two\n\n" + "So it was said. " * 6 + "\n\n# Three\n\nEnd it here now please."
+
+    spans = StructureChunker(max_tokens=44).split(text, word_offsets(text))
+
+    assert [chunk.split("\n")[0] for chunk in texts_of(text, spans)] == ["# One", "# Three"]
+
+
+@pytest.mark.parametrize("kind", [SentenceChunker, StructureChunker])
+def test_lines_are_cut_where_they_end(kind):
+    lines = [f"[00:{n // 60:02}:{n % 60:02}] Joel: {'word ' * (n % 20 + 5)}".rstrip() + "\n" for n in range(300)]
+    text = "".join(lines)
+
+    spans = kind(max_tokens=64).split(text, word_offsets(text))
+
+    assert all(text[span.start - 1] == "\n" for span in spans[1:])
+
+
+@pytest.mark.parametrize("rows", [["a,b,{n}", "c d,e,{n}"], ["2026-01-{n} INFO started"], ["key{n} = value of it"]])
+def test_rows_and_entries_are_cut_where_they_end(rows):
+    text = "".join(rows[n % len(rows)].format(n=n) + "\n" for n in range(10, 90))
+
+    spans = StructureChunker(max_tokens=32).split(text, word_offsets(text))
+
+    assert all(text[span.start - 1] == "\n" for span in spans[1:])
+
+
+def test_wrapped_prose_is_cut_between_sentences_not_lines():
+    text = "\n\n".join(textwrap.fill(BODY * 4, 50) for _ in range(5))
+
+    spans = StructureChunker(max_tokens=40).split(text, word_offsets(text))
+
+    assert all(chunk.startswith("The pump") for chunk in texts_of(text, spans))
+
+
+def test_code_and_rows_that_fit_are_whole_and_a_header_stays_with_a_row():
+    code = "```sh\n" + "run --fast. Then wait.\n" * 4 + "```\n\n"
+    table = "| day | fee |\n| --- | --- |\n" + "| 1 | So much. Or more. |\n" * 9 + "\n"
+    text = "# Use\n\n" + (BODY[:57] + "\n\n" + code + table) * 5
+
+    chunks = texts_of(text, StructureChunker(max_tokens=48).split(text, word_offsets(text)))
+
+    assert all(chunk.count("```") in (0, 2) for chunk in chunks)
+    assert not any(re.search(r"--- \|\s*\Z", chunk) for chunk in chunks)
+    assert all(chunk.rstrip()[-1] in ".|`" and chunk[0] in "#T|`" for chunk in chunks)
+
+
+def test_code_too_long_for_a_chunk_is_cut_between_lines():
+    text = "```py\n" + "".join(f"value_{n} = compute(here, {n})\n" for n in range(60)) + "```\n"
+
+    spans = StructureChunker(max_tokens=40).split(text, word_offsets(text))
+
+    assert all(text[span.start :].startswith("value_") for span in spans[1:])
+
+
+def test_a_caption_stays_with_its_table():
+    table = "| a | b |\n| - | - |\n" + "| 1 | 2 |\n" * 3
+    text = ("It is so. " * 5 + "\n\nTable 1: Fees by day. All in francs.\n\n" + table + "\n") * 4
+
+    chunks = texts_of(text, StructureChunker(max_tokens=60).split(text, word_offsets(text)))
+
+    assert all("Table 1" in chunk for chunk in chunks if "| a | b |" in chunk)
+
+
+def test_the_outline_of_a_document_is_used():
+    text = "Refunds and other things that we do gladly\n" + BODY + "\nShipping and other things as well\n" + BODY
+    second = text.index("Shipping")
+    blocks = (Block("heading", 0, text.index("\n"), 1), Block("heading", second, text.index("\n", second), 1))
+
+    spans = StructureChunker(max_tokens=48).split_document(Document("a", text, outline=blocks), word_offsets(text))
+
+    assert [span.start for span in spans] == [0, second]
+
+
+GERMAN = "Am 19. August kam der Bürgermeister in die Stadt und sprach zu den Leuten über das Wetter. " * 12
+
+
+@pytest.mark.parametrize("kind", [SentenceChunker, StructureChunker])
+@pytest.mark.parametrize("metadata", [{}, {"lang": "de"}, {"language": "de-AT"}, {"lang": "German"}])
+def test_sentences_are_those_of_the_documents_language(kind, metadata):
+    spans = kind(max_tokens=20).split_document(Document("a", GERMAN, metadata), word_offsets(GERMAN))
+
+    assert all(chunk.startswith("Am 19. August") for chunk in texts_of(GERMAN, spans))
+
+
+def test_english_loads_no_identifier_of_languages():
+    text = "The pump is what the owner and the others need. " * 50
+    code = (
+        "import sys, numpy as np; from latechunk import StructureChunker as S;"
+        f"S(max_tokens=20).split({text!r}, np.array([(n, n + 1) for n in range({len(text)})]))"
+        ";print('py3langid' in sys.modules)"
+    )
+
+    assert subprocess.check_output([sys.executable, "-c", code], text=True).strip() == "False"
+
+
+def test_a_long_text_without_sentences_is_cut_between_words():
+    # Its parts of 20,000 characters were taken for sentences, wherever they ended.
+    text = ", ".join(f"word{n:05d}" for n in range(6_000))
+
+    for chunker in (SentenceChunker(max_tokens=100), StructureChunker(max_tokens=100)):
+        spans = chunker.split(text, word_offsets(text))
+        assert all(re.match(r"word\d{5}", text[span.start :]) for span in spans)
+
+
+def test_tokens_are_cut_where_a_line_begins_if_one_is_near():
+    text = "a b c d\ne f g\nh i j k\n"
+
+    spans = TokenChunker(max_tokens=5).split(text, word_offsets(text))
+
+    assert texts_of(text, spans) == ["a b c d\n", "e f g\n", "h i j k\n"]
+
+
 def test_tokens_by_hand():
     text = "one two three four five"
     offsets = word_offsets(text)
@@ -211,7 +375,10 @@ def test_token_settings_out_of_range_are_refused(wrong):
         TokenChunker(**wrong)
 
 
-@pytest.mark.parametrize("chunker", [SentenceChunker(max_tokens=7, overlap=1, language="ja"), TokenChunker(trim=True)])
+@pytest.mark.parametrize(
+    "chunker",
+    [StructureChunker(max_tokens=7), SentenceChunker(max_tokens=7, overlap=1, language="ja"), TokenChunker(trim=True)],
+)
 def test_a_chunker_is_rebuilt_from_its_settings(chunker):
     assert chunker_from_settings(chunker.settings) == chunker
 

@@ -352,10 +352,10 @@ def test_quiet_says_nothing_but_errors(run):
     ("options", "reason"),
     [
         (["--max-tokens", "64"], "--max-tokens is 128, not 64"),
-        (["--chunker", "token"], "--chunker is 'sentence', not 'token'"),
+        (["--chunker", "token"], "--chunker is 'structure', not 'token'"),
         (["--mode", "naive"], "--mode is 'blend', not 'naive'"),
         (["--model", "other"], "--model is 'all-MiniLM-L6-v2', not 'other'"),
-        (["--language", "de"], "--language is 'en', not 'de'"),
+        (["--language", "de"], "--language is None, not 'de'"),
     ],
 )
 def test_options_that_contradict_the_index_are_refused(run, options, reason):
@@ -386,7 +386,11 @@ def test_options_that_agree_with_the_index_are_fine(run):
         (["index", "docs", "docs"], 1, "not an index"),
         (["index", "new", "docs", "--model", "no/such/folder/at/all"], 1, "neither a known model"),
         (["index", "new", "docs", "--max-tokens", "0"], 2, "max_tokens must be"),
-        (["index", "new", "docs", "--chunker", "token", "--language", "en"], 2, "--language is for sentences"),
+        (
+            ["index", "new", "docs", "--chunker", "token", "--language", "en"],
+            2,
+            "--language means nothing to --chunker token",
+        ),
         (["index", "new", "docs", "--mode", "best"], 2, "best"),
         (["index", "new"], 2, "Missing argument"),
         (["nonsense"], 2, "No such command"),

@@ -198,6 +198,19 @@ def test_rubbish_of_a_chunker_is_named(fake, spans):
         embed(fake, Document("a", "one two"), "late", chunker=chunker)
 
 
+def test_a_chunker_that_looks_at_documents_is_given_their_outline(fake):
+    class Sections(FixedChunker):
+        def split_document(self, document, offsets):
+            starts = [block.start for block in document.outline if block.kind == "heading"]
+            return [Span(start, end) for start, end in zip(starts, [*starts[1:], len(document.text)], strict=True)]
+
+    document = Document("a", "# One\n\nBerlin is big.\n\n# Two\n\nIt grows.")
+
+    cut, _ = embed(fake, document, "late", chunker=Sections((0, 3)))
+
+    assert cut.spans == [Span(0, 23), Span(23, 39)]
+
+
 # Without an index.
 
 

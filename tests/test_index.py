@@ -29,6 +29,7 @@ from latechunk import (
     SearchOptions,
     SentenceChunker,
     Span,
+    StructureChunker,
     TokenChunker,
     embed_documents,
 )
@@ -142,6 +143,18 @@ def test_an_edit_replaces_all_chunks_of_its_document_only(index, documents, fake
     assert len(hits) == index.info().n_chunks
 
 
+def test_a_new_language_cuts_a_document_again(index, documents, fake):
+    index.add(documents)
+    fake.n_encoded = 0
+
+    index.add([Document("stub", documents[2].text, {"lang": "de"})])
+    after_language = fake.n_encoded
+    index.add([Document("stub", documents[2].text, {"language": "de", "n": 3})])  # says the same
+
+    assert after_language
+    assert fake.n_encoded == after_language
+
+
 def test_new_metadata_alone_encodes_nothing(index, documents, fake):
     index.add(documents)
     fake.n_encoded = 0
@@ -241,7 +254,7 @@ def test_an_index_of_the_default_model_opens_by_itself(tmp_path, documents):
 
     with Index.open(tmp_path / "index", read_only=True) as index:
         assert index.search("Which river is in the French capital?", k=1)[0].chunk.document_id == "paris"
-        assert index.chunker == SentenceChunker()
+        assert index.chunker == StructureChunker()
 
 
 def test_the_same_id_twice_in_a_call_is_an_error(index, documents):
@@ -594,7 +607,9 @@ def test_a_chunker_is_taken_by_its_name(tmp_path, name):
 
 @pytest.mark.parametrize("chunker", ["sentences", "", 128, SentenceChunker, object()])
 def test_what_is_no_chunker_is_refused(tmp_path, chunker):
-    with pytest.raises(InputError, match=r"chunker must be (one of 'sentence', 'token'|a latechunk\.SentenceChunker)"):
+    with pytest.raises(
+        InputError, match=r"chunker must be (one of 'structure', 'sentence', 'token'|a latechunk\.StructureChunker)"
+    ):
         Index.create(tmp_path / "index", encoder=FakeEncoder(), chunker=chunker)
     assert not (tmp_path / "index").exists()
 

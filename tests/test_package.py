@@ -42,6 +42,7 @@ def test_public_names():
         "SearchOptions",
         "SentenceChunker",
         "Span",
+        "StructureChunker",
         "TokenChunker",
         "__version__",
         "chunker_from_settings",

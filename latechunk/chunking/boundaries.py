@@ -68,12 +68,19 @@ def _sentencex_ends(language: str) -> SentenceEnds:
         while start < len(plain):
             part = plain[start : start + _PART]
             found = [boundary["end_index"] for boundary in sentencex.get_sentence_boundaries(language, part)]
-            if start + len(part) < len(plain) and len(found) > 1:
-                found.pop()
+            seam = found[-1]
+            if start + len(part) < len(plain):
+                found.pop()  # a part ends anywhere, and no sentence with it
+                seam = found[-1] if found else _find_seam(part)
             yield from (start + end for end in found)
-            start += found[-1]
+            start += seam
 
     return ends
+
+
+def _find_seam(part: str) -> int:
+    """Where a part without a sentence's end can be left: before its last word, or at its end where it is one word."""
+    return len(part.rsplit(None, 1)[0]) or len(part)
 
 
 def _punkt_ends(language: str) -> SentenceEnds:

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+import re
+from collections.abc import Iterable, Sequence
+
+import numpy as np
 
 from latechunk.types import IntArray, Span
 
@@ -19,14 +22,33 @@ def cut_places(text: str, offsets: IntArray) -> tuple[list[bool], list[bool]]:
     return begins_character, begins_word
 
 
+def line_places(text: str, offsets: IntArray) -> list[bool]:
+    """Say of each token whether it is the first of a line."""
+    starts = [end.end() for end in re.finditer(r"\n|\r\n?", text)]
+    tokens = np.searchsorted(offsets[:, 0], [0, *starts], side="left")
+    begins_line = np.zeros(len(offsets) + 1, dtype=bool)
+    begins_line[tokens] = True
+    return begins_line.tolist()
+
+
 def next_cut(
-    begin: int, after: int, stop: int, size: int, begins_character: list[bool], begins_word: list[bool]
+    begin: int,
+    after: int,
+    stop: int,
+    size: int,
+    begins_character: list[bool],
+    begins_word: list[bool],
+    begins_line: Sequence[bool] = (),
 ) -> int:
     """The token after ``after`` before which to cut: at most ``size`` from ``begin`` where a character allows it."""
     limit = begin + size
     if limit >= stop:
         return stop
-    for places, least in ((begins_word, max(begin + (size - 1) // 2, after)), (begins_character, after)):
+    half = max(begin + (size - 1) // 2, after)
+    for token in range(limit, half, -1) if begins_line else ():
+        if begins_line[token] and begins_word[token]:
+            return token
+    for places, least in ((begins_word, half), (begins_character, after)):
         for token in range(limit, least, -1):
             if places[token]:
                 return token

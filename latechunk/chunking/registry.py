@@ -3,19 +3,21 @@
 from __future__ import annotations
 
 from latechunk.chunking.sentence import SentenceChunker
+from latechunk.chunking.structure import StructureChunker
 from latechunk.chunking.token import TokenChunker
 from latechunk.errors import InputError
 from latechunk.protocols import Chunker
 from latechunk.types import Settings
 
-CHUNKERS: dict[str, type[SentenceChunker | TokenChunker]] = {
+CHUNKERS: dict[str, type[StructureChunker | SentenceChunker | TokenChunker]] = {
+    StructureChunker.kind: StructureChunker,
     SentenceChunker.kind: SentenceChunker,
     TokenChunker.kind: TokenChunker,
 }
 
 
 def to_chunker(chunker: Chunker | str | None) -> Chunker:
-    """The chunker given, the one of a name with its defaults, or ``SentenceChunker()`` for None.
+    """The chunker given, the one of a name with its defaults, or ``StructureChunker()`` for None.
 
     Raises:
         InputError: If it is something else.
@@ -25,15 +27,15 @@ def to_chunker(chunker: Chunker | str | None) -> Chunker:
         256
     """
     if chunker is None:
-        return SentenceChunker()
+        return StructureChunker()
     if isinstance(chunker, str):
         if chunker not in CHUNKERS:
             raise InputError(f"chunker must be one of {', '.join(map(repr, CHUNKERS))}, got {chunker!r:.80}")
         return CHUNKERS[chunker]()
     if isinstance(chunker, type) or not hasattr(chunker, "split") or not hasattr(chunker, "settings"):
         raise InputError(
-            f"chunker must be a latechunk.SentenceChunker, a TokenChunker, the name of one, or an object of your own "
-            f"with split and settings, as latechunk.protocols.Chunker says, got {chunker!r:.80}"
+            f"chunker must be a latechunk.StructureChunker, SentenceChunker or TokenChunker, the name of one, or an "
+            f"object of your own with split and settings, as latechunk.protocols.Chunker says, got {chunker!r:.80}"
         )
     return chunker
 

@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
-import re
-from collections.abc import Iterable
-from typing import ClassVar, Self
+from collections.abc import Mapping, Sequence
+from typing import Any, ClassVar, Self
 
-import numpy as np
 from pydantic import Field, model_validator
 
 from latechunk.chunking.boundaries import Segmenter, sentence_ends
-from latechunk.chunking.cuts import cut_places, next_cut, trimmed
-from latechunk.types import IntArray, Settings, Span
+from latechunk.chunking.cuts import trimmed
+from latechunk.chunking.languages import choose_language, require_language
+from latechunk.chunking.outline import find_outline
+from latechunk.chunking.pieces import Pieces, find_pieces
+from latechunk.types import Block, Document, IntArray, Settings, Span
 from latechunk.validation import Validated
 
 
@@ -29,7 +30,8 @@ class SentenceChunker(Validated):
         overlap: How many sentences at the end of a chunk the next one repeats, as far as ``max_tokens`` allows; a
             piece of a split sentence counts as one.
         trim: Leave white space at both ends out of every span. The gaps then hold nothing but white space.
-        language: ISO 639 code of the texts' language.
+        language: ISO 639 code of the texts' language; None for each document's own: its metadata's ``lang`` or
+            ``language``, or what its text shows. With Punkt, None is English.
         segmenter: ``"sentencex"``, or ``"nltk"`` for Punkt, which needs the extra ``nltk`` and its data.
 
     Raises:
@@ -46,16 +48,15 @@ class SentenceChunker(Validated):
     max_sentences: int | None = Field(default=None, ge=1)
     overlap: int = Field(default=0, ge=0)
     trim: bool = False
-    language: str = "en"
+    language: str | None = None
     segmenter: Segmenter = "sentencex"
 
     @model_validator(mode="after")
     def _can_be_done(self) -> Self:
         if self.max_sentences is not None and self.overlap >= self.max_sentences:
             raise ValueError(f"overlap ({self.overlap}) must be below max_sentences ({self.max_sentences})")
-        if not re.fullmatch(r"[a-z]{2,3}(-[A-Za-z0-9]+)*", self.language):
-            raise ValueError(f'language must be an ISO 639 code such as "en" or "ja", got {self.language!r}')
-        sentence_ends(self.segmenter, self.language)  # missing data is an error now, not at the first document
+        require_language(self.language)
+        sentence_ends(self.segmenter, self.language or "en")  # missing data is an error now, not at the first document
         return self
 
     @property
@@ -65,18 +66,24 @@ class SentenceChunker(Validated):
 
     def split(self, text: str, offsets: IntArray) -> list[Span]:
         """Cut ``text`` into chunks; see ``latechunk.protocols.Chunker``."""
-        ends = sentence_ends(self.segmenter, self.language)(text)
-        cuts = _with_tokens(ends, len(text), offsets)
-        first, last = _token_bounds(cuts, offsets)
-        is_sentence_end = [True] * (len(cuts) - 1)
-        if (last[1:] - first[:-1]).max() > self.max_tokens:
-            cuts, is_sentence_end = _split_long(cuts, first, last, text, offsets, self.max_tokens)
-            first, last = _token_bounds(cuts, offsets)
-        spans = self._pack(cuts.tolist(), first, last, is_sentence_end)
+        return self._split(text, offsets, find_outline(text), {})
+
+    def split_document(self, document: Document, offsets: IntArray) -> list[Span]:
+        """Cut a document into chunks; see ``latechunk.protocols.SplitsDocuments``."""
+        outline = find_outline(document.text) if document.outline is None else document.outline
+        return self._split(document.text, offsets, outline, document.metadata)
+
+    def _split(self, text: str, offsets: IntArray, outline: Sequence[Block], metadata: Mapping[str, Any]) -> list[Span]:
+        # Punkt has few languages, each with data to be installed, so it takes no language that nobody asked for.
+        asked = self.language or ("en" if self.segmenter == "nltk" else None)
+        language = choose_language(asked, text, metadata)
+        ends = sentence_ends(self.segmenter, language)(text)
+        spans = self._pack(find_pieces(text, outline, ends, offsets, self.max_tokens, keep_lines=False))
         return trimmed(text, spans) if self.trim else spans
 
-    def _pack(self, cuts: list[int], first: IntArray, last: IntArray, is_sentence_end: list[bool]) -> list[Span]:
-        """Join neighbouring pieces ``cuts[i]:cuts[i + 1]`` greedily."""
+    def _pack(self, pieces: Pieces) -> list[Span]:
+        """Join neighbouring pieces greedily."""
+        cuts, first, last, is_sentence_end = pieces.cuts, pieces.first, pieces.last, pieces.ends_sentence
         n_pieces = len(cuts) - 1
         spans: list[Span] = []
         begin = 0
@@ -97,39 +104,3 @@ class SentenceChunker(Validated):
             while repeat and last[end + 1] - first[end - repeat] > self.max_tokens:
                 repeat -= 1
             begin = end - repeat
-
-
-def _token_bounds(cuts: IntArray, offsets: IntArray) -> tuple[IntArray, IntArray]:
-    """The first token that ends after each cut, and one past the last token that starts before it."""
-    first = np.searchsorted(offsets[:, 1], cuts, side="right")
-    last = np.searchsorted(offsets[:, 0], cuts, side="left")
-    return first.astype(np.int64), last.astype(np.int64)
-
-
-def _with_tokens(ends: Iterable[int], n_characters: int, offsets: IntArray) -> IntArray:
-    """Cuts from 0 to the end of the text such that a token begins in every piece between two of them."""
-    inner = np.fromiter(ends, dtype=np.int64)
-    inner = inner[inner < n_characters]
-    n_before = np.searchsorted(offsets[:, 0], inner, side="left")
-    # Of cuts with the same tokens before them the last one is kept, so that what holds no token joins the piece before.
-    is_last = np.append(n_before[1:] != n_before[:-1], True) if len(inner) else np.zeros(0, dtype=bool)
-    kept = inner[is_last & (n_before > 0) & (n_before < len(offsets))]
-    return np.concatenate(([0], kept, [n_characters])).astype(np.int64)
-
-
-def _split_long(
-    sentences: IntArray, first: IntArray, last: IntArray, text: str, offsets: IntArray, max_tokens: int
-) -> tuple[IntArray, list[bool]]:
-    """Add cuts inside sentences of more than ``max_tokens``; say of each piece whether a sentence ends with it."""
-    too_long = last[1:] - first[:-1] > max_tokens
-    begins_character, begins_word = cut_places(text, offsets)
-    cuts, is_sentence_end = [0], []
-    for number, end in enumerate(sentences[1:]):
-        if too_long[number]:
-            begin, stop = int(first[number]), int(last[number + 1])
-            while (begin := next_cut(begin, begin, stop, max_tokens, begins_character, begins_word)) < stop:
-                cuts.append(int(offsets[begin, 0]))
-                is_sentence_end.append(False)
-        cuts.append(int(end))
-        is_sentence_end.append(True)
-    return np.array(cuts, dtype=np.int64), is_sentence_end

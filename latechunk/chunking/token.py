@@ -6,7 +6,7 @@ from typing import ClassVar, Self
 
 from pydantic import Field, model_validator
 
-from latechunk.chunking.cuts import cut_places, next_cut, trimmed
+from latechunk.chunking.cuts import cut_places, line_places, next_cut, trimmed
 from latechunk.types import IntArray, Settings, Span
 from latechunk.validation import Validated
 
@@ -14,8 +14,9 @@ from latechunk.validation import Validated
 class TokenChunker(Validated):
     """Cuts a text every so many tokens.
 
-    Cuts lie where a token begins, at a word's start if there is one in the chunk's second half, and never inside a
-    character. The chunks cover the text without gaps: white space before a cut belongs to the chunk before it.
+    Cuts lie where a token begins, at a line's start if there is one in the chunk's second half, or at a word's, and
+    never inside a character. The chunks cover the text without gaps: white space before a cut belongs to the chunk
+    before it.
 
     Attributes:
         max_tokens: The most tokens of a chunk. Only a single character of more tokens makes a chunk larger.
@@ -48,20 +49,20 @@ class TokenChunker(Validated):
 
     def split(self, text: str, offsets: IntArray) -> list[Span]:
         """Cut ``text`` into chunks; see ``latechunk.protocols.Chunker``."""
-        begins_character, begins_word = cut_places(text, offsets)
+        places = (*cut_places(text, offsets), line_places(text, offsets))
         spans: list[Span] = []
         begin = end = 0
         while True:
-            before, end = end, next_cut(begin, end, len(offsets), self.max_tokens, begins_character, begins_word)
+            before, end = end, next_cut(begin, end, len(offsets), self.max_tokens, *places)
             if end - begin > self.max_tokens and before > begin:  # what is repeated leaves no room for a character
                 begin = before
-                end = next_cut(begin, begin, len(offsets), self.max_tokens, begins_character, begins_word)
+                end = next_cut(begin, begin, len(offsets), self.max_tokens, *places)
             start = int(offsets[begin, 0]) if begin else 0
             stop = int(offsets[end, 0]) if end < len(offsets) else len(text)
             spans.append(Span(start, stop))
             if end == len(offsets):
                 return trimmed(text, spans) if self.trim else spans
-            begin = _step_back(end, self.overlap, begin, begins_character)
+            begin = _step_back(end, self.overlap, begin, places[0])
 
 
 def _step_back(end: int, overlap: int, begin: int, begins_character: list[bool]) -> int:

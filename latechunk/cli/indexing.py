@@ -58,10 +58,12 @@ def index_command(
     ] = None,
     adapters: Adapters = None,
     dims: Annotated[int | None, typer.Option(help="Length of vectors, of a Matryoshka model  [default: all].")] = None,
-    chunker: Annotated[ChunkerName | None, typer.Option(help="What to cut by  [default: sentence].")] = None,
+    chunker: Annotated[ChunkerName | None, typer.Option(help="What to cut by  [default: structure].")] = None,
     max_tokens: Annotated[int | None, typer.Option(help="Most tokens of a chunk  [default: 128; token: 256].")] = None,
     overlap: Annotated[int | None, typer.Option(help="Sentences or tokens that chunks share  [default: 0].")] = None,
-    language: Annotated[str | None, typer.Option(help="ISO 639 code, for sentences  [default: en].")] = None,
+    language: Annotated[
+        str | None, typer.Option(help="ISO 639 code, for sentences  [default: as each document says or shows].")
+    ] = None,
     mode: Annotated[ModeName | None, typer.Option(help="How to make vectors  [default: what suits the model].")] = None,
     words: Annotated[
         bool | None, typer.Option("--words/--no-words", help="Index words, for lexical search  [default: words].")
@@ -229,9 +231,10 @@ def _create(
     from latechunk.index import Index
     from latechunk.models.catalogue import DEFAULT_MODEL
 
-    chosen = CHUNKERS[chunker or "sentence"]
-    if "language" in cut and "language" not in chosen.model_fields:
-        raise InputError(f"--language is for sentences, and --chunker {chosen.kind} does not look for any")
+    chosen = CHUNKERS[chunker or "structure"]
+    unknown = [f"--{name.replace('_', '-')}" for name in cut if name not in chosen.model_fields]
+    if unknown:
+        raise InputError(f"{' and '.join(unknown)} means nothing to --chunker {chosen.kind}; choose another chunker")
     model = DEFAULT_MODEL if encoder["model"] is None else encoder["model"]
     loaded = Encoder.load(**{**encoder, "model": model, "adapters": parse_adapters(encoder["adapters"])})
     return Index.create(

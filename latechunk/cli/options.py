@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 
 # typer reads the choices off these. They stand here, too, since their other homes load numpy or torch.
-ChunkerName: TypeAlias = Literal["sentence", "token"]
+ChunkerName: TypeAlias = Literal["structure", "sentence", "token"]
 ModeName: TypeAlias = Literal["late", "naive", "blend"]
 SearchModeName: TypeAlias = Literal["dense", "lexical", "hybrid"]
 FusionName: TypeAlias = Literal["calibrated", "rrf"]

@@ -10,7 +10,7 @@ import numpy as np
 from latechunk.chunking.places import with_outline
 from latechunk.embedding.settings import Embedding
 from latechunk.errors import DocumentError, ModelError, SpanError
-from latechunk.protocols import Chunker, SpanEncoder
+from latechunk.protocols import Chunker, SpanEncoder, SplitsDocuments
 from latechunk.types import Document, IntArray, Settings, Span, Tokens
 
 _ORIGIN = ("source", "file_path", "page", "page_label")  # what loaders write into the metadata
@@ -101,7 +101,7 @@ def _chunk(
     chunkings, ranges = [], []
     for chunker in chunkers:
         try:
-            spans = _require_ordered(chunker.split(document.text, tokens.offsets), len(document.text))
+            spans = _require_ordered(_split(chunker, document, tokens.offsets), len(document.text))
             ranges.append(token_ranges(tokens.offsets, spans))
         except SpanError as error:
             raise DocumentError(f"document {document.id!r} is cut wrongly by {chunker.settings}: {error}") from error
@@ -116,6 +116,12 @@ def _chunk(
                 f"choose larger chunks, or late vectors"
             )
     return ChunkedDocument(document, tokens, chunkings, spans, np.concatenate(ranges), alone)
+
+
+def _split(chunker: Chunker, document: Document, offsets: IntArray) -> list[Span]:
+    if isinstance(chunker, SplitsDocuments):
+        return chunker.split_document(document, offsets)
+    return chunker.split(document.text, offsets)
 
 
 def token_ranges(offsets: IntArray, spans: Sequence[Span]) -> IntArray:

@@ -2,31 +2,22 @@
 
 from __future__ import annotations
 
-import functools
 import logging
 from collections import Counter
 from collections.abc import Collection, Iterable
-from typing import TYPE_CHECKING
 
+from latechunk.chunking.languages import identifier, is_english, sample_of
 from latechunk.models.catalogue import find_known_model
 from latechunk.protocols import SpanEncoder
 from latechunk.types import Document
 
-if TYPE_CHECKING:
-    from py3langid.langid import LanguageIdentifier
-
 _LOG = logging.getLogger("latechunk")
 
-_CHARACTERS = 500  # from the middle, which is no title page and no licence
 _LETTERS = 50  # of a document; one that is shorter may be a name
 # Of 487 files of code, configuration, logs and English licences one was below 0.01, and none below 0.001; of 861 texts
 # in 13 languages none in another language than English was above, nor of 2,100 English questions any below.
 _LEAST = 0.001
 _ADVICE = "multilingual-e5-small-q4"
-# Where one word in 16 is one of these, the text is English, and the identifier, which takes a second and 75 MB to load,
-# is not asked: so for 313 of 336 English documents and 6,029 of 6,307 questions, and by mistake for 1 of 555 and 3 of
-# 12,879 in other languages. Words of other languages, such as "of" and "was", are not among them.
-_ENGLISH = frozenset(("the", "and", "this", "that", "with", "what", "how", "which", "who", "does"))
 
 
 class UnreadLanguages:
@@ -65,20 +56,9 @@ def find_unread_language(text: str, languages: Collection[str], *, least_letters
         >>> find_unread_language("Der größte Fluss, der durch diese Stadt fließt, ist sehr lang und breit.", ["en"])
         'de'
     """
-    middle = max(0, (len(text) - _CHARACTERS) // 2)
-    sample = text[middle : middle + _CHARACTERS]
-    words = sample.lower().split()
-    if sum(map(str.isalpha, sample)) < least_letters or (
-        "en" in languages and 16 * sum(one in _ENGLISH for one in words) >= len(words)
-    ):
+    sample = sample_of(text)
+    if sum(map(str.isalpha, sample)) < least_letters or ("en" in languages and is_english(sample)):
         return None
-    ranked = _identifier().rank(sample)
+    ranked = identifier().rank(sample)
     is_read = sum(probability for code, probability in ranked if code in languages) >= _LEAST
     return None if is_read else str(ranked[0][0])
-
-
-@functools.cache
-def _identifier() -> LanguageIdentifier:
-    from py3langid.langid import MODEL_FILE, LanguageIdentifier
-
-    return LanguageIdentifier.from_model_file(MODEL_FILE, norm_probs=True)

@@ -98,7 +98,7 @@ def embed_documents(
     Args:
         documents: What to embed; ids must differ.
         encoder: An encoder, or the name of a model for ``Encoder.load``; None for the default model.
-        chunker: A chunker, or ``"sentence"`` or ``"token"``; None for ``SentenceChunker()``.
+        chunker: A chunker, or ``"structure"``, ``"sentence"`` or ``"token"``; None for ``StructureChunker()``.
         mode: ``"late"``, ``"naive"`` or ``"blend"``, see ``latechunk.Embedding``; None for what the encoder
             recommends.
         late_weight: Share of the late vector in a blend; None for what the encoder recommends.

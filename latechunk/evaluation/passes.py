@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from latechunk.chunking.sentence import SentenceChunker
+from latechunk.chunking.structure import StructureChunker
 from latechunk.embedding import ChunkedDocument, Embedding, blend, chunk_documents, embed_chunks
 from latechunk.errors import DocumentError, InputError
 from latechunk.evaluation.dataset import EvaluationSet
@@ -45,9 +45,9 @@ class Vectors:
 
 
 def chunker_for(max_tokens: int, document: Document) -> Chunker:
-    """Sentences, by the rules of the document's language."""
+    """As an index cuts by default, in the document's language."""
     language = document.metadata.get("lang")
-    return SentenceChunker(max_tokens=max_tokens, language=language if isinstance(language, str) else "en")
+    return StructureChunker(max_tokens=max_tokens, language=language if isinstance(language, str) else None)
 
 
 def encode(

@@ -9,7 +9,7 @@ from itertools import product
 from pathlib import Path
 from typing import Any
 
-from latechunk.chunking.sentence import SentenceChunker
+from latechunk.chunking.structure import StructureChunker
 from latechunk.encoding.encoder import Encoder
 from latechunk.errors import InputError
 from latechunk.evaluation.dataset import EvaluationSet
@@ -143,7 +143,7 @@ def _with_language(one: EvaluationSet, language: str) -> EvaluationSet:
     for document in one.documents:
         told = document.metadata.get("lang", language)
         try:
-            SentenceChunker(language=told)
+            StructureChunker(language=told)
         except InputError as error:
             raise InputError(f"{one.name}: document {document.id!r}: {error}") from error
         documents.append(replace(document, metadata={**document.metadata, "lang": told}))

@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from latechunk.chunking.sentence import SentenceChunker
+from latechunk.chunking.structure import StructureChunker
 from latechunk.embedding import Embedding
 from latechunk.errors import QueryError
 from latechunk.evaluation.dataset import EvaluationSet, Question
@@ -70,7 +70,7 @@ def filled_index(
         StoredDocument(document, 0, [table.spans[begin:end]], vectors[begin:end])  # how many tokens decides nothing
         for document, (begin, end) in zip(evaluation_set.documents, pairwise(table.first.tolist()), strict=True)
     ]
-    chunker = SentenceChunker(max_tokens=max_tokens)
+    chunker = StructureChunker(max_tokens=max_tokens)
     mode, weight = embedding.mode, embedding.late_weight
     with Index.temporary(encoder=encoder, chunker=chunker, mode=mode, late_weight=weight) as index:
         with closing(Store.open(index.path / STORE, read_only=False)) as store:

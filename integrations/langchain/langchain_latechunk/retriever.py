@@ -100,7 +100,7 @@ class LateChunkRetriever(BaseRetriever):
 
         Documents are whole, or pages, which are joined, and ``ids`` come before their own. ``on_error`` and
         ``show_progress`` are those of ``latechunk.Index.add``. Without ``embedding``, ``path`` or ``chunker`` it is
-        the default model, a temporary index that goes with the retriever, and ``latechunk.SentenceChunker()``.
+        the default model, a temporary index that goes with the retriever, and ``latechunk.StructureChunker()``.
         ``settings`` are the attributes of this class.
 
         Raises:

@@ -162,7 +162,7 @@ def test_settings_are_checked_at_once(encoder, chunker):
         ({"dims": 0}, "dims"),
         ({"late_weight": 1.5}, "late_weight must be a float strictly between 0 and 1"),
         ({"special_tokens": "some"}, "special_tokens"),
-        ({"chunker": SentenceSplitter()}, "chunker must be a latechunk.SentenceChunker"),
+        ({"chunker": SentenceSplitter()}, "chunker must be a latechunk.StructureChunker"),
         ({"encoder": 3}, "To choose a model by name pass model="),
         ({"encoder": "all-MiniLM-L6-v2", "model": "all-MiniLM-L6-v2"}, "encoder and model both say"),
         ({"encoder": encoder, "dims": 4}, "encoder and dims both say"),

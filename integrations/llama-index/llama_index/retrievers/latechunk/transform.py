@@ -14,7 +14,7 @@ from pydantic import Field, SkipValidation, field_serializer, field_validator, m
 from latechunk import (
     Embedding,
     Mode,
-    SentenceChunker,
+    StructureChunker,
     chunker_from_settings,
     embed_documents,
     error_handler,
@@ -40,8 +40,8 @@ class LateChunkTransform(ModelFields, TransformComponent):
     query_prompt: str | None = Field(default=None, exclude=True, description="As the query embedding's, to share it.")
     query_task: str | None = Field(default=None, exclude=True, description="As the query embedding's, to share it.")
     chunker: Annotated[Chunker, SkipValidation] = Field(
-        default_factory=SentenceChunker,
-        description="Where to cut: a SentenceChunker, a TokenChunker, the name of one, or your own.",
+        default_factory=StructureChunker,
+        description="Where to cut: a StructureChunker, SentenceChunker or TokenChunker, the name of one, or your own.",
     )
     mode: Mode | None = Field(default=None, description="late, naive or blend; None for the model's best.")
     late_weight: float | None = Field(default=None, description="Share of the late vector in a blend.")

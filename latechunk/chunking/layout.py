@@ -1,0 +1,200 @@
+"""Find the units of a text as it is laid out: headings, paragraphs, items, rows, and lines where lines are the unit."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterator, Sequence
+from typing import Literal, NamedTuple, TypeAlias
+
+from latechunk.types import Block
+
+UnitKind: TypeAlias = Literal["heading", "block", "line", "row"]
+
+_BLANK = re.compile(r"\n(?:[ \t\f]*\n)+")
+_CAPTION = re.compile(
+    r"[*_]{0,2}(?:table|figure|fig\.|listing|tabelle|abb\.|abbildung|tableau|tabla|tabella)\s*\d", re.I
+)
+_MOST_CAPTION = 300  # characters
+_MOST_TITLE, _MOST_WORDS = 60, 10
+
+# What begins an item, a turn or an entry.
+_MARKER = re.compile(
+    r"\s*(?:[-*+•‣–—]\s|\(?(?:\d{1,3}(?:\.\d{1,3})*|[A-Za-z]|[ivxIVX]{1,5})[.)]\s|[QA][.:]\s|\||"
+    r"[\[(<]?(?:\d{4}-\d\d-\d\d|\d{1,2}/\d{1,2}/\d{2,4}|\d{1,2}:\d\d)|"
+    r"[^\W\d_][^\W_]{0,20}(?:[ .'-]{1,2}[^\W_]{1,20}){0,3}: )"
+)
+_DELIMITERS = "\t|;,=:"
+_LEAST_DELIMITERS = 6  # of a paragraph; prose has the same few commas in two or three lines by chance
+
+
+class Unit(NamedTuple):
+    """A part of a text up to the next unit; cuts before units are better than cuts inside.
+
+    Attributes:
+        start: Its first character, the first of a line.
+        kind: A heading, the start of a block (paragraph, list, table, code), a further line or item of one, or a
+            further row of a table that fits a chunk.
+        level: Of a heading, 1 being the outermost; else 0.
+        is_whole: It is not to be cut at sentences if it fits a chunk.
+        is_bound: It says nothing without what follows it.
+    """
+
+    start: int
+    kind: UnitKind
+    level: int = 0
+    is_whole: bool = False
+    is_bound: bool = False
+
+
+def find_units(text: str, outline: Sequence[Block], fits: Callable[[int, int], bool]) -> list[Unit]:
+    r"""Find the units of a text in order; the first starts at 0.
+
+    Args:
+        text: With ``\n`` at the ends of its lines.
+        outline: Its headings, tables and code, as in ``Document``; lists are found by their items.
+        fits: Whether a range of characters fits a chunk.
+    """
+    units: list[Unit] = []
+    place = 0
+    for block in outline:
+        start = text.rfind("\n", 0, block.start) + 1
+        if block.kind == "list" or start < place:
+            continue
+        units += _paragraphs(text, place, start, block.kind)
+        place = text.find("\n", block.end - 1) + 1 or len(text)
+        if block.kind == "heading":
+            units.append(Unit(start, "heading", block.level, is_whole=True, is_bound=True))
+        elif block.kind == "table":
+            units += _rows(text, start, place, fits(start, place))
+        elif fits(start, place):
+            units.append(Unit(start, "block", is_whole=True))
+        else:
+            units += _code_lines(text, start, place)
+    units += _paragraphs(text, place, len(text), "")
+    return [Unit(0, units[0].kind, *units[0][2:]), *units[1:]] if units else [Unit(0, "block")]
+
+
+def _paragraphs(text: str, start: int, end: int, following: str) -> Iterator[Unit]:
+    """Units of what stands between two blocks of the outline; ``following`` is the kind of the second."""
+    if not text[start:end].strip():
+        return
+    bounds = _paragraph_bounds(text, start, end)
+    titles = [_is_title(text[first:last]) for first, last in bounds]
+    for number, (first, last) in enumerate(bounds):
+        is_last = number == len(bounds) - 1
+        paragraph = text[first:last]
+        is_title = titles[number] and not (following == "heading" if is_last else titles[number + 1])
+        if is_title or (is_last and following in ("table", "code") and _is_caption(paragraph)):
+            yield Unit(first, "block", is_whole=True, is_bound=True)
+        elif "\n" in paragraph:
+            yield from _lines(paragraph, first)
+        else:
+            yield Unit(first, "block")
+
+
+def _paragraph_bounds(text: str, start: int, end: int) -> list[tuple[int, int]]:
+    """Where paragraphs begin and end, without the blank lines around them."""
+    skipped = re.compile(r"(?:[ \t\f]*\n)*").match(text, start, end)
+    starts, ends = [skipped.end() if skipped else start], []
+    for blank in _BLANK.finditer(text, starts[0], end):
+        ends.append(blank.start())
+        starts.append(blank.end())
+    bounds = list(zip(starts, [*ends, end], strict=True))
+    return [(first, first + len(text[first:last].rstrip())) for first, last in bounds if text[first:last].strip()]
+
+
+def _is_title(paragraph: str) -> bool:
+    """Whether it is one short line that ends like no sentence, as headings of plain text and labels do."""
+    line = paragraph.strip()
+    return (
+        len(line) <= _MOST_TITLE
+        and "\n" not in line
+        and len(line.split()) <= _MOST_WORDS
+        and (line[-1].isalnum() or line[-1] in ":：*_)]#")
+        and not _is_marked(line + " ")
+    )
+
+
+def _is_caption(paragraph: str) -> bool:
+    return len(paragraph) <= _MOST_CAPTION and _CAPTION.match(paragraph.lstrip()) is not None
+
+
+def _lines(paragraph: str, start: int) -> Iterator[Unit]:
+    """Units of a paragraph of several lines: each line, each item, or the whole."""
+    lines = paragraph.split("\n")
+    is_marked = [_is_marked(line) for line in lines]
+    are_units = are_lines_units(lines, is_marked)
+    begins = [number == 0 or are_units or marked for number, marked in enumerate(is_marked)]
+    place = start
+    for number, line in enumerate(lines):
+        if begins[number]:
+            is_one_line = number + 1 == len(lines) or begins[number + 1]
+            kind: UnitKind = "line" if number else "block"
+            yield Unit(place, kind, is_whole=is_one_line and (are_units or is_marked[number]))
+        place += len(line) + 1
+
+
+def _is_marked(line: str) -> bool:
+    # Most lines of wrapped prose begin with a small letter and are not worth a look.
+    return (
+        not (line[:1].islower() and line[1:2].isalpha() and line[4:5] not in ".)") and _MARKER.match(line) is not None
+    )
+
+
+def are_lines_units(lines: Sequence[str], is_marked: Sequence[bool]) -> bool:
+    """Whether lines end where the author wanted, not where the width of the page did.
+
+    In wrapped prose the first word of the next line would not have fitted the line, and most lines begin with a small
+    letter. Where every line has as many delimiters, or a mark that begins it, lines are rows.
+    """
+    unmarked = [number for number in range(1, len(lines)) if not is_marked[number]]
+    if not unmarked:
+        return True
+    if any(_is_in_all(one, lines) for one in _DELIMITERS):
+        return True
+    lengths = [len(line) for line in lines]
+    width = sorted(lengths)[(len(lines) - 1) * 9 // 10]
+    n_small = sum(lines[number].lstrip()[:1].islower() for number in unmarked)
+    n_fitting = sum(lengths[number - 1] + 1 + _first_word(lines[number]) <= width for number in unmarked)
+    is_narrow = width < 40
+    return 5 * n_fitting >= 2 * len(unmarked) and (5 * n_small <= len(unmarked) or is_narrow)
+
+
+def _is_in_all(delimiter: str, lines: Sequence[str]) -> bool:
+    """Whether every line has it, and as often as any other."""
+    count = lines[0].count(delimiter)
+    return (
+        len(lines) > 2
+        and count * len(lines) >= _LEAST_DELIMITERS
+        and all(line.count(delimiter) == count for line in lines)
+    )
+
+
+def _first_word(line: str) -> int:
+    """How many characters its first word has."""
+    return len(next(iter(line.split(None, 1)), ""))
+
+
+def _rows(text: str, start: int, end: int, is_fitting: bool) -> Iterator[Unit]:
+    """The rows of a table; its header and the row of dashes are bound to the first row."""
+    starts = _line_starts(text, start, end)
+    for number, place in enumerate(starts):
+        line = text[place : text.find("\n", place) if number + 1 < len(starts) else end]
+        is_header = number + 1 < len(starts) and (number == 0 or (number == 1 and not re.search(r"[^-=:|+\s]", line)))
+        yield Unit(place, "row" if number and is_fitting else "line" if number else "block", 0, True, is_header)
+
+
+def _code_lines(text: str, start: int, end: int) -> Iterator[Unit]:
+    """The lines of code that does not fit; those after a blank line begin a block of it."""
+    starts = _line_starts(text, start, end)
+    is_fenced = text.startswith(("```", "~~~"), start + len(text[start:end]) - len(text[start:end].lstrip()))
+    if is_fenced and len(starts) > 2:
+        starts.pop()  # the fence that closes it stays with the last line
+    for number, place in enumerate(starts):
+        is_block = number == 0 or text.count("\n", starts[number - 1], place) > 1
+        yield Unit(place, "block" if is_block else "line", 0, True, is_fenced and number == 0)
+
+
+def _line_starts(text: str, start: int, end: int) -> list[int]:
+    """Starts of the lines that are not blank."""
+    return [line.start() for line in re.compile(r"^[^\n]*\S[^\n]*", re.MULTILINE).finditer(text, start, end)]
