@@ -5,6 +5,7 @@ import os
 
 import pytest
 
+from latechunk.chunking.outline import heading_title
 from latechunk.readers import count_documents, find_files, read_documents
 from latechunk.readers.limits import read_whole
 from latechunk.types import Block
@@ -127,6 +128,8 @@ def test_titles_of_asciidoc(read):
     ((document,), _) = read("a.adoc", text)
 
     assert parts(document, "heading") == [("= Guide", 1), ("== Intro", 2), ("=== Deep", 3)]
+    titles = [heading_title(document.text, one) for one in document.outline if one.kind == "heading"]
+    assert titles == ["Guide", "Intro", "Deep"]
     assert parts(document, "code") == [("----\r\n== no title\r\n----", 0)]
     assert parts(document, "table") == [("|===\r\n|a |b\r\n|===", 0)]
 

@@ -76,7 +76,8 @@ def heading_title(text: str, heading: Block) -> str:
     title = re.sub(r"\s*[\r\n]+[ \t]*(?:=+|-+)\Z", "", text[heading.start : heading.end].strip())
     title = re.sub(r"\A#{1,6}[ \t]+|(?:[ \t]+#+)?(?:[ \t]*\{[#.][^{}]*\})?\Z", "", title)
     wiki = _WIKI.match("\n" + title)
-    title = re.sub(r"!?\[([^\[\]]*)\]\([^()\s]*\)", r"\1", wiki.group(3) if wiki else title)  # links
+    title = wiki.group(3) if wiki else re.sub(r"\A={1,6}[ \t]+", "", title)  # of a wiki, or AsciiDoc
+    title = re.sub(r"!?\[([^\[\]]*)\]\([^()\s]*\)", r"\1", title)  # links
     title = re.sub(r"(?<!\w)(\*\*|__|\*|_|`+)(?=\S)(.+?)(?<=\S)\1(?!\w)", r"\2", title)
     return " ".join(title.split())
 
