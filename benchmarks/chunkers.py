@@ -16,13 +16,13 @@ from default_search import cut_short
 from structure import KINDS, make_chunker
 
 from latechunk import Document, Encoder
-from latechunk.embedding import choose_embedding
+from latechunk.embedding import choose_embedding, encode_queries
 from latechunk.evaluation.dataset import EvaluationSet
 from latechunk.evaluation.loaders import read_sets
 from latechunk.evaluation.metrics import headline, judge
 from latechunk.evaluation.passes import encode
 from latechunk.evaluation.ranking import SCOPES
-from latechunk.evaluation.searching import KnownQuestions, encode_questions, filled_index, rank_by_search
+from latechunk.evaluation.searching import KnownQuestions, filled_index, rank_by_search
 from latechunk.evaluation.statistics import compare
 from latechunk.protocols import Chunker
 from latechunk.types import FloatArray, IntArray, Span
@@ -53,7 +53,7 @@ def measure(one: EvaluationSet, encoder: Encoder, kinds: list[str], max_tokens: 
         on_progress=lambda _: None, chunker_of=chunker_of,
     )  # fmt: skip
     embedding = choose_embedding(encoder, None, None)
-    questions = encode_questions(encoder, one.questions)
+    questions = encode_queries(encoder, [question.text for question in one.questions])
     known = KnownQuestions(encoder, dict(zip((question.text for question in one.questions), questions, strict=True)))
     values: dict[str, dict[str, FloatArray]] = {scope: {} for scope in SCOPES}
     figures: dict[str, object] = {"n_questions": len(one.questions)}
