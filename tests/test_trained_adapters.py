@@ -345,7 +345,7 @@ def test_models_that_are_known_bring_the_adapters_shipped_for_them(monkeypatch, 
 
 def know(monkeypatch, base, trained):
     """Have latechunk know the tiny model, with adapters shipped for it."""
-    tiny = find_known_model("multilingual-e5-large").replaced(
+    tiny = find_known_model("multilingual-e5-large-instruct").replaced(
         name="tiny",
         repository="somebody/tiny",
         also=(str(base),),

@@ -50,7 +50,8 @@ class SpanRunner:
         self._plain_tokens = plan.plain_tokens
         self._pad_id = model.pad_id
         backbone: Any = model.transformer.model
-        self._n_embeddings = int(backbone.get_input_embeddings().num_embeddings)
+        embedding = backbone.get_input_embeddings()
+        self._n_embeddings = int(getattr(embedding, "base_layer", embedding).num_embeddings)  # of peft's layers, theirs
         long = plan.local_global
         self._long_pass = LocalGlobalPass(backbone, long, pad_id=model.pad_id) if long else None
         # On two CPU cores batches of 4,096 tokens ran fastest: 32 windows of 128 tokens gave 12.4 thousand tokens a
