@@ -203,6 +203,8 @@ def test_bad_files_are_named_the_good_ones_are_in_and_the_exit_code_says_so(run)
     for part in ("docs/latin.txt: not UTF-8", "blank.md", "corpus.jsonl:2: not JSON", "missing.txt: there is no"):
         assert part in result.stderr
     assert "3 added, 0 updated, 0 unchanged, 4 left out" in result.stderr
+    assert "6 of 6 documents, " in result.stderr  # all but the missing one
+    assert " done, about" not in result.stderr
 
 
 def test_nothing_to_index_makes_no_index(run):

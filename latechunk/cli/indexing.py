@@ -43,6 +43,7 @@ from latechunk.printing import printable
 if TYPE_CHECKING:
     from rich.console import Console
 
+    from latechunk.embedding.progress import Progress
     from latechunk.index import Index
     from latechunk.indexing import AddReport
     from latechunk.manifest import IndexInfo
@@ -95,6 +96,7 @@ def index_command(
     text. A file is a document, whose id is its path from the folder given; a .jsonl file has one document a line, with
     "id", "text" and metadata.
     """
+    from latechunk.embedding.progress import Progress
     from latechunk.index import Index
     from latechunk.readers import Problem, count_documents, find_files, read_documents
     from latechunk.readers.decoding import require_encoding
@@ -107,6 +109,12 @@ def index_command(
         n_problems += 1
         message = printable(f"left out: {problem.place}: {problem.reason}")
         console.print(message, style="yellow", markup=False, soft_wrap=True)
+
+    advance: Callable[[Progress], None] = lambda _: None  # noqa: E731  replaced once there is a bar
+
+    def leave_out(problem: Problem) -> None:
+        report(problem)
+        advance(Progress(1, 0))  # so that the progress ends at all documents
 
     with errors_explained(console, quiet=quiet):
         require_encoding(encoding)
@@ -123,7 +131,7 @@ def index_command(
             raise InputError("none of the paths holds a file that is read; nothing was changed")
         said = {"max_tokens": max_tokens, "overlap": overlap, "language": language}
         cut = {name: value for name, value in said.items() if value is not None}
-        documents = read_documents(files, report, note, encoding=encoding, rows=rows, password=password)
+        documents = read_documents(files, leave_out, note, encoding=encoding, rows=rows, password=password)
         if dry_run:
             _print_dry_run(index, documents, paths if prune else [], report, as_json)
             _print_notes(console, notes, quiet)
@@ -140,7 +148,7 @@ def index_command(
                 _require_agreement(opened, {**asked, "mode": mode, "words": words, "vectors": vectors, **cut})
             with documents_bar(console, count_documents(files, rows=rows), quiet) as advance:
                 result = opened.add(
-                    _without_conflicts(opened, documents, report),
+                    _without_conflicts(opened, documents, leave_out),
                     on_error=lambda document, error: report(Problem(document.id, str(error))),
                     on_progress=advance,
                 )
