@@ -13,6 +13,7 @@ from hypothesis import HealthCheck, Phase, settings
 
 from latechunk import Document, Index, SentenceChunker
 from latechunk.errors import QueryError
+from latechunk.readers import count_documents, find_files, read_documents
 from latechunk.types import FloatArray, PoolingTask, Tokens
 
 settings.register_profile("default", deadline=None, suppress_health_check=[HealthCheck.too_slow])
@@ -121,3 +122,22 @@ def documents() -> list[Document]:
 
 def no_error(document: Document, error: Exception) -> None:
     raise error
+
+
+@pytest.fixture
+def read(tmp_path):
+    """Reads a file of this name and content: its documents, and (place after the path, reason) of each problem.
+
+    ``read.notes`` are then (place, what) of each note of the last file.
+    """
+
+    def read(name, content, **options):
+        path = tmp_path / name
+        path.write_bytes(content if isinstance(content, bytes) else content.encode())
+        problems, read.notes = [], []
+        files = find_files([path], problems.append)
+        found = list(read_documents(files, problems.append, lambda *note: read.notes.append(note), **options))
+        assert len(found) <= count_documents(files, rows=options.get("rows", False)) or name.endswith(".json")
+        return found, [(one.place.removeprefix(str(path)), one.reason) for one in problems]
+
+    return read

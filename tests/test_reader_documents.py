@@ -8,26 +8,11 @@ from itertools import pairwise
 import pytest
 
 from latechunk.errors import DocumentError, MissingDependencyError
-from latechunk.readers import archive, find_files, html, read_documents
+from latechunk.readers import archive, html
 from latechunk.readers.parsed import ParserOptions
 from tests.documents import PAGE, STYLES, W, make_docx, make_epub, pack, paragraph
 
 pytest.importorskip("selectolax")
-
-
-@pytest.fixture
-def read(tmp_path):
-    """Reads a file of this name and content: its documents, and (place after the path, reason) of each problem."""
-
-    def read(name, content, **options):
-        path = tmp_path / name
-        path.write_bytes(content if isinstance(content, bytes) else content.encode())
-        problems, read.notes = [], []
-        files = find_files([path], problems.append)
-        found = list(read_documents(files, problems.append, lambda *note: read.notes.append(note[1]), **options))
-        return found, [(one.place.removeprefix(str(path)), one.reason) for one in problems]
-
-    return read
 
 
 def parts(document):

@@ -12,22 +12,6 @@ from latechunk.types import Block
 from tests.documents import PEOPLE
 
 
-@pytest.fixture
-def read(tmp_path):
-    """Reads a file of this name and content: its documents, and (place after the path, reason) of each problem."""
-
-    def read(name, content, **options):
-        path = tmp_path / name
-        path.write_bytes(content if isinstance(content, bytes) else content.encode())
-        problems, read.notes = [], []
-        files = find_files([path], problems.append)
-        found = list(read_documents(files, problems.append, lambda *note: read.notes.append(note), **options))
-        assert len(found) <= count_documents(files, rows=options.get("rows", False)) or name.endswith(".json")
-        return found, [(one.place.removeprefix(str(path)), one.reason) for one in problems]
-
-    return read
-
-
 def parts(document, kind):
     """What the blocks of this kind hold, with the levels of headings."""
     return [(document.text[one.start : one.end], one.level) for one in document.outline if one.kind == kind]

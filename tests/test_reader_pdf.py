@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from latechunk.errors import DocumentError, MissingDependencyError
-from latechunk.readers import find_files, parser_process, pdf, read_documents
+from latechunk.readers import parser_process, pdf
 from latechunk.readers.parsed import Parsed, ParserOptions
 from latechunk.readers.parser_process import ParserProcess
 from latechunk.types import Block, Page
@@ -20,18 +20,15 @@ PROSE = ["The pump must be checked each week", "by a trained person, who writes 
 
 
 @pytest.fixture
-def read(tmp_path):
-    """Reads a PDF of these bytes: its documents, and (place after the path, reason) of each problem."""
+def read(read):
+    """Reads a PDF of these bytes, as the fixture of this name of all readers does."""
 
-    def read(data, name="a.pdf", **options):
-        path = tmp_path / name
-        path.write_bytes(data)
-        problems, read.notes = [], []
-        files = find_files([path], problems.append)
-        found = list(read_documents(files, problems.append, lambda *note: read.notes.append(note[1]), **options))
-        return found, [(one.place.removeprefix(str(path)), one.reason) for one in problems]
+    def read_pdf(data, name="a.pdf", **options):
+        found = read(name, data, **options)
+        read_pdf.notes = read.notes
+        return found
 
-    return read
+    return read_pdf
 
 
 def parse(tmp_path, data, **options):
@@ -159,7 +156,10 @@ def test_a_pdf_of_images_is_named_as_such(read):
     assert reason == "its pages are images without text; recognise the text (OCR) first"
     assert why == "it holds no text"
     assert page_texts(mixed)[0] == ""
-    assert (problems, read.notes) == ([], ["pages that are images without text, which OCR could recognise"])
+    assert (problems, [what for _, what in read.notes]) == (
+        [],
+        ["pages that are images without text, which OCR could recognise"],
+    )
 
 
 def test_an_encrypted_pdf_needs_its_password(read):

@@ -129,11 +129,11 @@ class _Reader:
             "num_hidden_layers": n_layers,
             "num_attention_heads": n_heads,
             "intermediate_size": inner,
-            "vocab_size": 1,
+            "vocab_size": 1,  # of the stand-in, until put_into
             "max_position_embeddings": n_positions,
             "type_vocab_size": n_types,
             "layer_norm_eps": float(f"{epsilon:.3g}"),
-            "pad_token_id": 0,
+            "pad_token_id": 0,  # its only word
         }
         shapes = {
             "emb.pos": (n_positions, hidden),
