@@ -362,7 +362,7 @@ class Index:
                 "delete(index.ids())"
             )
         if ids is not None:
-            _require_ids(ids)
+            _require_ids("delete", ids)
         where = None if filter is None else compile_filter(filter)
         with self._writing():
             if where is not None:
@@ -384,6 +384,17 @@ class Index:
         """
         require_text(document_id, "a document id", InputError)
         return self._store.document(document_id)
+
+    def metadata(self, ids: Sequence[str]) -> dict[str, Mapping[str, Any]]:
+        """Metadata of those of these documents that are stored, by their ids, in that order; reads no text.
+
+        Examples:
+            >>> index.metadata(["berlin", "london"])
+            {'berlin': {'country': 'Germany'}}
+        """
+        _require_ids("metadata", ids)
+        found = self._store.metadata(ids)
+        return {one: found[one] for one in ids if one in found}
 
     def chunks(self, document_id: str, *, granularity: str | None = None) -> list[Chunk]:
         """The chunks of a document, in the order of their starts; none if there is no document of this id.
@@ -647,9 +658,9 @@ class Index:
             self._write_lock.release()
 
 
-def _require_ids(ids: object) -> None:
+def _require_ids(name: str, ids: object) -> None:
     if isinstance(ids, str) or not isinstance(ids, Sequence) or not all(isinstance(one, str) for one in ids):
-        raise InputError(f"delete takes a list of ids, got {ids!r:.80}")
+        raise InputError(f"{name} takes a list of ids, got {ids!r:.80}")
     for one in ids:
         require_text(one, "a document id", InputError)
 

@@ -67,11 +67,12 @@ class Validated(BaseModel):
 
 def explain(error: ValidationError, known: Mapping[str, object], subject: str = "") -> str:
     """Say what was needed and what came, for every value that was refused; ``known`` are the names there are."""
-    said = "; ".join(_explain_one(one, known) for one in error.errors(include_url=False))
+    said = "; ".join(explain_one(one, known) for one in error.errors(include_url=False))
     return f"{subject}: {said}" if subject else said
 
 
-def _explain_one(one: ErrorDetails, known: Mapping[str, object]) -> str:
+def explain_one(one: ErrorDetails, known: Mapping[str, object]) -> str:
+    """Say what was needed and what came, for one value that was refused."""
     name = ".".join(map(str, one["loc"])) or "the value"
     kind, limits = one["type"], one.get("ctx", {})
     if kind == "value_error":

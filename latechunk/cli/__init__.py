@@ -24,6 +24,7 @@ from latechunk.cli.maintenance import (
 )
 from latechunk.cli.options import GroupedCommand
 from latechunk.cli.searching import inspect_command, search_command
+from latechunk.cli.serving import mcp_command, serve_command
 from latechunk.cli.training import train_command
 
 app = typer.Typer(
@@ -67,6 +68,8 @@ app.command("models")(models_command)
 app.command("evaluate")(evaluate_command)
 app.command("train", cls=GroupedCommand)(train_command)
 app.command("inspect")(inspect_command)
+app.command("serve", cls=GroupedCommand)(serve_command)
+app.command("mcp")(mcp_command)
 app.command("demo")(demo_command)
 
 

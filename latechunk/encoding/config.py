@@ -240,10 +240,14 @@ def _choose_window(choice: ModelChoice, loaded: LoadedModel) -> tuple[int, int]:
     return window, known.overlap_tokens if known and is_known else min(_LONGEST_OVERLAP, window // 4)
 
 
-def _choose_dims(choice: ModelChoice, loaded: LoadedModel) -> int:
-    dims = choice.options.dims
+def sizes_of(choice: ModelChoice, loaded: LoadedModel) -> list[int]:
+    """Lengths of vectors that the model was trained for, ascending; the last is the whole."""
     shorter = {*(choice.known.matryoshka if choice.known else ()), *loaded.matryoshka}
-    sizes = sorted({size for size in shorter if 0 < size < loaded.dims} | {loaded.dims})
+    return sorted({size for size in shorter if 0 < size < loaded.dims} | {loaded.dims})
+
+
+def _choose_dims(choice: ModelChoice, loaded: LoadedModel) -> int:
+    dims, sizes = choice.options.dims, sizes_of(choice, loaded)
     if dims is None or dims in sizes:
         return dims or loaded.dims
     raise InputError(

@@ -17,6 +17,7 @@ from latechunk.encoding.config import (
     choose_settings,
     choose_side,
     make_plan,
+    sizes_of,
     warn_of_licence,
 )
 from latechunk.encoding.joined import JoinedCalls
@@ -376,6 +377,39 @@ class Encoder:
             task, prompt = choose_side(self._choice, self._model, "document", task, None)
         tokenised = self._tokenize_checked(texts, prompt, "a text", InputError)
         return self._encode_whole(tokenised, task or self._settings.document_task)
+
+    def shorten(self, vectors: FloatArray, dims: int) -> FloatArray:
+        """Cut this encoder's vectors to a length that the model was trained for (Matryoshka).
+
+        They equal those of the same model loaded with ``dims``.
+
+        Args:
+            vectors: Unit vectors, shape ``(n, self.settings["dims"])``.
+            dims: How many numbers to keep.
+
+        Returns:
+            Unit vectors, float32, shape ``(n, dims)``.
+
+        Raises:
+            InputError: If the model was not trained for so short vectors, or those of this encoder are shorter.
+
+        Examples:
+            >>> vectors = encoder.encode_texts(["Berlin is big."])
+            >>> encoder.shorten(vectors, 384).shape
+            (1, 384)
+        """
+        own = self._settings.dims
+        sizes = [size for size in sizes_of(self._choice, self._model) if size <= own]
+        if dims not in sizes:
+            only = "" if len(sizes) > 1 else "; it is not known to have been trained for shorter ones"
+            raise InputError(
+                f"{self._settings.model!r} has vectors of {', '.join(map(str, sizes))} dims, got {dims!r:.40}{only}"
+            )
+        kept = vectors.astype(np.float64)
+        if self._choice.known and self._choice.known.layer_norm and own == self._model.dims > dims:
+            kept = kept - kept.mean(axis=1, keepdims=True)  # the norm's scale goes with the unit length
+        kept = kept[:, :dims]
+        return np.asarray(kept / np.linalg.norm(kept, axis=1, keepdims=True), dtype=np.float32)
 
     @cached_property
     def _encode_joined(self) -> JoinedCalls[Tokens, FloatArray]:

@@ -116,6 +116,12 @@ class StoreReader:
             query = f"SELECT d.id FROM documents d WHERE {condition.sql} ORDER BY d.number"
             return [one for (one,) in self._pool.connection.execute(query, condition.values)]
 
+    def metadata(self, ids: Sequence[str]) -> dict[str, dict[str, Any]]:
+        """Metadata of those documents that are stored, by their ids."""
+        with self.snapshot():
+            rows = self._select_by("SELECT id, metadata FROM documents WHERE id IN", ids)
+            return {document_id: json.loads(metadata) for document_id, metadata in rows}
+
     def document(self, document_id: str) -> Document | None:
         """Read a document back, or None."""
         with self.snapshot():

@@ -1,0 +1,135 @@
+"""What is served in, an ASGI application out, with everything before it that keeps it in bounds."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Collection, Sequence
+from contextlib import asynccontextmanager
+from functools import cache
+from typing import Any
+
+import anyio.to_thread
+from fastapi import FastAPI, Request, Response
+from fastapi.exceptions import RequestValidationError
+from starlette.exceptions import HTTPException
+
+import latechunk
+from latechunk.serving.embeddings import embedding_routes
+from latechunk.serving.errors import describe, error_body
+from latechunk.serving.guard import Guard
+from latechunk.serving.requests import all_requests
+from latechunk.serving.served import Served
+from latechunk.validation import explain_one
+
+_ERROR = {
+    "description": "An error in the form of all dialects.",
+    "content": {
+        "application/json": {
+            "schema": {
+                "type": "object",
+                "required": ["error", "detail"],
+                "properties": {
+                    "error": {
+                        "type": "object",
+                        "required": ["message", "type"],
+                        "properties": {
+                            "message": {"type": "string"},
+                            "type": {"type": "string"},
+                            "param": {"type": ["string", "null"]},
+                            "code": {"type": ["string", "null"]},
+                        },
+                    },
+                    "detail": {"type": "string"},
+                },
+            }
+        }
+    },
+}
+_ERRORS: dict[int | str, dict[str, Any]] = dict.fromkeys(
+    (400, 401, 403, 404, 408, 413, 415, 421, 429, 500, 503), _ERROR
+)
+
+
+def make_app(served: Served, *, keys: Sequence[str] = (), hosts: Collection[str] = ()) -> Guard:
+    """Make an application of all routes.
+
+    Args:
+        served: What it serves; it stays open.
+        keys: API keys, of which each request must have one; none for everybody.
+        hosts: Names by which the server may be called; none for any.
+
+    Returns:
+        An ASGI application, for uvicorn or a test's client.
+
+    Examples:
+        >>> with open_served([Path("handbook.latechunk")]) as served:
+        ...     uvicorn.run(make_app(served), port=8080)
+    """
+    app = FastAPI(
+        title="latechunk",
+        version=latechunk.__version__,
+        summary="Late-chunk vectors, and search with citations, in the dialects that clients speak.",
+        docs_url=None,  # its pages load scripts from elsewhere
+        redoc_url=None,
+        responses=_ERRORS,
+        lifespan=_lifespan(served.limits.threads),
+    )
+    _answer_errors(app, served)
+    app.include_router(embedding_routes(served))
+
+    @app.get("/health", tags=["server"])
+    async def health() -> dict[str, Any]:
+        """Say that the server is there, and what it has."""
+        return {"status": "ok", "version": latechunk.__version__}
+
+    retry_after = lambda: max((one.retry_after for one in served.dispatchers), default=1)  # noqa: E731
+    return Guard(app, served.limits, keys=keys, hosts=hosts, retry_after=retry_after)
+
+
+def _lifespan(n_threads: int) -> Any:
+    @asynccontextmanager
+    async def lifespan(_: FastAPI) -> AsyncIterator[None]:
+        anyio.to_thread.current_default_thread_limiter().total_tokens = n_threads
+        yield
+
+    return lifespan
+
+
+def _answer_errors(app: FastAPI, served: Served) -> None:
+    async def failed(_: Request, error: Exception) -> Response:
+        status, message, headers = describe(error, served.private)
+        field, code = getattr(error, "field", None), getattr(error, "code", None)
+        body = error_body(status, message, field=field, code=code)
+        return Response(body, status, headers, media_type="application/json")
+
+    async def invalid(_: Request, error: RequestValidationError) -> Response:
+        said, field = explain_request(error)
+        return Response(error_body(400, said, field=field), 400, media_type="application/json")
+
+    async def refused(_: Request, error: HTTPException) -> Response:
+        body = error_body(error.status_code, str(error.detail))
+        return Response(body, error.status_code, error.headers, media_type="application/json")
+
+    app.add_exception_handler(latechunk.LateChunkError, failed)
+    app.add_exception_handler(Exception, failed)
+    app.add_exception_handler(RequestValidationError, invalid)  # type: ignore[arg-type]
+    app.add_exception_handler(HTTPException, refused)  # type: ignore[arg-type]
+
+
+def explain_request(error: RequestValidationError) -> tuple[str, str | None]:
+    """What is wrong with a request, and the field that is wrong first."""
+    said, fields = [], []
+    for one in error.errors():
+        where = tuple(part for part in one["loc"] if part not in ("body", "query", "path"))
+        if where and one["type"] != "json_invalid":
+            fields.append(str(where[0]))
+        if one["type"] == "value_error" and where:
+            said.append(f"{where[0]} {one['ctx']['error']}")
+        else:
+            said.append(explain_one({**one, "loc": where}, _known_fields()))  # type: ignore[typeddict-item]
+    return "; ".join(dict.fromkeys(said))[:2_000], fields[0] if fields else None
+
+
+@cache
+def _known_fields() -> dict[str, object]:
+    """Fields of all requests."""
+    return {name: None for one in all_requests() for name in one.model_fields}
