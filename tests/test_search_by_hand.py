@@ -154,8 +154,8 @@ def test_a_fused_score_counts_deviations_over_all_chunks(tmp_path):
         few = index.search("fruit pear", 2, mode="hybrid", candidates=2)
 
     # Cosines 0.96, 0.8 and 0.6: mean 0.78667, deviation 0.14727. Words: pear log(2.5 / 1.5) = 0.51083, in one of
-    # three, which counts 1 + 1 / 2**4 times in the chunk that holds it, one of two words: 0.54276. The others are given 1.4 *
-    # 0.51083 / 2 = 0.35758 by their document. Mean 0.41931; the deviation is far below 2, and so taken for 2.
+    # three, which counts 1 + 1 / 2**4 times in the chunk that holds it, one of two words: 0.54276. The others are given
+    # 1.4 * 0.51083 / 2 = 0.35758 by their document. Mean 0.41931; the deviation is far below 2, and so taken for 2.
     assert found(hits) == ["fig", "apple", "pear"]
     assert [hit.dense for hit in hits] == pytest.approx([0.96, 0.8, 0.6], abs=1e-6)
     assert [hit.lexical for hit in hits] == pytest.approx([0.35758, 0.35758, 0.54276], abs=1e-5)
@@ -218,7 +218,8 @@ def test_of_a_document_the_chunk_that_holds_all_words_comes_first(tmp_path):
     assert first.chunk.text == "apple"  # function words do not count, held or not
     assert [hit.chunk.document_id for hit in asked] == ["0"] * 3
     # In one of 7 chunks, log(6.5 / 1.5) = 1.46634, twice; and in one of 2 documents, which says nothing, so that a
-    # document weighs it by half, times 1.4 and 2.2 / (1 + 1.2 * (0.25 + 0.75 * 4 / 3.5)), of 4 words where 3.5 are the mean.
+    # document weighs it by half, times 1.4 and 2.2 / (1 + 1.2 * (0.25 + 0.75 * 4 / 3.5)), of 4 words where 3.5 are the
+    # mean.
     assert first.lexical == pytest.approx(1.46634 * 2, abs=1e-4)
     assert [hit.lexical for hit in others] == pytest.approx([1.4 * 1.46634 / 2 * 0.94479] * 2, abs=1e-4)
 
