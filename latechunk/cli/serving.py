@@ -59,7 +59,7 @@ def serve_command(
 ) -> None:
     """Serve vectors and search over HTTP: in the forms of OpenAI, Jina, Voyage and Perplexity.
 
-    What can be asked is at /openapi.json. At Ctrl-C or SIGTERM it answers what it
+    The page to search with is at /, what can be asked is at /openapi.json. At Ctrl-C or SIGTERM it answers what it
     took, and ends.
     """
     console = stderr_console()

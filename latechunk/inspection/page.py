@@ -72,7 +72,7 @@ def make_page(view: View) -> str:
     parts = (files(__package__) / name for name in ("page.css", "page.js", "template.html"))
     style, script, page = (part.read_text(encoding="utf-8") for part in parts)
     policy = (
-        f"default-src 'none'; style-src '{_hash(style)}'; script-src '{_hash(script)}'; "
+        f"default-src 'none'; style-src '{hash_source(style)}'; script-src '{hash_source(script)}'; "
         f"base-uri 'none'; form-action 'none'; require-trusted-types-for 'script'; trusted-types 'none'"
     )
     return Template(page).substitute(policy=policy, style=style, script=script, data=embed_json(_page_data(view)))
@@ -211,5 +211,6 @@ def _last_holders(places: Sequence[int], spans: Sequence[Span]) -> Iterator[int 
         yield holders[-1] if holders else None
 
 
-def _hash(source: str) -> str:
+def hash_source(source: str) -> str:
+    """What a page's policy calls the one script or style that it allows."""
     return f"sha256-{base64.b64encode(hashlib.sha256(source.encode('utf-8')).digest()).decode('ascii')}"

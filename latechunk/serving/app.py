@@ -11,12 +11,17 @@ import anyio.to_thread
 from fastapi import FastAPI, Request, Response
 from fastapi.exceptions import RequestValidationError
 from starlette.exceptions import HTTPException
+from starlette.responses import PlainTextResponse
 
 import latechunk
 from latechunk.serving.embeddings import embedding_routes
 from latechunk.serving.errors import describe, error_body
 from latechunk.serving.guard import Guard
+from latechunk.serving.metrics import CONTENT_TYPE
+from latechunk.serving.page import INSPECT, page_routes
 from latechunk.serving.requests import all_requests
+from latechunk.serving.reranking import rerank_routes
+from latechunk.serving.searching import search_routes
 from latechunk.serving.served import Served
 from latechunk.validation import explain_one
 
@@ -74,15 +79,30 @@ def make_app(served: Served, *, keys: Sequence[str] = (), hosts: Collection[str]
         lifespan=_lifespan(served.limits.threads),
     )
     _answer_errors(app, served)
-    app.include_router(embedding_routes(served))
+    for routes in (embedding_routes, rerank_routes, search_routes, page_routes):
+        app.include_router(routes(served))
 
     @app.get("/health", tags=["server"])
     async def health() -> dict[str, Any]:
         """Say that the server is there, and what it has."""
         return {"status": "ok", "version": latechunk.__version__}
 
-    retry_after = lambda: max((one.retry_after for one in served.dispatchers), default=1)  # noqa: E731
-    return Guard(app, served.limits, keys=keys, hosts=hosts, retry_after=retry_after)
+    @app.get("/metrics", tags=["server"], response_class=PlainTextResponse)
+    async def metrics() -> Response:
+        """Counts and times, for Prometheus."""
+        return Response(served.metrics.text(), headers={"Content-Type": CONTENT_TYPE})
+
+    guard = Guard(
+        app,
+        served.limits,
+        keys=keys,
+        hosts=hosts,
+        form_paths=(INSPECT,),
+        retry_after=lambda: max((one.retry_after for one in served.dispatchers), default=1),
+        on_answer=served.metrics.note_request,
+    )
+    served.metrics.watch(lambda: guard.n_requests, lambda: sum(one.waiting_tokens for one in served.dispatchers))
+    return guard
 
 
 def _lifespan(n_threads: int) -> Any:

@@ -31,7 +31,7 @@ def embedding_routes(served: Served) -> APIRouter:
         vectors, n_tokens = _embed(model, request)
         kind, as_base64 = request.output
         data = _numbered(encode_vectors(vectors, kind, as_base64=as_base64))
-        return _answer(data, request.model or model_name(model.encoder), n_tokens)
+        return _answer(data, request.model or model_name(model.encoder.settings), n_tokens)
 
     @routes.post("/v1/contextualizedembeddings")
     def contextualized_embeddings(request: ContextualizedRequest) -> Response:
@@ -46,7 +46,7 @@ def embedding_routes(served: Served) -> APIRouter:
                 chunk["text"] = text
             data.append({"object": "list", "data": chunks, "index": number})
         extra = {"chunker_version": version} if version else {}
-        return _answer(data, request.model or model_name(model.encoder), n_tokens, **extra)
+        return _answer(data, request.model or model_name(model.encoder.settings), n_tokens, **extra)
 
     @routes.get("/v1/models")
     def models() -> dict[str, Any]:

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import hmac
+import time
 from collections import deque
 from collections.abc import Callable, Collection, Sequence
 from http import HTTPStatus
+from urllib.parse import parse_qs
 
 from starlette.datastructures import Headers
 from starlette.responses import Response
@@ -39,6 +41,7 @@ class Guard:
         open_paths: Collection[str] = ("/", "/health"),
         form_paths: Collection[str] = (),
         retry_after: Callable[[], int] = lambda: 1,
+        on_answer: Callable[[str, int, float], None] = lambda _route, _status, _seconds: None,
     ) -> None:
         """Guard an application.
 
@@ -49,8 +52,9 @@ class Guard:
             hosts: Names by which the server may be called, so that no page of another name can reach it through a
                 browser (DNS rebinding); none for any.
             open_paths: What needs no key.
-            form_paths: What is sent as forms of HTML, and not as JSON.
+            form_paths: What is sent as forms of HTML, and not as JSON; they have the key in a field ``key``.
             retry_after: Seconds after which a client that was sent away may come back.
+            on_answer: Called with the route, the status and the seconds of each answer.
         """
         self._app = app
         self._limits = limits
@@ -59,6 +63,7 @@ class Guard:
         self._open_paths = frozenset(open_paths)
         self._form_paths = frozenset(form_paths)
         self._retry_after = retry_after
+        self._on_answer = on_answer
         self.n_requests = 0
         self.n_bytes = 0
 
@@ -68,6 +73,22 @@ class Guard:
             return await self._app(scope, receive, send)
         if scope["type"] != "http":
             return None
+        begin, status = time.monotonic(), 0
+
+        async def noted(message: Message) -> None:
+            nonlocal status
+            status = message.get("status", status)
+            await send(message)
+
+        try:
+            await self._answer(scope, receive, noted)
+        finally:
+            # Not the path, of which there are as many as clients can think of.
+            route = getattr(scope.get("route"), "path", "other")
+            self._on_answer(route, status, time.monotonic() - begin)
+        return None
+
+    async def _answer(self, scope: Scope, receive: Receive, send: Send) -> None:
         headers = Headers(scope=scope)
         refusal = self._refuse(scope, headers)
         if refusal is None and scope["path"] in self._open_paths:
@@ -92,14 +113,10 @@ class Guard:
         origin = headers.get("origin")
         if origin is not None and origin.partition("://")[2] != host:
             return _refusal(HTTPStatus.FORBIDDEN, f"pages of {origin!r:.80} may not use this server")
-        if self._keys and scope["path"] not in self._open_paths:
+        if scope["path"] not in self._open_paths | self._form_paths:
             kind, _, given = headers.get("authorization", "").partition(" ")
-            sent = given.strip().encode("utf-8", "surrogateescape")
-            matches = [hmac.compare_digest(sent, key) for key in self._keys]  # all, whichever is right
-            if kind.lower() != "bearer" or not any(matches):
-                refusal = _refusal(HTTPStatus.UNAUTHORIZED, "an API key is needed: Authorization: Bearer KEY")
-                refusal.headers["WWW-Authenticate"] = "Bearer"
-                return refusal
+            if not self._is_known(given.strip() if kind.lower() == "bearer" else ""):
+                return _keyless()
         form = "application/x-www-form-urlencoded" if scope["path"] in self._form_paths else "application/json"
         if scope["method"] == "POST" and headers.get("content-type", "").partition(";")[0].strip().lower() != form:
             return _refusal(HTTPStatus.UNSUPPORTED_MEDIA_TYPE, f"a request has Content-Type: {form}")
@@ -115,6 +132,8 @@ class Guard:
             refusal = await self._read(receive, body)
             if refusal is not None:
                 return await refusal(scope, receive, patient)
+            if scope["path"] in self._form_paths and not self._is_known(_key_in(body)):
+                return await _keyless()(scope, receive, patient)
             messages: deque[Message] = deque([{"type": "http.request", "body": bytes(body), "more_body": False}])
 
             async def replay() -> Message:
@@ -148,6 +167,12 @@ class Guard:
             return refusal
         return None
 
+    def _is_known(self, given: str) -> bool:
+        """Whether it is one of the keys, all of which are compared; any is where there are none."""
+        sent = given.encode("utf-8", "surrogateescape")
+        matches = [hmac.compare_digest(sent, key) for key in self._keys]
+        return not self._keys or any(matches)
+
     def _too_large(self) -> Response:
         size = self._limits.body_bytes
         return _refusal(HTTPStatus.REQUEST_ENTITY_TOO_LARGE, f"a body may have {size:,} bytes; send less at a time")
@@ -177,6 +202,20 @@ def _patient(send: Send, seconds: float) -> Send:
         await limited({**message, "body": body[rest:]} if body else message)
 
     return in_pieces
+
+
+def _keyless() -> Response:
+    refusal = _refusal(HTTPStatus.UNAUTHORIZED, "an API key is needed: Authorization: Bearer KEY")
+    refusal.headers["WWW-Authenticate"] = "Bearer"
+    return refusal
+
+
+def _key_in(body: bytearray) -> str:
+    """The field ``key`` of a form."""
+    try:
+        return parse_qs(body.decode("utf-8", "replace"), max_num_fields=10).get("key", [""])[-1]
+    except ValueError:  # more fields
+        return ""
 
 
 def _name_of(host: str) -> str:

@@ -25,6 +25,7 @@ from latechunk.serving.batching import Dispatcher
 from latechunk.serving.encoding import SharedEncoder, ShortEncoder, share
 from latechunk.serving.errors import RequestError
 from latechunk.serving.limits import Limits
+from latechunk.serving.metrics import Metrics
 from latechunk.types import Document, FloatArray, IntArray, Mode, Settings, Span, require_text
 
 # Between these no space is missing where two chunks meet.
@@ -163,6 +164,7 @@ class Served:
         models: By the name that a request gives; the first is taken where it gives none.
         indexes: By name; the first likewise.
         reranker: What orders texts by a question, with its name.
+        metrics: What is counted.
         dispatchers: Of the models' threads.
         private: Paths of this machine that no answer may hold, with what stands for them.
     """
@@ -172,6 +174,7 @@ class Served:
     limits: Limits
     reranker: Reranker | None = None
     reranker_name: str | None = None
+    metrics: Metrics = field(default_factory=Metrics)
     dispatchers: Sequence[Dispatcher] = ()
     private: Mapping[str, str] = field(default_factory=dict)
     _stack: ExitStack = field(default_factory=ExitStack, repr=False)
@@ -210,7 +213,6 @@ def open_served(
     reranker: Reranker | None = None,
     reranker_name: str | None = None,
     limits: Limits | None = None,
-    on_batch: Callable[[int, int], None] | None = None,
     runtime: Mapping[str, Any] | None = None,
 ) -> Served:
     """Open indexes for reading, and load their models, each once.
@@ -223,7 +225,6 @@ def open_served(
         reranker: Orders texts by a question.
         reranker_name: What it is called.
         limits: What one request may take.
-        on_batch: Called with the number of texts and of tokens of each pass.
         runtime: Arguments of ``Index.open``, such as ``device``.
 
     Raises:
@@ -231,7 +232,7 @@ def open_served(
         StoreError: If an index cannot be opened.
         ModelError: If a model cannot be loaded.
     """
-    limits = limits or Limits()
+    limits, metrics = limits or Limits(), Metrics()
     with ExitStack() as stack:
         dispatchers: list[Dispatcher] = []
         shared: list[SharedEncoder] = []
@@ -240,7 +241,7 @@ def open_served(
             known = next((one for one in shared if one.settings == own.settings), None)
             if known is None:
                 dispatcher = Dispatcher(
-                    batch_tokens=limits.batch_tokens, patience=limits.work_seconds, on_batch=on_batch
+                    batch_tokens=limits.batch_tokens, patience=limits.work_seconds, on_batch=metrics.note_batch
                 )
                 dispatchers.append(dispatcher)
                 stack.callback(dispatcher.close)
@@ -262,12 +263,12 @@ def open_served(
         models: dict[str, ServedModel] = {}
         for one in shared:
             served = ServedModel(one, choose_embedding(one, mode, None), limits)
-            for name in (model_name(one), *(aliases if one is shared[0] else ())):
+            for name in (model_name(one.settings), *(aliases if one is shared[0] else ())):
                 models.setdefault(name, served)
         private = {str(Path(index.path).resolve()): name for name, index in indexes.items()}
         private |= {str(index.path): name for name, index in indexes.items()}
-        private |= {str(one.settings["model"]): model_name(one) for one in shared if "model" in one.settings}
-        return Served(models, indexes, limits, reranker, reranker_name, dispatchers, private, stack.pop_all())
+        private |= {str(one.settings["model"]): model_name(one.settings) for one in shared if "model" in one.settings}
+        return Served(models, indexes, limits, reranker, reranker_name, metrics, dispatchers, private, stack.pop_all())
 
 
 def require_indexes(paths: Sequence[Path]) -> None:
@@ -276,9 +277,9 @@ def require_indexes(paths: Sequence[Path]) -> None:
         Index.open(path, read_only=True).close()
 
 
-def model_name(encoder: SpanEncoder) -> str:
-    """What requests call a model: its name, or that of its folder."""
-    name = str(encoder.settings.get("model", "model"))
+def model_name(settings: Settings) -> str:
+    """What requests call a model of an encoder of these settings: its name, or that of its folder."""
+    name = str(settings.get("model", "model"))
     return Path(name).name if Path(name).is_absolute() or Path(name).exists() else name
 
 
