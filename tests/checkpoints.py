@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import hashlib
+import json
 from pathlib import Path
 from typing import Any
 
 import torch
+from safetensors.torch import save_file
 from sentence_transformers import SentenceTransformer
 from sentence_transformers.sentence_transformer.modules import Dense, Normalize, Pooling, Transformer
 from tokenizers import Tokenizer, decoders, models, normalizers, pre_tokenizers, processors, trainers
@@ -16,6 +18,7 @@ from transformers import (
     BertModel,
     JinaEmbeddingsV3Config,
     JinaEmbeddingsV3Model,
+    PreTrainedModel,
     PreTrainedTokenizerFast,
     XLMRobertaConfig,
     XLMRobertaModel,
@@ -205,3 +208,159 @@ def write_trained(
 def _template(tokenizer: Tokenizer, first: str, last: str) -> processors.TemplateProcessing:
     ids = [(name, tokenizer.token_to_id(name)) for name in (first, last)]
     return processors.TemplateProcessing(single=f"{first} $A {last}", special_tokens=ids)
+
+
+JINA_BERT_CODE = {False: "jinaai/jina-bert-implementation", True: "jinaai/jina-bert-v2-qk-post-norm"}
+
+
+def write_jina_bert(
+    folder: Path, *, post_norm: bool = False, modules: bool = True, sizes: dict[str, Any] | None = None, **changes: Any
+) -> Path:
+    """A random jina-embeddings-v2 in its published layout: settings that name code of their own.
+
+    Args:
+        folder: To be made.
+        post_norm: The layout of jina-embeddings-v2-base-code, in place of the others'.
+        modules: Whether its files say how it is pooled, as sentence-transformers has it.
+        sizes: Of its configuration; None for a tiny one.
+        changes: Of its configuration, after all else.
+    """
+    from latechunk.models.jina_bert import JinaBertConfig, JinaBertModel
+
+    tokenizer = train_bytes() if post_norm else train_wordpiece()
+    sizes = sizes or dict(hidden_size=48, num_hidden_layers=2, num_attention_heads=6, intermediate_size=96)
+    code = JINA_BERT_CODE[post_norm]
+    settings = {
+        "_name_or_path": code,
+        "architectures": ["JinaBertForMaskedLM"],
+        "attention_probs_dropout_prob": 0.0,
+        **({"attn_implementation": "torch"} if post_norm else {}),
+        "auto_map": {
+            "AutoConfig": f"{code}--configuration_bert.JinaBertConfig",
+            "AutoModel": f"{code}--modeling_bert.JinaBertModel",
+        },
+        "classifier_dropout": None,
+        "emb_pooler": "mean",
+        "feed_forward_type": "geglu",
+        "gradient_checkpointing": False,
+        "hidden_act": "gelu",
+        "hidden_dropout_prob": 0.1,
+        "initializer_range": 0.02,
+        "layer_norm_eps": 1e-12,
+        "max_position_embeddings": 8192,
+        "model_max_length": 8192,
+        "model_type": "bert",
+        "pad_token_id": tokenizer.pad_token_id,
+        "position_embedding_type": "alibi",
+        "torch_dtype": "float32",
+        "transformers_version": "4.26.0",
+        "type_vocab_size": 2,
+        "use_cache": True,
+        "vocab_size": len(tokenizer),
+        **sizes,
+        **changes,
+    }
+    torch.manual_seed(0)
+    own = {name: value for name, value in settings.items() if name not in ("model_type", "attn_implementation")}
+    model = JinaBertModel(JinaBertConfig(**own, qk_post_norm=post_norm))
+    _write_random(folder, model, settings, tokenizer)
+    if modules:
+        _write_modules(folder, settings["hidden_size"])
+        own = {"max_seq_length": 8192, "do_lower_case": False, "model_args": {"trust_remote_code": True}}
+        (folder / "sentence_bert_config.json").write_text(json.dumps(own))
+    return folder
+
+
+def write_pplx(folder: Path, *, context: bool = False, sizes: dict[str, Any] | None = None, **changes: Any) -> Path:
+    """A random pplx-embed-v1 in its published layout, or a pplx-embed-context-v1, which has no modules.json.
+
+    Args:
+        folder: To be made.
+        context: Of the second kind.
+        sizes: Of its configuration; None for a tiny one.
+        changes: Of its configuration, after all else.
+    """
+    from latechunk.models.pplx_qwen3 import PplxQwen3Config, PplxQwen3Model
+
+    tokenizer = train_end_of_text()
+    end = tokenizer.eos_token_id
+    tiny = dict(hidden_size=48, num_hidden_layers=2, num_attention_heads=4, intermediate_size=96)
+    settings = {
+        "architectures": ["PPLXQwen3Model"],
+        "attention_bias": False,
+        "attention_dropout": 0.0,
+        "attn_implementation": "sdpa",
+        "auto_map": {
+            "AutoConfig": "configuration.PPLXQwen3Config",
+            "AutoModel": "modeling.PPLXQwen3ContextualModel" if context else "modeling.PPLXQwen3Model",
+        },
+        "bos_token_id": end,
+        "dtype": "float32",
+        "eos_token_id": end,
+        "head_dim": 32,
+        "hidden_act": "silu",
+        "initializer_range": 0.02,
+        "max_position_embeddings": 32768,
+        "model_type": "bidirectional_pplx_qwen3",
+        "num_key_value_heads": 2,
+        "rms_norm_eps": 1e-06,
+        "rope_parameters": {"rope_theta": 1000000, "rope_type": "default"},
+        "rope_theta": 1000000,
+        "sliding_window": None,
+        "tie_word_embeddings": True,
+        "transformers_version": "5.0.0.dev0",
+        "use_bidirectional_attention": True,
+        "use_cache": False,
+        "use_sliding_window": False,
+        "vocab_size": len(tokenizer),
+        **(sizes or tiny),
+        **changes,
+    }
+    torch.manual_seed(0)
+    _write_random(folder, PplxQwen3Model(PplxQwen3Config(**settings)), settings, tokenizer)
+    if not context:
+        quantizer = {"idx": 2, "name": "2", "path": "", "type": "st_quantize.FlexibleQuantizer"}
+        _write_modules(folder, settings["hidden_size"], {**quantizer, "kwargs": ["quantization"]})
+    return folder
+
+
+def train_end_of_text() -> PreTrainedTokenizerFast:
+    """In the way of Qwen: byte-level BPE that adds nothing, and one special token, which ends texts and pads."""
+    tokenizer = Tokenizer(models.BPE())
+    tokenizer.normalizer = normalizers.NFC()
+    tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
+    tokenizer.decoder = decoders.ByteLevel()
+    trainer = trainers.BpeTrainer(
+        vocab_size=400, special_tokens=["<|endoftext|>"], initial_alphabet=pre_tokenizers.ByteLevel.alphabet()
+    )
+    tokenizer.train_from_iterator(TRAINING_TEXT, trainer)
+    return PreTrainedTokenizerFast(tokenizer_object=tokenizer, pad_token="<|endoftext|>", eos_token="<|endoftext|>")
+
+
+def _write_random(
+    folder: Path, model: PreTrainedModel, settings: dict[str, Any], tokenizer: PreTrainedTokenizerFast
+) -> None:
+    """A folder of settings, tokenizer and weights, in which a forgotten bias or norm would be seen."""
+    small = model.config.hidden_size < 100
+    with torch.no_grad():
+        for name, weight in model.named_parameters():
+            is_norm = "norm" in name.lower() and name.endswith("weight")
+            std = 0.2 if is_norm or small else 0.02
+            torch.nn.init.normal_(weight, mean=1.0 if is_norm else 0.0, std=std)
+    folder.mkdir(parents=True, exist_ok=True)
+    weights = {name: value.contiguous() for name, value in model.state_dict().items()}
+    save_file(weights, folder / "model.safetensors", metadata={"format": "pt"})
+    (folder / "config.json").write_text(json.dumps(settings, indent=2))
+    tokenizer.save_pretrained(str(folder))
+
+
+def _write_modules(folder: Path, hidden: int, *more: dict[str, Any]) -> None:
+    types = [("", "Transformer"), ("1_Pooling", "Pooling")]
+    entries = [
+        {"idx": place, "name": str(place), "path": path, "type": f"sentence_transformers.models.{kind}"}
+        for place, (path, kind) in enumerate(types)
+    ]
+    (folder / "modules.json").write_text(json.dumps([*entries, *more]))
+    (folder / "1_Pooling").mkdir()
+    modes = {f"pooling_mode_{mode}": mode == "mean_tokens" for mode in ("cls_token", "mean_tokens", "max_tokens")}
+    (folder / "1_Pooling" / "config.json").write_text(json.dumps({"word_embedding_dimension": hidden, **modes}))

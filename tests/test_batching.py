@@ -16,7 +16,7 @@ from latechunk.encoding.pooling import SpanPool
 from latechunk.errors import InputError, MissingDependencyError, ModelError
 from latechunk.models.device import choose_attention, is_out_of_memory, tokens_that_fit
 from latechunk.types import PoolingTask
-from tests.checkpoints import train_unigram, write_bert, write_jina, write_plain
+from tests.checkpoints import train_unigram, write_bert, write_jina, write_jina_bert, write_plain, write_pplx
 from tests.conftest import SCRIPTS
 
 LONG = " ".join(SCRIPTS.values()) * 3
@@ -178,7 +178,7 @@ def block_attention(module, query, key, value, attention_mask, scaling, cu_seq_l
     for begin, end in zip(cu_seq_lens_q[:-1].tolist(), cu_seq_lens_q[1:].tolist(), strict=True):
         piece = slice(begin, end)
         out[:, :, piece] = torch.nn.functional.scaled_dot_product_attention(
-            query[:, :, piece], key[:, :, piece], value[:, :, piece], scale=scaling
+            query[:, :, piece], key[:, :, piece], value[:, :, piece], scale=scaling, enable_gqa=True
         )
     return out.transpose(1, 2), None
 
@@ -203,6 +203,9 @@ def packed_kinds(tmp_path):
     yield {"model": str(write_bert(tmp_path / "bert"))}
     yield {"model": str(roberta), "pooling": "mean"}
     yield {"model": str(write_jina(tmp_path / "jina")), "document_task": "separation", "window_tokens": 100}
+    yield {"model": str(write_jina_bert(tmp_path / "jina-v2"))}
+    yield {"model": str(write_jina_bert(tmp_path / "jina-v2-code", post_norm=True))}
+    yield {"model": str(write_pplx(tmp_path / "pplx", context=True))}
 
 
 @pytest.mark.filterwarnings("ignore:`is_gradient_checkpointing` is deprecated")

@@ -122,9 +122,9 @@ def test_who_insists_gets_as_far_as_the_files():
         Encoder.load("BAAI/bge-m3", pooling="mean", download=False)
 
 
-@pytest.mark.parametrize("name", ["jina-embeddings-v2-base-en", "nomic-ai/nomic-embed-text-v2-moe"])
+@pytest.mark.parametrize("name", ["jina-embeddings-v4", "nomic-ai/nomic-embed-text-v2-moe"])
 def test_a_model_that_needs_code_of_its_own_is_refused(name):
-    with pytest.raises(ModelError, match="cannot be loaded: its architecture exists only as code in its repository"):
+    with pytest.raises(ModelError, match=r"cannot be loaded: it.* exists only as code in its repository"):
         Encoder.load(name)
 
 

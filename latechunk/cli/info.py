@@ -118,11 +118,13 @@ def _describe_model(model: KnownModel) -> dict[str, str]:
         "dims": sizes,
         "window": f"{model.window_tokens:,} tokens"
         + (", with local-global context 8,192" if model.local_global else ""),
+        "reads": "documents in chunks, with a separator between them" if model.reads_chunks else "",
         "tasks": ", ".join(task.name for task in model.tasks),
         "adapters": "trained by latechunk, shipped with it" if model.trained else "",
         "licence": model.licence + ("" if model.is_open else "  (restricts use)"),
         "comes with": f"the package {model.package}, no download" if model.package else "",
         "not usable": model.obstacle or "",
         "note": model.note,
+        "source": model.source,
     }
     return {name: value for name, value in lines.items() if value}

@@ -14,9 +14,9 @@ import torch
 from torch.nn import functional
 
 from latechunk.encoding.local_global import LocalGlobalPass
-from latechunk.encoding.pooling import PoolingPlan, SpanPool, lay_out_runs, plan_pooling
+from latechunk.encoding.pooling import PoolingPlan, SpanPool, lay_out_runs, plan_pooling, require_ranges
 from latechunk.encoding.windows import Plan, TokenSequence, pad
-from latechunk.errors import ModelError, SpanError
+from latechunk.errors import ModelError
 from latechunk.models.device import is_out_of_memory, name_of, tokens_that_fit
 from latechunk.models.loader import LoadedModel
 from latechunk.types import FloatArray, IntArray, PoolingTask, Tokens, WindowPlan
@@ -92,11 +92,7 @@ class SpanRunner:
 
     def _start(self, task: PoolingTask, first_span: int) -> _Job:
         plan, tokens = self._plan, task.tokens
-        starts, ends = task.ranges[:, 0], task.ranges[:, 1]
-        wrong = np.flatnonzero((starts < 0) | (starts >= ends) | (ends > len(tokens)))
-        if len(wrong):
-            start, end = task.ranges[wrong[0]].tolist()
-            raise SpanError(f"a range of tokens needs 0 <= start < end <= {len(tokens)}, got [{start}, {end})")
+        require_ranges(task)
         if len(tokens) and int(tokens.ids.max()) >= self._n_embeddings:
             raise ModelError(
                 f"{self._label!r} has {self._n_embeddings} token embeddings, and its tokenizer gave the token "

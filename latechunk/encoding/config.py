@@ -122,6 +122,7 @@ def choose_settings(choice: ModelChoice, loaded: LoadedModel) -> EncoderSettings
         layer_norm=bool(known and known.layer_norm and dims < loaded.dims),
         adapters=choice.adapters.label if choice.adapters else None,
         adapters_sha256=choice.adapters.sha256 if choice.adapters else None,
+        separator_id=_choose_separator(options, choice, loaded),
     )
 
 
@@ -137,6 +138,7 @@ def make_plan(settings: EncoderSettings, tasks: TaskSet, tokenizer: Any) -> Plan
         local_global=settings.local_global,
         dims=settings.dims,
         layer_norm=settings.layer_norm,
+        separator_id=settings.separator_id,
     )
     prompts = [settings.document_prompt, settings.query_prompt, *(task.prompt for task in tasks.tasks)]
     _require_room(plan, tokenizer, prompts)
@@ -199,9 +201,9 @@ def _choose_local_global(
     given, context = options.local_global, options.context
     trained = manifest.local_global if manifest else None
     known = trained or (checkpoint.known.local_global if checkpoint.known else None)
-    if context == "windows":
+    if context in ("windows", "chunks"):
         if given:
-            raise InputError('local_global has no effect with context="windows"; leave one of them out')
+            raise InputError(f'local_global has no effect with context="{context}"; leave one of them out')
         return None
     if context == "local-global" and not (given or known):
         raise InputError(
@@ -209,6 +211,16 @@ def _choose_local_global(
             f"pass local_global=LocalGlobal(...)"
         )
     return given or (trained if manifest and context == "auto" else known)
+
+
+def _choose_separator(options: LoadOptions, choice: ModelChoice, loaded: LoadedModel) -> int | None:
+    """The token between chunks, where documents are read so."""
+    if options.context == "chunks" and loaded.separator_id is None:
+        raise InputError(
+            f'{options.model!r} is not known to have been trained on separated chunks; pass context="windows", or '
+            f'load a model that was, such as "pplx-embed-context-v1-0.6b"'
+        )
+    return loaded.separator_id if options.context in ("auto", "chunks") and not choice.local_global else None
 
 
 def _choose_attention(options: LoadOptions, local_global: LocalGlobal | None) -> Attention:

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from functools import cached_property
+from functools import cached_property, partial
 from typing import Any, Self
 
 import numpy as np
 import torch
 
 from latechunk.encoding.batching import SpanRunner
+from latechunk.encoding.chunk_aware import encode_separated
 from latechunk.encoding.config import (
     ModelChoice,
     choose_model,
@@ -101,8 +102,11 @@ class Encoder:
                 then with batches without padding, else what transformers prefers, which is SDPA for most models.
             context: ``"windows"`` reads each window in one plain pass. ``"local-global"`` gives an encoder of short
                 texts a context of thousands of tokens: lower layers in windows of the length it was trained on, upper
-                layers over everything; for BERT, RoBERTa and XLM-RoBERTa layouts. ``"auto"`` is ``"local-global"``
-                where the settings of the model are known; with trained adapters it is what they were trained with.
+                layers over everything; for BERT, RoBERTa and XLM-RoBERTa layouts. ``"chunks"`` reads a document as its
+                chunks with the model's separator between them, for models trained so, which then see where chunks end;
+                ``"windows"`` gives such a model's plain late chunking. ``"auto"`` is ``"local-global"`` where the
+                settings of the model are known, and ``"chunks"`` for a model trained so; with trained adapters it is
+                what they were trained with.
             local_global: The settings of that; None for the adapters' or the known model's.
             window_tokens: Tokens read together, special tokens and prompt included. None for what trained adapters
                 say, else 8,192 with ``"local-global"``, else for the useful length of a known model or what the
@@ -301,7 +305,7 @@ class Encoder:
         return self._model, self._plan
 
     def windows(self, tokens: Tokens) -> WindowPlan:
-        """The windows in which a document of these tokens is read.
+        """The windows in which a document of these tokens is read; with ``context="chunks"``, without its separators.
 
         Examples:
             >>> len(encoder.windows(encoder.tokenize(["Berlin is big."])[0]))
@@ -318,9 +322,11 @@ class Encoder:
             ModelError: If the model gives vectors that are not finite or are zero, or memory does not suffice for one
                 window.
         """
-        return self._runner.run(
-            tasks, adapter=self._adapter_of.get(self._settings.document_task), on_progress=on_progress
-        )
+        encode = partial(self._runner.run, adapter=self._adapter_of.get(self._settings.document_task))
+        separator = self._plan.separator_id
+        if separator is None:
+            return encode(tasks, on_progress=on_progress)
+        return encode_separated(tasks, separator, encode, on_progress)
 
     def encode_query(self, text: str) -> FloatArray:
         """Encode a query, of any length, to a unit vector, shape ``(dims,)``.

@@ -13,8 +13,9 @@ import numpy as np
 import torch
 from torch.nn import functional
 
+from latechunk.errors import SpanError
 from latechunk.models.catalogue import SpecialTokens
-from latechunk.types import IntArray, WindowPlan
+from latechunk.types import IntArray, PoolingTask, WindowPlan
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,6 +38,15 @@ class PoolingPlan:
     piece_end: IntArray
     window_pieces: IntArray
     n_rows: IntArray
+
+
+def require_ranges(task: PoolingTask) -> None:
+    """Raise a SpanError unless every range lies in the text and holds a token."""
+    starts, ends, n_tokens = task.ranges[:, 0], task.ranges[:, 1], len(task.tokens)
+    wrong = np.flatnonzero((starts < 0) | (starts >= ends) | (ends > n_tokens))
+    if len(wrong):
+        start, end = task.ranges[wrong[0]].tolist()
+        raise SpanError(f"a range of tokens needs 0 <= start < end <= {n_tokens}, got [{start}, {end})")
 
 
 def plan_pooling(

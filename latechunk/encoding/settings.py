@@ -13,7 +13,7 @@ from latechunk.models.loader import PoolingChoice
 from latechunk.types import Settings
 from latechunk.validation import Validated
 
-Context: TypeAlias = Literal["auto", "windows", "local-global"]
+Context: TypeAlias = Literal["auto", "windows", "local-global", "chunks"]
 
 FINGERPRINTS = ("weights_sha256", "tokenizer_sha256", "config_sha256", "adapters_sha256")
 
@@ -22,7 +22,8 @@ class EncoderSettings(Validated):
     """What decides the vectors that an encoder gives; recorded in every index.
 
     ``model``, ``revision`` and ``adapters`` are labels: the fingerprints say what they stand for. ``adapters`` is the
-    known name of those shipped with latechunk, else the folder's path. ``Encoder.load`` describes the other fields.
+    known name of those shipped with latechunk, else the folder's path. ``separator_id`` is the token between chunks
+    with ``context="chunks"``, else None. ``Encoder.load`` describes the other fields.
     """
 
     error: ClassVar[type[LateChunkError]] = ModelError
@@ -46,11 +47,19 @@ class EncoderSettings(Validated):
     layer_norm: bool = False
     adapters: str | None = None
     adapters_sha256: str | None = None
+    separator_id: int | None = None
 
     @classmethod
     def recorded(cls, settings: Settings) -> Self:
         """Read what ``Encoder.settings`` gives."""
         return cls(**{name: value for name, value in settings.items() if name != "kind"})
+
+    @property
+    def context(self) -> Context:
+        """How documents are read, as ``Encoder.load`` takes it."""
+        if self.local_global:
+            return "local-global"
+        return "windows" if self.separator_id is None else "chunks"
 
     @property
     def adapters_argument(self) -> str | None:
@@ -94,7 +103,7 @@ def options_from(settings: EncoderSettings, **how: Any) -> LoadOptions:
     same = LoadOptions.model_fields.keys() & EncoderSettings.model_fields.keys() - {"adapters"}
     return LoadOptions(
         **{name: getattr(settings, name) for name in same},
-        context="local-global" if settings.local_global else "windows",
+        context=settings.context,
         adapters=settings.adapters_argument,
         download=False,
         **how,

@@ -65,6 +65,7 @@ class Plan:
     local_global: LocalGlobal | None
     dims: int
     layer_norm: bool
+    separator_id: int | None = None
 
     @property
     def plain_tokens(self) -> int:

@@ -139,8 +139,10 @@ class KnownModel(Validated):
     matryoshka: tuple[int, ...] = ()
     layer_norm: bool = False
     takes_float16: bool = True
+    reads_chunks: bool = False
     obstacle: str | None = None
     note: str = ""
+    source: str
 
     @property
     def names(self) -> tuple[str, ...]:

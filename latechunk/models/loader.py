@@ -23,6 +23,7 @@ from transformers.utils import logging as transformers_logging
 
 from latechunk.errors import ModelError, PoolingError
 from latechunk.models.adapters import TaskAdapters, load_adapters
+from latechunk.models.architectures import Architecture, find_architecture, load_parts
 from latechunk.models.checkpoint import Checkpoint
 from latechunk.models.device import Attention, choose_attention
 from latechunk.models.packed import unpack
@@ -65,6 +66,7 @@ class LoadedModel:
         hidden: Length of a token embedding.
         dims: Length of a vector after all modules.
         matryoshka: Shorter lengths that a vector may be cut to, as the checkpoint says.
+        separator_id: The token between a document's chunks, of a model that was trained on documents in chunks.
     """
 
     transformer: Transformer
@@ -79,6 +81,7 @@ class LoadedModel:
     hidden: int
     dims: int
     matryoshka: tuple[int, ...]
+    separator_id: int | None = None
 
     @property
     def pad_id(self) -> int:
@@ -104,7 +107,9 @@ def load_modules(
     """
     chosen = choose_attention(attention, device, dtype)
     own_layout = checkpoint.packed is not None or _needs_own_layout(checkpoint)
-    if pooling == "checkpoint" and not own_layout and not (checkpoint.folder / "modules.json").is_file():
+    architecture = _find_architecture(checkpoint)
+    says_pooling = own_layout or (architecture and architecture.is_mean_pooled)
+    if pooling == "checkpoint" and not says_pooling and not (checkpoint.folder / "modules.json").is_file():
         raise PoolingError(
             f"{checkpoint.name!r} does not say how its token embeddings are pooled (it has no modules.json). Late "
             f'chunking needs a model trained with mean pooling; if this one was, pass pooling="mean"'
@@ -113,11 +118,12 @@ def load_modules(
         try:
             with watched_loading() as missing:
                 try:
-                    model = _build(checkpoint, own_layout, device, dtype, chosen)
+                    model = _build(checkpoint, own_layout, architecture, device, dtype, chosen)
                 except ValueError:
                     if attention != "auto" or chosen == "auto":
                         raise
-                    model = _build(checkpoint, own_layout, device, dtype, "auto")  # of a kind without FlashAttention
+                    # of a kind without FlashAttention
+                    model = _build(checkpoint, own_layout, architecture, device, dtype, "auto")
         except BROKEN_FILES as error:
             raise ModelError(f"{checkpoint.name!r} at {checkpoint.folder} does not load: {error}") from error
         require_whole(checkpoint, missing)
@@ -141,6 +147,7 @@ def load_modules(
         hidden=pool.embedding_dimension,
         dims=model.get_embedding_dimension() or pool.pooling_output_dimension,
         matryoshka=_read_matryoshka(config),
+        separator_id=_find_separator(model, config) if architecture and architecture.reads_chunks else None,
     )
 
 
@@ -162,8 +169,20 @@ def _needs_own_layout(checkpoint: Checkpoint) -> bool:
         return False  # loading says better what is wrong with it
 
 
+def _find_architecture(checkpoint: Checkpoint) -> Architecture | None:
+    try:
+        return None if checkpoint.packed else find_architecture(checkpoint.folder)
+    except BROKEN_FILES as error:
+        raise ModelError(f"{checkpoint.name!r} at {checkpoint.folder} does not load: {error}") from error
+
+
 def _build(
-    checkpoint: Checkpoint, own_layout: bool, device: torch.device, dtype: torch.dtype, attention: Attention
+    checkpoint: Checkpoint,
+    own_layout: bool,
+    architecture: Architecture | None,
+    device: torch.device,
+    dtype: torch.dtype,
+    attention: Attention,
 ) -> SentenceTransformer:
     # The weights are loaded in the dtype, not converted to it: a conversion would round the buffers of rotary
     # positions too, by radians at the far end of a long text.
@@ -172,6 +191,9 @@ def _build(
         model_kwargs["attn_implementation"] = attention
     if checkpoint.packed:
         return _build_packed(checkpoint.packed, device, dtype, model_kwargs)
+    if architecture:
+        parts = load_parts(checkpoint.folder, architecture, model_kwargs)
+        return SentenceTransformer(modules=parts, device=str(device), prompts=_read_prompts(checkpoint.folder))
     folder = str(checkpoint.folder)
     if not own_layout:
         return SentenceTransformer(
@@ -200,6 +222,18 @@ def _load_transformer(folder: str, model_kwargs: dict[str, Any]) -> Transformer:
 def _pooled(transformer: Transformer, device: torch.device) -> SentenceTransformer:
     pool = Pooling(transformer.get_embedding_dimension(), pooling_mode="mean")
     return SentenceTransformer(modules=[transformer, pool, Normalize()], device=str(device))
+
+
+def _read_prompts(folder: Path) -> dict[str, str]:
+    path = folder / "config_sentence_transformers.json"
+    settings = json.loads(path.read_text(encoding="utf-8")) if path.is_file() else {}
+    return settings.get("prompts") or {}
+
+
+def _find_separator(model: SentenceTransformer, config: Any) -> int:
+    """The tokenizer's separator, which of a Qwen3 is the token that ends a text."""
+    token = getattr(model.tokenizer, "sep_token_id", None)
+    return int(config.eos_token_id if token is None else token)
 
 
 def _count_positions(transformer: Transformer) -> int | None:
