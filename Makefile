@@ -52,7 +52,7 @@ format: $(INSTALLED)  ## Format, and fix what the linter can fix
 	$(BIN)/ruff check --fix .
 
 # What the default's adapters were trained on and how; the data are not part of the project. Languages that the base model
-# does not know are left out. Copy the result into latechunk/trained/all-MiniLM-L6-v2, then run benchmarks/tables.py.
+# does not know are left out. Those that ship were made so at commit 4d4844a, before the loss had a term for documents. Copy the result into latechunk/trained/all-MiniLM-L6-v2, then run benchmarks/tables.py.
 train-default: $(INSTALLED)  ## Train the default model's adapters again; DATA=folder of the training sets
 	$(BIN)/latechunk train $(DATA) --base all-MiniLM-L6-v2 --out $(or $(OUT),build/all-MiniLM-L6-v2) --seed 0 \
 		--steps 500 --rank 64 --learning-rate 3e-4 --late-weight 0.7 --index-late-weight 0.5 --no-evaluate --licence Apache-2.0 --keep-nothing \

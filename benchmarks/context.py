@@ -1,10 +1,11 @@
-"""What the default of the embedded model gains over naive chunking, with and without its trained adapters.
+"""What the default of an embedded model gains over naive chunking, with and without its trained adapters.
 
 Each set is a folder with docs.jsonl and queries.jsonl. Naive is each chunk alone by the model as it is published,
 without trained adapters, of chunks and questions alike; special tokens are in no mean. One run measures all three on
 the same chunks with the same scorer: naive, "untrained" (what latechunk makes with the published model), "default".
-Means are over the sets named by --mean-over; the worst gain is over all. Intervals are 95 %, from a bootstrap over
-documents. --half measures one half of the questions: settings were chosen on half 0, and half 1 confirms them.
+Means are over the sets named by --mean-over, the worst gain is over all, and the gain in look-alikes over the sets of
+documents that differ in a name alone. Intervals are 95 %, from a bootstrap over documents. --half measures one half of
+the questions: settings were chosen on half 0, and half 1 confirms them.
 """
 
 from __future__ import annotations
@@ -30,10 +31,12 @@ from latechunk.embedding import (
 )
 from latechunk.evaluation.loaders import read_sets
 from latechunk.evaluation.statistics import bootstrap_interval
+from latechunk.models.catalogue import DEFAULT_MODEL
 from latechunk.types import FloatArray
 
 MEAN_OVER = ("squad2-dev16", "fairytaleqa-val", "covidqa-dev", "qmsum-val")
-ALL = (*MEAN_OVER, "chroma-chunking", "squality-dev")
+LOOKALIKE = ("lookalike-cities", "lookalike-companies", "lookalike-models")
+ALL = (*MEAN_OVER, "chroma-chunking", "squality-dev", *LOOKALIKE)
 
 
 def measure(
@@ -87,11 +90,13 @@ def embed_untrained(base: Encoder, cuts: Sequence[ChunkedDocument], naive: Float
 def summarise(rows: dict[str, dict[str, Any]], mean_over: Sequence[str]) -> dict[str, float]:
     """The figures that one reads first."""
     chosen = [row for name, row in rows.items() if name in mean_over] or list(rows.values())
+    alike = [rows[name]["corpus"]["default"]["gain"] for name in LOOKALIKE if name in rows]
     return {
         "mean_gain_corpus": round(float(np.mean([row["corpus"]["default"]["gain"] for row in chosen])), 2),
         "mean_gain_document": round(float(np.mean([row["document"]["default"]["gain"] for row in chosen])), 2),
         "worst_gain_corpus": min(row["corpus"]["default"]["gain"] for row in rows.values()),
         "worst_interval_high": min(row["corpus"]["default"]["interval"][1] for row in rows.values()),
+        **({"lookalike_gain": round(float(np.mean(alike)), 2)} if alike else {}),
     }
 
 
@@ -101,12 +106,13 @@ def main() -> None:
     arguments.add_argument("--sets", nargs="+", default=list(ALL))
     arguments.add_argument("--mean-over", nargs="+", default=list(MEAN_OVER))
     arguments.add_argument("--max-tokens", type=int, nargs="+", default=[64, 128])
+    arguments.add_argument("--model", default=DEFAULT_MODEL)
     arguments.add_argument("--dtype", default="auto")
     arguments.add_argument("--adapters", default="auto", help="of the default: auto, or a folder that training wrote")
     arguments.add_argument("--half", type=int, choices=(0, 1))
     options = arguments.parse_args()
 
-    encoder, base = (Encoder.load(dtype=options.dtype, adapters=one) for one in (options.adapters, None))
+    encoder, base = (Encoder.load(options.model, dtype=options.dtype, adapters=one) for one in (options.adapters, None))
     embedding = choose_embedding(encoder, None, None)
     figures: dict[str, Any] = {}
     for max_tokens in options.max_tokens:
@@ -118,7 +124,7 @@ def main() -> None:
         figures |= summary if not figures else {}
         figures[f"at_{max_tokens}"] = {**summary, "sets": rows}
     figures |= {"embedding": embedding.settings, "encoder": encoder.settings, "dtype": str(encoder.dtype)}
-    report("context", figures, save=options.save)
+    report("context" if options.model == DEFAULT_MODEL else f"context-{options.model}", figures, save=options.save)
 
 
 if __name__ == "__main__":

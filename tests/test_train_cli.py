@@ -120,8 +120,19 @@ def test_the_folder_has_a_card_and_a_log(base, finished):
     log = [json.loads(line) for line in (out / "log.jsonl").read_text().splitlines()]
     assert [one["step"] for one in log if "eval_ndcg_corpus" in one] == [0, 2, 4]
     assert [one["step"] for one in log if "loss" in one] == [1, 2, 3, 4]
-    assert not (out / "run" / "kept").exists()
     assert (out / "run" / "checkpoint-4").is_dir()
+
+
+def test_lookalikes_are_generated_and_drawn_as_often_as_asked(base, data, tmp_path):
+    given = ("--lookalikes", "0.25", "--weight", "two=2", "--dry-run", "--json", "--no-evaluate")
+    found = json.loads(call(data, tmp_path / "out", base, *given).stdout)
+
+    mixture = found["settings"]["segments"]["mixture"]
+    generated = [name for name in found["sets"] if name.startswith("generated-")]
+    assert len(generated) == 7
+    assert {found["sets"][name]["documents"] for name in generated} == {60}
+    assert sum(mixture[name] for name in generated) == pytest.approx((1 + 2) / 3)
+    assert found["sets"].keys() == {"one", "two", *generated}
 
 
 def test_json_is_all_there_is_on_stdout(finished):
@@ -184,25 +195,6 @@ def test_a_run_goes_on_only_if_it_is_measured_as_it_was_begun(base, data, finish
     assert "began with measuring, and now nothing is held out; give the same --evaluate" in without.stderr
     assert "began without measuring; give --no-evaluate" in measuring.stderr
     assert not (out / "run" / "checkpoint-4").exists()
-
-
-def test_what_the_frozen_pass_kept_is_gone_before_a_folder_is_finished(base, data, finished, tmp_path):
-    out = stop(finished, tmp_path / "stopped")
-    (out / "latechunk.json").mkdir()  # so that it cannot be written
-    failed = call(data, out, base, *AS_BEGUN, "--resume")
-    left = shutil.copytree(finished[0], tmp_path / "left")  # by an earlier version
-    (left / "run" / "kept").mkdir()
-
-    dry = call(data, left, base, "--resume", "--dry-run")
-    assert (left / "run" / "kept").is_dir()
-    tidied = call(data, left, base, "--resume")
-
-    assert isinstance(failed.exception, IsADirectoryError)
-    assert (out / "run" / "checkpoint-4").is_dir()
-    assert not (out / "run" / "kept").exists()
-    assert dry.exit_code == tidied.exit_code == 0
-    assert not (left / "run" / "kept").exists()
-    assert (left / "run" / "checkpoint-4").is_dir()
 
 
 def test_a_run_that_was_killed_before_its_first_step_is_begun_by_resuming(base, data, finished, tmp_path):
@@ -299,7 +291,7 @@ def test_a_dry_run_tells_everything_and_writes_nothing(base, data, tmp_path):
 
 
 def test_minutes_choose_the_steps_before_the_run(base, data, tmp_path, monkeypatch):
-    trial = Trial(prepare_seconds=0.001, step_seconds=0.001, read_seconds=0.001, peak_bytes=None, n_parameters=7_168)
+    trial = Trial(step_seconds=0.001, read_seconds=0.001, peak_bytes=None, n_parameters=7_168)
     monkeypatch.setattr(choose, "measure_trial", lambda *_: trial)  # a machine of a known speed
     found = json.loads(call(data, tmp_path / "out", base, "--minutes", "2", "--dry-run", "--json").stdout)
     run, expected = found["settings"]["run"], found["estimate"]
@@ -323,6 +315,9 @@ def test_minutes_choose_the_steps_before_the_run(base, data, tmp_path, monkeypat
         (("--weight", "one"), "--weight must be SET=NUMBER"),
         (("--weight", "one=many"), "--weight must be SET=NUMBER"),
         (("--own-document-only", "four"), "there is no set 'four'"),
+        (("--segment-tokens", "60"), "--segment-tokens must be two numbers such as 255,1022, got 60"),
+        (("--segment-tokens", "60,20"), "most_tokens must be at least 60, got 20"),
+        (("--lookalikes", "1"), "lookalikes must be less than 1, got 1.0"),
         (("--chunk-tokens", "12,x"), "--chunk-tokens must be whole numbers"),
         (("--layers", "3"), "at most the 2 layers"),
         (("--learning-rate", "-1"), "learning_rate must be more than 0, got -1.0"),

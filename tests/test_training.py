@@ -21,7 +21,7 @@ from latechunk.evaluation.dataset import EvaluationSet, Gold, Question
 from latechunk.models.catalogue import LocalGlobal
 from latechunk.training.batches import BatchMaker
 from latechunk.training.data import TrainingData, TrainingDocument, TrainingQuestion, prepare
-from latechunk.training.frozen import keep_frozen
+from latechunk.training.lookalikes import generate_lookalikes
 from latechunk.training.lora import TrainableAdapters, find_targets
 from latechunk.training.loss import SpanContrastiveLoss, info_nce
 from latechunk.training.model import build_model
@@ -85,7 +85,7 @@ SETTINGS = TrainingSettings(
 class Bench:
     """Everything of a run but the trainer."""
 
-    def __init__(self, encoder, folder, settings=SETTINGS, seed=0, data=None):
+    def __init__(self, encoder, settings=SETTINGS, seed=0, data=None):
         torch.manual_seed(seed)
         self.encoder = encoder
         self.data = prepare(encoder, [data or set_of()], settings.segments.chunk_tokens)
@@ -95,17 +95,13 @@ class Bench:
             if plan.local_global
             else None
         )
-        self.seen = []
-        self.frozen = keep_frozen(
-            encoder, self.data, self.long_pass, folder, precision="float32", on_progress=self.seen.append
-        )
         n_fixed = plan.local_global.local_layers if plan.local_global else 0
         self.adapters = TrainableAdapters(
             model.transformer.model, ["retrieval_passage", "retrieval_query"], settings.lora, n_fixed
         )
         self.model = build_model(model, self.adapters, self.long_pass, "float32")
         self.loss = SpanContrastiveLoss(self.model, settings.loss)
-        self.make = BatchMaker(encoder, self.data, self.frozen, self.long_pass, settings)
+        self.make = BatchMaker(encoder, self.data, self.long_pass, settings)
 
     def shake(self):
         """Adapters begin as nothing; let them do something."""
@@ -138,14 +134,13 @@ def test_info_nce_by_hand():
     assert float(loss) == pytest.approx(-math.log(5 / 10))
 
 
-def labels_of(documents, owner, asked_of, gold, queries, own_only=None):
+def labels_of(documents, owner, asked_of, gold, own_only=None):
     return {
         "documents": torch.tensor(documents),
         "owner": torch.tensor(owner),
         "asked_of": torch.tensor(asked_of),
         "gold": torch.tensor(gold),
         "own_only": torch.tensor(own_only or [False] * len(asked_of)),
-        "queries": torch.tensor(queries),
     }
 
 
@@ -157,30 +152,39 @@ class Given(torch.nn.Module):
 
 
 E1, E2 = [1.0, 0.0], [0.0, 1.0]
+ASKED = {"given": torch.tensor([E1]), "untrained": torch.tensor([E1]), "adapter": None}  # one question
 
 
 def contrast(documents, settings, own_only=None, batches=1):
     """Two segments of two chunks, e1 and e2 each; one question, e1, answered by the first chunk of the first."""
     loss = SpanContrastiveLoss(Given(), settings)
     late = torch.tensor([E1, E2, E1, E2])
-    labels = labels_of(documents, [0, 0, 1, 1], [0], [[True, False, False, False]], [E1], own_only=own_only)
+    labels = labels_of(documents, [0, 0, 1, 1], [0], [[True, False, False, False]], own_only=own_only)
     for _ in range(batches):
-        parts = loss([{"given": late, "adapter": "p", "alone": []}, {"adapter": None}], labels)
+        parts = loss([{"given": late, "adapter": "p", "alone": []}, ASKED], labels)
     return float(parts["contrast"])
 
 
-PLAIN = {"temperature": 1.0, "anchor": 0.0, "late_weight": 1.0, "bank_segments": 0}
+PLAIN = {
+    "temperature": 1.0,
+    "late_weight": 1.0,
+    "document_weight": 0.0,
+    "margin": None,
+    "anchor": 0.0,
+    "alone_anchor": 0.0,
+    "bank_segments": 0,
+}
 
 
 def test_within_the_document_only_chunks_of_the_segment_compete():
     # Candidates: e1 (answer, cosine 1) and e2 (cosine 0).
-    assert contrast([0, 1], LossSettings(document_weight=1.0, **PLAIN)) == pytest.approx(
+    assert contrast([0, 1], LossSettings(within_weight=1.0, **PLAIN)) == pytest.approx(
         -math.log(math.e / (math.e + 1)), abs=1e-6
     )
 
 
 def test_other_documents_compete_and_other_segments_of_the_same_do_not():
-    across = LossSettings(document_weight=0.0, **PLAIN)
+    across = LossSettings(within_weight=0.0, **PLAIN)
 
     two_documents, one_document = contrast([0, 1], across), contrast([0, 0], across)
 
@@ -189,34 +193,104 @@ def test_other_documents_compete_and_other_segments_of_the_same_do_not():
 
 
 def test_questions_of_many_documents_are_compared_within_theirs():
-    across = LossSettings(document_weight=0.0, **PLAIN)
+    across = LossSettings(within_weight=0.0, **PLAIN)
 
     assert contrast([0, 1], across, own_only=[True]) == pytest.approx(-math.log(math.e / (math.e + 1)), abs=1e-6)
 
 
 def test_the_bank_adds_other_documents_of_earlier_batches():
-    banked = LossSettings(document_weight=0.0, **{**PLAIN, "bank_segments": 2})
+    banked = LossSettings(within_weight=0.0, **{**PLAIN, "bank_segments": 2})
 
     # The second time, the bank holds both segments: that of the question's own document does not compete.
     assert contrast([0, 1], banked, batches=2) == pytest.approx(-math.log(math.e / (3 * math.e + 3)), abs=1e-6)
 
 
 def test_the_blend_is_what_is_compared():
-    settings_ = LossSettings(**{**PLAIN, "late_weight": 0.5, "document_weight": 1.0})
+    settings_ = LossSettings(**{**PLAIN, "late_weight": 0.5, "within_weight": 1.0})
     loss = SpanContrastiveLoss(Given(), settings_)
-    labels = labels_of([0], [0, 0], [0], [[True, False]], [E1])
+    labels = labels_of([0], [0, 0], [0], [[True, False]])
     alone = [  # read in two parts, the second chunk first
         {"given": torch.tensor([E1]), "places": torch.tensor([1])},
         {"given": torch.tensor([E2]), "places": torch.tensor([0])},
     ]
 
-    parts = loss([{"given": torch.tensor([E1, E2]), "adapter": "p", "alone": alone}, {"adapter": None}], labels)
+    parts = loss([{"given": torch.tensor([E1, E2]), "adapter": "p", "alone": alone}, ASKED], labels)
 
     assert float(parts["contrast"]) == pytest.approx(math.log(2), abs=1e-6)  # both blends lie halfway
 
 
+def at(cosine):
+    """A vector at this cosine with e1."""
+    return [cosine, math.sqrt(1 - cosine * cosine)]
+
+
+def parts_of(late, labels, settings, batches=1):
+    loss = SpanContrastiveLoss(Given(), settings)
+    for _ in range(batches):
+        parts = loss([{"given": torch.tensor(late), "adapter": "p", "alone": []}, ASKED], labels)
+    return {name: float(value) for name, value in parts.items()}
+
+
+def test_documents_are_told_apart_by_the_best_chunk_of_each():
+    # Of documents 0, 1, 0 and 2; the third segment, of the question's own document, is no candidate.
+    late = [at(0.5), at(0.9), at(0.1), at(0.7), at(0.8), at(0.3)]
+    gold = [[True, False, False, False, False, False]]
+    labels = labels_of([0, 1, 0, 2], [0, 0, 1, 1, 2, 3], [0], gold)
+    settings_ = LossSettings(**{**PLAIN, "document_weight": 0.25, "within_weight": 1.0, "bank_segments": 4})
+    best, others = math.exp(0.9), math.exp(0.7) + math.exp(0.3)
+
+    first, second = (parts_of(late, labels, settings_, batches) for batches in (1, 2))
+
+    assert first["document"] == pytest.approx(-0.25 * math.log(best / (best + others)), abs=1e-6)
+    assert first["contrast"] == pytest.approx(-0.75 * math.log(math.exp(0.5) / (math.exp(0.5) + best)), abs=1e-6)
+    assert second["document"] == pytest.approx(-0.25 * math.log(best / (best + 2 * others)), abs=1e-6)  # with the bank
+    labels["own_only"] = torch.tensor([True])
+    assert parts_of(late, labels, settings_, 2)["document"] == pytest.approx(0.0, abs=1e-6)
+
+
+def test_what_is_closer_than_the_answers_by_more_than_the_margin_does_not_count():
+    late = [at(0.4), at(0.6), at(0.65), at(0.8), at(0.69), at(0.88)]
+    gold = [[True, True, False, False, False, False]]
+    labels = labels_of([0, 1], [0, 0, 0, 0, 1, 1], [0], gold)
+    answers, near = math.exp(0.4) + math.exp(0.6), math.exp(0.65)
+
+    def with_margin(within):
+        return LossSettings(**{**PLAIN, "margin": 0.1, "within_weight": within, "document_weight": 0.5})
+
+    within, across = parts_of(late, labels, with_margin(1.0)), parts_of(late, labels, with_margin(0.0))
+
+    assert within["contrast"] == pytest.approx(-0.5 * math.log(answers / (answers + near)), abs=1e-6)
+    assert across["contrast"] == pytest.approx(
+        -0.5 * math.log(answers / (answers + near + math.exp(0.69))), abs=1e-6
+    )  # not 0.8 and 0.88
+    # The other document, at 0.88, is at most 0.1 closer than the own one, at 0.8.
+    assert within["document"] == pytest.approx(
+        -0.5 * math.log(math.exp(0.8) / (math.exp(0.8) + math.exp(0.88))), abs=1e-6
+    )
+
+
+class Moving(torch.nn.Module):
+    """A model that gives one vector under an adapter and another without."""
+
+    def forward(self, features):
+        return {"sentence_embedding": features["given"] if features["adapter"] else features["untrained"]}
+
+
+def test_both_halves_of_the_blend_are_anchored():
+    settings_ = LossSettings(**{**PLAIN, "late_weight": 0.5, "anchor": 3.0, "alone_anchor": 2.0, "temperature": 0.5})
+    alone = {"given": torch.tensor([at(0.9), E1]), "untrained": torch.tensor([E1, E1]), "places": torch.tensor([1, 0])}
+    late = {"given": torch.tensor([E1, E2]), "untrained": torch.tensor([at(0.8), E2])}
+    group = {**late, "adapter": "p", "alone": [alone]}
+    labels = labels_of([0], [0, 0], [0], [[True, False]])
+
+    parts = SpanContrastiveLoss(Moving(), settings_)([group, ASKED], labels)
+
+    assert float(parts["anchor"]) == pytest.approx(3 * (0.2 + 0.0) / 2 / 0.5, abs=1e-6)
+    assert float(parts["alone_anchor"]) == pytest.approx(2 * (0.0 + 0.1) / 2 / 0.5, abs=1e-6)
+
+
 def test_anchor_is_one_less_the_cosine_with_the_untrained_model(folder, tmp_path):
-    bench = Bench(load_long(folder), tmp_path)
+    bench = Bench(load_long(folder))
     features, labels = bench.make(0)
 
     before = bench.loss(features, labels)
@@ -236,8 +310,8 @@ def test_a_gradient_cache_changes_no_gradient(folder, tmp_path, size):
         return TrainingSettings(lora=SETTINGS.lora, segments=SETTINGS.segments, run=run, query_adapter=True)
 
     results = []
-    for number, cached in enumerate((None, size)):
-        bench = Bench(load_long(folder), tmp_path / str(number), settings_of(cached))
+    for cached in (None, size):
+        bench = Bench(load_long(folder), settings_of(cached))
         bench.shake()
         results.append(bench.gradients())
 
@@ -249,7 +323,7 @@ def test_a_gradient_cache_changes_no_gradient(folder, tmp_path, size):
 
 
 def test_both_adapters_learn_and_the_base_does_not(folder, tmp_path):
-    bench = Bench(load_long(folder), tmp_path)
+    bench = Bench(load_long(folder))
     bench.shake()
     bench.gradients()
 
@@ -264,7 +338,7 @@ def test_both_adapters_learn_and_the_base_does_not(folder, tmp_path):
 
 
 def test_the_bank_comes_back_from_a_checkpoint(folder, tmp_path):
-    bench = Bench(load_long(folder), tmp_path)
+    bench = Bench(load_long(folder))
     bench.loss(*bench.make(0))
     state = bench.loss.bank_state()
     other = SpanContrastiveLoss(bench.model, SETTINGS.loss)
@@ -280,14 +354,14 @@ def test_the_bank_comes_back_from_a_checkpoint(folder, tmp_path):
 @pytest.mark.parametrize("context", ["local-global", "windows"])
 def test_without_adapters_training_reads_as_the_encoder_does(folder, tmp_path, context):
     encoder = load_long(folder) if context == "local-global" else load(folder, context="windows", window_tokens=128)
-    bench = Bench(encoder, tmp_path, data=set_of(n_parts=3))
+    bench = Bench(encoder, data=set_of(n_parts=3))
     long_enough = TrainingSettings(
         lora=SETTINGS.lora,
         segments=SegmentSettings(chunk_tokens=(8, 16), least_tokens=4096, most_tokens=4096),
         run=SETTINGS.run,
         query_adapter=False,
     )
-    whole = BatchMaker(encoder, bench.data, bench.frozen, bench.long_pass, long_enough)
+    whole = BatchMaker(encoder, bench.data, bench.long_pass, long_enough)
     (features, _), labels = whole(0)
 
     with torch.no_grad():
@@ -299,11 +373,11 @@ def test_without_adapters_training_reads_as_the_encoder_does(folder, tmp_path, c
         vectors = got[(labels["owner"] == segment).numpy()]
         (ranges,) = [one for one in mine.cuts.values() if len(one) == len(vectors)]
         (want,) = again.encode_spans([PoolingTask(mine.tokens, ranges)])
-        np.testing.assert_allclose(vectors, want, atol=2e-3)  # states are kept in half precision
+        np.testing.assert_allclose(vectors, want, atol=1e-5)
 
 
 def test_chunks_alone_are_read_as_an_index_reads_them(folder, tmp_path):
-    bench = Bench(load_long(folder), tmp_path)
+    bench = Bench(load_long(folder))
     (group, _), _ = bench.make(3)
     segments = SegmentSource(bench.data, SETTINGS.segments, 0).draw(3, 3)
     texts = [text for one in segments for text in bench.make._texts(one)]
@@ -374,10 +448,10 @@ def test_span_pool_sums_over_passes_as_over_one():
 
 
 def test_adapters_are_written_and_read_exactly(folder, tmp_path):
-    bench = Bench(load_long(folder), tmp_path / "a")
+    bench = Bench(load_long(folder))
     bench.shake()
     bench.adapters.save(tmp_path / "saved", dtype=torch.float32)
-    other = Bench(load_long(folder), tmp_path / "b", seed=1)
+    other = Bench(load_long(folder), seed=1)
     other.adapters.load(tmp_path / "saved")
 
     for name in bench.adapters.names:
@@ -411,19 +485,6 @@ def test_targets_are_the_linear_layers_of_the_top(folder):
         find_targets(backbone, LoraSettings(n_layers=2), 1)
     with pytest.raises(InputError, match="no linear layer has a name of the form 'nothing'"):
         find_targets(backbone, LoraSettings(targets="nothing"), 0)
-
-
-def test_kept_arrays_are_computed_once(folder, tmp_path):
-    encoder = load_long(folder)
-    first = Bench(encoder, tmp_path)
-    again = Bench(load_long(folder), tmp_path)
-
-    assert sum(first.seen) == first.data.n_tokens
-    assert again.seen == []
-    np.testing.assert_array_equal(again.frozen.states, first.frozen.states)
-
-    (tmp_path / "key.json").write_text('"of another model"')
-    assert sum(Bench(load_long(folder), tmp_path).seen) == sum(first.seen)
 
 
 # ------------------------------------------------------------------------------------------------- data, segments
@@ -540,6 +601,24 @@ def test_documents_are_drawn_by_the_root_of_their_number_of_questions():
     assert np.mean(np.array(drawn) == 0) == pytest.approx(3 / 4, abs=0.04)  # 9 / 10 by the number itself
 
 
+def two_sets(n_tokens=100):
+    documents = [document_of(100, 10, (0,), "a"), document_of(n_tokens, 10, (1,), "b")]
+    return TrainingData(tuple(documents), tuple(TrainingQuestion("q", n, np.array([[5, 6]])) for n in range(2)))
+
+
+def test_batches_in_a_row_are_of_one_set():
+    def rows(n_in_a_row, data):
+        wanted = SegmentSettings(chunk_tokens=(10,), least_tokens=50, most_tokens=90, batches_in_a_row=n_in_a_row)
+        source = SegmentSource(data, wanted, 0)
+        return [{one.document for n in range(row, row + 3) for one in source.draw(n, 4)} for row in range(0, 120, 3)]
+
+    in_rows = rows(3, two_sets())
+    assert all(len(row) == 1 for row in in_rows)
+    assert 10 < sum(row == {0} for row in in_rows) < 30
+    assert all(len(row) == 2 for row in rows(0, two_sets()))
+    assert all(row == {0} for row in rows(3, two_sets(n_tokens=10)))  # the other has one chunk: nothing to compare
+
+
 def test_texts_too_short_to_compare_chunks_are_an_error():
     data = TrainingData((document_of(9, 10, (0,)),), (TrainingQuestion("q", 0, np.array([[5, 6]])),))
 
@@ -555,6 +634,8 @@ def test_texts_too_short_to_compare_chunks_are_an_error():
         (lambda: LossSettings(temperature=0.0), "temperature must be more than 0"),
         (lambda: LossSettings(late_weight=0.0), "late_weight must be more than 0"),
         (lambda: LossSettings(document_weight=1.5), "document_weight must be at most 1"),
+        (lambda: LossSettings(within_weight=-0.5), "within_weight must be at least 0"),
+        (lambda: LossSettings(margin=-0.1), "margin must be at least 0"),
         (lambda: LossSettings(anchor=-1.0), "anchor must be at least 0"),
         (lambda: LossSettings(bank_segments=-1), "bank_segments must be at least 0"),
         (lambda: SegmentSettings(chunk_tokens=()), "chunk_tokens .* at least 1 item"),
@@ -569,3 +650,36 @@ def test_texts_too_short_to_compare_chunks_are_an_error():
 def test_settings_out_of_range(make, message):
     with pytest.raises(InputError, match=message):
         make()
+
+
+# ------------------------------------------------------------------------------------------------------- look-alikes
+
+
+def test_lookalikes_differ_in_the_name_which_the_first_sentence_alone_holds():
+    sets = generate_lookalikes(n_documents=20)
+
+    assert [len(one.documents) for one in sets] == [20] * 7
+    for one in sets:
+        assert len({document.id for document in one.documents}) == 20
+        for document in one.documents:
+            assert document.text.count(document.id) == 1
+            asked = [question for question in one.questions if question.gold[0].document_id == document.id]
+            assert len(asked) == 8
+            answers = []
+            for question in asked:
+                (span,) = question.gold[0].spans
+                answers.append(document.text[span.start : span.end])
+                assert document.id in question.text
+                assert answers[-1][-1] == "."
+            assert document.id in answers[0]
+            assert len(set(answers)) == 8
+        assert not set("<>{}|") & set("".join(document.text for document in one.documents))
+
+
+def test_lookalikes_depend_on_the_seed_alone():
+    one, same, other = (generate_lookalikes(3, seed) for seed in (0, 0, 1))
+
+    assert one == same
+    assert one != other
+    with pytest.raises(InputError, match="n_documents must be from 1 to 100, got 101"):
+        generate_lookalikes(101)

@@ -34,7 +34,6 @@ from latechunk.training.budget import (
 )
 from latechunk.training.data import prepare
 from latechunk.training.evaluator import HeldOutEvaluator, Measurer, measure
-from latechunk.training.frozen import kept_bytes
 from latechunk.training.run import recorded_settings, train
 from latechunk.training.sets import hold_out
 from latechunk.training.settings import LoraSettings, LossSettings, RunSettings, SegmentSettings, TrainingSettings
@@ -71,17 +70,14 @@ def unbroken(base, sets, tmp_path_factory):
     return folder, begin(base, sets, folder)
 
 
-def begin_and_die(base, sets, folder, phase, done):
+def begin_and_die(base, sets, folder, done):
     """Begin the same run in a process that the system kills at once, with nothing closed or written any more."""
     program = f"""
         import os, signal
         from pathlib import Path
         from tests.test_training_run import begin
-        seen = 0
-        def die(phase, done, figures):
-            global seen
-            seen = seen + 1 if phase == "prepare" else done
-            if phase == {phase!r} and seen == {done}:
+        def die(done, figures):
+            if done == {done}:
                 os.kill(os.getpid(), signal.SIGKILL)
         begin(Path({str(base)!r}), Path({str(sets)!r}), Path({str(folder)!r}), on_progress=die)
     """
@@ -97,7 +93,7 @@ def begin_and_die(base, sets, folder, phase, done):
 def killed(base, sets, tmp_path_factory):
     """The folder of a run that was killed in its fifth step."""
     folder = tmp_path_factory.mktemp("killed")
-    begin_and_die(base, sets, folder, "train", 5)
+    begin_and_die(base, sets, folder, 5)
     return folder
 
 
@@ -122,16 +118,6 @@ def test_a_run_that_is_killed_and_resumed_ends_as_one_that_is_not(base, sets, un
     losses = [[(one["step"], one["loss"]) for one in run.log if "loss" in one] for run in (resumed, unbroken[1])]
     assert [step for step, _ in losses[0]] == [1, 2, 3, 4, 5, 6]
     np.testing.assert_allclose(*losses, atol=1e-4)
-
-
-def test_a_run_that_is_killed_in_the_frozen_pass_begins_it_anew(base, sets, unbroken, tmp_path):
-    begin_and_die(base, sets, tmp_path, "prepare", 2)
-    assert (tmp_path / "run" / "kept" / "states.npy").is_file()
-    assert not (tmp_path / "run" / "kept" / "key.json").exists()
-
-    assert begin(base, sets, tmp_path, resume=True).resumed_from == 0
-
-    require_same(tmp_path, unbroken[0])
 
 
 def test_a_checkpoint_that_is_half_written_is_passed_over(base, sets, unbroken, killed, tmp_path):
@@ -214,19 +200,9 @@ def test_an_encoder_without_local_global_context_is_trained_in_plain_passes(kind
 
     trained = train(encoder, data, tmp_path / "out", settings)
 
-    assert sorted(path.name for path in (tmp_path / "out" / "run" / "kept").iterdir()) == ["key.json", "questions.npy"]
     assert all(np.isfinite(one["loss"]) for one in trained.log if "loss" in one)
     room = encoder.settings["window_tokens"] - 2 - len(encoder.tokenize(["a"])[0].prompt_ids)
     assert (segments.least_tokens, segments.most_tokens) == (room // 4, room)
-
-
-def test_what_is_kept_is_as_large_as_estimated(base, sets, unbroken):
-    encoder = load_long(base)
-    data = prepare(encoder, read_sets(sets), (12, 16))
-    arrays = (unbroken[0] / "run" / "kept").glob("*.npy")
-    found = sum(np.load(path, mmap_mode="r").nbytes for path in arrays)
-
-    assert kept_bytes(encoder, data) == found
 
 
 def test_steps_follow_from_questions_or_from_time():
@@ -240,13 +216,13 @@ def test_steps_follow_from_questions_or_from_time():
 
 
 def test_an_estimate_is_what_was_tried_times_what_there_is():
-    trial = Trial(prepare_seconds=0.01, step_seconds=0.002, read_seconds=0.005, peak_bytes=7, n_parameters=1_000)
-    found = estimate(trial, BatchSize(500.0, 4.0), n_steps=100, n_tokens=2_000, n_measured=400, kept_bytes=3)
+    trial = Trial(step_seconds=0.002, read_seconds=0.005, peak_bytes=7, n_parameters=1_000)
+    found = estimate(trial, BatchSize(500.0, 4.0), n_steps=100, n_measured=400)
 
-    assert (found.prepare_seconds, found.train_seconds, found.evaluate_seconds) == (20.0, 100.0, 2.0)
-    assert found.seconds == 122.0
+    assert (found.train_seconds, found.evaluate_seconds) == (100.0, 2.0)
+    assert found.seconds == 102.0
     assert (found.adapter_bytes, found.checkpoint_bytes) == (2_000, 36_000)  # 3 checkpoints of 3 numbers in float32
-    assert (found.peak_bytes, found.kept_bytes) == (7, 3)
+    assert found.peak_bytes == 7
 
 
 def test_a_trial_measures_and_leaves_nothing(base, sets, tmp_path):
@@ -255,7 +231,7 @@ def test_a_trial_measures_and_leaves_nothing(base, sets, tmp_path):
 
     trial = measure_trial(encoder, data, SETTINGS)
 
-    assert min(trial.prepare_seconds, trial.step_seconds, trial.read_seconds) > 0
+    assert min(trial.step_seconds, trial.read_seconds) > 0
     assert trial.n_parameters == 2 * sum(4 * (one + two) for one, two in [(32, 32)] * 4 + [(32, 64)] * 2)
     sizes = draw_sizes(data, SETTINGS)
     assert 2 * 40 <= sizes.n_tokens <= 2 * 120

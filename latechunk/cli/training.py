@@ -54,7 +54,22 @@ def train_command(
         list[str] | None,
         _data(metavar="SET", help="A set whose questions are asked of many documents; may be given again."),
     ] = None,
+    lookalikes: Annotated[
+        float,
+        _data(
+            metavar="SHARE",
+            help="Share of the draws that are generated documents, in English, which differ in the name that questions "
+            "ask by: they teach whose document a chunk is from.",
+        ),
+    ] = 0.0,
     chunk_tokens: Annotated[str, _data(help="Sizes of the chunks that are trained.")] = "48,64,96,128",
+    segment_tokens: Annotated[
+        str,
+        _data(
+            metavar="LEAST,MOST",
+            help="Tokens of the segments of documents that are read together; shorter ones take less time and memory.",
+        ),
+    ] = "512,2046",
     rank: Annotated[int | None, _shape(help="Rank of the adapters  [default: 64].", min=1)] = None,
     layers: Annotated[
         int | None,
@@ -108,6 +123,7 @@ def train_command(
 
         options |= {
             "chunk_tokens": split_numbers("--chunk-tokens", chunk_tokens),
+            "segment_tokens": split_numbers("--segment-tokens", segment_tokens),
             "weights": dict(_parse_weight(text) for text in weight or ()),
             "own_document_only": tuple(own_document_only or ()),
             "command": _command_line(context, options),
@@ -225,13 +241,10 @@ def _word_estimate(found: Mapping[str, Any] | None) -> Iterator[str]:
     memory = f"{megabytes(found['peak_bytes'])} of memory, " if found["peak_bytes"] else ""
     yield f"{found['n_parameters']:,} parameters, {megabytes(found['adapter_bytes'])} of adapters"
     yield (
-        f"about {_duration(found['seconds'])}: {_duration(found['prepare_seconds'])} for what stays frozen, "
-        f"{_duration(found['train_seconds'])} for the steps, {_duration(found['evaluate_seconds'])} to measure"
+        f"about {_duration(found['seconds'])}: {_duration(found['train_seconds'])} for the steps, "
+        f"{_duration(found['evaluate_seconds'])} to measure"
     )
-    yield (
-        f"about {memory}{megabytes(found['kept_bytes'])} of disk until it is done and "
-        f"{megabytes(found['checkpoint_bytes'])} for checkpoints"
-    )
+    yield (f"about {memory}{megabytes(found['checkpoint_bytes'])} of disk for checkpoints")
 
 
 def _duration(seconds: float) -> str:

@@ -85,7 +85,7 @@ class LocalGlobalPass:
         for begin in range(0, len(windows), size):
             batch = windows[begin : begin + size]
             cut = [_window_ids(sequences[number], plans[number], place) for number, place in batch]
-            hidden = self._run_lower(cut)
+            hidden, _ = self.lower_alone(cut)
             for row, (number, place) in enumerate(batch):
                 _keep_owned(states[number], hidden[row], sequences[number], layout, plans[number], place)
         return states
@@ -94,13 +94,25 @@ class LocalGlobalPass:
         size = self._settings.local_tokens - sequence.n_prefix - sequence.n_suffix
         return plan_windows(sequence.n_content, size, self._settings.local_overlap)
 
-    def _run_lower(self, sequences: Sequence[IntArray]) -> torch.Tensor:
+    def lower_alone(self, sequences: Sequence[IntArray]) -> tuple[torch.Tensor, torch.Tensor | None]:
+        """Run the lower layers on short texts, each read in one pass.
+
+        Returns:
+            States, shape ``(len(sequences), width, hidden)``, and the additive bias that hides the padding from
+            attention, if there is some; ``upper_alone`` goes on with both.
+        """
         ids, mask = (torch.from_numpy(one).to(self._model.device) for one in pad(sequences, self._pad_id))
         hidden: torch.Tensor = self._model.embeddings(input_ids=ids)
         bias = None if bool(mask.all()) else (1 - mask)[:, None, None, :].to(hidden.dtype) * _HIDDEN
         for layer in self._model.encoder.layer[: self._settings.local_layers]:
             hidden = layer(hidden, attention_mask=bias)
-        return hidden
+        return hidden, bias
+
+    def upper_alone(self, states: torch.Tensor, bias: torch.Tensor | None) -> torch.Tensor:
+        """Run the upper layers on what ``lower_alone`` gave: together they are the model's own pass; differentiable."""
+        for layer in self._model.encoder.layer[self._settings.local_layers :]:
+            states = layer(states, attention_mask=bias)
+        return states
 
 
 @dataclass(frozen=True, slots=True)

@@ -130,6 +130,7 @@ class KnownModel(Validated):
     trained_local_layers: int | None = None
     mode: Mode = "late"
     late_weight: float = 0.5
+    temperature: float | None = None
     document_prompt: str | None = None
     query_prompt: str | None = None
     tasks: tuple[Task, ...] = ()

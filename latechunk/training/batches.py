@@ -14,29 +14,32 @@ from latechunk.encoding.local_global import LocalGlobalPass
 from latechunk.encoding.pooling import lay_out_runs, plan_pooling
 from latechunk.encoding.windows import TokenSequence, pad, plan_windows
 from latechunk.training.data import TrainingData
-from latechunk.training.frozen import FrozenArrays
 from latechunk.training.loss import Features
+from latechunk.training.model import computing_in
 from latechunk.training.segments import Segment, SegmentSource
 from latechunk.training.settings import PASSAGE, QUERY, TrainingSettings
 from latechunk.types import IntArray, Tokens
 
 _PARTS = 4  # that chunks are read in, each padded to its longest
+_BATCH_TOKENS = 4_096  # of one pass of the lower layers
 
 
 class BatchMaker:
-    """Makes batch ``number`` of a run, always the same."""
+    """Makes batch ``number`` of a run, always the same.
+
+    What stays frozen is run here, once for each segment that is drawn and without gradient: the lower layers of an
+    encoder with local-global context. Passes with adapters and without go on from there.
+    """
 
     def __init__(
         self,
         encoder: Encoder,
         data: TrainingData,
-        frozen: FrozenArrays,
         long_pass: LocalGlobalPass | None,
         settings: TrainingSettings,
     ) -> None:
         """Set up from what a run has; ``long_pass`` is that of an encoder with local-global context."""
         self._data = data
-        self._frozen = frozen
         self._long_pass = long_pass
         self._settings = settings
         self._source = SegmentSource(data, settings.segments, settings.run.seed)
@@ -62,16 +65,11 @@ class BatchMaker:
         ]
         features: Features = {"adapter": PASSAGE, "alone": self._read_alone(segments)}
         features |= self._runs(sequences, [one.ranges for one in segments])
-        if self._long_pass is None or self._frozen.states is None:
+        if self._long_pass is None:
             return features | self._pad(sequences)
         layout = self._long_pass.lay_out(sequences)
-        states = torch.zeros((len(segments), layout.n_rows, self._frozen.states.shape[1]))
-        for row, one in enumerate(segments):  # special tokens of the document, then the content of the segment
-            begin = self._frozen.state_bounds[one.document]
-            content = begin + layout.n_special
-            parts = (self._frozen.states[begin:content], self._frozen.states[content + one.start : content + one.end])
-            kept = torch.from_numpy(np.concatenate(parts))
-            states[row, : len(kept)] = kept
+        with torch.no_grad(), computing_in(self._settings.run.precision, self._encoder.device):
+            states = self._long_pass.lower(sequences, layout, _BATCH_TOKENS)
         return features | {"states": states, "layout": layout, "sequences": sequences}
 
     def _read_alone(self, segments: Sequence[Segment]) -> list[Features]:
@@ -92,16 +90,22 @@ class BatchMaker:
         return [document.text[span.start : span.end] for span in spans]
 
     def _read_questions(self, segments: Sequence[Segment]) -> Features:
-        if not self._settings.query_adapter:
-            return {"adapter": None}
         asked = [self._questions[number] for one in segments for number in one.questions]
-        return {"adapter": QUERY, **self._read_whole(asked)}
+        return {"adapter": QUERY if self._settings.query_adapter else None, **self._read_whole(asked)}
 
     def _read_whole(self, texts: Sequence[Tokens]) -> Features:
         """Texts that are one span each."""
         sequences = [self._plan.sequence(tokens.ids, tokens.prompt_ids) for tokens in texts]
         whole = [np.array([[0, one.n_content]], dtype=np.int64) for one in sequences]
-        return {**self._pad(sequences), **self._runs(sequences, whole)}
+        return {**self._begin(sequences), **self._runs(sequences, whole)}
+
+    def _begin(self, sequences: Sequence[TokenSequence]) -> Features:
+        """What the model goes on from, of texts that it reads in one plain pass."""
+        if self._long_pass is None:
+            return self._pad(sequences)
+        with torch.no_grad(), computing_in(self._settings.run.precision, self._encoder.device):
+            states, bias = self._long_pass.lower_alone([one.ids for one in sequences])
+        return {"states": states, "bias": bias}
 
     def _pad(self, sequences: Sequence[TokenSequence]) -> Features:
         ids, mask = map(torch.from_numpy, pad([one.ids for one in sequences], self._model.pad_id))
@@ -145,7 +149,6 @@ class BatchMaker:
             "asked_of": places.repeat_interleave(torch.tensor(n_questions)),
             "gold": gold,
             "own_only": torch.tensor(shared),
-            "queries": torch.from_numpy(self._frozen.questions[np.concatenate([one.questions for one in segments])]),
         }
 
 

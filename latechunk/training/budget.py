@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 import sys
-import tempfile
 import time
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -46,13 +45,11 @@ class Trial:
     """What was measured on a few documents.
 
     Attributes:
-        prepare_seconds: Of the frozen pass, for a content token.
         step_seconds: Of training, for a content token of a batch.
         read_seconds: Of reading a document as an index does, for a content token.
         peak_bytes: The most memory taken, after a step of the longest segments; None where it cannot be told.
     """
 
-    prepare_seconds: float
     step_seconds: float
     read_seconds: float
     peak_bytes: int | None
@@ -64,16 +61,13 @@ class Estimate:
     """What a run will take: time, memory (None where it cannot be told), and disk.
 
     Attributes:
-        kept_bytes: Of the frozen pass, until the run is done.
         adapter_bytes: In float16.
     """
 
     n_steps: int
-    prepare_seconds: float
     train_seconds: float
     evaluate_seconds: float
     peak_bytes: int | None
-    kept_bytes: int
     checkpoint_bytes: int
     n_parameters: int
     adapter_bytes: int
@@ -81,7 +75,7 @@ class Estimate:
     @property
     def seconds(self) -> float:
         """For everything."""
-        return self.prepare_seconds + self.train_seconds + self.evaluate_seconds
+        return self.train_seconds + self.evaluate_seconds
 
 
 def default_steps(n_questions: int, batch: BatchSize) -> int:
@@ -96,21 +90,19 @@ def steps_within(seconds: float, fixed_seconds: float, seconds_per_step: float) 
         needed = (fixed_seconds + _LEAST_IN_TIME * seconds_per_step) / 60
         raise InputError(
             f"in {seconds / 60:g} minutes there is time for {max(n_steps, 0)} steps here, after {fixed_seconds:.0f} "
-            f"seconds for the frozen pass and for measuring, and a run needs at least {_LEAST_IN_TIME}; give at least "
+            f"seconds for measuring, and a run needs at least {_LEAST_IN_TIME}; give at least "
             f"{needed:.1f} minutes, or fewer data"
         )
     return n_steps
 
 
-def estimate(trial: Trial, batch: BatchSize, n_steps: int, n_tokens: int, n_measured: int, kept_bytes: int) -> Estimate:
-    """Estimate what a run takes, with ``n_tokens`` in the frozen pass and ``n_measured`` tokens in all measuring."""
+def estimate(trial: Trial, batch: BatchSize, n_steps: int, n_measured: int) -> Estimate:
+    """Estimate what a run takes, with ``n_measured`` tokens in all measuring."""
     return Estimate(
         n_steps=n_steps,
-        prepare_seconds=trial.prepare_seconds * n_tokens,
         train_seconds=trial.step_seconds * batch.n_tokens * n_steps,
         evaluate_seconds=trial.read_seconds * n_measured,
         peak_bytes=trial.peak_bytes,
-        kept_bytes=kept_bytes,
         checkpoint_bytes=_WHOLE_CHECKPOINTS * _STATE_NUMBERS * 4 * trial.n_parameters,
         n_parameters=trial.n_parameters,
         adapter_bytes=2 * trial.n_parameters,
@@ -158,7 +150,7 @@ def take_sample(data: TrainingData, settings: TrainingSettings) -> TrainingData:
 
 
 def measure_trial(encoder: Encoder, data: TrainingData, settings: TrainingSettings, start: Path | None = None) -> Trial:
-    """Run the frozen pass and a few steps on a sample, in a temporary folder; the encoder cannot be used afterwards.
+    """Run a few steps on a sample; the encoder cannot be used afterwards.
 
     Raises:
         InputError: If the run would be refused.
@@ -171,14 +163,9 @@ def measure_trial(encoder: Encoder, data: TrainingData, settings: TrainingSettin
         begin = time.perf_counter()
         encoder.encode_spans(tasks)
         read = time.perf_counter() - begin
-    with tempfile.TemporaryDirectory() as folder:
-        begin = time.perf_counter()
-        parts = assemble(encoder, sample, Path(folder), settings, lambda _: None, start)
-        prepare = time.perf_counter() - begin
-        step, peak = _try_steps(parts, sample, settings)
-        n_parameters = parts.adapters.n_parameters
-        del parts  # its arrays are mapped from the folder
-    return Trial(prepare / sample.n_tokens, step, read / sample.n_tokens, peak, n_parameters)
+    parts = assemble(encoder, sample, settings, start)
+    step, peak = _try_steps(parts, sample, settings)
+    return Trial(step, read / sample.n_tokens, peak, parts.adapters.n_parameters)
 
 
 def _try_steps(parts: Assembled, sample: TrainingData, settings: TrainingSettings) -> tuple[float, int | None]:

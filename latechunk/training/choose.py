@@ -10,7 +10,7 @@ from latechunk.encoding.encoder import Encoder
 from latechunk.errors import InputError
 from latechunk.evaluation.dataset import EvaluationSet
 from latechunk.models.adapter_manifest import AdapterManifest
-from latechunk.models.catalogue import Task
+from latechunk.models.catalogue import Task, find_known_model
 from latechunk.models.device import choose_dtype, name_of
 from latechunk.training.budget import (
     BatchSize,
@@ -24,7 +24,7 @@ from latechunk.training.budget import (
     steps_within,
 )
 from latechunk.training.data import TrainingData
-from latechunk.training.frozen import kept_bytes
+from latechunk.training.lookalikes import PREFIX
 from latechunk.training.request import TrainingRequest
 from latechunk.training.run import recorded_settings
 from latechunk.training.settings import (
@@ -48,6 +48,7 @@ def choose_settings(request: TrainingRequest, encoder: Encoder) -> TrainingSetti
     """All settings but those that depend on the number of steps, or on which sets can be trained on."""
     blends = encoder.recommended_embedding["mode"] == "blend"
     late_weight = LossSettings().late_weight if blends else 1.0
+    known = find_known_model(request.base)
     lora = LoraSettings(n_layers=request.layers)
     if request.rank is not None:
         lora = lora.replaced(rank=request.rank, alpha=2.0 * request.rank)
@@ -56,24 +57,38 @@ def choose_settings(request: TrainingRequest, encoder: Encoder) -> TrainingSetti
         learning_rate=RunSettings().learning_rate if request.learning_rate is None else request.learning_rate,
         precision="bfloat16" if name_of(choose_dtype("auto", encoder.device)) == "bfloat16" else "float32",
     )
+    usual = SegmentSettings()
+    least, most = request.segment_tokens or (usual.least_tokens, usual.most_tokens)
     segments = SegmentSettings(
-        chunk_tokens=request.chunk_tokens or SegmentSettings().chunk_tokens,
+        chunk_tokens=request.chunk_tokens or usual.chunk_tokens,
+        least_tokens=least,
+        most_tokens=most,
         mixture={name: weight for name, weight in request.weights.items() if weight},
         own_document_only=request.own_document_only,
     )
     return TrainingSettings(
         lora=lora,
-        loss=LossSettings(late_weight=late_weight if request.late_weight is None else request.late_weight),
+        loss=LossSettings(
+            temperature=(known and known.temperature) or LossSettings().temperature,
+            late_weight=late_weight if request.late_weight is None else request.late_weight,
+        ),
         segments=fit_segments(encoder, segments),
         run=run,
         query_adapter=request.query_adapter,
     )
 
 
-def keep_sets(settings: TrainingSettings, names: Sequence[str]) -> TrainingSettings:
-    """Drop the sets from the settings that have nothing to train on: they are held out whole, or unusable."""
+def keep_sets(settings: TrainingSettings, names: Sequence[str], lookalikes: float) -> TrainingSettings:
+    """Drop the sets that have nothing to train on, since they are held out whole or unusable, from the settings.
+
+    Those that were generated get an equal part of the share ``lookalikes`` of all draws each.
+    """
+    mixture = {name: weight for name, weight in settings.segments.mixture.items() if name in names}
+    generated = [name for name in names if name.startswith(PREFIX)] if lookalikes else []
+    total = sum(mixture.get(name, 1.0) for name in names if name not in generated)
+    mixture |= {name: total * lookalikes / (1 - lookalikes) / len(generated) for name in generated}
     segments = settings.segments.replaced(
-        mixture={name: weight for name, weight in settings.segments.mixture.items() if name in names},
+        mixture=mixture,
         own_document_only=tuple(name for name in settings.segments.own_document_only if name in names),
     )
     return settings.replaced(segments=segments)
@@ -126,20 +141,19 @@ def choose_steps(
     if request.steps is not None:
         n_steps = request.steps
     elif request.minutes is not None:
-        n_steps = _steps_in_time(request, trial, batch, data.n_tokens, n_read)
+        n_steps = _steps_in_time(request, trial, batch, n_read)
     else:
         n_steps = default_steps(len(data.questions), batch)
     settings = settings.replaced(run=_settle(request, settings.run, n_steps, with_evaluation=bool(held_out)))
     n_measured = _READINGS_BEFORE + math.ceil(n_steps / settings.run.evaluate_steps) if held_out else 0
-    kept = kept_bytes(encoder, data)
-    return settings, estimate(trial, batch, n_steps, data.n_tokens, n_measured * n_read, kept)
+    return settings, estimate(trial, batch, n_steps, n_measured * n_read)
 
 
-def _steps_in_time(request: TrainingRequest, trial: Trial, batch: BatchSize, n_tokens: int, n_read: int) -> int:
-    """Steps that fit into the minutes: what is left after the frozen pass and the evaluations."""
+def _steps_in_time(request: TrainingRequest, trial: Trial, batch: BatchSize, n_read: int) -> int:
+    """Steps that fit into the minutes: what is left after the evaluations."""
     read_seconds = trial.read_seconds * n_read
     n_fixed = _READINGS_BEFORE + (0 if request.evaluate_every else _EVALUATIONS)
-    fixed = trial.prepare_seconds * n_tokens + n_fixed * read_seconds
+    fixed = n_fixed * read_seconds
     each = trial.step_seconds * batch.n_tokens + (
         read_seconds / request.evaluate_every if request.evaluate_every else 0
     )

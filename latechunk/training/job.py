@@ -26,10 +26,11 @@ from latechunk.training.budget import Estimate
 from latechunk.training.choose import choose_manifest, choose_settings, choose_steps, keep_sets
 from latechunk.training.data import TrainingData, prepare
 from latechunk.training.evaluator import HeldOutEvaluator, Measurer, References, compare_scores, means, to_metrics
+from latechunk.training.lookalikes import generate_lookalikes
 from latechunk.training.progress import OnProgress, ProgressReporter
 from latechunk.training.report import result_rows, write_results
 from latechunk.training.request import TrainingRequest
-from latechunk.training.run import KEPT, RUN, Trained, recorded_settings, train
+from latechunk.training.run import RUN, Trained, recorded_settings, train
 from latechunk.training.sets import split_sets, usable_questions, weighted_sets
 from latechunk.training.settings import TrainingSettings
 from latechunk.training.trainer import require_device
@@ -84,9 +85,10 @@ def prepare_job(request: TrainingRequest, on_progress: OnProgress, *, dry_run: b
         require_fitting(request.adapters, request.base, encoder, settings)
     bundle = choose_manifest(request, encoder, settings)
     on_progress("tokenising", 0.0)
+    sets = [*sets, *(generate_lookalikes(seed=request.seed) if request.lookalikes else ())]
     data = prepare(encoder, sets, settings.segments.chunk_tokens, skip_unusable=skip_unusable)
     data = replace(data, unusable=(*unusable, *data.unusable))
-    settings = keep_sets(settings, list(data.counts()))
+    settings = keep_sets(settings, list(data.counts()), request.lookalikes)
     on_progress("trying a few steps", 0.0)
     settings, estimate = choose_steps(request, encoder, data, held_out, settings)
     if estimate is not None:
@@ -107,7 +109,7 @@ def carry_out(job: Job, on_progress: OnProgress) -> Sequence[Mapping[str, Any]]:
     out.mkdir(parents=True, exist_ok=True)
     if recorded_settings(out) is None:  # killed before its settings were settled
         _references_path(out).unlink(missing_ok=True)
-    reporter = ProgressReporter(job.data.n_tokens, job.settings.run.n_steps, on_progress)
+    reporter = ProgressReporter(job.settings.run.n_steps, on_progress)
     references, evaluator = None, None
     if job.held_out:
         measurer = Measurer(
@@ -134,15 +136,15 @@ def carry_out(job: Job, on_progress: OnProgress) -> Sequence[Mapping[str, Any]]:
     on_progress("describing", 1.0)
     rows = _measure_end(job, trained, references, evaluator) if references and evaluator else []
     write_results(job, trained, rows)
-    shutil.rmtree(out / RUN / KEPT, ignore_errors=True)  # now: nothing looks into a finished folder any more
     write_adapter_manifest(out, job.bundle)
     tidy_up(job.request)
     return rows
 
 
 def tidy_up(request: TrainingRequest) -> None:
-    """Delete what a finished folder no longer needs: arrays of the frozen pass, and unwanted checkpoints."""
-    shutil.rmtree(request.out / RUN if request.keep_nothing else request.out / RUN / KEPT, ignore_errors=True)
+    """Delete checkpoints that are not wanted from a finished folder."""
+    if request.keep_nothing:
+        shutil.rmtree(request.out / RUN, ignore_errors=True)
 
 
 def _require_free(request: TrainingRequest) -> None:

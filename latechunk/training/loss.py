@@ -1,9 +1,10 @@
-"""The contrastive loss of questions and chunks: within the document, over the batch, and over a memory bank."""
+"""The contrastive loss: a question's chunks within the document and against others, and its document against others."""
 
 from __future__ import annotations
 
 from collections import deque
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import torch
@@ -14,16 +15,39 @@ from latechunk.training.settings import LossSettings
 Features = dict[str, Any]
 
 
-class SpanContrastiveLoss(torch.nn.Module):
-    """InfoNCE of questions with the chunks that answer them, anchored to the untrained model.
+@dataclass(frozen=True, slots=True)
+class _Banked:
+    """Questions compared with the memory bank.
 
-    For each question, the chunks that answer it are summed inside the softmax: the loss is
-    ``-log(sum of exp(s) over answers / sum of exp(s) over candidates)``, with cosines ``s`` divided by the temperature.
-    It is taken against the chunks of the same segment, and against those of other documents too: of the batch, and of
-    the segments before it (a memory bank, without gradient). Chunks of the same document in other segments are no
-    candidates: they may answer as well. A chunk's vector is what an index would hold, the blend of its late vector with
-    that of its text read alone, both of which are trained. (van den Oord et al. 2018; several positives as in Khosla et
-    al. 2020, L_in; bank as in Wu et al. 2018; in-sequence negatives as in Conti et al. 2025.)
+    Attributes:
+        scores: Shape ``(n_questions, n_chunks)``.
+        owner: The segment of each chunk.
+        documents: The document of each segment.
+    """
+
+    scores: torch.Tensor
+    owner: torch.Tensor
+    documents: torch.Tensor
+
+
+class SpanContrastiveLoss(torch.nn.Module):
+    """InfoNCE of questions with the chunks and the documents that answer them, anchored to the untrained model.
+
+    Each contrast is ``-log(sum of exp(s) over answers / sum of exp(s) over candidates)``, with cosines ``s`` divided by
+    the temperature. There are three:
+
+    - within: the chunks that answer, against the other chunks of the segment;
+    - across: the same, against the chunks of other documents too, of the batch and of the segments before it (a memory
+      bank, without gradient);
+    - document: the segment, whose score is that of its best chunk, against the segments of other documents of batch
+      and bank. It teaches chunks whose document they are of, which the other two alone unteach.
+
+    Chunks of the same document in other segments are no candidates: they may answer as well. So may what is closer
+    than the answers by more than a margin, which is left out, too. A chunk's vector is what an index would hold, the
+    blend of its late vector with that of its text read alone, both of which are trained. (van den Oord et al. 2018;
+    several positives as in Khosla et al. 2020, L_in; bank as in Wu et al. 2018; in-sequence negatives as in Conti et
+    al. 2025; shares of the contrasts and margin as in pplx-embed-context, 2026; documents by their best chunk as in
+    Dai and Callan 2019, MaxP.)
     """
 
     def __init__(self, model: torch.nn.Module, settings: LossSettings) -> None:
@@ -39,20 +63,25 @@ class SpanContrastiveLoss(torch.nn.Module):
         Args:
             features: Groups of segments with ``adapter`` set, and ``alone``, their chunks as texts of their own in
                 parts, with ``places`` that say which chunk each is; empty where only late vectors are trained. Last
-                come the questions, with ``adapter`` None and no more where they have no adapter.
+                come the questions, with ``adapter`` None where they have none.
             labels: ``documents``, the document of each segment; ``owner``, the segment of each chunk; ``asked_of``,
                 the segment of each question; ``gold``, shape ``(n_questions, n_chunks)``; ``own_only``, whether a
-                question is asked of many documents; ``queries``, the base model's vectors of the questions, shape
-                ``(n_questions, dims)``.
+                question is asked of many documents.
 
         Returns:
-            ``contrast``, and ``anchor`` and ``query_anchor`` where they have a weight; the sum is minimised.
+            ``contrast``, and ``document``, ``anchor``, ``alone_anchor`` and ``query_anchor`` where they have a weight;
+            the sum is minimised.
         """
         groups, questions = features[:-1], features[-1]
+        with torch.no_grad():
+            labels = {**labels, "queries": self._encode({**questions, "adapter": None})}
         queries = self._encode(questions) if questions["adapter"] else labels["queries"]
         if len(groups) == 1 or not torch.is_grad_enabled():
-            return self._parts(torch.cat([self._read(group) for group in groups]), queries, groups, labels)
+            return self._parts(self._read_all(groups), queries, groups, labels)
         return self._cached(groups, queries, labels)
+
+    def _read_all(self, groups: Sequence[Features], *, untrained: bool = False) -> torch.Tensor:
+        return torch.cat([self._read({**group, "adapter": None} if untrained else group) for group in groups])
 
     def _read(self, group: Features) -> torch.Tensor:
         """Late vectors of a group's chunks, and naive ones next to them, shape ``(n_chunks, 1 or 2, dims)``."""
@@ -72,39 +101,66 @@ class SpanContrastiveLoss(torch.nn.Module):
     ) -> dict[str, torch.Tensor]:
         """All parts of the loss, from the vectors of all segments as ``_read`` gives them."""
         settings = self._settings
-        parts = {"contrast": self._contrast(read, queries, labels)}
-        if settings.anchor:
-            # Keeps late vectors close to the base model's. It pulls on the late half only: naive vectors are free.
+        parts = self._contrasts(read, queries, labels)
+        if settings.anchor or settings.alone_anchor:
+            # Keep vectors close to the base model's, each half of the blend by itself.
             with torch.no_grad():
-                untrained = torch.cat([self._encode({**group, "adapter": None}) for group in groups])
-            parts["anchor"] = settings.anchor * (1 - (read[:, 0] * untrained).sum(dim=1)).mean()
+                untrained = self._read_all(groups, untrained=True)
+            moved = (1 - (read * untrained).sum(dim=2)) / settings.temperature
+            weights = {"anchor": settings.anchor, "alone_anchor": settings.alone_anchor}
+            for (name, weight), apart in zip(weights.items(), moved.unbind(dim=1), strict=False):
+                if weight:
+                    parts[name] = weight * apart.mean()
         if settings.query_anchor and queries.requires_grad:
-            parts["query_anchor"] = settings.query_anchor * (1 - (queries * labels["queries"]).sum(dim=1)).mean()
+            apart = (1 - (queries * labels["queries"]).sum(dim=1)) / settings.temperature
+            parts["query_anchor"] = settings.query_anchor * apart.mean()
         if torch.is_grad_enabled():
             self._remember(read.detach(), labels)
         return parts
 
-    def _contrast(self, read: torch.Tensor, queries: torch.Tensor, labels: dict[str, torch.Tensor]) -> torch.Tensor:
+    def _contrasts(
+        self, read: torch.Tensor, queries: torch.Tensor, labels: dict[str, torch.Tensor]
+    ) -> dict[str, torch.Tensor]:
         settings = self._settings
-        scores = queries @ self._mix(read).T / settings.temperature
-        # Two contrasts. Within the segment: which passage of this document answers? Across: which chunk of all? Chunks
-        # of the same document in another segment of the batch are left out of the second, since they may answer as
-        # well, and so are all other documents where the question is asked of many of them (own_only).
-        asked_of, gold = labels["asked_of"], labels["gold"]
-        own = labels["owner"] == asked_of[:, None]
-        documents = labels["documents"]
-        foreign = documents[labels["owner"]] != documents[asked_of][:, None]
+        scores, banked = queries @ self._mix(read).T / settings.temperature, self._bank_scores(queries)
+        asked_of, gold, documents = labels["asked_of"], labels["gold"], labels["documents"]
+        # Other documents are no candidates where the question is asked of many of them (own_only); nor is the own one
+        # in other segments of batch and bank, which may answer as well.
+        asked = documents[asked_of][:, None]
         may_compare = ~labels["own_only"][:, None]
-        within = info_nce(scores, gold, own)
-        forward = settings.document_weight * within
-        if settings.document_weight < 1:
-            # The bank's chunks come from earlier steps: they get no gradient, and none of them counts as an answer.
-            banked, kept = self._bank_scores(queries, documents[asked_of])
-            candidates = torch.cat([own | (foreign & may_compare), kept & may_compare], dim=1)
-            nothing = torch.zeros_like(kept)
-            across = info_nce(torch.cat([scores, banked], dim=1), torch.cat([gold, nothing], dim=1), candidates)
-            forward = forward + (1 - settings.document_weight) * across
-        return forward.mean()
+        foreign, foreign_banked = (documents != asked) & may_compare, (banked.documents != asked) & may_compare
+        best = scores.masked_fill(~gold, -torch.inf).amax(dim=1)
+
+        own = labels["owner"] == asked_of[:, None]
+        within = self._contrast(scores, gold, own, best)
+        candidates = torch.cat([own | foreign[:, labels["owner"]], foreign_banked[:, banked.owner]], dim=1)
+        across = self._contrast(torch.cat([scores, banked.scores], dim=1), gold, candidates, best)
+        chunks = settings.within_weight * within + (1 - settings.within_weight) * across
+        parts = {"contrast": (1 - settings.document_weight) * chunks.mean()}
+
+        if settings.document_weight:
+            by_segment = max_by(scores, labels["owner"], len(documents))
+            is_own = functional.one_hot(asked_of, len(documents)).bool()
+            document = self._contrast(
+                torch.cat([by_segment, max_by(banked.scores, banked.owner, len(banked.documents))], dim=1),
+                is_own,
+                torch.cat([is_own | foreign, foreign_banked], dim=1),
+                by_segment.gather(1, asked_of[:, None])[:, 0],
+            )
+            parts["document"] = settings.document_weight * document.mean()
+        return parts
+
+    def _contrast(
+        self, scores: torch.Tensor, gold: torch.Tensor, candidates: torch.Tensor, best: torch.Tensor
+    ) -> torch.Tensor:
+        """InfoNCE without the candidates that are above ``best`` by more than the margin.
+
+        ``gold`` may have fewer columns than the others: those of the bank, where nothing is an answer.
+        """
+        gold = functional.pad(gold, (0, scores.shape[1] - gold.shape[1]))
+        if self._settings.margin is not None:
+            candidates = gold | (candidates & (scores <= best[:, None] + self._settings.margin))
+        return info_nce(scores, gold, candidates)
 
     def _mix(self, read: torch.Tensor) -> torch.Tensor:
         """The vectors that an index would hold, shape ``(n_chunks, dims)``."""
@@ -113,15 +169,15 @@ class SpanContrastiveLoss(torch.nn.Module):
         weight = self._settings.late_weight
         return functional.normalize(weight * read[:, 0] + (1 - weight) * read[:, 1], dim=1)
 
-    def _bank_scores(self, queries: torch.Tensor, asked: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-        """Scores with the bank, and which of them are of another document, shape ``(n_questions, n_banked)`` each."""
-        if not self._bank:
-            nothing = queries.new_zeros((len(queries), 0))
-            return nothing, nothing.bool()
-        chunks = torch.cat([self._mix(read.to(queries.device)) for _, read in self._bank])
-        documents = torch.cat([torch.full((len(read),), document) for document, read in self._bank])
-        scores = queries @ chunks.T / self._settings.temperature
-        return scores, documents.to(asked.device) != asked[:, None]
+    def _bank_scores(self, queries: torch.Tensor) -> _Banked:
+        """Compare with the bank, whose chunks come from earlier steps: they get no gradient."""
+        device, temperature = queries.device, self._settings.temperature
+        vectors = [self._mix(read.to(device)) for _, read in self._bank]
+        return _Banked(
+            scores=queries @ torch.cat([queries.new_zeros((0, queries.shape[1])), *vectors]).T / temperature,
+            owner=torch.tensor([place for place, one in enumerate(vectors) for _ in one], dtype=torch.long).to(device),
+            documents=torch.tensor([document for document, _ in self._bank], dtype=torch.long).to(device),
+        )
 
     def _remember(self, read: torch.Tensor, labels: dict[str, torch.Tensor]) -> None:
         for number, document in enumerate(labels["documents"].tolist()):
@@ -150,7 +206,7 @@ class SpanContrastiveLoss(torch.nn.Module):
         # and the gradient of its vectors is passed through. By the chain rule the sum equals the gradient of a single
         # pass. It needs equal vectors in passes 1 and 3, which is why the model is never in training mode (dropout).
         with torch.no_grad():
-            read = torch.cat([self._read(group) for group in groups])
+            read = self._read_all(groups)
         read.requires_grad_()
         query_leaf = queries.detach().requires_grad_(queries.requires_grad)
         parts = self._parts(read, query_leaf, groups, labels)
@@ -188,3 +244,9 @@ def info_nce(scores: torch.Tensor, gold: torch.Tensor, candidates: torch.Tensor)
     return torch.logsumexp(scores.masked_fill(~candidates, low), dim=1) - torch.logsumexp(
         scores.masked_fill(~gold, low), dim=1
     )
+
+
+def max_by(values: torch.Tensor, owner: torch.Tensor, n: int) -> torch.Tensor:
+    """The largest value of each row among those of each of ``n`` owners, which all have some, shape ``(rows, n)``."""
+    found = values.new_zeros((len(values), n))
+    return found.scatter_reduce(1, owner.expand(len(values), -1), values, "amax", include_self=False)

@@ -10,19 +10,14 @@ OnProgress = Callable[[str, float], None]
 class ProgressReporter:
     """Passes the events of a run on as a text and the share that is done."""
 
-    def __init__(self, n_tokens: int, n_steps: int, on_progress: OnProgress) -> None:
-        """Set up for a run of ``n_steps`` over ``n_tokens`` content tokens."""
-        self._n_tokens = max(1, n_tokens)
+    def __init__(self, n_steps: int, on_progress: OnProgress) -> None:
+        """Set up for a run of ``n_steps``."""
         self._n_steps = n_steps
         self._on_progress = on_progress
-        self._tokens_done, self._share, self._loss = 0, 0.0, ""
+        self._share, self._loss = 0.0, ""
 
-    def train(self, phase: str, done: int, figures: Mapping[str, float]) -> None:
+    def train(self, done: int, figures: Mapping[str, float]) -> None:
         """Take what ``latechunk.training.run.train`` reports."""
-        if phase == "prepare":
-            self._tokens_done += done
-            self._on_progress("frozen layers", min(1.0, self._tokens_done / self._n_tokens))
-            return
         if "loss" in figures:
             self._loss = f", loss {figures['loss']:.3f}"
         self._share = done / self._n_steps

@@ -19,6 +19,8 @@ from latechunk.evaluation.statistics import Comparison
 from latechunk.manifest import package_versions
 from latechunk.models.catalogue import find_known_model
 from latechunk.training.evaluator import CHUNK_TOKENS, DEPTH
+from latechunk.training.lookalikes import PREFIX
+from latechunk.training.request import TrainingRequest
 from latechunk.training.run import Trained
 from latechunk.training.settings import TrainingSettings
 
@@ -27,6 +29,7 @@ if TYPE_CHECKING:
 
 SCOPE_TITLES: Mapping[Scope, str] = {"corpus": "in the corpus", "document": "within the right document"}
 _FACT = re.compile(r"^\s*[-*]\s*((?:licen[cs]e|source|upstream)\b.*)$", re.IGNORECASE)
+_GENERATED = "source: generated from latechunk's own templates, by --lookalikes; licence: Apache-2.0, as latechunk"
 _MOST_README = 100_000  # characters of a set's README.md that are looked through
 
 
@@ -63,11 +66,7 @@ def _card_values(job: Job, trained: Trained, rows: Sequence[Mapping[str, Any]]) 
     known = find_known_model(request.base)
     is_hub = known is None and not Path(request.base).exists()
     counts = job.data.counts()
-    alone = len(counts) == 1 and not (request.data / next(iter(counts))).is_dir()
-    sets = [
-        {"name": name, **found, "lines": _read_facts(request.data if alone else request.data / name)}
-        for name, found in counts.items()
-    ]
+    sets = [{"name": name, **found, "lines": _find_facts(request, name)} for name, found in counts.items()]
     versions = package_versions() | {"peft": version("peft")}
     return {
         "licence": request.licence,
@@ -117,6 +116,14 @@ def _plain(value: Any) -> Any:
     if not isinstance(value, str):
         return value
     return " ".join(value.split()).replace("|", "\\|").replace("<", "&lt;") if value.strip() else value
+
+
+def _find_facts(request: TrainingRequest, name: str) -> list[str]:
+    """What is known of a set's source and licence."""
+    if request.lookalikes and name.startswith(PREFIX):
+        return [_GENERATED]
+    folder = request.data / name
+    return _read_facts(folder if folder.is_dir() else request.data)
 
 
 def _read_facts(folder: Path) -> list[str]:

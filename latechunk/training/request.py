@@ -32,6 +32,7 @@ class TrainingRequest(Validated):
     layers: int | None = None
     learning_rate: float | None = None
     chunk_tokens: tuple[int, ...] = ()
+    segment_tokens: tuple[int, ...] | None = None
     late_weight: float | None = None
     index_late_weight: Annotated[float, Field(gt=0, lt=1)] | None = None
     query_adapter: bool = True
@@ -41,6 +42,7 @@ class TrainingRequest(Validated):
     seed: int = 0
     device: str = "auto"
     weights: Mapping[str, float] = {}
+    lookalikes: Annotated[float, Field(ge=0, lt=1)] = 0.0
     own_document_only: tuple[str, ...] = ()
     licence: str = ""
     keep_nothing: bool = False
@@ -50,6 +52,10 @@ class TrainingRequest(Validated):
     def _check_together(self) -> Self:
         if self.minutes is not None and self.steps is not None:
             raise InputError("--minutes chooses the steps; give it or --steps, not both")
+        if self.segment_tokens is not None and len(self.segment_tokens) != 2:
+            raise InputError(
+                f"--segment-tokens must be two numbers such as 255,1022, got {', '.join(map(str, self.segment_tokens))}"
+            )
         if self.no_evaluate and (self.evaluate is not None or self.evaluate_every is not None):
             raise InputError(
                 "--no-evaluate leaves nothing to measure; leave it out, or --evaluate and --evaluate-every"

@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal, TypeAlias
+from typing import Any
 
 import torch
 from sentence_transformers import SentenceTransformer
@@ -20,19 +20,18 @@ from latechunk.encoding.local_global import LocalGlobalPass
 from latechunk.errors import InputError
 from latechunk.training.batches import BatchMaker
 from latechunk.training.data import TrainingData
-from latechunk.training.frozen import fingerprint, keep_frozen
 from latechunk.training.lora import TrainableAdapters, find_targets
 from latechunk.training.loss import SpanContrastiveLoss
 from latechunk.training.model import build_model
 from latechunk.training.settings import RunSettings, TrainingSettings
 from latechunk.training.trainer import SpanTrainer, last_checkpoint
+from latechunk.types import Settings
 
-RUN, KEPT = "run", "kept"  # folders, of checkpoints and of what the frozen pass gave
+RUN = "run"  # folder of the checkpoints
 
 _SETTINGS = "settings.json"
 
-Phase: TypeAlias = Literal["prepare", "train"]
-OnProgress = Callable[[Phase, int, Mapping[str, float]], None]
+OnProgress = Callable[[int, Mapping[str, float]], None]
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,15 +61,10 @@ class Assembled:
 def assemble(
     encoder: Encoder,
     data: TrainingData,
-    kept: Path,
     settings: TrainingSettings,
-    on_tokens: Callable[[int], None],
     start: Path | None = None,
 ) -> Assembled:
-    """Run the frozen pass and put adapters into the encoder, which cannot be used by itself afterwards.
-
-    ``kept`` is the folder of the frozen pass's arrays, ``on_tokens`` is called with the content tokens of it done since
-    the last call; the other arguments are those of ``train``.
+    """Put adapters into the encoder, which cannot be used by itself afterwards; the arguments are those of ``train``.
 
     Raises:
         InputError: If the encoder cannot be trained.
@@ -81,13 +75,12 @@ def assemble(
     long_pass = None
     if plan.local_global:
         long_pass = LocalGlobalPass(model.transformer.model, plan.local_global, pad_id=model.pad_id)
-    frozen = keep_frozen(encoder, data, long_pass, kept, precision=settings.run.precision, on_progress=on_tokens)
     n_fixed = plan.local_global.local_layers if plan.local_global else 0
     adapters = TrainableAdapters(model.transformer.model, settings.adapter_names, settings.lora, n_fixed)
     if start is not None:
         adapters.load(start)
     trained = build_model(model, adapters, long_pass, settings.run.precision)
-    make = BatchMaker(encoder, data, frozen, long_pass, settings)
+    make = BatchMaker(encoder, data, long_pass, settings)
     return Assembled(trained, adapters, SpanContrastiveLoss(trained, settings.loss), make)
 
 
@@ -137,21 +130,20 @@ def train(
     evaluator: SentenceEvaluator | None = None,
     on_progress: OnProgress | None = None,
 ) -> Trained:
-    """Train adapters, and leave them in ``folder``, with checkpoints and kept arrays in ``folder/run``.
+    """Train adapters, and leave them in ``folder``, with checkpoints in ``folder/run``.
 
     The encoder is the base model, loaded without adapters, in float32; it cannot be used afterwards. ``resume`` goes on
     from the last checkpoint in the folder. ``start`` is a folder with adapters of the same shape to begin with.
-    ``on_progress`` gets the phase, and what is done of it: content tokens since the last call, or steps.
+    ``on_progress`` gets the steps that are done, and what was logged after them.
 
     Raises:
         InputError: If the folder holds a run and ``resume`` is False, or one of other settings or data; or the encoder
             cannot be trained.
     """
-    report = on_progress or (lambda *_: None)
-    run = folder / RUN
+    run, report = folder / RUN, on_progress or (lambda *_: None)
     require_trainable(encoder, data, settings)
     _require_same_run(run, settings, _fingerprints(encoder, data, start), resume)
-    parts = assemble(encoder, data, run / KEPT, settings, lambda n_tokens: report("prepare", n_tokens, {}), start)
+    parts = assemble(encoder, data, settings, start)
     with _quiet():
         trainer = SpanTrainer(
             parts.model,
@@ -161,7 +153,7 @@ def train(
             settings.run,
             run,
             evaluator=evaluator,
-            on_log=lambda figures, step: report("train", step, figures),
+            on_log=lambda figures, step: report(step, figures),
         )
         checkpoint = last_checkpoint(run) if resume else None
         trainer.train(resume_from_checkpoint=str(checkpoint) if checkpoint else None)
@@ -195,6 +187,19 @@ def _fingerprints(encoder: Encoder, data: TrainingData, start: Path | None) -> d
         files = sorted(start.glob("*/*.safetensors"))
         beginning = hashlib.sha256(b"".join(file.read_bytes() for file in files)).hexdigest()
     return {"data": fingerprint(encoder.settings, data), "start": beginning}
+
+
+def fingerprint(encoder: Settings, data: TrainingData) -> str:
+    """SHA-256 over the base model and what is trained on."""
+    digest = hashlib.sha256()
+    digest.update(json.dumps(dict(encoder), sort_keys=True, default=str).encode())
+    for document in data.documents:
+        digest.update(json.dumps(document.set_name).encode() + document.tokens.ids.tobytes())
+        for size, ranges in document.cuts.items():
+            digest.update(f"{size}:".encode() + ranges.tobytes())
+    for question in data.questions:
+        digest.update(json.dumps([question.text, question.document, question.answers.tolist()]).encode())
+    return digest.hexdigest()
 
 
 def _require_same_run(

@@ -63,11 +63,17 @@ class SegmentSource:
         chance = np.random.default_rng((self._seed, number))
         low, high = math.log(self._settings.least_tokens), math.log(self._settings.most_tokens)
         length = round(math.exp(chance.uniform(low, high)))
-        return [self._draw_one(chance, length) for _ in range(n_segments)]
+        row = self._settings.batches_in_a_row
+        own = np.random.default_rng((self._seed, number // row, row)) if row else None  # the same for the whole row
+        chosen = None if own is None else int(own.choice(len(self._members), p=self._set_weights))
+        return [self._draw_one(chance, length, chosen) for _ in range(n_segments)]
 
-    def _draw_one(self, chance: np.random.Generator, length: int) -> Segment:
-        for _ in range(_ATTEMPTS):
-            chosen = chance.choice(len(self._members), p=self._set_weights)
+    def _draw_one(self, chance: np.random.Generator, length: int, of: int | None) -> Segment:
+        """A segment of set number ``of``, where that has some, or of any."""
+        for attempt in range(_ATTEMPTS):
+            chosen = of
+            if chosen is None or attempt >= _ATTEMPTS // 2:
+                chosen = int(chance.choice(len(self._members), p=self._set_weights))
             number = int(chance.choice(self._members[chosen], p=self._member_weights[chosen]))
             segment = self._cut(chance, number, length)
             if segment is not None:

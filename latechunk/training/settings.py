@@ -43,21 +43,32 @@ class LoraSettings(Validated):
 class LossSettings(Validated):
     """What training minimises.
 
+    Cosines are divided by the temperature; margin and anchors are in such scores, too, so that a smaller temperature,
+    for a model whose cosines are close together, scales the whole loss.
+
     Attributes:
         late_weight: Share of the late vector in the blend that is trained; the rest is the vector of the chunk's text
             read alone. 1 trains late vectors only, in less than half the time.
-        document_weight: Share of the loss against the chunks of the same segment; the rest is against those of the
-            whole batch and the memory bank.
-        anchor: Weight of ``1 - cosine`` between late vectors and those of the untrained model.
+        document_weight: Share of the loss that tells documents apart, by the best chunk of each; the rest tells chunks
+            apart.
+        within_weight: Share, of that rest, of the chunks of the same segment; the others are those of the whole batch
+            and the memory bank.
+        margin: A chunk or document that is no answer counts only if its score is at most this much above that of the
+            best answer; what is closer still is likely to answer too. None counts all.
+        anchor: Weight of what the score of late vectors with those of the untrained model falls by.
+        alone_anchor: The same for the vectors of chunks read alone, where they are trained.
         query_anchor: The same for questions, where they have an adapter.
         bank_segments: How many earlier segments give their chunks as further negatives.
     """
 
     temperature: _Positive = 0.05
     late_weight: Annotated[float, Field(gt=0, le=1)] = 0.7
-    document_weight: Annotated[float, Field(ge=0, le=1)] = 0.5
-    anchor: _NotNegative = 3.0
-    query_anchor: _NotNegative = 3.0
+    document_weight: Annotated[float, Field(ge=0, le=1)] = 0.35
+    within_weight: Annotated[float, Field(ge=0, le=1)] = 0.2
+    margin: _NotNegative | None = 2.0
+    anchor: _NotNegative = 0.15
+    alone_anchor: _NotNegative = 0.05
+    query_anchor: _NotNegative = 0.15
     bank_segments: _CountFromZero = 24
 
 
@@ -69,6 +80,8 @@ class SegmentSettings(Validated):
         least_tokens: The shortest segment, in content tokens; lengths up to ``most_tokens`` are drawn evenly on a
             logarithmic scale, one for each batch.
         mixture: Weight of each set, by name; sets that are not named have weight 1, and a weight of 0 leaves a set out.
+        batches_in_a_row: So many batches in a row are of one set, so that batch and bank hold documents of one kind,
+            which are the hardest to tell apart; 0 draws the set of each segment by itself.
         own_document_only: Sets whose questions are asked of many documents, and thus only of chunks of their own.
     """
 
@@ -77,6 +90,7 @@ class SegmentSettings(Validated):
     most_tokens: int = 2_046
     most_questions: _Count = 16
     mixture: Mapping[str, _NotNegative] = {}
+    batches_in_a_row: _CountFromZero = 6
     own_document_only: tuple[str, ...] = ()
 
     @model_validator(mode="after")
