@@ -15,10 +15,9 @@ from latechunk.embedding.languages import UnreadLanguages
 from latechunk.embedding.stream import Batch, OnError, Pace, error_handler, prepare_ahead, take_batches
 from latechunk.errors import DocumentError, LateChunkError
 from latechunk.protocols import Chunker, SpanEncoder
-from latechunk.readers.pages import have_no_page_in_common
 from latechunk.storage.store import Fingerprint, Store, StoredDocument
 from latechunk.structure import list_blocks, list_pages, parse_pages, to_json
-from latechunk.types import Document
+from latechunk.types import Document, Page
 
 
 @dataclass(frozen=True, slots=True)
@@ -188,3 +187,11 @@ def _commit(
         n_chunks=sum(len(one.spans) for one in chunked),
         n_tokens=sum(len(one.tokens) for one in chunked),
     )
+
+
+def have_no_page_in_common(one: Sequence[Page], other: Sequence[Page]) -> bool:
+    """Whether two versions of a document hold different pages of a file, so that both are parts of it."""
+    first, second = (
+        {(number, page.label) for number, page in enumerate(pages) if page.start < page.end} for pages in (one, other)
+    )
+    return bool(first and second) and not first & second

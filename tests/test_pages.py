@@ -22,7 +22,7 @@ from latechunk import (
 )
 from latechunk.chunking.places import find_places, with_outline
 from latechunk.errors import DocumentError
-from latechunk.readers.pages import have_no_page_in_common
+from latechunk.indexing import have_no_page_in_common
 
 
 def page(text, number=None, label=None, *, name=None, source="a.pdf", **metadata):

@@ -18,7 +18,7 @@ from latechunk.encoding.pooling import PoolingPlan, SpanPool, lay_out_runs, plan
 from latechunk.encoding.windows import Plan, TokenSequence, pad
 from latechunk.errors import ModelError
 from latechunk.models.device import is_out_of_memory, name_of, tokens_that_fit
-from latechunk.models.loader import LoadedModel
+from latechunk.models.loaded import LoadedModel
 from latechunk.types import FloatArray, IntArray, PoolingTask, Tokens, WindowPlan
 
 _LOG = logging.getLogger("latechunk")

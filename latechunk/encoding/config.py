@@ -24,7 +24,8 @@ from latechunk.models.catalogue import (
 )
 from latechunk.models.checkpoint import Checkpoint, find_checkpoint
 from latechunk.models.device import Attention, choose_device, choose_dtype
-from latechunk.models.loader import LoadedModel, PoolingChoice, load_modules
+from latechunk.models.fast_path import load_fast
+from latechunk.models.loaded import LoadedModel, PoolingChoice
 from latechunk.types import Settings, require_text
 
 _LOG = logging.getLogger("latechunk")
@@ -66,17 +67,21 @@ class ModelChoice:
         source = self.manifest or (self.known if self.local_global else None)
         return {"mode": source.mode if source else "late", "late_weight": source.late_weight if source else 0.5}
 
-    def load(self) -> LoadedModel:
-        """Load the files; see ``latechunk.models.loader.load_modules``."""
+    def load(self, *, inference_only: bool) -> LoadedModel:
+        """Load the files; see ``latechunk.models.loader.load_modules``.
+
+        With ``inference_only`` that is done without transformers where ``latechunk.models.fast_path`` can: vectors are
+        the same, and such a model cannot be trained.
+        """
         folder = self.adapters.folder if self.adapters else self.checkpoint.folder
-        return load_modules(
-            self.checkpoint,
-            pooling=self.options.pooling,
-            device=self.device,
-            dtype=self.dtype,
-            attention=self.attention,
-            adapters=(folder, self.tasks.adapters),
-        )
+        how: Any = {"device": self.device, "dtype": self.dtype, "attention": self.attention}
+        how["adapters"] = (folder, self.tasks.adapters)
+        fast = load_fast(self.checkpoint, **how) if inference_only and not self.options.compile else None
+        if fast is not None:
+            return fast
+        from latechunk.models.loader import load_modules  # imports transformers, sentence-transformers and scikit-learn
+
+        return load_modules(self.checkpoint, pooling=self.options.pooling, **how)
 
 
 def choose_model(options: LoadOptions) -> ModelChoice:

@@ -38,7 +38,7 @@ from latechunk.models.adapter_manifest import find_adapters
 from latechunk.models.catalogue import DEFAULT_MODEL, LocalGlobal, SpecialTokens
 from latechunk.models.checkpoint import find_checkpoint
 from latechunk.models.device import Attention, Dtype, name_of
-from latechunk.models.loader import LoadedModel, PoolingChoice, compile_forward
+from latechunk.models.loaded import LoadedModel, PoolingChoice, compile_forward
 from latechunk.types import FloatArray, PoolingTask, Settings, Tokens, WindowPlan, require_text
 
 KIND = "sentence-transformers"  # in settings: tells this encoder from a user's own
@@ -146,12 +146,12 @@ class Encoder:
         """
         arguments = {**locals()}  # by name, as the options have them
         del arguments["cls"]
-        return cls._load(LoadOptions(**arguments))
+        return cls._load(LoadOptions(**arguments), inference_only=False)
 
     @classmethod
-    def _load(cls, options: LoadOptions) -> Self:
+    def _load(cls, options: LoadOptions, *, inference_only: bool) -> Self:
         choice = choose_model(options)
-        loaded = choice.load()
+        loaded = choice.load(inference_only=inference_only)
         tokenizer = prepare_tokenizer(options.model, loaded)
         settings = choose_settings(choice, loaded)
         plan = make_plan(settings, choice.tasks, tokenizer)
@@ -198,7 +198,7 @@ class Encoder:
         options = options_from(
             wanted, device=device, dtype=dtype, attention=attention, batch_tokens=batch_tokens, compile=compile
         )
-        encoder = cls._load(options)
+        encoder = cls._load(options, inference_only=True)
         require_same_adapters(wanted, encoder._settings)
         return encoder
 

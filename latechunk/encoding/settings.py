@@ -9,7 +9,7 @@ from pydantic import Field
 from latechunk.errors import LateChunkError, ModelError
 from latechunk.models.catalogue import DEFAULT_MODEL, LocalGlobal, SpecialTokens, find_known_model
 from latechunk.models.device import Attention, Dtype
-from latechunk.models.loader import PoolingChoice
+from latechunk.models.loaded import PoolingChoice
 from latechunk.types import Settings
 from latechunk.validation import Validated
 

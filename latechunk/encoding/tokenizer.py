@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from latechunk.errors import ModelError
-from latechunk.models.loader import LoadedModel
+from latechunk.models.loaded import LoadedModel
 from latechunk.types import IntArray, Tokens
 
 # A tokenizer takes 170 bytes for each character of what it reads at once, so long texts go through it in pieces.

@@ -9,9 +9,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from huggingface_hub import snapshot_download, try_to_load_from_cache
-from huggingface_hub.errors import HfHubHTTPError, HFValidationError, LocalEntryNotFoundError
-
 from latechunk.errors import ModelError
 from latechunk.models.catalogue import DEFAULT_MODEL, KnownModel, find_known_model, recognise, spell, suggest
 
@@ -111,7 +108,16 @@ def _locate(name: str, known: KnownModel | None, revision: str | None, download:
         raise ModelError(f"{name!r} is on this machine and has no revisions; revision is for a hub's repository")
     if local:
         return local, None
-    repository = (known.repository if known else None) or name
+    return _fetch((known.repository if known else None) or name, name, known, revision, download)
+
+
+def _fetch(
+    repository: str, name: str, known: KnownModel | None, revision: str | None, download: bool
+) -> tuple[Path, str | None]:
+    """Find a repository of the hub in the cache, or download it."""
+    from huggingface_hub import snapshot_download  # takes half a second to import
+    from huggingface_hub.errors import HfHubHTTPError, HFValidationError, LocalEntryNotFoundError
+
     try:
         folder = Path(
             snapshot_download(repository, revision=revision, allow_patterns=_DOWNLOADED, local_files_only=not download)
@@ -139,6 +145,8 @@ def _is_packaged(name: str, known: KnownModel, revision: str | None) -> bool:
         return False
     if name.casefold() == known.name.casefold() or known.repository is None:
         return True
+    from huggingface_hub import try_to_load_from_cache
+
     is_here = isinstance(try_to_load_from_cache(known.repository, "config.json"), str)
     return revision is None and not is_here and importlib.util.find_spec(known.package) is not None
 

@@ -6,7 +6,6 @@ from pathlib import Path
 from typing import Literal, TypeAlias
 
 import torch
-from transformers.utils.import_utils import is_flash_attn_2_available
 
 from latechunk.errors import InputError, MissingDependencyError
 
@@ -72,6 +71,13 @@ def choose_attention(attention: Attention, device: torch.device, dtype: torch.dt
             'pip install "latechunk[flash-attn]", or pass attention="sdpa"'
         )
     return attention
+
+
+def is_flash_attn_2_available() -> bool:
+    """Whether flash-attn is installed and supports the GPU, as transformers finds."""
+    from transformers.utils.import_utils import is_flash_attn_2_available as is_available
+
+    return bool(is_available())
 
 
 def name_of(dtype: torch.dtype) -> str:

@@ -8,10 +8,9 @@ import logging
 import re
 import tempfile
 import threading
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Any, Literal, TypeAlias
+from typing import Any
 
 import torch
 from huggingface_hub.errors import StrictDataclassError
@@ -22,14 +21,12 @@ from transformers import PreTrainedModel
 from transformers.utils import logging as transformers_logging
 
 from latechunk.errors import ModelError, PoolingError
-from latechunk.models.adapters import TaskAdapters, load_adapters
+from latechunk.models.adapters import load_adapters
 from latechunk.models.architectures import Architecture, find_architecture, load_parts
 from latechunk.models.checkpoint import Checkpoint
 from latechunk.models.device import Attention, choose_attention
+from latechunk.models.loaded import LoadedModel, PoolingChoice
 from latechunk.models.packed import unpack
-
-PoolingChoice: TypeAlias = Literal["checkpoint", "mean"]
-
 
 # What transformers, sentence-transformers and safetensors raise for files that are damaged, missing or malformed.
 BROKEN_FILES = (
@@ -50,43 +47,6 @@ BROKEN_FILES = (
 LOADING = threading.RLock()
 
 _UNUSED_WEIGHT = re.compile(r"(^|\.)pooler\.")  # of the transformer's own pooling, which a mean does not use
-
-
-@dataclass(frozen=True, slots=True)
-class LoadedModel:
-    """A mean-pooled model in memory.
-
-    Attributes:
-        transformer: Gives token embeddings; in the dtype asked for.
-        attention: How its layers attend, as transformers names it.
-        prompt_counts: Whether the prompt's tokens are in the model's own mean.
-        finish: The modules after the pooling, such as Dense and Normalize; in float32.
-        max_length: Tokens that the checkpoint says it reads at most.
-        n_positions: The longest sequence that its architecture takes.
-        hidden: Length of a token embedding.
-        dims: Length of a vector after all modules.
-        matryoshka: Shorter lengths that a vector may be cut to, as the checkpoint says.
-        separator_id: The token between a document's chunks, of a model that was trained on documents in chunks.
-    """
-
-    transformer: Transformer
-    adapters: TaskAdapters | None
-    attention: str
-    prompt_counts: bool
-    finish: tuple[torch.nn.Module, ...]
-    tokenizer: Any
-    prompts: Mapping[str, str | None]
-    max_length: int | None
-    n_positions: int | None
-    hidden: int
-    dims: int
-    matryoshka: tuple[int, ...]
-    separator_id: int | None = None
-
-    @property
-    def pad_id(self) -> int:
-        """Token for padding."""
-        return int(self.tokenizer.pad_token_id or 0)
 
 
 def load_modules(
@@ -149,12 +109,6 @@ def load_modules(
         matryoshka=_read_matryoshka(config),
         separator_id=_find_separator(model, config) if architecture and architecture.reads_chunks else None,
     )
-
-
-def compile_forward(model: LoadedModel) -> None:
-    """Have ``torch.compile`` build the forward pass when it first runs; one build serves all lengths."""
-    backbone: Any = model.transformer.model
-    backbone.forward = torch.compile(backbone.forward, dynamic=True)
 
 
 def _needs_own_layout(checkpoint: Checkpoint) -> bool:

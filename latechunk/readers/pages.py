@@ -14,7 +14,7 @@ from itertools import groupby
 from typing import Any, Generic, TypeVar
 
 from latechunk.structure import list_blocks, list_pages, parse_blocks, parse_pages
-from latechunk.types import Chunk, Document, Page
+from latechunk.types import Chunk, Document
 
 PAGES = "latechunk_pages"
 """The metadata key of the pages of a document that has no other place for them: for each page ``[start, end, label]``.
@@ -131,14 +131,6 @@ def page_metadata(chunk: Chunk) -> dict[str, Any]:
         if label is not None:
             metadata[f"{prefix}page_label"] = label
     return metadata
-
-
-def have_no_page_in_common(one: Sequence[Page], other: Sequence[Page]) -> bool:
-    """Whether two versions of a document hold different pages of a file, so that both are parts of it."""
-    first, second = (
-        {(number, page.label) for number, page in enumerate(pages) if page.start < page.end} for pages in (one, other)
-    )
-    return bool(first and second) and not first & second
 
 
 @dataclass(frozen=True, slots=True)

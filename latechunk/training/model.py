@@ -10,7 +10,7 @@ from sentence_transformers.base.modules import Module
 
 from latechunk.encoding.local_global import LocalGlobalPass, to_rows
 from latechunk.encoding.pooling import SpanPool
-from latechunk.models.loader import LoadedModel
+from latechunk.models.loaded import LoadedModel
 from latechunk.training.lora import TrainableAdapters
 from latechunk.training.settings import Precision
 

@@ -1,0 +1,175 @@
+"""Load a model whose files are known without transformers, sentence-transformers and peft, for inference only."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, fields
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors import SafetensorError
+from safetensors.torch import load_file
+from tokenizers import Tokenizer
+
+from latechunk.models.adapters import (
+    ADAPTER_CONFIG,
+    ADAPTER_WEIGHTS,
+    FILE_PREFIX,
+    MergedLayers,
+    TaskAdapters,
+)
+from latechunk.models.bert import Bert, BertConfig, BertTransformer, Normalize
+from latechunk.models.checkpoint import Checkpoint
+from latechunk.models.device import Attention
+from latechunk.models.loaded import LoadedModel
+
+# SHA-256 of weights, tokenizer and configuration of the models whose vectors tests compare with the ordinary loader's.
+_SUPPORTED = {
+    (
+        "53aa51172d142c89d9012cce15ae4d6cc0ca6895895114379cacb4fab128d9db",
+        "66854eac0051205f3bc495b01f6e3db009bf68ae4357305b44d34019134e42f7",
+        "a4b2ec74c8e09e69c660393623a790165b848a7072034bb11200568edc6660c4",
+    )
+}
+_NO_VECTORS = ("embeddings.position_ids", "pooler.dense.weight", "pooler.dense.bias")
+# Of adapter_config.json; whatever else is set there is not plain LoRA.
+_PLAIN = frozenset(
+    {
+        "auto_mapping",
+        "base_model_name_or_path",
+        "inference_mode",
+        "init_lora_weights",
+        "lora_alpha",
+        "lora_dropout",
+        "megatron_core",
+        "peft_type",
+        "peft_version",
+        "qalora_group_size",
+        "r",
+        "revision",
+        "target_modules",
+        "task_type",
+    }
+)
+
+
+@dataclass(frozen=True, slots=True)
+class _Tokenizer:
+    """What an encoder needs of a tokenizer of transformers."""
+
+    backend_tokenizer: Tokenizer
+    pad_token_id: int
+
+
+def load_fast(
+    checkpoint: Checkpoint,
+    *,
+    device: torch.device,
+    dtype: torch.dtype,
+    attention: Attention,
+    adapters: tuple[Path, Sequence[str]],
+) -> LoadedModel | None:
+    """Load what ``latechunk.models.loader.load_modules`` would, with the same vectors to the bit; None if it must.
+
+    It must for models that are not supported here, on other devices than the CPU, for other attention than SDPA, and
+    where anything about the files is unexpected: its errors say what is wrong.
+    """
+    fingerprint = (checkpoint.weights_sha256, checkpoint.tokenizer_sha256, checkpoint.config_sha256)
+    # Other copies may have prompts, which no fingerprint covers.
+    is_packaged = checkpoint.known is not None and checkpoint.name == checkpoint.known.name
+    if not (fingerprint in _SUPPORTED and is_packaged and device.type == "cpu" and attention in ("auto", "sdpa")):
+        return None
+    try:
+        return _load(checkpoint.folder, dtype, *adapters)
+    except (OSError, ValueError, LookupError, TypeError, AttributeError, RuntimeError, SafetensorError):
+        return None
+
+
+def _load(folder: Path, dtype: torch.dtype, adapter_folder: Path, names: Sequence[str]) -> LoadedModel | None:
+    written = _read_json(folder / "config.json")
+    config = BertConfig(**{field.name: written[field.name] for field in fields(BertConfig)})
+    model = Bert(config, dtype)
+    weights = load_file(folder / "model.safetensors")
+    # Copied, since tensors of a file that is mapped may not be aligned, and alignment can decide a last bit.
+    kept = {name: value.to(dtype, copy=True) for name, value in weights.items() if name not in _NO_VECTORS}
+    model.load_state_dict(kept, assign=True)
+    model.eval().requires_grad_(requires_grad=False)
+    merged = _merge(model, adapter_folder, names) if names else None
+    if names and merged is None:
+        return None
+    return LoadedModel(
+        transformer=BertTransformer(model),
+        adapters=merged,
+        attention="sdpa",
+        prompt_counts=True,
+        finish=(Normalize(),),
+        tokenizer=_Tokenizer(Tokenizer.from_file(str(folder / "tokenizer.json")), config.pad_token_id),
+        prompts={},
+        max_length=_read_json(folder / "sentence_bert_config.json")["max_seq_length"],
+        n_positions=config.max_position_embeddings,
+        hidden=config.hidden_size,
+        dims=config.hidden_size,
+        matryoshka=(),
+    )
+
+
+def _merge(model: Bert, folder: Path, names: Sequence[str]) -> TaskAdapters | None:
+    """Merge adapters as ``latechunk.models.adapters`` does; None unless each is plain LoRA and there is room."""
+    linear = {path: one for path, one in model.named_modules() if isinstance(one, torch.nn.Linear)}
+    deltas = {}
+    for name in names:
+        config, file = _read_json(folder / name / ADAPTER_CONFIG), load_file(folder / name / ADAPTER_WEIGHTS)
+        targets = [path for path in linear if _is_target(path, config["target_modules"])]
+        if not _is_plain(config) or file.keys() != {key for path in targets for key in _keys(path)}:
+            return None
+        scaling = config["lora_alpha"] / config["r"]
+        deltas[name] = {path: _delta(path, file) * scaling for path in targets}
+    changed = [path for path in linear if any(path in one for one in deltas.values())]
+    layers = tuple(linear[path] for path in changed)
+    n_bytes = sum(weight.nbytes for weight in model.parameters())
+    if sum(linear[path].weight.nbytes for one in deltas.values() for path in one) > n_bytes:
+        return None
+    weights: dict[str | None, tuple[torch.nn.Parameter, ...]] = {None: _sum(linear, changed, {})}
+    weights.update((name, _sum(linear, changed, deltas[name])) for name in names)
+    return TaskAdapters(names, MergedLayers(layers, weights))
+
+
+def _sum(
+    linear: Mapping[str, torch.nn.Linear], changed: Sequence[str], deltas: Mapping[str, torch.Tensor]
+) -> tuple[torch.nn.Parameter, ...]:
+    """The weights of all changed layers under an adapter, in their own dtype: their own and its delta in float32."""
+    summed: list[torch.nn.Parameter] = []
+    for path in changed:
+        own: Any = linear[path].weight
+        if path in deltas:
+            own = torch.nn.Parameter((own.float() + deltas[path]).to(own.dtype), requires_grad=False)
+        summed.append(own)
+    return tuple(summed)
+
+
+def _is_plain(config: Mapping[str, Any]) -> bool:
+    others = [value for name, value in config.items() if name not in _PLAIN]
+    return (
+        config["peft_type"] == "LORA"
+        and config["init_lora_weights"] in (True, False, "gaussian")
+        and not any(value and value != "none" for value in others)
+    )
+
+
+def _is_target(path: str, targets: Sequence[str]) -> bool:
+    return any(path == target or path.endswith(f".{target}") for target in targets)
+
+
+def _keys(path: str) -> tuple[str, str]:
+    return f"{FILE_PREFIX}{path}.lora_A.weight", f"{FILE_PREFIX}{path}.lora_B.weight"
+
+
+def _delta(path: str, weights: Mapping[str, torch.Tensor]) -> torch.Tensor:
+    thin, wide = (weights[key].to(torch.float32, copy=True) for key in _keys(path))
+    return wide @ thin
+
+
+def _read_json(path: Path) -> Any:
+    return json.loads(path.read_text(encoding="utf-8"))

