@@ -33,7 +33,7 @@ from latechunk.errors import (
 from latechunk.indexing import AddReport, add_documents
 from latechunk.manifest import IndexInfo, IndexManifest, SearchSettings, name_chunkers
 from latechunk.protocols import Chunker, SpanEncoder
-from latechunk.search.filters import compile_filter
+from latechunk.search.filters import select_documents
 from latechunk.search.options import SearchKeywords, SearchOptions
 from latechunk.search.searcher import Searcher
 from latechunk.storage.directory import (
@@ -363,7 +363,7 @@ class Index:
             )
         if ids is not None:
             _require_ids("delete", ids)
-        where = None if filter is None else compile_filter(filter)
+        where = None if filter is None else select_documents(filter)
         with self._writing():
             if where is not None:
                 meeting = self._store.document_ids(where)
@@ -470,7 +470,7 @@ class Index:
             >>> index.ids(filter={"country": "France"})
             ['paris']
         """
-        return self._store.document_ids(None if filter is None else compile_filter(filter))
+        return self._store.document_ids(None if filter is None else select_documents(filter))
 
     def search(self, query: str, k: int = 10, **options: Unpack[SearchKeywords]) -> list[Hit]:
         """Find the passages that answer a query best.

@@ -51,6 +51,7 @@ from latechunk.errors import (
     StoreError,
 )
 from latechunk.maintenance.verify import verify
+from latechunk.storage.schema import FORMAT
 from tests.conftest import SCRIPTS, FakeEncoder
 
 CHUNKER = SentenceChunker(max_tokens=8)
@@ -438,7 +439,7 @@ def test_info_says_what_made_the_index(index, documents):
     index.add(documents)
     info = index.info()
 
-    assert (info.n_documents, info.format) == (3, 4)
+    assert (info.n_documents, info.format) == (3, FORMAT)
     assert info.encoder == {"kind": "fake", "model": "fake", "dims": 8}
     assert info.chunker == CHUNKER.settings
     assert info.chunkers == {"chunks": CHUNKER.settings}

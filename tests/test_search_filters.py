@@ -5,6 +5,7 @@ import random
 import sqlite3
 import string
 from collections.abc import Mapping
+from contextlib import closing
 from pathlib import Path
 from types import MappingProxyType
 
@@ -13,10 +14,15 @@ import pytest
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
+from latechunk import Document, Index
 from latechunk.errors import FilterError, InputError
-from latechunk.search.filters import MAX_CONDITIONS, MAX_KEYS, MAX_LEVELS, compile_filter
+from latechunk.maintenance.repair import repair
+from latechunk.maintenance.verify import verify
+from latechunk.search.filters import MAX_CONDITIONS, MAX_KEYS, MAX_LEVELS, compile_filter, select_documents
+from latechunk.storage.fields import TABLE, add_fields, count_wrong_fields
 from latechunk.storage.filter_sql import fold_case
 from latechunk.types import encode_metadata
+from tests.conftest import FakeEncoder
 
 
 def connect_in_memory():
@@ -26,15 +32,27 @@ def connect_in_memory():
 
 
 def find(metadata, filter):  # noqa: A002
-    """Places of those metadata, of a list, that the filter chooses when SQLite evaluates it."""
-    condition = compile_filter(filter)
+    """Places of those metadata, of a list, that the filter chooses when SQLite evaluates it, in both its forms."""
+    condition, selection = compile_filter(filter), select_documents(filter)
     connection = connect_in_memory()
     try:
         connection.execute("CREATE TABLE documents (number INTEGER PRIMARY KEY, metadata TEXT NOT NULL)")
         rows = [(number, encode_metadata(one, str(number))) for number, one in enumerate(metadata)]
+        connection.execute(TABLE)
         connection.executemany("INSERT INTO documents VALUES (?, ?)", rows)
+        for number, _ in rows:
+            add_fields(connection, number)
         query = f"SELECT d.number FROM documents d WHERE {condition.sql} ORDER BY d.number"
-        return [number for (number,) in connection.execute(query, condition.values)]
+        found = [number for (number,) in connection.execute(query, condition.values)]
+        parts = [(f"SELECT document FROM fields f WHERE {one.sql}", one.values) for one in selection.rows]
+        if selection.rest is not None:
+            parts.append((f"SELECT d.number FROM documents d WHERE {selection.rest.sql}", selection.rest.values))
+        selected = set(range(len(rows)))
+        for part in parts:
+            selected &= {number for (number,) in connection.execute(*part)}
+        assert sorted(selected) == found
+        assert count_wrong_fields(connection) == 0
+        return found
     finally:
         connection.close()
 
@@ -778,3 +796,47 @@ def test_anything_else_is_refused_by_a_filter_error(one):
         str(error).encode("utf-8")
     else:
         find([{"a": 1}, {"a": {"b": ["x", None]}}], one)
+
+
+def test_what_is_about_one_key_at_the_top_is_found_by_rows():
+    by_rows = {"a": 1, "b": {"$gte": 1, "$in": [2, 3]}, "$and": [{"c": {"$like": "x%"}}]}
+    by_reading = {"a.b": 1, "c": {"$contains": "x"}, "d": {"$ne": 1}, "$or": [{"a": 1}, {"a": 2}]}
+
+    assert (len(select_documents(by_rows).rows), select_documents(by_rows).rest) == (4, None)
+    assert len(select_documents(by_reading).rows) == 0
+    assert len(select_documents({**by_rows, "e": {"$exists": True}}).rows) == 4
+
+
+def test_rows_follow_every_change_of_a_document(tmp_path):
+    def found():
+        by_filter = [index.search("x", 10, filter=one) for one in ({"n": 1}, {"n": 2}, {"tags": "a"}, {"tags": "b"})]
+        return [sorted(hit.chunk.document_id for hit in hits) for hits in by_filter]
+
+    with Index.create(tmp_path / "index", encoder=FakeEncoder()) as index:
+        index.add([Document("x", "One.", {"n": 1, "tags": ["a", "b", "a"]}), Document("y", "Two.", {"n": 1})])
+        assert found() == [["x", "y"], [], ["x"], ["x"]]
+        index.add([Document("x", "One.", {"n": 2.0, "tags": ["b"]})])
+        assert found() == [["y"], ["x"], [], ["x"]]
+        index.add([Document("x", "Another text.", {"n": 2, "tags": "a"})])
+        assert found() == [["y"], ["x"], ["x"], []]
+        index.delete(filter={"n": 2})
+        assert found() == [["y"], [], [], []]
+        assert verify(index.path) == []
+
+
+def test_rows_that_differ_from_the_metadata_are_found_and_made_again(tmp_path):
+    path = tmp_path / "index"
+    with Index.create(path, encoder=FakeEncoder()) as index:
+        index.add([Document("x", "One.", {"n": 1}), Document("y", "Two.", {"n": 2})])
+    with closing(sqlite3.connect(path / "store.sqlite3")) as connection, connection:
+        connection.execute("DELETE FROM fields WHERE document = 1")
+        connection.execute("INSERT INTO fields VALUES ('n', 3, 'integer', 2)")
+
+    assert [str(one) for one in verify(path)] == [
+        "fields: rows that differ from the metadata: 2. `latechunk repair` makes the rows by which filters find "
+        "documents again from the metadata"
+    ]
+    repair(path)
+    assert verify(path) == []
+    with Index.open(path, encoder=FakeEncoder()) as index:
+        assert [hit.chunk.document_id for hit in index.search("x", 5, filter={"n": 1})] == ["x"]

@@ -26,7 +26,8 @@ def replace_documents(store: Store, numbers: Sequence[int], documents: Sequence[
     """
     with store.change() as connection:
         before = connection.total_changes
-        connection.executemany("DELETE FROM documents WHERE number = ?", [(one,) for one in numbers])
+        for table, column in (("fields", "document"), ("documents", "number")):
+            connection.executemany(f"DELETE FROM {table} WHERE {column} = ?", [(one,) for one in numbers])
         n_removed = connection.total_changes - before
         for stored in documents:
             store.insert(connection, stored)

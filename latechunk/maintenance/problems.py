@@ -6,9 +6,9 @@ from dataclasses import dataclass, field
 from typing import Literal, TypeAlias
 
 Part: TypeAlias = Literal[
-    "database", "settings", "history", "document", "structure", "chunk", "vector", "words", "cache"
+    "database", "settings", "history", "document", "structure", "chunk", "vector", "fields", "words", "cache"
 ]
-Mending: TypeAlias = Literal["dump", "references", "words", "cache", "rewrite", "encode", "drop", "none"]
+Mending: TypeAlias = Literal["dump", "references", "fields", "words", "cache", "rewrite", "encode", "drop", "none"]
 
 _REMEDIES: dict[Mending, str] = {
     "dump": (
@@ -16,6 +16,7 @@ _REMEDIES: dict[Mending, str] = {
         "which `latechunk index` makes a new index"
     ),
     "references": "`latechunk repair` mends it; nothing of a document is lost",
+    "fields": "`latechunk repair` makes the rows by which filters find documents again from the metadata",
     "words": "`latechunk repair` rebuilds the lexical index from the texts",
     "cache": "`latechunk repair` deletes the file, which is rebuilt from the stored vectors",
     "rewrite": "`latechunk repair` writes the same metadata again",

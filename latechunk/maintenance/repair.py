@@ -20,6 +20,7 @@ from latechunk.maintenance.problems import Mending, Problem
 from latechunk.maintenance.verify import verify
 from latechunk.protocols import Chunker, SpanEncoder
 from latechunk.storage.directory import STORE, as_folder, hold_write_lock, require_index
+from latechunk.storage.fields import rebuild_fields
 from latechunk.storage.store import Store, StoredDocument
 from latechunk.types import Document
 
@@ -27,7 +28,7 @@ if TYPE_CHECKING:
     from latechunk.models.device import Dtype
 
 _CACHES = [f"vectors*.{suffix}{new}" for suffix in ("faiss", "npy", "json") for new in ("", ".new")]
-_MENDED_IN_PLACE: set[Mending] = {"references", "words", "rewrite", "encode", "drop"}
+_MENDED_IN_PLACE: set[Mending] = {"references", "fields", "words", "rewrite", "encode", "drop"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -140,6 +141,10 @@ def _mend(store: Store, index: Index, report: RepairReport, *, drop: bool) -> No
             f"removed {remove_orphans(store)} chunks and vectors that belonged to nothing, and began a new history "
             f"of changes"
         )
+    if "fields" in needs:
+        with store.change() as connection:
+            rebuild_fields(connection)
+        report.done.append("made the rows by which filters find documents again")
     # First of all, so that it never names a chunk that is no longer there.
     if needs & {"references", "words", "encode", "drop"}:
         _rebuild_words(store, report, without=set(damaged if drop else encodable))

@@ -17,6 +17,7 @@ from latechunk.maintenance.words import check_words
 from latechunk.manifest import IndexManifest
 from latechunk.storage.connection import connect, reading_mode, translated
 from latechunk.storage.directory import STORE, as_folder, require_index
+from latechunk.storage.fields import count_wrong_fields
 from latechunk.storage.schema import FORMAT, LAST_NUMBER, read_settings_table, require_format
 from latechunk.storage.store import Store
 
@@ -160,12 +161,15 @@ def _check_contents(
         for (number,) in connection.execute("SELECT number FROM documents ORDER BY number").fetchall():
             with _damage_noted(problems, "document", f"document number {number} cannot be read"):
                 problems.extend(check_document(connection, number))
+    with _damage_noted(problems, "fields", "the rows of filters cannot be read"):
+        if n_wrong := count_wrong_fields(connection):
+            problems.append(Problem("fields", f"rows that differ from the metadata: {n_wrong:,}", "fields"))
     granularities = range(len(settings["chunkers"]))
     if settings["search"]["words"]:
         damaged = {one.number or 0 for one in problems if one.mending in ("encode", "drop")}
         for granularity in (*granularities, None):
             problems += [Problem("words", what, "words") for what in check_words(connection, granularity, damaged)]
-    if any(one.mending != "words" for one in problems):
+    if any(one.mending not in ("words", "fields") for one in problems):
         return  # there is nothing sound to compare the caches with
     with closing(Store.open(folder / STORE, read_only=True)) as store:
         for granularity in granularities:

@@ -10,7 +10,7 @@ import numpy as np
 
 from latechunk.ann.reader import VectorReader
 from latechunk.search.remembered import Remembered
-from latechunk.storage.filter_sql import Condition
+from latechunk.storage.filter_sql import Selection
 from latechunk.storage.rows import ChunkPlaces
 from latechunk.storage.store import Store
 from latechunk.types import FloatArray, IntArray, ScoreArray
@@ -46,8 +46,8 @@ class Corpus:
         self._token = store.last_commit().token
         self._remembered = remembered
 
-    def documents(self, where: Condition) -> IntArray:
-        """Numbers of the documents that meet a condition."""
+    def documents(self, where: Selection) -> IntArray:
+        """Numbers of the documents that are selected."""
         return self._get(("documents", where), lambda: self._store.document_numbers(where))
 
     def places(self, granularity: int) -> ChunkPlaces:

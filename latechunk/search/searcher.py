@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import json
 from collections.abc import Callable, Hashable, Iterator, Sequence
 from dataclasses import dataclass, replace
 
@@ -15,7 +16,7 @@ from latechunk.embedding.languages import find_unread_language
 from latechunk.errors import InputError, QueryError
 from latechunk.protocols import SpanEncoder
 from latechunk.search.corpus import Corpus
-from latechunk.search.filters import compile_filter
+from latechunk.search.filters import select_documents
 from latechunk.search.fusion import best_first, best_places, fuse_by_rank
 from latechunk.search.hybrid import Ranked, add_deviations
 from latechunk.search.lexical import score_words
@@ -23,7 +24,7 @@ from latechunk.search.options import SearchOptions
 from latechunk.search.passages import Candidate, choose_groups, group, join_adjacent, rerank, to_hit
 from latechunk.search.remembered import Remembered
 from latechunk.search.sections import SECTION, Sections
-from latechunk.storage.filter_sql import Condition
+from latechunk.storage.filter_sql import Condition, Selection
 from latechunk.storage.rows import join_rows
 from latechunk.storage.store import ChunkRow, Store
 from latechunk.storage.terms import question_terms
@@ -203,7 +204,7 @@ class Searcher:
         """The ``n`` best chunks: by score, by number on a tie."""
         options = query.options
         is_limited = options.filter is not None or options.document_ids is not None
-        where = self._to_condition(options) if is_limited else None
+        where = self._select(options) if is_limited else None
         corpus = Corpus(self._store, self._remembered)
         documents = None if where is None else corpus.documents(where)
         dense: dict[int, float] = {}
@@ -252,18 +253,16 @@ class Searcher:
             return row
         return join_rows(self._store.rows_around(row, query.options.expand))
 
-    def _to_condition(self, options: SearchOptions) -> Condition:
-        """The documents to search, as SQL."""
-        parts = []
-        if options.filter is not None:
-            parts.append(compile_filter(options.filter))
-        if options.document_ids is not None:
-            numbers = sorted(self._store.numbers_of_ids(options.document_ids))
-            listed = ", ".join(map(str, numbers))
-            parts.append(Condition("d.number IN (SELECT value FROM json_each(?))", (f"[{listed}]",)))
-        return Condition(
-            " AND ".join(f"({one.sql})" for one in parts), tuple(value for one in parts for value in one.values)
-        )
+    def _select(self, options: SearchOptions) -> Selection:
+        """The documents to search."""
+        selection = Selection((), None) if options.filter is None else select_documents(options.filter)
+        if options.document_ids is None:
+            return selection
+        numbers = sorted(self._store.numbers_of_ids(options.document_ids))
+        listed = Condition("d.number IN (SELECT value FROM json_each(?))", (json.dumps(numbers),))
+        rest = selection.rest
+        both = listed if rest is None else Condition(f"{rest.sql} AND {listed.sql}", (*rest.values, *listed.values))
+        return replace(selection, rest=both)
 
     def _to_terms(self, question: str | FloatArray) -> list[str]:
         if not self._store.has_words:

@@ -19,10 +19,11 @@ _IS_NUMBER = "type IN ('integer', 'real')"
 # U+0001 "b", here and in what is bound, which keeps equality and order. To find the escapes of these characters,
 # escaped backslashes are first replaced by a raw U+0001, which JSON cannot hold. A subquery without FROM is
 # never flattened, so this runs once for each document.
-_METADATA = (
-    r"SELECT CASE WHEN instr(d.metadata, '\u000') THEN replace(replace(replace(replace(d.metadata, '\\', char(1)), "
-    r"'\u0001', '\u0001b'), '\u0000', '\u0001a'), char(1), '\\') ELSE d.metadata END AS metadata"
+READABLE = (
+    r"CASE WHEN instr(d.metadata, '\u000') THEN replace(replace(replace(replace(d.metadata, '\\', char(1)), "
+    r"'\u0001', '\u0001b'), '\u0000', '\u0001a'), char(1), '\\') ELSE d.metadata END"
 )
+_METADATA = f"SELECT {READABLE} AS metadata"
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,11 +39,31 @@ class Condition:
 
 
 @dataclass(frozen=True, slots=True)
+class Selection:
+    """Which documents are meant.
+
+    Attributes:
+        rows: Conditions over a row ``f`` of the table ``fields``; a document needs one for each.
+        rest: What else must hold; None for nothing else.
+    """
+
+    rows: tuple[Condition, ...]
+    rest: Condition | None
+
+
+@dataclass(frozen=True, slots=True)
 class Logic:
-    """Conditions on the column ``m.metadata``, and an expression of SQL with ``{}`` for each of them, in order."""
+    """Conditions on the column ``m.metadata``, and an expression of SQL with ``{}`` for each of them, in order.
+
+    Attributes:
+        row: The same as a condition over a row ``f`` of the table ``fields``, if it can be said so.
+        all_of: Parts that must all hold, where it is nothing else.
+    """
 
     pattern: str
     conditions: tuple[Condition, ...]
+    row: Condition | None = None
+    all_of: tuple[Logic, ...] = ()
 
 
 Scalar: TypeAlias = str | bool | int | float | None
@@ -64,21 +85,39 @@ def over_documents(logic: Logic) -> Condition:
     )
 
 
-def has_path(path: str, test: Test | None = None) -> Logic:
+def select(logic: Logic) -> Selection:
+    """Find by rows of ``fields`` what can be found so: what of all that must hold is about one top-level key each."""
+    rows, rest, waiting = [], [], [logic]
+    while waiting:
+        one = waiting.pop()
+        if one.row is not None:
+            rows.append(one.row)
+        elif one.all_of:
+            waiting += reversed(one.all_of)
+        else:
+            rest.append(one)
+    return Selection(tuple(rows), over_documents(join("AND", rest)) if rest else None)
+
+
+def has_path(path: str, test: Test | None = None, *, in_rows: bool = False) -> Logic:
     """Whether the metadata has keys within keys that joined by dots are ``path``, or a top-level key that is it.
 
-    The value, or an element of it if it is an array, must satisfy ``test``, too.
+    The value, or an element of it if it is an array, must satisfy ``test``, too. ``in_rows`` says that it is a test of
+    each element by itself, and of nothing but strings, numbers, booleans and null.
     """
     keys = path.split(".")
-    nested = Logic("{}", (_has_keys(keys, test),))
+    nested = _has_keys(keys, test)
     if len(keys) == 1:
-        return nested
+        row = None
+        if in_rows and test is not None:
+            row = _chain("AND", [Condition("f.path = ?", (_escape(path),)), test("f")])
+        return Logic("{}", (nested,), row)
     # Few documents have such a key; to look for its text spares the others a second reading of their JSON. In CASE,
     # as SQLite may compute both sides of an AND.
     whole = _has_keys([path], test)
     values = (f"{_encode(_escape(path))}:", *whole.values)
     rare = Condition(f"CASE WHEN instr(m.metadata, ?) THEN {whole.sql} ELSE 0 END", values)
-    return join("OR", [nested, Logic("{}", (rare,))])
+    return join("OR", [Logic("{}", (nested,)), Logic("{}", (rare,))])
 
 
 def _has_keys(keys: Sequence[str], test: Test | None) -> Condition:
@@ -181,7 +220,9 @@ def _quote_glob(text: str) -> str:
 def join(word: str, parts: Sequence[Logic]) -> Logic:
     """Join by ``AND`` (true of no parts) or ``OR`` (false of no parts)."""
     return Logic(
-        _write_chain(word, [part.pattern for part in parts]), tuple(one for part in parts for one in part.conditions)
+        _write_chain(word, [part.pattern for part in parts]),
+        tuple(one for part in parts for one in part.conditions),
+        all_of=tuple(parts) if word == "AND" else (),
     )
 
 

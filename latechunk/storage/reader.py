@@ -12,7 +12,7 @@ import numpy as np
 
 from latechunk.errors import IndexDamagedError
 from latechunk.storage.connection import REMEDY
-from latechunk.storage.filter_sql import Condition
+from latechunk.storage.filter_sql import Condition, Selection
 from latechunk.storage.fulltext import DOCUMENT_WORDS, chunk_words, count_term, score_term
 from latechunk.storage.pool import ConnectionPool
 from latechunk.storage.rows import (
@@ -109,12 +109,15 @@ class StoreReader:
             raise IndexDamagedError(f"{self._path}: document {lost!r} has lost its pages and its outline: {REMEDY}")
         return found
 
-    def document_ids(self, where: Condition | None = None) -> list[str]:
-        """Ids of all documents, or of those that meet a condition, in the order in which they were last added."""
+    def document_ids(self, where: Selection | None = None) -> list[str]:
+        """Ids of all documents, or of those that are selected, in the order in which they were last added."""
         with self.snapshot():
-            condition = where or _ALWAYS
-            query = f"SELECT d.id FROM documents d WHERE {condition.sql} ORDER BY d.number"
-            return [one for (one,) in self._pool.connection.execute(query, condition.values)]
+            if where is None:
+                rows = self._pool.connection.execute("SELECT id FROM documents ORDER BY number")
+                return [one for (one,) in rows]
+            numbers = self.document_numbers(where).tolist()
+            ids = dict(self._select_by("SELECT number, id FROM documents WHERE number IN", numbers))
+            return [ids[number] for number in numbers]
 
     def metadata(self, ids: Sequence[str]) -> dict[str, dict[str, Any]]:
         """Metadata of those documents that are stored, by their ids."""
@@ -180,13 +183,25 @@ class StoreReader:
                 document, n_tokens, [[Span(row.start, row.end) for row in rows] for rows in chunkings], vectors
             )
 
-    def document_numbers(self, where: Condition | None = None) -> IntArray:
-        """Numbers of all documents, or of those that meet a condition, ascending."""
+    def document_numbers(self, where: Selection | None = None) -> IntArray:
+        """Numbers of all documents, or of those that are selected, ascending."""
         with self.snapshot():
-            condition = where or _ALWAYS
-            query = f"SELECT d.number FROM documents d WHERE {condition.sql} ORDER BY d.number"
-            rows = self._pool.connection.execute(query, condition.values)
-            return np.fromiter((number for (number,) in rows), dtype=np.int64)
+            found: IntArray | None = None
+            for row in where.rows if where else ():
+                own = np.unique(self._numbers(f"SELECT f.document FROM fields f WHERE {row.sql}", row.values))
+                found = own if found is None else np.intersect1d(found, own, assume_unique=True)
+            rest = where.rest if where else None
+            if found is not None and (rest is None or not len(found)):
+                return found
+            condition = rest or _ALWAYS
+            among = "" if found is None else " AND d.number IN (SELECT value FROM json_each(?))"
+            values = condition.values if found is None else (*condition.values, json.dumps(found.tolist()))
+            query = f"SELECT d.number FROM documents d WHERE {condition.sql}{among} ORDER BY d.number"
+            return self._numbers(query, values)
+
+    def _numbers(self, query: str, values: Sequence[object]) -> IntArray:
+        rows = self._pool.connection.execute(query, values)
+        return np.fromiter((number for (number,) in rows), dtype=np.int64)
 
     def numbers_of_ids(self, ids: Sequence[str]) -> list[int]:
         """Numbers of those documents that are stored."""

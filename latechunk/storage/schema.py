@@ -10,10 +10,11 @@ from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 
 from latechunk.errors import IndexDamagedError, IndexFormatError
+from latechunk.storage.fields import TABLE as FIELDS
 from latechunk.storage.fulltext import shadow_definitions, table_definition, word_tables
 from latechunk.types import Settings
 
-FORMAT = 4
+FORMAT = 5
 LAST_NUMBER = 2**62  # of a document or chunk; a larger one was not given here, and would end the numbers
 # States that a FAISS file may be brought up to date from; one of an older state is built again. Without a bound the
 # table would grow by a row with each change, for years.
@@ -50,6 +51,7 @@ _TABLES = (
     _CHUNKS,
     "CREATE TABLE vectors (chunk INTEGER PRIMARY KEY REFERENCES chunks (number) ON DELETE CASCADE, "
     "vector BLOB NOT NULL)",
+    FIELDS,
 )
 _SEQUENCE = "CREATE TABLE sqlite_sequence(name,seq)"
 

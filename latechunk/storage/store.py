@@ -13,6 +13,7 @@ import numpy as np
 
 from latechunk.chunking.places import find_places, with_outline
 from latechunk.storage.connection import connect, transaction, translated
+from latechunk.storage.fields import add_fields, remove_fields
 from latechunk.storage.fulltext import add_words, merge_words, remove_words, word_tables
 from latechunk.storage.reader import StoreReader
 from latechunk.storage.rows import ChunkRow, Commit, Counts, Fingerprint, StoredDocument, encode_place
@@ -106,6 +107,7 @@ class Store(StoreReader):
         connection.executemany(f"INSERT INTO chunks VALUES ({', '.join('?' * 11)})", rows)
         numbers = range(chunk, chunk + len(rows))
         connection.executemany("INSERT INTO vectors VALUES (?, ?)", zip(numbers, vectors, strict=True))
+        add_fields(connection, number)
         if self.has_words:
             add_words(connection, number, numbers, text, stored.chunkings)
 
@@ -117,7 +119,9 @@ class Store(StoreReader):
             "WHERE d.id = ?"
         )
         number, old_pages, outline = connection.execute(query, (document.id,)).fetchone()
+        remove_fields(connection, number)
         connection.execute("UPDATE documents SET metadata = ? WHERE number = ?", (document.metadata_json, number))
+        add_fields(connection, number)
         if pages == old_pages:
             return
         digest = hash_structure(pages, outline)
@@ -135,8 +139,10 @@ class Store(StoreReader):
     def _remove(self, connection: sqlite3.Connection, ids: Sequence[str]) -> int:
         """Delete documents with all that hangs on them; how many rows that were."""
         numbers = self.numbers_of_ids(ids)
-        for number in numbers if self.has_words else ():
-            remove_words(connection, number, len(self.granularities))
+        for number in numbers:
+            remove_fields(connection, number)
+            if self.has_words:
+                remove_words(connection, number, len(self.granularities))
         before = connection.total_changes
         connection.executemany("DELETE FROM documents WHERE number = ?", [(number,) for number in numbers])
         # The total counts cascaded deletions, too: documents, their chunks and their vectors.
