@@ -19,6 +19,7 @@ import statistics
 import subprocess
 import sys
 import time
+import urllib.request
 from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
@@ -32,6 +33,7 @@ TEXTS = [
     for place in ("Berlin", "Paris", "Vienna", "Budapest", "Belgrade", "Bratislava", "Ulm", "Regensburg")
 ]
 CLIENTS = (1, 8, 64)
+MOST_CONNECTIONS = 2_000  # of a flood; one that finds none free waits
 HEAD = b"POST /v1/embeddings HTTP/1.1\r\nHost: 127.0.0.1\r\nContent-Type: application/json\r\n"
 
 
@@ -149,52 +151,80 @@ async def measure(port: int, n_clients: int, seconds: float) -> dict[str, float]
     }
 
 
-async def flood(port: int, rate: int, seconds: float) -> dict[str, Any]:
-    """So many requests a second, whether they are answered or not; and another client, who must be served."""
-    statuses: Counter[str] = Counter()
-    waits: list[float] = []
-    idle: list[tuple[asyncio.StreamReader, asyncio.StreamWriter]] = []
-    body = json.dumps({"input": TEXTS[0], "encoding_format": "base64"}).encode()
+class Flood:
+    """Requests at a rate, whether they are answered or not."""
 
-    async def one() -> None:
-        try:
-            pair = idle.pop() if idle else await asyncio.open_connection("127.0.0.1", port)
-            statuses[str(await ask_once(*pair, body))] += 1
-            idle.append(pair)
-        except (OSError, asyncio.IncompleteReadError, IndexError) as error:
-            statuses[type(error).__name__] += 1
+    def __init__(self, port: int) -> None:
+        self.port = port
+        self.statuses: Counter[str] = Counter()
+        self._body = json.dumps({"input": TEXTS[0], "encoding_format": "base64"}).encode()
+        self._idle: list[tuple[asyncio.StreamReader, asyncio.StreamWriter]] = []
+        self._room = asyncio.Semaphore(MOST_CONNECTIONS)
 
-    async def health() -> None:
-        while True:
-            begin = time.monotonic()
-            reader, writer = await asyncio.open_connection("127.0.0.1", port)
-            writer.write(b"GET /health HTTP/1.1\r\nHost: 127.0.0.1\r\nConnection: close\r\n\r\n")
-            answer = await reader.read()
-            assert b" 200 " in answer, answer
+    async def send(self, rate: int, seconds: float) -> int:
+        """Send, and wait for all answers; how many were sent."""
+        tasks: set[asyncio.Task[None]] = set()
+        begin, n_sent = time.monotonic(), 0
+        while (passed := time.monotonic() - begin) < seconds:
+            for _ in range(int(passed * rate) - n_sent):
+                task = asyncio.create_task(self._ask())
+                tasks.add(task)
+                task.add_done_callback(tasks.discard)
+                n_sent += 1
+            await asyncio.sleep(0.002)
+        await asyncio.gather(*tasks)
+        for _, writer in self._idle:
             writer.close()
-            waits.append(time.monotonic() - begin)
-            await asyncio.sleep(0.2)
+        return n_sent
 
-    watcher = asyncio.create_task(health())
-    tasks: set[asyncio.Task[None]] = set()
-    begin = time.monotonic()
-    n_sent = 0
-    while (passed := time.monotonic() - begin) < seconds:
-        for _ in range(int(passed * rate) - n_sent):
-            task = asyncio.create_task(one())
-            tasks.add(task)
-            task.add_done_callback(tasks.discard)
-            n_sent += 1
-        await asyncio.sleep(0.002)
-    await asyncio.gather(*tasks)
-    watcher.cancel()
-    for _, writer in idle:
+    async def _ask(self) -> None:
+        async with self._room:
+            while not await self._ask_on(self._idle.pop() if self._idle else None):
+                pass
+
+    async def _ask_on(self, pair: tuple[asyncio.StreamReader, asyncio.StreamWriter] | None) -> bool:
+        """Ask on a connection, or a new one; False if an old one was closed between two requests, as servers may."""
+        reader, writer = pair or await asyncio.open_connection("127.0.0.1", self.port)
+        try:
+            self.statuses[str(await ask_once(reader, writer, self._body))] += 1
+        except (OSError, asyncio.IncompleteReadError) as error:
+            writer.close()
+            if pair is None:
+                self.statuses[type(error).__name__] += 1
+            return pair is None
+        self._idle.append((reader, writer))
+        return True
+
+
+async def watch_health(port: int, waits: list[float]) -> None:
+    """Ask five times a second, on a connection of its own each, whether the server is there."""
+    while True:
+        begin = time.monotonic()
+        reader, writer = await asyncio.open_connection("127.0.0.1", port)
+        writer.write(b"GET /health HTTP/1.1\r\nHost: 127.0.0.1\r\nConnection: close\r\n\r\n")
+        answer = await reader.read()
+        assert b" 200 " in answer, answer
         writer.close()
-    return {
-        "sent": n_sent,
-        "answers": dict(statuses),
-        "health_p99_ms": round(1e3 * sorted(waits)[int(0.99 * (len(waits) - 1))], 1),
-    }
+        waits.append(time.monotonic() - begin)
+        await asyncio.sleep(0.2)
+
+
+async def flood(port: int, rate: int, seconds: float) -> dict[str, Any]:
+    """So many requests a second; and another client, who must be served."""
+    waits: list[float] = []
+    watcher = asyncio.create_task(watch_health(port, waits))
+    one = Flood(port)
+    n_sent = await one.send(rate, seconds)
+    watcher.cancel()
+    late = sorted(waits)[int(0.99 * (len(waits) - 1))]
+    return {"sent": n_sent, "answers": dict(one.statuses), "health_p99_ms": round(1e3 * late, 1)}
+
+
+def count_answered(url: str) -> int:
+    """How many requests the server has answered with vectors, as it counts them itself."""
+    with urllib.request.urlopen(f"{url}/metrics", timeout=60) as answer:
+        text = answer.read().decode()
+    return int(float(re.findall(r'latechunk_requests_total\{route="/v1/embeddings",status="200"\} (\S+)', text)[0]))
 
 
 def connect_many(port: int, n: int) -> list[socket.socket]:
@@ -248,7 +278,9 @@ def main() -> None:
             result["connections_mb"] = round(server.megabytes())
             for one in held:
                 one.close()
+            before = count_answered(server.url)
             result["flood"] = asyncio.run(flood(server.port, 1_000, options.flood))
+            result["flood"]["answered_by_the_server"] = count_answered(server.url) - before
             result["after"] = asyncio.run(measure(server.port, 1, 2))
         else:
             for n_clients in CLIENTS:

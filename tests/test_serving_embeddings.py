@@ -255,6 +255,9 @@ def test_tasks_and_matryoshka_dimensions_of_jina(tmp_path):
         ({"input": "a", "late_chunking": True, "input_type": "query"}, "late_chunking is for the passages"),
         ({"input": "a", "task": "separation"}, "has no tasks of its own"),
         ({"input": "a", "dimensions": 8, "output_dimension": 16}, "choose one"),
+        ({"input": "a " * 530_000}, "at most 1,048,576 characters together, and these have 1,060,000"),
+        ({"input": [None] * 500_000}, "input.0 must be a string, got None"),
+        ({f"field{number}": 1 for number in range(200_000)}, "at most 64 fields, got 200,000"),
     ],
 )
 def test_a_wrong_request_is_told_what_is_wrong(url, body, said):
@@ -282,6 +285,8 @@ def test_a_wrong_request_is_told_what_is_wrong(url, body, said):
         ({"inputs": [["a"]], "chunk_size": 8}, "need enable_auto_chunking=true"),
         ({"inputs": ["a"], "enable_auto_chunking": True, "chunk_size": 8, "chunk_overlap": 8}, "must be below"),
         ({"inputs": [["a"], ["b", "\t"]]}, "input[1][1] must not be blank"),
+        ({"inputs": [[None] * 10] * 50_000}, "must be"),
+        ({"inputs": [["a"]] * 2_049}, "1 to 2,048 texts"),
     ],
 )
 def test_a_wrong_contextual_request_is_told_what_is_wrong(ask, body, said):

@@ -52,7 +52,7 @@ def serve_command(
     dtype: Dtype = "auto",
     max_tokens: Annotated[int | None, _limits(help="Of one request  [default: 131,072].")] = None,
     max_inputs: Annotated[int | None, _limits(help="Texts of one request  [default: 2,048].")] = None,
-    max_body_mb: Annotated[int | None, _limits(help="Of one request  [default: 16].")] = None,
+    max_body_mb: Annotated[int | None, _limits(help="Of one request  [default: 8].")] = None,
     max_requests: Annotated[int | None, _limits(help="At work or waiting  [default: 256].")] = None,
     timeout: Annotated[float | None, _limits(help="Seconds for a request  [default: 300].")] = None,
     quiet: Quiet = False,

@@ -25,6 +25,7 @@ from latechunk.serving.searching import search_routes
 from latechunk.serving.served import Served
 from latechunk.validation import explain_one
 
+_MOST_SAID = 5  # errors of one request that are told
 _ERROR = {
     "description": "An error in the form of all dialects.",
     "content": {
@@ -138,8 +139,8 @@ def _answer_errors(app: FastAPI, served: Served) -> None:
 def explain_request(error: RequestValidationError) -> tuple[str, str | None]:
     """What is wrong with a request, and the field that is wrong first."""
     said, fields = [], []
-    for one in error.errors():
-        where = tuple(part for part in one["loc"] if part not in ("body", "query", "path"))
+    for one in error.errors()[:_MOST_SAID]:
+        where = tuple(part for part in one["loc"][1:] if not str(part).startswith(("str", "list[")))
         if where and one["type"] != "json_invalid":
             fields.append(str(where[0]))
         if one["type"] == "value_error" and where:

@@ -81,12 +81,12 @@ class Dispatcher:
         try:
             return job.future.result(self._patience)
         except TimeoutError as error:
-            if job.future.cancel():  # the function's own error otherwise
-                raise BusyError(
-                    f"the request was not done within {self._patience:g} seconds; send less at a time, or come back",
-                    self.retry_after,
-                ) from error
-            raise
+            if not job.future.cancel():  # it is done at this very moment
+                return job.future.result()
+            raise BusyError(
+                f"the request was not done within {self._patience:g} seconds; send less at a time, or come back",
+                self.retry_after,
+            ) from error
 
     @property
     def waiting_tokens(self) -> int:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -12,6 +13,8 @@ from latechunk.errors import InputError, QueryError
 from latechunk.protocols import ExposesWindows, SpanEncoder
 from latechunk.serving.batching import Dispatcher, Function
 from latechunk.types import FloatArray, PoolingTask, Settings, Tokens, WindowPlan
+
+_TOKENIZING = 4  # requests that are tokenised at the same time
 
 
 class SharedEncoder:
@@ -25,6 +28,8 @@ class SharedEncoder:
         self.encoder = encoder
         self._dispatcher = dispatcher
         self._whole: dict[str, Function] = {}
+        # A tokenizer takes some 150 bytes for each token while it is at work, which is 80 MB for a large request.
+        self._tokenizing = threading.Semaphore(_TOKENIZING)
 
     @property
     def settings(self) -> Settings:
@@ -43,7 +48,8 @@ class SharedEncoder:
 
     def tokenize(self, texts: Sequence[str]) -> list[Tokens]:
         """Tokenise documents, in order, in the thread that calls."""
-        return self.encoder.tokenize(texts)
+        with self._tokenizing:
+            return self.encoder.tokenize(texts)
 
     def encode_spans(
         self,

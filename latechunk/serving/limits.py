@@ -13,7 +13,7 @@ class Limits(Validated):
     Attributes:
         body_bytes: Of one request.
         inputs: Texts of one request, and chunks of all its documents together.
-        tokens: Of all texts of one request together.
+        tokens: Of all texts of one request together; eight times as many characters are looked at, and no more.
         requests: Being answered or waiting at the same time; the next one is told to come back (429).
         pending_bytes: Bodies of all these requests together; likewise.
         threads: Requests that are worked on at the same time; those that encode share passes of the model.
@@ -31,7 +31,7 @@ class Limits(Validated):
         2048
     """
 
-    body_bytes: int = Field(default=16 * 2**20, ge=1_024)
+    body_bytes: int = Field(default=8 * 2**20, ge=1_024)
     inputs: int = Field(default=2_048, ge=1)
     tokens: int = Field(default=131_072, ge=1)
     requests: int = Field(default=256, ge=1)

@@ -20,6 +20,7 @@ from latechunk.serving.errors import describe
 from latechunk.serving.guard import Guard
 from latechunk.serving.limits import Limits
 from latechunk.serving.passages import DocumentPage, FoundPassage, Outline, ReadPassage, SearchResult
+from latechunk.serving.searching import MOST_QUESTION
 from latechunk.serving.served import Served
 
 Result = TypeVar("Result")
@@ -57,7 +58,7 @@ def make_mcp(served: Callable[[], Served]) -> MCPServer[Any]:
 
     @server.tool(title="Search passages", annotations=read_only)
     def search(
-        query: Annotated[str, Field(description="A question or a description, in plain words.", min_length=1)],
+        query: Annotated[str, Field(description="A question, in plain words.", min_length=1, max_length=MOST_QUESTION)],
         k: Annotated[int, Field(ge=1, le=_MOST_PASSAGES, description="How many passages.")] = 8,
         filter: Filter = None,  # noqa: A002  the protocol's
         document_ids: Annotated[list[str] | None, Field(description="Only these documents.")] = None,

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Annotated, Any, Literal, Self, TypeAlias
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, model_validator
+from pydantic import BaseModel, BeforeValidator, ConfigDict, FailFast, Field, model_validator
 
 from latechunk.serving.formats import Kind
 
@@ -13,10 +13,29 @@ Encoding: TypeAlias = Literal["float", "base64", "base64_int8", "base64_binary"]
 Dtype: TypeAlias = Literal["float", "int8", "uint8", "binary", "ubinary"]
 
 
+class _FirstWrong(FailFast):
+    """The first wrong item of a list is told, and not each of a million; pydantic's own cannot be part of a union."""
+
+    __hash__ = object.__hash__
+
+
+Texts: TypeAlias = Annotated[list[str], _FirstWrong()]
+_Nested: TypeAlias = Annotated[list[Texts], _FirstWrong()]
+_MOST_FIELDS = 64
+
+
 class Request(BaseModel):
     """Base of all requests: strict types, unknown fields refused."""
 
     model_config = ConfigDict(strict=True, extra="forbid", frozen=True)
+
+    @model_validator(mode="before")
+    @classmethod
+    def _few_fields(cls, value: Any) -> Any:
+        """Each unknown field is an error of its own, and a body has room for a million."""
+        if isinstance(value, dict) and len(value) > _MOST_FIELDS:
+            raise ValueError(f"a request has at most {_MOST_FIELDS} fields, got {len(value):,}")
+        return value
 
 
 def _refuse_tokens(value: Any) -> Any:
@@ -59,7 +78,7 @@ class _Vectors(Request):
 class EmbeddingsRequest(_Vectors):
     """A request of ``POST /v1/embeddings``, in OpenAI's form with Jina's and Voyage's fields."""
 
-    input: Annotated[str | list[str], BeforeValidator(_refuse_tokens)] = Field(description="Texts.")
+    input: Annotated[str | Texts, BeforeValidator(_refuse_tokens)] = Field(description="Texts.")
     task: str | None = Field(None, description="Jina's: what the vectors are for, such as retrieval.query.")
     late_chunking: bool = Field(False, description="Jina's: all inputs are the chunks of one document, in order.")
     embedding_type: Literal["float", "base64", "int8", "uint8", "binary", "ubinary"] | None = Field(
@@ -101,10 +120,10 @@ class EmbeddingsRequest(_Vectors):
 class ContextualizedRequest(_Vectors):
     """A request of ``POST /v1/contextualizedembeddings``: Voyage's has ``inputs``, Perplexity's ``input``."""
 
-    inputs: list[list[str]] | list[str] | None = Field(
+    inputs: _Nested | Texts | None = Field(
         None, description="Of each document its chunks; or whole documents to be cut, or queries."
     )
-    input: list[list[str]] | None = Field(None, description="Of each document its chunks; Perplexity's.")
+    input: _Nested | None = Field(None, description="Of each document its chunks; Perplexity's.")
     enable_auto_chunking: bool = Field(False, description="Cut each document; the chunks' texts come back.")
     chunk_size: int | None = Field(None, ge=1, description="The most tokens of such a chunk; 512 unless said.")
     chunk_overlap: int | None = Field(

@@ -9,18 +9,16 @@ from pydantic import Field
 from pydantic_core import to_json
 
 from latechunk.serving.errors import RequestError
-from latechunk.serving.requests import Request
+from latechunk.serving.requests import Request, Texts
 from latechunk.serving.searching import MOST_QUESTION
-from latechunk.serving.served import Served, require_nonblank
-
-_CHARACTERS_OF_A_TOKEN = 4
+from latechunk.serving.served import CHARACTERS_OF_A_TOKEN, Served, require_nonblank
 
 
 class RerankRequest(Request):
     """A request of ``POST /v1/rerank``."""
 
     query: str = Field(min_length=1, max_length=MOST_QUESTION, description="A question.")
-    documents: list[str] = Field(min_length=1, description="Texts to order by how well they answer it.")
+    documents: Texts = Field(min_length=1, description="Texts to order by how well they answer it.")
     model: str | None = Field(None, description="The reranker; may be left out.")
     top_n: int | None = Field(None, ge=1, description="How many come back; Jina's and Cohere's. All unless said.")
     top_k: int | None = Field(None, ge=1, description="The same in Voyage's words.")
@@ -62,7 +60,7 @@ def _require_reranker(request: RerankRequest, served: Served) -> str:
             code="model_not_found",
         )
     limits = served.limits
-    most = limits.tokens * _CHARACTERS_OF_A_TOKEN
+    most = limits.tokens * CHARACTERS_OF_A_TOKEN
     if len(request.documents) > limits.inputs or sum(map(len, request.documents)) > most:
         raise RequestError(400, f"a request takes {limits.inputs:,} texts of {most:,} characters together; send fewer")
     for number, text in enumerate((request.query, *request.documents)):

@@ -13,7 +13,7 @@ from latechunk.search.options import Fusion, SearchMode, SearchOptions
 from latechunk.serving import passages
 from latechunk.serving.errors import RequestError
 from latechunk.serving.passages import DocumentPage, ReadPassage, SearchResult
-from latechunk.serving.requests import Request
+from latechunk.serving.requests import Request, Texts
 from latechunk.serving.served import Served, model_name
 
 MOST_QUESTION = 8_192  # characters
@@ -21,6 +21,7 @@ _MOST_PASSAGES = 100
 _MOST_CANDIDATES = 1_000
 _MOST_NEIGHBOURS = 20
 _MOST_READ = 100_000
+_MOST_CHARACTERS = 20_000  # of one passage; a section may be a whole book
 _PER_PAGE = 50
 _Number = Annotated[float, Field(allow_inf_nan=False)]
 
@@ -35,7 +36,7 @@ class SearchRequest(Request):
     fusion: Fusion = "calibrated"
     dense_weight: _Number | None = Field(None, ge=0, le=1, description="Share of the vectors in hybrid search.")
     filter: dict[str, Any] | None = Field(None, description="Only documents with such metadata.")
-    document_ids: list[str] | None = Field(None, description="Only these documents.")
+    document_ids: Texts | None = Field(None, description="Only these documents.")
     granularity: str | None = Field(None, description="Which chunks to search, where an index has several.")
     score_threshold: _Number | None = Field(None, description="Leave out what scores less.")
     rerank: bool = Field(False, description="Order by the server's reranker.")
@@ -72,7 +73,14 @@ def search_routes(served: Served) -> APIRouter:
     def search(request: SearchRequest) -> SearchResult:
         """Find the passages that answer a question best, with citations."""
         options = _options_of(request, served)
-        found = passages.search(served, request.query, options, index=request.index, neighbours=request.neighbours)
+        found = passages.search(
+            served,
+            request.query,
+            options,
+            index=request.index,
+            most_characters=_MOST_CHARACTERS,
+            neighbours=request.neighbours,
+        )
         return SearchResult(passages=found)
 
     @routes.get("/documents")

@@ -34,6 +34,8 @@ _UNSPACED = regex.compile(
 )
 
 
+CHARACTERS_OF_A_TOKEN = 8  # at most; of English text it is four to five
+
 Offered = TypeVar("Offered")
 
 
@@ -122,6 +124,7 @@ class ServedModel:
     def _embed(
         self, documents: Sequence[Document], chunker: Chunker, dims: int | None, embedding: Embedding
     ) -> tuple[list[Embedded], int]:
+        self._require_characters(sum(len(one.text) for one in documents))
         encoder: SpanEncoder = self.encoder if dims is None else ShortEncoder(self.encoder, dims)
         chunked = chunk_documents(encoder, [chunker], embedding, documents, _raise)
         n_tokens = sum(len(one.tokens) for one in chunked)
@@ -136,6 +139,7 @@ class ServedModel:
         self._require_number(len(texts))
         for number, text in enumerate(texts):
             require_nonblank(text, f"input[{number}]")
+        self._require_characters(sum(map(len, texts)))
         n_tokens = sum(len(tokens) for tokens in self.encoder.tokenize(texts))
         self._require_tokens(n_tokens)
         return n_tokens
@@ -144,6 +148,17 @@ class ServedModel:
         if not 0 < n_inputs <= self._limits.inputs:
             raise RequestError(
                 400, f"a request takes 1 to {self._limits.inputs:,} texts, got {n_inputs:,}", field="input"
+            )
+
+    def _require_characters(self, n_characters: int) -> None:
+        """Refuse, before they are tokenised, texts that can be expected to have too many tokens."""
+        most = self._limits.tokens * CHARACTERS_OF_A_TOKEN
+        if n_characters > most:
+            raise RequestError(
+                400,
+                f"a request takes texts of at most {most:,} characters together, and these have {n_characters:,}; send "
+                f"fewer at a time",
+                field="input",
             )
 
     def _require_tokens(self, n_tokens: int) -> None:
