@@ -130,7 +130,8 @@ def test_lines_that_are_no_questions_are_named_and_the_others_answered(run):
 
     assert asked.exit_code == 3
     assert [json.loads(line)["query"] for line in asked.stdout.splitlines()][-1] == "Seine"
-    assert "line 2: " in asked.stderr
+    assert "left out: line 2: byte 0xff at place 1 of it is not UTF-8; convert the questions first" in asked.stderr
+    assert "left out: line 3: " in asked.stderr
     assert run("search", "x.latechunk", "-", "-k", "0", stdin="river\n").exit_code == 2
 
 
@@ -200,7 +201,12 @@ def test_bad_files_are_named_the_good_ones_are_in_and_the_exit_code_says_so(run)
     result = run("index", "x.latechunk", "docs", "corpus.jsonl", "missing.txt")
 
     assert result.exit_code == 3
-    for part in ("docs/latin.txt: not UTF-8", "blank.md", "corpus.jsonl:2: not JSON", "missing.txt: there is no"):
+    for part in (
+        "docs/latin.txt: not UTF-8",
+        "left out: docs/blank.md: ",
+        "corpus.jsonl:2: not JSON",
+        "missing.txt: there is no",
+    ):
         assert part in result.stderr
     assert "3 added, 0 updated, 0 unchanged, 4 left out" in result.stderr
     assert "6 of 6 documents, " in result.stderr  # all but the missing one
@@ -259,7 +265,15 @@ def test_what_is_deleted_by_filter_or_path_is_counted_and_asked_for(run, monkeyp
     assert "Delete 2 documents of 4? [y/N]:2 deleted; 2 left" in gone.stderr.replace("\n", "")
     assert "deleted" not in gone.stdout
 
-    assert run("delete", "x.latechunk", "--filter", '{"lang": "xx"}', "--yes").exit_code == 4
+    nothing = run("delete", "x.latechunk", "--filter", '{"lang": "xx"}', "--yes")
+    assert (nothing.exit_code, nothing.stderr) == (4, "nothing to delete: the filter leaves none of 2 documents\n")
+    below = run("delete", "x.latechunk", "--filter", '{"lang": "xx"}', "--prefix", "den", "--yes")
+    assert "nothing to delete: the filter leaves none of 2 documents below --prefix" in below.stderr
+    mistyped = run("delete", "x.latechunk", "--prefix", "dem/", "--yes")
+    assert mistyped.exit_code == 4
+    assert "none of 2 documents has the id 'dem/' or lies below it; did you mean 'den'" in mistyped.stderr
+    strange = run("delete", "x.latechunk", "--prefix", "qqqq", "--yes")
+    assert "'qqqq' or lies below it; ids begin as in 'den/1'" in strange.stderr
     assert "1 deleted; 1 left" in run("delete", "x.latechunk", "--filter", '{"lang": "en"}', "--yes").stderr
     assert "1 deleted; 0 left" in run("delete", "x.latechunk", "den/1", "--filter", '{"lang": "de"}').stderr
 

@@ -291,6 +291,13 @@ def test_a_query_without_a_token_is_refused(minilm, query):
         minilm.encode_query(query)
 
 
+def test_a_query_of_too_many_tokens_is_refused_and_not_cut(minilm):
+    with pytest.raises(QueryError, match="may have 8,192 tokens, and this one has 8,193; ask a shorter one"):
+        minilm.encode_query("word " * 8_193)
+    with pytest.raises(QueryError, match="this one has 10,000"):
+        minilm.encode_queries(["word", "word " * 10_000])
+
+
 @pytest.mark.parametrize("query", [None, 3, b"x", "a\ud800"])
 def test_a_query_that_is_no_text_is_refused(minilm, query):
     with pytest.raises(QueryError, match="a query"):

@@ -20,7 +20,17 @@ SENTENCES = "The pump must be checked each week by a trained person. Its head is
 
 
 def is_fast(encoder):
-    return isinstance(encoder.parts[0].transformer, BertTransformer)
+    return isinstance(encoder._model.transformer, BertTransformer)
+
+
+@pytest.fixture
+def load_ordinary(monkeypatch):
+    def load(**options):
+        with monkeypatch.context() as patch:
+            patch.setattr("latechunk.encoding.config.load_fast", lambda *_, **__: None)
+            return Encoder.load(**options)
+
+    return load
 
 
 @pytest.mark.parametrize(
@@ -28,10 +38,10 @@ def is_fast(encoder):
     [({}, "float32"), ({}, "bfloat16"), ({"adapters": None}, "float32"), ({"context": "windows"}, "float32")],
     ids=str,
 )
-def test_an_index_is_read_with_the_vectors_that_made_it_to_the_bit(options, dtype):
+def test_vectors_are_those_of_the_ordinary_loader_to_the_bit(options, dtype, load_ordinary):
     pytest.importorskip("peft")
-    ordinary = Encoder.load(dtype=dtype, **options)
-    fast = Encoder.from_settings(ordinary.settings, dtype=dtype)
+    ordinary = load_ordinary(dtype=dtype, **options)
+    fast = Encoder.load(dtype=dtype, **options)
     documents = [Document("long", SENTENCES * 25), Document("short", "One. Two."), Document("cut", SENTENCES * 3)]
     questions = ["Which colour has the head?", "pump", SENTENCES * 12]
 
@@ -47,24 +57,33 @@ def test_an_index_is_read_with_the_vectors_that_made_it_to_the_bit(options, dtyp
 
 
 @pytest.mark.parametrize("change", [{"use_rslora": True}, {"alpha_pattern": {"encoder.layer.4.output.dense": 8}}])
-def test_adapters_that_are_not_plain_are_loaded_by_peft(tmp_path, change):
+def test_adapters_that_are_not_plain_are_loaded_by_peft(tmp_path, change, load_ordinary):
     pytest.importorskip("peft")
     folder = tmp_path / "adapters"
     shutil.copytree(shipped_folder("all-MiniLM-L6-v2"), folder)
     config = folder / "retrieval_query" / "adapter_config.json"
     config.write_text(json.dumps(json.loads(config.read_text()) | change))
-    ordinary = Encoder.load(adapters=str(folder), dtype="float32")
+    ordinary = load_ordinary(adapters=str(folder), dtype="float32")
 
-    again = Encoder.from_settings(ordinary.settings, dtype="float32")
+    again = Encoder.load(adapters=str(folder), dtype="float32")
 
     assert not is_fast(again)
     assert np.array_equal(again.encode_query("pump"), ordinary.encode_query("pump"))
 
 
 def test_other_attention_is_transformers_own():
-    settings = Encoder.load(adapters=None, context="windows").settings
+    assert not is_fast(Encoder.load(adapters=None, context="windows", attention="eager"))
 
-    assert not is_fast(Encoder.from_settings(settings, attention="eager"))
+
+def test_training_gets_the_modules_of_transformers():
+    transformers = pytest.importorskip("transformers")
+    encoder = Encoder.load(adapters=None)
+
+    model, _ = encoder.parts
+
+    assert is_fast(encoder)
+    assert isinstance(model.transformer.model, transformers.BertModel)
+    assert encoder.parts[0] is model
 
 
 def test_a_search_imports_nothing_heavy(tmp_path):

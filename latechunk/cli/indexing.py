@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
+import difflib
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -125,6 +126,7 @@ def index_command(
             console.print(
                 printable(f"passed over {others.total()} files of other kinds: {kinds}"), markup=False, soft_wrap=True
             )
+        paths_of = {one.name: str(one.path) for one in files}
         notes: dict[str, list[str]] = {}
         note = lambda place, what: notes.setdefault(what, []).append(place)  # noqa: E731
         if not files and not prune:
@@ -149,7 +151,9 @@ def index_command(
             with documents_bar(console, count_documents(files, rows=rows), quiet) as advance:
                 result = opened.add(
                     _without_conflicts(opened, documents, leave_out),
-                    on_error=lambda document, error: report(Problem(document.id, str(error))),
+                    on_error=lambda document, error: report(
+                        Problem(paths_of.get(document.id, document.id), str(error))
+                    ),
                     on_progress=advance,
                 )
             gone = _find_gone(opened, paths) if prune else []
@@ -196,21 +200,38 @@ def delete_command(
         unknown = [one for one in ids or () if one not in opened]
         chosen = opened.ids(filter=meets)
         if prefix is not None:
-            chosen = [one for one in chosen if one == prefix or one.startswith(f"{prefix.rstrip('/')}/")]
+            chosen = [one for one in chosen if _is_below(one, prefix)]
         if ids:
             chosen = [one for one in chosen if one in ids]
         elif chosen and not yes:
             _confirm(console, chosen, len(opened))
+        reason = None if chosen or ids else _why_none(opened.ids(), prefix)
         n_deleted = opened.delete(chosen)
         n_left = len(opened)
     for one in unknown:
         console.print(printable(f"left out: {one}: there is no document of this id"), style="yellow", markup=False)
-    if not quiet:
+    if reason is not None:
+        console.print(printable(f"nothing to delete: {reason}"), markup=False, soft_wrap=True)
+    elif not quiet:
         console.print(f"{n_deleted} deleted; {n_left} left", markup=False)
     if unknown:
         raise typer.Exit(EXIT_PARTIAL)
     if not chosen:
         raise typer.Exit(EXIT_NOTHING)
+
+
+def _why_none(ids: Sequence[str], prefix: str | None) -> str:
+    """Why no document was chosen, with near names where ``--prefix`` is that of none."""
+    if prefix is None or any(_is_below(one, prefix) for one in ids):
+        return f"the filter leaves none of {counted(len(ids), 'document')}{' below --prefix' if prefix else ''}"
+    names = {*ids, *(str(parent) for one in ids for parent in PurePosixPath(one).parents)}
+    near = difflib.get_close_matches(prefix.rstrip("/"), sorted(names), n=3)
+    hint = f"did you mean {' or '.join(map(repr, near))}?" if near else f"ids begin as in {min(ids, default='')!r}"
+    return f"none of {counted(len(ids), 'document')} has the id {prefix!r} or lies below it; {hint}"
+
+
+def _is_below(document_id: str, prefix: str) -> bool:
+    return document_id == prefix or document_id.startswith(f"{prefix.rstrip('/')}/")
 
 
 def _confirm(console: Console, ids: list[str], n_documents: int) -> None:

@@ -217,9 +217,14 @@ def _answer_lines(console: Console, lines: Iterable[bytes], search: Callable[[st
         try:
             query = line.decode("utf-8-sig").strip()
             hits = search(query)
-        except (UnicodeDecodeError, QueryError) as error:
+        except UnicodeDecodeError as error:
+            what = f"byte {error.object[error.start]:#04x} at place {error.start + 1} of it is not UTF-8"
             n_left_out += 1
-            console.print(f"error: line {number}: {error}", style="red", markup=False, soft_wrap=True)
+            _tell_line(console, number, f"{what}; convert the questions first, as with iconv -f latin1 -t utf-8")
+            continue
+        except QueryError as error:
+            n_left_out += 1
+            _tell_line(console, number, str(error))
             continue
         if as_json:
             typer.echo(json.dumps(_answer(query, hits), ensure_ascii=False))
@@ -229,6 +234,10 @@ def _answer_lines(console: Console, lines: Iterable[bytes], search: Callable[[st
             typer.echo()
     if n_left_out:
         raise typer.Exit(EXIT_PARTIAL)
+
+
+def _tell_line(console: Console, number: int, reason: str) -> None:
+    console.print(printable(f"left out: line {number}: {reason}"), style="red", markup=False, soft_wrap=True)
 
 
 def _print_hits(hits: list[Hit]) -> None:

@@ -67,21 +67,26 @@ class ModelChoice:
         source = self.manifest or (self.known if self.local_global else None)
         return {"mode": source.mode if source else "late", "late_weight": source.late_weight if source else 0.5}
 
-    def load(self, *, inference_only: bool) -> LoadedModel:
-        """Load the files; see ``latechunk.models.loader.load_modules``.
+    def load(self) -> LoadedModel:
+        """Load the model for inference: by ``latechunk.models.fast_path`` where it can, as ``load_trainable`` else."""
+        fast = None if self.options.compile else load_fast(self.checkpoint, **self._how)
+        return self.load_trainable() if fast is None else fast
 
-        With ``inference_only`` that is done without transformers where ``latechunk.models.fast_path`` can: vectors are
-        the same, and such a model cannot be trained.
-        """
-        folder = self.adapters.folder if self.adapters else self.checkpoint.folder
-        how: Any = {"device": self.device, "dtype": self.dtype, "attention": self.attention}
-        how["adapters"] = (folder, self.tasks.adapters)
-        fast = load_fast(self.checkpoint, **how) if inference_only and not self.options.compile else None
-        if fast is not None:
-            return fast
+    def load_trainable(self) -> LoadedModel:
+        """Load the model with the modules of transformers; see ``latechunk.models.loader.load_modules``."""
         from latechunk.models.loader import load_modules  # imports transformers, sentence-transformers and scikit-learn
 
-        return load_modules(self.checkpoint, pooling=self.options.pooling, **how)
+        return load_modules(self.checkpoint, pooling=self.options.pooling, **self._how)
+
+    @property
+    def _how(self) -> dict[str, Any]:
+        folder = self.adapters.folder if self.adapters else self.checkpoint.folder
+        return {
+            "device": self.device,
+            "dtype": self.dtype,
+            "attention": self.attention,
+            "adapters": (folder, self.tasks.adapters),
+        }
 
 
 def choose_model(options: LoadOptions) -> ModelChoice:

@@ -35,12 +35,14 @@ from latechunk.encoding.tokenizer import prepare_tokenizer, tokenize
 from latechunk.encoding.windows import Plan
 from latechunk.errors import InputError, ModelError, QueryError
 from latechunk.models.adapter_manifest import find_adapters
+from latechunk.models.bert import BertTransformer
 from latechunk.models.catalogue import DEFAULT_MODEL, LocalGlobal, SpecialTokens
 from latechunk.models.checkpoint import find_checkpoint
 from latechunk.models.device import Attention, Dtype, name_of
 from latechunk.models.loaded import LoadedModel, PoolingChoice, compile_forward
 from latechunk.types import FloatArray, PoolingTask, Settings, Tokens, WindowPlan, require_text
 
+_MOST_QUERY_TOKENS = 8_192  # seconds of two CPU cores with the default model
 KIND = "sentence-transformers"  # in settings: tells this encoder from a user's own
 
 
@@ -146,12 +148,12 @@ class Encoder:
         """
         arguments = {**locals()}  # by name, as the options have them
         del arguments["cls"]
-        return cls._load(LoadOptions(**arguments), inference_only=False)
+        return cls._load(LoadOptions(**arguments))
 
     @classmethod
-    def _load(cls, options: LoadOptions, *, inference_only: bool) -> Self:
+    def _load(cls, options: LoadOptions) -> Self:
         choice = choose_model(options)
-        loaded = choice.load(inference_only=inference_only)
+        loaded = choice.load()
         tokenizer = prepare_tokenizer(options.model, loaded)
         settings = choose_settings(choice, loaded)
         plan = make_plan(settings, choice.tasks, tokenizer)
@@ -198,7 +200,7 @@ class Encoder:
         options = options_from(
             wanted, device=device, dtype=dtype, attention=attention, batch_tokens=batch_tokens, compile=compile
         )
-        encoder = cls._load(options, inference_only=True)
+        encoder = cls._load(options)
         require_same_adapters(wanted, encoder._settings)
         return encoder
 
@@ -299,10 +301,11 @@ class Encoder:
         """Tokenise queries, each with the query prompt, in order."""
         return tokenize(self._tokenizer, self._settings.query_prompt, texts)
 
-    @property
+    @cached_property
     def parts(self) -> tuple[LoadedModel, Plan]:
-        """The model in memory and how texts are read, for ``latechunk.training``."""
-        return self._model, self._plan
+        """The model with the modules of transformers, and how texts are read, for ``latechunk.training``."""
+        is_fast = isinstance(self._model.transformer, BertTransformer)
+        return self._choice.load_trainable() if is_fast else self._model, self._plan
 
     def windows(self, tokens: Tokens) -> WindowPlan:
         """The windows in which a document of these tokens is read; with ``context="chunks"``, without its separators.
@@ -329,33 +332,34 @@ class Encoder:
         return encode_separated(tasks, separator, encode, on_progress)
 
     def encode_query(self, text: str) -> FloatArray:
-        """Encode a query, of any length, to a unit vector, shape ``(dims,)``.
+        """Encode a query to a unit vector, shape ``(dims,)``.
+
+        It may have 8,192 tokens, or as many as one window of the model if those are more; nothing is cut off.
 
         Queries that several threads encode at the same time go through the model together, which is several times
         as fast; a vector may then differ by rounding, some 1e-7, from that of the query alone.
 
         Raises:
-            QueryError: If the text is no string, cannot be UTF-8, or holds no token.
+            QueryError: If the text is no string, cannot be UTF-8, holds no token, or holds too many.
 
         Examples:
             >>> encoder.encode_query("people in Berlin").shape
             (384,)
         """
-        (tokens,) = self._tokenize_checked([text], self._settings.query_prompt, "a query", QueryError)
+        (tokens,) = self._tokenize_queries([text])
         return self._encode_joined(tokens)
 
     def encode_queries(self, texts: Sequence[str]) -> FloatArray:
         """Encode queries together, to unit vectors in order, shape ``(len(texts), dims)``.
 
         Raises:
-            QueryError: If a text is no string, cannot be UTF-8, or holds no token.
+            QueryError: If a text is no string, cannot be UTF-8, holds no token, or holds too many.
 
         Examples:
             >>> encoder.encode_queries(["people in Berlin", "the Seine"]).shape
             (2, 384)
         """
-        tokenised = self._tokenize_checked(texts, self._settings.query_prompt, "a query", QueryError)
-        return self._encode_whole(tokenised, self._settings.query_task)
+        return self._encode_whole(self._tokenize_queries(texts), self._settings.query_task)
 
     def encode_texts(self, texts: Sequence[str], *, task: str | None = None) -> FloatArray:
         """Encode whole texts, of any length, each to one vector: to compare, cluster or classify them.
@@ -420,6 +424,16 @@ class Encoder:
     @cached_property
     def _encode_joined(self) -> JoinedCalls[Tokens, FloatArray]:
         return JoinedCalls(lambda tokenised: list(self._encode_whole(tokenised, self._settings.query_task)))
+
+    def _tokenize_queries(self, texts: Sequence[str]) -> list[Tokens]:
+        tokenised = self._tokenize_checked(texts, self._settings.query_prompt, "a query", QueryError)
+        most, longest = max(_MOST_QUERY_TOKENS, self._settings.window_tokens), max(map(len, tokenised), default=0)
+        if longest > most:
+            raise QueryError(
+                f"a query may have {most:,} tokens, and this one has {longest:,}; ask a shorter one, or encode the "
+                f"text with encode_texts and search with search_by_vector"
+            )
+        return tokenised
 
     def _tokenize_checked(self, texts: Sequence[str], prompt: str, what: str, error: type[InputError]) -> list[Tokens]:
         for text in texts:
