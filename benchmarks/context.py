@@ -5,7 +5,8 @@ without trained adapters, of chunks and questions alike; special tokens are in n
 the same chunks with the same scorer: naive, "untrained" (what latechunk makes with the published model), "default".
 Means are over the sets named by --mean-over, the worst gain is over all, and the gain in look-alikes over the sets of
 documents that differ in a name alone. Intervals are 95 %, from a bootstrap over documents. --half measures one half of
-the questions: settings were chosen on half 0, and half 1 confirms them.
+the questions: settings were chosen on half 0, and half 1 confirms them. --sets squality-dev:12 takes the first 12
+documents of a set, and --without-untrained leaves the third way out.
 """
 
 from __future__ import annotations
@@ -13,6 +14,7 @@ from __future__ import annotations
 import time
 import zlib
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -29,6 +31,7 @@ from latechunk.embedding import (
     chunk_documents,
     embed_chunks,
 )
+from latechunk.evaluation.dataset import EvaluationSet
 from latechunk.evaluation.loaders import read_sets
 from latechunk.evaluation.statistics import bootstrap_interval
 from latechunk.models.catalogue import DEFAULT_MODEL
@@ -39,23 +42,37 @@ LOOKALIKE = ("lookalike-cities", "lookalike-companies", "lookalike-models")
 ALL = (*MEAN_OVER, "chroma-chunking", "squality-dev", *LOOKALIKE)
 
 
+def read_part(folder: Path, wanted: str) -> EvaluationSet:
+    """A set by its name, ``name:12`` for its first 12 documents and the questions that these answer."""
+    name, _, n_documents = wanted.partition(":")
+    (found,) = read_sets(folder / name)
+    documents = found.documents[: int(n_documents)] if n_documents else found.documents
+    names = {document.id for document in documents}
+    questions = [one for one in found.questions if all(gold.document_id in names for gold in one.gold)]
+    return replace(found, documents=documents, questions=tuple(questions))
+
+
 def measure(
-    encoder: Encoder, base: Encoder, embedding: Embedding, folder: Path, max_tokens: int, half: int | None
+    encoder: Encoder,
+    base: Encoder,
+    embedding: Embedding,
+    asked_of: EvaluationSet,
+    max_tokens: int,
+    half: int | None,
+    *,
+    untrained: bool,
 ) -> dict[str, Any]:
-    """Naive, untrained and default on one set."""
+    """Naive, untrained where that is wanted, and default on one set."""
     begin = time.perf_counter()
-    (asked_of,) = read_sets(folder)
     questions = [one for one in asked_of.questions if half is None or zlib.crc32(one.id.encode()) % 2 == half]
     chunker = SentenceChunker(max_tokens=max_tokens)
     cuts = chunk_documents(encoder, [chunker], Embedding("blend"), asked_of.documents, stop)
     texts = [question.text for question in questions]
     queries, plain_queries = encoder.encode_queries(texts), base.encode_queries(texts)
     naive = np.concatenate(embed_chunks(base, Embedding("naive"), cuts))
-    ways = {
-        "untrained": (plain_queries, embed_untrained(base, cuts, naive)),
-        "default": (queries, np.concatenate(embed_chunks(encoder, embedding, cuts))),
-    }
-    row: dict[str, Any] = {"n_questions": len(questions)}
+    ways = {"untrained": (plain_queries, embed_untrained(base, cuts, naive))} if untrained else {}
+    ways["default"] = (queries, np.concatenate(embed_chunks(encoder, embedding, cuts)))
+    row: dict[str, Any] = {"n_questions": len(questions), "n_documents": len(asked_of.documents)}
     for scope, within in (("corpus", False), ("document", True)):
         asked = [question for question in questions if question.has_spans or not within]
         if not asked:
@@ -72,8 +89,8 @@ def measure(
                 "interval": [round(low, 2), round(high, 2)],
             }
             print(
-                f"{folder.name:<16} {max_tokens:>4} {scope:<9} naive {before.mean():6.2f}  {way} {after.mean():6.2f}  "
-                f"gain {(after - before).mean():+6.2f} [{low:+.2f}, {high:+.2f}]",
+                f"{asked_of.name:<16} {max_tokens:>4} {scope:<9} naive {before.mean():6.2f}  "
+                f"{way} {after.mean():6.2f}  gain {(after - before).mean():+6.2f} [{low:+.2f}, {high:+.2f}]",
                 flush=True,
             )
     row["seconds"] = round(time.perf_counter() - begin, 1)
@@ -109,16 +126,20 @@ def main() -> None:
     arguments.add_argument("--model", default=DEFAULT_MODEL)
     arguments.add_argument("--dtype", default="auto")
     arguments.add_argument("--adapters", default="auto", help="of the default: auto, or a folder that training wrote")
+    arguments.add_argument("--without-untrained", dest="untrained", action="store_false")
     arguments.add_argument("--half", type=int, choices=(0, 1))
     options = arguments.parse_args()
 
     encoder, base = (Encoder.load(options.model, dtype=options.dtype, adapters=one) for one in (options.adapters, None))
     embedding = choose_embedding(encoder, None, None)
+    parts = [read_part(options.data, wanted) for wanted in options.sets]
     figures: dict[str, Any] = {}
     for max_tokens in options.max_tokens:
         rows = {
-            name: measure(encoder, base, embedding, options.data / name, max_tokens, options.half)
-            for name in options.sets
+            asked_of.name: measure(
+                encoder, base, embedding, asked_of, max_tokens, options.half, untrained=options.untrained
+            )
+            for asked_of in parts
         }
         summary = summarise(rows, options.mean_over)
         figures |= summary if not figures else {}
