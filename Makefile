@@ -72,6 +72,7 @@ bench: $(INSTALLED)  ## Run the benchmarks; DATA=folder with docs.jsonl and quer
 	$(BIN)/python benchmarks/startup.py
 	$(BIN)/python benchmarks/structure.py
 	$(BIN)/python benchmarks/context_speed.py
+	$(BIN)/python benchmarks/serving.py
 
 clean:  ## Remove the virtual environment and what tools left behind
 	rm -rf $(VENV) .pytest_cache .mypy_cache .ruff_cache .hypothesis .import_linter_cache build dist

@@ -7,7 +7,6 @@ connections, and sends 1,000 requests a second for a minute.
 
 from __future__ import annotations
 
-import argparse
 import asyncio
 import contextlib
 import json
@@ -98,6 +97,11 @@ class Server:
         """The most memory that it has had, as the system says."""
         status = Path(f"/proc/{self.process.pid}/status").read_text(encoding="ascii")
         return int(re.findall(r"VmHWM:\s+(\d+)", status)[0]) / 1000
+
+    def cpu_seconds(self) -> float:
+        """What it has computed so far, in all threads."""
+        fields = Path(f"/proc/{self.process.pid}/stat").read_text(encoding="ascii").rpartition(")")[2].split()
+        return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
 
     def close(self) -> None:
         """End it."""
@@ -252,8 +256,40 @@ def send_gigabyte(port: int) -> str:
     return ", ".join(answers)
 
 
+def compare_batches(batched: Server, model: str, seconds: float) -> dict[str, Any]:
+    """Requests a second and CPU time a request with 64 clients, where each goes through the model alone, and together.
+
+    Both servers are asked in turn, so that what else the machine does meanwhile concerns both; CPU time depends less on
+    it.
+    """
+    speeds: list[list[float]] = [[], []]
+    costs: list[list[float]] = [[], []]
+    with serving("--model", model, "--batch-tokens", "1") as alone:
+        asyncio.run(measure(alone.port, 1, 2))  # warm
+        for _ in range(5):
+            for place, one in enumerate((alone, batched)):
+                before = one.cpu_seconds(), count_answered(one.url)
+                speeds[place].append(asyncio.run(measure(one.port, CLIENTS[-1], seconds / 2))["requests_per_second"])
+                n_answered = count_answered(one.url) - before[1]
+                costs[place].append(1e3 * (one.cpu_seconds() - before[0]) / n_answered)
+    ratios = [two / one for one, two in zip(*speeds, strict=True)]
+    return {
+        "alone": {"requests_per_second": statistics.median(speeds[0]), "cpu_ms": round(statistics.median(costs[0]), 1)},
+        "batched": {
+            "requests_per_second": statistics.median(speeds[1]),
+            "cpu_ms": round(statistics.median(costs[1]), 1),
+        },
+        "speedup": round(statistics.median(ratios), 2),
+        "cpu_ratio": round(statistics.median(costs[0]) / statistics.median(costs[1]), 2),
+        "load_average": round(os.getloadavg()[0], 1),
+    }
+
+
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    from benchmarks.common import parser as make_parser
+    from benchmarks.common import report
+
+    parser = make_parser(__doc__)
     parser.add_argument("--seconds", type=float, default=10, help="For each number of clients.")
     parser.add_argument("--model", default="all-MiniLM-L6-v2")
     parser.add_argument("--cases", type=int, default=0, help="Requests by the server's schema, in place of speed.")
@@ -261,7 +297,7 @@ def main() -> None:
     parser.add_argument("--flood", type=float, default=0, help="Seconds of 1,000 requests a second, in place of speed.")
     options = parser.parse_args()
     resource.setrlimit(resource.RLIMIT_NOFILE, (resource.getrlimit(resource.RLIMIT_NOFILE)[1],) * 2)
-    result: dict[str, Any] = {"benchmark": "serving", "model": options.model, "cpus": os.cpu_count()}
+    result: dict[str, Any] = {"model": options.model}
     with serving(*([options.index] if options.index else ["--model", options.model])) as server:
         asyncio.run(measure(server.port, 1, 2))  # warm
         result["idle_mb"] = round(server.megabytes())
@@ -286,10 +322,10 @@ def main() -> None:
             for n_clients in CLIENTS:
                 result[f"clients_{n_clients}"] = asyncio.run(measure(server.port, n_clients, options.seconds))
                 print(n_clients, result[f"clients_{n_clients}"], flush=True)
-            speeds = [result[f"clients_{n_clients}"]["requests_per_second"] for n_clients in CLIENTS]
-            result["speedup_of_batches"] = round(max(speeds) / speeds[0], 2)
+            result["batches"] = compare_batches(server, options.model, options.seconds)
         result["peak_mb"] = round(server.megabytes())
-    print(json.dumps(result))
+    name = "serving-cases" if options.cases else "serving-flood" if options.flood else "serving"
+    report(name, result, save=options.save)
 
 
 if __name__ == "__main__":

@@ -287,6 +287,7 @@ def test_a_wrong_request_is_told_what_is_wrong(url, body, said):
         ({"inputs": [["a"], ["b", "\t"]]}, "input[1][1] must not be blank"),
         ({"inputs": [[None] * 10] * 50_000}, "must be"),
         ({"inputs": [["a"]] * 2_049}, "1 to 2,048 texts"),
+        ({"inputs": [[]] * 1_000_000}, "at most 100000 items"),
     ],
 )
 def test_a_wrong_contextual_request_is_told_what_is_wrong(ask, body, said):

@@ -54,6 +54,9 @@ def serve_command(
     max_inputs: Annotated[int | None, _limits(help="Texts of one request  [default: 2,048].")] = None,
     max_body_mb: Annotated[int | None, _limits(help="Of one request  [default: 8].")] = None,
     max_requests: Annotated[int | None, _limits(help="At work or waiting  [default: 256].")] = None,
+    batch_tokens: Annotated[
+        int | None, _limits(help="Of several requests that go through the model together  [default: 8,192].")
+    ] = None,
     timeout: Annotated[float | None, _limits(help="Seconds for a request  [default: 300].")] = None,
     quiet: Quiet = False,
 ) -> None:
@@ -71,7 +74,7 @@ def serve_command(
 
         keys = read_keys(api_key_file) if api_key_file is not None else []
         hosts = allowed_hosts(host, keys)
-        limits = _make_limits(max_tokens, max_inputs, max_body_mb, max_requests, timeout)
+        limits = _make_limits(max_tokens, max_inputs, max_body_mb, max_requests, batch_tokens, timeout)
         with spinner(console, "loading the models", quiet):
             served = open_served(
                 indexes or [],
@@ -170,7 +173,12 @@ def _reranker(name: str, device: str) -> Reranker:
 
 
 def _make_limits(
-    tokens: int | None, inputs: int | None, body_mb: int | None, requests: int | None, timeout: float | None
+    tokens: int | None,
+    inputs: int | None,
+    body_mb: int | None,
+    requests: int | None,
+    batch_tokens: int | None,
+    timeout: float | None,
 ) -> Limits:
     from latechunk.serving.limits import Limits
 
@@ -179,6 +187,7 @@ def _make_limits(
         "inputs": inputs,
         "body_bytes": None if body_mb is None else body_mb * 2**20,
         "requests": requests,
+        "batch_tokens": batch_tokens,
         "work_seconds": timeout,
     }
     chosen = {name: value for name, value in given.items() if value is not None}

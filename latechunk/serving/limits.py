@@ -6,6 +6,8 @@ from pydantic import Field, FiniteFloat
 
 from latechunk.validation import Validated
 
+MOST_INPUTS = 100_000  # that any server takes in one request
+
 
 class Limits(Validated):
     """What a server takes on.
@@ -32,7 +34,7 @@ class Limits(Validated):
     """
 
     body_bytes: int = Field(default=8 * 2**20, ge=1_024)
-    inputs: int = Field(default=2_048, ge=1)
+    inputs: int = Field(default=2_048, ge=1, le=MOST_INPUTS)
     tokens: int = Field(default=131_072, ge=1)
     requests: int = Field(default=256, ge=1)
     pending_bytes: int = Field(default=64 * 2**20, ge=1_024)

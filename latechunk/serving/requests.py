@@ -5,9 +5,11 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Annotated, Any, Literal, Self, TypeAlias
 
+from annotated_types import MaxLen
 from pydantic import BaseModel, BeforeValidator, ConfigDict, FailFast, Field, model_validator
 
 from latechunk.serving.formats import Kind
+from latechunk.serving.limits import MOST_INPUTS
 
 Encoding: TypeAlias = Literal["float", "base64", "base64_int8", "base64_binary"]
 Dtype: TypeAlias = Literal["float", "int8", "uint8", "binary", "ubinary"]
@@ -19,8 +21,9 @@ class _FirstWrong(FailFast):
     __hash__ = object.__hash__
 
 
-Texts: TypeAlias = Annotated[list[str], _FirstWrong()]
-_Nested: TypeAlias = Annotated[list[Texts], _FirstWrong()]
+# No list is looked at beyond what any server may allow: a body has room for millions of empty ones.
+Texts: TypeAlias = Annotated[list[str], _FirstWrong(), MaxLen(MOST_INPUTS)]
+_Nested: TypeAlias = Annotated[list[Texts], _FirstWrong(), MaxLen(MOST_INPUTS)]
 _MOST_FIELDS = 64
 
 
