@@ -64,6 +64,7 @@ bench: $(INSTALLED)  ## Run the benchmarks; DATA=folder with docs.jsonl and quer
 	$(if $(DATA),$(BIN)/latechunk evaluate $(DATA) --out build/evaluation,@echo "no DATA=folder: evaluation left out")
 	$(BIN)/python benchmarks/encode.py --data $(or $(DATA),latechunk/demo/data)
 	$(BIN)/python benchmarks/jina.py
+	$(BIN)/python benchmarks/jina_bert.py
 	$(BIN)/python benchmarks/memory.py
 	$(BIN)/python benchmarks/readers.py
 	$(BIN)/python benchmarks/search.py

@@ -12,7 +12,7 @@ import sys
 import time
 from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
-from importlib.metadata import version
+from importlib.metadata import Distribution, version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from latechunk import Document, Encoder  # loads torch, which a benchmark of memory may not want
 
 RESULTS = Path(__file__).parent / "results"
+_REPORTED = ("latechunk", "torch", "transformers", "flash-attn", "faiss-cpu", "faiss-gpu", "faiss-gpu-cuvs", "numpy")
 _SKIPPED = ("queries.jsonl", "questions.jsonl")
 
 
@@ -74,7 +75,7 @@ def _environment() -> dict[str, Any]:
         "machine": f"{platform.machine()}, {os.cpu_count()} cores, {torch.backends.cpu.get_cpu_capability()}",
         "versions": {
             "python": platform.python_version(),
-            **{name: version(name) for name in ("latechunk", "torch", "transformers", "faiss-cpu", "numpy")},
+            **{name: version(name) for name in _REPORTED if any(Distribution.discover(name=name))},
         },
     }
 

@@ -230,6 +230,25 @@ def jina() -> str:
     )
 
 
+def gpu() -> str:
+    """Figures of a card, as far as there are any."""
+    if not (RESULTS / "gpu-speed.json").is_file():
+        return "Nothing was measured on a GPU yet: `python benchmarks/gpu.py --all --save` does it where there is one."
+    figures = read("gpu-speed")["figures"]
+    rows = [
+        [
+            f"{name}, {attention}",
+            f"{one['tokens_per_second']:,}",
+            f"{one['share_of_matmul']:.2f}",
+            f"{one['mix_ratio']:.2f}",
+        ]
+        for name in ("jina-embeddings-v3", "pplx-embed-context-v1-0.6b")
+        for attention, one in figures[name].items()
+    ]
+    header = [f"bfloat16, {figures['device']}", "tokens a second", "share of the card's matrix rate", "mixed lengths"]
+    return table(header, rows)
+
+
 def runtimes() -> str:
     figures = read("runtimes")["figures"]
     rows = [[name, f"{ratio:.2f}"] for name, ratio in figures["speed"].items()]
@@ -289,7 +308,8 @@ def main() -> None:
     docs = ROOT / "docs"
     fill(ROOT / "README.md", {"quality": quality_short((64,))})
     fill(docs / "evaluation.md", {"default": quality_short((64, 128)), "quality": quality(), "passkey": passkey()})
-    fill(docs / "models.md", {"speed": speed(), "encode": encode(), "jina": jina(), "runtimes": runtimes()})
+    models = {"speed": speed(), "encode": encode(), "jina": jina(), "runtimes": runtimes()}
+    fill(docs / "models.md", {**models, "gpu": gpu()})
     fill(ROOT / "docs" / "operations.md", {"scale": scale()})
     trained = "\n\n".join(gains(size) for size in (64, 128))
     fill(ROOT / "docs" / "local-global.md", {"sweep": sweep(), "cost": cost()})

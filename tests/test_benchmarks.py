@@ -99,3 +99,21 @@ def test_passkeys_are_about_as_long_as_asked():
 def test_passkeys_out_of_range_are_refused(wrong):
     with pytest.raises(InputError, match="passkeys are made for 1 to 100 documents"):
         make_passkeys(**wrong)
+
+
+@pytest.mark.filterwarnings("ignore:`is_gradient_checkpointing` is deprecated")
+def test_the_script_for_a_gpu_runs_anywhere_with_tiny_models(monkeypatch, capsys):
+    monkeypatch.syspath_prepend(Path(__file__).parent.parent / "benchmarks")
+    gpu = importlib.import_module("gpu")
+
+    found = gpu.main(["--all", "--device", "cpu", "--tiny", "--documents", "2", "--rounds", "1"])
+
+    assert not any("failed" in part for part in found.values()), found
+    correctness = found["correctness"]
+    assert correctness["passed"]
+    assert correctness["n_compared"] >= 6  # two models in two ways, with little memory, and in a pool
+    assert correctness["small_memory"]["n_failed"] > 0
+    assert found["speed"]["pplx-embed-context-v1-0.6b"]["sdpa"]["tokens_per_second"] > 0
+    assert found["speed"]["default"]["documents_per_second"] > 0
+    assert found["faiss"]["cpu"]["ms_of_one"] > 0
+    assert len([line for line in capsys.readouterr().out.splitlines() if line.startswith("{")]) == 3
