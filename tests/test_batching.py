@@ -155,7 +155,7 @@ def test_local_global_batches_are_halved_too(folder):
     )
     encoder = load(folder, context="local-global", local_global=long, window_tokens=400, batch_tokens=352)
     (expected,) = encoder.encode_spans(tasks_of(encoder, [LONG]))
-    run = encoder._runner._long_pass._run_lower
+    run = encoder._runner._long_pass.lower_alone
     sizes = []
 
     def run_lower(sequences):
@@ -164,7 +164,7 @@ def test_local_global_batches_are_halved_too(folder):
             raise torch.OutOfMemoryError("no more")
         return run(sequences)
 
-    encoder._runner._long_pass._run_lower = run_lower
+    encoder._runner._long_pass.lower_alone = run_lower
     (got,) = encoder.encode_spans(tasks_of(encoder, [LONG]))
 
     np.testing.assert_allclose(got, expected, atol=1e-5)
