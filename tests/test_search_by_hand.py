@@ -154,12 +154,12 @@ def test_a_fused_score_counts_deviations_over_all_chunks(tmp_path):
         few = index.search("fruit pear", 2, mode="hybrid", candidates=2)
 
     # Cosines 0.96, 0.8 and 0.6: mean 0.78667, deviation 0.14727. Words: pear log(2.5 / 1.5) = 0.51083, in one of
-    # three, which counts 1 + 1 / 2**4 times in the chunk that holds it, one of two words: 0.54276. The others are given
-    # 1.4 * 0.51083 / 2 = 0.35758 by their document. Mean 0.41931; the deviation is far below 2, and so taken for 2.
+    # three, which counts 1 + 1 / 2**6 times in the chunk that holds it, one of two words: 0.51881. The others are given
+    # 1.4 * 0.51083 / 2 = 0.35758 by their document. Mean 0.41132; the deviation is far below 2, and so taken for 2.
     assert found(hits) == ["fig", "apple", "pear"]
     assert [hit.dense for hit in hits] == pytest.approx([0.96, 0.8, 0.6], abs=1e-6)
-    assert [hit.lexical for hit in hits] == pytest.approx([0.35758, 0.35758, 0.54276], abs=1e-5)
-    deviations = [(1.17699, -0.03086), (0.09054, -0.03086), (-1.26753, 0.06173)]
+    assert [hit.lexical for hit in hits] == pytest.approx([0.35758, 0.35758, 0.51881], abs=1e-5)
+    deviations = [(1.17699, -0.02687), (0.09054, -0.02687), (-1.26753, 0.05374)]
     assert [hit.score for hit in hits] == pytest.approx([0.6 * a + 0.4 * b for a, b in deviations], abs=1e-4)
     assert few == hits[:2]  # pear is not among the two nearest, and has its cosine
 
@@ -190,11 +190,11 @@ def test_a_chunk_is_given_the_words_that_it_lacks_by_its_document(tmp_path):
     # documents, 7 / 3 words long on average, they are in 1 and 2: log(2.5 / 1.5) = 0.51083 and nothing, since 2 are
     # more than half. A document of 2 words weighs a word by 2.2 / (1 + 1.2 * (0.25 + 0.75 * 2 / (7 / 3))) = 1.06207. In
     # a document a term weighs by the mean of both, 0.98859 and 0.39423, times 1.4: apple 1.46995 and pear 0.58617.
-    # A chunk that holds one of two words counts what it has 1 + 1 / 2**4 = 1.0625 times.
+    # A chunk that holds one of two words counts what it has 1 + 1 / 2**6 = 1.01563 times.
     in_full = [
-        0.78846 * 1.0625 + 1.46995,  # pear, which lacks apple
-        1.46634 * 1.0625 + (0.58617**1.5 + 0.00361**1.5) ** (2 / 3),  # apple, which lacks pear and a little of itself
-        0.78846 * 1.0625,  # pear, in whose document is no apple
+        0.78846 * 1.01563 + 1.46995,  # pear, which lacks apple
+        1.46634 * 1.01563 + (0.58617**1.5 + 0.00361**1.5) ** (2 / 3),  # apple, which lacks pear and a little of itself
+        0.78846 * 1.01563,  # pear, in whose document is no apple
         0.58617,  # plum, which lacks pear
         0.0,
     ]

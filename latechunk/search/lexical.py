@@ -20,11 +20,11 @@ _SHARE = 1.4
 # In 40 chunks "how" can be as rare as a name. Of 20, 50, 100, 200 and 1,000 more texts, 200 was best in small indexes
 # and cost nothing in larger ones; leaving function words out cost SQuAD 2.6 points of nDCG@10.
 _PRIOR = 200
-# Of 0.25, 0.5 and 1, and powers of 1 to 8, on parts of ten sets: it gained 0.5 to 2.4 points of nDCG@10 on six of them
-# and cost documents that look alike 0.2. A lower power costs those more: the chunk that holds the name alone, which
+# Of 0.25, 0.5 and 1, and powers of 1 to 12, on parts of ten sets: it gained 1.0 to 2.6 points of nDCG@10 on four of
+# six and cost documents that look alike 0.4. A lower power costs those more: the chunk that holds the name alone, which
 # tells which document it is, would come before the one that answers. Of words that no text holds, a chatty sentence
 # that has the one that is left must not come first, so they count among the question's.
-_POWER = 4
+_POWER = 6
 # Of chunks that hold a term, over the terms of a question. In 1,000,000 chunks so many take 45 ms the first time that
 # their terms are asked for.
 _MOST_ROWS = 20_000
@@ -40,7 +40,7 @@ def score_words(corpus: Corpus, terms: Sequence[str], granularity: int) -> tuple
     as well as five words of it do, but counted as ``sum(lacking ** 1.5) ** (1 / 1.5)``.
 
     So all chunks of a document would have the same of a question of one word, that which holds it and the others. What
-    a chunk has of its own counts up to twice: more by the fourth power of the share of the question's words that it
+    a chunk has of its own counts up to twice: more by the sixth power of the share of the question's words that it
     holds, function words left out.
 
     The IDF of a function word is that among 200 more texts, half of which hold it: a small index cannot know how common
