@@ -5,9 +5,9 @@ FROM python:3.12-slim AS build
 ARG EXTRAS=minilm,serve
 RUN python -m venv /opt/latechunk
 ENV PATH=/opt/latechunk/bin:$PATH
-# PyTorch without CUDA: 200 MB in place of several GB. With a GPU: --build-arg TORCH_INDEX=https://pypi.org/simple
-ARG TORCH_INDEX=https://download.pytorch.org/whl/cpu
-RUN pip install --no-cache-dir torch --index-url "$TORCH_INDEX"
+# PyTorch without CUDA: 200 MB in place of several GB. With a GPU: --build-arg TORCH=torch
+ARG TORCH="torch --index-url https://download.pytorch.org/whl/cpu"
+RUN pip install --no-cache-dir $TORCH
 WORKDIR /source
 COPY pyproject.toml README.md LICENSE ./
 COPY latechunk ./latechunk
