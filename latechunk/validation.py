@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import json
 from collections.abc import Mapping
 from typing import Any, ClassVar, Self
 
@@ -100,3 +101,14 @@ def _need(kind: str, message: str, limits: Mapping[str, Any]) -> str:
         return f"must be one of {limits['expected']}"
     said = message.replace("Input should", "must", 1).replace("must be a valid", "must be a", 1)
     return said.replace("must be a array", "must be an array", 1)
+
+
+def parse_object(name: str, text: str) -> dict[str, Any]:
+    """Read a JSON object, as the argument ``name`` has it; InputError for anything else."""
+    try:
+        value = json.loads(text)
+    except (ValueError, RecursionError) as error:
+        raise InputError(f"{name} must be JSON such as '{{\"year\": 2024}}', got {text!r:.80}: {error}") from error
+    if not isinstance(value, dict):
+        raise InputError(f"{name} must be a JSON object such as '{{\"year\": 2024}}', got {text!r:.80}")
+    return value

@@ -36,10 +36,10 @@ from latechunk.cli.options import (
     ModeName,
     Quiet,
     parse_adapters,
-    parse_object,
 )
 from latechunk.errors import IndexMissingError, InputError
 from latechunk.printing import printable
+from latechunk.validation import parse_object
 
 if TYPE_CHECKING:
     from rich.console import Console

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal, TypeAlias
 
@@ -66,17 +65,6 @@ def parse_span(name: str, text: str) -> Span:
     if not (start.isdecimal() and end.isdecimal()):
         raise InputError(f"{name} must be START:END, two numbers of characters such as 120:180, got {text!r}")
     return Span(int(start), int(end))
-
-
-def parse_object(name: str, text: str) -> dict[str, Any]:
-    """Read a JSON object, as the option ``name`` has it; InputError for anything else."""
-    try:
-        value = json.loads(text)
-    except (ValueError, RecursionError) as error:
-        raise InputError(f"{name} must be JSON such as '{{\"year\": 2024}}', got {text!r:.80}: {error}") from error
-    if not isinstance(value, dict):
-        raise InputError(f"{name} must be a JSON object such as '{{\"year\": 2024}}', got {text!r:.80}")
-    return value
 
 
 def split_list(text: str) -> tuple[str, ...]:

@@ -21,11 +21,11 @@ from latechunk.cli.options import (
     Json,
     Quiet,
     SearchModeName,
-    parse_object,
     parse_span,
 )
 from latechunk.errors import QueryError
 from latechunk.printing import printable
+from latechunk.validation import parse_object
 
 if TYPE_CHECKING:
     from rich.console import Console

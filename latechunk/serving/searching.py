@@ -2,19 +2,18 @@
 
 from __future__ import annotations
 
-import json
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Path, Query
 from pydantic import BaseModel, Field
 
-from latechunk.errors import InputError
 from latechunk.search.options import Fusion, SearchMode, SearchOptions
 from latechunk.serving import passages
 from latechunk.serving.errors import RequestError
 from latechunk.serving.passages import DocumentPage, ReadPassage, SearchResult
 from latechunk.serving.requests import Request, Texts
 from latechunk.serving.served import Served, model_name
+from latechunk.validation import parse_object
 
 MOST_QUESTION = 8_192  # characters
 _MOST_PASSAGES = 100
@@ -91,7 +90,7 @@ def search_routes(served: Served) -> APIRouter:
         per_page: Annotated[int, Query(ge=1, le=1_000)] = _PER_PAGE,
     ) -> DocumentPage:
         """List documents with their metadata."""
-        metadata = None if filter is None else _parse_filter(filter)
+        metadata = None if filter is None else parse_object("filter", filter)
         return passages.list_documents(served, index=index, metadata=metadata, page=page, per_page=per_page)
 
     @routes.get("/documents/{document_id:path}")
@@ -130,13 +129,3 @@ def _options_of(request: SearchRequest, served: Served) -> SearchOptions:
         raise RequestError(400, "rerank needs a reranker, and this server was started without --rerank", field="rerank")
     chosen = {name: getattr(request, name) for name in SearchOptions.model_fields if name != "rerank"}
     return SearchOptions(**chosen, rerank=served.reranker if request.rerank else None)
-
-
-def _parse_filter(text: str) -> dict[str, Any]:
-    try:
-        value = json.loads(text)
-    except (ValueError, RecursionError) as error:
-        raise InputError(f'filter must be JSON such as {{"year": 2024}}, got {text!r:.80}: {error}') from error
-    if not isinstance(value, dict):
-        raise InputError(f'filter must be a JSON object such as {{"year": 2024}}, got {text!r:.80}')
-    return value
