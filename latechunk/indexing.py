@@ -131,7 +131,7 @@ def _compare(store: Store, batch: Batch) -> _Work:
             work.changed.append(document)
         elif have_no_page_in_common(parse_pages(json.loads(stored.pages)), document.pages):
             work.failures.append((document, _explain_parts(document)))
-        elif _must_be_cut_again(document, stored):
+        elif must_be_cut_again(document, stored):
             work.changed.append(document)
         elif (stored.metadata, stored.pages) != (document.metadata_json, to_json(list_pages(document.pages))):
             work.relabelled.append(document)
@@ -140,7 +140,7 @@ def _compare(store: Store, batch: Batch) -> _Work:
     return work
 
 
-def _must_be_cut_again(document: Document, stored: Fingerprint) -> bool:
+def must_be_cut_again(document: Document, stored: Fingerprint) -> bool:
     """Whether the text or its language is new, or an outline that is given; an outline of None claims nothing."""
     if document.text_sha256 != stored.text_sha256:
         return True

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import hashlib
 import json
 import platform
 from collections.abc import Mapping
@@ -139,6 +140,26 @@ class IndexManifest(Validated):
         """ISO 639 codes of what the model reads; none if that is many or not known."""
         known = find_known_model(str(self.encoder.get("model")))
         return known.languages if known else ()
+
+    @property
+    def fingerprint(self) -> str:
+        """SHA-256 of what decides the vectors: vectors of equal fingerprints belong into one index."""
+        labels = labels_of(self.encoder, self.encoder)
+        encoder = {name: value for name, value in self.encoder.items() if name not in labels and value is not None}
+        parts = [encoder, list(self.chunkers.items()), self.embedding.settings]
+        return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()
+
+    def differences(self, other: IndexManifest) -> list[str]:
+        """What decides the vectors and differs in another manifest, setting by setting; none if the vectors fit."""
+        labels = labels_of(self.encoder, other.encoder)
+        ours, theirs = (
+            {"encoder": {name: value for name, value in one.encoder.items() if name not in labels}}
+            | {"chunkers": one.chunkers, "embedding": one.embedding.settings}
+            for one in (self, other)
+        )
+        if ours == theirs and list(self.chunkers) != list(other.chunkers):
+            return [f"its chunkers are in the order {list(self.chunkers)}, yours in {list(other.chunkers)}"]
+        return _differences(ours, theirs)
 
     def require_encoder(self, path: Path, given: Settings) -> None:
         """Raise an IndexMismatchError unless an encoder of these settings makes the same vectors."""

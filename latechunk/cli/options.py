@@ -11,6 +11,9 @@ from typer.core import TyperCommand
 from latechunk.errors import InputError
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from latechunk.protocols import Chunker
     from latechunk.types import Span
 
 
@@ -38,6 +41,22 @@ class GroupedCommand(TyperCommand):
                 formatter.write_dl(records)
 
 
+Model = Annotated[str | None, typer.Option(help="Name (see latechunk models) or folder  [default: all-MiniLM-L6-v2].")]
+Dims = Annotated[int | None, typer.Option(help="Length of vectors, of a Matryoshka model  [default: all].")]
+ChunkerChoice = Annotated[ChunkerName | None, typer.Option(help="What to cut by  [default: structure].")]
+MaxTokens = Annotated[int | None, typer.Option(help="Most tokens of a chunk  [default: 128; token: 256].")]
+Overlap = Annotated[int | None, typer.Option(help="Sentences or tokens that chunks share  [default: 0].")]
+Language = Annotated[
+    str | None, typer.Option(help="ISO 639 code, for sentences  [default: as each document says or shows].")
+]
+ModeChoice = Annotated[ModeName | None, typer.Option(help="How to make vectors  [default: what suits the model].")]
+Encoding = Annotated[
+    str | None, typer.Option(help="Of files that are not UTF-8 and have no mark  [default: what is sure].")
+]
+Password = Annotated[str | None, typer.Option(envvar="LATECHUNK_PASSWORD", help="Of encrypted PDF files.")]
+Rows = Annotated[
+    bool, typer.Option("--rows", help="A document for each row of .csv and .tsv and each element of .json.")
+]
 IndexPath = Annotated[Path, typer.Argument(metavar="INDEX", help="The folder of the index.")]
 Json = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="No progress, only errors and results.")]
@@ -55,6 +74,17 @@ def parse_adapters(text: str | None) -> str | None:
     if text is None:
         return "auto"
     return None if text == "none" else text
+
+
+def make_chunker(name: ChunkerName | None, cut: Mapping[str, Any]) -> Chunker:
+    """The chunker of a name with these settings; InputError for settings that it does not have."""
+    from latechunk.chunking.registry import CHUNKERS
+
+    chosen = CHUNKERS[name or "structure"]
+    unknown = [f"--{option.replace('_', '-')}" for option in cut if option not in chosen.model_fields]
+    if unknown:
+        raise InputError(f"{' and '.join(unknown)} means nothing to --chunker {chosen.kind}; choose another chunker")
+    return chosen(**cut)
 
 
 def parse_span(name: str, text: str) -> Span:

@@ -9,15 +9,14 @@ from __future__ import annotations
 
 import contextlib
 import os
-import secrets
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import TypeVar
 
-from latechunk.errors import IndexDamagedError, InputError, LateChunkError, StoreError, TransferError
+from latechunk.errors import IndexDamagedError, InputError, TransferError
 from latechunk.maintenance.records import ExportedDocument, ExportHeader
-from latechunk.storage.directory import STORE, as_folder, new_store, require_index, require_vacant, sync
-from latechunk.storage.store import Counts, Store
+from latechunk.storage.directory import STORE, as_folder, new_file, new_store, require_index, require_vacant
+from latechunk.storage.store import Counts, Store, StoredDocument
 
 _BATCH = 64  # documents
 _BATCH_BYTES = 2**25
@@ -51,19 +50,14 @@ def export_index(path: str | os.PathLike[str], target: str | os.PathLike[str]) -
     require_index(folder)
     if file.exists() or file.is_symlink():
         raise InputError(f"{file} exists already; choose another name, or remove it first")
-    new = file.with_name(f"{file.name}.new-{secrets.token_hex(8)}")
-    try:
-        with contextlib.closing(Store.open(folder / STORE, read_only=True)) as store, store.snapshot():
-            header = ExportHeader.of(store)
-            _write(new, file.suffix, header, _documents_of(store))
-        sync(new)
-        os.replace(new, file)
-    except OSError as error:
-        if isinstance(error, LateChunkError):
-            raise
-        raise StoreError(f"{file} could not be written: {error}") from error
-    finally:
-        new.unlink(missing_ok=True)
+    with (
+        new_file(file) as new,
+        contextlib.closing(Store.open(folder / STORE, read_only=True)) as store,
+        store.snapshot(),
+    ):
+        header = ExportHeader.of(store)
+        documents = (ExportedDocument.of(one, store.granularities) for one in stored_documents(store))
+        _write(new, file.suffix, header, documents)
     return header.counts
 
 
@@ -106,12 +100,13 @@ def _as_file(path: str | os.PathLike[str]) -> Path:
     return file
 
 
-def _documents_of(store: Store) -> Iterator[ExportedDocument]:
+def stored_documents(store: Store) -> Iterator[StoredDocument]:
+    """All that a store holds, document by document; IndexDamagedError if one is no longer what was stored."""
     for document_id in store.document_ids():
         stored = store.stored(document_id)
         if stored is None:
             raise IndexDamagedError(f"document {document_id!r} cannot be found by its id; see `latechunk verify`")
-        yield ExportedDocument.of(stored, store.granularities)
+        yield stored
 
 
 def _in_batches(items: Iterable[Item], document_of: Callable[[Item], ExportedDocument]) -> Iterator[list[Item]]:

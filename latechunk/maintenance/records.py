@@ -125,15 +125,22 @@ class ExportedDocument(_Signed):
         n_bytes = 4 * header.dims * sum(map(len, chunkings))
         if list(self.chunks) != list(header.settings["chunkers"]) or not all(chunkings):
             raise InputError(f"it must have chunks of {', '.join(header.settings['chunkers'])}, in this order")
-        for spans in chunkings:
-            starts = [span.start for span in spans]
-            if starts != sorted(starts) or max(span.end for span in spans) > len(self.text):
-                raise InputError(f"its chunks must stand in order, within its {len(self.text)} characters")
         if len(self.vectors) != n_bytes:
             raise InputError(f"its vectors must take {n_bytes} bytes, got {len(self.vectors)}")
         if self.sha256 != self.checksum():
             raise InputError("it is not the document that was exported: its SHA-256 differs")
         vectors = np.frombuffer(self.vectors, dtype="<f4").reshape(-1, header.dims)
-        if not have_unit_length(vectors):
-            raise InputError("its vectors must be of unit length")
-        return StoredDocument(document, self.n_tokens, chunkings, vectors)
+        stored = StoredDocument(document, self.n_tokens, chunkings, vectors)
+        require_sound_chunks(stored)
+        return stored
+
+
+def require_sound_chunks(stored: StoredDocument) -> None:
+    """Raise an InputError unless a document's chunks stand in order within its text, with vectors of unit length."""
+    n_characters = len(stored.document.text)
+    for spans in stored.chunkings:
+        starts = [span.start for span in spans]
+        if starts != sorted(starts) or max(span.end for span in spans) > n_characters:
+            raise InputError(f"its chunks must stand in order, within its {n_characters} characters")
+    if not have_unit_length(stored.vectors):
+        raise InputError("its vectors must be of unit length")

@@ -19,6 +19,7 @@ from latechunk.errors import (
     IndexFormatError,
     IndexMissingError,
     InputError,
+    LateChunkError,
     StoreError,
 )
 
@@ -122,6 +123,27 @@ def new_store(folder: Path) -> Iterator[Path]:
         if isinstance(error, OSError) and not isinstance(error, StoreError):
             raise StoreError(f"no index could be made at {folder}: {error}") from error
         raise
+
+
+@contextlib.contextmanager
+def new_file(path: Path) -> Iterator[Path]:
+    """Give a path to write a file at, which then takes its place at ``path``, whole and on the disk, or not at all.
+
+    Raises:
+        StoreError: If the disk does not take it.
+    """
+    new = path.with_name(f"{path.name}.new-{secrets.token_hex(8)}")
+    try:
+        yield new
+        sync(new)
+        os.replace(new, path)
+        sync(path.parent)
+    except OSError as error:
+        if isinstance(error, LateChunkError):
+            raise
+        raise StoreError(f"{path} could not be written: {error}") from error
+    finally:
+        new.unlink(missing_ok=True)
 
 
 def sync(path: Path) -> None:

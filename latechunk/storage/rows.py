@@ -10,7 +10,7 @@ from typing import NamedTuple
 from latechunk.chunking.places import Place
 from latechunk.errors import IndexDamagedError
 from latechunk.storage.connection import REMEDY
-from latechunk.structure import to_json
+from latechunk.structure import list_blocks, list_pages, to_json
 from latechunk.types import Document, FloatArray, IntArray, PageNumber, Span
 
 SECTION = "section"
@@ -34,6 +34,12 @@ class Fingerprint(NamedTuple):
     metadata: str
     pages: str
     outline: str
+
+    @classmethod
+    def of(cls, document: Document) -> Fingerprint:
+        """What a store would have of a document that has its outline."""
+        pages, outline = to_json(list_pages(document.pages)), to_json(list_blocks(document.outline or ()))
+        return cls(document.text_sha256, document.metadata_json, pages, outline)
 
 
 @dataclass(frozen=True, slots=True)

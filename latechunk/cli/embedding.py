@@ -1,0 +1,219 @@
+"""The commands around folders of embedded documents: embed, import and merge."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from latechunk.cli.console import (
+    EXIT_PARTIAL,
+    counted,
+    documents_bar,
+    errors_explained,
+    megabytes,
+    print_json,
+    spinner,
+    stderr_console,
+)
+from latechunk.cli.options import (
+    Adapters,
+    Attention,
+    ChunkerChoice,
+    Device,
+    Dims,
+    Dtype,
+    Encoding,
+    Json,
+    Language,
+    MaxTokens,
+    ModeChoice,
+    Model,
+    Overlap,
+    Password,
+    Quiet,
+    Rows,
+    make_chunker,
+    parse_adapters,
+    split_list,
+)
+from latechunk.errors import InputError
+from latechunk.printing import printable
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+    from latechunk.distributed import EmbedReport, Estimate, Outcome
+    from latechunk.protocols import SpanEncoder
+    from latechunk.storage.store import Counts
+
+
+def embed_command(
+    paths: Annotated[list[Path], typer.Argument(metavar="SRC...", help="Files and folders.")],
+    out: Annotated[Path, typer.Option(help="Folder for the vectors; one that is there is completed.")],
+    model: Model = None,
+    adapters: Adapters = None,
+    dims: Dims = None,
+    chunker: ChunkerChoice = None,
+    max_tokens: MaxTokens = None,
+    overlap: Overlap = None,
+    language: Language = None,
+    mode: ModeChoice = None,
+    encoding: Encoding = None,
+    password: Password = None,
+    rows: Rows = False,
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Say how many documents and tokens, hours and bytes; write nothing.")
+    ] = False,
+    devices: Annotated[
+        str | None, typer.Option(metavar="NAMES", help="Several devices, a process each: cuda:0,cuda:1.")
+    ] = None,
+    device: Device = "auto",
+    dtype: Dtype = "auto",
+    attention: Attention = "auto",
+    as_json: Json = False,
+    quiet: Quiet = False,
+) -> None:
+    """Embed files into Parquet files, of which import makes an index, here or elsewhere; run it again to go on.
+
+    It reads what index reads. A row is a document with its chunks and vectors. What is there already is not encoded
+    again. Documents that fail are rows of the errors files, with the reason. Needs the extra parquet.
+    """
+    from latechunk.cli.sources import Sources
+    from latechunk.readers import Problem, count_documents
+
+    console = stderr_console()
+    with errors_explained(console, quiet=quiet, interrupted="what was embedded before is kept"):
+        from latechunk.distributed import embed_folder, estimate_embedding, read_all
+
+        sources = Sources(console, quiet, encoding, rows, password)
+        files = sources.find(paths)
+        if not files:
+            raise InputError("none of the paths holds a file that is read; nothing was embedded")
+        said = {"max_tokens": max_tokens, "overlap": overlap, "language": language}
+        cut = make_chunker(chunker, {name: value for name, value in said.items() if value is not None})
+        runtime: dict[str, Any] = {"device": device, "dtype": dtype, "attention": attention}
+        with _loaded({"model": model, "dims": dims, "adapters": adapters} | runtime, devices) as encoder:
+            made: dict[str, Any] = {"encoder": encoder, "chunker": cut, "mode": mode}
+            documents = read_all(files, sources.note, **sources.options)
+            if dry_run:
+                with spinner(console, "reading and measuring", quiet):
+                    estimate = estimate_embedding(documents, out, **made)
+                sources.print_notes()
+                _print_estimate(estimate, as_json)
+                return
+            paths_of = {one.name: str(one.path) for one in files}
+
+            def tell(outcome: Outcome) -> None:
+                if outcome.status == "failed":
+                    sources.report(Problem(paths_of.get(outcome.id, outcome.id), outcome.reason))
+
+            with documents_bar(console, count_documents(files, rows=rows), quiet) as sources.advance:
+                report = embed_folder(documents, out, **made, on_outcome=tell, on_progress=sources.advance)
+        sources.print_notes()
+        _print_report(report, out, sources.n_problems, as_json, quiet, console)
+    if sources.n_problems:
+        raise typer.Exit(EXIT_PARTIAL)
+
+
+def import_command(
+    sources: Annotated[
+        list[Path],
+        typer.Argument(metavar="SOURCE...", help="A file that export wrote, or folders that embed filled."),
+    ],
+    index: Annotated[Path, typer.Argument(metavar="INDEX", help="The folder to make.")],
+    quiet: Quiet = False,
+) -> None:
+    """Make an index from an exported file or from folders of embedded documents, without a model.
+
+    Everything is checked, and nothing is made if anything is wrong.
+    """
+    console = stderr_console()
+    with errors_explained(console, quiet=quiet, interrupted="no index was made"), spinner(console, "importing", quiet):
+        if sources[0].is_dir():
+            from latechunk.distributed import import_folders
+
+            counts = import_folders(sources, index)
+        elif len(sources) > 1:
+            raise InputError("import takes one exported file, or any number of folders that `latechunk embed` filled")
+        else:
+            from latechunk.maintenance.export import import_index
+
+            counts = import_index(sources[0], index)
+    print_counts(index, counts, quiet)
+
+
+def merge_command(
+    indexes: Annotated[list[Path], typer.Argument(metavar="INDEX...", help="Indexes of the same model and settings.")],
+    out: Annotated[Path, typer.Argument(metavar="OUT", help="The folder of the index to make.")],
+    quiet: Quiet = False,
+) -> None:
+    """Make one index of several, without a model; a document that several hold alike comes once."""
+    from latechunk.maintenance.merge import merge_indexes
+
+    console = stderr_console()
+    with errors_explained(console, quiet=quiet, interrupted="no index was made"), spinner(console, "merging", quiet):
+        counts = merge_indexes(indexes, out)
+    print_counts(out, counts, quiet)
+
+
+def print_counts(where: Path, counts: Counts, quiet: bool) -> None:
+    """Tell how much there is in what was made."""
+    if not quiet:
+        text = f"{where} holds {counted(counts.n_documents, 'document')} in {counted(counts.n_chunks, 'chunk')}"
+        stderr_console().print(printable(text), markup=False, soft_wrap=True)
+
+
+@contextmanager
+def _loaded(options: dict[str, Any], devices: str | None) -> Iterator[SpanEncoder]:
+    """The encoder of these options, on its device or on several."""
+    from latechunk.encoding.encoder import Encoder
+    from latechunk.models.catalogue import DEFAULT_MODEL
+
+    model = DEFAULT_MODEL if options["model"] is None else options["model"]
+    encoder = Encoder.load(**{**options, "model": model, "adapters": parse_adapters(options["adapters"])})
+    if devices is None:
+        yield encoder
+        return
+    from latechunk.encoding.multi_device import DevicePool
+
+    with DevicePool(encoder, split_list(devices)) as pool:
+        yield pool
+
+
+def _print_estimate(estimate: Estimate, as_json: bool) -> None:
+    if as_json:
+        print_json(dataclasses.asdict(estimate))
+        return
+    left = [f"{estimate.n_unchanged:,} unchanged"] * bool(estimate.n_unchanged)
+    left += [f"{estimate.n_failed:,} cannot be read"] * bool(estimate.n_failed)
+    typer.echo(
+        f"would embed {counted(estimate.n_documents, 'document')}: about {counted(estimate.n_tokens, 'token')} in "
+        f"{counted(estimate.n_chunks, 'chunk')}{''.join(f'; {one}' for one in left)}\n"
+        f"at the {estimate.tokens_per_second:,.0f} tokens a second measured here about {_hours(estimate.hours)}, and "
+        f"about {megabytes(estimate.n_bytes)} on disk; nothing was written"
+    )
+
+
+def _hours(hours: float) -> str:
+    return f"{hours:,.1f} h" if hours >= 1 else f"{60 * hours:.1f} min"
+
+
+def _print_report(
+    report: EmbedReport, out: Path, n_problems: int, as_json: bool, quiet: bool, console: Console
+) -> None:
+    if as_json:
+        print_json({**dataclasses.asdict(report), "n_left_out": n_problems, "folder": str(out)})
+    elif not quiet:
+        relabelled = f"{report.n_relabelled:,} with new metadata, " if report.n_relabelled else ""
+        console.print(
+            f"{report.n_embedded:,} embedded ({counted(report.n_tokens, 'token')} in "
+            f"{counted(report.n_chunks, 'chunk')}), {relabelled}{report.n_unchanged:,} unchanged, {n_problems:,} left "
+            f"out; latechunk import {out} INDEX makes an index of them",
+            markup=False,
+            soft_wrap=True,
+        )

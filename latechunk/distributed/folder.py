@@ -1,0 +1,205 @@
+"""A folder of embedded documents: a manifest, part files with their rows, and files with the documents that failed.
+
+``manifest.json`` holds the settings that made the vectors. Each run, of which there may be many, adds files
+``part-<run>-<hash>.parquet`` with rows as ``latechunk.distributed.rows`` has them, and ``errors-<run>-<hash>.parquet``
+with the columns ``id`` and ``reason``. A file appears whole or not at all. Of two rows of one id that of the later run
+counts.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import json
+import os
+import re
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Literal, Self
+
+import pyarrow as arrow
+import pyarrow.parquet as parquet
+
+from latechunk.chunking.places import with_outline
+from latechunk.distributed.rows import LABELS, from_rows
+from latechunk.errors import IndexDamagedError, IndexMismatchError, InputError, TransferError
+from latechunk.indexing import must_be_cut_again
+from latechunk.manifest import IndexManifest
+from latechunk.storage.directory import as_folder, hold_write_lock, new_file
+from latechunk.storage.rows import Fingerprint
+from latechunk.storage.store import StoredDocument
+from latechunk.types import Document
+
+_MANIFEST = "manifest.json"
+_PART = re.compile(r"part-(\d{6,})-[0-9a-f]{16}\.parquet")
+_ROWS_READ = 64
+_GROUP_BYTES = 2**25  # of a group of rows, which is read at once
+_ERRORS = arrow.schema([("id", arrow.string()), ("reason", arrow.string())])
+
+
+class EmbeddedFolder:
+    """The folder, to be read; within ``writing`` also to be written."""
+
+    def __init__(self, path: Path, manifest: IndexManifest) -> None:
+        """Use ``open`` or ``prepare``."""
+        self.path = path
+        self.manifest = manifest
+
+    @classmethod
+    def open(cls, path: str | os.PathLike[str]) -> Self:
+        """Open a folder; InputError if it is none, TransferError if its manifest is damaged."""
+        folder = as_folder(path)
+        try:
+            content = (folder / _MANIFEST).read_bytes()
+        except OSError as error:
+            raise InputError(
+                f"{folder} is no folder of embedded documents, as `latechunk embed` makes it: {error}"
+            ) from error
+        try:
+            return cls(folder, IndexManifest.read(json.loads(content)))
+        except (ValueError, IndexDamagedError) as error:
+            raise TransferError(f"{folder / _MANIFEST} cannot be read: {error}") from error
+
+    @classmethod
+    def prepare(cls, path: str | os.PathLike[str], manifest: IndexManifest) -> Self:
+        """Make a folder, or open one with vectors of the same settings.
+
+        Raises:
+            IndexMismatchError: If other settings made its vectors; the message names them.
+            InputError: If there is something else.
+        """
+        folder = as_folder(path)
+        if (folder / _MANIFEST).exists():
+            found = cls.open(folder)
+            found.require_same(manifest, "to embed documents in another way, choose another folder")
+            return found
+        if folder.exists() and (not folder.is_dir() or any(one.suffix != ".lock" for one in folder.iterdir())):
+            raise InputError(f"{folder} exists, and is no folder of embedded documents; choose another one")
+        folder.mkdir(parents=True, exist_ok=True)
+        with new_file(folder / _MANIFEST) as new:
+            new.write_text(json.dumps(manifest.settings(), ensure_ascii=False, indent=2), encoding="utf-8")
+        return cls(folder, manifest)
+
+    def require_same(self, manifest: IndexManifest, remedy: str) -> None:
+        """Raise an IndexMismatchError, which names the settings, unless a manifest is of vectors of the same kind."""
+        differing = self.manifest.differences(manifest)
+        if differing:
+            raise IndexMismatchError(f"{self.path} was embedded with other settings: {'; '.join(differing)}; {remedy}")
+
+    @contextlib.contextmanager
+    def writing(self) -> Iterator[int]:
+        """Be the only writer within this; gives the number of the run, whose errors replace those of earlier ones."""
+        with hold_write_lock(self.path, timeout=0):
+            for old in (*self.path.glob("errors-*.parquet"), *self.path.glob("*.parquet.new-*")):
+                old.unlink()  # what a killed run left half-written, too
+            yield 1 + max((run_of(part) for part in self.parts()), default=0)
+
+    def parts(self) -> list[Path]:
+        """The part files, those of the first run first."""
+        found = [one for one in self.path.iterdir() if _PART.fullmatch(one.name)]
+        return sorted(found, key=lambda part: (run_of(part), part.name))
+
+    def write_part(self, run: int, rows: arrow.Table) -> None:
+        """Write rows as a file whose name is made of them, so that a second try replaces the first."""
+        digest = hashlib.sha256()
+        for pair in zip(rows.column("id").to_pylist(), rows.column("text_sha256").to_pylist(), strict=True):
+            digest.update("\0".join(pair).encode())
+        with new_file(self.path / f"part-{run:06d}-{digest.hexdigest()[:16]}.parquet") as new:
+            size = max(1, min(_ROWS_READ, rows.num_rows * _GROUP_BYTES // max(1, rows.nbytes)))
+            parquet.write_table(rows, new, row_group_size=size, compression="zstd", write_page_checksum=True)
+
+    def write_errors(self, run: int, errors: Sequence[tuple[str, str]]) -> None:
+        """Write documents that failed, by their ids, with the reasons."""
+        rows = arrow.Table.from_pylist([dict(zip(_ERRORS.names, one, strict=True)) for one in errors], schema=_ERRORS)
+        name = hashlib.sha256(repr(errors).encode("utf-8", "surrogatepass")).hexdigest()[:16]
+        with new_file(self.path / f"errors-{run:06d}-{name}.parquet") as new:
+            parquet.write_table(rows, new)
+
+    def errors(self) -> list[tuple[str, str]]:
+        """The documents that failed in the last run, by their ids, with the reasons."""
+        tables = [parquet.read_table(one) for one in sorted(self.path.glob("errors-*.parquet"))]
+        return [(row["id"], row["reason"]) for table in tables for row in table.to_pylist()]
+
+    def documents(self, part: Path) -> Iterator[list[StoredDocument]]:
+        """The documents of a part file, up to 64 at a time; a TransferError says what is wrong with it."""
+        try:
+            for rows in _read(part):
+                if set(rows.column("fingerprint").to_pylist()) != {self.manifest.fingerprint}:
+                    raise TransferError("it holds vectors of other settings than its folder's manifest says")
+                yield list(from_rows(rows, self.manifest.dims))
+        except TransferError as error:
+            raise TransferError(f"{part}: {error}") from error
+        except (arrow.ArrowException, OSError, KeyError, UnicodeError) as error:
+            raise TransferError(f"{part} cannot be read: {error}") from error
+
+
+class Known:
+    """What a folder held when this was made; takes about 250 bytes of memory for each document."""
+
+    def __init__(self, folder: EmbeddedFolder) -> None:
+        """Look through the folder, without the vectors."""
+        self._folder = folder
+        self._parts = folder.parts()
+        self._rows: dict[str, tuple[bytes, int, int]] = {}
+        self._last: tuple[int, int, list[StoredDocument]] = (-1, 0, [])  # part, first row, documents
+        for number, part in enumerate(self._parts):
+            row = 0
+            for table in _read(part, ["id", *LABELS]):
+                for document_id, text_sha256, *rest in zip(*(one.to_pylist() for one in table.columns), strict=True):
+                    digest = _digest(Fingerprint(bytes.fromhex(text_sha256), *rest))
+                    self._rows[document_id] = (digest, number, row)
+                    row += 1
+
+    def __len__(self) -> int:
+        return len(self._rows)
+
+    def find(self, document: Document) -> StoredDocument | Literal["unchanged"] | None:
+        """What of a document is there: all, its vectors with other metadata or pages, which are replaced, or nothing.
+
+        Like ``latechunk.Index.add``: a document is encoded again if its text, its language or its outline is new.
+        """
+        if document.id not in self._rows:
+            return None
+        digest, part, row = self._rows[document.id]
+        if digest == _digest(Fingerprint.of(with_outline(document))):
+            return "unchanged"
+        stored = self._read_row(part, row)
+        before = Fingerprint.of(stored.document)
+        if must_be_cut_again(document, before):
+            return None
+        now = document.with_outline(stored.document.outline or ())
+        return "unchanged" if Fingerprint.of(now) == before else replace(stored, document=now)
+
+    def _read_row(self, part: int, row: int) -> StoredDocument:
+        """A document, from the rows that were read last, if it is among them."""
+        known, first, documents = self._last
+        if known != part or not first <= row < first + len(documents):
+            first = 0
+            for documents in self._folder.documents(self._parts[part]):
+                if row < first + len(documents):
+                    break
+                first += len(documents)
+            self._last = part, first, documents
+        return documents[row - first]
+
+
+def run_of(part: Path) -> int:
+    """The number of the run that wrote a part file."""
+    return int(part.name.split("-")[1])
+
+
+def _read(part: Path, columns: list[str] | None = None) -> Iterator[arrow.Table]:
+    """Up to 64 rows at a time, whose checksums are right."""
+    file = parquet.ParquetFile(part, page_checksum_verification=True)
+    for group in range(file.num_row_groups):  # see latechunk.maintenance.parquet
+        batches = file.iter_batches(_ROWS_READ, row_groups=[group], columns=columns, use_threads=False)
+        for batch in batches:
+            yield arrow.Table.from_batches([batch])
+
+
+def _digest(fingerprint: Fingerprint) -> bytes:
+    digest = hashlib.sha256(fingerprint.text_sha256)
+    for one in (fingerprint.metadata, fingerprint.pages, fingerprint.outline):
+        digest.update(b"\0" + one.encode())
+    return digest.digest()[:16]
