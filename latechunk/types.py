@@ -31,6 +31,9 @@ Mode: TypeAlias = Literal["late", "naive", "blend"]
 BlockKind: TypeAlias = Literal["heading", "table", "code", "list"]
 
 
+FIRST_LINE = "first_line"
+"""The metadata key of the line of its file on which a document's text begins, where that is not the first."""
+
 _Part = TypeVar("_Part", "Page", "Block")
 
 _MOST_LEVELS = 100  # of metadata, of which SQLite reads 1,000 and no more, and of headings
@@ -335,7 +338,8 @@ class Chunk:
         granularity: The name of the chunking that it belongs to.
         headings: The headings under which it stands, outermost first.
         pages: The pages on which it stands, the first to the last. White space at its ends does not count.
-        line: The line on which it begins, from 1; None if that is not known.
+        line: The line on which it begins, from 1: of the file where that is read as it is, else of the document's text.
+            None if that is not known.
 
     Examples:
         >>> chunk = index.chunks("berlin")[0]
@@ -361,10 +365,12 @@ class Chunk:
         """Its place as people cite it: ``guide.pdf, p. iii, Refunds > Shipping``.
 
         The first is its source, as the metadata of files have it, else the document's id; a page without a label has
-        its number from 1. A passage without pages and headings is cited by its line: ``notes.txt:12``.
+        its number from 1. A row of a table is cited by its number, ``people.csv, row 7``, and any other passage
+        without pages and headings by its line, ``notes.txt:12``.
         """
         source = _name_source(self.document_id, self.metadata)
-        parts = [_cite_pages(self.pages), " > ".join(self.headings)]
+        row = self.metadata.get("row")
+        parts = [_cite_pages(self.pages), f"row {row}" if type(row) is int else "", " > ".join(self.headings)]
         if not any(parts):
             return source if self.line is None else f"{source}:{self.line}"
         return ", ".join(part for part in (source, *parts) if part)
@@ -374,8 +380,9 @@ def _name_source(document_id: str, metadata: Mapping[str, Any]) -> str:
     """The file as it is named where it is, or its name alone where that is a place of one machine; else the id."""
     given = (metadata.get(key) for key in ("source", "file_path", "file_name"))
     source = next((one for one in given if isinstance(one, str) and one.strip()), document_id)
-    if source.endswith(f"/{document_id}"):  # the id is the path from the folder that was indexed
-        source = document_id
+    name = document_id.removesuffix(f"#{metadata.get('row')}")  # of a row's file
+    if source.endswith(f"/{name}"):  # the id is the path from the folder that was indexed
+        source = name
     for flavour in (PurePosixPath, PureWindowsPath):
         if flavour(source).is_absolute():
             return flavour(source).name or source

@@ -5,10 +5,13 @@ import os
 
 import pytest
 
+from latechunk import Index, Span, TokenChunker
 from latechunk.chunking.outline import heading_title
+from latechunk.chunking.places import make_chunks, with_outline
 from latechunk.readers import count_documents, find_files, read_documents
 from latechunk.readers.limits import read_whole
 from latechunk.types import Block
+from tests.conftest import FakeEncoder
 from tests.documents import PEOPLE
 
 
@@ -28,10 +31,41 @@ def test_front_matter_is_metadata_and_no_text(read, tmp_path):
         "tags": ["a", "b"],
         "year": 2024,
         "date": "2024-05-01",
+        "first_line": 8,
         "source": (tmp_path / "a.md").as_posix(),
     }
     assert document.outline is None
     assert problems == read.notes == []
+
+
+@pytest.mark.parametrize(
+    ("name", "content"),
+    [
+        ("a.md", "---\ntitle: Pumps\n---\n\nOne\n\nTwo\n"),
+        ("a.md", "\ufeff---\r\ntitle: Pumps\r\nyear: 7\r\n...\r\nOne\r\n\r\nTwo\r\n"),
+        ("a.md", "---\n---\nOne\nTwo"),
+        ("a.md", "---\na: [1\n---\nOne\nTwo"),
+        ("a.txt", "\ufeff\r\n\r\nOne\r\nTwo\r\n"),
+        ("a.csv", '\n,\n"x\ny",b\n\nOne,c\n"d\n\n",e\nTwo,f\n'),
+        ("a.tsv", "x\tb\r\n\r\nOne\tc\r\nTwo\td"),
+    ],
+)
+def test_passages_are_cited_by_their_lines_of_the_file(read, name, content):
+    ((document,), _) = read(name, content)
+    words = [document.text.index(word) for word in ("One", "Two")]
+    lines = [content[: content.index(word)].count("\n") + 1 for word in ("One", "Two")]
+
+    chunks = make_chunks(with_outline(document), [Span(place, place + 3) for place in words])
+
+    assert [one.citation for one in chunks] == [f"{name}:{line}" for line in lines]
+
+
+def test_a_longer_front_matter_moves_the_lines_of_stored_passages(read, tmp_path):
+    with Index.create(tmp_path / "index", encoder=FakeEncoder(), chunker=TokenChunker(max_tokens=2)) as index:
+        for front, line in (("a: 1", 4), ("a: 1\nb: 2", 5)):
+            index.add(read("a.md", f"---\n{front}\n---\nOne two.\nThree four.\n")[0])
+
+            assert index.chunks("a.md")[0].citation == f"a.md:{line}"
 
 
 @pytest.mark.parametrize(
@@ -167,7 +201,7 @@ def test_a_notebook_that_is_none_is_named(read, content, reason):
 def test_a_table_is_one_document_of_rows(read):
     ((document,), problems) = read("a.csv", PEOPLE)
 
-    assert document.text == "name | age | note\nAnn | 31 | two lines\nBob |  | \nCid | 5 | x | y\nDan"
+    assert document.text == "name | age | note\nAnn | 31 | two lines\n\n\nBob |  | \nCid | 5 | x | y\nDan"
     assert document.outline == (Block("table", 0, len(document.text)),)
     assert problems == []
     assert read("a.tsv", "a,b\tc\n")[0][0].text == "a,b | c"

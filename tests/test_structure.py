@@ -117,6 +117,8 @@ def test_lines_are_counted_from_one_in_any_order():
         (passage(0, 3, Document("x", "One", {"source": "https://a.org/b"})), "https://a.org/b:1"),
         (passage(0, 3, Document("x", "One", {"source": 7})), "x:1"),
         (passage(0, 3, Document("/home/me/c.txt", "One")), "c.txt:1"),
+        (passage(0, 3, Document("d/a.csv#7", "One", {"source": "/me/d/a.csv", "row": 7})), "d/a.csv, row 7"),
+        (passage(0, 3, Document("own", "One", {"source": "/me/d/a.csv", "row": 7})), "a.csv, row 7"),
         (passage(0, 3, Document("x", "One", pages=(Page(0, 3),))), "x, p. 1"),
         (Chunk("x", 0, 0, 3, "One", {}), "x"),
     ],

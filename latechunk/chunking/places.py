@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import re
 from bisect import bisect_left, bisect_right
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 from latechunk.chunking.outline import find_outline, heading_title
-from latechunk.types import Block, Chunk, Document, PageNumber, Span
+from latechunk.types import FIRST_LINE, Block, Chunk, Document, PageNumber, Span
 
 _NOT_BLANK = re.compile(r"\S")
 _MOST_TITLE = 200  # characters; it comes back with every hit
@@ -62,10 +63,21 @@ def make_chunks(document: Document, spans: Sequence[Span]) -> list[Chunk]:
             document.metadata,
             headings=place.headings,
             pages=place.pages,
-            line=place.line,
+            line=line_of_file(place.line, document.metadata),
         )
         for number, (span, place) in enumerate(zip(spans, find_places(document, spans), strict=True))
     ]
+
+
+def line_of_file(line: int, metadata: Mapping[str, Any]) -> int:
+    """The line of the file that is this line of a document's text, of which a reader may have left out the beginning.
+
+    Examples:
+        >>> line_of_file(2, {"first_line": 5})
+        6
+    """
+    first = metadata.get(FIRST_LINE)
+    return line + first - 1 if type(first) is int and first > 0 else line
 
 
 def find_sections(document: Document) -> list[Span]:

@@ -8,7 +8,7 @@ from typing import Any
 
 from latechunk.errors import DocumentError
 from latechunk.readers.reader import Reader, Reading, SourceFile, read_text, with_source
-from latechunk.types import Document, encode_metadata
+from latechunk.types import FIRST_LINE, Document, encode_metadata
 
 _MOST_FRONT_MATTER = 65_536  # characters; a longer one is no front matter
 _MOST_LEVELS = 50
@@ -24,6 +24,8 @@ def _read(file: SourceFile, reading: Reading) -> Iterator[Document]:
     except DocumentError as error:
         reading.on_note(str(file.path), f"front matter that is left in the text: {error}")
         metadata, body = {}, text
+    if len(body) < len(text):
+        metadata = {**metadata, FIRST_LINE: 1 + text.count("\n", 0, len(text) - len(body))}
     yield Document(file.name, body, with_source(metadata, file))
 
 

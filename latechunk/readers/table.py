@@ -23,12 +23,14 @@ def _read(file: SourceFile, reading: Reading) -> Iterator[Document]:
 
 
 def _rows(text: str, delimiter: str) -> Iterator[tuple[int, list[str]]]:
-    """The rows that have a cell with text, each with the number of its last line."""
+    """The rows that have a cell with text, each with the number of its first line."""
     reader = csv.reader(io.StringIO(text, newline=""), delimiter=delimiter)
+    line = 1
     try:
         for row in reader:
             if any(cell.strip() for cell in row):
-                yield reader.line_num, [cell.strip() for cell in row]
+                yield line, [cell.strip() for cell in row]
+            line = reader.line_num + 1
     except csv.Error as error:
         raise DocumentError(f"line {reader.line_num}: {error}; is a quotation mark left open?") from error
 
@@ -39,7 +41,11 @@ def _find_delimiter(text: str) -> str:
 
 
 def _table_document(rows: Iterator[tuple[int, list[str]]], file: SourceFile) -> Document:
-    text = "\n".join(" | ".join(" ".join(cell.split()) for cell in row) for _, row in rows)
+    lines: list[str] = []
+    for line, row in rows:
+        lines += [""] * (line - 1 - len(lines))  # so that a row is cited by its line of the file
+        lines.append(" | ".join(" ".join(cell.split()) for cell in row))
+    text = "\n".join(lines)
     return Document(file.name, text, file.metadata, outline=(Block("table", 0, len(text)),) if text else ())
 
 

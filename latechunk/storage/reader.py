@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 
+from latechunk.chunking.places import line_of_file
 from latechunk.errors import IndexDamagedError
 from latechunk.storage.connection import REMEDY
 from latechunk.storage.filter_sql import Condition, Selection
@@ -318,8 +319,8 @@ class StoreReader:
                 blob.seek(row.byte_start)
                 text = blob.read(row.byte_end - row.byte_start).decode("utf-8")
             name = names[row.granularity] if row.granularity < len(names) else ""
-            document_id, metadata = documents[row.document]
-            place = decode_place(row)
+            document_id, metadata_json = documents[row.document]
+            metadata, place = json.loads(metadata_json), decode_place(row)
             chunks.append(
                 Chunk(
                     document_id,
@@ -327,11 +328,11 @@ class StoreReader:
                     row.start,
                     row.end,
                     text,
-                    json.loads(metadata),
+                    metadata,
                     name,
                     headings=place.headings,
                     pages=place.pages,
-                    line=place.line,
+                    line=line_of_file(place.line, metadata),
                 )
             )
         return chunks
