@@ -83,6 +83,28 @@ def test_words_cut_at_line_ends_are_whole_and_paragraphs_are_apart(read):
     assert document.text == ("Die Verantwortung in Ost-West und die Jahre 19-\n20 der Kooperation.\n\nA new one.")
 
 
+@pytest.mark.parametrize(
+    ("elsewhere", "lines", "joined"),
+    [
+        ("It is well-known.", ["a Well-", "known pump"], "a Well-known pump"),
+        ("It is known.", ["a well-", "known pump"], "a wellknown pump"),
+        ("Some resign, and some re-sign.", ["They re-", "sign it"], "They resign it"),
+        ("A state-of-the-art pump.", ["a state-", "of-", "the-", "art one"], "a state-of-the-art one"),
+        ("No other.", ["a pneumonoul-", "tramicro-", "scopic word"], "a pneumonoultramicroscopic word"),
+        ("Vorteile.", ["Vor-", "und Nachteile"], "Vor-\nund Nachteile"),
+        ("A meteor.", ["a mete-", "or fell"], "a meteor fell"),
+    ],
+)
+def test_a_hyphen_at_a_line_end_stays_where_the_document_has_the_word_with_it_only(read, elsewhere, lines, joined):
+    pages = [write_lines([elsewhere]), write_lines(lines), write_lines(["The end."])]
+
+    ((document,), _) = read(make_pdf(pages, bookmarks=[("The end.", 2)]))
+
+    assert page_texts(document) == [elsewhere, joined, "The end."]
+    (heading,) = document.outline
+    assert document.text[heading.start : heading.end] == "The end."
+
+
 def test_lines_of_larger_type_are_headings(read):
     pages = [
         write_lines(["Guide to", "pumps"], size=20, lead=24)

@@ -8,7 +8,7 @@ from __future__ import annotations
 import ctypes
 import re
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import pairwise
 from pathlib import Path
 from statistics import median
@@ -18,6 +18,7 @@ from latechunk.errors import DocumentError, MissingDependencyError
 from latechunk.readers.limits import MAX_BYTES
 from latechunk.readers.parsed import Parsed, ParserOptions
 from latechunk.readers.pdf_headings import Line, find_headings
+from latechunk.readers.pdf_hyphens import BROKEN, join_words
 from latechunk.readers.reader import parsed_reader
 from latechunk.types import Page
 
@@ -26,7 +27,7 @@ if TYPE_CHECKING:
 
 MAX_PAGES = 20_000
 
-_HYPHENS = "\ufffe\x02"  # what PDFium has in place of a hyphen and the line end after it
+_HYPHENS = f"{BROKEN}\x02"  # what PDFium has in place of a hyphen and the line end after it
 _LINE_END = re.compile(rf"\r?\n|[{_HYPHENS}]")
 _PARAGRAPH = 1.3  # times the usual distance of lines
 _MOST_DISTANCE = 4.0  # in sizes of type; what is farther apart are no lines of one text
@@ -81,9 +82,11 @@ def _to_parsed(document: pypdfium2.PdfDocument, text: _Text, n_images: int, prob
         what = "its pages are images without text; recognise the text (OCR) first" if n_images else "it holds no text"
         raise DocumentError(what)
     notes = ["pages that are images without text, which OCR could recognise"] if n_images else []
-    whole = "".join(text.parts)
-    outline = find_headings(whole, text.lines, _bookmarks(document))
-    return Parsed(whole, tuple(text.pages), outline or None, _metadata(document), tuple(notes), tuple(problems))
+    whole, moved = join_words("".join(text.parts))
+    pages = tuple(Page(moved(page.start), moved(page.end), page.label) for page in text.pages)
+    lines = [replace(line, start=moved(line.start), end=moved(line.end)) for line in text.lines]
+    outline = find_headings(whole, lines, _bookmarks(document))
+    return Parsed(whole, pages, outline or None, _metadata(document), tuple(notes), tuple(problems))
 
 
 class _Text:
@@ -194,10 +197,10 @@ def _usual_distance(lines: list[_PageLine]) -> float:
 
 
 def _between(line: _PageLine, following: _PageLine, usual: float) -> str:
-    """What stands between two lines: nothing or a hyphen in a word, a line end, or a blank line between paragraphs."""
+    """What stands between two lines: a break or a hyphen in a word, a line end, or a blank line between paragraphs."""
     if line.has_hyphen:
         is_one_word = line.text[-1].isalpha() and following.text[0].islower()
-        return "" if is_one_word else "-"
+        return BROKEN if is_one_word else "-"
     distance = line.y - following.y
     is_far = usual > 0 and distance > _PARAGRAPH * usual * min(line.size, following.size)
     is_other_size = distance > 0 and abs(line.size - following.size) > 0.1 * line.size
