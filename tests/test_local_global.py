@@ -113,6 +113,14 @@ def test_upper_layers_do_what_their_definition_says(layers, n_content, reference
 
 
 @torch.inference_mode()
+@pytest.mark.parametrize("tokens", [8, 17, 64])
+def test_a_cpu_computes_the_upper_layers_part_by_part_and_finds_the_same(layers, monkeypatch, tokens):
+    sequences = [sequence_of(90), sequence_of(41, seed=1), sequence_of(7, seed=2)]
+    whole = pass_of(layers, local_layers=1, penalty=1.0)(sequences, 92, 4096)
+    monkeypatch.setattr("latechunk.encoding.local_global._CPU_TOKENS", tokens)
+    assert torch.allclose(pass_of(layers, local_layers=1, penalty=1.0)(sequences, 92, 4096), whole, atol=2e-6)
+
+
 @pytest.mark.parametrize("n_content", [3, 8, 16])
 def test_one_window_without_penalty_equals_the_plain_model(layers, n_content):
     sequence = sequence_of(n_content)

@@ -17,7 +17,7 @@ from latechunk.encoding.local_global import LocalGlobalPass
 from latechunk.encoding.pooling import PoolingPlan, SpanPool, lay_out_runs, plan_pooling, require_ranges
 from latechunk.encoding.windows import Plan, TokenSequence, pad
 from latechunk.errors import ModelError
-from latechunk.models.device import is_out_of_memory, name_of, tokens_that_fit
+from latechunk.models.device import give_back_memory, is_out_of_memory, name_of, tokens_that_fit
 from latechunk.models.loaded import LoadedModel
 from latechunk.types import FloatArray, IntArray, PoolingTask, Tokens, WindowPlan
 
@@ -132,6 +132,8 @@ class SpanRunner:
             if self._run_pass(jobs, batch, sums, adapter, budget):
                 yield batch
                 begin, budget = end, self.batch_tokens
+                if self._device.type == "cpu" and begin < len(lengths):
+                    give_back_memory()
             else:
                 if self._device.type == "cuda":  # here, where nothing holds the tensors of the pass that failed
                     torch.cuda.empty_cache()

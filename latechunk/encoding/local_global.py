@@ -23,6 +23,9 @@ from latechunk.types import IntArray, WindowPlan
 
 _LAYOUTS = ("bert", "roberta", "xlm-roberta")
 _HIDDEN = -1e4  # an attention score that no softmax sees, finite in half precision
+# A CPU computes an upper layer for so many tokens at once: what 8,192 tokens see takes 100 MB, and so do their states
+# within the feed-forward part.
+_CPU_TOKENS = 2_048
 
 
 class LocalGlobalPass:
@@ -66,7 +69,8 @@ class LocalGlobalPass:
         attention = _BlockAttention(layout, self._settings, states.dtype)
         for layer in self._model.encoder.layer[self._settings.local_layers :]:
             attended = layer.attention.output(attention(layer.attention.self, states), states)
-            states = layer.feed_forward_chunk(attended)
+            parts = attended.split(_CPU_TOKENS if attended.device.type == "cpu" else attended.shape[1], dim=1)
+            states = torch.cat([layer.feed_forward_chunk(part) for part in parts], dim=1)
         return states
 
     def lower(self, sequences: Sequence[TokenSequence], layout: Layout, batch_tokens: int) -> torch.Tensor:
@@ -166,7 +170,7 @@ class _BlockAttention:
     n * (n / m + 3 * b) scores, with b = 128 and m = 64 a sixteenth. What a block sees is gathered into a tensor of its
     own (``_seen``) and not masked out of everything, so that time and memory do shrink. A block is then an entry of
     the batch, which is why shapes begin with ``n * blocks``, and one call of ``scaled_dot_product_attention`` computes
-    all blocks.
+    all blocks of a group: on a CPU those of so many tokens, elsewhere all.
 
     A mean stands for several tokens, so its score gets the logarithm of their number added: in the softmax it then
     weighs as much as that many tokens with its key. Means of the three near blocks are hidden, since their tokens are
@@ -182,43 +186,58 @@ class _BlockAttention:
         self._bias = self._content_bias(settings, dtype)
         hidden = torch.cat([~layout.special_visible, ~self._content_visible()], dim=1)
         self._special_bias = (hidden[:, None, None, :] * _HIDDEN).to(dtype)
+        on_cpu, n = layout.lengths.device.type == "cpu", len(layout.lengths)
+        size = max(1, _CPU_TOKENS // (n * layout.block)) if on_cpu else layout.n_blocks
+        self._groups = [(first, min(first + size, layout.n_blocks)) for first in range(0, layout.n_blocks, size)]
 
     def __call__(self, attention: Any, states: torch.Tensor) -> torch.Tensor:
         """Attend with a layer's own projections; ``states`` and the result have shape ``(n, rows, hidden)``."""
         n, rows, _ = states.shape
-        shape = (n, rows, attention.num_attention_heads, attention.attention_head_size)
+        heads, size = attention.num_attention_heads, attention.attention_head_size
         query, key, value = (
-            project(states).view(shape).transpose(1, 2) for project in (attention.query, attention.key, attention.value)
+            project(states).view(n, rows, heads, size).transpose(1, 2)
+            for project in (attention.query, attention.key, attention.value)
         )
-        n_special = self._layout.n_special
         special = functional.scaled_dot_product_attention(
-            query[:, :, :n_special], key, value, attn_mask=self._special_bias
+            query[:, :, : self._layout.n_special], key, value, attn_mask=self._special_bias
         )
-        content = functional.scaled_dot_product_attention(
-            self._blocks(query[:, :, n_special:]), self._seen(key), self._seen(value), attn_mask=self._bias
-        )
-        heads, size = shape[2:]
-        content = content.view(n, self._layout.n_blocks, heads, -1, size).transpose(1, 2).reshape(n, heads, -1, size)
-        return torch.cat([special, content], dim=2).transpose(1, 2).reshape(n, rows, heads * size)
+        far_key, far_value = self._far(key), self._far(value)
+        near_key, near_value = self._padded(key), self._padded(value)
+        content = []
+        for first, last in self._groups:
+            attended = functional.scaled_dot_product_attention(
+                self._blocks(query, first, last),
+                self._seen(far_key, near_key, first, last),
+                self._seen(far_value, near_value, first, last),
+                attn_mask=self._bias[:, first:last].flatten(0, 1).unsqueeze(1),
+            )
+            content.append(attended.view(n, last - first, heads, -1, size).transpose(1, 2).flatten(2, 3))
+        return torch.cat([special, *content], dim=2).transpose(1, 2).reshape(n, rows, heads * size)
 
-    def _blocks(self, content: torch.Tensor) -> torch.Tensor:
-        """Cut ``(n, heads, tokens, size)`` into ``(n * blocks, heads, block, size)``."""
-        n, heads, _, size = content.shape
-        blocks = content.reshape(n, heads, self._layout.n_blocks, self._layout.block, size).transpose(1, 2)
-        return blocks.reshape(n * self._layout.n_blocks, heads, self._layout.block, size)
+    def _blocks(self, rows: torch.Tensor, first: int, last: int) -> torch.Tensor:
+        """Blocks ``first`` to ``last`` of ``(n, heads, rows, size)``: ``(n * blocks, heads, block, size)``."""
+        (n, heads, _, size), n_special, block = rows.shape, self._layout.n_special, self._layout.block
+        content = rows[:, :, n_special + first * block : n_special + last * block]
+        return content.reshape(n, heads, last - first, block, size).transpose(1, 2).flatten(0, 1)
 
-    def _seen(self, rows: torch.Tensor) -> torch.Tensor:
-        """What each block attends to, in the order of the bias: ``(n * blocks, heads, seen, size)``."""
-        layout = self._layout
-        n, heads, _, size = rows.shape
-        special, content = rows[:, :, : layout.n_special], rows[:, :, layout.n_special :]
-        padded = functional.pad(content, (0, 0, layout.block, layout.block))
-        near = padded.unfold(2, 3 * layout.block, layout.block).permute(0, 2, 1, 4, 3)
-        grouped = content.reshape(n, heads, self._n_means, self._mean_tokens, size)
+    def _far(self, rows: torch.Tensor) -> torch.Tensor:
+        """Special rows and the means of the content, which all blocks see: ``(n, heads, special + means, size)``."""
+        (n, heads, _, size), n_special = rows.shape, self._layout.n_special
+        grouped = rows[:, :, n_special:].reshape(n, heads, self._n_means, self._mean_tokens, size)
         visible = self._content_visible().view(n, 1, self._n_means, self._mean_tokens, 1)
         means = (grouped * visible).sum(dim=3, dtype=torch.float32) / self._counts.clamp(min=1)[:, None, :, None]
-        shared = torch.cat([special, means.to(rows.dtype)], dim=2)[:, None].expand(-1, layout.n_blocks, -1, -1, -1)
-        return torch.cat([shared, near], dim=3).reshape(n * layout.n_blocks, heads, -1, size)
+        return torch.cat([rows[:, :, :n_special], means.to(rows.dtype)], dim=2)
+
+    def _padded(self, rows: torch.Tensor) -> torch.Tensor:
+        """The content with a block of zeros before and after it."""
+        block = self._layout.block
+        return functional.pad(rows[:, :, self._layout.n_special :], (0, 0, block, block))
+
+    def _seen(self, far: torch.Tensor, padded: torch.Tensor, first: int, last: int) -> torch.Tensor:
+        """What each block attends to, in the order of the bias: ``(n * blocks, heads, seen, size)``."""
+        block = self._layout.block
+        near = padded[:, :, first * block : (last + 2) * block].unfold(2, 3 * block, block).permute(0, 2, 1, 4, 3)
+        return torch.cat([far[:, None].expand(-1, last - first, -1, -1, -1), near], dim=3).flatten(0, 1)
 
     def _content_visible(self) -> torch.Tensor:
         places = torch.arange(self._layout.n_blocks * self._layout.block, device=self._layout.lengths.device)
@@ -230,7 +249,7 @@ class _BlockAttention:
         return (self._layout.lengths[:, None] - starts).clamp(0, settings.mean_tokens)
 
     def _content_bias(self, settings: LocalGlobal, dtype: torch.dtype) -> torch.Tensor:
-        """Additive bias of special tokens, means and near tokens, shape ``(n * blocks, 1, block, seen)``."""
+        """Additive bias of special tokens, means and near tokens, shape ``(n, blocks, block, seen)``."""
         layout = self._layout
         n, block, n_blocks = len(layout.lengths), layout.block, layout.n_blocks
         own = torch.arange(n_blocks, device=layout.lengths.device)[:, None]
@@ -247,7 +266,7 @@ class _BlockAttention:
         place = own * block + offset
         exists = (place >= 0) & (place < layout.lengths[:, None, None])
         near.copy_(torch.where(exists[:, :, None, :], decay.to(dtype), torch.tensor(_HIDDEN, dtype=dtype)))
-        return bias.view(n * n_blocks, 1, block, -1)
+        return bias
 
     def _far_bias(self, settings: LocalGlobal, own: torch.Tensor) -> torch.Tensor:
         """Bias of the means as each block sees them, shape ``(n, blocks, n_means)``."""

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import ctypes
+from collections.abc import Callable
 from pathlib import Path
-from typing import Literal, TypeAlias
+from typing import Literal, TypeAlias, cast
 
 import torch
 
@@ -99,3 +101,23 @@ def tokens_that_fit(free_bytes: int, used_bytes: int, n_tokens: int, *, least: i
     """
     fitting = int(0.7 * free_bytes * n_tokens / max(used_bytes, 1))
     return max(least, min(most, fitting))
+
+
+def _find_malloc_trim() -> Callable[[int], int] | None:
+    try:
+        return cast(Callable[[int], int], ctypes.CDLL(None).malloc_trim)
+    except (AttributeError, OSError, TypeError):  # another C library; on Windows there is none to name so
+        return None
+
+
+_MALLOC_TRIM = _find_malloc_trim()
+
+
+def give_back_memory() -> None:
+    """Let the C library return what was freed to the system, where it can (glibc).
+
+    It keeps freed tensors, and those of the next pass, a little larger, do not fit into the holes that they leave: over
+    passes of 4,096 tokens a process grows by 400 MB.
+    """
+    if _MALLOC_TRIM is not None:
+        _MALLOC_TRIM(0)
