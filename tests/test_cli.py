@@ -342,8 +342,16 @@ def test_rows_are_documents_where_that_is_asked(run):
     assert "2 added" in made.stderr
     with Index.open("x.latechunk", read_only=True) as index:
         assert index.ids(filter={"city": "Paris"}) == ["list.csv#2"]
+    Path("people/list.csv").write_text("name,city\nBob,Paris\nCid,Rome,Italy\n")
+    assert "removed" not in run("index", "x.latechunk", "people", "--rows", "--prune").stderr  # one cannot be read
+    Path("people/list.csv").write_text("name,city\nBob,Paris\n")
+    dry = run("index", "x.latechunk", "people", "--rows", "--prune", "--dry-run")
+    assert dry.stdout.endswith("would remove: 1\n  list.csv#2\n")
+    assert "1 removed" in run("index", "x.latechunk", "people", "--rows", "--prune").stderr
+    with Index.open("x.latechunk", read_only=True) as index:
+        assert index.ids(filter={"city": "Paris"}) == index.ids() == ["list.csv#1"]
     Path("people/list.csv").unlink()
-    assert "2 removed" in run("index", "x.latechunk", "people", "--prune").stderr
+    assert "1 removed" in run("index", "x.latechunk", "people", "--prune").stderr
 
 
 def test_a_dry_run_makes_no_index(run):

@@ -54,6 +54,7 @@ from latechunk.validation import parse_object
 if TYPE_CHECKING:
     from rich.console import Console
 
+    from latechunk.cli.sources import Sources
     from latechunk.index import Index
     from latechunk.indexing import AddReport
     from latechunk.manifest import IndexInfo
@@ -113,7 +114,7 @@ def index_command(
         cut = {name: value for name, value in said.items() if value is not None}
         documents = sources.read(files)
         if dry_run:
-            _print_dry_run(index, documents, paths if prune else [], sources.report, as_json)
+            _print_dry_run(index, documents, paths if prune else [], sources, as_json)
             sources.print_notes()
             return
         runtime: dict[str, Any] = {"device": device, "dtype": dtype, "attention": attention}
@@ -134,7 +135,7 @@ def index_command(
                     ),
                     on_progress=sources.advance,
                 )
-            gone = _find_gone(opened, paths) if prune else []
+            gone = _find_gone(opened, paths, sources) if prune else []
             opened.delete(gone)
             with percentage_bar(console, quiet) as show:
                 opened.update_vectors(lambda step, n_done, n: show(f"vectors: {step}", n_done / max(1, n)))
@@ -271,8 +272,8 @@ def _is_file_of(document_id: str, source: Any) -> bool:
     return isinstance(source, str) and source.endswith(f"/{document_id}") and Path(source).is_file()
 
 
-def _find_gone(opened: Index, paths: Sequence[Path]) -> list[str]:
-    """Ids of documents that were files at or below these paths, and are no more."""
+def _find_gone(opened: Index, paths: Sequence[Path], sources: Sources) -> list[str]:
+    """Ids of documents that were files, or rows of files, at or below these paths, and are no more."""
     gone = []
     for path in paths:
         place = path.absolute().as_posix()
@@ -281,7 +282,7 @@ def _find_gone(opened: Index, paths: Sequence[Path]) -> list[str]:
             document = opened.get(one)
             source = str(document.metadata["source"]) if document else ""
             name = one.removesuffix(f"#{document.metadata.get('row')}") if document else one  # of a file, or of a row
-            if source.endswith(f"/{name}") and not Path(source).exists():
+            if source.endswith(f"/{name}") and sources.have_lost(one, source):
                 gone.append(one)
     return list(dict.fromkeys(gone))
 
@@ -294,7 +295,7 @@ def _is_as(stored: Document, document: Document) -> bool:
 
 
 def _print_dry_run(
-    path: Path, documents: Iterable[Document], pruned: Sequence[Path], report: Callable[[Problem], None], as_json: bool
+    path: Path, documents: Iterable[Document], pruned: Sequence[Path], sources: Sources, as_json: bool
 ) -> None:
     from latechunk.index import Index
 
@@ -305,11 +306,11 @@ def _print_dry_run(
         except IndexMissingError:
             names["add"] += [one.id for one in documents]
         else:
-            for document in _without_conflicts(opened, documents, report):
+            for document in _without_conflicts(opened, documents, sources.report):
                 stored = opened.get(document.id)
                 what = "add" if stored is None else "leave unchanged" if _is_as(stored, document) else "update"
                 names[what].append(document.id)
-            names["remove"] += _find_gone(opened, pruned)
+            names["remove"] += _find_gone(opened, pruned, sources)
     if as_json:
         print_json({f"would_{what.replace(' ', '_')}": ids for what, ids in names.items()})
         return

@@ -31,6 +31,8 @@ class Sources:
     n_problems: int = 0
     advance: Callable[[Progress], None] = lambda _: None  # replaced once there is a bar
     notes: dict[str, list[str]] = field(default_factory=dict)
+    _sources: set[str] = field(default_factory=set)  # of the files that were to be read
+    _ids: set[str] = field(default_factory=set)  # of the documents that were
 
     def __post_init__(self) -> None:
         require_encoding(self.encoding)
@@ -58,7 +60,15 @@ class Sources:
 
     def read(self, files: Sequence[SourceFile]) -> Iterator[Document]:
         """The documents of files."""
-        return read_documents(files, self.leave_out, self.note, **self.options)
+        self._sources |= {one.metadata["source"] for one in files}
+        for document in read_documents(files, self.leave_out, self.note, **self.options):
+            self._ids.add(document.id)
+            yield document
+
+    def have_lost(self, document_id: str, source: str) -> bool:
+        """Whether the file of a document is gone, or was read, as all files were, and had no such document."""
+        is_read = source in self._sources and not self.n_problems
+        return not Path(source).exists() or (is_read and document_id not in self._ids)
 
     @property
     def options(self) -> dict[str, Any]:
