@@ -24,7 +24,9 @@ ITEM = '<w:pStyle w:val="Own"/><w:numPr><w:numId w:val="1"/></w:numPr>'
 SEEDS = {
     "plain.pdf": make_pdf([write_lines(["Guide", "to pumps."], size=20), b"", IMAGE], labels="0 << /S /r >>"),
     "marked.pdf": make_pdf(
-        [write_lines(["Care of pumps", "and well-", "known parts-"])] * 3, bookmarks=[("Care", 0), ("More", 2)], info="/Title (A)"
+        [write_lines(["Care of pumps", "and well-", "known parts-"])] * 3,
+        bookmarks=[("Care", 0), ("More", 2)],
+        info="/Title (A)",
     ),
     "a.docx": make_docx(paragraph("Care", ITEM) * 3 + paragraph("Text."), styles=STYLES),
     "a.epub": make_epub(),
