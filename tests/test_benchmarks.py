@@ -117,3 +117,21 @@ def test_the_script_for_a_gpu_runs_anywhere_with_tiny_models(monkeypatch, capsys
     assert found["speed"]["default"]["documents_per_second"] > 0
     assert found["faiss"]["cpu"]["ms_of_one"] > 0
     assert len([line for line in capsys.readouterr().out.splitlines() if line.startswith("{")]) == 3
+
+
+def test_a_plan_scales_what_was_measured(monkeypatch):
+    monkeypatch.syspath_prepend(Path(__file__).parent.parent / "benchmarks")
+    plan = importlib.import_module("plan")
+    rates = plan.measured(cpu_tokens_per_second=1_000.0, gpu_tokens_per_second=100_000.0, tokens_per_chunk=90.0)
+    limits = {"machine_bytes": 1e12, "most_ms": 30.0, "deadline_hours": 100.0}
+
+    found = plan.plan(10**8, rates, **limits)
+
+    assert found["n_tokens"] == 10**8 * 90 * 2
+    assert found["cpu_worker_hours"] == 5_000
+    assert found["cpu_workers_in_time"] == 50
+    assert found["gpu_hours"] == 50
+    assert found["gpus_in_time"] == 1
+    assert found["shards"] == -(-(10**8 / rates.search_chunks * rates.search_ms) // 30)
+    assert plan.plan(10**6, rates, **limits)["shards"] == 1
+    assert "not measured" in plan.table([plan.plan(10**6, plan.measured(), **limits)])

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
@@ -49,6 +49,7 @@ if TYPE_CHECKING:
 
     from latechunk.distributed import EmbedReport, Estimate, Outcome
     from latechunk.protocols import SpanEncoder
+    from latechunk.readers import SourceFile
     from latechunk.storage.store import Counts
 
 
@@ -72,6 +73,15 @@ def embed_command(
     devices: Annotated[
         str | None, typer.Option(metavar="NAMES", help="Several devices, a process each: cuda:0,cuda:1.")
     ] = None,
+    engine: Annotated[
+        Literal["local", "ray"], typer.Option(help="This machine, or the workers of a Ray cluster (extra ray).")
+    ] = "local",
+    address: Annotated[
+        str | None, typer.Option(help="Of the Ray cluster  [default: RAY_ADDRESS, else one on this machine].")
+    ] = None,
+    workers: Annotated[int, typer.Option(help="With ray: how many, each with an encoder.", min=1)] = 1,
+    cpus: Annotated[float, typer.Option(help="With ray: CPUs of each worker.", min=0)] = 1,
+    gpus: Annotated[float, typer.Option(help="With ray: GPUs of each worker.", min=0)] = 0,
     device: Device = "auto",
     dtype: Dtype = "auto",
     attention: Attention = "auto",
@@ -113,11 +123,27 @@ def embed_command(
                     sources.report(Problem(paths_of.get(outcome.id, outcome.id), outcome.reason))
 
             with documents_bar(console, count_documents(files, rows=rows), quiet) as sources.advance:
-                report = embed_folder(documents, out, **made, on_outcome=tell, on_progress=sources.advance)
+                told: dict[str, Any] = {"on_outcome": tell, "on_progress": sources.advance}
+                if engine == "ray":
+                    from latechunk.distributed import Workers
+
+                    size = Workers(workers, cpus, gpus, device, dtype)
+                    report = _embed_on_ray(files, sources.options, address, out, workers=size, **made, **told)
+                else:
+                    report = embed_folder(documents, out, **made, **told)
         sources.print_notes()
         _print_report(report, out, sources.n_problems, as_json, quiet, console)
     if sources.n_problems:
         raise typer.Exit(EXIT_PARTIAL)
+
+
+def _embed_on_ray(
+    files: Sequence[SourceFile], options: dict[str, Any], address: str | None, out: Path, **arguments: Any
+) -> EmbedReport:
+    from latechunk.distributed import embed_dataset_to, read_files, start_ray
+
+    start_ray(address)
+    return embed_dataset_to(read_files(files, **options), out, **arguments)
 
 
 def import_command(

@@ -13,7 +13,7 @@ import hashlib
 import json
 import os
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Sequence, Set
 from dataclasses import replace
 from pathlib import Path
 from typing import Literal, Self
@@ -116,6 +116,17 @@ class EmbeddedFolder:
         with new_file(self.path / f"errors-{run:06d}-{name}.parquet") as new:
             parquet.write_table(rows, new)
 
+    def sizes(self, run: int) -> dict[str, tuple[int, int]]:
+        """Numbers of chunks and of tokens of each document that a run wrote, by its id."""
+        sizes = {}
+        for part in self.parts():
+            if run_of(part) == run:
+                table = parquet.ParquetFile(part).read(["id", "n_tokens", "chunks.list.element.start"])
+                n_chunks = table.column("chunks").combine_chunks().value_lengths().to_pylist()
+                rows = zip(table.column("id").to_pylist(), n_chunks, table.column("n_tokens").to_pylist(), strict=True)
+                sizes.update({name: (chunks, tokens) for name, chunks, tokens in rows})
+        return sizes
+
     def errors(self) -> list[tuple[str, str]]:
         """The documents that failed in the last run, by their ids, with the reasons."""
         tables = [parquet.read_table(one) for one in sorted(self.path.glob("errors-*.parquet"))]
@@ -151,8 +162,10 @@ class Known:
                     self._rows[document_id] = (digest, number, row)
                     row += 1
 
-    def __len__(self) -> int:
-        return len(self._rows)
+    @property
+    def ids(self) -> Set[str]:
+        """Of all documents."""
+        return self._rows.keys()
 
     def find(self, document: Document) -> StoredDocument | Literal["unchanged"] | None:
         """What of a document is there: all, its vectors with other metadata or pages, which are replaced, or nothing.

@@ -76,7 +76,7 @@ def embed_folder(
     with folder.writing() as run, progress_shown(documents, on_progress, show_progress) as tell:
         with _PartWriter(folder, run, on_outcome) as writer:
             embed(documents, loaded, cut, embedding, Known(folder), writer.take, tell)
-        return EmbedReport.of(writer.counts)
+        return EmbedReport(**writer.counts)
 
 
 def make_manifest(encoder: SpanEncoder, chunker: Chunker, embedding: Embedding) -> IndexManifest:

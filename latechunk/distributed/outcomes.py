@@ -19,12 +19,14 @@ Status: TypeAlias = Literal["embedded", "relabelled", "unchanged", "failed"]
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """What became of a document: ``stored`` if it has a new row, ``reason`` if it failed."""
+    """What became of a document: ``stored`` if it has a new row, ``reason`` if it failed; the counts if encoded."""
 
     status: Status
     id: str
     stored: StoredDocument | None = None
     reason: str = ""
+    n_chunks: int = 0
+    n_tokens: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,18 +47,10 @@ class EmbedReport:
     n_chunks: int = 0
     n_tokens: int = 0
 
-    @classmethod
-    def of(cls, counts: Counter[str]) -> EmbedReport:
-        """The report of what ``count`` gave."""
-        return cls(**counts)
-
 
 def count(outcome: Outcome) -> Counter[str]:
     """An outcome, by the names of ``EmbedReport``."""
-    counts = Counter({f"n_{outcome.status}": 1})
-    if outcome.status == "embedded" and outcome.stored:
-        counts |= Counter(n_chunks=len(outcome.stored.vectors), n_tokens=outcome.stored.n_tokens)
-    return counts
+    return Counter({f"n_{outcome.status}": 1, "n_chunks": outcome.n_chunks, "n_tokens": outcome.n_tokens})
 
 
 def read_all(
@@ -123,4 +117,5 @@ def embed(
     )
     for one in embedded:
         spans = [Span(chunk.start, chunk.end) for chunk in one.chunks]
-        tell(Outcome("embedded", one.document.id, StoredDocument(one.document, one.n_tokens, [spans], one.vectors)))
+        stored = StoredDocument(one.document, one.n_tokens, [spans], one.vectors)
+        tell(Outcome("embedded", one.document.id, stored, n_chunks=len(spans), n_tokens=one.n_tokens))
