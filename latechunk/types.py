@@ -409,7 +409,8 @@ class Hit:
         found: The chunks that were found in the passage, best first, where it is not one of them itself.
         dense: The cosine of its vector with the query's, in [-1, 1]; None in lexical search. Of a passage of several
             chunks, this and the next are of the best one.
-        lexical: Its BM25 score with what its document adds, from 0, without an upper bound; None in dense search.
+        lexical: Its BM25 score with what its document and its headings add, from 0, without an upper bound; None in
+            dense search.
 
     Examples:
         >>> index.search("people in Berlin", k=1)[0].chunk.document_id

@@ -175,7 +175,7 @@ MENDED = [
     ),
     Damage(
         "a chunk of no document",
-        "INSERT INTO chunks VALUES (900, 800, 0, 0, 0, 5, 0, 5, '[]', '[]', 1)",
+        "INSERT INTO chunks VALUES (900, 800, 0, 0, 0, 5, 0, 5, '[]', '[]', 1, '[]')",
         "chunk",
         "has no row in documents",
     ),

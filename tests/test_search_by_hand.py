@@ -5,7 +5,7 @@ import re
 import numpy as np
 import pytest
 
-from latechunk import Chunk, Document, Hit, Index, Span
+from latechunk import Block, Chunk, Document, Hit, Index, Span
 from latechunk.errors import InputError, QueryError
 from latechunk.search.hybrid import add_deviations
 from latechunk.search.passages import join_adjacent
@@ -167,9 +167,30 @@ def test_a_fused_score_counts_deviations_over_all_chunks(tmp_path):
 def test_words_that_deviate_by_more_than_two_count_by_their_deviation():
     # Words: mean 4, deviation 4. Cosines: mean 0.5, deviation 0.5.
     words, cosines = np.array([0.0, 8.0, 0.0, 8.0]), np.array([0.0, 1.0])
-    fused = add_deviations(0.6, {1: 0.75, 2: 1.0}, cosines, words, np.array([0, 1]))
+    fused = add_deviations(0.6, {1: 0.75, 2: 1.0}, {1: 0.0, 2: 8.0}, cosines, words)
 
     assert fused == {1: pytest.approx(0.6 * 0.5 - 0.4 * 1), 2: pytest.approx(0.6 * 1 + 0.4 * 1)}
+
+
+def test_a_chunk_counts_more_by_words_the_better_its_heading_says_what_is_asked(tmp_path):
+    documents = [
+        Document("plain", "pear plum\nfig", outline=()),
+        Document("other", "pear plum\nfig", outline=(Block("heading", 0, 9, 1), Block("heading", 10, 13, 1))),
+        Document("same", "pear\nplum fig", outline=(Block("heading", 0, 4, 1), Block("heading", 10, 13, 1))),
+        *(Document(str(number), "fig plum apple") for number in range(5)),
+    ]
+    with Index.create(tmp_path / "index", encoder=ByHand(), chunker=Cut("whole", (0, 13))) as index:
+        index.add(documents)
+        hits = index.search("pear", 8, mode="lexical")
+        fused = index.search("pear", 3)
+        ranks = index.search("pear", 3, fusion="rrf", dense_weight=0.0)
+
+    # The words of all three are the same; a heading of one word more has 2 * 1 / (1 + 2) of both in common.
+    names = ["same", "other", "plain"]
+    assert [hit.chunk.document_id for hit in hits] == names
+    plain = hits[2].lexical
+    assert [hit.lexical for hit in hits] == pytest.approx([3 * plain, (1 + 2 * (2 / 3) ** 4) * plain, plain])
+    assert [hit.chunk.document_id for hit in fused] == [hit.chunk.document_id for hit in ranks] == names
 
 
 def test_a_question_without_a_word_has_scores_of_the_same_kind(tmp_path):

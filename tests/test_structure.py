@@ -98,6 +98,16 @@ def test_the_pages_of_a_passage(start, end, pages):
     assert place(start, end).pages == tuple(PageNumber(*one) for one in pages)
 
 
+def test_titles_are_those_of_the_sections_that_begin_in_a_passage_and_not_that_of_the_document():
+    several = with_outline(Document("a", "# A\n\n# B\n\nText.\n"))
+    many = with_outline(Document("a", "".join(f"# {number}\n\n" for number in range(17))))
+
+    assert [place(0, end).titles for end in (5, 28, len(TEXT))] == [(), ("Refunds",), ("Refunds", "Shipping", "Staff")]
+    assert place(29, len(TEXT)).titles == ("Shipping", "Staff")
+    assert place(0, len(several.text), several).titles == ("A", "B")
+    assert place(0, len(many.text), many).titles == ()
+
+
 def test_lines_are_counted_from_one_in_any_order():
     spans = [Span(6, 20), Span(38, 52), Span(0, 5), Span(20, 28)]
     assert [one.line for one in find_places(GUIDE, spans)] == [2, 5, 1, 3]

@@ -13,15 +13,17 @@ from latechunk.types import FIRST_LINE, Block, Chunk, Document, PageNumber, Span
 
 _NOT_BLANK = re.compile(r"\S")
 _MOST_TITLE = 200  # characters; it comes back with every hit
+_MOST_TITLES = 16  # of one passage; what has more is about none of them
 
 
 @dataclass(frozen=True, slots=True)
 class Place:
-    """Where a passage stands; see ``latechunk.Chunk``."""
+    """Where a passage stands, see ``latechunk.Chunk``, and the titles of the sections that begin in it."""
 
     headings: tuple[str, ...]
     pages: tuple[PageNumber, ...]
     line: int
+    titles: tuple[str, ...] = ()
 
 
 def with_outline(document: Document) -> Document:
@@ -38,7 +40,7 @@ def find_places(document: Document, spans: Sequence[Span]) -> list[Place]:
     Examples:
         >>> document = Document("a", "# Guide\n## Refunds\nWe pay.", outline=None)
         >>> find_places(with_outline(document), [Span(0, 26)])
-        [Place(headings=('Guide', 'Refunds'), pages=(), line=1)]
+        [Place(headings=('Guide', 'Refunds'), pages=(), line=1, titles=('Refunds',))]
     """
     text = document.text
     outline = _Outline(text, [block for block in document.outline or () if block.kind == "heading"])
@@ -47,7 +49,9 @@ def find_places(document: Document, spans: Sequence[Span]) -> list[Place]:
     places = []
     for span in spans:
         start, end = _trim(text, span)
-        places.append(Place(outline.above(start, end), pages.of(start, end), lines.of(start)))
+        places.append(
+            Place(outline.above(start, end), pages.of(start, end), lines.of(start), outline.within(start, end))
+        )
     return places
 
 
@@ -144,6 +148,18 @@ class _Outline:
             position = found.start()
             number = bisect_right(self._starts, position) - 1
         return self._path(number) if number >= 0 else ()
+
+    def within(self, start: int, end: int) -> tuple[str, ...]:
+        """The titles of the headings that begin in ``[start, end)``, none if they are more than 16.
+
+        The title of the whole document is left out: it says nothing of one passage more than of another.
+        """
+        first, last = bisect_left(self._starts, start), bisect_left(self._starts, end)
+        if last - first > _MOST_TITLES:
+            return ()
+        is_title = self._parents.count(None) == 1
+        inner = (number for number in range(first, last) if not is_title or self._parents[number] is not None)
+        return tuple(_title(self._text, self._headings[number]) for number in inner)
 
     def _path(self, number: int | None) -> tuple[str, ...]:
         """The titles of a heading and of those above it; there may be thousands, of which few are asked for."""

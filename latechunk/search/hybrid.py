@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from latechunk.search.fusion import standardise
-from latechunk.types import FloatArray, IntArray, ScoreArray
+from latechunk.types import FloatArray, ScoreArray
 
 # BM25 that a word of middling rarity gives. Where all that was found deviates less, it is of little content, and what
 # little it tells must not count as much as the vectors: of 20 facts asked in other words, among 20 sentences of
@@ -28,17 +28,22 @@ class Ranked:
 
 
 def add_deviations(
-    dense_weight: float, dense: Mapping[int, float], cosines: FloatArray, by_words: ScoreArray, at: IntArray
+    dense_weight: float,
+    dense: Mapping[int, float],
+    lexical: Mapping[int, float],
+    cosines: FloatArray,
+    by_words: ScoreArray,
 ) -> dict[int, float]:
     """Add both scores of candidates, each in deviations above the mean of its side, that of words being 2 at least.
 
     Args:
         dense_weight: Share of the dense side.
         dense: The cosines of the candidates, by number.
+        lexical: Their lexical scores, by number.
         cosines: Of the question with vectors that stand for all.
         by_words: The lexical scores of all chunks.
-        at: Places of the candidates there, shape ``(len(dense),)``.
     """
     by_vector = standardise(np.array(list(dense.values())), float(cosines.mean()), float(cosines.std()))
-    by_word = standardise(by_words[at], float(by_words.mean()), max(float(by_words.std()), _LEAST_DEVIATION))
+    scores = np.array([lexical[number] for number in dense])
+    by_word = standardise(scores, float(by_words.mean()), max(float(by_words.std()), _LEAST_DEVIATION))
     return dict(zip(dense, (dense_weight * by_vector + (1 - dense_weight) * by_word).tolist(), strict=True))

@@ -19,16 +19,16 @@ from latechunk.search.corpus import Corpus
 from latechunk.search.filters import select_documents
 from latechunk.search.fusion import best_first, best_places, fuse_by_rank
 from latechunk.search.hybrid import Ranked, add_deviations
-from latechunk.search.lexical import score_words
+from latechunk.search.lexical import match_titles, score_words
 from latechunk.search.options import SearchOptions
 from latechunk.search.passages import Candidate, choose_groups, group, join_adjacent, rerank, to_hit
 from latechunk.search.remembered import Remembered
 from latechunk.search.sections import SECTION, Sections
 from latechunk.storage.filter_sql import Condition, Selection
-from latechunk.storage.rows import join_rows
+from latechunk.storage.rows import ChunkPlaces, join_rows
 from latechunk.storage.store import ChunkRow, Store
 from latechunk.storage.terms import question_terms
-from latechunk.types import FloatArray, Hit, require_text
+from latechunk.types import FloatArray, Hit, ScoreArray, require_text
 
 # Of 0.1, 0.2, 0.3, 0.5, 0.6 and 0.7; see docs/search.md. Without any share, what the words cannot tell apart would be
 # in no order.
@@ -219,21 +219,29 @@ class Searcher:
         if documents is not None:
             is_selected = np.isin(places.documents, documents)
             may_be_found = may_be_found[is_selected[places.document_of[may_be_found]]]
-        found = best_places(by_words, may_be_found, n)
+        found = places.numbers[best_places(by_words, may_be_found, n)].tolist()
+        words = self._praised(query, by_words, places, [*dense, *found])
+        lexical = [number for number, _ in best_first({number: words[number] for number in found})]
         if query.vector is None or vectors is None:
-            return [Ranked(int(places.numbers[one]), float(by_words[one]), None, float(by_words[one])) for one in found]
-        lexical = places.numbers[found].tolist()
-        missing = [number for number in lexical if number not in dense]
+            return [Ranked(number, words[number], None, words[number]) for number in lexical]
+        missing = [number for number in found if number not in dense]
         # What only one side found has a score of the other, too: each counts for what it is.
         every = {**dense, **dict(zip(missing, vectors.scores(query.vector, missing), strict=True))}
-        at = np.searchsorted(places.numbers, list(every))
         if options.fusion == "rrf":
             fused = fuse_by_rank([list(dense), lexical], [query.dense_weight, 1 - query.dense_weight])
         else:
             cosines = corpus.sample(query.granularity, vectors) @ query.vector
-            fused = add_deviations(query.dense_weight, every, cosines, by_words, at)
-        words = dict(zip(every, by_words[at].tolist(), strict=True))
+            fused = add_deviations(query.dense_weight, every, words, cosines, by_words)
         return [Ranked(number, score, every[number], words[number]) for number, score in best_first(fused)[:n]]
+
+    def _praised(
+        self, query: _Query, by_words: ScoreArray, places: ChunkPlaces, numbers: Sequence[int]
+    ) -> dict[int, float]:
+        """Scores by words of some chunks, more for those whose sections are about what the question asks for."""
+        titles = self._store.titles(numbers)
+        matches = match_titles(query.terms or (), [titles.get(number, ()) for number in numbers])
+        scores = by_words[np.searchsorted(places.numbers, numbers)] * (1 + matches)
+        return dict(zip(numbers, scores.tolist(), strict=True))
 
     def _passage_of(self, row: ChunkRow, query: _Query, sections: Sections) -> ChunkRow:
         """Where the passage stands that is given back for a chunk."""

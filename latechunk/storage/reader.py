@@ -269,6 +269,14 @@ class StoreReader:
             raise IndexDamagedError(f"{self._path}: chunk {missing[0]} has a vector and no text: {REMEDY}")
         return [found[number] for number in numbers]
 
+    def titles(self, numbers: Sequence[int]) -> dict[int, list[str]]:
+        """The titles of the sections that begin in each chunk in which any do, within one ``snapshot``."""
+        rows = self._select_by("SELECT number, titles FROM chunks WHERE titles <> '[]' AND number IN", numbers)
+        try:
+            return {number: [str(title) for title in json.loads(titles)] for number, titles in rows}
+        except (TypeError, ValueError) as error:
+            raise IndexDamagedError(f"{self._path}: titles of chunks cannot be read ({error}): {REMEDY}") from error
+
     def rows_of_document(self, document_id: str, granularity: int) -> list[ChunkRow]:
         """A document's chunks, in the order of their starts, within one ``snapshot``."""
         numbers = self.numbers_of_ids([document_id])

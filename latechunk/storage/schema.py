@@ -14,7 +14,7 @@ from latechunk.storage.fields import TABLE as FIELDS
 from latechunk.storage.fulltext import shadow_definitions, table_definition, word_tables
 from latechunk.types import Settings
 
-FORMAT = 5
+FORMAT = 6
 LAST_NUMBER = 2**62  # of a document or chunk; a larger one was not given here, and would end the numbers
 # States that a FAISS file may be brought up to date from; one of an older state is built again. Without a bound the
 # table would grow by a row with each change, for years.
@@ -31,7 +31,8 @@ _DOCUMENTS = (
     "text BLOB NOT NULL)"
 )
 # What a reader or the text itself says of a document's parts, as JSON. It stands in a table of its own, since a search
-# reads no outline of thousands of headings: each chunk has the headings, pages and line of its place.
+# reads no outline of thousands of headings: each chunk has the headings, pages and line of its place, and the titles of
+# the sections that begin in it.
 _STRUCTURES = (
     "CREATE TABLE structures (document INTEGER PRIMARY KEY REFERENCES documents (number) ON DELETE CASCADE, "
     "pages TEXT NOT NULL, outline TEXT NOT NULL, sha256 BLOB NOT NULL)"
@@ -41,7 +42,7 @@ _CHUNKS = (
     "document INTEGER NOT NULL REFERENCES documents (number) ON DELETE CASCADE, granularity INTEGER NOT NULL, "
     'place INTEGER NOT NULL, "start" INTEGER NOT NULL, "end" INTEGER NOT NULL, byte_start INTEGER NOT NULL, '
     "byte_end INTEGER NOT NULL, headings TEXT NOT NULL, pages TEXT NOT NULL, line INTEGER NOT NULL, "
-    "UNIQUE (document, granularity, place))"
+    "titles TEXT NOT NULL, UNIQUE (document, granularity, place))"
 )
 _TABLES = (
     "CREATE TABLE settings (name TEXT PRIMARY KEY, value TEXT NOT NULL) WITHOUT ROWID",
@@ -141,6 +142,7 @@ def rows_to_hash(connection: sqlite3.Connection, document: int) -> Iterator[tupl
     """What ``hash_vectors`` takes, as it is stored."""
     query = (
         'SELECT c.granularity, c.place, c."start", c."end", c.byte_start, c.byte_end, c.headings, c.pages, c.line, '
-        "v.vector FROM chunks c LEFT JOIN vectors v ON v.chunk = c.number WHERE c.document = ? ORDER BY c.number"
+        "c.titles, v.vector FROM chunks c LEFT JOIN vectors v ON v.chunk = c.number WHERE c.document = ? "
+        "ORDER BY c.number"
     )
     return connection.execute(query, (document,))

@@ -93,8 +93,9 @@ class Store(StoreReader):
         rows: list[tuple[int | str, ...]] = []
         for granularity, spans in enumerate(stored.chunkings):
             for place, (span, stands) in enumerate(zip(spans, find_places(document, spans), strict=True)):
-                places = (span.start, span.end, byte_of[span.start], byte_of[span.end], *encode_place(stands))
-                rows.append((chunk + len(rows), number, granularity, place, *places))
+                ends = (span.start, span.end, byte_of[span.start], byte_of[span.end])
+                stands_at = (*encode_place(stands), to_json(stands.titles))
+                rows.append((chunk + len(rows), number, granularity, place, *ends, *stands_at))
         vectors = [one.tobytes() for one in np.ascontiguousarray(stored.vectors, dtype="<f4")]
         digest = hash_vectors((*row[2:], vector) for row, vector in zip(rows, vectors, strict=True))
         connection.execute(
@@ -104,7 +105,7 @@ class Store(StoreReader):
         pages, outline = to_json(list_pages(document.pages)), to_json(list_blocks(document.outline or ()))
         structure = (number, pages, outline, hash_structure(pages, outline))
         connection.execute("INSERT INTO structures VALUES (?, ?, ?, ?)", structure)
-        connection.executemany(f"INSERT INTO chunks VALUES ({', '.join('?' * 11)})", rows)
+        connection.executemany(f"INSERT INTO chunks VALUES ({', '.join('?' * 12)})", rows)
         numbers = range(chunk, chunk + len(rows))
         connection.executemany("INSERT INTO vectors VALUES (?, ?)", zip(numbers, vectors, strict=True))
         add_fields(connection, number)
