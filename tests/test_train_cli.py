@@ -222,7 +222,7 @@ def test_a_run_that_was_killed_before_its_first_step_is_begun_by_resuming(base, 
 
 def test_adapters_to_begin_with_are_where_the_log_begins(base, data, finished, tmp_path):
     """The finished run's last measurement is the first of a run that goes on from its adapters."""
-    out, given = tmp_path / "out", (*AS_BEGUN, "--steps", "1")
+    out, given = tmp_path / "out", (*AS_BEGUN, "--steps", "1", "--keep-share", "0.9")
 
     begun = call(data, out, base, *given, "--adapters", str(finished[0]))
 
@@ -233,9 +233,12 @@ def test_adapters_to_begin_with_are_where_the_log_begins(base, data, finished, t
     assert first["step"] == 0
     for scope in ("corpus", "document"):
         assert first[f"eval_ndcg_{scope}"] == pytest.approx(last[f"eval_ndcg_{scope}"])
-    assert "| step 0: with the adapters that it began with |" in (out / "README.md").read_text()
+    assert [one["step"] for one in map(json.loads, (out / "log.jsonl").read_text().splitlines())][-2:] == [1, 1]
+    card = (out / "README.md").read_text()
+    assert "| step 0: with the adapters that it began with |" in card
+    assert "| run keep share | 0.9 |" in card
     (out / "latechunk.json").unlink()
-    other = call(data, out, base, *given, "--resume")
+    other = call(data, out, base, *AS_BEGUN, "--steps", "1", "--resume")
     assert other.exit_code == 2
     assert "other ways to measure them, or other adapters to begin with; give the same" in other.stderr
 
@@ -308,6 +311,7 @@ def test_minutes_choose_the_steps_before_the_run(base, data, tmp_path, monkeypat
     ("arguments", "message"),
     [
         (("--minutes", "1", "--steps", "5"), "give it or --steps, not both"),
+        (("--keep-share", "0.5"), "give them with --adapters, or leave it out"),
         (("--minutes", "0"), "minutes must be more than 0, got 0.0"),
         (("--no-evaluate", "--evaluate-every", "5"), "leaves nothing to measure"),
         (("--weight", "three=2"), "there is no set 'three' in {data}; there are one, two"),

@@ -40,6 +40,7 @@ from latechunk.training.settings import LoraSettings, LossSettings, RunSettings,
 from tests.checkpoints import train_unigram, write_bert, write_plain
 from tests.trainingdata import TINY_CONTEXT, load_long, write_set
 
+FILE = "retrieval_passage/adapter_model.safetensors"
 SETTINGS = TrainingSettings(
     lora=LoraSettings(rank=4, alpha=8.0),
     loss=LossSettings(bank_segments=6),
@@ -179,6 +180,23 @@ def test_a_run_can_begin_with_adapters_of_the_same_shape(base, sets, unbroken, t
     for name, value in load_file(folder / "retrieval_passage" / "adapter_model.safetensors").items():
         begun = load_file(tmp_path / "same" / "retrieval_passage" / "adapter_model.safetensors")[name]
         np.testing.assert_array_equal(begun.numpy(), value.numpy())
+
+
+def test_a_run_can_keep_a_share_of_the_adapters_that_it_begins_with(base, sets, unbroken, tmp_path):
+    def weights(folder):
+        return {name: value.float() for name, value in load_file(folder / FILE).items()}
+
+    folder, _ = unbroken
+    for share in (0.0, 0.25):
+        encoder = load_long(base)
+        settings = SETTINGS.replaced(run=SETTINGS.run.replaced(n_steps=3, keep_share=share))
+        train(encoder, prepare(encoder, read_sets(sets), (12, 16)), tmp_path / str(share), settings, start=folder)
+
+    begun, trained, kept = (weights(one) for one in (folder, tmp_path / "0.0", tmp_path / "0.25"))
+    assert any((trained[name] - begun[name]).abs().max() > 0.01 for name in begun)
+    for name, value in kept.items():
+        wanted = 0.25 * begun[name] + 0.75 * trained[name]
+        np.testing.assert_allclose(value.numpy(), wanted.numpy(), rtol=2e-3, atol=1e-5)  # written in float16
 
 
 def test_an_encoder_in_half_precision_is_refused(base, sets, tmp_path):

@@ -76,6 +76,14 @@ def train_command(
         _shape(help="Layers from the top with adapters  [default: all that read the whole text].", min=1),
     ] = None,
     learning_rate: Annotated[float | None, _shape(help="At its peak  [default: 0.0003].")] = None,
+    keep_share: Annotated[
+        float,
+        _shape(
+            metavar="SHARE",
+            help="Share of the adapters to begin with in the result, whose weights are the mean of theirs and the "
+            "trained ones; keeps more of what they knew.",
+        ),
+    ] = 0.0,
     late_weight: Annotated[
         float | None,
         _shape(help="Share of the late in chunk vectors; 1 for late alone  [default: 0.7 where the base blends]."),

@@ -139,11 +139,11 @@ class HeldOutEvaluator(SentenceEvaluator):
         self._last = steps, scores
         return to_metrics(scores)
 
-    def finish(self, folder: Path, steps: int) -> tuple[Scores, dict[str, float]]:
+    def finish(self, folder: Path, steps: int | None) -> tuple[Scores, dict[str, float]]:
         """Scores and means of a run's adapters in a folder; of the last call, if that was after so many steps."""
-        if self._last is None or self._last[0] != steps:
-            self._last = steps, self._measurer.copied(folder)
-        scores = self._last[1]
+        done, scores = self._last or (None, None)
+        if scores is None or steps is None or done != steps:
+            scores = self._measurer.copied(folder)
         return scores, to_metrics(scores)
 
 

@@ -83,10 +83,17 @@ class TrainableAdapters:
 
     def load(self, folder: Path) -> None:
         """Read what ``save`` wrote, exactly if it was in float32."""
+        self.mix(folder, 1.0)
+
+    def mix(self, folder: Path, share: float) -> None:
+        """Replace each weight by ``share`` times that in a folder that ``save`` wrote and the rest of its own."""
         for name in self.names:
-            weights = load_file(folder / name / ADAPTER_WEIGHTS)
-            plain = {key.removeprefix(FILE_PREFIX): value.float() for key, value in weights.items()}
-            set_peft_model_state_dict(self._backbone, plain, adapter_name=name)
+            theirs, own = load_file(folder / name / ADAPTER_WEIGHTS), self.state(name)
+            mixed = {
+                key.removeprefix(FILE_PREFIX): share * value.float() + (1 - share) * own[key]
+                for key, value in theirs.items()
+            }
+            set_peft_model_state_dict(self._backbone, mixed, adapter_name=name)
 
 
 def find_targets(backbone: torch.nn.Module, settings: LoraSettings, n_fixed: int) -> list[str]:

@@ -31,6 +31,7 @@ class TrainingRequest(Validated):
     rank: int | None = None
     layers: int | None = None
     learning_rate: float | None = None
+    keep_share: float = 0.0
     chunk_tokens: tuple[int, ...] = ()
     segment_tokens: tuple[int, ...] | None = None
     late_weight: float | None = None
@@ -52,6 +53,10 @@ class TrainingRequest(Validated):
     def _check_together(self) -> Self:
         if self.minutes is not None and self.steps is not None:
             raise InputError("--minutes chooses the steps; give it or --steps, not both")
+        if self.keep_share and self.adapters is None:
+            raise InputError(
+                "--keep-share is of the adapters to begin with; give them with --adapters, or leave it out"
+            )
         if self.segment_tokens is not None and len(self.segment_tokens) != 2:
             raise InputError(
                 f"--segment-tokens must be two numbers such as 255,1022, got {', '.join(map(str, self.segment_tokens))}"
