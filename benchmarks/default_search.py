@@ -4,15 +4,18 @@ For each set and scope (in the corpus, within the documents that answer) nDCG@10
 ``Index.search(question)`` on an index with the default encoder, and of ``naive`` (chunks and questions read alone by
 the model as it is published), ``bm25`` (BM25 of the same chunks, without what their documents add) and ``rrf``
 (reciprocal ranks of the 50 best of both, as LangChain's EnsembleRetriever fuses). The interval is that of the default
-less the best of the three, 95 %, from a bootstrap over documents. ``worst_against_best_part`` is the least such
-difference, ``mean_default_corpus`` the mean over sets, ``lookalike_mean`` that over sets of documents that look alike.
+less the best of the three, 95 %, from a bootstrap over documents. Where the ids of a set's documents begin with their
+language ("ar:Warsaw"), the means of each language stand beside those of all. ``worst_against_best_part`` is the least
+such difference over sets, ``mean_default_corpus`` the mean over sets, ``lookalike_mean`` that over sets of documents
+that look alike.
 """
 
 from __future__ import annotations
 
 import dataclasses
-from itertools import accumulate
+from itertools import accumulate, groupby
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from common import parser, report
@@ -35,17 +38,25 @@ _DEPTH, _FUSED = 10, 50
 
 
 def cut_short(one: EvaluationSet, most_characters: int | None, most_questions: int | None) -> EvaluationSet:
-    """The first documents up to so many characters, and of their questions so many, spread evenly."""
-    ends = accumulate(len(document.text) for document in one.documents)
-    documents = tuple(
-        document
-        for number, (document, end) in enumerate(zip(one.documents, ends, strict=True))
-        if not number or most_characters is None or end <= most_characters
-    )
+    """The first documents of each language up to so many characters, and so many questions, spread evenly."""
+    documents = []
+    for _, own in groupby(one.documents, key=lambda document: language_of(document.id)):
+        group = list(own)
+        ends = accumulate(len(document.text) for document in group)
+        documents += [
+            document
+            for number, (document, end) in enumerate(zip(group, ends, strict=True))
+            if not number or most_characters is None or end <= most_characters
+        ]
     kept = {document.id for document in documents}
     questions = [question for question in one.questions if all(gold.document_id in kept for gold in question.gold)]
     step = 1 if most_questions is None else max(1, len(questions) // most_questions)
-    return dataclasses.replace(one, documents=documents, questions=tuple(questions[::step]))
+    return dataclasses.replace(one, documents=tuple(documents), questions=tuple(questions[::step]))
+
+
+def language_of(document_id: str) -> str:
+    """What an id like "ar:Warsaw" begins with, else nothing."""
+    return document_id.partition(":")[0] if ":" in document_id[:4] else ""
 
 
 def plain_bm25(index: Index, evaluation_set: EvaluationSet, n_chunks: int) -> ScoreArray:
@@ -95,7 +106,7 @@ def measure(evaluation_set: EvaluationSet, encoder: Encoder, published: Encoder,
         "rrf": fuse(evaluation_set, table, [naive, bm25]),
     }
     judged = judge(evaluation_set, table)
-    figures: dict[str, object] = {"n_chunks": len(table), "n_questions": len(evaluation_set.questions)}
+    figures: dict[str, Any] = {"n_chunks": len(table), "n_questions": len(evaluation_set.questions)}
     for scope in SCOPES:
         values = {arm: 100 * headline(judged, one[scope], scope, _DEPTH) for arm, one in arms.items()}
         is_measured = ~np.isnan(values["default"])
@@ -111,6 +122,14 @@ def measure(evaluation_set: EvaluationSet, encoder: Encoder, published: Encoder,
             "difference": round(found.difference, 2),
             "interval": [round(found.low, 2), round(found.high, 2)],
         }
+        languages = np.array([language_of(one.gold[0].document_id) for one in evaluation_set.questions])
+        if languages[0]:
+            figures[scope]["languages"] = {
+                str(language): {
+                    arm: round(float(np.nanmean(one[languages == language])), 2) for arm, one in values.items()
+                }
+                for language in np.unique(languages)
+            }
     return figures
 
 
@@ -120,12 +139,14 @@ def main() -> None:
     arguments.add_argument("--sets", nargs="+", help="names of some  [default: all]")
     arguments.add_argument("--max-tokens", type=int, default=128)
     arguments.add_argument("--model", help="its name  [default: the default model]")
-    arguments.add_argument("--most-characters", type=int, help="of the documents of a set  [default: all]")
+    arguments.add_argument("--adapters", default="auto", help="of the default: auto, or a folder that training wrote")
+    arguments.add_argument("--most-characters", type=int, help="of a set's documents in a language  [default: all]")
     arguments.add_argument("--most-questions", type=int, help="of a set  [default: all]")
     options = arguments.parse_args()
 
     given = {"model": options.model} if options.model else {}
-    encoder, published = Encoder.load(**given), Encoder.load(**given, adapters=None, context="windows")
+    encoder = Encoder.load(**given, adapters=options.adapters)
+    published = Encoder.load(**given, adapters=None, context="windows")
     sets: dict[str, dict[str, object]] = {}
     for one in read_sets(options.data):
         if options.sets is None or one.name in options.sets:
