@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from latechunk.ann.faiss_ops import is_exact, require_buildable
-from latechunk.ann.persist import read_cache, read_label, write_cache
+from latechunk.ann.persist import file_names, read_cache, read_label, write_cache
 from latechunk.ann.read_write_lock import ReadWriteLock
 from latechunk.ann.reader import VectorReader
 from latechunk.ann.spec import IndexSpec
@@ -209,7 +209,8 @@ class SyncedIndex:
         try:
             cache = read_cache(self._folder, self._granularity, self._dims, self._spec)
         except IndexDamagedError as error:
-            _log.info("the vector cache is rebuilt from the store: %s", error)
+            if any((self._folder / name).exists() for name in file_names(self._granularity)):  # a new index has none
+                _log.info("the vector cache is rebuilt from the store: %s", error)
             return None
         self._written = cache.commit
         return cache
