@@ -519,6 +519,21 @@ def run(tmp_path, monkeypatch):
     return lambda *words: CliRunner().invoke(app, list(words))
 
 
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        (("--workers", "2", "--gpus", "1"), "--workers and --gpus would have no effect with --engine local"),
+        (("--engine", "ray", "--devices", "cpu,cpu"), "--devices would have no effect with --engine ray"),
+    ],
+)
+def test_options_of_the_other_engine_are_refused(run, tmp_path, options, message):
+    result = run("embed", "docs", "--out", str(tmp_path / "out"), *options)
+
+    assert result.exit_code == 2
+    assert message in result.stderr
+    assert not (tmp_path / "out").exists()
+
+
 def test_the_commands(run, tmp_path):
     would = run("embed", "docs", "--out", "out", "--dry-run")
     assert would.exit_code == 0, would.output

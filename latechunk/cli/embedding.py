@@ -100,6 +100,9 @@ def embed_command(
     with errors_explained(console, quiet=quiet, interrupted="what was embedded before is kept"):
         from latechunk.distributed import embed_folder, estimate_embedding, read_all
 
+        of_ray = {"--address": address is not None, "--workers": workers != 1, "--cpus": cpus != 1, "--gpus": gpus != 0}
+        of_local = {"--devices": devices is not None, "--attention": attention != "auto"}
+        _require_effect(engine, of_local if engine == "ray" else of_ray)
         sources = Sources(console, quiet, encoding, rows, password)
         files = sources.find(paths)
         if not files:
@@ -135,6 +138,12 @@ def embed_command(
         _print_report(report, out, sources.n_problems, as_json, quiet, console)
     if sources.n_problems:
         raise typer.Exit(EXIT_PARTIAL)
+
+
+def _require_effect(engine: str, given: dict[str, bool]) -> None:
+    """Raise for options of the other engine."""
+    if names := [name for name, is_given in given.items() if is_given]:
+        raise InputError(f"{' and '.join(names)} would have no effect with --engine {engine}; leave it out")
 
 
 def _embed_on_ray(
