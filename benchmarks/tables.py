@@ -18,8 +18,8 @@ TITLES = {
     "chroma-chunking": "Chroma chunking (mixed)",
     "squality-dev": "SQuALITY (which story)",
     "lookalike-cities": "look-alike cities (generated)",
-    "lookalike-companies": "look-alike companies (generated)",
-    "lookalike-models": "look-alike machines (generated)",
+    "lookalike-companies": "look-alike companies",
+    "lookalike-models": "look-alike machines",
     "xquad-dev16": "XQuAD (12 languages)",
     "jaquad-train101": "JaQuAD (Japanese)",
     "drcd-dev": "DRCD (Chinese)",
@@ -41,8 +41,8 @@ def table(header: list[str], rows: list[list[str]]) -> str:
 def gains(max_tokens: int) -> str:
     """What the default gains over naive, with intervals, at one chunk size."""
     rows = []
-    for name, row in read("context")["figures"][f"at_{max_tokens}"]["sets"].items():
-        cells = [TITLES.get(name, name), f"{row['n_questions']:,}"]
+    for title, row in measured_sets(max_tokens):
+        cells = [title, f"{row['n_questions']:,}"]
         for scope in ("corpus", "document"):
             one = row.get(scope)
             cells.append(
@@ -53,6 +53,13 @@ def gains(max_tokens: int) -> str:
             )
         rows.append(cells)
     return table([f"chunks of at most {max_tokens} tokens", "questions", "in the corpus", "within the document"], rows)
+
+
+def measured_sets(max_tokens: int) -> list[tuple[str, dict[str, Any]]]:
+    """Titles and figures of the sets of the context benchmark, in the order of the titles."""
+    found = read("context")["figures"][f"at_{max_tokens}"]["sets"]
+    names = [*(name for name in TITLES if name in found), *(name for name in found if name not in TITLES)]
+    return [(TITLES.get(name, name), found[name]) for name in names]
 
 
 def find_rows(max_tokens: int, scope: str) -> dict[str, dict[str, Any]]:
@@ -75,21 +82,22 @@ def gain(row: dict[str, Any]) -> str:
     return f"{compared['difference']:+.1f} ({compared['low']:+.1f} to {compared['high']:+.1f})"
 
 
-def quality_short(sizes: tuple[int, ...]) -> str:
+def quality_short(sizes: tuple[int, ...], *, inside: bool) -> str:
     """What README shows: naive, and what the default gains over it.
 
     Args:
         sizes: Most tokens of a chunk, a table for each.
+        inside: Whether there is a column of the gain within the document.
     """
     parts = []
     for size in sizes:
         rows = []
-        for name, row in read("context")["figures"][f"at_{size}"]["sets"].items():
-            corpus, inside = row["corpus"], row.get("document")
-            cells = [TITLES.get(name, name), f"{row['n_questions']:,}", f"{corpus['naive']:.1f}"]
-            rows.append([*cells, _gain(corpus["default"]), _gain(inside["default"]) if inside else ""])
+        for title, row in measured_sets(size):
+            corpus, document = row["corpus"], row.get("document")
+            cells = [title, f"{row['n_questions']:,}", f"{corpus['naive']:.1f}", _gain(corpus["default"])]
+            rows.append([*cells, *([_gain(document["default"]) if document else ""] if inside else [])])
         header = [f"chunks of at most {size} tokens", "questions", "naive", "default"]
-        parts.append(table([*header, "default, within the document"], rows))
+        parts.append(table([*header, *(["default, within the document"] if inside else [])], rows))
     return "\n\n".join(parts)
 
 
@@ -306,8 +314,11 @@ def _scale_row(n_chunks: int, prefix: str, figures: dict[str, Any]) -> list[str]
 
 def main() -> None:
     docs = ROOT / "docs"
-    fill(ROOT / "README.md", {"quality": quality_short((64,))})
-    fill(docs / "evaluation.md", {"default": quality_short((64, 128)), "quality": quality(), "passkey": passkey()})
+    fill(ROOT / "README.md", {"quality": quality_short((64,), inside=False)})
+    fill(
+        docs / "evaluation.md",
+        {"default": quality_short((64, 128), inside=True), "quality": quality(), "passkey": passkey()},
+    )
     models = {"speed": speed(), "encode": encode(), "jina": jina(), "runtimes": runtimes()}
     fill(docs / "models.md", {**models, "gpu": gpu()})
     fill(ROOT / "docs" / "operations.md", {"scale": scale()})

@@ -160,7 +160,7 @@ def test_a_fused_score_counts_deviations_over_all_chunks(tmp_path):
     assert [hit.dense for hit in hits] == pytest.approx([0.96, 0.8, 0.6], abs=1e-6)
     assert [hit.lexical for hit in hits] == pytest.approx([0.35758, 0.35758, 0.51881], abs=1e-5)
     deviations = [(1.17699, -0.02687), (0.09054, -0.02687), (-1.26753, 0.05374)]
-    assert [hit.score for hit in hits] == pytest.approx([0.6 * a + 0.4 * b for a, b in deviations], abs=1e-4)
+    assert [hit.score for hit in hits] == pytest.approx([0.65 * a + 0.35 * b for a, b in deviations], abs=1e-4)
     assert few == hits[:2]  # pear is not among the two nearest, and has its cosine
 
 
@@ -198,7 +198,7 @@ def test_a_question_without_a_word_has_scores_of_the_same_kind(tmp_path):
         unknown, none = index.search("fruit", 3), index.search("?!", 3)
 
     assert [hit.score for hit in none] == [hit.score for hit in unknown]
-    assert [hit.score for hit in none] == pytest.approx([0.6 * 1.17699, 0.6 * 0.09054, 0.6 * -1.26753], abs=1e-4)
+    assert [hit.score for hit in none] == pytest.approx([0.65 * 1.17699, 0.65 * 0.09054, 0.65 * -1.26753], abs=1e-4)
     assert [hit.lexical for hit in none] == [0.0, 0.0, 0.0]
 
 

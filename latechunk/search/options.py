@@ -53,7 +53,7 @@ class SearchOptions(Validated):
         fusion: ``"calibrated"`` adds both scores in standard deviations above their mean over all chunks of the index,
             so that a score depends neither on ``k`` nor on the filter; ``"rrf"`` is reciprocal rank fusion. It and
             ``dense_weight`` have an effect on hybrid search alone.
-        dense_weight: Share of the dense side in a fusion, from 0 to 1; None for 0.6, or 0.1 where the question is
+        dense_weight: Share of the dense side in a fusion, from 0 to 1; None for 0.65, or 0.1 where the question is
             surely in a language that the model does not read.
         filter: Only documents whose metadata meet this; see ``latechunk.search.filters.compile_filter``.
         document_ids: Only these documents; unknown ids are passed over.

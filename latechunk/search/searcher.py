@@ -30,9 +30,8 @@ from latechunk.storage.store import ChunkRow, Store
 from latechunk.storage.terms import question_terms
 from latechunk.types import FloatArray, Hit, ScoreArray, require_text
 
-# Of 0.1, 0.2, 0.3, 0.5, 0.6 and 0.7; see docs/search.md. Without any share, what the words cannot tell apart would be
-# in no order.
-_DENSE_WEIGHT = 0.6
+# Of 0.1 to 0.9; see docs/search.md. Without any share, what the words cannot tell apart would be in no order.
+_DENSE_WEIGHT = 0.65
 _UNREAD_WEIGHT = 0.1
 
 
