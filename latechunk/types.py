@@ -33,6 +33,8 @@ BlockKind: TypeAlias = Literal["heading", "table", "code", "list"]
 
 FIRST_LINE = "first_line"
 """The metadata key of the line of its file on which a document's text begins, where that is not the first."""
+TABLE_ROW = "table_row"
+"""The metadata key of the number, from 1, of the row of its table that a document is."""
 
 _Part = TypeVar("_Part", "Page", "Block")
 
@@ -369,7 +371,7 @@ class Chunk:
         without pages and headings by its line, ``notes.txt:12``.
         """
         source = _name_source(self.document_id, self.metadata)
-        row = self.metadata.get("row")
+        row = self.metadata.get(TABLE_ROW)
         parts = [_cite_pages(self.pages), f"row {row}" if type(row) is int else "", " > ".join(self.headings)]
         if not any(parts):
             return source if self.line is None else f"{source}:{self.line}"
@@ -380,13 +382,18 @@ def _name_source(document_id: str, metadata: Mapping[str, Any]) -> str:
     """The file as it is named where it is, or its name alone where that is a place of one machine; else the id."""
     given = (metadata.get(key) for key in ("source", "file_path", "file_name"))
     source = next((one for one in given if isinstance(one, str) and one.strip()), document_id)
-    name = document_id.removesuffix(f"#{metadata.get('row')}")  # of a row's file
+    name = without_row(document_id, metadata)
     if source.endswith(f"/{name}"):  # the id is the path from the folder that was indexed
         source = name
     for flavour in (PurePosixPath, PureWindowsPath):
         if flavour(source).is_absolute():
             return flavour(source).name or source
     return source
+
+
+def without_row(document_id: str, metadata: Mapping[str, Any]) -> str:
+    """The id that the file of a row has, ``people.csv`` for ``people.csv#7``; any other id as it is."""
+    return document_id.removesuffix(f"#{metadata.get(TABLE_ROW)}")
 
 
 def _cite_pages(pages: Sequence[PageNumber]) -> str:

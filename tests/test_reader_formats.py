@@ -216,8 +216,13 @@ def test_each_row_of_a_table_is_a_document_and_ragged_ones_are_named(read, tmp_p
         ("a.csv#2", "name: Bob"),
         ("a.csv#4", "name: Dan"),
     ]
-    assert documents[0].metadata == {"name": "Ann", "age": "31", "note": "two\nlines", "row": 1, "source": source}
+    assert documents[0].metadata == {"name": "Ann", "age": "31", "note": "two\nlines", "table_row": 1, "source": source}
     assert problems == [(":6", "a row of 4 cells under a header of 3")]
+    seats, _ = read("seats.json", '[{"row": 40}, {"row": 41}]', rows=True)
+    assert [(one.metadata["row"], make_chunks(one, [Span(0, 7)])[0].citation) for one in seats] == [
+        (40, "seats.json, row 1"),
+        (41, "seats.json, row 2"),
+    ]
     chosen, _ = read("b.csv", "id,text,lang\n7,Hello.,en\n,Bye.,en\n", rows=True)
     assert [(one.id, one.text, one.metadata["lang"]) for one in chosen] == [
         ("7", "Hello.", "en"),
@@ -252,7 +257,7 @@ def test_json_is_one_document_or_one_for_each_element(read):
         ("5", "More."),
         ("a.json#3", 'name: Ann\ntags: ["x"]'),
     ]
-    assert documents[2].metadata["row"] == 3
+    assert documents[2].metadata["table_row"] == 3
     assert [place for place, _ in problems] == [", element 4", ", element 5"]
     for wrong in ("{}", "[1", "[" * 100_000):
         assert [place for place, _ in read("a.json", wrong, rows=True)[1]] == [""]

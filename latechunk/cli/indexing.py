@@ -274,6 +274,8 @@ def _is_file_of(document_id: str, source: Any) -> bool:
 
 def _find_gone(opened: Index, paths: Sequence[Path], sources: Sources) -> list[str]:
     """Ids of documents that were files, or rows of files, at or below these paths, and are no more."""
+    from latechunk.types import without_row
+
     gone = []
     for path in paths:
         place = path.absolute().as_posix()
@@ -281,7 +283,7 @@ def _find_gone(opened: Index, paths: Sequence[Path], sources: Sources) -> list[s
         for one in opened.ids(filter={"$or": [below, {"source": place}]}):
             document = opened.get(one)
             source = str(document.metadata["source"]) if document else ""
-            name = one.removesuffix(f"#{document.metadata.get('row')}") if document else one  # of a file, or of a row
+            name = without_row(one, document.metadata) if document else one
             if source.endswith(f"/{name}") and sources.have_lost(one, source):
                 gone.append(one)
     return list(dict.fromkeys(gone))

@@ -8,7 +8,10 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from itertools import groupby
 from typing import Any, TypeVar
 
-_PARTS = ("page", "page_label", "page_number", "row", "seq_num")  # loaders number with these what is part of a source
+from latechunk.types import TABLE_ROW
+
+# Loaders number with these what is part of a source.
+_PARTS = ("page", "page_label", "page_number", "row", TABLE_ROW, "seq_num")
 
 Original = TypeVar("Original")
 

@@ -10,7 +10,7 @@ from latechunk.errors import DocumentError
 from latechunk.readers.naming import name_documents
 from latechunk.readers.pages import unpack_document
 from latechunk.readers.reader import SourceFile
-from latechunk.types import Document, require_text
+from latechunk.types import TABLE_ROW, Document, require_text
 
 
 def line_document(fields: Mapping[str, Any], note: Callable[[str], None]) -> Document:
@@ -33,7 +33,8 @@ def row_document(fields: Mapping[str, Any], file: SourceFile, number: int, note:
         text = "\n".join(f"{name}: {_show(value)}" for name, value in metadata.items() if value not in (None, ""))
     require_text(text, "the text of a row", DocumentError)
     name = f"{file.name}#{number}" if chosen in (None, "") else chosen
-    return Document(name, text, {**file.metadata, "row": number, **metadata}, outline=None if "text" in fields else ())
+    described = {**file.metadata, TABLE_ROW: number, **metadata}
+    return Document(name, text, described, outline=None if "text" in fields else ())
 
 
 def _split(fields: Mapping[str, Any], note: Callable[[str], None]) -> tuple[Any, Any, dict[str, Any]]:
