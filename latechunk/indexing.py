@@ -16,8 +16,8 @@ from latechunk.embedding.stream import Batch, OnError, Pace, error_handler, prep
 from latechunk.errors import DocumentError, LateChunkError
 from latechunk.protocols import Chunker, SpanEncoder
 from latechunk.storage.store import Fingerprint, Store, StoredDocument
-from latechunk.structure import list_blocks, list_pages, parse_pages, to_json
 from latechunk.types import Document, Page
+from latechunk.types.json_form import list_blocks, list_pages, parse_pages, to_json
 
 
 @dataclass(frozen=True, slots=True)

@@ -283,10 +283,10 @@ def test_a_document_is_hashed_and_its_metadata_written_once(with_words, monkeypa
     digest = hashlib.sha256("Neue Äpfel.".encode()).digest()
     assert document.text_sha256 == digest
     assert document.metadata_json == '{"a":"é","b":1}'
-    monkeypatch.setattr("latechunk.types.encode_metadata", None)
+    monkeypatch.setattr("latechunk.types.documents.encode_metadata", None)
     hashed = []
     sha256 = hashlib.sha256
-    monkeypatch.setattr("latechunk.types.hashlib.sha256", lambda *data: hashed.extend(data) or sha256(*data))
+    monkeypatch.setattr("latechunk.types.documents.hashlib.sha256", lambda *data: hashed.extend(data) or sha256(*data))
 
     with_words.put([StoredDocument(document, 3, [[Span(0, 4)], [Span(5, 11)]], clustered(2))])
     assert document.text.encode() not in hashed

@@ -21,8 +21,8 @@ from latechunk.errors import InputError, TransferError
 from latechunk.maintenance.records import require_sound_chunks
 from latechunk.storage.rows import Fingerprint
 from latechunk.storage.store import StoredDocument
-from latechunk.structure import parse_blocks, parse_pages
 from latechunk.types import Document, PageNumber, Span
+from latechunk.types.json_form import parse_blocks, parse_pages
 
 LABELS = ["text_sha256", "metadata", "pages", "outline"]
 """The columns that make the ``Fingerprint`` of a document."""

@@ -12,8 +12,8 @@ from dataclasses import dataclass
 from latechunk.errors import DocumentError
 from latechunk.maintenance.problems import Mending, Problem
 from latechunk.storage.schema import LAST_NUMBER, hash_structure, hash_vectors, rows_to_hash
-from latechunk.structure import parse_blocks, parse_pages
 from latechunk.types import Block, Page, encode_metadata
+from latechunk.types.json_form import parse_blocks, parse_pages
 
 # Texts come as bytes, since they may be in no encoding at all, and as None where they are not text.
 _DOCUMENT = """

@@ -17,7 +17,7 @@ from latechunk.readers.pages import OUTLINE, PAGES
 from latechunk.storage.connection import connect, reading_mode
 from latechunk.storage.directory import STORE, sync
 from latechunk.storage.schema import is_as_made
-from latechunk.structure import list_blocks, list_pages
+from latechunk.types.json_form import list_blocks, list_pages
 
 
 def dump_documents(folder: Path, numbers: Iterable[int] | None = None) -> tuple[Path | None, int]:

@@ -21,7 +21,7 @@ import numpy as np
 
 from latechunk.errors import MissingDependencyError, TransferError
 from latechunk.maintenance.records import ExportedDocument, ExportHeader
-from latechunk.structure import to_json
+from latechunk.types.json_form import to_json
 
 try:
     import pyarrow as arrow

@@ -15,8 +15,8 @@ from latechunk.errors import IndexDamagedError, InputError, LateChunkError, Tran
 from latechunk.manifest import IndexManifest
 from latechunk.storage.schema import LAST_NUMBER
 from latechunk.storage.store import Counts, Store, StoredDocument
-from latechunk.structure import list_blocks, list_pages, parse_blocks, parse_pages
 from latechunk.types import Document, Span
+from latechunk.types.json_form import list_blocks, list_pages, parse_blocks, parse_pages
 from latechunk.validation import Validated
 
 

@@ -13,8 +13,8 @@ from dataclasses import dataclass
 from itertools import groupby
 from typing import Any, Generic, TypeVar
 
-from latechunk.structure import list_blocks, list_pages, parse_blocks, parse_pages
 from latechunk.types import Chunk, Document
+from latechunk.types.json_form import list_blocks, list_pages, parse_blocks, parse_pages
 
 PAGES = "latechunk_pages"
 """The metadata key of the pages of a document that has no other place for them: for each page ``[start, end, label]``.

@@ -27,8 +27,8 @@ from latechunk.storage.rows import (
     decode_place,
 )
 from latechunk.storage.schema import hash_structure, hash_vectors, read_settings_table, require_format, rows_to_hash
-from latechunk.structure import parse_blocks, parse_pages
 from latechunk.types import Chunk, Document, FloatArray, IntArray, ScoreArray, Span
+from latechunk.types.json_form import parse_blocks, parse_pages
 
 LAST_COMMIT = "SELECT number, token, n_removed FROM commits WHERE number = (SELECT max(number) FROM commits)"
 _VARIABLES = 500  # values bound in one statement; SQLite's default limit is 32,766, 999 in old builds

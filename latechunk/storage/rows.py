@@ -10,8 +10,8 @@ from typing import NamedTuple
 from latechunk.chunking.places import Place
 from latechunk.errors import IndexDamagedError
 from latechunk.storage.connection import REMEDY
-from latechunk.structure import list_blocks, list_pages, to_json
 from latechunk.types import Document, FloatArray, IntArray, PageNumber, Span
+from latechunk.types.json_form import list_blocks, list_pages, to_json
 
 SECTION = "section"
 """The granularity of passages from one heading to the next; those are in no table."""

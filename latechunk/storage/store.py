@@ -18,8 +18,8 @@ from latechunk.storage.fulltext import add_words, merge_words, remove_words, wor
 from latechunk.storage.reader import StoreReader
 from latechunk.storage.rows import ChunkRow, Commit, Counts, Fingerprint, StoredDocument, encode_place
 from latechunk.storage.schema import create_tables, hash_structure, hash_vectors, log_commit, rows_to_hash
-from latechunk.structure import list_blocks, list_pages, to_json
 from latechunk.types import Document, Settings, Span
+from latechunk.types.json_form import list_blocks, list_pages, to_json
 
 __all__ = ["ChunkRow", "Commit", "Counts", "Fingerprint", "Store", "StoredDocument"]
 

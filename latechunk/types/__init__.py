@@ -1,0 +1,33 @@
+"""The values that pass between the packages: documents, tokens, spans, chunks, hits."""
+
+from latechunk.types.arrays import BoolArray, FloatArray, IntArray, Mode, ScoreArray, Settings
+from latechunk.types.documents import Block, BlockKind, Document, Page
+from latechunk.types.metadata import FIRST_LINE, TABLE_ROW, encode_metadata, require_text, to_plain
+from latechunk.types.passages import Chunk, Hit, PageNumber, Span, without_row
+from latechunk.types.tokens import PoolingTask, Tokens, WindowPlan
+
+__all__ = [
+    "FIRST_LINE",
+    "TABLE_ROW",
+    "Block",
+    "BlockKind",
+    "BoolArray",
+    "Chunk",
+    "Document",
+    "FloatArray",
+    "Hit",
+    "IntArray",
+    "Mode",
+    "Page",
+    "PageNumber",
+    "PoolingTask",
+    "ScoreArray",
+    "Settings",
+    "Span",
+    "Tokens",
+    "WindowPlan",
+    "encode_metadata",
+    "require_text",
+    "to_plain",
+    "without_row",
+]
