@@ -7,14 +7,14 @@ import numpy as np
 import pytest
 
 from latechunk import Document, Encoder, Span, StructureChunker, embed_documents
-from latechunk.embedding import FixedSpans
+from latechunk.chunking.fixed import FixedSpans
 from tests.checkpoints import write_bert, write_jina
 from tests.serving import running
 
 pytest.importorskip("fastapi")
 
 from latechunk.serving import make_app, open_served
-from latechunk.serving.served import join_chunks
+from latechunk.serving.model import join_chunks
 
 TEXTS = ["Berlin is the capital of Germany.", "It has 3.8 million people.", "The Spree runs through it."]
 CONTEXT_MODEL = "tiny-context"  # a name by which LangChain's Voyage class knows a contextual model
@@ -51,7 +51,7 @@ def vectors_of(answer):
 def late_vectors(encoder, chunks, mode="late"):
     """What the library makes of a document that is given by its chunks."""
     text, spans = join_chunks(chunks)
-    (one,) = embed_documents([Document("x", text)], encoder=encoder, chunker=FixedSpans(spans), mode=mode)
+    (one,) = embed_documents([Document("x", text)], encoder=encoder, chunker=FixedSpans({"x": spans}), mode=mode)
     return one.vectors
 
 
@@ -198,7 +198,7 @@ def test_a_document_that_is_cut_where_it_has_white_space_is_encoded_as_it_is(ask
     answer = ask("/v1/embeddings", input=[text[span.start : span.end] for span in spans], late_chunking=True)
 
     assert join_chunks([text[span.start : span.end] for span in spans]) == (text, spans)
-    (one,) = embed_documents([Document("x", text)], encoder=encoder, chunker=FixedSpans(spans), mode="late")
+    (one,) = embed_documents([Document("x", text)], encoder=encoder, chunker=FixedSpans({"x": spans}), mode="late")
     np.testing.assert_allclose(vectors_of(answer), one.vectors, atol=1e-6)
 
 

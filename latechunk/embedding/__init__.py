@@ -1,6 +1,6 @@
 """Documents to chunks with vectors: late, naive or blended, on the same spans."""
 
-from latechunk.embedding.chunks import ChunkedDocument, FixedSpans, chunk_documents
+from latechunk.embedding.chunks import ChunkedDocument, chunk_documents
 from latechunk.embedding.progress import Progress
 from latechunk.embedding.settings import Embedding, choose_embedding
 from latechunk.embedding.stream import EmbeddedDocument, OnError, embed_batch, embed_documents, error_handler
@@ -17,7 +17,6 @@ __all__ = [
     "ChunkedDocument",
     "EmbeddedDocument",
     "Embedding",
-    "FixedSpans",
     "OnError",
     "Progress",
     "blend",

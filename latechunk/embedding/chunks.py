@@ -11,7 +11,7 @@ from latechunk.chunking.places import with_outline
 from latechunk.embedding.settings import Embedding
 from latechunk.errors import DocumentError, ModelError, SpanError
 from latechunk.protocols import Chunker, SpanEncoder, SplitsDocuments
-from latechunk.types import Document, IntArray, Settings, Span, Tokens
+from latechunk.types import Document, IntArray, Span, Tokens
 
 _ORIGIN = ("source", "file_path", "page", "page_label")  # what loaders write into the metadata
 
@@ -34,22 +34,6 @@ class ChunkedDocument:
     spans: Sequence[Span]
     ranges: IntArray
     alone: Sequence[Tokens]
-
-
-@dataclass(frozen=True, slots=True)
-class FixedSpans:
-    """A chunker that gives the spans that it was made with, to encode a stored document again."""
-
-    spans: Sequence[Span]
-
-    @property
-    def settings(self) -> Settings:
-        """No index is made with it, so they are in no manifest."""
-        return {"kind": "stored", "n_spans": len(self.spans)}
-
-    def split(self, text: str, offsets: IntArray) -> list[Span]:  # noqa: ARG002  the protocol's
-        """The spans as they are."""
-        return list(self.spans)
 
 
 def chunk_documents(

@@ -7,7 +7,8 @@ from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from latechunk.embedding import Embedding, FixedSpans, choose_embedding, context_shifts, encode_queries
+from latechunk.chunking.fixed import FixedSpans
+from latechunk.embedding import Embedding, choose_embedding, context_shifts, encode_queries
 from latechunk.errors import InputError
 from latechunk.evaluation.arms import ARMS, Material
 from latechunk.evaluation.cache import CacheKey, read_arrays, write_arrays
@@ -128,7 +129,7 @@ def _choose_chunks(
         return chunker_for, None
     chunks = {one.id: index.chunks(one.id) for one in evaluation_set.documents}
     spans = {name: [Span(chunk.start, chunk.end) for chunk in own] for name, own in chunks.items()}
-    return lambda _, document: FixedSpans(spans[document.id]), next(iter(index.manifest.chunkers.values()))
+    return lambda *_: FixedSpans(spans), next(iter(index.manifest.chunkers.values()))
 
 
 def _encode_missing(

@@ -7,8 +7,9 @@ from typing import NoReturn
 
 import numpy as np
 
+from latechunk.chunking.fixed import FixedSpans
 from latechunk.chunking.outline import heading_title
-from latechunk.embedding import Embedding, FixedSpans, chunk_documents, context_shifts, embed_chunks
+from latechunk.embedding import Embedding, chunk_documents, context_shifts, embed_chunks
 from latechunk.errors import DocumentError, InputError, QueryError, SpanError
 from latechunk.index import Index
 from latechunk.protocols import ExposesWindows
@@ -110,7 +111,7 @@ def inspect(
         )
     encoder, recorded = index.encoder, index.manifest.embedding
     reading = Embedding("blend" if compare else "late")  # whether chunks are tokenised alone, too
-    (cut,) = chunk_documents(encoder, [FixedSpans(spans)], reading, [document], _raise)
+    (cut,) = chunk_documents(encoder, [FixedSpans({document.id: spans})], reading, [document], _raise)
     vectors: dict[Mode, FloatArray] = {}
     for mode in _ORDER:
         if mode == recorded.mode:

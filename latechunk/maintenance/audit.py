@@ -10,10 +10,10 @@ from typing import TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
+from latechunk.chunking.fixed import FixedSpans
 from latechunk.embedding import (
     ChunkedDocument,
     Embedding,
-    FixedSpans,
     blend,
     chunk_documents,
     context_shifts,
@@ -195,7 +195,7 @@ def _encode(
     index: Index, stored: StoredDocument, mode: Mode, faults: list[str]
 ) -> tuple[ChunkedDocument, FloatArray] | tuple[None, None]:
     """The document cut where it is stored to be cut, and its vectors; what hinders it goes into ``faults``."""
-    chunkers = [FixedSpans(spans) for spans in stored.chunkings]
+    chunkers = [FixedSpans({stored.document.id: spans}) for spans in stored.chunkings]
     note = lambda _, error: faults.append(str(error))  # noqa: E731
     embedded = embed_batch(index.encoder, chunkers, Embedding(mode), [stored.document], note)
     return embedded[0] if embedded else (None, None)

@@ -13,8 +13,9 @@ from latechunk.chunking.structure import StructureChunker
 from latechunk.chunking.token import TokenChunker
 from latechunk.protocols import Chunker
 from latechunk.serving.formats import encode_vectors
+from latechunk.serving.model import Embedded, ServedModel
 from latechunk.serving.requests import ContextualizedRequest, EmbeddingsRequest
-from latechunk.serving.served import Embedded, Served, ServedModel, model_name
+from latechunk.serving.served import Served, model_name
 from latechunk.types import FloatArray
 
 _CHUNK_SIZE = 512  # Voyage's default

@@ -9,9 +9,10 @@ from pydantic import Field
 from pydantic_core import to_json
 
 from latechunk.serving.errors import RequestError
+from latechunk.serving.model import CHARACTERS_OF_A_TOKEN, require_nonblank
 from latechunk.serving.requests import Request, Texts
 from latechunk.serving.searching import MOST_QUESTION
-from latechunk.serving.served import CHARACTERS_OF_A_TOKEN, Served, require_nonblank
+from latechunk.serving.served import Served
 
 
 class RerankRequest(Request):
