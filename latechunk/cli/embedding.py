@@ -37,8 +37,9 @@ from latechunk.cli.options import (
     Password,
     Quiet,
     Rows,
+    given,
+    load_encoder,
     make_chunker,
-    parse_adapters,
     split_list,
 )
 from latechunk.errors import InputError
@@ -107,8 +108,7 @@ def embed_command(
         files = sources.find(paths)
         if not files:
             raise InputError("none of the paths holds a file that is read; nothing was embedded")
-        said = {"max_tokens": max_tokens, "overlap": overlap, "language": language}
-        cut = make_chunker(chunker, {name: value for name, value in said.items() if value is not None})
+        cut = make_chunker(chunker, given(max_tokens=max_tokens, overlap=overlap, language=language))
         runtime: dict[str, Any] = {"device": device, "dtype": dtype, "attention": attention}
         with _loaded({"model": model, "dims": dims, "adapters": adapters} | runtime, devices) as encoder:
             made: dict[str, Any] = {"encoder": encoder, "chunker": cut, "mode": mode}
@@ -140,9 +140,9 @@ def embed_command(
         raise typer.Exit(EXIT_PARTIAL)
 
 
-def _require_effect(engine: str, given: dict[str, bool]) -> None:
+def _require_effect(engine: str, options: dict[str, bool]) -> None:
     """Raise for options of the other engine."""
-    if names := [name for name, is_given in given.items() if is_given]:
+    if names := [name for name, is_given in options.items() if is_given]:
         raise InputError(f"{' and '.join(names)} would have no effect with --engine {engine}; leave it out")
 
 
@@ -206,11 +206,7 @@ def print_counts(where: Path, counts: Counts, quiet: bool) -> None:
 @contextmanager
 def _loaded(options: dict[str, Any], devices: str | None) -> Iterator[SpanEncoder]:
     """The encoder of these options, on its device or on several."""
-    from latechunk.encoding.encoder import Encoder
-    from latechunk.models.catalogue import DEFAULT_MODEL
-
-    model = DEFAULT_MODEL if options["model"] is None else options["model"]
-    encoder = Encoder.load(**{**options, "model": model, "adapters": parse_adapters(options["adapters"])})
+    encoder = load_encoder(**options)
     if devices is None:
         yield encoder
         return

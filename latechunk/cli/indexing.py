@@ -44,8 +44,9 @@ from latechunk.cli.options import (
     Password,
     Quiet,
     Rows,
+    given,
+    load_encoder,
     make_chunker,
-    parse_adapters,
 )
 from latechunk.errors import IndexMissingError, InputError
 from latechunk.printing import printable
@@ -110,8 +111,7 @@ def index_command(
         if not files and not prune:
             raise InputError("none of the paths holds a file that is read; nothing was changed")
         paths_of = {one.name: str(one.path) for one in files}
-        said = {"max_tokens": max_tokens, "overlap": overlap, "language": language}
-        cut = {name: value for name, value in said.items() if value is not None}
+        cut = given(max_tokens=max_tokens, overlap=overlap, language=language)
         documents = sources.read(files)
         if dry_run:
             _print_dry_run(index, documents, paths if prune else [], sources, as_json)
@@ -234,16 +234,12 @@ def _create(
     words: bool | None,
     vectors: str | None,
 ) -> Index:
-    from latechunk.encoding.encoder import Encoder
     from latechunk.index import Index
-    from latechunk.models.catalogue import DEFAULT_MODEL
 
-    made = make_chunker(chunker, cut)
-    model = DEFAULT_MODEL if encoder["model"] is None else encoder["model"]
-    loaded = Encoder.load(**{**encoder, "model": model, "adapters": parse_adapters(encoder["adapters"])})
+    made = make_chunker(chunker, cut)  # before the model, which takes longer to load
     return Index.create(
         path,
-        encoder=loaded,
+        encoder=load_encoder(**encoder),
         chunker=made,
         mode=mode,
         words=words is not False,

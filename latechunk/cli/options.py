@@ -13,6 +13,7 @@ from latechunk.errors import InputError
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+    from latechunk.encoding.encoder import Encoder
     from latechunk.protocols import Chunker
     from latechunk.types import Span
 
@@ -74,6 +75,18 @@ def parse_adapters(text: str | None) -> str | None:
     if text is None:
         return "auto"
     return None if text == "none" else text
+
+
+def given(**options: Any) -> dict[str, Any]:
+    """Those of some options that were given."""
+    return {name: value for name, value in options.items() if value is not None}
+
+
+def load_encoder(model: str | None, adapters: str | None, **options: Any) -> Encoder:
+    """The encoder of ``--model`` and ``--adapters``, with other options of ``latechunk.Encoder.load``."""
+    from latechunk.encoding.encoder import Encoder
+
+    return Encoder.load(**given(model=model), adapters=parse_adapters(adapters), **options)
 
 
 def make_chunker(name: ChunkerName | None, cut: Mapping[str, Any]) -> Chunker:

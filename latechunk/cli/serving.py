@@ -5,18 +5,18 @@ from __future__ import annotations
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from latechunk.cli.console import counted, errors_explained, spinner, stderr_console
-from latechunk.cli.options import Device, Dtype, ModeName, Quiet, parse_adapters
+from latechunk.cli.options import Device, Dtype, ModeName, Quiet, given, load_encoder
 from latechunk.errors import InputError
 
 if TYPE_CHECKING:
     from rich.console import Console
 
-    from latechunk.protocols import Reranker, SpanEncoder
+    from latechunk.protocols import Reranker
     from latechunk.serving import Limits, Served
 
 _where, _what, _limits = (partial(typer.Option, rich_help_panel=panel) for panel in ("Address", "Model", "Limits"))
@@ -74,11 +74,12 @@ def serve_command(
 
         keys = read_keys(api_key_file) if api_key_file is not None else []
         hosts = allowed_hosts(host, keys)
+        load = partial(load_encoder, model, adapters, device=device, dtype=dtype)
         limits = _make_limits(max_tokens, max_inputs, max_body_mb, max_requests, batch_tokens, timeout)
         with spinner(console, "loading the models", quiet):
             served = open_served(
                 indexes or [],
-                encoder=_encoder(model, adapters, device, dtype) if model or not indexes else None,
+                encoder=load if model or not indexes else None,
                 aliases=alias or [],
                 mode=mode,
                 reranker=_reranker(rerank, device) if rerank else None,
@@ -156,16 +157,6 @@ def _announce(console: Console, host: str, what: str, quiet: bool) -> Callable[[
     return announce
 
 
-def _encoder(model: str | None, adapters: str | None, device: str, dtype: Dtype) -> Callable[[], SpanEncoder]:
-    def load() -> SpanEncoder:
-        from latechunk.encoding.encoder import Encoder
-        from latechunk.models.catalogue import DEFAULT_MODEL
-
-        return Encoder.load(model or DEFAULT_MODEL, adapters=parse_adapters(adapters), device=device, dtype=dtype)
-
-    return load
-
-
 def _reranker(name: str, device: str) -> Reranker:
     from latechunk.models.cross_encoder import CrossEncoderReranker
 
@@ -182,15 +173,14 @@ def _make_limits(
 ) -> Limits:
     from latechunk.serving.limits import Limits
 
-    given: dict[str, Any] = {
-        "tokens": tokens,
-        "inputs": inputs,
-        "body_bytes": None if body_mb is None else body_mb * 2**20,
-        "requests": requests,
-        "batch_tokens": batch_tokens,
-        "work_seconds": timeout,
-    }
-    chosen = {name: value for name, value in given.items() if value is not None}
+    chosen = given(
+        tokens=tokens,
+        inputs=inputs,
+        body_bytes=None if body_mb is None else body_mb * 2**20,
+        requests=requests,
+        batch_tokens=batch_tokens,
+        work_seconds=timeout,
+    )
     if body_mb is not None:
         chosen["pending_bytes"] = max(Limits().pending_bytes, 4 * body_mb * 2**20)
     try:
