@@ -6,20 +6,17 @@ the page's policy allows no script and no style but those two whose hashes it na
 
 from __future__ import annotations
 
-import base64
-import hashlib
 import json
 from bisect import bisect_left, bisect_right
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from importlib.resources import files
 from itertools import pairwise
 from pathlib import Path
-from string import Template
 from types import MappingProxyType
 from typing import Any
 
 from latechunk.errors import InputError
+from latechunk.inspection.html import fill_page
 from latechunk.inspection.view import View
 from latechunk.types import Span
 
@@ -69,13 +66,9 @@ def write_page(path: Path, view: View) -> None:
 
 def make_page(view: View) -> str:
     """The page of a view, as HTML."""
-    parts = (files(__package__) / name for name in ("page.css", "page.js", "template.html"))
-    style, script, page = (part.read_text(encoding="utf-8") for part in parts)
-    policy = (
-        f"default-src 'none'; style-src '{hash_source(style)}'; script-src '{hash_source(script)}'; "
-        f"base-uri 'none'; form-action 'none'; require-trusted-types-for 'script'; trusted-types 'none'"
-    )
-    return Template(page).substitute(policy=policy, style=style, script=script, data=embed_json(_page_data(view)))
+    data = embed_json(_page_data(view))
+    page, _ = fill_page(__package__, "page.css", "page.js", "template.html", policy="form-action 'none'", data=data)
+    return page
 
 
 def embed_json(value: Any) -> str:
@@ -209,8 +202,3 @@ def _last_holders(places: Sequence[int], spans: Sequence[Span]) -> Iterator[int 
             next_span += 1
         holders = [number for number in holders if spans[number].end > begin]
         yield holders[-1] if holders else None
-
-
-def hash_source(source: str) -> str:
-    """What a page's policy calls the one script or style that it allows."""
-    return f"sha256-{base64.b64encode(hashlib.sha256(source.encode('utf-8')).digest()).decode('ascii')}"

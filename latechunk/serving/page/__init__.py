@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 from functools import cache
-from importlib.resources import files
-from string import Template
 from urllib.parse import parse_qs
 
 from fastapi import APIRouter, Request, Response
 from starlette.concurrency import run_in_threadpool
 
-from latechunk.inspection.page import hash_source, make_page
+from latechunk.inspection.html import fill_page
+from latechunk.inspection.page import make_page
 from latechunk.inspection.view import inspect
 from latechunk.serving.errors import RequestError
 from latechunk.serving.passages import find_document
@@ -52,14 +51,8 @@ def page_routes(served: Served) -> APIRouter:
 @cache
 def search_page_source() -> tuple[str, str]:
     """The page, and the policy that lets it run its one script and ask this server alone."""
-    parts = (files(__package__) / name for name in ("search.css", "search.js", "search.html"))
-    style, script, page = (part.read_text(encoding="utf-8") for part in parts)
-    policy = (
-        f"default-src 'none'; style-src '{hash_source(style)}'; script-src '{hash_source(script)}'; "
-        f"connect-src 'self'; img-src data:; form-action 'self'; base-uri 'none'; frame-ancestors 'none'; "
-        f"require-trusted-types-for 'script'; trusted-types 'none'"
-    )
-    return Template(page).substitute(style=style, script=script), policy
+    policy = "connect-src 'self'; img-src data:; form-action 'self'; frame-ancestors 'none'"
+    return fill_page(__package__, "search.css", "search.js", "search.html", policy=policy)
 
 
 def _inspect(served: Served, fields: dict[str, str]) -> str:
