@@ -10,8 +10,8 @@ import tempfile
 import time
 from pathlib import Path
 
-from common import load_random_jina, parser, peak_rss_mb, report
-from single_pass import compare
+from common import load_random_jina, peak_rss_mb, report
+from single_pass import compare, long_model_parser
 
 from latechunk import Encoder
 
@@ -29,11 +29,7 @@ def measure_switch(encoder: Encoder, n: int = 50) -> float:
 
 
 def main() -> None:
-    arguments = parser(__doc__)
-    arguments.add_argument("--dtype", default="auto")
-    arguments.add_argument("--rounds", type=int, default=2)
-    arguments.add_argument("--tiny", action="store_true", help="a tiny model, to try this script")
-    options = arguments.parse_args()
+    options = long_model_parser(__doc__, rounds=2).parse_args()
 
     with tempfile.TemporaryDirectory() as temporary:
         encoder = load_random_jina(Path(temporary, "jina"), tiny=options.tiny, device="cpu", dtype=options.dtype)

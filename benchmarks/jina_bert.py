@@ -10,8 +10,8 @@ import sys
 import tempfile
 from pathlib import Path
 
-from common import parser, report
-from single_pass import compare, write_in_child
+from common import report
+from single_pass import compare, long_model_parser, write_in_child
 
 sys.path.insert(0, str(Path(__file__).parent.parent))
 from latechunk import Encoder
@@ -27,11 +27,7 @@ SIZES = {
 
 
 def main() -> None:
-    arguments = parser(__doc__)
-    arguments.add_argument("--dtype", default="auto")
-    arguments.add_argument("--rounds", type=int, default=5)
-    arguments.add_argument("--tiny", action="store_true", help="a tiny model and a short text, to try this script")
-    options = arguments.parse_args()
+    options = long_model_parser(__doc__, rounds=5).parse_args()
 
     with tempfile.TemporaryDirectory() as temporary:
         folder = Path(temporary, "jina-bert")

@@ -15,8 +15,8 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from common import parser, peak_rss_mb, report
-from single_pass import compare, embed, fit_document, write_in_child
+from common import peak_rss_mb, report
+from single_pass import compare, embed, fit_document, long_model_parser, write_in_child
 from transformers import Qwen3Config, Qwen3Model
 
 sys.path.insert(0, str(Path(__file__).parent.parent))
@@ -84,10 +84,7 @@ def measure_memory(folder: Path, n_tokens: int, dtype: str, n_layers: int | None
 
 
 def main() -> None:
-    arguments = parser(__doc__)
-    arguments.add_argument("--dtype", default="auto")
-    arguments.add_argument("--rounds", type=int, default=2)
-    arguments.add_argument("--tiny", action="store_true", help="a tiny model and short texts, to try this script")
+    arguments = long_model_parser(__doc__, rounds=2)
     arguments.add_argument("--only", choices=("time", "memory"), help="one of the two, as they take long")
     arguments.add_argument("--layers", type=int, help="compute only so many of the layers, as all take hours")
     options = arguments.parse_args()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import argparse
 import multiprocessing
 import time
 from collections.abc import Callable
@@ -11,11 +12,20 @@ from typing import Any
 
 import numpy as np
 import torch
-from common import peak_rss_mb
+from common import parser, peak_rss_mb
 
 from latechunk import Document, Encoder, TokenChunker
 from latechunk.demo import read_documents
 from latechunk.embedding import Embedding, chunk_documents, embed_chunks
+
+
+def long_model_parser(description: str | None, *, rounds: int) -> argparse.ArgumentParser:
+    """Arguments of the benchmarks of long-context models."""
+    arguments = parser(description)
+    arguments.add_argument("--dtype", default="auto")
+    arguments.add_argument("--rounds", type=int, default=rounds)
+    arguments.add_argument("--tiny", action="store_true", help="a tiny model and short texts, to try this script")
+    return arguments
 
 
 def write_in_child(write: Callable[..., object], folder: Path, options: dict[str, Any]) -> None:
