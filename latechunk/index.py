@@ -34,7 +34,9 @@ from latechunk.indexing import AddReport, add_documents
 from latechunk.manifest import IndexInfo, IndexManifest, SearchSettings, name_chunkers
 from latechunk.protocols import Chunker, SpanEncoder
 from latechunk.search.filters import select_documents
+from latechunk.search.neighbours import find_neighbours
 from latechunk.search.options import SearchKeywords, SearchOptions
+from latechunk.search.query import number_of_granularity
 from latechunk.search.searcher import Searcher
 from latechunk.storage.directory import (
     STORE,
@@ -102,9 +104,8 @@ class Index:
         if encoder is not None:
             self.manifest.require_encoder(path, encoder.settings)
         self.manifest.require_chunkers(path, self._chunkers)
-        names = list(self.manifest.chunkers)
-        self._vectors = [self._open_vectors(store, number) for number in range(len(names))]
-        self._searcher = Searcher(store, self._vectors, names, self.manifest.languages)
+        self._vectors = [self._open_vectors(store, number) for number in range(len(store.granularities))]
+        self._searcher = Searcher(store, self._vectors, self.manifest.languages)
         self._changed = self._closed = False
         self._remove: Callable[[], object] | None = None
         self._write_lock = threading.Lock()
@@ -406,7 +407,7 @@ class Index:
             [(0, 59)]
         """
         require_text(document_id, "a document id", InputError)
-        number = self._searcher.number_of("granularity", granularity)
+        number = number_of_granularity(self._store, "granularity", granularity)
         with self._store.snapshot():
             return self._store.chunks(self._store.rows_of_document(document_id, number))
 
@@ -439,19 +440,7 @@ class Index:
             [(None, None)]
         """
         with self._store.snapshot():
-            return [self._neighbours_of(one) for one in passages]
-
-    def _neighbours_of(self, passage: Chunk) -> tuple[Chunk | None, Chunk | None]:
-        if passage.granularity not in self.manifest.chunkers:  # a section
-            return None, None
-        granularity = self._searcher.number_of("granularity", passage.granularity)
-        for document in self._store.numbers_of_ids([passage.document_id]):
-            own, before, behind = self._store.rows_beside(document, granularity, passage.number, passage.end)
-            rows = [row for row in (own, before, behind) if row]
-            chunks = dict(zip(rows, self._store.chunks(rows), strict=True))
-            if own and own.start == passage.start and passage.text.startswith(chunks[own].text):
-                return chunks[before] if before else None, chunks[behind] if behind else None
-        return None, None
+            return [find_neighbours(self._store, one) for one in passages]
 
     def stored(self, document_id: str) -> StoredDocument | None:
         """All that is stored of a document, or None; IndexDamagedError if any of it is no longer what was stored."""
@@ -507,7 +496,7 @@ class Index:
             raise QueryError(f"search_many takes a list of queries, got {queries!r:.80}; search takes one")
         for one in queries:
             require_text(one, "a query", QueryError)
-        return self._searcher.search_many(queries, SearchOptions(k=k, **options), lambda: self.encoder)
+        return self._searcher.search(queries, SearchOptions(k=k, **options), lambda: self.encoder)
 
     def search_by_vector(self, vector: FloatArray, k: int = 10, **options: Unpack[SearchKeywords]) -> list[Hit]:
         """Find the passages whose vectors are nearest to a vector, shape ``(dims,)``; else as ``search``.
@@ -520,7 +509,7 @@ class Index:
             >>> index.search_by_vector(encoder.encode_query("people in Berlin"), k=1)[0].chunk.document_id
             'berlin'
         """
-        return self.search_with(to_unit(vector, self.manifest.dims), SearchOptions(k=k, **options))
+        return self._search_by_vector(vector, SearchOptions(k=k, **options))
 
     def search_with(self, question: str | FloatArray, options: SearchOptions) -> list[Hit]:
         """Find passages as ``search`` does for a text, and ``search_by_vector`` for a vector.
@@ -530,12 +519,16 @@ class Index:
             >>> hits = index.search_with("which river?", options)
         """
         if isinstance(question, np.ndarray):
-            if options.mode not in (None, "dense") or options.rerank is not None:
-                raise InputError('a search by vector has no text: leave out rerank, and any mode but "dense"')
-            question = to_unit(question, self.manifest.dims)
-        else:
-            require_text(question, "the query", QueryError)
-        return self._searcher.search(question, options, lambda: self.encoder)
+            return self._search_by_vector(question, options)
+        require_text(question, "the query", QueryError)
+        (hits,) = self._searcher.search([question], options, lambda: self.encoder)
+        return hits
+
+    def _search_by_vector(self, vector: FloatArray, options: SearchOptions) -> list[Hit]:
+        unit = to_unit(vector, self.manifest.dims)
+        if options.mode not in (None, "dense") or options.rerank is not None:
+            raise InputError('a search by vector has no text: leave out rerank, and any mode but "dense"')
+        return self._searcher.search_by_vector(unit, options)
 
     def optimize(self, *, vectors: str | None = None, first_pass_dims: int | None = None) -> list[OptimizeReport]:
         """Train and tune the search structure again, compact it and the database; nothing stored changes.

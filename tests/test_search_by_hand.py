@@ -7,8 +7,8 @@ import pytest
 
 from latechunk import Block, Chunk, Document, Hit, Index, Span
 from latechunk.errors import InputError, QueryError
-from latechunk.search.hybrid import add_deviations
 from latechunk.search.passages import join_adjacent
+from latechunk.search.ranking import add_deviations
 from latechunk.search.remembered import Remembered
 from latechunk.storage.store import Store
 from latechunk.types import Tokens

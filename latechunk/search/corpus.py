@@ -42,17 +42,17 @@ class Corpus:
 
     def __init__(self, store: Store, remembered: Remembered) -> None:
         """Read from ``store``, within a ``snapshot`` of it that lasts as long as this is used."""
-        self._store = store
+        self.store = store
         self._token = store.last_commit().token
         self._remembered = remembered
 
     def documents(self, where: Selection) -> IntArray:
         """Numbers of the documents that are selected."""
-        return self._get(("documents", where), lambda: self._store.document_numbers(where))
+        return self._get(("documents", where), lambda: self.store.document_numbers(where))
 
     def places(self, granularity: int) -> ChunkPlaces:
         """Where the chunks are."""
-        return self._get(("places", granularity), lambda: self._store.chunk_places(granularity))
+        return self._get(("places", granularity), lambda: self.store.chunk_places(granularity))
 
     def sample(self, granularity: int, vectors: VectorReader) -> FloatArray:
         """Vectors that stand for all, shape ``(n, dims)``: all of a small index, else every so many.
@@ -69,7 +69,7 @@ class Corpus:
 
     def count(self, term: str, granularity: int, most: int) -> int:
         """How many chunks hold a term, counted up to ``most``."""
-        count = lambda: self._store.count_term(term, granularity, most)  # noqa: E731
+        count = lambda: self.store.count_term(term, granularity, most)  # noqa: E731
         return self._get(("count", term, granularity), count)
 
     def postings(self, term: str, granularity: int) -> Postings:
@@ -81,8 +81,8 @@ class Corpus:
 
         def read() -> Postings:
             places = self.places(granularity)
-            documents = _located(places.documents, *self._store.score_term(term, None))
-            return Postings(*documents, *_located(places.numbers, *self._store.score_term(term, granularity)))
+            documents = _located(places.documents, *self.store.score_term(term, None))
+            return Postings(*documents, *_located(places.numbers, *self.store.score_term(term, granularity)))
 
         return self._get(("postings", term, granularity), read)
 

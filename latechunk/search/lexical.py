@@ -14,7 +14,7 @@ from latechunk.storage.rows import ChunkPlaces
 from latechunk.storage.terms import to_terms
 from latechunk.types import IntArray, ScoreArray
 
-# Chosen with the dense weights of the searcher on parts of eight sets in fourteen languages. Shares of 1.0 and 1.2, and
+# Chosen with the dense weights of a query on parts of eight sets in fourteen languages. Shares of 1.0 and 1.2, and
 # sums or maxima in place of the norm, ranked documents that look alike worse, or passages within one document; so did
 # the rarity of a term among documents alone, which says nothing where there are few, and that among chunks alone.
 _SHARE = 1.4

@@ -7,11 +7,9 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 from latechunk.chunking.places import find_places, find_sections
-from latechunk.storage.rows import SECTION, encode_place
+from latechunk.storage.rows import encode_place
 from latechunk.storage.store import ChunkRow, Store
 from latechunk.types import Document, Span
-
-__all__ = ["SECTION", "Sections"]
 
 
 class Sections:

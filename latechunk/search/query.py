@@ -1,0 +1,104 @@
+"""What is asked of an index: a question with the mode, the terms, the weights and the chunks that its options mean."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from latechunk.embedding.languages import find_unread_language
+from latechunk.errors import InputError, QueryError
+from latechunk.search.options import SearchOptions
+from latechunk.storage.rows import SECTION
+from latechunk.storage.store import Store
+from latechunk.storage.terms import question_terms
+from latechunk.types import FloatArray
+
+# Of 0.1 to 0.9; see docs/search.md. Without any share, what the words cannot tell apart would be in no order.
+_DENSE_WEIGHT = 0.65
+_UNREAD_WEIGHT = 0.1
+
+
+@dataclass(frozen=True, slots=True)
+class Query:
+    """A question ready to be searched for.
+
+    Attributes:
+        text: The question, empty where a vector alone is given.
+        vector: Unit vector, None in lexical search.
+        terms: What to look for by words; None in dense search, empty if the question holds no word.
+        dense_weight: Share of the dense side in a fusion.
+        granularity: Number of the chunking to search.
+        within: Number of the chunking to give back, None for the same; that of sections comes after all others.
+        options: Everything else.
+    """
+
+    text: str
+    vector: FloatArray | None
+    terms: Sequence[str] | None
+    dense_weight: float
+    granularity: int
+    within: int | None
+    options: SearchOptions
+
+
+def with_mode(options: SearchOptions, store: Store, *, is_text: bool) -> SearchOptions:
+    """The options with a mode: where none is asked for, hybrid for a text in an index with words, else dense."""
+    if options.mode is not None:
+        return options
+    return options.model_copy(update={"mode": "hybrid" if is_text and store.has_words else "dense"})
+
+
+def make_query(
+    store: Store, languages: Sequence[str], text: str, vector: FloatArray | None, options: SearchOptions
+) -> Query:
+    """Say what options that have a mode mean for a question in an index.
+
+    Args:
+        store: The index's.
+        languages: ISO 639 codes of what the model reads, none if that is many or not known.
+        text: The question.
+        vector: Its unit vector, None in lexical search.
+        options: How to search.
+
+    Raises:
+        InputError: If the index has no such granularity, or no words, or two options contradict each other.
+        QueryError: If words are searched for and the question holds none.
+    """
+    granularity = number_of_granularity(store, "granularity", options.granularity)
+    within = None if options.within is None else _number_within(store, options)
+    if within == granularity:
+        raise InputError(f"within must name another granularity than the one that is searched, {options.within!r}")
+    terms = None if options.mode == "dense" else _to_terms(store, text)
+    if options.mode == "lexical" and not terms:
+        raise QueryError(f"the question must hold a word to be searched for by its words, got {text!r:.80}")
+    weight = options.dense_weight
+    if weight is None:
+        is_unread = terms and languages and find_unread_language(text, languages)
+        weight = _UNREAD_WEIGHT if is_unread else _DENSE_WEIGHT
+    return Query(text, vector, terms, weight, granularity, within, options)
+
+
+def number_of_granularity(store: Store, name: str, granularity: str | None) -> int:
+    """The number of a granularity, 0 for None; ``name`` is the argument's, for the error."""
+    if granularity is None:
+        return 0
+    if not isinstance(granularity, str) or granularity not in store.granularities:
+        known = ", ".join(map(repr, store.granularities))
+        raise InputError(f"{name} must be one of the index's granularities, {known}, got {granularity!r:.80}")
+    return store.granularities.index(granularity)
+
+
+def _number_within(store: Store, options: SearchOptions) -> int:
+    if options.within != SECTION or SECTION in store.granularities:
+        return number_of_granularity(store, "within", options.within)
+    if options.expand:
+        raise InputError(f"expand counts chunks, and within={SECTION!r} gives back sections; choose one")
+    return len(store.granularities)
+
+
+def _to_terms(store: Store, text: str) -> list[str]:
+    if not store.has_words:
+        raise InputError(
+            'this index was made without lexical search (words=False): search with mode="dense", or make a new one'
+        )
+    return question_terms(text)
