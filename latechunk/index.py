@@ -24,9 +24,7 @@ from latechunk.embedding.progress import progress_shown
 from latechunk.embedding.stream import load_encoder, require_documents
 from latechunk.embedding.vectors import to_unit
 from latechunk.errors import (
-    IndexBusyError,
     IndexMismatchError,
-    IndexReadOnlyError,
     InputError,
     QueryError,
 )
@@ -42,13 +40,13 @@ from latechunk.storage.directory import (
     STORE,
     as_folder,
     folder_size,
-    hold_write_lock,
     new_store,
     require_index,
     require_vacant,
 )
 from latechunk.storage.schema import FORMAT
 from latechunk.storage.store import Store, StoredDocument
+from latechunk.storage.write_turns import WriteTurns
 from latechunk.types import Chunk, Document, FloatArray, Hit, Mode, Settings, Span, require_text
 
 if TYPE_CHECKING:
@@ -97,7 +95,7 @@ class Index:
         self.path = path
         self._store = store
         self._runtime = runtime
-        self._lock_timeout = lock_timeout
+        self._turns = WriteTurns(store, path, lock_timeout)
         self.manifest = IndexManifest.read(store.settings())
         self._encoder = encoder
         self._chunkers = self.manifest.name_given(chunker, chunkers)
@@ -108,8 +106,6 @@ class Index:
         self._searcher = Searcher(store, self._vectors, self.manifest.languages)
         self._changed = self._closed = False
         self._remove: Callable[[], object] | None = None
-        self._write_lock = threading.Lock()
-        self._writer: int | None = None
         self._encoder_lock = threading.Lock()
 
     @classmethod
@@ -558,7 +554,7 @@ class Index:
                     one.change_spec(search.spec)
         with self._writing():
             self._store.compact()
-        return self._upkeep(lambda vectors: vectors.optimize(lock_timeout=self._lock_timeout))
+        return self._upkeep(lambda vectors: vectors.optimize(lock_timeout=self._turns.timeout))
 
     def update_vectors(self, on_step: Callable[[str, int, int], None] | None = None) -> list[OptimizeReport]:
         """Write the search structure as the documents are now, trained where that is due; `latechunk index` ends so.
@@ -573,8 +569,8 @@ class Index:
         Returns:
             What was trained.
         """
-        self._require_writable()
-        return self._upkeep(lambda vectors: vectors.update(on_step, lock_timeout=self._lock_timeout))
+        self._turns.require_writable()
+        return self._upkeep(lambda vectors: vectors.update(on_step, lock_timeout=self._turns.timeout))
 
     def info(self) -> IndexInfo:
         """What the index is and holds; loads no model.
@@ -626,29 +622,11 @@ class Index:
                 one.reload()
         return [one for one in reports if one]
 
-    def _require_writable(self) -> None:
-        if self._store.read_only:
-            raise IndexReadOnlyError(f"{self.path} is open for reading only; open it with read_only=False to change it")
-
     @contextlib.contextmanager
     def _writing(self) -> Iterator[None]:
-        self._require_writable()
-        timeout = self._lock_timeout
-        if self._writer == threading.get_ident():
-            raise InputError(
-                "an index cannot be changed from within a change of it, such as from on_error or the stream"
-            )
-        if not self._write_lock.acquire(timeout=timeout):
-            raise IndexBusyError(f"{self.path} is being written by another thread; waited {timeout:g} s (lock_timeout)")
-        try:
-            self._writer = threading.get_ident()
-            self._store.require_in_place()
-            with hold_write_lock(self.path, timeout):
-                self._changed = True
-                yield
-        finally:
-            self._writer = None
-            self._write_lock.release()
+        with self._turns.take():
+            self._changed = True
+            yield
 
 
 def _require_ids(name: str, ids: object) -> None:

@@ -1,0 +1,59 @@
+"""Turns to change an index: one thread of one process at a time."""
+
+from __future__ import annotations
+
+import contextlib
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+
+from latechunk.errors import IndexBusyError, IndexReadOnlyError, InputError
+from latechunk.storage.directory import hold_write_lock
+from latechunk.storage.store import Store
+
+
+class WriteTurns:
+    """Lets the threads of this process, and this process among others, change an index in turn."""
+
+    def __init__(self, store: Store, folder: Path, timeout: float) -> None:
+        """``timeout`` says how many seconds to wait for others to finish."""
+        self.timeout = timeout
+        self._store = store
+        self._folder = folder
+        self._lock = threading.Lock()
+        self._holder: int | None = None
+
+    def require_writable(self) -> None:
+        """Raise an ``IndexReadOnlyError`` if the index is open for reading only."""
+        if self._store.read_only:
+            raise IndexReadOnlyError(
+                f"{self._folder} is open for reading only; open it with read_only=False to change it"
+            )
+
+    @contextlib.contextmanager
+    def take(self) -> Iterator[None]:
+        """Within this nobody else changes the index.
+
+        Raises:
+            IndexReadOnlyError: If it is open for reading only.
+            IndexBusyError: If others do not finish in time.
+            InputError: If this thread is changing it already.
+            StoreError: If it is no longer at its place.
+        """
+        self.require_writable()
+        if self._holder == threading.get_ident():
+            raise InputError(
+                "an index cannot be changed from within a change of it, such as from on_error or the stream"
+            )
+        if not self._lock.acquire(timeout=self.timeout):
+            raise IndexBusyError(
+                f"{self._folder} is being written by another thread; waited {self.timeout:g} s (lock_timeout)"
+            )
+        try:
+            self._holder = threading.get_ident()
+            self._store.require_in_place()
+            with hold_write_lock(self._folder, self.timeout):
+                yield
+        finally:
+            self._holder = None
+            self._lock.release()
