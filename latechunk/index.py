@@ -47,7 +47,7 @@ from latechunk.storage.directory import (
 from latechunk.storage.schema import FORMAT
 from latechunk.storage.store import Store, StoredDocument
 from latechunk.storage.write_turns import WriteTurns
-from latechunk.types import Chunk, Document, FloatArray, Hit, Mode, Settings, Span, require_text
+from latechunk.types import Chunk, Document, FloatArray, Hit, Mode, Settings, Span, require_ids, require_text
 
 if TYPE_CHECKING:
     from latechunk.models.device import Attention, Dtype
@@ -359,7 +359,7 @@ class Index:
                 "delete(index.ids())"
             )
         if ids is not None:
-            _require_ids("delete", ids)
+            require_ids(ids, "ids")
         where = None if filter is None else select_documents(filter)
         with self._writing():
             if where is not None:
@@ -389,7 +389,7 @@ class Index:
             >>> index.metadata(["berlin", "london"])
             {'berlin': {'country': 'Germany'}}
         """
-        _require_ids("metadata", ids)
+        require_ids(ids, "ids")
         found = self._store.metadata(ids)
         return {one: found[one] for one in ids if one in found}
 
@@ -627,13 +627,6 @@ class Index:
         with self._turns.take():
             self._changed = True
             yield
-
-
-def _require_ids(name: str, ids: object) -> None:
-    if isinstance(ids, str) or not isinstance(ids, Sequence) or not all(isinstance(one, str) for one in ids):
-        raise InputError(f"{name} takes a list of ids, got {ids!r:.80}")
-    for one in ids:
-        require_text(one, "a document id", InputError)
 
 
 def _remove_temporary(store: Store, folder: Path) -> None:

@@ -16,7 +16,6 @@ from latechunk.storage.store import Commit
 from tests.stores import clustered
 
 DIMS = 8
-FLAT = IndexSpec("flat")
 FACTORIES = ["Flat", "SQ8", "SQfp16", "RaBitQ", "IVF5,SQ8", "IVF5,Flat", "IVF5,PQ4x4", "IVF5,RaBitQ2", "HNSW8,SQ8"]
 FACTORIES += ["HNSW8", "RR8,IVF5,SQ6", "PCAR4,SQ8"]
 

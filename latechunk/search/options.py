@@ -11,7 +11,7 @@ from pydantic import BeforeValidator, Field, SkipValidation, model_validator
 from latechunk.errors import InputError
 from latechunk.protocols import Reranker
 from latechunk.search.filters import compile_filter
-from latechunk.types import require_text
+from latechunk.types import require_ids
 from latechunk.validation import Validated
 
 SearchMode: TypeAlias = Literal["dense", "lexical", "hybrid"]
@@ -24,13 +24,9 @@ def _to_python(value: object) -> object:
 
 
 def _check_ids(value: Any) -> Sequence[str] | None:
-    if value is None:
-        return None
-    if isinstance(value, str) or not isinstance(value, Sequence) or not all(isinstance(one, str) for one in value):
-        raise InputError(f"document_ids must be a list of ids, got {value!r:.80}")
-    for one in value:
-        require_text(one, "a document id", InputError)
-    return value
+    if value is not None:
+        require_ids(value, "document_ids")
+    return value  # type: ignore[no-any-return]
 
 
 _Whole = Annotated[int, BeforeValidator(_to_python)]

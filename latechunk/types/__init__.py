@@ -2,7 +2,7 @@
 
 from latechunk.types.arrays import BoolArray, FloatArray, IntArray, Mode, ScoreArray, Settings
 from latechunk.types.documents import Block, BlockKind, Document, Page
-from latechunk.types.metadata import FIRST_LINE, TABLE_ROW, encode_metadata, require_text, to_plain
+from latechunk.types.metadata import FIRST_LINE, TABLE_ROW, encode_metadata, require_ids, require_text, to_plain
 from latechunk.types.passages import Chunk, Hit, PageNumber, Span, without_row
 from latechunk.types.tokens import PoolingTask, Tokens, WindowPlan
 
@@ -27,6 +27,7 @@ __all__ = [
     "Tokens",
     "WindowPlan",
     "encode_metadata",
+    "require_ids",
     "require_text",
     "to_plain",
     "without_row",

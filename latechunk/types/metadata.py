@@ -1,10 +1,10 @@
-"""Text and metadata that can be stored: UTF-8, and what JSON holds."""
+"""Texts, ids and metadata that can be stored: UTF-8, and what JSON holds."""
 
 from __future__ import annotations
 
 import json
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from datetime import date, time
 from enum import Enum
 from pathlib import PurePath
@@ -36,6 +36,14 @@ def require_text(value: object, name: str, error: type[InputError]) -> None:
             f"{name} has the lone surrogate {value[found.start]!r} at character {found.start}, which no UTF-8 text "
             f"can hold; decode the source with the right encoding or replace the character first"
         ) from None
+
+
+def require_ids(ids: object, name: str) -> None:
+    """Raise an InputError unless ``ids`` is a list of texts; ``name`` is the argument's."""
+    if isinstance(ids, str) or not isinstance(ids, Sequence) or not all(isinstance(one, str) for one in ids):
+        raise InputError(f"{name} must be a list of ids, got {ids!r:.80}")
+    for one in ids:
+        require_text(one, "a document id", InputError)
 
 
 def encode_metadata(metadata: Mapping[str, Any], document_id: str) -> str:
