@@ -46,16 +46,24 @@ filter finds is remembered until the index changes.
 from __future__ import annotations
 
 import difflib
-import math
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from latechunk.errors import FilterError
+from latechunk.search.filter_values import (
+    MAX_CONDITIONS,
+    MAX_LEVELS,
+    Place,
+    describe,
+    list_keys,
+    read_boolean,
+    read_list,
+    read_mapping,
+    read_scalar,
+)
 from latechunk.storage.filter_sql import (
     Condition,
     Logic,
-    Scalar,
     Selection,
     Test,
     both,
@@ -71,14 +79,9 @@ from latechunk.storage.filter_sql import (
     select,
     starts_with,
 )
-from latechunk.types import require_text, to_plain
 
 __all__ = ["MAX_CONDITIONS", "MAX_KEYS", "MAX_LEVELS", "Condition", "compile_filter", "select_documents"]
 
-# SQLite takes expressions 1,000 deep: a chain of ANDs is as deep as it is long, and counts again for each query it is
-# nested in. Before 3.46 its parser has a stack of 100 places, of which a level here can take six.
-MAX_CONDITIONS = 200
-MAX_LEVELS = 10
 MAX_KEYS = 16  # SQLite joins 64 tables at most, and each key of a path is one
 
 _LOGICAL = ("$and", "$or", "$not")
@@ -111,33 +114,6 @@ _ELSEWHERE = {  # operators of other stores, by the nearest one here
 _LONGEST_PATTERN = 1_000  # a pattern with many % takes time that grows with its length times the text's
 
 
-@dataclass(frozen=True, slots=True)
-class _Place:
-    """Where in a filter we are, how many mappings deep, and what is left of the conditions it may hold."""
-
-    name: str
-    level: int
-    budget: Iterator[int]
-
-    def __str__(self) -> str:
-        return f"{self.name} in the filter" if self.name else "the filter"
-
-    def key(self, key: str) -> _Place:
-        short = key if len(key) <= 40 else f"{key[:40]}…"
-        shown = short if short.isprintable() and short else repr(short)
-        return _Place(f"{self.name}.{shown}" if self.name else shown, self.level + 1, self.budget)
-
-    def item(self, number: int) -> _Place:
-        return _Place(f"{self.name}[{number}]", self.level, self.budget)
-
-    def count(self) -> None:
-        if next(self.budget, None) is None:
-            raise FilterError(
-                f"a filter may hold {MAX_CONDITIONS} operators and no more, and {self} is one too many; "
-                f"to compare with many values use $in, which is one"
-            )
-
-
 def compile_filter(filter: Mapping[str, Any]) -> Condition:  # noqa: A002
     """Turn a filter, as this module's text defines it, into SQL.
 
@@ -157,17 +133,17 @@ def select_documents(filter: Mapping[str, Any]) -> Selection:  # noqa: A002
 
 
 def _read(filter: Mapping[str, Any]) -> Logic:  # noqa: A002
-    return _read_filter(filter, _Place("", 1, iter(range(MAX_CONDITIONS))))
+    return _read_filter(filter, Place("", 1, iter(range(MAX_CONDITIONS))))
 
 
-def _read_filter(value: Any, place: _Place) -> Logic:
-    items = _read_mapping(value, place, 'a filter, like {"year": {"$gt": 1999}}')
+def _read_filter(value: Any, place: Place) -> Logic:
+    items = read_mapping(value, place, 'a filter, like {"year": {"$gt": 1999}}')
     if not items:
         place.count()
     return join("AND", [_read_entry(name, operand, place.key(name)) for name, operand in items.items()])
 
 
-def _read_entry(name: str, operand: Any, place: _Place) -> Logic:
+def _read_entry(name: str, operand: Any, place: Place) -> Logic:
     if not name.startswith("$"):
         return _read_field(name, operand, place)
     if name in _FIELD_OPERATORS and name not in _LOGICAL:
@@ -177,32 +153,32 @@ def _read_entry(name: str, operand: Any, place: _Place) -> Logic:
     place.count()
     if name == "$not":
         return negate(_read_filter(operand, place))
-    filters = _read_list(operand, place, "a list of filters")
+    filters = read_list(operand, place, "a list of filters")
     if not filters:
         raise FilterError(f"{place} must be a list of at least one filter, got an empty list; leave {name} out")
     parts = [_read_filter(one, place.item(number)) for number, one in enumerate(filters)]
     return join("AND" if name == "$and" else "OR", parts)
 
 
-def _read_field(path: str, operand: Any, place: _Place) -> Logic:
+def _read_field(path: str, operand: Any, place: Place) -> Logic:
     if not isinstance(operand, Mapping):
         return _read_operator(path, "$eq", operand, place)
-    items = _read_mapping(operand, place, "a mapping")
+    items = read_mapping(operand, place, "a mapping")
     n_operators = sum(name.startswith("$") for name in items)
     if not items or 0 < n_operators < len(items):
         raise FilterError(
-            f"{place} must be a value, a mapping of operators or a mapping of fields, got {_list_keys(items)}"
+            f"{place} must be a value, a mapping of operators or a mapping of fields, got {list_keys(items)}"
         )
     if n_operators:
         return _read_operators(path, items, place)
     return join("AND", [_read_field(f"{path}.{name}", one, place.key(name)) for name, one in items.items()])
 
 
-def _read_operators(path: str, items: Mapping[str, Any], place: _Place) -> Logic:
+def _read_operators(path: str, items: Mapping[str, Any], place: Place) -> Logic:
     return join("AND", [_read_operator(path, name, operand, place.key(name)) for name, operand in items.items()])
 
 
-def _read_operator(path: str, operator: str, operand: Any, place: _Place) -> Logic:
+def _read_operator(path: str, operator: str, operand: Any, place: Place) -> Logic:
     if operator in _LOGICAL and operator != "$not":
         raise FilterError(f'{place} must stand above fields, like {{"{operator}": [{{"year": 1999}}, ...]}}')
     if operator not in _FIELD_OPERATORS:
@@ -212,29 +188,29 @@ def _read_operator(path: str, operator: str, operand: Any, place: _Place) -> Log
         return negate(_read_operators(path, _read_negated(operand, place), place))
     if operator == "$exists":
         found = _find(path, None, place)
-        return found if _read_boolean(operand, place) else negate(found)
+        return found if read_boolean(operand, place) else negate(found)
     if operator == "$is_empty":
         filled = _find(path, is_filled, place)
-        return negate(filled) if _read_boolean(operand, place) else filled
+        return negate(filled) if read_boolean(operand, place) else filled
     found = _find(path, _read_test(operator, operand, place), place, in_rows=operator != "$contains")
     return negate(found) if operator in ("$ne", "$nin") else found
 
 
-def _read_test(operator: str, operand: Any, place: _Place) -> Test:
+def _read_test(operator: str, operand: Any, place: Place) -> Test:
     if operator in ("$in", "$nin"):
-        values = _read_list(operand, place, "a list of values")
-        return equals_any([_read_scalar(one, place.item(number)) for number, one in enumerate(values)])
+        values = read_list(operand, place, "a list of values")
+        return equals_any([read_scalar(one, place.item(number)) for number, one in enumerate(values)])
     if operator == "$between":
-        ends = _read_list(operand, place, "a list of two values, the least and the greatest")
+        ends = read_list(operand, place, "a list of two values, the least and the greatest")
         if len(ends) != 2:
             raise FilterError(f"{place} must be a list of two values, the least and the greatest, got {len(ends)}")
         low, high = (_read_test(sign, end, place) for sign, end in zip(("$gte", "$lte"), ends, strict=True))
         return both(low, high)
-    value = _read_scalar(operand, place)
+    value = read_scalar(operand, place)
     if operator in _TEXTS:
         if not isinstance(value, str) or len(value) > _LONGEST_PATTERN:
             raise FilterError(
-                f"{place} must be a string of at most {_LONGEST_PATTERN:,} characters, got {_describe(value)}"
+                f"{place} must be a string of at most {_LONGEST_PATTERN:,} characters, got {describe(value)}"
             )
         if operator == "$startswith":
             return starts_with(value)
@@ -242,99 +218,27 @@ def _read_test(operator: str, operand: Any, place: _Place) -> Test:
     if operator == "$contains":
         return contains(value)
     if operator in _ORDERS and (value is None or isinstance(value, bool)):
-        raise FilterError(f"{place} must be a number or a string, got {_describe(value)}, which has no order")
+        raise FilterError(f"{place} must be a number or a string, got {describe(value)}, which has no order")
     return compares(_ORDERS.get(operator, "="), value)
 
 
-def _read_negated(operand: Any, place: _Place) -> Mapping[str, Any]:
+def _read_negated(operand: Any, place: Place) -> Mapping[str, Any]:
     needed = 'a mapping of operators, like {"$gt": 1999}'
-    items = _read_mapping(operand, place, needed)
+    items = read_mapping(operand, place, needed)
     if not items or not all(name.startswith("$") for name in items):
-        raise FilterError(f"{place} must be {needed}, got {_list_keys(items)}")
+        raise FilterError(f"{place} must be {needed}, got {list_keys(items)}")
     return items
 
 
-def _read_boolean(value: Any, place: _Place) -> bool:
-    if not isinstance(value, bool):
-        raise FilterError(f"{place} must be true or false, got {_describe(value)}")
-    return value
-
-
-def _read_mapping(value: Any, place: _Place, needed: str) -> Mapping[str, Any]:
-    if not isinstance(value, Mapping):
-        raise FilterError(f"{place} must be {needed}, got {_describe(value)}")
-    if place.level > MAX_LEVELS:
-        raise FilterError(f"a filter may be {MAX_LEVELS} mappings deep and no more, and {place} is deeper")
-    for key in value:
-        if type(key) is not str:
-            raise FilterError(f"{place} must have plain strings as keys, got {_describe(key)}")
-        require_text(key, str(place.key(key)), FilterError)
-    return value
-
-
-def _read_list(value: Any, place: _Place, needed: str) -> Sequence[Any]:
-    if not isinstance(value, list | tuple):
-        raise FilterError(f"{place} must be {needed}, got {_describe(value)}")
-    return value
-
-
-def _read_scalar(value: Any, place: _Place) -> Scalar:
-    value = to_plain(value)
-    if type(value) not in (str, bool, int, float, type(None)):
-        raise FilterError(
-            f"{place} must be a string, a number, a boolean or None, got {_describe(value)}; {_advise(value)}"
-        )
-    if isinstance(value, str):
-        require_text(value, str(place), FilterError)
-    elif isinstance(value, float) and not math.isfinite(value):
-        raise FilterError(f"{place} must be finite, as all numbers in metadata are, got {value}")
-    elif isinstance(value, int) and not _fits_float(value):
-        raise FilterError(f"{place} must be a number that a float can hold, got {_describe(value)}")
-    return value  # type: ignore[no-any-return]
-
-
-def _find(path: str, test: Test | None, place: _Place, *, in_rows: bool = False) -> Logic:
+def _find(path: str, test: Test | None, place: Place, *, in_rows: bool = False) -> Logic:
     n_keys = path.count(".") + 1
     if n_keys > MAX_KEYS:
         raise FilterError(f"{place} must have at most {MAX_KEYS} keys in its path, got {n_keys}")
     return has_path(path, test, in_rows=in_rows)
 
 
-def _fits_float(value: int) -> bool:
-    try:
-        float(value)
-    except OverflowError:
-        return False
-    return True
-
-
-def _explain_unknown(operator: str, place: _Place, known: Sequence[str]) -> str:
+def _explain_unknown(operator: str, place: Place, known: Sequence[str]) -> str:
     near = difflib.get_close_matches(operator[:40].lower(), known, n=1, cutoff=0.75)
     meant = _ELSEWHERE.get(operator.lower()) or (near[0] if near else None)
     advice = f"did you mean {meant}?" if meant else "a field's name cannot begin with $ here"
     return f"{place} must be one of {', '.join(known)}; {advice}"
-
-
-def _advise(value: object) -> str:
-    if isinstance(value, list | tuple | set | frozenset):
-        return 'for any of several values give a list under an operator, as in {"$in": [1, 2]}'
-    if isinstance(value, Mapping):
-        return 'to look into a mapping name the keys, as in {"author.name": "x"}'
-    return "turn it into one of these"
-
-
-def _describe(value: object) -> str:
-    """A short value itself, and the type of one that could be long, deep or anybody's code."""
-    if type(value) is str:
-        return f"the string {value[:40]!r}{'…' if len(value) > 40 else ''}"
-    if type(value) is int and value.bit_length() > 64:
-        return f"a whole number of {value.bit_length()} bits"
-    if value is None or type(value) in (bool, int, float):
-        return repr(value)
-    kind = type(value)
-    return kind.__qualname__ if kind.__module__ == "builtins" else f"{kind.__module__}.{kind.__qualname__}"
-
-
-def _list_keys(items: Mapping[str, Any]) -> str:
-    shown = [repr(name[:40]) for name in list(items)[:6]]
-    return f"one with the keys {', '.join(shown)}" if shown else "an empty mapping"
