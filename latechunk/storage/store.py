@@ -19,7 +19,7 @@ from latechunk.storage.reader import StoreReader
 from latechunk.storage.rows import ChunkRow, Commit, Counts, Fingerprint, StoredDocument, encode_place
 from latechunk.storage.schema import create_tables, hash_structure, hash_vectors, log_commit, rows_to_hash
 from latechunk.types import Document, Settings, Span
-from latechunk.types.json_form import list_blocks, list_pages, to_json
+from latechunk.types.json_form import outline_to_json, pages_to_json, to_json
 
 __all__ = ["ChunkRow", "Commit", "Counts", "Fingerprint", "Store", "StoredDocument"]
 
@@ -102,7 +102,7 @@ class Store(StoreReader):
             "INSERT INTO documents VALUES (?, ?, ?, ?, ?, ?, ?)",
             (number, document.id, document.metadata_json, document.text_sha256, digest, stored.n_tokens, text.encode()),
         )
-        pages, outline = to_json(list_pages(document.pages)), to_json(list_blocks(document.outline or ()))
+        pages, outline = pages_to_json(document.pages), outline_to_json(document.outline or ())
         structure = (number, pages, outline, hash_structure(pages, outline))
         connection.execute("INSERT INTO structures VALUES (?, ?, ?, ?)", structure)
         connection.executemany(f"INSERT INTO chunks VALUES ({', '.join('?' * 12)})", rows)
@@ -114,7 +114,7 @@ class Store(StoreReader):
 
     def _relabel(self, connection: sqlite3.Connection, document: Document) -> None:
         """Give a stored document, whose text and outline are the same, new metadata and pages."""
-        pages = to_json(list_pages(document.pages))
+        pages = pages_to_json(document.pages)
         query = (
             "SELECT d.number, s.pages, s.outline FROM documents d JOIN structures s ON s.document = d.number "
             "WHERE d.id = ?"

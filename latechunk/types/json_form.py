@@ -40,6 +40,16 @@ def parse_blocks(value: object) -> tuple[Block, ...]:
     return tuple(Block(*one) for one in _rows(value, "blocks", "[kind, start, end, level]", 4))
 
 
+def pages_to_json(pages: Sequence[Page]) -> str:
+    """The form in which pages are stored; equal ones are equal strings."""
+    return to_json(list_pages(pages))
+
+
+def outline_to_json(outline: Sequence[Block]) -> str:
+    """The form in which an outline is stored; equal ones are equal strings."""
+    return to_json(list_blocks(outline))
+
+
 def to_json(rows: Sequence[Sequence[Any]]) -> str:
     """The one way in which such lists are written, so that equal ones are equal strings."""
     return json.dumps(rows, ensure_ascii=False, separators=(",", ":"))
