@@ -1,4 +1,4 @@
-"""Chunks and the scores of questions in, nDCG@10 of every question out, by the evaluation harness."""
+"""nDCG@10 of every question from the scores of chunks, by the evaluation harness."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The index: documents go in, passages come out. A facade over store, vector search and indexing."""
+"""The index: add documents, search passages. A facade over store, vector search and indexing."""
 
 from __future__ import annotations
 

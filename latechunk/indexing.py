@@ -11,8 +11,8 @@ from dataclasses import dataclass, field, fields
 
 from latechunk.chunking.languages import said_language
 from latechunk.embedding import ChunkedDocument, Embedding, Progress, chunk_documents, embed_chunks
-from latechunk.embedding.languages import UnreadLanguages
 from latechunk.embedding.stream import Batch, OnError, Pace, error_handler, prepare_ahead, take_batches
+from latechunk.embedding.unread_languages import UnreadLanguages
 from latechunk.errors import DocumentError, LateChunkError
 from latechunk.protocols import Chunker, SpanEncoder
 from latechunk.storage.store import Fingerprint, Store, StoredDocument

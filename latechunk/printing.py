@@ -1,4 +1,4 @@
-"""Text of any origin in, text that a terminal shows and does not obey out."""
+"""Make text of any origin safe to print: a terminal shows it and does not obey it."""
 
 
 def printable(text: str) -> str:

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from latechunk import Encoder
-from latechunk.encoding.joined import JoinedCalls
+from latechunk.encoding.query_batching import JoinedCalls
 from latechunk.errors import QueryError
 
 

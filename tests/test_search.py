@@ -13,12 +13,12 @@ from hypothesis import strategies as st
 
 from latechunk import Chunk, Document, Hit, Index, SentenceChunker, Span, TokenChunker
 from latechunk.errors import FilterError, IndexMismatchError, IndexReadOnlyError, InputError, QueryError
+from latechunk.search.cache import StoreCache
 from latechunk.search.corpus import Corpus
 from latechunk.search.fusion import best_first, best_places, choose_diverse, fuse_by_rank, standardise
 from latechunk.search.lexical import _affordable
 from latechunk.search.options import SearchKeywords, SearchOptions
 from latechunk.search.passages import join_adjacent
-from latechunk.search.remembered import Remembered
 from tests.conftest import SCRIPTS, FakeEncoder
 
 SENTENCES = {"passages": TokenChunker(max_tokens=12), "sentences": SentenceChunker(max_sentences=1)}
@@ -771,7 +771,7 @@ def test_many_questions_that_are_none(towns, queries, message):
 def test_a_large_index_is_calibrated_by_every_so_many_vectors(towns, monkeypatch):
     monkeypatch.setattr("latechunk.search.corpus._SAMPLE", 10)
     with towns._vectors[0].snapshot() as vectors:
-        corpus = Corpus(towns._store, Remembered())
+        corpus = Corpus(towns._store, StoreCache())
         sample = corpus.sample(0, vectors)
         everything = vectors.vectors_of(corpus.places(0).numbers.tolist())
 
@@ -781,7 +781,7 @@ def test_a_large_index_is_calibrated_by_every_so_many_vectors(towns, monkeypatch
 
 def test_the_commonest_words_are_left_out_where_there_are_too_many_chunks(towns, monkeypatch):
     with towns._store.snapshot():
-        corpus = Corpus(towns._store, Remembered())
+        corpus = Corpus(towns._store, StoreCache())
         everything = _affordable(corpus, ["cheese", "town", "7", "mayor", "the"], 0)
         monkeypatch.setattr("latechunk.search.lexical._MOST_ROWS", 40)
         # In 72 chunks of 12 towns: 7 in three chunks, town in 36 or more.

@@ -7,9 +7,9 @@ import pytest
 
 from latechunk import Block, Chunk, Document, Hit, Index, Span
 from latechunk.errors import InputError, QueryError
+from latechunk.search.cache import StoreCache
 from latechunk.search.passages import join_adjacent
 from latechunk.search.ranking import add_deviations
-from latechunk.search.remembered import Remembered
 from latechunk.storage.store import Store
 from latechunk.types import Tokens
 
@@ -361,7 +361,7 @@ def test_which_documents_meet_a_filter_is_remembered_until_the_store_changes(tmp
 
 
 def test_what_was_not_used_for_longest_is_forgotten_first():
-    remembered = Remembered(most_bytes=3 * 1_256)
+    remembered = StoreCache(most_bytes=3 * 1_256)
     read = []
 
     def ask(key, token="now"):

@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from latechunk import Document, Index, SentenceChunker
-from latechunk.embedding.languages import find_unread_language
+from latechunk.embedding.unread_languages import find_unread_language
 from latechunk.search.function_words import function_words
 from latechunk.storage.terms import question_terms, to_terms
 from tests.conftest import FakeEncoder

@@ -1,4 +1,4 @@
-"""A comparison in, tables and examples for a terminal out."""
+"""Show a comparison in a terminal, as tables and examples."""
 
 from __future__ import annotations
 

@@ -120,7 +120,7 @@ class _FromSettings:
 
 
 class Embedder:
-    """What an actor runs: rows of documents in, rows of what became of them out."""
+    """What an actor runs: it turns rows of documents into rows of what became of them."""
 
     def __init__(self, job: Job) -> None:
         self._job = job

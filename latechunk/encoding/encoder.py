@@ -21,7 +21,7 @@ from latechunk.encoding.config import (
     sizes_of,
     warn_of_licence,
 )
-from latechunk.encoding.joined import JoinedCalls
+from latechunk.encoding.query_batching import JoinedCalls
 from latechunk.encoding.settings import (
     FINGERPRINTS,
     Context,

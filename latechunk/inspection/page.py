@@ -1,4 +1,4 @@
-"""A view in, out one HTML page that needs nothing else: no server, no network, no other file.
+"""Write the page of a view: HTML that needs no server, no network and no other file.
 
 A document is data. It travels as JSON in a block that browsers do not run, is put into the page as text nodes only, and
 the page's policy allows no script and no style but those two whose hashes it names, and no request at all.

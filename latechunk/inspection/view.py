@@ -1,4 +1,4 @@
-"""An index and a question in, out what a page about one document shows: scores, ranks, context shifts, window seams."""
+"""What the page of a document shows for a question: scores, ranks, context shifts, window seams."""
 
 from __future__ import annotations
 

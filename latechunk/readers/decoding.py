@@ -1,4 +1,4 @@
-"""Bytes of a text file in, its text out: UTF-8, UTF-16 or UTF-32 by their marks, or what is sure to be meant."""
+"""Decode text files: UTF-8, UTF-16 or UTF-32 by their marks, or what is sure to be meant."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A tree of HTML in, its text with an outline out."""
+"""Render a tree of HTML as text with an outline."""
 
 from __future__ import annotations
 

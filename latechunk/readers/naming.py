@@ -1,4 +1,4 @@
-"""Documents in, the same with ids out: their own, else their source, else a hash of their text."""
+"""Give documents their ids: their own, else their source, else a hash of their text."""
 
 from __future__ import annotations
 

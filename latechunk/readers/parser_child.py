@@ -1,4 +1,4 @@
-"""What runs in the process of ``ParserProcess``: requests in, one line of JSON each, answers out, one line each.
+"""What runs in the process of ``ParserProcess``: it reads requests and writes answers, each a line of JSON.
 
 A request is ``{"module", "path", "password", "encoding"}``, and the module has a function ``parse(path, options)``.
 The answer is what ``Parsed.to_json`` writes, or ``{"error"}``. The process ends when its input does.

@@ -1,4 +1,4 @@
-"""Records (rows of a table, elements of a JSON array) in, documents out."""
+"""Make documents of records: rows of a table, elements of a JSON array, lines of JSON."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Headings, paragraphs, lists, tables and code in, one text with an outline out."""
+"""Put headings, paragraphs, lists, tables and code together as one text with an outline."""
 
 from __future__ import annotations
 

@@ -9,7 +9,7 @@ from typing import TypeVar
 import numpy as np
 
 from latechunk.ann.reader import VectorReader
-from latechunk.search.remembered import Remembered
+from latechunk.search.cache import StoreCache
 from latechunk.storage.filter_sql import Selection
 from latechunk.storage.rows import ChunkPlaces
 from latechunk.storage.store import Store
@@ -40,11 +40,11 @@ class Postings:
 class Corpus:
     """The chunks of each granularity in one state of the store."""
 
-    def __init__(self, store: Store, remembered: Remembered) -> None:
+    def __init__(self, store: Store, cache: StoreCache) -> None:
         """Read from ``store``, within a ``snapshot`` of it that lasts as long as this is used."""
         self.store = store
         self._token = store.last_commit().token
-        self._remembered = remembered
+        self._cache = cache
 
     def documents(self, where: Selection) -> IntArray:
         """Numbers of the documents that are selected."""
@@ -87,7 +87,7 @@ class Corpus:
         return self._get(("postings", term, granularity), read)
 
     def _get(self, key: Hashable, read: Callable[[], _Value]) -> _Value:
-        return self._remembered.get(self._token, key, read)
+        return self._cache.get(self._token, key, read)
 
 
 def _located(known: IntArray, numbers: IntArray, scores: ScoreArray) -> tuple[IntArray, ScoreArray]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from latechunk.embedding.languages import find_unread_language
+from latechunk.embedding.unread_languages import find_unread_language
 from latechunk.errors import InputError, QueryError
 from latechunk.search.options import SearchOptions
 from latechunk.storage.rows import SECTION

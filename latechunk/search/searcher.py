@@ -14,13 +14,13 @@ from latechunk.ann.synced import SyncedIndex
 from latechunk.embedding import encode_queries
 from latechunk.errors import InputError
 from latechunk.protocols import SpanEncoder
+from latechunk.search.cache import StoreCache
 from latechunk.search.corpus import Corpus
 from latechunk.search.filters import select_documents
 from latechunk.search.options import SearchOptions
 from latechunk.search.passages import Candidate, choose_groups, group, join_adjacent, rerank, to_hit
 from latechunk.search.query import Query, make_query, with_mode
 from latechunk.search.ranking import rank_chunks
-from latechunk.search.remembered import Remembered
 from latechunk.search.sections import Sections
 from latechunk.storage.filter_sql import Condition, Selection
 from latechunk.storage.rows import join_rows
@@ -42,7 +42,7 @@ class Searcher:
         self._store = store
         self._synced = synced
         self._languages = languages
-        self._remembered = Remembered()
+        self._cache = StoreCache()
 
     def search(
         self, questions: Sequence[str], options: SearchOptions, encoder: Callable[[], SpanEncoder]
@@ -94,7 +94,7 @@ class Searcher:
         source = self._synced[query.granularity] if needs_vectors else self._store
         with source.snapshot() as opened:
             vectors = opened if isinstance(opened, VectorReader) else None
-            corpus = Corpus(self._store, self._remembered)
+            corpus = Corpus(self._store, self._cache)
             ranked = rank_chunks(corpus, query, n, vectors, self._select(corpus, query.options))
             ranked = ranked[: n if query.options.chooses else query.options.k]
             rows = self._store.rows([one.number for one in ranked])

@@ -1,4 +1,4 @@
-"""What is served in, an ASGI application out, with everything before it that keeps it in bounds."""
+"""The ASGI application of a server, with what keeps requests within bounds."""
 
 from __future__ import annotations
 

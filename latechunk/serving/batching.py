@@ -1,4 +1,4 @@
-"""Texts of many requests in, one pass of the model after the other out, under a budget of tokens, in fair turns."""
+"""Batch the texts of many requests into passes of the model, under a budget of tokens, in fair turns."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""An encoder in, out one whose passes are shared by all requests; with what vectors of texts and chunks take."""
+"""An encoder whose passes all requests share, and what vectors of texts and chunks take."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Unit vectors in, out the numbers or base64 that a client asked for."""
+"""Write unit vectors as the numbers or the base64 that a client asked for."""
 
 from __future__ import annotations
 

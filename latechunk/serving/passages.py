@@ -1,4 +1,4 @@
-"""Indexes in, out what clients see of them: passages with citations, documents, outlines; exact to the character."""
+"""What clients see of indexes: passages with citations, documents, outlines; exact to the character."""
 
 from __future__ import annotations
 

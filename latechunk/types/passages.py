@@ -1,15 +1,14 @@
-"""What is found: spans, chunks and hits, and how a passage is cited."""
+"""What is found: spans, chunks and hits."""
 
 from __future__ import annotations
 
 import operator
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
-from pathlib import PurePosixPath, PureWindowsPath
-from typing import Any, NamedTuple
+from typing import Any
 
 from latechunk.errors import SpanError
-from latechunk.types.metadata import TABLE_ROW
+from latechunk.types.citation import PageNumber, cite
 
 
 @dataclass(frozen=True, slots=True, order=True)
@@ -36,13 +35,6 @@ class Span:
             raise SpanError(f"a span needs 0 <= start < end, got [{start}, {end})")
         object.__setattr__(self, "start", start)  # plain int, whatever kind of whole number came
         object.__setattr__(self, "end", end)
-
-
-class PageNumber(NamedTuple):
-    """A page on which a passage stands: its place among the document's pages, from 0, and its label."""
-
-    number: int
-    label: str | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,35 +81,7 @@ class Chunk:
         its number from 1. A row of a table is cited by its number, ``people.csv, row 7``, and any other passage
         without pages and headings by its line, ``notes.txt:12``.
         """
-        source = _name_source(self.document_id, self.metadata)
-        row = self.metadata.get(TABLE_ROW)
-        parts = [_cite_pages(self.pages), f"row {row}" if type(row) is int else "", " > ".join(self.headings)]
-        if not any(parts):
-            return source if self.line is None else f"{source}:{self.line}"
-        return ", ".join(part for part in (source, *parts) if part)
-
-
-def _name_source(document_id: str, metadata: Mapping[str, Any]) -> str:
-    """The file as it is named where it is, or its name alone where that is a place of one machine; else the id."""
-    given = (metadata.get(key) for key in ("source", "file_path", "file_name"))
-    source = next((one for one in given if isinstance(one, str) and one.strip()), document_id)
-    name = without_row(document_id, metadata)
-    if source.endswith(f"/{name}"):  # the id is the path from the folder that was indexed
-        source = name
-    for flavour in (PurePosixPath, PureWindowsPath):
-        if flavour(source).is_absolute():
-            return flavour(source).name or source
-    return source
-
-
-def without_row(document_id: str, metadata: Mapping[str, Any]) -> str:
-    """The id that the file of a row has, ``people.csv`` for ``people.csv#7``; any other id as it is."""
-    return document_id.removesuffix(f"#{metadata.get(TABLE_ROW)}")
-
-
-def _cite_pages(pages: Sequence[PageNumber]) -> str:
-    named = [str(page.number + 1) if page.label is None else page.label for page in pages]
-    return "" if not named else f"p. {named[0]}" if named[0] == named[-1] else f"pp. {named[0]}-{named[-1]}"
+        return cite(self.document_id, self.metadata, self.pages, self.headings, self.line)
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,4 +1,4 @@
-"""LangChain on latechunk: whole documents in, chunks with their places out, embedded with the document's context."""
+"""LangChain on latechunk: chunks of whole documents, embedded with the document's context."""
 
 from langchain_latechunk.embeddings import LateChunkEmbeddings, NotLateChunkError
 from langchain_latechunk.intake import join_pages

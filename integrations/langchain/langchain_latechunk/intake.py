@@ -1,4 +1,4 @@
-"""LangChain documents in, latechunk documents out, checked; and an index of its own for those who name no path."""
+"""Convert LangChain documents to latechunk's, checked; make an index for those who name no path."""
 
 from __future__ import annotations
 

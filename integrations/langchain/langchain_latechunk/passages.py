@@ -1,4 +1,4 @@
-"""Hits of an index in, LangChain documents out, and back from their ids."""
+"""Convert hits of an index to LangChain documents, and find them again by their ids."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Documents in, an error out where they are surely pieces that a text splitter made.
+"""Refuse documents that are surely pieces that a text splitter made.
 
 A late chunk's vector is pooled from the token embeddings of its whole document. A piece that comes alone has no
 document, and the result would be the naive vector that this package exists to avoid, without anybody noticing.

@@ -1,4 +1,4 @@
-"""Whole documents in, late-chunk vectors written into any LangChain vector store that takes ready vectors."""
+"""Write late-chunk vectors of whole documents into any LangChain vector store that takes ready vectors."""
 
 from __future__ import annotations
 

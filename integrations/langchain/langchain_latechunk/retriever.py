@@ -1,4 +1,4 @@
-"""A question in, the passages of an index that answer it out, each knowing its place."""
+"""A LangChain retriever over an index: passages that know their place."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Whole documents in, chunks out: an index as LangChain's VectorStore."""
+"""An index as LangChain's VectorStore: it takes whole documents and returns chunks."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Queries in, vectors out, to ask a vector store that holds late-chunk vectors."""
+"""Embed queries for a vector store that holds late-chunk vectors."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""LlamaIndex's metadata filters in, latechunk's filter mapping out."""
+"""Translate LlamaIndex's metadata filters into latechunk's."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A model's settings in, its encoder out: loaded at first use, and shared by all that have the same settings."""
+"""Load the encoder of a model's settings at first use; all that have the same settings share it."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""LlamaIndex's documents in, latechunk's out; chunks and hits in, LlamaIndex's nodes out."""
+"""Convert LlamaIndex's documents to latechunk's, and chunks and hits to LlamaIndex's nodes."""
 
 from __future__ import annotations
 

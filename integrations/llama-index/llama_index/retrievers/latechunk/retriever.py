@@ -1,4 +1,4 @@
-"""A question in, LlamaIndex's scored nodes out, over a latechunk index."""
+"""A LlamaIndex retriever over a latechunk index."""
 
 from __future__ import annotations
 

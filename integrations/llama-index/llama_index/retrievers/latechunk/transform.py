@@ -1,4 +1,4 @@
-"""Whole documents in, finished nodes with late-chunk vectors out, for any of LlamaIndex's vector stores."""
+"""Turn whole documents into nodes with late-chunk vectors, for any of LlamaIndex's vector stores."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Values read from a store, remembered until the store changes."""
+"""A cache of values read from a store, emptied when the store changes."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ _MOST_BYTES = 128 * 2**20
 _ENTRY_BYTES = 256  # of a value beside its arrays
 
 
-class Remembered:
+class StoreCache:
     """Up to 128 MiB of what was read last. Threads may share it, and none waits while another reads."""
 
     def __init__(self, most_bytes: int = _MOST_BYTES) -> None:

@@ -1,0 +1,55 @@
+"""How a passage is cited: its source, pages, row, headings or line."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import PurePosixPath, PureWindowsPath
+from typing import Any, NamedTuple
+
+from latechunk.types.metadata import TABLE_ROW
+
+
+class PageNumber(NamedTuple):
+    """A page on which a passage stands: its place among the document's pages, from 0, and its label."""
+
+    number: int
+    label: str | None
+
+
+def cite(
+    document_id: str,
+    metadata: Mapping[str, Any],
+    pages: Sequence[PageNumber],
+    headings: Sequence[str],
+    line: int | None,
+) -> str:
+    """The place of a passage as people cite it; see ``latechunk.Chunk.citation``."""
+    source = _name_source(document_id, metadata)
+    row = metadata.get(TABLE_ROW)
+    parts = [_cite_pages(pages), f"row {row}" if type(row) is int else "", " > ".join(headings)]
+    if not any(parts):
+        return source if line is None else f"{source}:{line}"
+    return ", ".join(part for part in (source, *parts) if part)
+
+
+def _name_source(document_id: str, metadata: Mapping[str, Any]) -> str:
+    """The file as it is named where it is, or its name alone where that is a place of one machine; else the id."""
+    given = (metadata.get(key) for key in ("source", "file_path", "file_name"))
+    source = next((one for one in given if isinstance(one, str) and one.strip()), document_id)
+    name = without_row(document_id, metadata)
+    if source.endswith(f"/{name}"):  # the id is the path from the folder that was indexed
+        source = name
+    for flavour in (PurePosixPath, PureWindowsPath):
+        if flavour(source).is_absolute():
+            return flavour(source).name or source
+    return source
+
+
+def without_row(document_id: str, metadata: Mapping[str, Any]) -> str:
+    """The id that the file of a row has, ``people.csv`` for ``people.csv#7``; any other id as it is."""
+    return document_id.removesuffix(f"#{metadata.get(TABLE_ROW)}")
+
+
+def _cite_pages(pages: Sequence[PageNumber]) -> str:
+    named = [str(page.number + 1) if page.label is None else page.label for page in pages]
+    return "" if not named else f"p. {named[0]}" if named[0] == named[-1] else f"pp. {named[0]}-{named[-1]}"
