@@ -257,7 +257,7 @@ def test_what_is_deleted_by_filter_or_path_is_counted_and_asked_for(run, monkeyp
     assert "2 documents of 4: de/1, de/2" in refused.stderr
     assert "no terminal to ask on, so say --yes" in refused.stderr
 
-    monkeypatch.setattr("latechunk.cli.indexing.has_terminal", lambda: True)
+    monkeypatch.setattr("latechunk.cli.deleting.has_terminal", lambda: True)
     kept = CliRunner().invoke(app, ["delete", "x.latechunk", "--prefix", "de"], input="n\n")
     assert (kept.exit_code, "nothing was deleted" in kept.stderr) == (1, True)
     gone = CliRunner().invoke(app, ["delete", "x.latechunk", "--prefix", "de"], input="y\n")

@@ -11,9 +11,10 @@ import typer
 
 import latechunk
 from latechunk.cli.console import EXIT_ERROR
+from latechunk.cli.deleting import delete_command
 from latechunk.cli.embedding import embed_command, import_command, merge_command
 from latechunk.cli.evaluation import demo_command, evaluate_command
-from latechunk.cli.indexing import delete_command, index_command
+from latechunk.cli.indexing import index_command
 from latechunk.cli.info import info_command, models_command
 from latechunk.cli.maintenance import (
     audit_command,

@@ -1,24 +1,20 @@
-"""The commands that change an index: index and delete."""
+"""The command that fills an index: index."""
 
 from __future__ import annotations
 
 import contextlib
 import dataclasses
-import difflib
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from latechunk.cli.console import (
-    EXIT_ERROR,
-    EXIT_NOTHING,
     EXIT_PARTIAL,
     counted,
     documents_bar,
     errors_explained,
-    has_terminal,
     megabytes,
     percentage_bar,
     print_json,
@@ -50,7 +46,6 @@ from latechunk.cli.options import (
 )
 from latechunk.errors import IndexMissingError, InputError
 from latechunk.printing import printable
-from latechunk.validation import parse_object
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -144,85 +139,6 @@ def index_command(
         _print_report(result, info, sources.n_problems, len(gone), as_json, quiet, console)
     if sources.n_problems:
         raise typer.Exit(EXIT_PARTIAL)
-
-
-def delete_command(
-    index: IndexPath,
-    ids: Annotated[
-        list[str] | None, typer.Argument(metavar="ID...", help="Document ids, as search prints them.")
-    ] = None,
-    where: Annotated[
-        str | None,
-        typer.Option("--filter", metavar="JSON", help='Documents with such metadata: \'{"year": {"$lt": 2020}}\'.'),
-    ] = None,
-    prefix: Annotated[
-        str | None, typer.Option(metavar="PATH", help="The document of this id, and those whose ids lie below it.")
-    ] = None,
-    yes: Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")] = False,
-    quiet: Quiet = False,
-) -> None:
-    """Delete documents from an index: those that are named, or that meet all that is given.
-
-    It says how many and asks, unless all of them were named by their ids. Exit code 3 if an id is not in the index,
-    4 if nothing meets --filter or --prefix.
-    """
-    from latechunk.index import Index
-
-    console = stderr_console()
-    with errors_explained(console, quiet=quiet), Index.open(index) as opened:
-        meets = parse_object("--filter", where) if where is not None else None
-        if not ids and not meets and prefix is None:
-            raise InputError(
-                "delete needs an ID, --prefix, or a --filter that not every document meets; to empty an index, delete "
-                "its folder and make it again"
-            )
-        unknown = [one for one in ids or () if one not in opened]
-        chosen = opened.ids(filter=meets)
-        if prefix is not None:
-            chosen = [one for one in chosen if _is_below(one, prefix)]
-        if ids:
-            chosen = [one for one in chosen if one in ids]
-        elif chosen and not yes:
-            _confirm(console, chosen, len(opened))
-        reason = None if chosen or ids else _why_none(opened.ids(), prefix)
-        n_deleted = opened.delete(chosen)
-        n_left = len(opened)
-    for one in unknown:
-        console.print(printable(f"left out: {one}: there is no document of this id"), style="yellow", markup=False)
-    if reason is not None:
-        console.print(printable(f"nothing to delete: {reason}"), markup=False, soft_wrap=True)
-    elif not quiet:
-        console.print(f"{n_deleted} deleted; {n_left} left", markup=False)
-    if unknown:
-        raise typer.Exit(EXIT_PARTIAL)
-    if not chosen:
-        raise typer.Exit(EXIT_NOTHING)
-
-
-def _why_none(ids: Sequence[str], prefix: str | None) -> str:
-    """Why no document was chosen, with near names where ``--prefix`` is that of none."""
-    if prefix is None or any(_is_below(one, prefix) for one in ids):
-        return f"the filter leaves none of {counted(len(ids), 'document')}{' below --prefix' if prefix else ''}"
-    names = {*ids, *(str(parent) for one in ids for parent in PurePosixPath(one).parents)}
-    near = difflib.get_close_matches(prefix.rstrip("/"), sorted(names), n=3)
-    hint = f"did you mean {' or '.join(map(repr, near))}?" if near else f"ids begin as in {min(ids, default='')!r}"
-    return f"none of {counted(len(ids), 'document')} has the id {prefix!r} or lies below it; {hint}"
-
-
-def _is_below(document_id: str, prefix: str) -> bool:
-    return document_id == prefix or document_id.startswith(f"{prefix.rstrip('/')}/")
-
-
-def _confirm(console: Console, ids: list[str], n_documents: int) -> None:
-    """Ask whether to delete these documents; InputError if there is nobody to ask, Abort if they say no."""
-    shown = ", ".join(ids[:5]) + (", ..." if len(ids) > 5 else "")
-    what = f"{counted(len(ids), 'document')} of {n_documents:,}"
-    console.print(printable(f"{what}: {shown}"), markup=False, soft_wrap=True)
-    if not has_terminal():
-        raise InputError(f"this would delete {what}; there is no terminal to ask on, so say --yes if that is meant")
-    if not typer.confirm(f"Delete {what}?", err=True):
-        console.print("nothing was deleted", markup=False)
-        raise typer.Exit(EXIT_ERROR)
 
 
 def _create(
