@@ -102,41 +102,67 @@ def open_served(
     """
     limits, metrics = limits or Limits(), Metrics()
     with ExitStack() as stack:
-        dispatchers: list[Dispatcher] = []
-        shared: list[SharedEncoder] = []
-
-        def shared_for(own: SpanEncoder) -> SharedEncoder:
-            known = next((one for one in shared if one.settings == own.settings), None)
-            if known is None:
-                dispatcher = Dispatcher(
-                    batch_tokens=limits.batch_tokens, patience=limits.work_seconds, on_batch=metrics.note_batch
-                )
-                dispatchers.append(dispatcher)
-                stack.callback(dispatcher.close)
-                known = share(own, dispatcher)
-                shared.append(known)
-            return known
-
+        encoders = _SharedEncoders(limits, metrics, stack)
         if encoder is not None:
-            shared_for(encoder() if callable(encoder) else encoder)
+            encoders.share(encoder() if callable(encoder) else encoder)
         indexes: dict[str, Index] = {}
         for path in paths:
             name = path.resolve().name.removesuffix(".latechunk")
             if name in indexes:
                 raise InputError(f"two indexes are named {name!r}; their folders must differ in name")
             with Index.open(path, read_only=True, **(runtime or {})) as index:
-                same = next((one for one in shared if one.settings == index.manifest.encoder), None)
-                own = same or shared_for(index.encoder)
+                own = encoders.find(index.manifest.encoder) or encoders.share(index.encoder)
             indexes[name] = stack.enter_context(Index.open(path, encoder=own, read_only=True))
         models: dict[str, ServedModel] = {}
-        for one in shared:
+        for number, one in enumerate(encoders.shared):
             served = ServedModel(one, choose_embedding(one, mode, None), limits)
-            for name in (model_name(one.settings), *(aliases if one is shared[0] else ())):
+            for name in (model_name(one.settings), *(() if number else aliases)):
                 models.setdefault(name, served)
-        private = {str(Path(index.path).resolve()): name for name, index in indexes.items()}
-        private |= {str(index.path): name for name, index in indexes.items()}
-        private |= {str(one.settings["model"]): model_name(one.settings) for one in shared if "model" in one.settings}
-        return Served(models, indexes, limits, reranker, reranker_name, metrics, dispatchers, private, stack.pop_all())
+        return Served(
+            models=models,
+            indexes=indexes,
+            limits=limits,
+            reranker=reranker,
+            reranker_name=reranker_name,
+            metrics=metrics,
+            dispatchers=encoders.dispatchers,
+            private=_name_paths(indexes, encoders.shared),
+            _stack=stack.pop_all(),
+        )
+
+
+class _SharedEncoders:
+    """The encoders that a server has loaded, each with a thread that all requests share; ``stack`` ends the threads."""
+
+    def __init__(self, limits: Limits, metrics: Metrics, stack: ExitStack) -> None:
+        self.shared: list[SharedEncoder] = []
+        self.dispatchers: list[Dispatcher] = []
+        self._limits = limits
+        self._metrics = metrics
+        self._stack = stack
+
+    def find(self, settings: Settings) -> SharedEncoder | None:
+        return next((one for one in self.shared if one.settings == settings), None)
+
+    def share(self, encoder: SpanEncoder) -> SharedEncoder:
+        known = self.find(encoder.settings)
+        if known is None:
+            limits = self._limits
+            dispatcher = Dispatcher(
+                batch_tokens=limits.batch_tokens, patience=limits.work_seconds, on_batch=self._metrics.note_batch
+            )
+            self.dispatchers.append(dispatcher)
+            self._stack.callback(dispatcher.close)
+            known = share(encoder, dispatcher)
+            self.shared.append(known)
+        return known
+
+
+def _name_paths(indexes: Mapping[str, Index], encoders: Sequence[SharedEncoder]) -> dict[str, str]:
+    """Names for the paths of this machine."""
+    names = {str(Path(index.path).resolve()): name for name, index in indexes.items()}
+    names |= {str(index.path): name for name, index in indexes.items()}
+    return names | {str(one.settings["model"]): model_name(one.settings) for one in encoders if "model" in one.settings}
 
 
 def require_indexes(paths: Sequence[Path]) -> None:
