@@ -87,10 +87,10 @@ def score_words(corpus: Corpus, terms: Sequence[str], granularity: int) -> tuple
 def match_titles(terms: Sequence[str], titles: Iterable[Sequence[str]]) -> ScoreArray:
     """Say of each chunk how well the titles of its sections are what a question asks for, shape ``(n_chunks,)``.
 
-    That is twice the fourth power of the Dice coefficient of the words of both, function words left out, for the title
-    where that is largest: 2 where the question is the title, and 0 where they share no word. A chunk's score by words
-    is multiplied by one more than this. So of chunks that hold what is asked, that comes first whose section is about
-    it and nothing else: for "gauges" the section "Gauges" before "Rain gauges".
+    That is twice the fourth power of the Dice coefficient of the words of both, function words of the question's
+    language left out, for the title where that is largest: 2 where the question is the title, and 0 where they share no
+    word. A chunk's score by words is multiplied by one more than this. So of chunks that hold what is asked, that comes
+    first whose section is about it and nothing else: for "gauges" the section "Gauges" before "Rain gauges".
 
     Examples:
         >>> match_titles(["gauges"], [["Gauges"], ["Rain gauges", "Fog"], []]).round(2).tolist()

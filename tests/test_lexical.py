@@ -1,0 +1,96 @@
+"""Scores by words, compared with the formula of their documentation written out word by word."""
+
+import math
+import tempfile
+from contextlib import closing
+from pathlib import Path
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from latechunk.search.cache import StoreCache
+from latechunk.search.corpus import Corpus
+from latechunk.search.lexical import match_titles, score_words
+from latechunk.storage.store import Store, StoredDocument
+from latechunk.types import Document, Span
+
+FUNCTION_WORDS = {"how", "is", "the"}
+VOCABULARY = ["pump", "valve", "gauge", "fog", "how", "is", "the"]
+CHUNK = st.lists(st.sampled_from(VOCABULARY), min_size=1, max_size=5)
+CORPUS = st.lists(st.lists(CHUNK, min_size=1, max_size=3), min_size=1, max_size=5)
+
+
+def idf(n_with, n, n_more):
+    return max(math.log((n - n_with + n_more / 2 + 0.5) / (n_with + n_more / 2 + 0.5)), 1e-6) if n_with else 0.0
+
+
+def weigh(term, text, texts):
+    """BM25 without its IDF."""
+    frequency, mean = text.count(term), sum(map(len, texts)) / len(texts)
+    return frequency * 2.2 / (frequency + 1.2 * (0.25 + 0.75 * len(text) / mean))
+
+
+def score(chunk, document, chunks, documents, terms):
+    own, lacking, n_held = 0.0, 0.0, 0
+    for term in terms:
+        n_more = 200 if term in FUNCTION_WORDS else 0
+        in_chunks = idf(sum(term in one for one in chunks), len(chunks), n_more)
+        in_documents = idf(sum(term in one for one in documents), len(documents), n_more)
+        has = weigh(term, chunk, chunks) * in_chunks
+        could = weigh(term, document, documents) * 1.4 * (in_documents + in_chunks) / 2
+        own += has
+        lacking += max(0.0, could - has) ** 1.5
+        n_held += term in chunk and term not in FUNCTION_WORDS
+    n_asked = max(1, len(set(terms) - FUNCTION_WORDS))
+    return own * (1 + (n_held / n_asked) ** 6) + lacking ** (2 / 3)
+
+
+def make_store(folder, corpus):
+    settings = {"search": {"words": True}, "chunkers": {"chunks": {}}}
+    Store.create(folder / "store.sqlite3", settings)
+    store = Store.open(folder / "store.sqlite3", read_only=False)
+    documents = []
+    for number, chunks in enumerate(corpus):
+        lines = [" ".join(words) + "\n" for words in chunks]
+        ends = np.cumsum([0, *map(len, lines)]).tolist()
+        spans = [Span(start, end) for start, end in zip(ends, ends[1:], strict=False)]
+        vectors = np.tile(np.float32([1, 0]), (len(spans), 1))
+        documents.append(StoredDocument(Document(str(number), "".join(lines), outline=()), 1, [spans], vectors))
+    store.put(documents)
+    return store
+
+
+@given(CORPUS, st.lists(st.sampled_from([*VOCABULARY, "zebra"]), min_size=1, max_size=4, unique=True))
+def test_chunks_score_as_the_formula_says(corpus, terms):
+    documents = [[word for chunk in chunks for word in chunk] for chunks in corpus]
+    chunks = [(chunk, number) for number, one in enumerate(corpus) for chunk in one]
+    texts = [chunk for chunk, _ in chunks]
+    with (
+        tempfile.TemporaryDirectory() as folder,
+        closing(make_store(Path(folder), corpus)) as store,
+        store.snapshot(),
+    ):
+        scores, holding = score_words(Corpus(store, StoreCache()), terms, 0)
+
+    expected = [score(chunk, documents[number], texts, documents, terms) for chunk, number in chunks]
+    assert scores.tolist() == pytest.approx(expected, abs=1e-6)
+    assert holding.tolist() == [number for number, chunk in enumerate(texts) if set(terms) & set(chunk)]
+
+
+@pytest.mark.parametrize(
+    ("terms", "titles", "match"),
+    [
+        (["gauges"], ["Gauges"], 2.0),
+        (["rain", "gauges"], ["Gauges"], 2 * (2 / 3) ** 4),  # two of three words are shared: 2 * 1 / (2 + 1)
+        (["gauges"], ["Fog", "Gauges", "Rain"], 2.0),
+        (["gauges"], ["The gauges"], 2 * (2 / 3) ** 4),  # the question has no function word, by which to know them
+        (["the", "gauges"], ["The gauges"], 2.0),
+        (["the", "gauges"], ["The fog"], 0.0),
+        (["1", "12", "1 12"], ["1.12"], 2.0),  # a phrase is no further word of the question
+        (["gauges"], [], 0.0),
+    ],
+)
+def test_titles_match_by_their_words(terms, titles, match):
+    assert match_titles(terms, [titles]).tolist() == pytest.approx([match])
