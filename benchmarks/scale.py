@@ -30,13 +30,15 @@ import tempfile
 import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict
+from itertools import islice
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, get_args
 
 import numpy as np
 
 from latechunk.ann.persist import file_names, read_label
 from latechunk.storage.directory import STORE, folder_size
+from latechunk.storage.vectors import Precision, pack, unpack
 from latechunk.types import FloatArray, IntArray, PoolingTask, Tokens
 
 if TYPE_CHECKING:
@@ -102,29 +104,34 @@ def encode_documents(folder: Path) -> FloatArray:
     return np.concatenate(embed_chunks(encoder, late, cuts))
 
 
-def draw(random: np.random.Generator, real: FloatArray, n: int) -> FloatArray:
-    """Vectors that lie about real ones as those lie about each other."""
-    chosen = random.integers(len(real), size=n)
-    near = _neighbours(real, np.unique(chosen))
-    drawn = np.empty((n, real.shape[1]), dtype=np.float32)
-    for place, number in enumerate(chosen):
-        around = real[near[number]] - real[number]
-        drawn[place] = real[number] + random.standard_normal(len(around)) @ around / np.sqrt(len(around))
-    return drawn / np.linalg.norm(drawn, axis=1, keepdims=True)
+def draw(random: np.random.Generator, real: FloatArray, drawn: FloatArray) -> FloatArray:
+    """Fill an array with vectors that lie about real ones as those lie about each other."""
+    chosen = random.integers(len(real), size=len(drawn))
+    numbers, places = np.unique(chosen, return_inverse=True)
+    near = _neighbours(real, numbers)
+    for begin in range(0, len(drawn), BLOCK):
+        block = slice(begin, begin + BLOCK)
+        centres = real[chosen[block]]
+        around = real[near[places[block]]] - centres[:, None]
+        shares = random.standard_normal(around.shape[:2]).astype(np.float32) / np.sqrt(around.shape[1])
+        made = centres + np.einsum("nk,nkd->nd", shares, around)
+        drawn[block] = made / np.linalg.norm(made, axis=1, keepdims=True)
+    return drawn
 
 
-def _neighbours(real: FloatArray, numbers: IntArray) -> dict[int, IntArray]:
+def _neighbours(real: FloatArray, numbers: IntArray) -> IntArray:
+    """The nearest others of some vectors, shape ``(n, n_near)``."""
     n_near = min(N_NEAR, len(real) - 1)
-    found = {}
+    found = np.empty((len(numbers), n_near), dtype=np.int64)
     for begin in range(0, len(numbers), 256):
         part = numbers[begin : begin + 256]
         scores = real[part] @ real.T
         scores[np.arange(len(part)), part] = -2
-        found.update(zip(part.tolist(), np.argpartition(-scores, n_near - 1, axis=1)[:, :n_near], strict=True))
+        found[begin : begin + 256] = np.argpartition(-scores, n_near - 1, axis=1)[:, :n_near]
     return found
 
 
-def prepare(options: argparse.Namespace) -> tuple[FloatArray, FloatArray, int]:
+def prepare(options: argparse.Namespace, scratch: Path) -> tuple[FloatArray, FloatArray, int]:
     """The vectors to index, those to search with, and how many of the indexed are real."""
     random = np.random.default_rng(0)
     real = np.load(options.vectors, mmap_mode="r") if options.vectors else encode_documents(options.data)
@@ -133,13 +140,16 @@ def prepare(options: argparse.Namespace) -> tuple[FloatArray, FloatArray, int]:
     n_real = min(len(real), options.chunks)
     vectors: FloatArray = real[:n_real]
     if n_real < options.chunks:
-        vectors = np.concatenate([vectors, draw(random, np.asarray(real), options.chunks - n_real)])
+        shape = (options.chunks, options.dims)
+        vectors = np.memmap(scratch / "vectors.bin", dtype=np.float32, mode="w+", shape=shape)
+        vectors[:n_real] = real[:n_real]
+        draw(random, np.asarray(real), vectors[n_real:])
     if options.queries:
         queries = np.load(options.queries)[: options.n_queries]
     elif len(real) >= options.chunks + options.n_queries:
         queries = np.array(real[-options.n_queries :])
     else:
-        queries = draw(random, np.asarray(real[:100_000]), options.n_queries)
+        queries = draw(random, np.asarray(real[:100_000]), np.empty((options.n_queries, options.dims), np.float32))
     return vectors, np.asarray(queries, dtype=np.float32), n_real
 
 
@@ -158,8 +168,8 @@ def read_questions(path: Path, n: int) -> list[str]:
         return [json.loads(line)["text"] for line, _ in zip(lines, range(n), strict=False)]
 
 
-def build(folder: Path, encoder: PreparedEncoder, texts: str) -> tuple[float, float]:
-    """Make an index of the vectors; seconds of adding, and of training and writing the vector index.
+def build(folder: Path, encoder: PreparedEncoder, texts: str, precision: Precision) -> tuple[list[float], float]:
+    """Make an index of the vectors; seconds of adding each tenth, and of training and writing the vector index.
 
     Its texts are "x x x", without words, or parts of ``texts``.
     """
@@ -179,15 +189,19 @@ def build(folder: Path, encoder: PreparedEncoder, texts: str) -> tuple[float, fl
             text = texts[begin : begin + n * WIDTH] if texts else "x " * n
             yield Document(f"d{number}", text, {name: bool(values[number]) for name, values in fields.items()})
 
-    begin = time.perf_counter()
-    index = Index.create(folder, encoder=encoder, chunker=TokenChunker(max_tokens=1), words=bool(texts))
+    chunker = TokenChunker(max_tokens=1)
+    index = Index.create(folder, encoder=encoder, chunker=chunker, words=bool(texts), precision=precision)
+    seconds, every = [], documents()
     try:
-        index.add(documents())
-        middle = time.perf_counter()
+        for _ in range(10):
+            begin = time.perf_counter()
+            index.add(islice(every, -(-n_documents // 10)))
+            seconds.append(time.perf_counter() - begin)
+        begin = time.perf_counter()
         index.update_vectors()
     finally:
         index.close()
-    return middle - begin, time.perf_counter() - middle
+    return seconds, time.perf_counter() - begin
 
 
 def find_documents(folder: Path, name: str) -> IntArray:
@@ -197,14 +211,15 @@ def find_documents(folder: Path, name: str) -> IntArray:
         return np.array([number for (number,) in rows], dtype=np.int64)
 
 
-def exact_scores(vectors: FloatArray, queries: FloatArray, folder: Path) -> dict[str, Any]:
+def exact_scores(vectors: FloatArray, queries: FloatArray, folder: Path, precision: Precision) -> dict[str, Any]:
     """For all chunks and for those of each field: how many there are, and the score of each query's tenth hit."""
     masks = {"all": np.ones(len(vectors), dtype=bool)}
     owners = 1 + np.arange(len(vectors)) // PER_DOCUMENT
     masks.update({name: np.isin(owners, find_documents(folder, name)) for name in SHARES})
     best = {name: np.full((len(queries), K), -np.inf, dtype=np.float32) for name in masks}
     for begin in range(0, len(vectors), BLOCK):
-        scores = queries @ np.asarray(vectors[begin : begin + BLOCK]).T
+        stored = unpack(b"".join(pack(vectors[begin : begin + BLOCK], precision)), vectors.shape[1], precision)
+        scores = queries @ stored.T
         for name, mask in masks.items():
             joined = np.concatenate([best[name], scores[:, mask[begin : begin + BLOCK]]], axis=1)
             best[name] = np.partition(joined, -K, axis=1)[:, -K:]
@@ -328,6 +343,7 @@ def main() -> None:
     arguments.add_argument("--n-queries", type=int, default=200)
     arguments.add_argument("--texts", type=Path, help="a folder with docs.jsonl files, for the words of the chunks")
     arguments.add_argument("--questions", type=Path, help="a queries.jsonl file, for searches by vectors and words")
+    arguments.add_argument("--precision", choices=get_args(Precision), default="float32", help="of the stored vectors")
     arguments.add_argument("--save", action="store_true", help="also write the figures to benchmarks/results")
     arguments.add_argument("--measure", type=Path, help=argparse.SUPPRESS)
     options = arguments.parse_args()
@@ -339,20 +355,22 @@ def main() -> None:
 
     texts = read_texts(options.texts) if options.texts else ""
     questions = read_questions(options.questions, options.n_queries) if texts else []
-    vectors, queries, n_real = prepare(options)
-    figures: dict[str, Any] = {"n_chunks": len(vectors), "n_real": n_real, "dims": options.dims}
     with tempfile.TemporaryDirectory() as scratch:
+        vectors, queries, n_real = prepare(options, Path(scratch))
+        figures: dict[str, Any] = {"n_chunks": len(vectors), "n_real": n_real, "dims": options.dims}
+        figures["precision"] = options.precision
         folder = Path(scratch, "index")
         encoder = PreparedEncoder(vectors, WIDTH if texts else 2)
-        add_s, close_s = build(folder, encoder, texts)
+        tenths, close_s = build(folder, encoder, texts, options.precision)
         del texts
         if questions:
             Path(scratch, "questions.json").write_text(json.dumps(questions))
         np.save(Path(scratch, "queries.npy"), queries)
-        Path(scratch, "truth.json").write_text(json.dumps(exact_scores(vectors, queries, folder)))
+        Path(scratch, "truth.json").write_text(json.dumps(exact_scores(vectors, queries, folder, options.precision)))
         encoder.vectors = vectors[:0]
         del vectors
-        figures["add_s"] = round(add_s, 1)
+        figures["add_s"] = round(sum(tenths), 1)
+        figures["last_tenth_to_first"] = round(tenths[-1] / tenths[0], 2)
         for kind in options.kinds:
             found = run_kind(folder, encoder, kind, close_s if kind == "auto" else None)
             prefix = "" if kind == "auto" else f"{kind}_"

@@ -46,6 +46,7 @@ from latechunk.storage.directory import (
 )
 from latechunk.storage.schema import FORMAT
 from latechunk.storage.store import Store, StoredDocument
+from latechunk.storage.vectors import Precision
 from latechunk.storage.write_turns import WriteTurns
 from latechunk.types import Chunk, Document, FloatArray, Hit, Mode, Settings, Span, require_ids, require_text
 
@@ -63,6 +64,7 @@ class IndexKeywords(TypedDict, total=False):
     words: bool
     vectors: str
     first_pass_dims: int | None
+    precision: Precision
     lock_timeout: float
 
 
@@ -121,6 +123,7 @@ class Index:
         words: bool = True,
         vectors: str = "auto",
         first_pass_dims: int | None = None,
+        precision: Precision = "float32",
         lock_timeout: float = 10.0,
     ) -> Self:
         """Make an empty index.
@@ -139,6 +142,8 @@ class Index:
                 ``"auto"`` chooses by their number; or a FAISS factory string for inner products, such as
                 ``"IVF1024,PQ48"``. What is found is always re-scored with the exact vectors.
             first_pass_dims: Of a Matryoshka model, how many numbers of each vector the first comparison takes.
+            precision: What the vectors are stored in: ``"float32"`` as they are, ``"float16"`` in half of the space,
+                ``"int8"`` in a quarter; see docs/operations.md for what that costs.
             lock_timeout: Seconds that a change waits for another writer to finish.
 
         Raises:
@@ -153,7 +158,7 @@ class Index:
         folder = as_folder(path)
         require_vacant(folder)
         named = name_chunkers(chunker, chunkers)
-        search = SearchSettings.of_user(words, vectors, first_pass_dims)
+        search = SearchSettings.of_user(words, vectors, first_pass_dims, precision)
         loaded = load_encoder(encoder)
         embedding = choose_embedding(loaded, mode, late_weight)
         manifest = IndexManifest.make(loaded, named, embedding, search)
@@ -544,7 +549,8 @@ class Index:
         if vectors is None and first_pass_dims is not None:
             raise InputError("first_pass_dims needs vectors, the kind that it is for")
         if vectors is not None:
-            search = SearchSettings.of_user(self.manifest.search.words, vectors, first_pass_dims)
+            kept = self.manifest.search
+            search = SearchSettings.of_user(kept.words, vectors, first_pass_dims, kept.precision)
             manifest = self.manifest.model_copy(update={"search": search})
             manifest.require_searchable()
             with self._writing(), self._searcher.alone():

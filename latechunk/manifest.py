@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
-from typing import Annotated, Any, Self
+from typing import Annotated, Any, Self, get_args
 
 from pydantic import BeforeValidator, Field, InstanceOf, field_validator, model_validator
 
@@ -23,6 +23,7 @@ from latechunk.errors import IndexDamagedError, IndexFormatError, IndexMismatchE
 from latechunk.models.catalogue import find_known_model
 from latechunk.protocols import Chunker, ReportsRuntime, SpanEncoder, require_json
 from latechunk.storage.fulltext import MOST_GRANULARITIES
+from latechunk.storage.vectors import Precision
 from latechunk.types import Settings, require_text
 from latechunk.validation import Validated
 
@@ -41,21 +42,24 @@ def _to_embedding(value: Any) -> Embedding:
 
 
 class SearchSettings(Validated):
-    """How an index is searched, see ``Index.create``; can be changed without encoding anything again."""
+    """How an index is searched and stored, see ``Index.create``; decides nothing of what is encoded."""
 
     error = IndexDamagedError
 
     words: bool
     vectors: str
     first_pass_dims: int | None
+    precision: Precision = "float32"
 
     @classmethod
-    def of_user(cls, words: bool, vectors: str, first_pass_dims: int | None) -> Self:
+    def of_user(cls, words: bool, vectors: str, first_pass_dims: int | None, precision: Precision) -> Self:
         """Settings that a user gives, which raise an InputError where they are wrong."""
         if not isinstance(words, bool):
             raise InputError(f"words must be True or False for an index without lexical search, got {words!r:.80}")
         spec = IndexSpec(kind=vectors, first_pass_dims=first_pass_dims)
-        return cls(words=words, vectors=spec.kind, first_pass_dims=spec.first_pass_dims)
+        if precision not in get_args(Precision):
+            raise InputError(f"precision must be one of {', '.join(get_args(Precision))}, got {precision!r:.80}")
+        return cls(words=words, vectors=spec.kind, first_pass_dims=spec.first_pass_dims, precision=precision)
 
     @model_validator(mode="after")
     def _check_spec(self) -> Self:
@@ -129,6 +133,18 @@ class IndexManifest(Validated):
         """The same as JSON, part by part, as a store records it."""
         parts = {"encoder": self.encoder, "chunkers": self.chunkers, "embedding": self.embedding.settings}
         return {**parts, "search": self.search.model_dump(), "made": self.made}
+
+    def stored_in(self, precision: Precision | None) -> Self:
+        """The same for another index with these vectors, in another precision unless None; InputError if there is none.
+
+        Examples:
+            >>> manifest.stored_in("int8").search.precision
+            'int8'
+        """
+        search = self.search
+        kept = search.precision if precision is None else precision
+        made = SearchSettings.of_user(search.words, search.vectors, search.first_pass_dims, kept)
+        return self.model_copy(update={"search": made})
 
     @property
     def dims(self) -> int:

@@ -35,6 +35,7 @@ from latechunk.cli.options import (
     Model,
     Overlap,
     Password,
+    PrecisionChoice,
     Quiet,
     Rows,
     given,
@@ -161,6 +162,7 @@ def import_command(
         typer.Argument(metavar="SOURCE...", help="A file that export wrote, or folders that embed filled."),
     ],
     index: Annotated[Path, typer.Argument(metavar="INDEX", help="The folder to make.")],
+    precision: PrecisionChoice = None,
     quiet: Quiet = False,
 ) -> None:
     """Make an index from an exported file or from folders of embedded documents, without a model.
@@ -172,19 +174,20 @@ def import_command(
         if sources[0].is_dir():
             from latechunk.distributed import import_folders
 
-            counts = import_folders(sources, index)
+            counts = import_folders(sources, index, precision=precision or "float32")
         elif len(sources) > 1:
             raise InputError("import takes one exported file, or any number of folders that `latechunk embed` filled")
         else:
             from latechunk.maintenance.export import import_index
 
-            counts = import_index(sources[0], index)
+            counts = import_index(sources[0], index, precision=precision)
     print_counts(index, counts, quiet)
 
 
 def merge_command(
     indexes: Annotated[list[Path], typer.Argument(metavar="INDEX...", help="Indexes of the same model and settings.")],
     out: Annotated[Path, typer.Argument(metavar="OUT", help="The folder of the index to make.")],
+    precision: PrecisionChoice = None,
     quiet: Quiet = False,
 ) -> None:
     """Make one index of several, without a model; a document that several hold alike comes once."""
@@ -192,7 +195,7 @@ def merge_command(
 
     console = stderr_console()
     with errors_explained(console, quiet=quiet, interrupted="no index was made"), spinner(console, "merging", quiet):
-        counts = merge_indexes(indexes, out)
+        counts = merge_indexes(indexes, out, precision=precision)
     print_counts(out, counts, quiet)
 
 

@@ -38,6 +38,8 @@ from latechunk.cli.options import (
     ModeName,
     Overlap,
     Password,
+    PrecisionChoice,
+    PrecisionName,
     Quiet,
     Rows,
     given,
@@ -75,6 +77,7 @@ def index_command(
     vectors: Annotated[
         str | None, typer.Option(help="flat, hnsw, ivf, auto or a FAISS factory string  [default: auto].")
     ] = None,
+    precision: PrecisionChoice = None,
     encoding: Encoding = None,
     password: Password = None,
     rows: Rows = False,
@@ -118,10 +121,11 @@ def index_command(
             opened = Index.open(index, **runtime)
         except IndexMissingError:
             encoder = {"model": model, "dims": dims, "adapters": adapters}
-            opened, asked = _create(index, encoder | runtime, chunker, cut, mode, words, vectors), {}
+            opened, asked = _create(index, encoder | runtime, chunker, cut, mode, words, vectors, precision), {}
         with opened:
             if asked:
-                _require_agreement(opened, {**asked, "mode": mode, "words": words, "vectors": vectors, **cut})
+                asked |= {"mode": mode, "words": words, "vectors": vectors, "precision": precision}
+                _require_agreement(opened, {**asked, **cut})
             with documents_bar(console, count_documents(files, rows=rows), quiet) as sources.advance:
                 result = opened.add(
                     _without_conflicts(opened, documents, sources.leave_out),
@@ -149,6 +153,7 @@ def _create(
     mode: ModeName | None,
     words: bool | None,
     vectors: str | None,
+    precision: PrecisionName | None,
 ) -> Index:
     from latechunk.index import Index
 
@@ -160,6 +165,7 @@ def _create(
         mode=mode,
         words=words is not False,
         vectors=vectors or "auto",
+        precision=precision or "float32",
     )
 
 
@@ -252,6 +258,7 @@ def _require_agreement(opened: Index, asked: dict[str, Any]) -> None:
         "mode": info.embedding.get("mode"),
         "words": info.search.get("words"),
         "vectors": info.search.get("vectors"),
+        "precision": info.search.get("precision"),
     }
     differing = [
         f"--{name.replace('_', '-')} is {has.get(name)!r}, not {said!r}"

@@ -84,6 +84,7 @@ def _print_info(info: IndexInfo, here: dict[str, Any] | None) -> None:
         },
         "search": f"vectors {info.search.get('vectors')}"
         + (f" (first pass {info.search['first_pass_dims']} dims)" if info.search.get("first_pass_dims") else "")
+        + (f" in {info.search['precision']}" if info.search.get("precision") != "float32" else "")
         + (", words" if info.search.get("words") else ", no lexical search"),
         "adapters": f"{encoder['adapters']}, SHA-256 {encoder.get('adapters_sha256')}"
         if encoder.get("adapters")

@@ -24,6 +24,7 @@ ModeName: TypeAlias = Literal["late", "naive", "blend"]
 SearchModeName: TypeAlias = Literal["dense", "lexical", "hybrid"]
 FusionName: TypeAlias = Literal["calibrated", "rrf"]
 DtypeName: TypeAlias = Literal["auto", "float32", "bfloat16", "float16"]
+PrecisionName: TypeAlias = Literal["float32", "float16", "int8"]
 AttentionName: TypeAlias = Literal["auto", "eager", "sdpa", "flash_attention_2"]
 
 
@@ -51,6 +52,9 @@ Language = Annotated[
     str | None, typer.Option(help="ISO 639 code, for sentences  [default: as each document says or shows].")
 ]
 ModeChoice = Annotated[ModeName | None, typer.Option(help="How to make vectors  [default: what suits the model].")]
+PrecisionChoice = Annotated[
+    PrecisionName | None, typer.Option("--precision", help="What vectors are stored in  [default: float32].")
+]
 Encoding = Annotated[
     str | None, typer.Option(help="Of files that are not UTF-8 and have no mark  [default: what is sure].")
 ]

@@ -12,9 +12,12 @@ from latechunk.errors import InputError
 from latechunk.maintenance.merge import Joined
 from latechunk.storage.directory import as_folder, new_store, require_vacant
 from latechunk.storage.store import Counts, Store
+from latechunk.storage.vectors import Precision
 
 
-def import_folders(folders: Sequence[str | os.PathLike[str]], path: str | os.PathLike[str]) -> Counts:
+def import_folders(
+    folders: Sequence[str | os.PathLike[str]], path: str | os.PathLike[str], *, precision: Precision = "float32"
+) -> Counts:
     """Make an index of folders that ``embed_folder`` or ``embed_dataset`` filled, a batch of documents at a time.
 
     Checksums, spans and vectors are checked. Where an id comes twice in a folder, the row of the later run counts. If
@@ -23,6 +26,7 @@ def import_folders(folders: Sequence[str | os.PathLike[str]], path: str | os.Pat
     Args:
         folders: Any number, all embedded with the same settings.
         path: The folder of the index to make; must not exist, or be empty.
+        precision: Of the stored vectors, see ``latechunk.Index.create``.
 
     Returns:
         How much the index holds.
@@ -45,8 +49,9 @@ def import_folders(folders: Sequence[str | os.PathLike[str]], path: str | os.Pat
     first, *others = sources = [EmbeddedFolder.open(one) for one in folders]
     for other in others:
         other.require_same(first.manifest, f"an index holds vectors of one kind, here those of {first.path}")
+    settings = first.manifest.stored_in(precision).settings()
     with new_store(target) as new:
-        Store.create(new, first.manifest.settings())
+        Store.create(new, settings)
         with contextlib.closing(Store.open(new, read_only=False)) as store:
             joined = Joined(store)
             for source in sources:

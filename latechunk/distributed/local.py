@@ -81,7 +81,7 @@ def embed_folder(
 
 def make_manifest(encoder: SpanEncoder, chunker: Chunker, embedding: Embedding) -> IndexManifest:
     """The manifest of a folder, and of an index that is made of it."""
-    search = SearchSettings.of_user(words=True, vectors="auto", first_pass_dims=None)
+    search = SearchSettings.of_user(words=True, vectors="auto", first_pass_dims=None, precision="float32")
     return IndexManifest.make(encoder, name_chunkers(chunker, None), embedding, search)
 
 

@@ -23,12 +23,16 @@ from latechunk.errors import InputError
 from latechunk.index import Index
 from latechunk.protocols import ReportsRuntime
 from latechunk.storage.store import StoredDocument
+from latechunk.storage.vectors import Precision
 from latechunk.types import FloatArray, Mode, Span
 
 # How far, as 1 less the cosine, the same model may put the same chunk another time: other batches, kernels, devices.
 # all-MiniLM-L6-v2 deviates from its own float32 by up to 1.8e-6 in float16 and 1.0e-4 in bfloat16; models of four times
 # its depth add up more rounding. A naive vector in the place of a late one is 0.02 away at the least.
 TOLERANCES: Mapping[str, float] = {"float32": 1e-5, "float16": 1e-4, "bfloat16": 2e-3}
+# What rounding of the stored vectors adds to that. In int8 a step is 1 / 127 of the largest number of a vector: of 384
+# numbers that makes 4e-5 where the largest is 0.2, as usual, and 1e-3 where it is 1.
+_ROUNDED: Mapping[Precision, float] = {"float32": 0.0, "float16": 1e-6, "int8": 1e-3}
 _QUANTILES = (0.0, 0.25, 0.5, 0.75, 0.95, 1.0)
 _LARGEST = 5
 
@@ -106,7 +110,8 @@ def audit(index: Index, *, n: int = 20, seed: int = 0) -> AuditReport:
 
     Of each document it is seen that the stored text is what was added, that the chunkers cut it in the same places,
     that it has as many tokens, and that each stored vector is what the model gives, but for rounding. The tolerance is
-    that of the coarser of two number formats: the one that the index was made in and the one used now.
+    that of the coarser of two number formats, the one that the index was made in and the one used now, and of the
+    precision in which vectors are stored.
 
     Args:
         index: What to audit; open for reading is enough.
@@ -125,6 +130,7 @@ def audit(index: Index, *, n: int = 20, seed: int = 0) -> AuditReport:
     chosen = random.Random(seed).sample(range(len(ids)), min(n, len(ids)))  # noqa: S311  reproducible, not secret
     dtypes = _dtypes(index)
     tolerance = max(TOLERANCES.get(dtype, TOLERANCES["float32"]) for dtype in dtypes)
+    tolerance += _ROUNDED[index.manifest.search.precision]
     stored = (index.stored(ids[place]) for place in sorted(chosen))
     audited = [_audit_document(index, one, tolerance) for one in stored if one is not None]
     shifts = [shift for _, found in audited for shift in found]

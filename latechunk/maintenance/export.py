@@ -15,8 +15,10 @@ from typing import TypeVar
 
 from latechunk.errors import IndexDamagedError, InputError, TransferError
 from latechunk.maintenance.records import ExportedDocument, ExportHeader
+from latechunk.manifest import IndexManifest
 from latechunk.storage.directory import STORE, as_folder, new_file, new_store, require_index, require_vacant
 from latechunk.storage.store import Counts, Store, StoredDocument
+from latechunk.storage.vectors import Precision
 
 _BATCH = 64  # documents
 _BATCH_BYTES = 2**25
@@ -61,7 +63,9 @@ def export_index(path: str | os.PathLike[str], target: str | os.PathLike[str]) -
     return header.counts
 
 
-def import_index(source: str | os.PathLike[str], path: str | os.PathLike[str]) -> Counts:
+def import_index(
+    source: str | os.PathLike[str], path: str | os.PathLike[str], *, precision: Precision | None = None
+) -> Counts:
     """Make an index of an exported file; loads no model.
 
     Everything is checked: types, spans, lengths of vectors, checksums, counts, that no id comes twice. If anything is
@@ -70,6 +74,7 @@ def import_index(source: str | os.PathLike[str], path: str | os.PathLike[str]) -
     Args:
         source: A ``.jsonl`` or ``.parquet`` file that ``export_index`` made.
         path: The folder to make; must not exist, or be empty.
+        precision: Of the stored vectors, see ``latechunk.Index.create``; None for what was exported.
 
     Returns:
         How much the index holds.
@@ -88,7 +93,7 @@ def import_index(source: str | os.PathLike[str], path: str | os.PathLike[str]) -
     file, folder = _as_file(source), as_folder(path)
     require_vacant(folder)
     try:
-        return _import(file, folder)
+        return _import(file, folder, precision)
     except TransferError as error:
         raise TransferError(f"{file} cannot be imported: {error}") from error
 
@@ -135,13 +140,14 @@ def _write(file: Path, suffix: str, header: ExportHeader, documents: Iterable[Ex
             lines.write(document.model_dump_json() + "\n")
 
 
-def _import(file: Path, folder: Path) -> Counts:
+def _import(file: Path, folder: Path, precision: Precision | None) -> Counts:
     with contextlib.ExitStack() as stack:
         header_json, documents = _read(file, stack)
         header = ExportHeader.from_json(header_json)
         header.require_sound()
+        settings = IndexManifest.read(header.settings).stored_in(precision).settings()
         new = stack.enter_context(new_store(folder))
-        Store.create(new, header.settings)
+        Store.create(new, settings)
         with contextlib.closing(Store.open(new, read_only=False)) as store:
             for batch in _in_batches(documents, lambda item: item[1]):
                 _put(store, batch, header)

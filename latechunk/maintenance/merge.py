@@ -13,12 +13,15 @@ from latechunk.manifest import IndexManifest
 from latechunk.storage.directory import STORE, as_folder, new_store, require_index, require_vacant
 from latechunk.storage.rows import Fingerprint
 from latechunk.storage.store import Counts, Store, StoredDocument
+from latechunk.storage.vectors import Precision
 
 _BATCH = 64  # documents
 _BATCH_BYTES = 2**25
 
 
-def merge_indexes(paths: Sequence[str | os.PathLike[str]], out: str | os.PathLike[str]) -> Counts:
+def merge_indexes(
+    paths: Sequence[str | os.PathLike[str]], out: str | os.PathLike[str], *, precision: Precision | None = None
+) -> Counts:
     """Make one index of several whose vectors were made with the same settings; they stay as they are.
 
     A document that several hold alike comes once. The new index is searched as the first is set.
@@ -26,6 +29,7 @@ def merge_indexes(paths: Sequence[str | os.PathLike[str]], out: str | os.PathLik
     Args:
         paths: The folders of the indexes.
         out: The folder to make; must not exist, or be empty.
+        precision: Of the stored vectors, see ``latechunk.Index.create``; None for that of the first index.
 
     Returns:
         How much the new index holds.
@@ -60,8 +64,9 @@ def merge_indexes(paths: Sequence[str | os.PathLike[str]], out: str | os.PathLik
                     f"the index at {path} was made with other settings than the one at {folders[0]}, which is yours "
                     f"here: {'; '.join(differing)}. Indexes of the same settings can be merged"
                 )
+        settings = first.stored_in(precision).settings()
         new = stack.enter_context(new_store(folder))
-        Store.create(new, first.settings())
+        Store.create(new, settings)
         with contextlib.closing(Store.open(new, read_only=False)) as store:
             joined = Joined(store)
             for path, source in zip(folders, sources, strict=True):

@@ -27,6 +27,7 @@ from latechunk.storage.rows import (
     decode_place,
 )
 from latechunk.storage.schema import hash_structure, hash_vectors, read_settings_table, require_format, rows_to_hash
+from latechunk.storage.vectors import Precision, n_bytes, unpack
 from latechunk.types import Chunk, Document, FloatArray, IntArray, ScoreArray, Span
 from latechunk.types.json_form import parse_blocks, parse_pages
 
@@ -59,7 +60,9 @@ class StoreReader:
             self.close()
             raise
         self.granularities = tuple(settings.get("chunkers", {}))
-        self.has_words = settings.get("search", {}).get("words") is True
+        search = settings.get("search", {})
+        self.has_words = search.get("words") is True
+        self._precision: Precision = search.get("precision", "float32")
 
     def close(self) -> None:
         """Close the database; everything committed is in it."""
@@ -229,7 +232,8 @@ class StoreReader:
             "LEFT JOIN chunks c ON c.number = v.chunk WHERE v.chunk > ? AND coalesce(c.granularity, ?) = ? "
             "ORDER BY v.chunk"
         )
-        cursor = self._pool.connection.execute(query, (4 * dims, after, granularity, granularity))
+        size = n_bytes(dims, self._precision)
+        cursor = self._pool.connection.execute(query, (size, after, granularity, granularity))
         while rows := cursor.fetchmany(block):
             numbers, documents, vectors = zip(*rows, strict=True)
             if None in documents:
@@ -239,7 +243,8 @@ class StoreReader:
 
     def vectors_of(self, numbers: Sequence[int], dims: int) -> FloatArray:
         """The vectors of chunks, in the order given, shape ``(n, dims)``, within one ``snapshot``."""
-        query = f"SELECT chunk, CASE WHEN length(vector) = {int(4 * dims)} THEN vector END FROM vectors WHERE chunk IN"
+        size = n_bytes(dims, self._precision)
+        query = f"SELECT chunk, CASE WHEN length(vector) = {size} THEN vector END FROM vectors WHERE chunk IN"
         found = dict(self._select_by(query, [int(one) for one in numbers]))
         return self._stack(numbers, [found.get(int(number)) for number in numbers], dims)
 
@@ -354,7 +359,7 @@ class StoreReader:
             if not isinstance(vector, bytes):
                 what = f"the vector of chunk {number} is not of {dims} numbers"
                 raise IndexDamagedError(f"{self._path}: {what}: {REMEDY}")
-        return np.frombuffer(b"".join(vectors), dtype="<f4").reshape(len(vectors), dims)
+        return unpack(b"".join(vectors), dims, self._precision)
 
     def _row(self, query: str, *values: Any) -> Any:
         row = self._pool.connection.execute(query, values).fetchone()

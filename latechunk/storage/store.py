@@ -9,8 +9,6 @@ from contextlib import AbstractContextManager
 from itertools import accumulate, pairwise
 from pathlib import Path
 
-import numpy as np
-
 from latechunk.chunking.places import find_places, with_outline
 from latechunk.storage.connection import connect, transaction, translated
 from latechunk.storage.fields import add_fields, remove_fields
@@ -18,6 +16,7 @@ from latechunk.storage.fulltext import add_words, merge_words, remove_words, wor
 from latechunk.storage.reader import StoreReader
 from latechunk.storage.rows import ChunkRow, Commit, Counts, Fingerprint, StoredDocument, encode_place
 from latechunk.storage.schema import create_tables, hash_structure, hash_vectors, log_commit, rows_to_hash
+from latechunk.storage.vectors import pack
 from latechunk.types import Document, Settings, Span
 from latechunk.types.json_form import outline_to_json, pages_to_json, to_json
 
@@ -96,7 +95,7 @@ class Store(StoreReader):
                 ends = (span.start, span.end, byte_of[span.start], byte_of[span.end])
                 stands_at = (*encode_place(stands), to_json(stands.titles))
                 rows.append((chunk + len(rows), number, granularity, place, *ends, *stands_at))
-        vectors = [one.tobytes() for one in np.ascontiguousarray(stored.vectors, dtype="<f4")]
+        vectors = pack(stored.vectors, self._precision)
         digest = hash_vectors((*row[2:], vector) for row, vector in zip(rows, vectors, strict=True))
         connection.execute(
             "INSERT INTO documents VALUES (?, ?, ?, ?, ?, ?, ?)",

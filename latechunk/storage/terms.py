@@ -41,7 +41,8 @@ def to_terms(text: str) -> list[str]:
     folded = _fold(text)
     if folded.isascii():
         return _ASCII_WORD.findall(folded)
-    return [term for word in _WORD.findall(folded) for term in _terms_of(word)]
+    words = _WORD.findall(folded)
+    return [term for word in words for term in _terms_of(word)] if _UNSPACED.search(folded) else words
 
 
 def question_terms(question: str) -> list[str]:
