@@ -72,11 +72,11 @@ def test_chunks_score_as_the_formula_says(corpus, terms):
         closing(make_store(Path(folder), corpus)) as store,
         store.snapshot(),
     ):
-        scores, holding = score_words(Corpus(store, StoreCache()), terms, 0)
+        found = score_words(Corpus(store, StoreCache()), terms, 0)
 
     expected = [score(chunk, documents[number], texts, documents, terms) for chunk, number in chunks]
-    assert scores.tolist() == pytest.approx(expected, abs=1e-6)
-    assert holding.tolist() == [number for number, chunk in enumerate(texts) if set(terms) & set(chunk)]
+    assert found.at(np.arange(len(texts))).tolist() == pytest.approx(expected, abs=1e-6)
+    assert found.holding.tolist() == [number for number, chunk in enumerate(texts) if set(terms) & set(chunk)]
 
 
 @pytest.mark.parametrize(

@@ -19,6 +19,8 @@ from latechunk.search.fusion import best_first, best_places, choose_diverse, fus
 from latechunk.search.lexical import _affordable
 from latechunk.search.options import SearchKeywords, SearchOptions
 from latechunk.search.passages import join_adjacent
+from latechunk.search.word_scores import WordScores
+from latechunk.storage.rows import ChunkPlaces
 from tests.conftest import SCRIPTS, FakeEncoder
 
 SENTENCES = {"passages": TokenChunker(max_tokens=12), "sentences": SentenceChunker(max_sentences=1)}
@@ -237,6 +239,33 @@ def test_the_best_places_are_those_of_a_sort(scores, n, data):
     found = best_places(np.array(scores, dtype=np.float64), np.array(places, dtype=np.int64), n)
 
     assert found.tolist() == sorted(places, key=lambda place: (-scores[place], place))[:n]
+
+
+@given(st.data())
+def test_scores_by_words_are_those_of_an_array_of_all_chunks(data):
+    sizes = data.draw(st.lists(st.integers(1, 4), min_size=1, max_size=8))
+    score = st.integers(0, 3).map(float)
+    of_documents = np.array([data.draw(score) for _ in sizes])
+    document_of = np.repeat(np.arange(len(sizes)), sizes)
+    is_held = np.array([data.draw(st.booleans()) for _ in document_of])
+    held = np.array([data.draw(score) for _ in range(is_held.sum())])
+    is_selected = data.draw(st.none() | st.lists(st.booleans(), min_size=len(sizes), max_size=len(sizes)).map(np.array))
+    n, only_holding = data.draw(st.integers(1, 20)), data.draw(st.booleans())
+    numbers = 10 + np.arange(len(document_of))
+    places = ChunkPlaces(numbers, np.arange(len(sizes)), document_of, np.array(sizes))
+    words = WordScores(places, of_documents, np.flatnonzero(is_held), held)
+
+    every = of_documents[document_of]
+    every[is_held] = held
+    allowed = is_held if only_holding else every > 0
+    if is_selected is not None:
+        allowed = allowed & is_selected[document_of]
+    expected = sorted(np.flatnonzero(allowed).tolist(), key=lambda place: (-every[place], place))[:n]
+
+    assert words.best(n, is_selected, only_holding=only_holding).tolist() == expected
+    assert words.at(np.arange(len(every))).tolist() == every.tolist()
+    assert words.mean == pytest.approx(every.mean())
+    assert words.deviation == pytest.approx(every.std(), abs=1e-9)
 
 
 def test_equal_scores_come_by_number():

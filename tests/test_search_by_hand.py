@@ -10,6 +10,8 @@ from latechunk.errors import InputError, QueryError
 from latechunk.search.cache import StoreCache
 from latechunk.search.passages import join_adjacent
 from latechunk.search.ranking import add_deviations
+from latechunk.search.word_scores import WordScores
+from latechunk.storage.rows import ChunkPlaces
 from latechunk.storage.store import Store
 from latechunk.types import Tokens
 
@@ -166,7 +168,9 @@ def test_a_fused_score_counts_deviations_over_all_chunks(tmp_path):
 
 def test_words_that_deviate_by_more_than_two_count_by_their_deviation():
     # Words: mean 4, deviation 4. Cosines: mean 0.5, deviation 0.5.
-    words, cosines = np.array([0.0, 8.0, 0.0, 8.0]), np.array([0.0, 1.0])
+    cosines = np.array([0.0, 1.0])
+    places = ChunkPlaces(np.arange(1, 5), np.array([1]), np.zeros(4, dtype=np.int64), np.array([4]))
+    words = WordScores(places, np.zeros(1), np.array([1, 3]), np.array([8.0, 8.0]))
     fused = add_deviations(0.6, {1: 0.75, 2: 1.0}, {1: 0.0, 2: 8.0}, cosines, words)
 
     assert fused == {1: pytest.approx(0.6 * 0.5 - 0.4 * 1), 2: pytest.approx(0.6 * 1 + 0.4 * 1)}

@@ -10,9 +10,10 @@ import numpy as np
 
 from latechunk.search.corpus import Corpus, Postings
 from latechunk.search.function_words import function_words
+from latechunk.search.word_scores import WordScores
 from latechunk.storage.rows import ChunkPlaces
 from latechunk.storage.terms import to_terms
-from latechunk.types import IntArray, ScoreArray
+from latechunk.types import ScoreArray
 
 # Chosen with the dense weights of a query on parts of eight sets in fourteen languages. Shares of 1.0 and 1.2, and
 # sums or maxima in place of the norm, ranked documents that look alike worse, or passages within one document; so did
@@ -35,7 +36,7 @@ _TITLE_WEIGHT, _TITLE_POWER = 2, 4
 _MOST_ROWS = 20_000
 
 
-def score_words(corpus: Corpus, terms: Sequence[str], granularity: int) -> tuple[ScoreArray, IntArray]:
+def score_words(corpus: Corpus, terms: Sequence[str], granularity: int) -> WordScores:
     """Score all chunks by the words of a question, within one ``snapshot``.
 
     This is late chunking for words. A chunk that says "It employs 4,210 people" lacks the company's name, which stands
@@ -53,10 +54,6 @@ def score_words(corpus: Corpus, terms: Sequence[str], granularity: int) -> tuple
 
     In a large index the commonest words of a question are left out, those that bring the chunks to score above 20,000:
     they say the least, and take the most time.
-
-    Returns:
-        The scores, in the order of ``Corpus.places``, shape ``(n_chunks,)``; and the places there of the chunks that
-        hold a term, ascending.
     """
     places = corpus.places(granularity)
     common = function_words(terms)
@@ -74,14 +71,11 @@ def score_words(corpus: Corpus, terms: Sequence[str], granularity: int) -> tuple
         n_held[at] += term not in common
         whole = in_documents[places.document_of[one.chunks]]
         less[at] += _power(whole) - _power(np.maximum(whole - one.chunk_scores, 0))
-    # Most chunks hold none of the terms, and lack all that their document has.
-    scores = _root(of_documents)[places.document_of]
     lacking = of_documents[places.document_of[holding]] - less
     n_asked = max(1, sum(term not in common for term in terms))
-    scores[holding] = own * (1 + (n_held / n_asked) ** _POWER) + _root(
-        np.maximum(lacking, 0)
-    )  # rounding may leave less than nothing
-    return scores, holding
+    whole_match = 1 + (n_held / n_asked) ** _POWER
+    held = own * whole_match + _root(np.maximum(lacking, 0))  # rounding may leave less than nothing
+    return WordScores(places, _root(of_documents), holding, held)  # a chunk with none lacks all that its document has
 
 
 def match_titles(terms: Sequence[str], titles: Iterable[Sequence[str]]) -> ScoreArray:

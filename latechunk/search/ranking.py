@@ -9,11 +9,11 @@ import numpy as np
 
 from latechunk.ann.reader import VectorReader
 from latechunk.search.corpus import Corpus
-from latechunk.search.fusion import best_first, best_places, fuse_by_rank, standardise
+from latechunk.search.fusion import best_first, fuse_by_rank, standardise
 from latechunk.search.lexical import match_titles, score_words
 from latechunk.search.query import Query
-from latechunk.storage.rows import ChunkPlaces
-from latechunk.types import FloatArray, IntArray, ScoreArray
+from latechunk.search.word_scores import WordScores
+from latechunk.types import FloatArray, IntArray
 
 # BM25 that a word of middling rarity gives. Where all that was found deviates less, it is of little content, and what
 # little it tells must not count as much as the vectors: of 20 facts asked in other words, among 20 sentences of
@@ -51,13 +51,10 @@ def rank_chunks(
     places = corpus.places(query.granularity) if query.terms is not None else None
     if query.terms is None or not places:
         return [Ranked(number, score, score, None) for number, score in dense.items()]
-    by_words, holding = score_words(corpus, query.terms, query.granularity)
-    may_be_found = holding if query.options.mode == "lexical" else np.flatnonzero(by_words > 0)
-    if documents is not None:
-        is_selected = np.isin(places.documents, documents)
-        may_be_found = may_be_found[is_selected[places.document_of[may_be_found]]]
-    found = places.numbers[best_places(by_words, may_be_found, n)].tolist()
-    words = _add_titles(corpus, query.terms, by_words, places, [*dense, *found])
+    by_words = score_words(corpus, query.terms, query.granularity)
+    is_selected = None if documents is None else np.isin(places.documents, documents)
+    found = places.numbers[by_words.best(n, is_selected, only_holding=query.options.mode == "lexical")].tolist()
+    words = _add_titles(corpus, query.terms, by_words, [*dense, *found])
     lexical = [number for number, _ in best_first({number: words[number] for number in found})]
     if query.vector is None or vectors is None:
         return [Ranked(number, words[number], None, words[number]) for number in lexical]
@@ -72,13 +69,11 @@ def rank_chunks(
     return [Ranked(number, score, every[number], words[number]) for number, score in best_first(fused)[:n]]
 
 
-def _add_titles(
-    corpus: Corpus, terms: Sequence[str], by_words: ScoreArray, places: ChunkPlaces, numbers: Sequence[int]
-) -> dict[int, float]:
+def _add_titles(corpus: Corpus, terms: Sequence[str], by_words: WordScores, numbers: Sequence[int]) -> dict[int, float]:
     """Scores by words of some chunks, more for those whose sections are about what the question asks for."""
     titles = corpus.store.titles(numbers)
     matches = match_titles(terms, [titles.get(number, ()) for number in numbers])
-    scores = by_words[np.searchsorted(places.numbers, numbers)] * (1 + matches)
+    scores = by_words.at(np.searchsorted(by_words.places.numbers, numbers)) * (1 + matches)
     return dict(zip(numbers, scores.tolist(), strict=True))
 
 
@@ -87,7 +82,7 @@ def add_deviations(
     dense: Mapping[int, float],
     lexical: Mapping[int, float],
     cosines: FloatArray,
-    by_words: ScoreArray,
+    by_words: WordScores,
 ) -> dict[int, float]:
     """Add both scores of candidates, each in deviations above the mean of its side, that of words being 2 at least.
 
@@ -100,5 +95,5 @@ def add_deviations(
     """
     by_vector = standardise(np.array(list(dense.values())), float(cosines.mean()), float(cosines.std()))
     scores = np.array([lexical[number] for number in dense])
-    by_word = standardise(scores, float(by_words.mean()), max(float(by_words.std()), _LEAST_DEVIATION))
+    by_word = standardise(scores, by_words.mean, max(by_words.deviation, _LEAST_DEVIATION))
     return dict(zip(dense, (dense_weight * by_vector + (1 - dense_weight) * by_word).tolist(), strict=True))

@@ -253,8 +253,8 @@ class StoreReader:
         query = "SELECT number, document FROM chunks WHERE granularity = ? ORDER BY number"
         rows = self._pool.connection.execute(query, (granularity,)).fetchall()
         numbers, of_chunks = np.array(rows, dtype=np.int64).reshape(-1, 2).T
-        documents, places = np.unique(of_chunks, return_inverse=True)
-        return ChunkPlaces(numbers, documents, places)
+        documents, places, sizes = np.unique(of_chunks, return_inverse=True, return_counts=True)
+        return ChunkPlaces(numbers, documents, places, sizes)
 
     def score_term(self, term: str, granularity: int | None) -> tuple[IntArray, ScoreArray]:
         """Numbers of chunks, or for None of documents, with a term, and its BM25 there; within one ``snapshot``."""

@@ -94,12 +94,15 @@ class ChunkPlaces:
     Attributes:
         numbers: Theirs, ascending, shape ``(n_chunks,)``.
         documents: Numbers of their documents, ascending, shape ``(n_documents,)``.
-        document_of: For each chunk the place of its document there, shape ``(n_chunks,)``.
+        document_of: For each chunk the place of its document there, ascending, shape ``(n_chunks,)``: documents and
+            their chunks get their numbers together.
+        sizes: How many chunks each document has, shape ``(n_documents,)``.
     """
 
     numbers: IntArray
     documents: IntArray
     document_of: IntArray
+    sizes: IntArray
 
     def __len__(self) -> int:
         return len(self.numbers)

@@ -1,0 +1,96 @@
+"""Scores of all chunks by words, without an array of all chunks, of which there may be millions."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+import numpy as np
+
+from latechunk.search.fusion import best_places
+from latechunk.storage.rows import ChunkPlaces
+from latechunk.types import BoolArray, IntArray, ScoreArray
+
+
+@dataclass(frozen=True, slots=True)
+class WordScores:
+    """Chunks that hold no term have a score of their document, which is the same for all of them.
+
+    Attributes:
+        places: All chunks.
+        of_documents: What each document gives to its chunks that hold no term, shape ``(n_documents,)``.
+        holding: Places of the chunks that hold a term, ascending.
+        held: Their scores.
+    """
+
+    places: ChunkPlaces
+    of_documents: ScoreArray
+    holding: IntArray
+    held: ScoreArray
+
+    def at(self, chunks: IntArray) -> ScoreArray:
+        """The scores of chunks, by their places."""
+        scores = self.of_documents[self.places.document_of[chunks]]
+        at, is_held = self._find_held(chunks)
+        scores[is_held] = self.held[at[is_held]]
+        return scores
+
+    @property
+    def mean(self) -> float:
+        """Of all chunks."""
+        return self._sum_of(self.of_documents, self.held) / max(1, len(self.places))
+
+    @property
+    def deviation(self) -> float:
+        """The standard deviation, of all chunks."""
+        mean = self.mean
+        squares = self._sum_of((self.of_documents - mean) ** 2, (self.held - mean) ** 2)
+        return math.sqrt(max(0.0, squares) / max(1, len(self.places)))
+
+    def best(self, n: int, is_selected: BoolArray | None, *, only_holding: bool) -> IntArray:
+        """The places of the ``n`` best chunks with a score above 0, best first, by place on a tie.
+
+        Args:
+            n: How many.
+            is_selected: Of which documents, shape ``(n_documents,)``; None for all.
+            only_holding: Only chunks that hold a term, also where that scores nothing.
+        """
+        of_held = self.places.document_of[self.holding]
+        may_be_found = np.ones(len(of_held), dtype=np.bool_) if is_selected is None else is_selected[of_held]
+        if only_holding:
+            chosen = best_places(self.held, np.flatnonzero(may_be_found), n)
+            return self.holding[chosen]
+        chosen = best_places(self.held, np.flatnonzero(may_be_found & (self.held > 0)), n)
+        found = np.concatenate([self.holding[chosen], self._best_others(n, is_selected)])
+        scores = self.at(found)
+        return found[np.lexsort((found, -scores))[:n]]
+
+    def _best_others(self, n: int, is_selected: BoolArray | None) -> IntArray:
+        """The places of the ``n`` best chunks that hold no term."""
+        n_others = self.places.sizes - np.bincount(
+            self.places.document_of[self.holding], minlength=len(self.places.sizes)
+        )
+        is_possible = (self.of_documents > 0) & (n_others > 0)
+        if is_selected is not None:
+            is_possible &= is_selected
+        documents = best_places(self.of_documents, np.flatnonzero(is_possible), n)  # each gives one at least
+        enough = int(np.searchsorted(np.cumsum(n_others[documents]), n)) + 1
+        documents = documents[:enough]
+        starts = np.searchsorted(self.places.document_of, documents)
+        ranges = [
+            np.arange(start, start + size) for start, size in zip(starts, self.places.sizes[documents], strict=True)
+        ]
+        chunks = np.concatenate([self.holding[:0], *ranges])
+        return chunks[~self._find_held(chunks)[1]]
+
+    def _find_held(self, chunks: IntArray) -> tuple[IntArray, BoolArray]:
+        """Where each chunk stands among those that hold a term, and whether it is one of them."""
+        if not len(self.holding):
+            return np.zeros(len(chunks), dtype=np.int64), np.zeros(len(chunks), dtype=np.bool_)
+        at = np.minimum(np.searchsorted(self.holding, chunks), len(self.holding) - 1)
+        return at, self.holding[at] == chunks
+
+    def _sum_of(self, of_documents: ScoreArray, held: ScoreArray) -> float:
+        """The sum over all chunks of a value of documents, and another where a chunk holds a term."""
+        instead = of_documents[self.places.document_of[self.holding]]
+        return float(self.places.sizes @ of_documents + held.sum() - instead.sum())
