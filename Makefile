@@ -26,11 +26,13 @@ install: $(INSTALLED)  ## Make a virtual environment in .venv and install everyt
 demo: $(INSTALLED)  ## Index three long articles, ask 30 questions, compare naive with late chunking
 	$(BIN)/latechunk demo
 
+# One thread for each of the two processes: with two, the threads of tiny models wait for each other, and tests of encoders
+# take twice the time of both cores.
 test: $(INSTALLED)  ## Run the tests
-	$(BIN)/python -m pytest -n 2
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2
 
 nightly: $(INSTALLED)  ## Run the tests with random input for longer: 100,000 inputs, 2,000 steps
-	$(BIN)/python -m pytest -n 2 --hypothesis-profile=nightly tests/test_fuzz.py tests/test_states.py tests/test_search_filters.py
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --hypothesis-profile=nightly tests/test_fuzz.py tests/test_states.py tests/test_search_filters.py
 
 # Hours. The last line counts what was killed (a face with a mask) and what survived; `mutmut results` names the latter.
 mutants: $(INSTALLED)  ## Change search, ann and indexing in one place at a time; show the changes that no test notices
