@@ -443,7 +443,7 @@ def test_info_says_what_made_the_index(index, documents):
     assert info.encoder == {"kind": "fake", "model": "fake", "dims": 8}
     assert info.chunker == CHUNKER.settings
     assert info.chunkers == {"chunks": CHUNKER.settings}
-    assert info.search == {"words": True, "vectors": "auto", "first_pass_dims": None}
+    assert info.search == {"words": True, "vectors": "auto", "first_pass_dims": None, "precision": "float32"}
     assert info.made["latechunk"]
     assert info.size_bytes > 10_000
 

@@ -253,7 +253,7 @@ def test_scores_by_words_are_those_of_an_array_of_all_chunks(data):
     n, only_holding = data.draw(st.integers(1, 20)), data.draw(st.booleans())
     numbers = 10 + np.arange(len(document_of))
     places = ChunkPlaces(numbers, np.arange(len(sizes)), document_of, np.array(sizes))
-    words = WordScores(places, of_documents, np.flatnonzero(is_held), held)
+    words = WordScores.of(places, of_documents, np.flatnonzero(is_held), held)
 
     every = of_documents[document_of]
     every[is_held] = held

@@ -166,11 +166,18 @@ def test_a_fused_score_counts_deviations_over_all_chunks(tmp_path):
     assert few == hits[:2]  # pear is not among the two nearest, and has its cosine
 
 
+@pytest.mark.parametrize("question", ["fig", "fig apple", "fruit pear"])
+def test_a_lone_chunk_is_the_mean_and_scores_exactly_nothing(tmp_path, question):
+    with Index.create(tmp_path / "index", encoder=ByHand(), chunker=Cut("whole", (0, 14))) as index:
+        index.add([Document("fruit", "fig apple pear")])
+        assert [hit.score for hit in index.search(question)] == [0.0]
+
+
 def test_words_that_deviate_by_more_than_two_count_by_their_deviation():
     # Words: mean 4, deviation 4. Cosines: mean 0.5, deviation 0.5.
     cosines = np.array([0.0, 1.0])
     places = ChunkPlaces(np.arange(1, 5), np.array([1]), np.zeros(4, dtype=np.int64), np.array([4]))
-    words = WordScores(places, np.zeros(1), np.array([1, 3]), np.array([8.0, 8.0]))
+    words = WordScores.of(places, np.zeros(1), np.array([1, 3]), np.array([8.0, 8.0]))
     fused = add_deviations(0.6, {1: 0.75, 2: 1.0}, {1: 0.0, 2: 8.0}, cosines, words)
 
     assert fused == {1: pytest.approx(0.6 * 0.5 - 0.4 * 1), 2: pytest.approx(0.6 * 1 + 0.4 * 1)}

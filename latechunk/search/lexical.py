@@ -75,7 +75,9 @@ def score_words(corpus: Corpus, terms: Sequence[str], granularity: int) -> WordS
     n_asked = max(1, sum(term not in common for term in terms))
     whole_match = 1 + (n_held / n_asked) ** _POWER
     held = own * whole_match + _root(np.maximum(lacking, 0))  # rounding may leave less than nothing
-    return WordScores(places, _root(of_documents), holding, held)  # a chunk with none lacks all that its document has
+    return WordScores.of(
+        places, _root(of_documents), holding, held
+    )  # a chunk with none lacks all that its document has
 
 
 def match_titles(terms: Sequence[str], titles: Iterable[Sequence[str]]) -> ScoreArray:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from typing import Self
 
 import numpy as np
 
@@ -19,14 +20,22 @@ class WordScores:
     Attributes:
         places: All chunks.
         of_documents: What each document gives to its chunks that hold no term, shape ``(n_documents,)``.
+        n_others: How many such chunks it has.
         holding: Places of the chunks that hold a term, ascending.
         held: Their scores.
     """
 
     places: ChunkPlaces
     of_documents: ScoreArray
+    n_others: IntArray
     holding: IntArray
     held: ScoreArray
+
+    @classmethod
+    def of(cls, places: ChunkPlaces, of_documents: ScoreArray, holding: IntArray, held: ScoreArray) -> Self:
+        """The same with the number of chunks that hold no term counted."""
+        n_held = np.bincount(places.document_of[holding], minlength=len(places.sizes))
+        return cls(places, of_documents, places.sizes - n_held, holding, held)
 
     def at(self, chunks: IntArray) -> ScoreArray:
         """The scores of chunks, by their places."""
@@ -67,14 +76,11 @@ class WordScores:
 
     def _best_others(self, n: int, is_selected: BoolArray | None) -> IntArray:
         """The places of the ``n`` best chunks that hold no term."""
-        n_others = self.places.sizes - np.bincount(
-            self.places.document_of[self.holding], minlength=len(self.places.sizes)
-        )
-        is_possible = (self.of_documents > 0) & (n_others > 0)
+        is_possible = (self.of_documents > 0) & (self.n_others > 0)
         if is_selected is not None:
             is_possible &= is_selected
         documents = best_places(self.of_documents, np.flatnonzero(is_possible), n)  # each gives one at least
-        enough = int(np.searchsorted(np.cumsum(n_others[documents]), n)) + 1
+        enough = int(np.searchsorted(np.cumsum(self.n_others[documents]), n)) + 1
         documents = documents[:enough]
         starts = np.searchsorted(self.places.document_of, documents)
         ranges = [
@@ -92,5 +98,4 @@ class WordScores:
 
     def _sum_of(self, of_documents: ScoreArray, held: ScoreArray) -> float:
         """The sum over all chunks of a value of documents, and another where a chunk holds a term."""
-        instead = of_documents[self.places.document_of[self.holding]]
-        return float(self.places.sizes @ of_documents + held.sum() - instead.sum())
+        return float(self.n_others @ of_documents + held.sum())
