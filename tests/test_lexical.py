@@ -79,6 +79,18 @@ def test_chunks_score_as_the_formula_says(corpus, terms):
     assert found.holding.tolist() == [number for number, chunk in enumerate(texts) if set(terms) & set(chunk)]
 
 
+@pytest.mark.parametrize(("most", "kept"), [(6, ["gauge", "pump", "valve"]), (3, ["pump", "valve"]), (2, ["valve"])])
+def test_the_rarest_terms_are_looked_for_in_so_many_chunks(tmp_path, monkeypatch, most, kept):
+    monkeypatch.setattr("latechunk.search.lexical._MOST_ROWS", most)
+    corpus = [[["gauge", "pump"], ["gauge"]], [["gauge"], ["pump"], ["valve"]]]  # in 3, 2 and 1 chunks
+    with closing(make_store(tmp_path, corpus)) as store, store.snapshot():
+        scores, _ = score_words(Corpus(store, StoreCache()), ["gauge", "pump", "valve"], 0)
+        few, _ = score_words(Corpus(store, StoreCache()), kept, 0)
+
+    assert scores.tolist() == few.tolist()
+    assert sum(scores > 0) == 5 - (most < 3) * 2
+
+
 @pytest.mark.parametrize(
     ("terms", "titles", "match"),
     [

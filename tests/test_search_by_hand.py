@@ -275,6 +275,16 @@ def test_of_two_larger_chunks_that_share_as_much_the_first_is_given_back(tmp_pat
     assert hit.chunk.text == "apple"  # three characters of each
 
 
+def test_of_two_sections_that_share_as_much_the_first_is_given_back(tmp_path):
+    outline = (Block("heading", 0, 5, 1), Block("heading", 10, 14, 1))
+    with Index.create(tmp_path / "index", encoder=ByHand(), chunker=Cut("pairs", (6, 14), (15, 19))) as index:
+        index.add([Document("a", "apple fig pear plum", outline=outline)])
+        hits = index.search("fig", 2, mode="dense", within="section")
+
+    # "fig pear" has four characters in either section, of which the second also has "plum".
+    assert [(hit.chunk.text, hit.chunk.number) for hit in hits] == [("apple fig ", 0), ("pear plum", 1)]
+
+
 def test_a_chunk_in_no_larger_one_is_named(tmp_path):
     chunkers = {"words": WORDS, "some": Cut("some", (0, 5))}
     with make(tmp_path / "index", ["apple pear"], chunkers=chunkers) as index:
