@@ -11,6 +11,8 @@ if TYPE_CHECKING:
     from latechunk.chunking.sentence import SentenceChunker as SentenceChunker
     from latechunk.chunking.structure import StructureChunker as StructureChunker
     from latechunk.chunking.token import TokenChunker as TokenChunker
+    from latechunk.databases.searcher import DatabaseSearcher as DatabaseSearcher
+    from latechunk.distributed.reading import read_embedded as read_embedded
     from latechunk.embedding import EmbeddedDocument as EmbeddedDocument
     from latechunk.embedding import Embedding as Embedding
     from latechunk.embedding import OnError as OnError
@@ -54,6 +56,8 @@ _HOMES = {
         "chunking.sentence": "SentenceChunker",
         "chunking.structure": "StructureChunker",
         "chunking.token": "TokenChunker",
+        "databases.searcher": "DatabaseSearcher",
+        "distributed.reading": "read_embedded",
         "embedding": "EmbeddedDocument Embedding OnError Progress embed_documents error_handler",
         "encoding.encoder": "Encoder",
         "encoding.multi_device": "DevicePool",

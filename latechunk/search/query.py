@@ -73,9 +73,13 @@ def make_query(
         raise QueryError(f"the question must hold a word to be searched for by its words, got {text!r:.80}")
     weight = options.dense_weight
     if weight is None:
-        is_unread = terms and languages and find_unread_language(text, languages)
-        weight = _UNREAD_WEIGHT if is_unread else _DENSE_WEIGHT
+        weight = choose_dense_weight(text if terms else "", languages)
     return Query(text, vector, terms, weight, granularity, within, options)
+
+
+def choose_dense_weight(text: str, languages: Sequence[str]) -> float:
+    """The share of the dense side in a fusion, by whether the model reads the language of the question."""
+    return _UNREAD_WEIGHT if text and languages and find_unread_language(text, languages) else _DENSE_WEIGHT
 
 
 def number_of_granularity(store: Store, name: str, granularity: str | None) -> int:

@@ -18,7 +18,7 @@ from latechunk.search.cache import StoreCache
 from latechunk.search.corpus import Corpus
 from latechunk.search.filters import select_documents
 from latechunk.search.options import SearchOptions
-from latechunk.search.passages import Candidate, choose_groups, group, join_adjacent, rerank, to_hit
+from latechunk.search.passages import Candidate, choose_hits, join_adjacent
 from latechunk.search.query import Query, make_query, with_mode
 from latechunk.search.ranking import rank_chunks
 from latechunk.search.sections import Sections
@@ -63,20 +63,7 @@ class Searcher:
 
     def _search(self, text: str, vector: FloatArray | None, options: SearchOptions) -> list[Hit]:
         query = make_query(self._store, self._languages, text, vector, options)
-        n = options.n_candidates
-        candidates = self._find(query, n)
-        # Where chunks share documents or larger chunks, more of them make ``k`` groups.
-        while len(candidates) == n and len({one.group for one in candidates}) < options.k:
-            n *= 4
-            candidates = self._find(query, n)
-        if options.rerank is not None:
-            candidates = rerank(text, candidates, options.rerank)
-        if options.score_threshold is not None:
-            candidates = [one for one in candidates if one.score >= options.score_threshold]
-        groups = group(candidates)
-        if options.mmr is not None:
-            groups = choose_groups(groups, options.k, options.mmr)
-        hits = [to_hit(members) for members in groups[: options.k]]
+        hits = choose_hits(text, options, lambda n: self._find(query, n))
         return join_adjacent(hits) if options.expand else hits
 
     @contextlib.contextmanager

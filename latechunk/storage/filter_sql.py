@@ -110,12 +110,12 @@ def has_path(path: str, test: Test | None = None, *, in_rows: bool = False) -> L
     if len(keys) == 1:
         row = None
         if in_rows and test is not None:
-            row = _chain("AND", [Condition("f.path = ?", (_escape(path),)), test("f")])
+            row = _chain("AND", [Condition("f.path = ?", (escape_text(path),)), test("f")])
         return Logic("{}", (nested,), row)
     # Few documents have such a key; to look for its text spares the others a second reading of their JSON. In CASE,
     # as SQLite may compute both sides of an AND.
     whole = _has_keys([path], test)
-    values = (f"{_encode(_escape(path))}:", *whole.values)
+    values = (f"{_encode(escape_text(path))}:", *whole.values)
     rare = Condition(f"CASE WHEN instr(m.metadata, ?) THEN {whole.sql} ELSE 0 END", values)
     return join("OR", [Logic("{}", (nested,)), Logic("{}", (rare,))])
 
@@ -126,7 +126,7 @@ def _has_keys(keys: Sequence[str], test: Test | None) -> Condition:
         f"json_each(CASE p{n}.type WHEN 'object' THEN p{n}.value ELSE '{{}}' END) p{n + 1}" for n in range(1, len(keys))
     ]
     tables = ", ".join(["json_each(m.metadata) p1", *within])
-    parts = [Condition(f"p{n}.key = ?", (_escape(key),)) for n, key in enumerate(keys, start=1)]
+    parts = [Condition(f"p{n}.key = ?", (escape_text(key),)) for n, key in enumerate(keys, start=1)]
     if test is not None:
         parts.append(_any_candidate(f"p{len(keys)}", test))
     where = _chain("AND", parts)
@@ -149,7 +149,7 @@ def compares(sign: str, value: Scalar) -> Test:
     if value is None or isinstance(value, bool):
         return lambda row: Condition(f"{row}.type = '{json.dumps(value)}'", ())
     if isinstance(value, str):
-        return lambda row: Condition(f"({row}.{_IS_TEXT} AND {row}.atom {sign} ?)", (_escape(value),))
+        return lambda row: Condition(f"({row}.{_IS_TEXT} AND {row}.atom {sign} ?)", (escape_text(value),))
     if isinstance(value, int) and -(2**63) <= value < 2**63:
         return lambda row: Condition(f"({row}.{_IS_NUMBER} AND {row}.atom {sign} ?)", (value,))
     # As JSON, for SQLite to round it as it rounds the metadata: some builds round unlike Python, some unlike CAST.
@@ -160,7 +160,7 @@ def compares(sign: str, value: Scalar) -> Test:
 def equals_any(values: Sequence[Scalar]) -> Test:
     """Test for equality with any of many values: at most two variables, of which SQLite makes an index each."""
     constants = [compares("=", one) for one in (None, False, True) if any(one is other for other in values)]
-    texts = [_escape(one) for one in values if isinstance(one, str)]
+    texts = [escape_text(one) for one in values if isinstance(one, str)]
     numbers = [one for one in values if isinstance(one, int | float) and not isinstance(one, bool)]
     kinds = [(kind, _encode(some)) for kind, some in ((_IS_TEXT, texts), (_IS_NUMBER, numbers)) if some]
 
@@ -182,7 +182,7 @@ def both(one: Test, other: Test) -> Test:
 def starts_with(text: str) -> Test:
     """Test for a string that begins with ``text``."""
     # GLOB, as its LIKE looks at no case of ASCII letters.
-    return _matches("{}", f"{_quote_glob(_escape(text))}*")
+    return _matches("{}", f"{_quote_glob(escape_text(text))}*")
 
 
 def contains(value: Scalar) -> Test:
@@ -192,7 +192,7 @@ def contains(value: Scalar) -> Test:
     def test(row: str) -> Condition:
         if row == _ELEMENT or not isinstance(value, str):
             return equal(row) if row == _ELEMENT else Condition("0", ())
-        return Condition(f"({row}.{_IS_TEXT} AND instr({row}.atom, ?))", (_escape(value),))
+        return Condition(f"({row}.{_IS_TEXT} AND instr({row}.atom, ?))", (escape_text(value),))
 
     return test
 
@@ -200,7 +200,7 @@ def contains(value: Scalar) -> Test:
 def is_like(pattern: str, *, fold: bool) -> Test:
     """Test for a string of a pattern of LIKE's; ``fold`` for one of any case, in any script."""
     found = re.findall(r"\\.|.", pattern.casefold() if fold else pattern, re.DOTALL)
-    glob = "".join({"%": "*", "_": "?"}.get(part) or _quote_glob(_escape(part[-1])) for part in found)
+    glob = "".join({"%": "*", "_": "?"}.get(part) or _quote_glob(escape_text(part[-1])) for part in found)
     return _matches("latechunk_fold({})" if fold else "{}", glob)
 
 
@@ -248,8 +248,14 @@ def fold_case(text: str | None) -> str | None:
     return None if text is None else text.casefold()
 
 
-def _escape(text: str) -> str:
+def escape_text(text: str) -> str:
+    """Text without NUL, which stands as two other characters; keeps equality and order."""
     return text.replace("\x01", "\x01b").replace("\x00", "\x01a")
+
+
+def unescape_text(text: str) -> str:
+    """What ``escape_text`` made this of."""
+    return text.replace("\x01a", "\x00").replace("\x01b", "\x01")
 
 
 def _encode(value: str | Sequence[str] | Sequence[int | float]) -> str:

@@ -15,6 +15,7 @@ from latechunk import Chunk, Hit, Index, page_metadata
 DOCUMENT_ID = "latechunk_document_id"
 START = "start_index"  # as text splitters write it
 END = "end_index"
+SCORE = "latechunk_score"
 
 _CHUNK_ID = re.compile(
     r"(?P<document>.+)#(?:(?P<number>[0-9]{1,12})|(?P<start>[0-9]{1,12}):(?P<end>[0-9]{1,12}))", re.DOTALL
@@ -55,6 +56,13 @@ def provenance(chunk: Chunk) -> dict[str, Any]:
     }
 
 
+def from_database(hit: Hit) -> Document:
+    """A chunk that was found in a vector database, which does not tell whether it is a whole document."""
+    chunk = hit.chunk
+    metadata = {**describe(chunk), **provenance(chunk), SCORE: hit.score}
+    return Document(chunk.text, id=name_chunk(chunk.document_id, chunk.number), metadata=metadata)
+
+
 class Passages:
     """What an index holds, as LangChain documents.
 
@@ -70,7 +78,7 @@ class Passages:
     def from_hit(self, hit: Hit) -> Document:
         """A passage that was found."""
         chunk = hit.chunk
-        places = {**provenance(chunk), "latechunk_score": hit.score}
+        places = {**provenance(chunk), SCORE: hit.score}
         return self._to_document(self._name(chunk, is_chunk=not hit.found), chunk.text, describe(chunk), places)
 
     def find(self, name: str) -> Document | None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Literal, Self
 
 from langchain_core.callbacks import CallbackManagerForRetrieverRun
@@ -14,14 +14,14 @@ from pydantic import ConfigDict, Field, PrivateAttr, model_validator
 
 from langchain_latechunk.embeddings import LateChunkEmbeddings, require_encoder
 from langchain_latechunk.intake import Failures, OnError, closed_on_error, make_index, to_latechunk
-from langchain_latechunk.passages import Passages
-from latechunk import Index, SearchOptions
+from langchain_latechunk.passages import Passages, from_database
+from latechunk import DatabaseSearcher, Hit, Index, SearchOptions
 from latechunk.errors import InputError
 from latechunk.protocols import Chunker, Reranker
 
 
 class LateChunkRetriever(BaseRetriever):
-    """Finds passages of an index.
+    """Finds passages of an index, or of a vector database that ``latechunk push`` filled.
 
     Each comes as a document whose metadata are those of the document that it is from, and beside them
     ``latechunk_document_id``, ``latechunk_chunk`` (its number there, from 0), ``latechunk_granularity``,
@@ -33,7 +33,8 @@ class LateChunkRetriever(BaseRetriever):
     ``k`` and ``filter`` may also be passed to ``invoke`` and ``ainvoke``.
 
     Attributes:
-        index: What is searched.
+        index: What is searched: a ``latechunk.Index``, or a ``latechunk.DatabaseSearcher``, which has no ``within`` and
+            ``expand``, and fuses by rank.
         k: How many passages.
         search_type: ``"similarity"``, or ``"mmr"`` for passages that also differ from each other.
         fetch_k: With ``"mmr"``, of how many passages the ``k`` are chosen.
@@ -47,7 +48,7 @@ class LateChunkRetriever(BaseRetriever):
 
     model_config = ConfigDict(arbitrary_types_allowed=True, extra="forbid")
 
-    index: Index = Field(repr=False)
+    index: Index | DatabaseSearcher = Field(repr=False)
     k: int = 4
     search_type: Literal["similarity", "mmr"] = "similarity"
     fetch_k: int = 20
@@ -65,7 +66,7 @@ class LateChunkRetriever(BaseRetriever):
     within: str | None = None
     expand: int = 0
 
-    _passages: Passages = PrivateAttr()
+    _to_document: Callable[[Hit], Document] = PrivateAttr()
 
     @classmethod
     def open(
@@ -118,12 +119,16 @@ class LateChunkRetriever(BaseRetriever):
 
     @model_validator(mode="after")
     def _check(self) -> Self:
-        self._options(self.k, self.filter).require_filter()
-        known = list(self.index.info().chunkers)
+        options = self._options(self.k, self.filter).require_filter()
+        known = list(self.index.manifest.chunkers)
         for name, value in (("granularity", self.granularity), ("within", self.within)):
             if value is not None and value not in known and (name, value) != ("within", "section"):
                 raise InputError(f"{name} must be one of the index's granularities, {known}, got {value!r:.80}")
-        self._passages = Passages(self.index, with_provenance=True)
+        if isinstance(self.index, Index):
+            self._to_document = Passages(self.index, with_provenance=True).from_hit
+        else:
+            self.index.check_options(options)
+            self._to_document = from_database
         return self
 
     def _get_relevant_documents(
@@ -135,7 +140,7 @@ class LateChunkRetriever(BaseRetriever):
         filter: Mapping[str, Any] | None = None,  # noqa: A002
     ) -> list[Document]:
         options = self._options(self.k if k is None else k, self.filter if filter is None else filter)
-        return [self._passages.from_hit(hit) for hit in self.index.search_with(query, options)]
+        return [self._to_document(hit) for hit in self.index.search_with(query, options)]
 
     async def _aget_relevant_documents(self, query: str, *, run_manager: object, **settings: Any) -> list[Document]:  # noqa: ARG002
         # LangChain's own passes on no settings of one call.
@@ -143,6 +148,8 @@ class LateChunkRetriever(BaseRetriever):
 
     def _options(self, k: int, filter: Mapping[str, Any] | None) -> SearchOptions:  # noqa: A002
         chosen = {name: getattr(self, name) for name in SearchOptions.model_fields if name in type(self).model_fields}
+        if "fusion" not in self.model_fields_set and self.fusion == "calibrated":
+            del chosen["fusion"]  # the default, for which a database has its own
         if self.search_type == "mmr":
             chosen |= {"mmr": self.lambda_mult, "candidates": self.candidates or max(k, self.fetch_k)}
         return SearchOptions(**chosen | {"k": k, "filter": filter})

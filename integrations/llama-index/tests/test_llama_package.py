@@ -23,6 +23,7 @@ def test_public_names():
         "LateChunkRetriever",
         "LateChunkTransform",
         "join_pages",
+        "read_nodes",
         "to_documents",
         "to_filter",
     ]

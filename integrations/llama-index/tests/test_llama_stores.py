@@ -11,7 +11,7 @@ from llama_index.core import Document, StorageContext, VectorStoreIndex
 from llama_index.core.ingestion import IngestionPipeline
 from llama_index.core.storage.docstore import SimpleDocumentStore
 from llama_index.core.vector_stores import MetadataFilter, MetadataFilters, SimpleVectorStore
-from llama_index.retrievers.latechunk import LateChunkEmbedding, LateChunkRetriever
+from llama_index.retrievers.latechunk import LateChunkEmbedding, LateChunkRetriever, read_nodes, to_documents
 
 pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning", "ignore::UserWarning")
 
@@ -127,6 +127,32 @@ def test_upserts_in_the_store(store, transform, encoder, flat_documents):
     vectors = VectorStoreIndex.from_vector_store(store, embed_model=LateChunkEmbedding(encoder=encoder))
     found = vectors.as_retriever(similarity_top_k=50).retrieve("Berlin")
     assert {one.text for one in found} == {node.text for node in nodes}
+
+
+def test_a_folder_of_embedded_documents_is_read_as_the_nodes_of_the_transform(
+    store, transform, encoder, chunker, flat_documents, tmp_path
+):
+    distributed = pytest.importorskip("latechunk.distributed", exc_type=ImportError)
+    if type(store).__name__ == "LanceDBVectorStore" and is_too_new(version("lancedb")):
+        pytest.skip("LanceDBVectorStore 0.6.0 cannot delete with lancedb 0.38 or newer, which reads its SQL otherwise")
+    folder = tmp_path / "embedded"
+    distributed.embed_folder(list(to_documents(flat_documents)), folder, encoder=encoder, chunker=chunker)
+
+    nodes = list(read_nodes(folder))
+    made = {node.node_id: node for node in transform(flat_documents)}
+    assert {node.node_id for node in nodes} == made.keys()
+    for node in nodes:
+        np.testing.assert_allclose(node.embedding, made[node.node_id].embedding, atol=1e-6)
+        assert node.ref_doc_id == made[node.node_id].ref_doc_id
+        assert (node.text, node.metadata) == (made[node.node_id].text, made[node.node_id].metadata)
+        assert (node.prev_node, node.next_node) == (made[node.node_id].prev_node, made[node.node_id].next_node)
+
+    store.add(nodes)
+    edited = Document(id_="berlin", text="Berlin has lakes.", metadata={"year": 1237})
+    distributed.embed_folder(list(to_documents([edited])), folder, encoder=encoder, chunker=chunker)
+    store.delete("berlin")
+    store.add([node for node in read_nodes(folder) if node.ref_doc_id == "berlin"])
+    assert set(stored_vectors(store, list(read_nodes(folder)))) == {node.node_id for node in read_nodes(folder)}
 
 
 def test_filters_and_async_queries(store, transform, encoder, flat_documents):

@@ -1,4 +1,4 @@
-"""A LlamaIndex retriever over a latechunk index."""
+"""A LlamaIndex retriever over a latechunk index or a vector database."""
 
 from __future__ import annotations
 
@@ -14,12 +14,12 @@ from llama_index.retrievers.latechunk.embedding import LateChunkEmbedding
 from llama_index.retrievers.latechunk.filters import to_filter
 from llama_index.retrievers.latechunk.nodes import to_scored_node
 
-from latechunk import Chunk, Hit, Index, SearchKeywords, SearchOptions
+from latechunk import Chunk, DatabaseSearcher, Hit, Index, SearchKeywords, SearchOptions
 from latechunk.errors import IndexMismatchError, InputError
 
 
 class LateChunkRetriever(BaseRetriever):
-    """Finds passages in a ``latechunk.Index``.
+    """Finds passages in a ``latechunk.Index``, or in a vector database that ``latechunk push`` filled.
 
     Threads and asyncio tasks may share one, also while documents are added. The index stays the caller's to close.
     A vector in the ``QueryBundle`` is passed over: retrievers that were asked before leave their own model's there.
@@ -31,7 +31,7 @@ class LateChunkRetriever(BaseRetriever):
 
     def __init__(
         self,
-        index: Index,
+        index: Index | DatabaseSearcher,
         *,
         similarity_top_k: int = 10,
         filters: MetadataFilters | None = None,
@@ -44,7 +44,8 @@ class LateChunkRetriever(BaseRetriever):
         """Search an index.
 
         Args:
-            index: What to search, open.
+            index: What to search, open: a ``latechunk.Index``, or a ``latechunk.DatabaseSearcher``, which has no
+                ``within`` and ``expand``, and fuses by rank.
             similarity_top_k: How many nodes.
             filters: LlamaIndex's; see ``to_filter``. In latechunk's own words they go into ``filter``.
             embed_model: Encodes the queries in place of the index's own encoder, for another query task or prompt;
@@ -59,16 +60,19 @@ class LateChunkRetriever(BaseRetriever):
             FilterError: If a filter cannot be used.
             IndexMismatchError: If ``embed_model`` is of another model than the index.
         """
-        if not isinstance(index, Index):
+        if not isinstance(index, Index | DatabaseSearcher):
             raise InputError(
                 f"LateChunkRetriever takes an open latechunk.Index, got {type(index).__name__}: open a folder with "
-                f"Index.open(path). A VectorStoreIndex has its own, as_retriever(), with LateChunkEmbedding for queries"
+                f"Index.open(path), or a vector database with DatabaseSearcher.open(url). A VectorStoreIndex has its "
+                f"own, as_retriever(), with LateChunkEmbedding for queries"
             )
         if filters is not None:
             if options.get("filter") is not None:
                 raise InputError("filters and filter both say what to search; pass one of them")
             options["filter"] = to_filter(filters)
         self._options = SearchOptions(k=similarity_top_k, **options).require_filter()
+        if isinstance(index, DatabaseSearcher):
+            index.check_options(self._options)
         if embed_model is not None:
             _require_dense(self._options, "embed_model")
             _require_same_model(index, embed_model)
@@ -107,14 +111,14 @@ def _require_dense(options: SearchOptions, what: str) -> None:
         raise InputError(f'{what} is for mode="dense" without rerank, since then only vectors are compared')
 
 
-def _require_same_model(index: Index, embed_model: LateChunkEmbedding) -> None:
+def _require_same_model(index: Index | DatabaseSearcher, embed_model: LateChunkEmbedding) -> None:
     """Raise unless both make vectors that can be compared; the query's own prompt and task may differ."""
     if not isinstance(embed_model, LateChunkEmbedding):
         raise InputError(
             f"embed_model must be a LateChunkEmbedding, got {type(embed_model).__name__}: other models' vectors "
             f"cannot be compared with the index's. Leave it out to use the index's own encoder"
         )
-    recorded, given = index.info().encoder, embed_model.load_encoder().settings
+    recorded, given = index.manifest.encoder, embed_model.load_encoder().settings
     # Labels decide no vector; an index that was made without adapters may not record their fingerprint.
     names = {*recorded, "adapters_sha256"} - {"model", "revision", "adapters"}
     differing = sorted(
@@ -122,7 +126,8 @@ def _require_same_model(index: Index, embed_model: LateChunkEmbedding) -> None:
     )
     if differing:
         was, got = ({name: side.get(name) for name in differing} for side in (recorded, given))
+        where = f"the index at {index.path}" if isinstance(index, Index) else f"what is in {index.database.name}"
         raise IndexMismatchError(
-            f"the index at {index.path} was made with another model than the embed_model's: it has {was}, embed_model "
+            f"{where} was made with another model than the embed_model's: it has {was}, embed_model "
             f"has {got}. Leave embed_model out to use the index's own encoder, or give it the index's settings"
         )

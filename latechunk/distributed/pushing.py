@@ -1,0 +1,118 @@
+"""Folders of embedded documents into a vector database, so that it holds what they hold; loads no model."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass
+
+from latechunk.databases.protocol import ChunkDatabase
+from latechunk.databases.record import read_record, to_record
+from latechunk.databases.rows import to_digest, to_rows
+from latechunk.distributed.folder import EmbeddedFolder
+from latechunk.distributed.reading import Current
+from latechunk.embedding import Progress
+from latechunk.errors import IndexMismatchError, InputError
+from latechunk.storage.store import StoredDocument
+
+_BATCH_ROWS = 2_000  # written together, and lost to a kill
+_BATCH_BYTES = 2**25
+_DELETED_AT_ONCE = 1_000
+
+
+@dataclass(frozen=True, slots=True)
+class PushReport:
+    """What ``push_folders`` did, or would do.
+
+    Attributes:
+        n_written: Documents that are new there, or were replaced.
+        n_unchanged: Documents that were there already.
+        n_deleted: Documents that were removed, since the folders have them no more.
+        n_gone: Documents that the folders have no more, and that were left there.
+        n_chunks: Of the documents written.
+    """
+
+    n_written: int = 0
+    n_unchanged: int = 0
+    n_deleted: int = 0
+    n_gone: int = 0
+    n_chunks: int = 0
+
+
+def push_folders(
+    folders: Sequence[str | os.PathLike[str]],
+    database: ChunkDatabase,
+    *,
+    prune: bool = False,
+    dry_run: bool = False,
+    on_progress: Callable[[Progress], None] | None = None,
+) -> PushReport:
+    """Make a vector database hold what folders of embedded documents hold, chunk by chunk.
+
+    Documents that are there unchanged are not written again, so it can be run again at any time, also after it was
+    killed. A table that is not there yet is made, and records what made the vectors.
+
+    Args:
+        folders: What ``embed_folder`` or ``embed_dataset_to`` filled, all with the same settings.
+        database: What ``open_database`` gives, or one of your own.
+        prune: Whether documents that the folders have no more are removed.
+        dry_run: Only say what would be done.
+        on_progress: Called now and then with the documents written since the last call.
+
+    Raises:
+        InputError: If one of the folders is none, or there is none.
+        IndexMismatchError: If the settings of the folders, or of what the table holds, differ; the message names what.
+        IndexFormatError: If the table is something else's.
+        TransferError: If a file is damaged, or two folders hold different documents of one id.
+        StoreError: If the database cannot be reached or refuses.
+
+    Examples:
+        >>> from latechunk.databases import open_database
+        >>> database = open_database("lancedb:vectors")
+        >>> push_folders(["embedded"], database)  # doctest: +SKIP
+        PushReport(n_written=2, n_unchanged=0, n_deleted=0, n_gone=0, n_chunks=2)
+    """
+    if not folders:
+        raise InputError("a push needs at least one folder of embedded documents")
+    current = Current([EmbeddedFolder.open(one) for one in folders])
+    recorded = read_record(database)
+    if recorded is not None and (differing := recorded.differences(current.manifest)):
+        raise IndexMismatchError(
+            f"{database.name} holds vectors of other settings than {current.folders[0].path}, which is yours here: "
+            f"{'; '.join(differing)}; choose another table"
+        )
+    there = {} if recorded is None else dict(database.documents())
+    digests = {name: to_digest(name, digest) for name, digest in current.digests.items()}
+    changed = {name for name, digest in digests.items() if there.get(name) != digest}
+    gone = [name for name in there if name not in digests]
+    counts = {"n_unchanged": len(digests) - len(changed), "n_deleted" if prune else "n_gone": len(gone)}
+    if dry_run:
+        return PushReport(n_written=len(changed), n_chunks=current.count_chunks(changed), **counts)
+    if recorded is None:
+        database.prepare(to_record(current.manifest), current.manifest.dims)
+    n_chunks = 0
+    for documents in _batches(current.documents(changed)):
+        rows = [row for one in documents for row in to_rows(one, digests[one.document.id])]
+        database.write(rows, [one.document.id for one in documents if one.document.id in there])
+        n_chunks += len(rows)
+        if on_progress:
+            on_progress(Progress(len(documents), 0))
+    if prune:
+        for begin in range(0, len(gone), _DELETED_AT_ONCE):
+            database.delete(gone[begin : begin + _DELETED_AT_ONCE])
+    database.finish()
+    return PushReport(n_written=len(changed), n_chunks=n_chunks, **counts)
+
+
+def _batches(documents: Iterable[StoredDocument]) -> Iterator[list[StoredDocument]]:
+    batch: list[StoredDocument] = []
+    n_rows = n_bytes = 0
+    for one in documents:
+        batch.append(one)
+        n_rows += len(one.vectors)
+        n_bytes += one.vectors.nbytes + len(one.document.text)
+        if n_rows >= _BATCH_ROWS or n_bytes >= _BATCH_BYTES:
+            yield batch
+            batch, n_rows, n_bytes = [], 0, 0
+    if batch:
+        yield batch
