@@ -21,7 +21,6 @@ from __future__ import annotations
 
 import argparse
 import json
-import resource
 import sqlite3
 import statistics
 import subprocess
@@ -253,7 +252,9 @@ def measure(folder: Path, kind: str) -> dict[str, Any]:
         exact = exact and is_exact
     figures["counts_exact"] = exact
     figures.update(_time_questions(folder, queries) if (folder.parent / "questions.json").exists() else {})
-    figures["rss_mb"] = round(_peak_rss_mb())
+    from common import peak_rss_mb  # here, since it loads more than a search does
+
+    figures["rss_mb"] = round(peak_rss_mb())
     index.close()
     return figures
 
@@ -276,15 +277,6 @@ def _time_questions(folder: Path, queries: FloatArray) -> dict[str, float]:
             for at in (50, 99):
                 figures[f"{prefix}_p{at}_ms"] = round(1e3 * float(np.percentile(seconds, at)), 1)
     return figures
-
-
-def _peak_rss_mb() -> float:
-    """The most memory this program held; what getrusage says counts the parent's at the time of the fork, too."""
-    status = Path("/proc/self/status")
-    if not status.exists():
-        return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1e6
-    (line,) = [line for line in status.read_text().splitlines() if line.startswith("VmHWM:")]
-    return int(line.split()[1]) * 1024 / 1e6
 
 
 def _run(
