@@ -368,7 +368,7 @@ def main() -> None:
             prefix = "" if kind == "auto" else f"{kind}_"
             figures.update({f"{prefix}{name}": value for name, value in found.items()})
             print(json.dumps({kind: found}), flush=True)
-    report(f"scale-{options.chunks}", figures, save=options.save)
+    report(f"scale-{options.chunks}{'-words' if questions else ''}", figures, save=options.save)
 
 
 if __name__ == "__main__":
