@@ -673,6 +673,16 @@ assert not {"torch", "transformers", "pyarrow"} & sys.modules.keys() - {None}
 # --- the command
 
 
+def test_threads_of_lancedb_do_not_outlive_the_command(folder, tmp_path):
+    code = "import atexit, latechunk.cli; atexit.register(print, 'Python ends'); latechunk.cli.run()"
+    for options, exit_code in (["--json"], 0), (["--table", "a b"], 2):
+        command = [sys.executable, "-c", code, "push", str(folder), f"lancedb:{tmp_path / 'base'}", *options]
+        done = subprocess.run(command, capture_output=True, text=True, check=False)
+        assert done.returncode == exit_code, done.stderr
+        if not exit_code:
+            assert json.loads(done.stdout)["n_written"] == len(DOCUMENTS)  # and nothing after it
+
+
 def test_the_command_pushes_and_says_what_it_did(url, table, folder, tmp_path):
     runner = CliRunner()
     base = ["push", str(folder), url, "--table", table]

@@ -35,6 +35,7 @@ def test_a_text_file_is_one_document_with_its_path_as_id(tmp_path, monkeypatch, 
 
 def test_a_folder_is_read_recursively_in_order_and_others_are_passed_over(tmp_path, problems):
     hidden = (".git/HEAD", ".hidden.md", "node_modules/x/a.js", "sub/__pycache__/a.txt", "x.latechunk/store.sqlite3")
+    embedded = ("out/manifest.json", f"out/part-000001-{'0' * 16}.parquet", f"failed/errors-000002-{'a' * 16}.parquet")
     for name in (
         "b.txt",
         "a.md",
@@ -43,6 +44,8 @@ def test_a_folder_is_read_recursively_in_order_and_others_are_passed_over(tmp_pa
         "sub/code.py",
         "Makefile",
         *hidden,
+        *embedded,
+        "failed/manifest.json",
         "x.latechunk/a.txt",
     ):
         (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)

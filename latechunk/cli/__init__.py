@@ -85,11 +85,23 @@ def run() -> None:
     # pydantic looks for plugins in the metadata of every installed package, and a search would wait for it.
     os.environ.setdefault("PYDANTIC_DISABLE_PLUGINS", "__all__")
     try:
-        app()
+        _run_app()
     except OSError as error:
         # Python would flush what could not be written once more at its exit, and fail again.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         raise SystemExit(_explain_output(error)) from None
+
+
+def _run_app() -> None:
+    try:
+        app()
+    except SystemExit as ended:
+        if "lancedb" not in sys.modules:
+            raise
+        # Threads of LanceDB are still at work when Python ends, which then aborts: in one of four runs under load.
+        sys.stdout.flush()
+        sys.stderr.flush()
+        os._exit(ended.code if isinstance(ended.code, int) else EXIT_ERROR if ended.code else 0)
 
 
 def _explain_output(error: OSError) -> int:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
@@ -13,6 +14,7 @@ from latechunk.readers.registry import READERS, find_reader
 ONE_FOLDER = "give the folder that holds both, so that their paths from it differ"
 _PASSED_OVER = ("node_modules", "__pycache__")  # besides what is hidden
 _INDEX = "store.sqlite3"  # what only the folder of an index holds
+_EMBEDDED = re.compile(r"(?:part|errors)-\d{6,}-[0-9a-f]{16}\.parquet")  # what only a folder that `embed` filled holds
 
 
 def find_files(
@@ -24,8 +26,9 @@ def find_files(
 
     A file is named by its path from the folder given, or its own name if it was given itself, wherever the working
     directory is. Links inside a folder are not followed; hidden files and folders in it, ``node_modules``,
-    ``__pycache__`` and indexes are passed over. ``on_problem`` is called for each path given that is missing or holds
-    no text, and for a file of another one's name; ``on_other`` for each file of an unknown format in a folder.
+    ``__pycache__``, indexes and folders that ``latechunk embed`` filled are passed over. ``on_problem`` is called for
+    each path given that is missing or holds no text, and for a file of another one's name; ``on_other`` for each file
+    of an unknown format in a folder.
     """
     found: dict[str, SourceFile] = {}
     names: dict[str, Path] = {}
@@ -73,7 +76,7 @@ def _files_below(
     report = lambda error: on_problem(Problem(str(error.filename), str(error)))  # noqa: E731
     for parent, folders, names in os.walk(folder, onerror=report, followlinks=False):
         folders[:] = sorted(name for name in folders if not name.startswith(".") and name not in _PASSED_OVER)
-        if _INDEX in names:
+        if _INDEX in names or any(map(_EMBEDDED.fullmatch, names)):
             folders.clear()
             continue
         for name in sorted(names):
