@@ -281,7 +281,8 @@ def open_page(chromium):
 @pytest.mark.parametrize("width", [390, 1280])
 def test_the_page_searches_by_keyboard_and_shows_documents_as_text(open_page, url, width):
     page = open_page(url, width)
-    page.keyboard.type("It alerts.")  # the field has the focus
+    page.wait_for_function("document.activeElement.id === 'question'")  # it gets the focus by itself
+    page.keyboard.type("It alerts.")
     page.keyboard.press("Enter")
     page.wait_for_selector("#results li")
 
