@@ -281,7 +281,7 @@ def open_page(chromium):
 @pytest.mark.parametrize("width", [390, 1280])
 def test_the_page_searches_by_keyboard_and_shows_documents_as_text(open_page, url, width):
     page = open_page(url, width)
-    page.wait_for_function("document.activeElement.id === 'question'")  # it gets the focus by itself
+    page.wait_for_selector("#question:focus")  # it gets the focus by itself
     page.keyboard.type("It alerts.")
     page.keyboard.press("Enter")
     page.wait_for_selector("#results li")
@@ -325,7 +325,7 @@ def test_the_page_asks_for_the_key_and_says_what_is_wrong(open_page, folder):
         page.fill("#key", "wrong")
         page.fill("#question", "Seine")
         page.keyboard.press("Enter")
-        page.wait_for_function("document.getElementById('status').textContent.includes('does not know')")
+        page.wait_for_selector("#status:has-text('does not know')")
         page.fill("#key", KEY)
         page.click("button[type=submit]")
         page.wait_for_selector("#results li")
