@@ -294,13 +294,18 @@ def test_a_dry_run_tells_everything_and_writes_nothing(base, data, tmp_path):
 
 
 def test_minutes_choose_the_steps_before_the_run(base, data, tmp_path, monkeypatch):
-    trial = Trial(step_seconds=0.001, read_seconds=0.001, peak_bytes=None, n_parameters=7_168)
+    trial = Trial(step_seconds=0.001, frozen_seconds=0.0006, read_seconds=0.001, peak_bytes=None, n_parameters=7_168)
     monkeypatch.setattr(choose, "measure_trial", lambda *_: trial)  # a machine of a known speed
     found = json.loads(call(data, tmp_path / "out", base, "--minutes", "2", "--dry-run", "--json").stdout)
     run, expected = found["settings"]["run"], found["estimate"]
     each = expected["train_seconds"] / run["n_steps"]
     assert expected["seconds"] <= 120 < expected["seconds"] + each  # one step more would be too many
     assert (run["warmup_steps"], run["evaluate_steps"]) == (min(30, run["n_steps"] // 10), -(-run["n_steps"] // 5))
+
+    again = call(data, tmp_path / "out", base, "--minutes", "2", "--batches", "100", "--dry-run", "--json")
+    again = json.loads(again.stdout)
+    assert again["settings"]["run"]["n_steps"] > 1.5 * run["n_steps"]
+    assert again["estimate"]["seconds"] <= 120 < again["estimate"]["seconds"] + each
 
     late = call(data, tmp_path / "out", base, "--minutes", "0.0001", "--dry-run")
     assert late.exit_code == 2

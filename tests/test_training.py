@@ -3,6 +3,7 @@
 import json
 import math
 from dataclasses import replace
+from itertools import pairwise
 
 import numpy as np
 import pytest
@@ -28,6 +29,7 @@ from latechunk.training.model import build_model
 from latechunk.training.run import train
 from latechunk.training.segments import SegmentSource, overlaps, place_segment
 from latechunk.training.settings import LoraSettings, LossSettings, RunSettings, SegmentSettings, TrainingSettings
+from latechunk.training.states import batch_of
 from latechunk.types import PoolingTask, Span, Tokens
 from tests.checkpoints import write_bert
 from tests.conftest import SCRIPTS
@@ -374,6 +376,41 @@ def test_without_adapters_training_reads_as_the_encoder_does(folder, tmp_path, c
         (ranges,) = [one for one in mine.cuts.values() if len(one) == len(vectors)]
         (want,) = again.encode_spans([PoolingTask(mine.tokens, ranges)])
         np.testing.assert_allclose(vectors, want, atol=1e-5)
+
+
+@pytest.mark.parametrize("cached_segments", [None, 2])
+def test_what_is_kept_of_frozen_layers_is_what_they_give_again(folder, tmp_path, cached_segments):
+    run = SETTINGS.run.replaced(n_batches=2, cached_segments=cached_segments)
+    bench = Bench(load_long(folder), SETTINGS.replaced(run=run))
+    bench.shake()
+    loss, gradients = bench.gradients(0)
+    bench.make = BatchMaker(bench.encoder, bench.data, bench.long_pass, SETTINGS.replaced(run=run), tmp_path / "kept")
+    first = bench.gradients(0)
+    model, _ = bench.encoder.parts
+    model.transformer.model.embeddings.register_forward_hook(lambda *_: pytest.fail("a frozen layer was run again"))
+
+    second = bench.gradients(batch_again(0))
+
+    assert [path.suffix for path in (tmp_path / "kept").iterdir()] == [".safetensors"]
+    assert second[0] == first[0] == pytest.approx(loss, rel=1e-2)
+    for one, other, exact in zip(second[1], first[1], gradients, strict=True):
+        np.testing.assert_array_equal(one, other)
+        np.testing.assert_allclose(one, exact, atol=0.02 * float(exact.abs().max()) + 1e-6)
+
+
+def batch_again(step, n_batches=2, in_a_row=6):
+    """The next step with the same batch."""
+    batch = batch_of(step, n_batches, in_a_row, seed=0)
+    return next(one for one in range(n_batches, 2 * n_batches) if batch_of(one, n_batches, in_a_row, seed=0) == batch)
+
+
+@given(st.integers(1, 40), st.integers(0, 7), st.integers(0, 5))
+def test_each_batch_comes_once_in_as_many_steps_and_those_in_a_row_stay_together(n_batches, in_a_row, seed):
+    steps = [batch_of(step, n_batches, in_a_row, seed) for step in range(2 * n_batches)]
+    for epoch in (steps[:n_batches], steps[n_batches:]):
+        assert sorted(epoch) == list(range(n_batches))
+        breaks = [other for one, other in pairwise(epoch) if other != one + 1]
+        assert all(other % max(1, in_a_row) == 0 for other in breaks)
 
 
 def test_chunks_alone_are_read_as_an_index_reads_them(folder, tmp_path):

@@ -60,9 +60,9 @@ def sets(tmp_path_factory):
     return write_set(tmp_path_factory.mktemp("sets") / "made")
 
 
-def begin(base, sets, folder, **options):
+def begin(base, sets, folder, settings=SETTINGS, **options):
     encoder = load_long(base)
-    return train(encoder, prepare(encoder, read_sets(sets), (12, 16)), folder, SETTINGS, **options)
+    return train(encoder, prepare(encoder, read_sets(sets), (12, 16)), folder, settings, **options)
 
 
 @pytest.fixture(scope="module")
@@ -223,6 +223,37 @@ def test_an_encoder_without_local_global_context_is_trained_in_plain_passes(kind
     assert (segments.least_tokens, segments.most_tokens) == (room // 4, room)
 
 
+def test_a_run_over_the_same_batches_keeps_what_frozen_layers_give_until_it_ends(base, sets, tmp_path):
+    again = SETTINGS.replaced(
+        run=SETTINGS.run.replaced(n_batches=2), segments=SETTINGS.segments.replaced(batches_in_a_row=1)
+    )
+    seen = []
+
+    def stop(done, figures):
+        seen.append(sorted(path.name for path in (tmp_path / "stopped/run/states").iterdir()))
+        if done == 5:
+            raise KeyboardInterrupt
+
+    whole = begin(base, sets, tmp_path / "whole", again)
+    with pytest.raises(KeyboardInterrupt):
+        begin(base, sets, tmp_path / "stopped", again, on_progress=stop)
+    begin(base, sets, tmp_path / "stopped", again, resume=True)
+
+    assert seen[1] == seen[-1] == ["0.safetensors", "1.safetensors"]
+    assert not (tmp_path / "stopped/run/states").exists()
+    ours, theirs = (load_file(tmp_path / name / FILE) for name in ("whole", "stopped"))
+    assert all((ours[key] == theirs[key]).all() for key in ours)
+    assert whole.resumed_from == 0
+
+
+def test_a_model_without_frozen_layers_goes_through_no_batch_again(base, sets, tmp_path):
+    encoder = Encoder.load(str(base), dtype="float32", context="windows", window_tokens=128)
+    settings = SETTINGS.replaced(run=SETTINGS.run.replaced(n_batches=2))
+    with pytest.raises(InputError, match=r"--batches.*leave it out"):
+        train(encoder, prepare(encoder, read_sets(sets), (12, 16)), tmp_path / "out", settings)
+    assert not (tmp_path / "out").exists()
+
+
 def test_steps_follow_from_questions_or_from_time():
     batch = BatchSize(n_tokens=1_000.0, n_questions=20.0)
     assert default_steps(1_000, batch) == 200  # four passes: 4 * 1,000 / 20
@@ -234,13 +265,20 @@ def test_steps_follow_from_questions_or_from_time():
 
 
 def test_an_estimate_is_what_was_tried_times_what_there_is():
-    trial = Trial(step_seconds=0.002, read_seconds=0.005, peak_bytes=7, n_parameters=1_000)
+    trial = Trial(
+        step_seconds=0.002, frozen_seconds=0.001, read_seconds=0.005, peak_bytes=7, n_parameters=1_000, kept_bytes=800.0
+    )
     found = estimate(trial, BatchSize(500.0, 4.0), n_steps=100, n_measured=400)
 
     assert (found.train_seconds, found.evaluate_seconds) == (100.0, 2.0)
     assert found.seconds == 102.0
     assert (found.adapter_bytes, found.checkpoint_bytes) == (2_000, 36_000)  # 3 checkpoints of 3 numbers in float32
-    assert found.peak_bytes == 7
+    assert (found.peak_bytes, found.kept_bytes) == (7, 0)
+
+    again = estimate(trial, BatchSize(500.0, 4.0), n_steps=100, n_measured=400, n_batches=40)
+    assert again.train_seconds == 500 * (0.002 * 40 + 0.001 * 60)
+    assert again.kept_bytes == 500 * 40 * 800
+    assert estimate(trial, BatchSize(500.0, 4.0), 100, 400, n_batches=200) == replace(found, kept_bytes=500 * 100 * 800)
 
 
 def test_a_trial_measures_and_leaves_nothing(base, sets, tmp_path):

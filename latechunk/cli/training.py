@@ -43,6 +43,14 @@ def train_command(
     steps: Annotated[
         int | None, _run(help="Steps  [default: about 4 passes over the questions, 100 to 2,000].", min=1)
     ] = None,
+    batches: Annotated[
+        int | None,
+        _run(
+            help="Different batches to draw, gone through again and again; what frozen layers give is kept on disk, so "
+            "that later steps take half of the time  [default: a new one at each step].",
+            min=1,
+        ),
+    ] = None,
     skip_unusable: Annotated[
         bool, _data("--skip-unusable", help="Leave out questions that cannot be trained on.")
     ] = False,
@@ -252,7 +260,8 @@ def _word_estimate(found: Mapping[str, Any] | None) -> Iterator[str]:
         f"about {_duration(found['seconds'])}: {_duration(found['train_seconds'])} for the steps, "
         f"{_duration(found['evaluate_seconds'])} to measure"
     )
-    yield (f"about {memory}{megabytes(found['checkpoint_bytes'])} of disk for checkpoints")
+    kept = f", {megabytes(found['kept_bytes'])} for what frozen layers give" if found["kept_bytes"] else ""
+    yield f"about {memory}{megabytes(found['checkpoint_bytes'])} of disk for checkpoints{kept}"
 
 
 def _duration(seconds: float) -> str:

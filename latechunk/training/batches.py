@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from contextlib import nullcontext
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -18,6 +20,7 @@ from latechunk.training.loss import Features
 from latechunk.training.model import computing_in
 from latechunk.training.segments import Segment, SegmentSource
 from latechunk.training.settings import PASSAGE, QUERY, TrainingSettings
+from latechunk.training.states import Keep, KeptStates, States, batch_of, compute_states
 from latechunk.types import IntArray, Tokens
 
 _PARTS = 4  # that chunks are read in, each padded to its longest
@@ -28,7 +31,8 @@ class BatchMaker:
     """Makes batch ``number`` of a run, always the same.
 
     What stays frozen is run here, once for each segment that is drawn and without gradient: the lower layers of an
-    encoder with local-global context. Passes with adapters and without go on from there.
+    encoder with local-global context. Passes with adapters and without go on from there. Where a run goes through its
+    batches again, what they give is kept on disk.
     """
 
     def __init__(
@@ -37,50 +41,75 @@ class BatchMaker:
         data: TrainingData,
         long_pass: LocalGlobalPass | None,
         settings: TrainingSettings,
+        kept: Path | None = None,
     ) -> None:
-        """Set up from what a run has; ``long_pass`` is that of an encoder with local-global context."""
+        """Set up from what a run has.
+
+        Args:
+            encoder: The base.
+            data: What is drawn from.
+            long_pass: That of an encoder with local-global context.
+            settings: Of the run.
+            kept: Folder for what frozen layers give, where the run goes through its batches again.
+        """
         self._data = data
         self._long_pass = long_pass
         self._settings = settings
         self._source = SegmentSource(data, settings.segments, settings.run.seed)
+        self._kept = None if kept is None else KeptStates(kept)
         self._encoder = encoder
         self._model, self._plan = encoder.parts
         self._questions = encoder.tokenize_queries([question.text for question in data.questions])
 
-    def __call__(self, number: int) -> tuple[list[Features], dict[str, torch.Tensor]]:
-        """What the loss takes of batch ``number``; see ``of``."""
-        return self.of(self._source.draw(number, self._settings.run.batch_segments))
+    def __call__(self, step: int) -> tuple[list[Features], dict[str, torch.Tensor]]:
+        """What the loss takes at a step; see ``of``."""
+        run, row = self._settings.run, self._settings.segments.batches_in_a_row
+        number = step if run.n_batches is None else batch_of(step, run.n_batches, row, run.seed)
+        segments = self._source.draw(number, run.batch_segments)
+        with nullcontext(compute_states) if self._kept is None else self._kept.of(number) as keep:
+            return self.of(segments, keep)
 
-    def of(self, segments: Sequence[Segment]) -> tuple[list[Features], dict[str, torch.Tensor]]:
+    def of(
+        self, segments: Sequence[Segment], keep: Keep = compute_states
+    ) -> tuple[list[Features], dict[str, torch.Tensor]]:
         """Features of the groups of segments and of the questions, and labels, as the loss takes them."""
         size = self._settings.run.cached_segments or len(segments)
-        groups = [self._read(segments[first : first + size]) for first in range(0, len(segments), size)]
-        return [*groups, self._read_questions(segments)], self._label(segments)
+        groups = [
+            self._read(segments[first : first + size], f"{first}", keep) for first in range(0, len(segments), size)
+        ]
+        return [*groups, self._read_questions(segments, keep)], self._label(segments)
 
-    def _read(self, segments: Sequence[Segment]) -> Features:
+    def _read(self, segments: Sequence[Segment], name: str, keep: Keep) -> Features:
         documents = [self._data.documents[one.document] for one in segments]
         sequences = [
             self._plan.sequence(document.tokens.ids[one.start : one.end], document.tokens.prompt_ids)
             for document, one in zip(documents, segments, strict=True)
         ]
-        features: Features = {"adapter": PASSAGE, "alone": self._read_alone(segments)}
+        features: Features = {"adapter": PASSAGE, "alone": self._read_alone(segments, name, keep)}
         features |= self._runs(sequences, [one.ranges for one in segments])
         if self._long_pass is None:
             return features | self._pad(sequences)
-        layout = self._long_pass.lay_out(sequences)
-        with torch.no_grad(), computing_in(self._settings.run.precision, self._encoder.device):
-            states = self._long_pass.lower(sequences, layout, _BATCH_TOKENS)
-        return features | {"states": states, "layout": layout, "sequences": sequences}
+        long_pass, layout = self._long_pass, self._long_pass.lay_out(sequences)
 
-    def _read_alone(self, segments: Sequence[Segment]) -> list[Features]:
+        def read() -> States:
+            with torch.no_grad(), computing_in(self._settings.run.precision, self._encoder.device):
+                return long_pass.lower(sequences, layout, _BATCH_TOKENS), None
+
+        states, _ = keep(name, read)
+        return features | {"states": states.to(self._encoder.device), "layout": layout, "sequences": sequences}
+
+    def _read_alone(self, segments: Sequence[Segment], name: str, keep: Keep) -> list[Features]:
         """The chunks as texts of their own, the shortest together and so on; empty where only late vectors count."""
         if self._settings.loss.late_weight == 1:
             return []
         alone = self._encoder.tokenize([text for one in segments for text in self._texts(one)])
         order = np.argsort([len(tokens) for tokens in alone], kind="stable")
         return [
-            {"places": torch.from_numpy(places), **self._read_whole([alone[place] for place in places])}
-            for places in np.array_split(order, min(_PARTS, len(order)))
+            {
+                "places": torch.from_numpy(places),
+                **self._read_whole([alone[place] for place in places], f"{name}.alone.{part}", keep),
+            }
+            for part, places in enumerate(np.array_split(order, min(_PARTS, len(order))))
         ]
 
     def _texts(self, segment: Segment) -> list[str]:
@@ -89,23 +118,31 @@ class BatchMaker:
         spans = document.spans[segment.size][segment.first_chunk :][: len(segment.ranges)]
         return [document.text[span.start : span.end] for span in spans]
 
-    def _read_questions(self, segments: Sequence[Segment]) -> Features:
+    def _read_questions(self, segments: Sequence[Segment], keep: Keep) -> Features:
         asked = [self._questions[number] for one in segments for number in one.questions]
-        return {"adapter": QUERY if self._settings.query_adapter else None, **self._read_whole(asked)}
+        return {
+            "adapter": QUERY if self._settings.query_adapter else None,
+            **self._read_whole(asked, "questions", keep),
+        }
 
-    def _read_whole(self, texts: Sequence[Tokens]) -> Features:
+    def _read_whole(self, texts: Sequence[Tokens], name: str, keep: Keep) -> Features:
         """Texts that are one span each."""
         sequences = [self._plan.sequence(tokens.ids, tokens.prompt_ids) for tokens in texts]
         whole = [np.array([[0, one.n_content]], dtype=np.int64) for one in sequences]
-        return {**self._begin(sequences), **self._runs(sequences, whole)}
+        return {**self._begin(sequences, name, keep), **self._runs(sequences, whole)}
 
-    def _begin(self, sequences: Sequence[TokenSequence]) -> Features:
+    def _begin(self, sequences: Sequence[TokenSequence], name: str, keep: Keep) -> Features:
         """What the model goes on from, of texts that it reads in one plain pass."""
         if self._long_pass is None:
             return self._pad(sequences)
-        with torch.no_grad(), computing_in(self._settings.run.precision, self._encoder.device):
-            states, bias = self._long_pass.lower_alone([one.ids for one in sequences])
-        return {"states": states, "bias": bias}
+        long_pass, device = self._long_pass, self._encoder.device
+
+        def read() -> States:
+            with torch.no_grad(), computing_in(self._settings.run.precision, device):
+                return long_pass.lower_alone([one.ids for one in sequences])
+
+        states, bias = keep(name, read)
+        return {"states": states.to(device), "bias": None if bias is None else bias.to(device)}
 
     def _pad(self, sequences: Sequence[TokenSequence]) -> Features:
         ids, mask = map(torch.from_numpy, pad([one.ids for one in sequences], self._model.pad_id))

@@ -15,6 +15,7 @@ import torch
 from latechunk.encoding.encoder import Encoder
 from latechunk.errors import InputError
 from latechunk.training.data import TrainingData, TrainingDocument, TrainingQuestion
+from latechunk.training.loss import Features
 from latechunk.training.model import computing_in
 from latechunk.training.run import Assembled, assemble
 from latechunk.training.segments import SegmentSource
@@ -46,14 +47,18 @@ class Trial:
 
     Attributes:
         step_seconds: Of training, for a content token of a batch.
+        frozen_seconds: Of them, for what is spared where the batch was read before.
         read_seconds: Of reading a document as an index does, for a content token.
         peak_bytes: The most memory taken, after a step of the longest segments; None where it cannot be told.
+        kept_bytes: Of what frozen layers give, for a content token of a batch.
     """
 
     step_seconds: float
+    frozen_seconds: float
     read_seconds: float
     peak_bytes: int | None
     n_parameters: int
+    kept_bytes: float = 0.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,6 +66,7 @@ class Estimate:
     """What a run will take: time, memory (None where it cannot be told), and disk.
 
     Attributes:
+        kept_bytes: Of what frozen layers give, where the run goes through the same batches again.
         adapter_bytes: In float16.
     """
 
@@ -69,6 +75,7 @@ class Estimate:
     evaluate_seconds: float
     peak_bytes: int | None
     checkpoint_bytes: int
+    kept_bytes: int
     n_parameters: int
     adapter_bytes: int
 
@@ -96,14 +103,17 @@ def steps_within(seconds: float, fixed_seconds: float, seconds_per_step: float) 
     return n_steps
 
 
-def estimate(trial: Trial, batch: BatchSize, n_steps: int, n_measured: int) -> Estimate:
-    """Estimate what a run takes, with ``n_measured`` tokens in all measuring."""
+def estimate(trial: Trial, batch: BatchSize, n_steps: int, n_measured: int, n_batches: int | None = None) -> Estimate:
+    """Estimate what a run takes, with ``n_measured`` tokens in all measuring, and ``n_batches`` different batches."""
+    n_read = min(n_steps, n_batches or n_steps)
+    n_again = n_steps - n_read
     return Estimate(
         n_steps=n_steps,
-        train_seconds=trial.step_seconds * batch.n_tokens * n_steps,
+        train_seconds=batch.n_tokens * (trial.step_seconds * n_steps - trial.frozen_seconds * n_again),
         evaluate_seconds=trial.read_seconds * n_measured,
         peak_bytes=trial.peak_bytes,
         checkpoint_bytes=_WHOLE_CHECKPOINTS * _STATE_NUMBERS * 4 * trial.n_parameters,
+        kept_bytes=round(trial.kept_bytes * batch.n_tokens * n_read) if n_batches else 0,
         n_parameters=trial.n_parameters,
         adapter_bytes=2 * trial.n_parameters,
     )
@@ -164,29 +174,44 @@ def measure_trial(encoder: Encoder, data: TrainingData, settings: TrainingSettin
         encoder.encode_spans(tasks)
         read = time.perf_counter() - begin
     parts = assemble(encoder, sample, settings, start)
-    step, peak = _try_steps(parts, sample, settings)
-    return Trial(step, read / sample.n_tokens, peak, parts.adapters.n_parameters)
+    return _try_steps(parts, sample, settings, read / sample.n_tokens)
 
 
-def _try_steps(parts: Assembled, sample: TrainingData, settings: TrainingSettings) -> tuple[float, int | None]:
-    """Seconds for a content token of a batch, and the most memory, which a batch of the longest segments takes."""
+def _try_steps(parts: Assembled, sample: TrainingData, settings: TrainingSettings, read_seconds: float) -> Trial:
+    """Run a few steps, the first of which, with the longest segments, takes the most memory."""
     optimizer = torch.optim.AdamW(parts.adapters.parameters(), lr=settings.run.learning_rate)
     device = parts.adapters.parameters()[0].device
     longest = settings.segments.replaced(least_tokens=settings.segments.most_tokens)
-    seconds, n_tokens = 0.0, 0
+    whole, frozen, kept, n_tokens = 0.0, 0.0, 0, 0
     for number, segments in enumerate([longest, *[settings.segments] * _TRIED]):
         batch = SegmentSource(sample, segments, settings.run.seed).draw(number, settings.run.batch_segments)
         begin = time.perf_counter()
-        features, labels = _move(parts.make.of(batch), device)
+        made = parts.make.of(batch)
+        read = time.perf_counter()
+        features, labels = _move(made, device)
         torch.stack(list(parts.loss(features, labels).values())).sum().backward()  # type: ignore[no-untyped-call]
         optimizer.step()
         optimizer.zero_grad()
         if device.type == "cuda":
             torch.cuda.synchronize(device)
         if number:  # the first one pays for what is set up once
-            seconds += time.perf_counter() - begin
+            whole, frozen = whole + time.perf_counter() - begin, frozen + read - begin
+            kept += sum(_state_bytes(one) for one in features)
             n_tokens += sum(one.end - one.start for one in batch)
-    return seconds / n_tokens, _peak_bytes(device)
+    return Trial(
+        step_seconds=whole / n_tokens,
+        frozen_seconds=frozen / n_tokens,
+        read_seconds=read_seconds,
+        peak_bytes=_peak_bytes(device),
+        n_parameters=parts.adapters.n_parameters,
+        kept_bytes=kept / n_tokens,
+    )
+
+
+def _state_bytes(features: Features) -> int:
+    """What states of frozen layers take in float16."""
+    own = 2 * features["states"].numel() if "states" in features else 0
+    return own + sum(_state_bytes(one) for one in features.get("alone", ()))
 
 
 def _move(value: Any, device: torch.device) -> Any:

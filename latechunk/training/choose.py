@@ -55,6 +55,7 @@ def choose_settings(request: TrainingRequest, encoder: Encoder) -> TrainingSetti
     run = RunSettings(
         seed=request.seed,
         learning_rate=RunSettings().learning_rate if request.learning_rate is None else request.learning_rate,
+        n_batches=request.batches,
         keep_share=request.keep_share,
         precision="bfloat16" if name_of(choose_dtype("auto", encoder.device)) == "bfloat16" else "float32",
     )
@@ -147,7 +148,7 @@ def choose_steps(
         n_steps = default_steps(len(data.questions), batch)
     settings = settings.replaced(run=_settle(request, settings.run, n_steps, with_evaluation=bool(held_out)))
     n_measured = _READINGS_BEFORE + math.ceil(n_steps / settings.run.evaluate_steps) if held_out else 0
-    return settings, estimate(trial, batch, n_steps, n_measured * n_read)
+    return settings, estimate(trial, batch, n_steps, n_measured * n_read, request.batches)
 
 
 def _steps_in_time(request: TrainingRequest, trial: Trial, batch: BatchSize, n_read: int) -> int:
@@ -155,10 +156,13 @@ def _steps_in_time(request: TrainingRequest, trial: Trial, batch: BatchSize, n_r
     read_seconds = trial.read_seconds * n_read
     n_fixed = _READINGS_BEFORE + (0 if request.evaluate_every else _EVALUATIONS)
     fixed = n_fixed * read_seconds
-    each = trial.step_seconds * batch.n_tokens + (
-        read_seconds / request.evaluate_every if request.evaluate_every else 0
-    )
-    return steps_within(60 * (request.minutes or 0), fixed, each)
+    measuring = read_seconds / request.evaluate_every if request.evaluate_every else 0
+    each = trial.step_seconds * batch.n_tokens + measuring
+    n_steps = steps_within(60 * (request.minutes or 0), fixed, each)
+    if request.batches is None or n_steps <= request.batches:
+        return n_steps
+    reading = trial.frozen_seconds * batch.n_tokens
+    return steps_within(60 * (request.minutes or 0), fixed + reading * request.batches, each - reading)
 
 
 def _as_begun(request: TrainingRequest, run: RunSettings, recorded: Mapping[str, Any]) -> RunSettings:

@@ -28,6 +28,7 @@ class TrainingRequest(Validated):
     skip_unusable: bool = False
     minutes: Annotated[float, Field(gt=0, allow_inf_nan=False)] | None = None
     steps: int | None = None
+    batches: int | None = None
     rank: int | None = None
     layers: int | None = None
     learning_rate: float | None = None

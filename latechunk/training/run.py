@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import shutil
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -28,6 +29,7 @@ from latechunk.training.trainer import SpanTrainer, last_checkpoint
 from latechunk.types import Settings
 
 RUN = "run"  # folder of the checkpoints
+STATES = "states"  # folder in it, of what frozen layers give
 
 _SETTINGS = "settings.json"
 
@@ -63,8 +65,11 @@ def assemble(
     data: TrainingData,
     settings: TrainingSettings,
     start: Path | None = None,
+    kept: Path | None = None,
 ) -> Assembled:
     """Put adapters into the encoder, which cannot be used by itself afterwards; the arguments are those of ``train``.
+
+    ``kept`` is a folder for what frozen layers give.
 
     Raises:
         InputError: If the encoder cannot be trained.
@@ -80,7 +85,7 @@ def assemble(
     if start is not None:
         adapters.load(start)
     trained = build_model(model, adapters, long_pass, settings.run.precision)
-    make = BatchMaker(encoder, data, long_pass, settings)
+    make = BatchMaker(encoder, data, long_pass, settings, kept)
     return Assembled(trained, adapters, SpanContrastiveLoss(trained, settings.loss), make)
 
 
@@ -92,6 +97,11 @@ def require_trainable(encoder: Encoder, data: TrainingData, settings: TrainingSe
             f'training needs weights in float32, got {encoder.dtype}: pass dtype="float32" to Encoder.load'
         )
     find_targets(model.transformer.model, settings.lora, plan.local_global.local_layers if plan.local_global else 0)
+    if settings.run.n_batches is not None and not plan.local_global:
+        raise InputError(
+            "going through the same batches again (--batches) spares the work of frozen layers, and this model, which "
+            "reads in plain passes, has none; leave it out"
+        )
     _require_readable(encoder, data, settings)
 
 
@@ -143,7 +153,8 @@ def train(
     run, report = folder / RUN, on_progress or (lambda *_: None)
     require_trainable(encoder, data, settings)
     _require_same_run(run, settings, _fingerprints(encoder, data, start), resume)
-    parts = assemble(encoder, data, settings, start)
+    states = None if settings.run.n_batches is None else run / STATES
+    parts = assemble(encoder, data, settings, start, states)
     with _quiet():
         trainer = SpanTrainer(
             parts.model,
@@ -160,6 +171,8 @@ def train(
     if start is not None and settings.run.keep_share:
         parts.adapters.mix(start, settings.run.keep_share)
     parts.adapters.save(folder, dtype=torch.float16)
+    if states is not None:
+        shutil.rmtree(states)  # they are large, and of no use to another run
     return Trained(
         log=[dict(entry) for entry in trainer.state.log_history],
         n_parameters=parts.adapters.n_parameters,
