@@ -63,10 +63,11 @@ def plain_bm25(index: Index, evaluation_set: EvaluationSet, n_chunks: int) -> Sc
     """BM25 of each question with each chunk, shape ``(n_questions, n_chunks)``; chunk numbers count from 1."""
     scores = np.zeros((len(evaluation_set.questions), n_chunks))
     with index._store.snapshot():
+        known = index._store.word_rows(0, index._store.chunk_places(0).numbers)
         for row, question in zip(scores, evaluation_set.questions, strict=True):
             for term in dict.fromkeys(to_terms(question.text)):
-                numbers, found = index._store.score_term(term, 0)
-                row[numbers - 1] += found
+                places, found = index._store.score_term(term, 0, known)
+                row[places] += found
     return np.where(scores > 0, scores, -np.inf)
 
 

@@ -190,29 +190,56 @@ MENDED = [
     Damage("a hole in the history", "DELETE FROM commits WHERE number = 2", "history", "is not as it was written"),
     Damage("a history that goes back", _update("commits", "n_removed = -1", "number = 3"), "history", "is not as it"),
     Damage("a change without a name", _update("commits", "token = 'x'", "number = 3"), "history", "is not as it was"),
-    Damage("no words", "INSERT INTO words_0 (words_0) VALUES ('delete-all')", "words", "lacks rows"),
+    Damage("no words", "DELETE FROM postings; DELETE FROM segments", "words", "lacks rows"),
+    Damage("no postings", "DELETE FROM postings WHERE segment = 1", "words", "wrong totals"),
     Damage(
-        "a chunk's words gone",
-        "DELETE FROM words_1_docsize WHERE id = (SELECT min(id) FROM words_1_docsize)",
-        "words",
-        "lacks rows",
+        "a segment gone", "DELETE FROM segments WHERE number = (SELECT max(number) FROM segments)", "words", "lacks"
+    ),
+    Damage("postings of nothing", "UPDATE postings SET segment = 99 WHERE segment = 1", "words", "belong to nothing"),
+    Damage(
+        "words of no granularity", _update("segments", "granularity = 7", "number = 1"), "words", "belong to nothing"
     ),
     Damage(
-        "a chunk's words twice",
-        "INSERT INTO words_0 (rowid, text) VALUES (901, 'two words')",
+        "words of another granularity", _update("segments", "granularity = 0", "granularity = 1"), "words", "others"
+    ),
+    Damage(
+        "a segment twice",
+        "INSERT INTO segments SELECT 90, granularity, n_terms, numbers, lengths, sha256 FROM segments "
+        "WHERE number = 1; "
+        "INSERT INTO postings SELECT 90, last, terms, counts, first, differences, frequencies, positions FROM postings "
+        "WHERE segment = 1",
         "words",
         "has others",
     ),
     Damage(
         "words of another length",
-        _update("words_0_docsize", "sz = x'63'", f"id = {FIRST}"),
+        _update("segments", "lengths = CAST(x'01' || zeroblob(2) AS BLOB)", "number = 1"),
         "words",
-        "wrong totals",
+        "",
     ),
-    Damage("totals of words", _update("words_0_data", "block = x'0101'", "id = 1"), "words", "totals"),
-    Damage("garbled words", _update("words_0_data", "block = x'ffffffffffffffffffff'", "id > 10"), "words", ""),
-    Damage("the structure of words", _update("words_0_data", "block = x'00'", "id = 10"), "words", ""),
-    Damage("the version of words", _update("words_0_config", "v = 99", "k = 'version'"), "words", "cannot be read"),
+    Damage("numbers of words", _update("segments", "numbers = x'01ffff'", "number = 1"), "words", "others"),
+    Damage("totals of words", _update("segments", "n_terms = n_terms + 1", "number = 1"), "words", "totals"),
+    Damage(
+        "the checksum of words", _update("segments", "sha256 = zeroblob(32)", "number = 1"), "words", "not what was"
+    ),
+    Damage("garbled words", _update("postings", "differences = x'ffff'", "1"), "words", "cannot be read"),
+    Damage("words that are text", _update("postings", "counts = 'x'", "1"), "words", "cannot be read"),
+    Damage("words that are bytes", _update("postings", "terms = x'ff'", "1"), "words", "cannot be read"),
+    Damage("another word", _update("postings", "terms = replace(terms, 'a', 'b')", "1"), "words", ""),
+    Damage(
+        "other places of words",
+        _update(
+            "postings", "positions = CAST(substr(positions, 1, 1) || zeroblob(length(positions) - 1) AS BLOB)", "1"
+        ),
+        "words",
+        "not what was stored",
+    ),
+    Damage(
+        "rows that are not there",
+        _update("postings", "first = CAST(x'02' || zeroblob(2 * length(first)) AS BLOB)", "1"),
+        "words",
+        "",
+    ),
 ]
 
 # Nothing tells what should stand there.

@@ -96,8 +96,7 @@ def test_a_damaged_document_does_not_hide_another(index_path):
 def test_words_of_sound_documents_are_compared_beside_damaged_ones(index_path):
     by_sql(
         index_path,
-        "UPDATE documents SET text = x'ff' WHERE id = 'Greek'; DELETE FROM words_0_docsize WHERE id = "
-        "(SELECT min(number) FROM chunks WHERE document = (SELECT number FROM documents WHERE id = 'Latin'))",
+        "UPDATE documents SET text = x'ff' WHERE id = 'Greek'; UPDATE segments SET lengths = x'01'",
     )
 
     assert {(problem.part, problem.document) for problem in verify(index_path)} >= {
@@ -138,7 +137,7 @@ def test_settings_that_no_index_has(index_path, statement, says):
         "CREATE TRIGGER evil AFTER INSERT ON documents BEGIN DELETE FROM chunks; END",
         "CREATE VIEW evil AS SELECT * FROM documents",
         "CREATE INDEX more ON documents (n_tokens)",
-        "DROP TABLE words_1",
+        "DROP TABLE postings",
     ],
 )
 def test_tables_that_latechunk_does_not_make(index_path, statement):

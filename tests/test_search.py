@@ -143,9 +143,10 @@ def test_bm25_is_the_textbooks(tmp_path):
         index.add([Document(str(number), text) for number, text in enumerate(chunks)])
         found = Counter()
         with index._store.snapshot():
+            corpus = Corpus(index._store, StoreCache())
             for term in ("apple", "pie"):
-                numbers, scores = index._store.score_term(term, 0)
-                found.update(dict(zip(numbers.tolist(), scores.tolist(), strict=True)))
+                one = corpus.postings(term, 0)
+                found.update(dict(zip((one.chunks + 1).tolist(), one.chunk_scores.tolist(), strict=True)))
     words = [text.split() for text in chunks]
     average = sum(map(len, words)) / len(words)
 

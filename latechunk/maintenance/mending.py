@@ -4,59 +4,52 @@ from __future__ import annotations
 
 import contextlib
 import sqlite3
-from collections.abc import Sequence
-from collections.abc import Set as AbstractSet
+from collections.abc import Iterator, Sequence
 
-from latechunk.storage.fulltext import (
-    DOCUMENT_WORDS,
-    chunk_words,
-    insert_words,
-    table_definition,
-    texts_of_chunks,
-    word_tables,
-)
+from latechunk.storage.fulltext import DOCUMENTS, WordWriter, clear_words
 from latechunk.storage.schema import LAST_NUMBER, log_commit
 from latechunk.storage.store import Store, StoredDocument
 
 
 def replace_documents(store: Store, numbers: Sequence[int], documents: Sequence[StoredDocument] = ()) -> None:
-    """Remove documents by their numbers and add others, in one transaction.
-
-    The lexical index must hold nothing of those that are removed: see ``rebuild_words``.
-    """
+    """Remove documents by their numbers and add others, in one transaction."""
     with store.change() as connection:
         before = connection.total_changes
         for table, column in (("fields", "document"), ("documents", "number")):
             connection.executemany(f"DELETE FROM {table} WHERE {column} = ?", [(one,) for one in numbers])
         n_removed = connection.total_changes - before
-        for stored in documents:
-            store.insert(connection, stored)
+        store.insert(connection, documents)
         log_commit(connection, n_removed)
 
 
-def rebuild_words(store: Store, without: AbstractSet[int] = frozenset()) -> None:
-    """Make the tables of the lexical index again and fill them from the texts, in one transaction.
+def rebuild_words(store: Store) -> None:
+    """Empty the lexical index and fill it from the texts, in one transaction.
 
-    The tables are dropped, since FTS5 refuses to empty one whose own records are damaged. It even refuses to drop one
-    of a version that it does not know, so the version is written first. The documents ``without`` are left out, and
-    those whose texts cannot be read.
+    Texts that cannot be read are left out. Of a damaged document, whose chunks may lie anywhere, each granularity is
+    entered wholly or not at all.
     """
+    if not store.has_words:
+        return
     with store.change() as connection:
-        tables = word_tables(store.settings())
-        for table in tables:
-            connection.execute(f"INSERT OR REPLACE INTO {table}_config VALUES ('version', 4)")
-            connection.execute(f"DROP TABLE {table}")
-            connection.execute(table_definition(table))
+        clear_words(connection)
+        words = WordWriter(connection)
         for document, text in connection.execute("SELECT number, text FROM documents ORDER BY number"):
-            if not tables or document in without:
-                continue
             for granularity in range(len(store.granularities)):
-                # All of a chunking or nothing: chunks of a damaged document may lie anywhere.
                 with contextlib.suppress(UnicodeDecodeError, TypeError):
-                    rows = list(texts_of_chunks(connection, document, granularity, text))
-                    insert_words(connection, chunk_words(granularity), rows)
+                    for number, one in list(_texts_of_chunks(connection, document, granularity, text)):
+                        words.enter(granularity, number, one)
             with contextlib.suppress(UnicodeDecodeError, AttributeError):
-                insert_words(connection, DOCUMENT_WORDS, [(document, text.decode("utf-8"))])
+                words.enter(DOCUMENTS, document, text.decode("utf-8"))
+        words.finish()
+
+
+def _texts_of_chunks(
+    connection: sqlite3.Connection, document: int, granularity: int, text: bytes
+) -> Iterator[tuple[int, str]]:
+    """Number and text of each chunk of a document whose text, in UTF-8, is given."""
+    query = "SELECT number, byte_start, byte_end FROM chunks WHERE document = ? AND granularity = ? ORDER BY number"
+    for number, start, end in connection.execute(query, (document, granularity)).fetchall():
+        yield number, text[start:end].decode("utf-8")
 
 
 def remove_orphans(store: Store) -> int:

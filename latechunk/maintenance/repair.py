@@ -145,9 +145,9 @@ def _mend(store: Store, index: Index, report: RepairReport, *, drop: bool) -> No
         with store.change() as connection:
             rebuild_fields(connection)
         report.done.append("made the rows by which filters find documents again")
-    # First of all, so that it never names a chunk that is no longer there.
-    if needs & {"references", "words", "encode", "drop"}:
-        _rebuild_words(store, report, without=set(damaged if drop else encodable))
+    if needs & {"references", "words"}:
+        rebuild_words(store)
+        report.done.append("rebuilt the lexical index")
     for number, document_id in rewritable.items():
         document = store.document(document_id)
         if document is not None and number not in encodable:
@@ -157,8 +157,6 @@ def _mend(store: Store, index: Index, report: RepairReport, *, drop: bool) -> No
     unmended = {number: one for number, one in damaged.items() if number not in encodable or number in failed}
     if drop and unmended:
         _remove(store, index.path, unmended, report)
-    elif failed:
-        _rebuild_words(store, report, without=set())
 
 
 def _documents(report: RepairReport, *mendings: Mending) -> dict[int, str]:
@@ -183,11 +181,6 @@ def _delete_caches(folder: Path, report: RepairReport) -> None:
     if files:
         names = ", ".join(file.name for file in files)
         report.done.append(f"deleted {names}; the next opening rebuilds what it needs")
-
-
-def _rebuild_words(store: Store, report: RepairReport, without: set[int]) -> None:
-    rebuild_words(store, without)
-    report.done.append("rebuilt the lexical index")
 
 
 def _encode(store: Store, index: Index, documents: Mapping[int, str], report: RepairReport) -> set[int]:

@@ -13,7 +13,7 @@ from latechunk.ann.verify import check_cache
 from latechunk.errors import IndexDamagedError, IndexFormatError
 from latechunk.maintenance.documents import check_document
 from latechunk.maintenance.problems import Mending, Part, Problem
-from latechunk.maintenance.words import check_words
+from latechunk.maintenance.words import check_segments, check_words
 from latechunk.manifest import IndexManifest
 from latechunk.storage.connection import connect, reading_mode, translated
 from latechunk.storage.directory import STORE, as_folder, require_index
@@ -22,14 +22,13 @@ from latechunk.storage.schema import FORMAT, LAST_NUMBER, read_settings_table, r
 from latechunk.storage.store import Store
 
 _MOST_LINES = 100  # of SQLite's own check
-_FTS = ("inverted index for FTS", "FTS5 table")  # in what newer releases of SQLite say of the lexical index
 
 
 def verify(path: str | os.PathLike[str]) -> list[Problem]:
     """Check everything that an index holds; loads no model and changes nothing.
 
     SQLite's pages, the tables and settings; each document's text, pages, outline, chunks and vectors against their
-    checksums; the history of changes; the counts of the lexical index; the vector caches. Ids and metadata have no
+    checksums; the history of changes; the lexical index against its own; the vector caches. Ids and metadata have no
     checksum: of these it is seen only whether they can be what was stored.
 
     It reads one state of the index, while others may go on writing.
@@ -90,9 +89,7 @@ def _check_pages(connection: sqlite3.Connection) -> Iterator[Problem]:
     for (text,) in connection.execute(f"PRAGMA integrity_check({_MOST_LINES})"):
         # Other releases put several findings in one row, or say "ok" of a sound database.
         for line in str(text).splitlines():
-            if any(one in line for one in _FTS):
-                yield Problem("words", line, "words")
-            elif line != "ok" and not line.startswith("***"):
+            if line != "ok" and not line.startswith("***"):
                 yield Problem("database", line, "dump")
 
 
@@ -169,6 +166,7 @@ def _check_contents(
         damaged = {one.number or 0 for one in problems if one.mending in ("encode", "drop")}
         for granularity in (*granularities, None):
             problems += [Problem("words", what, "words") for what in check_words(connection, granularity, damaged)]
+        problems += [Problem("words", what, "words") for what in check_segments(connection, len(granularities))]
     if any(one.mending not in ("words", "fields") for one in problems):
         return  # there is nothing sound to compare the caches with
     with closing(Store.open(folder / STORE, read_only=True)) as store:

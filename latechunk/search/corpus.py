@@ -6,11 +6,10 @@ from collections.abc import Callable, Hashable
 from dataclasses import dataclass
 from typing import TypeVar
 
-import numpy as np
-
 from latechunk.ann.reader import VectorReader
 from latechunk.search.cache import StoreCache
 from latechunk.storage.filter_sql import Selection
+from latechunk.storage.lookup import WordRows
 from latechunk.storage.rows import ChunkPlaces
 from latechunk.storage.store import Store
 from latechunk.types import FloatArray, IntArray, ScoreArray
@@ -69,8 +68,16 @@ class Corpus:
 
     def count(self, term: str, granularity: int, most: int) -> int:
         """How many chunks hold a term, counted up to ``most``."""
-        count = lambda: self.store.count_term(term, granularity, most)  # noqa: E731
-        return self._get(("count", term, granularity), count)
+
+        def read() -> int:
+            if " " not in term:  # those of phrases are not counted without looking for them
+                n_stored = self.store.count_term(term, granularity)
+                n_removed = self._chunk_rows(granularity).n_removed
+                if not n_removed or n_stored - n_removed >= most:
+                    return min(n_stored, most)
+            return min(len(self.postings(term, granularity).chunks), most)
+
+        return self._get(("count", term, granularity), read)
 
     def postings(self, term: str, granularity: int) -> Postings:
         """Where a term stands.
@@ -80,20 +87,18 @@ class Corpus:
         """
 
         def read() -> Postings:
-            places = self.places(granularity)
-            documents = _located(places.documents, *self.store.score_term(term, None))
-            return Postings(*documents, *_located(places.numbers, *self.store.score_term(term, granularity)))
+            documents = self.store.score_term(term, None, self._document_rows(granularity))
+            return Postings(*documents, *self.store.score_term(term, granularity, self._chunk_rows(granularity)))
 
         return self._get(("postings", term, granularity), read)
 
+    def _chunk_rows(self, granularity: int) -> WordRows:
+        read = lambda: self.store.word_rows(granularity, self.places(granularity).numbers)  # noqa: E731
+        return self._get(("chunk rows", granularity), read)
+
+    def _document_rows(self, granularity: int) -> WordRows:
+        read = lambda: self.store.word_rows(None, self.places(granularity).documents)  # noqa: E731
+        return self._get(("document rows", granularity), read)
+
     def _get(self, key: Hashable, read: Callable[[], _Value]) -> _Value:
         return self._cache.get(self._token, key, read)
-
-
-def _located(known: IntArray, numbers: IntArray, scores: ScoreArray) -> tuple[IntArray, ScoreArray]:
-    """Places of numbers among those known, ascending, with their scores; what is not known is left out."""
-    if not len(known):
-        return numbers[:0], scores[:0]
-    at = np.minimum(np.searchsorted(known, numbers), len(known) - 1)
-    is_known = known[at] == numbers
-    return at[is_known], scores[is_known]

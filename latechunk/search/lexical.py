@@ -31,8 +31,8 @@ _POWER = 6
 # powers up to four at 128. For 82 questions about articles with headings this changed nothing; there titles of articles
 # cost 0.9 to 1.6 points of nDCG@10, and those above a heading, compared together with it, 1.1 to 2.3.
 _TITLE_WEIGHT, _TITLE_POWER = 2, 4
-# Of chunks that hold a term, over the terms of a question. In 1,000,000 chunks so many take 45 ms the first time that
-# their terms are asked for.
+# Of chunks that hold a term, over the terms of a question. In 1,000,000 chunks so many took 45 ms the first time that
+# their terms were asked for, when the lexical index was SQLite's FTS5.
 _MOST_ROWS = 20_000
 
 
@@ -60,7 +60,10 @@ def score_words(corpus: Corpus, terms: Sequence[str], granularity: int) -> WordS
     terms = _affordable(corpus, terms, granularity)
     found = [_weigh(corpus.postings(term, granularity), places, _PRIOR if term in common else 0) for term in terms]
     of_documents = np.zeros(len(places.documents))
-    holding = np.unique(np.concatenate([places.document_of[:0], *(one.chunks for one in found)]))
+    is_holding = np.zeros(len(places), dtype=np.bool_)
+    for one in found:
+        is_holding[one.chunks] = True
+    holding = np.flatnonzero(is_holding)
     own, less, n_held = np.zeros(len(holding)), np.zeros(len(holding)), np.zeros(len(holding))
     for term, one in zip(terms, found, strict=True):
         in_documents = np.zeros(len(of_documents))
@@ -133,7 +136,7 @@ def _affordable(corpus: Corpus, terms: Sequence[str], granularity: int) -> list[
 def _idf(n_with: int, n: int, n_more: int) -> float:
     """Inverse document frequency of a term that ``n_with`` of ``n`` rows hold, and half of ``n_more`` others.
 
-    Without others it is as FTS5 has it.
+    Without others it is that of ``score_bm25``.
     """
     return max(math.log((n - n_with + n_more / 2 + 0.5) / (n_with + n_more / 2 + 0.5)), 1e-6) if n_with else 0.0
 

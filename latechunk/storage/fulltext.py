@@ -1,116 +1,214 @@
-"""Lexical search by SQLite's FTS5: its tables, what is written into them, and queries.
+"""The lexical index: its tables, and what is written into them within a transaction.
 
-Each granularity has a table ``words_<number>`` of its chunks, and ``words_documents`` has the documents whole. FTS5 is
-given the terms that ``to_terms`` finds, one by one, and keeps them without the texts ("contentless"): those are in the
-documents. That halves the file, and has one price: to take a row out, FTS5 must be told again what terms it had, and
-once only. Anything else leaves its totals wrong, and BM25 scores with them.
+It is an inverted index of segments, as Lucene has it. What a transaction adds becomes one segment of each granularity's
+chunks and one of the whole documents; a segment is never changed, but eight of about the same size are joined into one.
+To delete or replace a document touches no segment: numbers are never used again, so what its rows hold is passed over
+until their segment is joined with others.
 """
 
 from __future__ import annotations
 
+import contextlib
+import hashlib
 import sqlite3
 from collections.abc import Iterator, Mapping, Sequence
-from itertools import chain
+from itertools import chain, islice
+from operator import itemgetter
 
 import numpy as np
 
-from latechunk.storage.terms import to_terms
-from latechunk.types import IntArray, ScoreArray, Span
+from latechunk.errors import IndexDamagedError
+from latechunk.storage.postings import Columns, Postings, merge, pack_numbers, unpack_numbers
+from latechunk.storage.terms import read_spans
+from latechunk.storage.vocabulary import Vocabulary
+from latechunk.types import IntArray, Span
 
 MOST_GRANULARITIES = 8
-DOCUMENT_WORDS = "words_documents"
+DOCUMENTS = -1  # the granularity of whole documents here
+
+_SEGMENTS = (
+    "CREATE TABLE segments (number INTEGER PRIMARY KEY, granularity INTEGER NOT NULL, n_terms INTEGER NOT NULL, "
+    "numbers BLOB NOT NULL, lengths BLOB NOT NULL, sha256 BLOB NOT NULL)"
+)
+# A row is a block of terms under its last one. What is read most stands first, since SQLite reads no further than it
+# must. The table is not WITHOUT ROWID, where each comparison with a row reads all of it.
+_POSTINGS = (
+    "CREATE TABLE postings (segment INTEGER NOT NULL, last TEXT NOT NULL, terms TEXT NOT NULL, counts BLOB NOT NULL, "
+    "first BLOB NOT NULL, differences BLOB NOT NULL, frequencies BLOB NOT NULL, positions BLOB NOT NULL, "
+    "PRIMARY KEY (segment, last))"
+)
+COLUMNS = "terms, counts, first, differences, frequencies, positions"
+
+_MOST_TERMS = 2**20  # that wait to be written, of all texts
+_TIER, _LEAST_TIER = 8, 2**17  # segments of a tier are joined when there are so many; of fewer terms all are one tier
+_AT_ONCE = 16  # blocks of a segment that are read at once to be joined with others
 
 
-def word_tables(settings: Mapping[str, Mapping[str, object]]) -> list[str]:
-    """Names of the tables of an index, those of granularities in order, then that of documents; none without words."""
-    if settings.get("search", {}).get("words") is not True:
-        return []
-    return [*map(chunk_words, range(min(len(settings.get("chunkers", {})), MOST_GRANULARITIES))), DOCUMENT_WORDS]
+@contextlib.contextmanager
+def damage_named() -> Iterator[None]:
+    """Say what it means that a block or a segment cannot be read."""
+    try:
+        yield
+    except (ValueError, IndexError, TypeError, KeyError, AttributeError) as error:
+        what = f"the lexical index is damaged ({error}): `latechunk repair` makes it again from the texts"
+        raise IndexDamagedError(what) from error
 
 
-def chunk_words(granularity: int) -> str:
-    """Name of the table of a granularity's chunks."""
-    return f"words_{granularity}"
+def word_tables(settings: Mapping[str, Mapping[str, object]]) -> tuple[str, ...]:
+    """SQL of the tables of an index; none without words."""
+    return (_SEGMENTS, _POSTINGS) if settings.get("search", {}).get("words") is True else ()
 
 
-def table_definition(name: str) -> str:
-    """SQL of such a table; this tokenizer leaves terms as they are, which hold no ASCII but letters and digits."""
-    return f"CREATE VIRTUAL TABLE {name} USING fts5(text, content='', tokenize='ascii')"
+class WordWriter:
+    """Enters texts, within a transaction; what it holds when ``finish`` is called becomes one segment of each kind."""
+
+    def __init__(self, connection: sqlite3.Connection) -> None:
+        """Nothing is written before ``finish``, or there is much to write."""
+        self._connection = connection
+        self._vocabulary = Vocabulary()
+        self._rows: dict[int, list[tuple[int, IntArray]]] = {}  # number and terms, by granularity
+        self._n_terms = 0
+
+    def add(self, document: int, chunks: Sequence[int], text: str, chunkings: Sequence[Sequence[Span]]) -> None:
+        """Enter a document and its chunks; ``chunks`` are their numbers by granularity."""
+        whole, *parts = read_spans(text, [Span(0, len(text)), *chain.from_iterable(chunkings)], self._vocabulary.read)
+        kinds = chain.from_iterable([granularity] * len(spans) for granularity, spans in enumerate(chunkings))
+        self._enter([(DOCUMENTS, document, whole), *zip(kinds, chunks, parts, strict=True)])
+
+    def enter(self, granularity: int, number: int, text: str) -> None:
+        """Enter one row."""
+        self._enter([(granularity, number, self._vocabulary.read(text))])
+
+    def _enter(self, rows: Sequence[tuple[int, int, IntArray]]) -> None:
+        for granularity, number, terms in rows:
+            self._rows.setdefault(granularity, []).append((number, terms))
+            self._n_terms += len(terms)
+        if self._n_terms > _MOST_TERMS:
+            self._flush()
+
+    def _flush(self) -> None:
+        """Write what was entered."""
+        for rows in self._rows.values():
+            rows.sort(key=itemgetter(0))  # they are in order already, unless numbers are damaged
+        found = [terms for rows in self._rows.values() for _, terms in rows]
+        terms, whole = self._vocabulary.resolve(np.concatenate([np.zeros(0, np.int64), *found]))
+        for granularity, rows in self._rows.items():
+            lengths = np.array([len(terms) for _, terms in rows])
+            own, whole = np.split(whole, [lengths.sum()])
+            numbers = np.array([number for number, _ in rows])
+            postings = Postings.of_texts(terms, own, lengths)
+            _write_segment(self._connection, granularity, numbers, lengths, iter([postings]))
+        self._rows, self._n_terms = {}, 0
+
+    def finish(self) -> None:
+        """Write what is left, and join segments where there are many."""
+        self._flush()
+        for (granularity,) in self._connection.execute("SELECT DISTINCT granularity FROM segments").fetchall():
+            with damage_named():
+                while tier := _full_tier(self._connection, granularity):
+                    _join(self._connection, granularity, tier)
 
 
-def shadow_definitions(name: str) -> tuple[str, ...]:
-    """SQL of the tables in which FTS5 keeps what such a table holds; the same since its first release."""
-    return (
-        f"CREATE TABLE '{name}_data'(id INTEGER PRIMARY KEY, block BLOB)",
-        f"CREATE TABLE '{name}_idx'(segid, term, pgno, PRIMARY KEY(segid, term)) WITHOUT ROWID",
-        f"CREATE TABLE '{name}_docsize'(id INTEGER PRIMARY KEY, sz BLOB)",
-        f"CREATE TABLE '{name}_config'(k PRIMARY KEY, v) WITHOUT ROWID",
-    )
+def merge_words(connection: sqlite3.Connection) -> None:
+    """Join all segments of each granularity into one, within a transaction."""
+    for (granularity,) in connection.execute("SELECT DISTINCT granularity FROM segments").fetchall():
+        query = "SELECT number FROM segments WHERE granularity = ?"
+        with damage_named():
+            _join(connection, granularity, [number for (number,) in connection.execute(query, (granularity,))])
 
 
-def add_words(
-    connection: sqlite3.Connection,
-    document: int,
-    chunks: Sequence[int],
-    text: str,
-    chunkings: Sequence[Sequence[Span]],
+def clear_words(connection: sqlite3.Connection) -> None:
+    """Delete all, whatever it is, within a transaction."""
+    connection.execute("DELETE FROM postings")
+    connection.execute("DELETE FROM segments")
+
+
+def _full_tier(connection: sqlite3.Connection, granularity: int) -> list[int] | None:
+    """The segments to be joined, of the lowest tier that has eight; a tier's are up to eight times as large."""
+    tiers: dict[int, list[int]] = {}
+    query = "SELECT number, n_terms FROM segments WHERE granularity = ? ORDER BY number"
+    for number, n_terms in connection.execute(query, (granularity,)):
+        tier, most = 0, _LEAST_TIER
+        while n_terms >= most:
+            tier, most = tier + 1, most * _TIER
+        tiers.setdefault(tier, []).append(number)
+    return next((tiers[tier] for tier in sorted(tiers) if len(tiers[tier]) >= _TIER), None)
+
+
+def _join(connection: sqlite3.Connection, granularity: int, segments: Sequence[int]) -> None:
+    """Put one segment in the place of some, without the rows of what was deleted."""
+    known = [read_rows(connection, segment) for segment in segments]
+    numbers, lengths = (np.concatenate(one) for one in zip(*known, strict=True))
+    order = np.argsort(numbers, kind="stable")
+    order = order[np.isin(numbers[order], _live(connection, granularity, numbers), assume_unique=True)]
+    new = np.full(len(numbers), -1)
+    new[order] = np.arange(len(order))
+    ends = np.cumsum([len(one) for one, _ in known])
+    sources = [
+        _read_segment(connection, segment, new[end - len(one) : end])
+        for segment, end, (one, _) in zip(segments, ends.tolist(), known, strict=True)
+    ]
+    _write_segment(connection, granularity, numbers[order], lengths[order], merge(sources))
+    for table, column in (("postings", "segment"), ("segments", "number")):
+        connection.executemany(f"DELETE FROM {table} WHERE {column} = ?", [(one,) for one in segments])
+
+
+def _live(connection: sqlite3.Connection, granularity: int, numbers: IntArray) -> IntArray:
+    """Numbers of the chunks or documents that are stored, in the range of some."""
+    within = (int(numbers.min(initial=0)), int(numbers.max(initial=0)))
+    query = "SELECT number FROM documents WHERE number BETWEEN ? AND ?"
+    if granularity != DOCUMENTS:
+        query = f"SELECT number FROM chunks WHERE number BETWEEN ? AND ? AND granularity = {int(granularity)}"
+    return np.fromiter(chain.from_iterable(connection.execute(query, within)), dtype=np.int64)
+
+
+def _write_segment(
+    connection: sqlite3.Connection, granularity: int, numbers: IntArray, lengths: IntArray, parts: Iterator[Postings]
 ) -> None:
-    """Enter a new document and its chunks, within a transaction; ``chunks`` are their numbers by granularity."""
-    numbers = iter(chunks)
-    for granularity, spans in enumerate(chunkings):
-        insert_words(
-            connection, chunk_words(granularity), [(next(numbers), text[one.start : one.end]) for one in spans]
-        )
-    insert_words(connection, DOCUMENT_WORDS, [(document, text)])
+    (segment,) = connection.execute("SELECT coalesce(max(number), 0) + 1 FROM segments").fetchone()
+    packed = pack_numbers(np.diff(numbers, prepend=0)), pack_numbers(lengths)
+    digest = hashlib.sha256(b"".join(packed))
+
+    def rows() -> Iterator[tuple[int | str | bytes, ...]]:
+        for part in parts:
+            for block in part.blocks():
+                columns = block.pack()
+                hash_block(digest, columns)
+                yield segment, block.terms[-1], *columns
+
+    connection.executemany(f"INSERT INTO postings (segment, last, {COLUMNS}) VALUES (?, ?, ?, ?, ?, ?, ?, ?)", rows())
+    row = (segment, granularity, int(lengths.sum()), *packed, digest.digest())
+    connection.execute("INSERT INTO segments VALUES (?, ?, ?, ?, ?, ?)", row)
 
 
-def insert_words(connection: sqlite3.Connection, table: str, texts: Sequence[tuple[int, str]]) -> None:
-    """Enter texts under their numbers into one table, within a transaction."""
-    rows = ((number, " ".join(to_terms(text))) for number, text in texts)
-    connection.executemany(f"INSERT INTO {table} (rowid, text) VALUES (?, ?)", rows)
+def hash_block(digest: hashlib._Hash, columns: Columns) -> None:
+    """Take a block of postings into the SHA-256 of its segment, which begins with its numbers and lengths."""
+    for column in columns:
+        digest.update(column.encode("utf-8") if isinstance(column, str) else column)
 
 
-def remove_words(connection: sqlite3.Connection, document: int, n_granularities: int) -> None:
-    """Take a stored document and its chunks out, within a transaction and before the document is deleted."""
-    (text,) = connection.execute("SELECT text FROM documents WHERE number = ?", (document,)).fetchone()
-    texts = {chunk_words(one): texts_of_chunks(connection, document, one, text) for one in range(n_granularities)}
-    for table, rows in {**texts, DOCUMENT_WORDS: [(document, text.decode("utf-8"))]}.items():
-        delete = f"INSERT INTO {table} ({table}, rowid, text) VALUES ('delete', ?, ?)"
-        connection.executemany(delete, ((number, " ".join(to_terms(one))) for number, one in rows))
+def read_rows(connection: sqlite3.Connection, segment: int) -> tuple[IntArray, IntArray]:
+    """Numbers of a segment's rows, ascending, and how many terms each has; ValueError if that cannot be read."""
+    query = "SELECT numbers, lengths FROM segments WHERE number = ?"
+    numbers, lengths = map(unpack_numbers, connection.execute(query, (segment,)).fetchone())
+    if len(numbers) != len(lengths):
+        raise ValueError("a segment has not as many lengths as rows")
+    return np.cumsum(numbers), lengths
 
 
-def texts_of_chunks(
-    connection: sqlite3.Connection, document: int, granularity: int, text: bytes
-) -> Iterator[tuple[int, str]]:
-    """Number and text of each chunk of a document whose text, in UTF-8, is given."""
-    query = "SELECT number, byte_start, byte_end FROM chunks WHERE document = ? AND granularity = ?"
-    for number, start, end in connection.execute(query, (document, granularity)).fetchall():
-        yield number, text[start:end].decode("utf-8")
+def read_blocks(connection: sqlite3.Connection, segment: int) -> Iterator[Columns]:
+    """A segment's blocks, in order."""
+    query = f"SELECT last, {COLUMNS} FROM postings WHERE segment = ? AND last > ? ORDER BY last LIMIT {_AT_ONCE}"
+    last = ""
+    while rows := connection.execute(query, (segment, last)).fetchall():  # no cursor is open while others are written
+        last = rows[-1][0]
+        yield from (row[1:] for row in rows)
 
 
-def merge_words(connection: sqlite3.Connection, table: str) -> None:
-    """Merge the pieces that a table was written in, so that it takes less room and time."""
-    connection.execute(f"INSERT INTO {table} ({table}) VALUES ('optimize')")
-
-
-def count_term(connection: sqlite3.Connection, table: str, term: str, most: int) -> int:
-    """How many rows hold a term or a phrase, counted up to ``most``; takes a tenth of the time of scoring them."""
-    query = f"SELECT count(*) FROM (SELECT 1 FROM {table} WHERE {table} MATCH ? LIMIT ?)"
-    (count,) = connection.execute(query, (_quoted(term), most)).fetchone()
-    return int(count)
-
-
-def score_term(connection: sqlite3.Connection, table: str, term: str) -> tuple[IntArray, ScoreArray]:
-    """Numbers of the rows that hold a term or a phrase, and its BM25 (k1 = 1.2, b = 0.75) in each.
-
-    A term that is in more than half of the rows scores nearly nothing, 1e-6 at most times 2.2. Its text is never taken
-    as FTS5's query syntax.
-    """
-    query = f"SELECT rowid, -bm25({table}) FROM {table} WHERE {table} MATCH ?"
-    rows = connection.execute(query, (_quoted(term),)).fetchall()
-    found = np.fromiter(chain.from_iterable(rows), dtype=np.float64, count=2 * len(rows)).reshape(-1, 2)
-    return found[:, 0].astype(np.int64), found[:, 1]
-
-
-def _quoted(term: str) -> str:
-    return '"' + term.replace('"', '""') + '"'
+def _read_segment(connection: sqlite3.Connection, segment: int, new: IntArray) -> Iterator[Postings]:
+    """A segment's postings in parts, with ``new[row]`` in place of each row; below 0 are those to be left out."""
+    blocks = read_blocks(connection, segment)
+    while some := [Postings.unpack(columns) for columns in islice(blocks, _AT_ONCE)]:
+        found = Postings.concatenated(some).renumbered(new)
+        if found.terms:
+            yield found

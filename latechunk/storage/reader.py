@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Iterator, Sequence
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +15,8 @@ from latechunk.chunking.places import line_of_file
 from latechunk.errors import IndexDamagedError
 from latechunk.storage.connection import REMEDY
 from latechunk.storage.filter_sql import Condition, Selection
-from latechunk.storage.fulltext import DOCUMENT_WORDS, chunk_words, count_term, score_term
+from latechunk.storage.fulltext import DOCUMENTS, damage_named
+from latechunk.storage.lookup import WordRows, count_term, score_term
 from latechunk.storage.pool import ConnectionPool
 from latechunk.storage.rows import (
     SECTION,
@@ -250,20 +252,32 @@ class StoreReader:
 
     def chunk_places(self, granularity: int) -> ChunkPlaces:
         """Where the chunks of a granularity are, within one ``snapshot``."""
-        query = "SELECT number, document FROM chunks WHERE granularity = ? ORDER BY number"
-        rows = self._pool.connection.execute(query, (granularity,)).fetchall()
-        numbers, of_chunks = np.array(rows, dtype=np.int64).reshape(-1, 2).T
+        # Not in order, so that SQLite reads an index that has all of this, and not the table, which is much larger.
+        rows = self._pool.connection.execute(
+            "SELECT number, document FROM chunks WHERE granularity = ?", (granularity,)
+        )
+        found = np.fromiter(chain.from_iterable(rows), dtype=np.int64).reshape(-1, 2)
+        numbers, of_chunks = found[np.argsort(found[:, 0])].T
         documents, places, sizes = np.unique(of_chunks, return_inverse=True, return_counts=True)
         return ChunkPlaces(numbers, documents, places, sizes)
 
-    def score_term(self, term: str, granularity: int | None) -> tuple[IntArray, ScoreArray]:
-        """Numbers of chunks, or for None of documents, with a term, and its BM25 there; within one ``snapshot``."""
-        table = DOCUMENT_WORDS if granularity is None else chunk_words(granularity)
-        return score_term(self._pool.connection, table, term)
+    def word_rows(self, granularity: int | None, stored: IntArray) -> WordRows:
+        """What the lexical index says of all chunks, or for None of documents; ``stored`` are their numbers, ascending.
 
-    def count_term(self, term: str, granularity: int, most: int) -> int:
-        """How many chunks hold a term, counted up to ``most``, within one ``snapshot``."""
-        return count_term(self._pool.connection, chunk_words(granularity), term, most)
+        To be called, as the two that follow, within one ``snapshot``.
+        """
+        with damage_named():
+            return WordRows.read(self._pool.connection, DOCUMENTS if granularity is None else granularity, stored)
+
+    def score_term(self, term: str, granularity: int | None, known: WordRows) -> tuple[IntArray, ScoreArray]:
+        """Places, among those stored, of chunks or for None of documents with a term, and its BM25 there."""
+        with damage_named():
+            return score_term(self._pool.connection, DOCUMENTS if granularity is None else granularity, term, known)
+
+    def count_term(self, term: str, granularity: int) -> int:
+        """How many chunks hold a term, with some of those that were deleted."""
+        with damage_named():
+            return count_term(self._pool.connection, granularity, term)
 
     def rows(self, numbers: Sequence[int]) -> list[ChunkRow]:
         """Where chunks stand, in the order given, within one ``snapshot``."""

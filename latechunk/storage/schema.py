@@ -11,10 +11,10 @@ from pathlib import Path
 
 from latechunk.errors import IndexDamagedError, IndexFormatError
 from latechunk.storage.fields import TABLE as FIELDS
-from latechunk.storage.fulltext import shadow_definitions, table_definition, word_tables
+from latechunk.storage.fulltext import word_tables
 from latechunk.types import Settings
 
-FORMAT = 6
+FORMAT = 7
 LAST_NUMBER = 2**62  # of a document or chunk; a larger one was not given here, and would end the numbers
 # States that a FAISS file may be brought up to date from; one of an older state is built again. Without a bound the
 # table would grow by a row with each change, for years.
@@ -61,7 +61,7 @@ def create_tables(connection: sqlite3.Connection, settings: Mapping[str, Setting
     """Make an empty store, within a transaction."""
     connection.execute(f"PRAGMA application_id = {_APPLICATION_ID}")
     connection.execute(f"PRAGMA user_version = {FORMAT}")
-    for statement in (*_TABLES, *map(table_definition, word_tables(settings))):
+    for statement in (*_TABLES, *word_tables(settings)):
         connection.execute(statement)
     rows = [(name, json.dumps(one, ensure_ascii=False)) for name, one in settings.items()]
     connection.executemany("INSERT INTO settings VALUES (?, ?)", rows)
@@ -86,8 +86,7 @@ def require_format(connection: sqlite3.Connection, path: Path) -> None:
     found = {row[0] for row in connection.execute("SELECT sql FROM sqlite_schema WHERE sql IS NOT NULL")}
     expected = {_SEQUENCE, *_TABLES}
     if found >= expected:  # so that the settings are read from a table, and not from a view
-        words = word_tables(read_settings_table(connection))
-        expected.update(map(table_definition, words), *map(shadow_definitions, words))
+        expected.update(word_tables(read_settings_table(connection)))
     unexpected = found.symmetric_difference(expected)
     if unexpected:
         raise IndexFormatError(

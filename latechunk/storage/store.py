@@ -12,7 +12,7 @@ from pathlib import Path
 from latechunk.chunking.places import find_places, with_outline
 from latechunk.storage.connection import connect, transaction, translated
 from latechunk.storage.fields import add_fields, remove_fields
-from latechunk.storage.fulltext import add_words, merge_words, remove_words, word_tables
+from latechunk.storage.fulltext import WordWriter, merge_words
 from latechunk.storage.reader import StoreReader
 from latechunk.storage.rows import ChunkRow, Commit, Counts, Fingerprint, StoredDocument, encode_place
 from latechunk.storage.schema import create_tables, hash_structure, hash_vectors, log_commit, rows_to_hash
@@ -58,9 +58,10 @@ class Store(StoreReader):
 
     def compact(self) -> None:
         """Give back to the file system what deleted documents took."""
+        if self.has_words:
+            with self.change() as connection:
+                merge_words(connection)
         with self._pool.change(in_transaction=False) as connection:
-            for table in word_tables(self.settings()):
-                merge_words(connection, table)
             connection.execute("VACUUM")
             connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
 
@@ -68,8 +69,7 @@ class Store(StoreReader):
         """Add or replace documents, and give stored ones new metadata and pages, all in one transaction."""
         with self.change() as connection:
             n_removed = self._remove(connection, [stored.document.id for stored in documents])
-            for stored in documents:
-                self.insert(connection, stored)
+            self.insert(connection, documents)
             for one in new_metadata:
                 self._relabel(connection, one)
             log_commit(connection, n_removed)
@@ -82,8 +82,15 @@ class Store(StoreReader):
                 log_commit(connection, self._remove(connection, ids))
         return n_documents
 
-    def insert(self, connection: sqlite3.Connection, stored: StoredDocument) -> None:
-        """Enter a document whose id is not stored, within a ``change``, which has to log the commit."""
+    def insert(self, connection: sqlite3.Connection, documents: Sequence[StoredDocument]) -> None:
+        """Enter documents whose ids are not stored, within a ``change``, which has to log the commit."""
+        words = WordWriter(connection) if self.has_words else None
+        for stored in documents:
+            self._insert(connection, stored, words)
+        if words:
+            words.finish()
+
+    def _insert(self, connection: sqlite3.Connection, stored: StoredDocument, words: WordWriter | None) -> None:
         document, text = stored.document, stored.document.text
         query = "SELECT coalesce(max(seq), 0) + 1 FROM sqlite_sequence WHERE name = ?"
         number, chunk = (connection.execute(query, (table,)).fetchone()[0] for table in ("documents", "chunks"))
@@ -108,8 +115,8 @@ class Store(StoreReader):
         numbers = range(chunk, chunk + len(rows))
         connection.executemany("INSERT INTO vectors VALUES (?, ?)", zip(numbers, vectors, strict=True))
         add_fields(connection, number)
-        if self.has_words:
-            add_words(connection, number, numbers, text, stored.chunkings)
+        if words:
+            words.add(number, numbers, text, stored.chunkings)
 
     def _relabel(self, connection: sqlite3.Connection, document: Document) -> None:
         """Give a stored document, whose text and outline are the same, new metadata and pages."""
@@ -141,8 +148,6 @@ class Store(StoreReader):
         numbers = self.numbers_of_ids(ids)
         for number in numbers:
             remove_fields(connection, number)
-            if self.has_words:
-                remove_words(connection, number, len(self.granularities))
         before = connection.total_changes
         connection.executemany("DELETE FROM documents WHERE number = ?", [(number,) for number in numbers])
         # The total counts cascaded deletions, too: documents, their chunks and their vectors.

@@ -10,22 +10,31 @@ from __future__ import annotations
 
 import re
 import unicodedata
+from collections.abc import Callable, Sequence
 from itertools import pairwise
+from operator import add
 
+import numpy as np
 import regex
+
+from latechunk.types import IntArray, Span
 
 _ASCII_WORD = re.compile(r"[a-z0-9]+")
 # Marks are parts of words: without them a Hindi word falls apart at its vowel signs.
 _WORD = regex.compile(r"[\p{L}\p{M}\p{N}\p{Co}]+")
 _UNSPACED = regex.compile(r"[\p{Han}\p{Hiragana}\p{Katakana}\p{Thai}\p{Lao}\p{Khmer}\p{Myanmar}]")
 _INVISIBLE = regex.compile(r"[\p{Default_Ignorable_Code_Point}]+")  # soft hyphens, joiners, marks of direction
-_MARK = regex.compile(r"\p{Mn}")
+# Marks, less those of the commonest classes that stay.
+_MARK = regex.compile(r"[\p{Mn}--[\p{ccc=0}\p{ccc=9}\p{ccc=103}\p{ccc=107}]]", regex.V1)
 # Words that a sign joins: versions, dates, codes, addresses, numbers with a decimal point.
 _COMPOUND = regex.compile(r"[\p{L}\p{M}\p{N}\p{Co}]+(?:[-‐‑./:,@_+#&'’]+[\p{L}\p{M}\p{N}\p{Co}]+)+")
 # Combining classes of what may be left out of a word: Hebrew points, Arabic vowels, and accents above and below. The
 # others are letters in all but name, such as viramas, nuktas, and the vowels and tones of Thai.
 _LEAST_ACCENT = 200
 _POINTS = range(10, 37)
+# Signs at which a text may be cut: neither part of a word nor of another sign, as < is that becomes one with U+0338.
+_SIGNS = re.compile(r"[ \t\n\r.,;:!?()。、！？，；：（）「」]")
+_NEAR = 64  # characters about an end of a span in which such a sign is looked for
 _MOST_TERMS = 1_000  # of a question; a whole document asked as a question is cut here, for lexical search alone
 
 
@@ -38,11 +47,57 @@ def to_terms(text: str) -> list[str]:
         >>> to_terms("東京都")
         ['東', '東京', '京', '京都', '都']
     """
-    folded = _fold(text)
-    if folded.isascii():
-        return _ASCII_WORD.findall(folded)
-    words = _WORD.findall(folded)
-    return [term for word in words for term in _terms_of(word)] if _UNSPACED.search(folded) else words
+    folded = fold(text)
+    words = to_words(folded)
+    if folded.isascii() or not has_unspaced(folded):
+        return words
+    return [term for word in words for term in _terms_of(word)]
+
+
+def to_words(folded: str) -> list[str]:
+    """The words of a text that is folded."""
+    return _ASCII_WORD.findall(folded) if folded.isascii() else _WORD.findall(folded)
+
+
+def has_unspaced(folded: str) -> bool:
+    """Whether there is a character of a script that puts no spaces between words."""
+    return not folded.isascii() and _UNSPACED.search(folded) is not None
+
+
+def read_spans(text: str, spans: Sequence[Span], read: Callable[[str], IntArray]) -> list[IntArray]:
+    """``read`` of each span, where most of the text is read once, however many spans share it.
+
+    Args:
+        text: What the spans are of.
+        spans: Of characters, in any order.
+        read: Gives a number for each term of ``to_terms``. A text that is cut before or after a sign of ``_SIGNS`` has
+            the terms of its parts: such a sign is in no word, and joins with no other. So the text is cut at the signs
+            nearest to the ends of spans.
+    """
+    ends = sorted({0, len(text), *(place for span in spans for place in (span.start, span.end))})
+    near = {place: _cuts_near(text, place) for place in ends}
+    cuts = sorted({place for both in near.values() for place in both if place is not None})
+    rank = {place: n for n, place in enumerate(cuts)}
+    parts = [read(text[begin:end]) for begin, end in pairwise(cuts)]
+
+    def read_one(span: Span) -> IntArray:
+        begin, end = near[span.start][1], near[span.end][0]
+        if begin is None or end is None or begin > end:
+            return read(text[span.start : span.end])
+        first = [read(text[span.start : begin])] if span.start < begin else []
+        last = [read(text[end : span.end])] if end < span.end else []
+        return np.concatenate([np.zeros(0, np.int64), *first, *parts[rank[begin] : rank[end]], *last])
+
+    return [read_one(span) for span in spans]
+
+
+def _cuts_near(text: str, place: int) -> tuple[int | None, int | None]:
+    """The nearest places where a text may be cut, at a place or before it, and at it or after; None if none is near."""
+    if place in (0, len(text)) or _SIGNS.match(text, place) or _SIGNS.match(text, place - 1):
+        return place, place
+    before = _SIGNS.search(text[max(0, place - _NEAR) : place][::-1])
+    after = _SIGNS.search(text, place, place + _NEAR)
+    return place - before.end() if before else None, after.start() if after else None
 
 
 def question_terms(question: str) -> list[str]:
@@ -55,18 +110,20 @@ def question_terms(question: str) -> list[str]:
         >>> question_terms("Is 1.12.3 out?")
         ['is', '1', '12', '3', 'out', '1 12 3']
     """
-    phrases = [" ".join(to_terms(one)) for one in _COMPOUND.findall(_fold(question))]
+    phrases = [" ".join(to_terms(one)) for one in _COMPOUND.findall(fold(question))]
     return list(dict.fromkeys([*to_terms(question), *filter(None, phrases)]))[:_MOST_TERMS]
 
 
 def _terms_of(word: str) -> list[str]:
-    if not _UNSPACED.search(word):
+    if not has_unspaced(word):
         return [word]
-    pairs = [first + second for first, second in pairwise(word)]
-    return [term for both in zip(word, pairs, strict=False) for term in both] + [word[-1]]
+    terms = [""] * (2 * len(word) - 1)
+    terms[::2] = word
+    terms[1::2] = map(add, word, word[1:])
+    return terms
 
 
-def _fold(text: str) -> str:
+def fold(text: str) -> str:
     """Text without regard to case, width, ligatures and diacritics."""
     if text.isascii():
         return text.lower()

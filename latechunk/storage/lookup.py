@@ -1,0 +1,135 @@
+"""What the lexical index says of a term: in which rows it stands, and its BM25 there."""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from functools import partial, reduce
+from typing import Any
+
+import numpy as np
+
+from latechunk.storage.fulltext import COLUMNS, read_rows
+from latechunk.storage.postings import (
+    find_in_block,
+    match_phrase,
+    positions_in_block,
+    rows_in_block,
+    score_bm25,
+)
+from latechunk.types import IntArray, ScoreArray
+
+
+@dataclass(frozen=True, slots=True)
+class WordRows:
+    """The rows of all segments of a granularity, and which of them are stored.
+
+    Attributes:
+        places: Of each segment's rows, one segment after the other, among all that are stored; -1 if it is not.
+        lengths: How many terms each has of those that are stored.
+        begins: Where in ``places`` each segment begins, by its number, and where it ends.
+    """
+
+    places: IntArray
+    lengths: IntArray
+    begins: Mapping[int, tuple[int, int]]
+
+    @classmethod
+    def read(cls, connection: sqlite3.Connection, granularity: int, stored: IntArray) -> WordRows:
+        """Read them; ``stored`` are the numbers of all chunks or documents, ascending."""
+        lengths = np.zeros(len(stored), dtype=np.int64)
+        places: list[IntArray] = [np.zeros(0, dtype=np.int64)]
+        begins, end = {}, 0
+        query = "SELECT number FROM segments WHERE granularity = ? ORDER BY number"
+        for (segment,) in connection.execute(query, (granularity,)).fetchall():
+            numbers, own = read_rows(connection, segment)
+            at = np.searchsorted(stored, numbers)
+            is_stored = np.zeros(len(at), dtype=np.bool_)
+            is_inside = at < len(stored)
+            is_stored[is_inside] = stored[at[is_inside]] == numbers[is_inside]
+            lengths[at[is_stored]] = own[is_stored]
+            places.append(np.where(is_stored, at, -1))
+            begins[segment] = (end, end + len(at))
+            end += len(at)
+        return cls(np.concatenate(places).astype(np.int32), lengths.astype(np.int32), begins)
+
+    @property
+    def n_removed(self) -> int:
+        """How many rows are no longer stored."""
+        return int(np.count_nonzero(self.places < 0))
+
+    def locate(self, segment: int, rows: IntArray, frequencies: IntArray) -> tuple[IntArray, IntArray]:
+        """Places of a segment's rows that are stored, with their frequencies; ValueError if it has no such rows."""
+        begin, end = self.begins[segment]
+        if len(rows) and int(rows.max()) >= end - begin:
+            raise ValueError(f"segment {segment} of the lexical index has no row {rows.max()}")
+        places = self.places[begin + rows]
+        is_stored = places >= 0
+        return (places, frequencies) if is_stored.all() else (places[is_stored], frequencies[is_stored])
+
+
+def count_term(connection: sqlite3.Connection, granularity: int, term: str) -> int:
+    """How many rows hold a term, those included that are no longer stored."""
+    total = 0
+    for _, (terms, counts) in _blocks_of(connection, granularity, term, "terms, counts"):
+        if (found := find_in_block(term, terms, counts)) is not None:
+            total += found[2] - found[1]
+    return total
+
+
+def score_term(
+    connection: sqlite3.Connection, granularity: int, term: str, known: WordRows
+) -> tuple[IntArray, ScoreArray]:
+    """Places of the rows that hold a term or a phrase, ascending, and its BM25 (k1 = 1.2, b = 0.75) in each."""
+    words = term.split(" ")
+    found = _find_phrase(connection, granularity, words) if len(words) > 1 else _find(connection, granularity, term)
+    located = [known.locate(*one) for one in found]
+    if not located:
+        return np.zeros(0, dtype=np.int64), np.zeros(0)
+    places, frequencies = (np.concatenate(one) for one in zip(*located, strict=True))
+    if (np.diff(places) < 0).any():
+        order = np.argsort(places, kind="stable")
+        places, frequencies = places[order], frequencies[order]
+    n_rows = len(known.lengths)
+    mean = float(known.lengths.sum()) / max(1, n_rows)
+    return places, score_bm25(frequencies, known.lengths[places], n_rows, mean)
+
+
+def _find(connection: sqlite3.Connection, granularity: int, term: str) -> Iterator[tuple[int, IntArray, IntArray]]:
+    """For each segment that has a term its rows and frequencies."""
+    for segment, block in _blocks_of(connection, granularity, term, COLUMNS.removesuffix(", positions")):
+        found = find_in_block(term, block[0], block[1])
+        if found is not None:
+            yield segment, *rows_in_block(block, *found)
+
+
+def _find_phrase(
+    connection: sqlite3.Connection, granularity: int, words: Sequence[str]
+) -> Iterator[tuple[int, IntArray, IntArray]]:
+    """For each segment that has the words one after the other, its rows and how often they stand there.
+
+    Positions are read of the rows alone that have all the words: one of them may be in every second row.
+    """
+    blocks = [dict(_blocks_of(connection, granularity, word, COLUMNS)) for word in words]
+    for segment in sorted(set.intersection(*map(set, blocks))):
+        own = [one[segment] for one in blocks]
+        places = [find_in_block(word, one[0], one[1]) for word, one in zip(words, own, strict=True)]
+        if None in places:
+            continue
+        found = [rows_in_block(one, *place) for one, place in zip(own, places, strict=True) if place]
+        rows = reduce(partial(np.intersect1d, assume_unique=True), sorted((one for one, _ in found), key=len))
+        parts = []
+        for block, place, (all_rows, frequencies) in zip(own, places, found, strict=True):
+            at = np.searchsorted(all_rows, rows)
+            parts.append((rows, frequencies[at], positions_in_block(block, place[1] if place else 0, at)))
+        yield segment, *match_phrase(parts)
+
+
+def _blocks_of(connection: sqlite3.Connection, granularity: int, term: str, columns: str) -> Iterator[tuple[int, Any]]:
+    """Segment and columns of the blocks that hold a term, if any do."""
+    query = (
+        f"SELECT s.number, {columns} FROM segments s JOIN postings b ON b.rowid = (SELECT rowid FROM postings "
+        "WHERE segment = s.number AND last >= ? ORDER BY last LIMIT 1) WHERE s.granularity = ?"
+    )
+    return ((row[0], row[1:]) for row in connection.execute(query, (term, granularity)).fetchall())
