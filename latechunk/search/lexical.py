@@ -31,8 +31,7 @@ _POWER = 6
 # powers up to four at 128. For 82 questions about articles with headings this changed nothing; there titles of articles
 # cost 0.9 to 1.6 points of nDCG@10, and those above a heading, compared together with it, 1.1 to 2.3.
 _TITLE_WEIGHT, _TITLE_POWER = 2, 4
-# Of chunks that hold a term, over the terms of a question. In 1,000,000 chunks so many took 45 ms the first time that
-# their terms were asked for, when the lexical index was SQLite's FTS5.
+# Of chunks that hold a term, over the terms of a question.
 _MOST_ROWS = 20_000
 
 
