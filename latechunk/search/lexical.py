@@ -13,7 +13,7 @@ from latechunk.search.function_words import function_words
 from latechunk.search.word_scores import WordScores
 from latechunk.storage.rows import ChunkPlaces
 from latechunk.storage.terms import to_terms
-from latechunk.types import ScoreArray
+from latechunk.types import IntArray, ScoreArray
 
 # Chosen with the dense weights of a query on parts of eight sets in fourteen languages. Shares of 1.0 and 1.2, and
 # sums or maxima in place of the norm, ranked documents that look alike worse, or passages within one document; so did
@@ -59,16 +59,12 @@ def score_words(corpus: Corpus, terms: Sequence[str], granularity: int) -> WordS
     terms = _affordable(corpus, terms, granularity)
     found = [_weigh(corpus.postings(term, granularity), places, _PRIOR if term in common else 0) for term in terms]
     of_documents = np.zeros(len(places.documents))
-    is_holding = np.zeros(len(places), dtype=np.bool_)
-    for one in found:
-        is_holding[one.chunks] = True
-    holding = np.flatnonzero(is_holding)
+    holding, places_of = _union([one.chunks for one in found])
     own, less, n_held = np.zeros(len(holding)), np.zeros(len(holding)), np.zeros(len(holding))
-    for term, one in zip(terms, found, strict=True):
+    for term, one, at in zip(terms, found, places_of, strict=True):
         in_documents = np.zeros(len(of_documents))
         in_documents[one.documents] = one.document_scores
         of_documents += _power(in_documents)
-        at = np.searchsorted(holding, one.chunks)
         own[at] += one.chunk_scores
         n_held[at] += term not in common
         whole = in_documents[places.document_of[one.chunks]]
@@ -103,6 +99,19 @@ def match_titles(terms: Sequence[str], titles: Iterable[Sequence[str]]) -> Score
 def _dice(one: set[str], other: set[str]) -> float:
     """Share of the words of both that both have."""
     return 2 * len(one & other) / max(1, len(one) + len(other))
+
+
+def _union(parts: Sequence[IntArray]) -> tuple[IntArray, list[IntArray]]:
+    """All numbers of some ascending arrays, ascending, and the places of each array's numbers among them."""
+    numbers = np.concatenate([np.zeros(0, dtype=np.int64), *parts])
+    order = np.argsort(numbers, kind="stable")  # which merges what is in order
+    ordered = numbers[order]
+    is_new = np.ones(len(ordered), dtype=np.bool_)
+    is_new[1:] = ordered[1:] != ordered[:-1]
+    places = np.empty(len(order), dtype=np.int64)
+    places[order] = np.cumsum(is_new) - 1
+    ends = np.cumsum([len(one) for one in parts], dtype=np.int64)
+    return ordered[is_new], np.split(places, ends)[: len(parts)]
 
 
 def _weigh(term: Postings, places: ChunkPlaces, n_more: int) -> Postings:
