@@ -15,7 +15,7 @@ from collections.abc import Sequence
 from latechunk.storage.terms import question_terms, to_terms
 
 PLACES = 1_000_000_000  # what pgvector's sparse vectors have; of Qdrant's 2**32
-_K1, _B = 1.2, 0.75  # as SQLite's FTS5 has them
+_K1, _B = 1.2, 0.75  # as an index has them
 _USUAL_LENGTH = 100  # terms; what the length of a chunk is compared with, as the mean of all changes with every push
 
 
