@@ -112,12 +112,16 @@ class Postings:
         """Those of some of the terms."""
         first, last = (int(self.counts[:place].sum()) for place in (begin, end))
         start, stop = (int(self.frequencies[:place].sum()) for place in (first, last))
+        return self._cut((begin, end), (first, last), (start, stop))
+
+    def _cut(self, terms: tuple[int, int], postings: tuple[int, int], positions: tuple[int, int]) -> Postings:
+        own = slice(*postings)
         return Postings(
-            self.terms[begin:end],
-            self.counts[begin:end],
-            self.rows[first:last],
-            self.frequencies[first:last],
-            self.positions[start:stop],
+            self.terms[slice(*terms)],
+            self.counts[slice(*terms)],
+            self.rows[own],
+            self.frequencies[own],
+            self.positions[slice(*positions)],
         )
 
     def blocks(self) -> Iterator[Postings]:
@@ -131,13 +135,7 @@ class Postings:
         places = zip(ends, posting_ends.tolist(), position_ends, strict=True)
         for (begin, first, start), (end, last, stop) in pairwise(places):
             if begin < end:
-                yield Postings(
-                    self.terms[begin:end],
-                    self.counts[begin:end],
-                    self.rows[first:last],
-                    self.frequencies[first:last],
-                    self.positions[start:stop],
-                )
+                yield self._cut((begin, end), (first, last), (start, stop))
 
     def pack(self) -> Columns:
         """Bytes of a block; rows are written as that of each term's first posting, and differences to the next."""
