@@ -823,3 +823,15 @@ def test_the_commonest_words_are_left_out_where_there_are_too_many_chunks(towns,
     assert few[0] == "7"
     assert "town" not in few
     assert least == ["7"]
+
+
+def test_words_are_found_after_the_index_was_compacted_by_this_or_another(tmp_path):
+    with Index.create(tmp_path / "index", encoder=FakeEncoder(), chunker=TokenChunker(max_tokens=4)) as index:
+        for number, word in enumerate(["river", "bridge", "harbour"]):
+            index.add([Document(f"d{number}", f"The {word} is old.")])
+        with Index.open(tmp_path / "index", encoder=FakeEncoder(), read_only=True) as reader:
+            for one in (index, reader):
+                assert one.search("river", 1, mode="lexical")[0].chunk.document_id == "d0"
+            index.optimize()
+            for one in (index, reader):
+                assert one.search("bridge", 1, mode="lexical")[0].chunk.document_id == "d1"

@@ -95,11 +95,11 @@ class Corpus:
 
     def _chunk_rows(self, granularity: int) -> WordRows:
         read = lambda: self.store.word_rows(granularity, self.places(granularity).numbers)  # noqa: E731
-        return self._get(("chunk rows", granularity), read)
+        return self._get(("chunk rows", granularity, self.store.segments(granularity)), read)
 
     def _document_rows(self, granularity: int) -> WordRows:
         read = lambda: self.store.word_rows(None, self.places(granularity).documents)  # noqa: E731
-        return self._get(("document rows", granularity), read)
+        return self._get(("document rows", granularity, self.store.segments(None)), read)
 
     def _get(self, key: Hashable, read: Callable[[], _Value]) -> _Value:
         return self._cache.get(self._token, key, read)

@@ -261,10 +261,16 @@ class StoreReader:
         documents, places, sizes = np.unique(of_chunks, return_inverse=True, return_counts=True)
         return ChunkPlaces(numbers, documents, places, sizes)
 
+    def segments(self, granularity: int | None) -> tuple[int, ...]:
+        """Numbers of the segments of the lexical index, which change without a commit when they are joined."""
+        query = "SELECT number FROM segments WHERE granularity = ? ORDER BY number"
+        rows = self._pool.connection.execute(query, (DOCUMENTS if granularity is None else granularity,))
+        return tuple(number for (number,) in rows)
+
     def word_rows(self, granularity: int | None, stored: IntArray) -> WordRows:
         """What the lexical index says of all chunks, or for None of documents; ``stored`` are their numbers, ascending.
 
-        To be called, as the two that follow, within one ``snapshot``.
+        To be called, as those beside it, within one ``snapshot``.
         """
         with damage_named():
             return WordRows.read(self._pool.connection, DOCUMENTS if granularity is None else granularity, stored)
