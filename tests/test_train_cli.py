@@ -16,7 +16,7 @@ from latechunk.errors import InputError
 from latechunk.evaluation.loaders import read_sets
 from latechunk.models import device as hardware
 from latechunk.models.adapter_manifest import read_adapter_manifest, write_adapter_manifest
-from latechunk.models.catalogue import DEFAULT_MODEL, find_known_model
+from latechunk.models.catalogue import find_known_model
 from latechunk.training import choose, job
 from latechunk.training.budget import Trial
 from latechunk.training.data import prepare
@@ -133,6 +133,13 @@ def test_lookalikes_are_generated_and_drawn_as_often_as_asked(base, data, tmp_pa
     assert {found["sets"][name]["documents"] for name in generated} == {60}
     assert sum(mixture[name] for name in generated) == pytest.approx((1 + 2) / 3)
     assert found["sets"].keys() == {"one", "two", *generated}
+
+
+def test_vectors_are_held_as_strongly_as_asked(base, data, tmp_path):
+    given = ("--anchor", "0.05", "--dry-run", "--json", "--no-evaluate")
+    loss = json.loads(call(data, tmp_path / "out", base, *given).stdout)["settings"]["loss"]
+
+    assert (loss["anchor"], loss["alone_anchor"], loss["query_anchor"]) == (0.05, 0.05, 0.05)
 
 
 def test_json_is_all_there_is_on_stdout(finished):
@@ -330,6 +337,7 @@ def test_minutes_choose_the_steps_before_the_run(base, data, tmp_path, monkeypat
         (("--chunk-tokens", "12,x"), "--chunk-tokens must be whole numbers"),
         (("--layers", "3"), "at most the 2 layers"),
         (("--learning-rate", "-1"), "learning_rate must be more than 0, got -1.0"),
+        (("--anchor", "-0.1"), "anchor must be at least 0, got -0.1"),
         (("--late-weight", "1.5"), "late_weight must be at most 1, got 1.5"),
         (("--index-late-weight", "1"), "index_late_weight must be less than 1, got 1.0"),
         (("--index-late-weight", "0.4"), "this run trains late vectors alone"),
@@ -503,8 +511,8 @@ def test_help_lists_options_in_groups():
         assert f"\n{title}\n" in shown
 
 
-def test_the_default_model_is_trained_with_two_layers_over_the_whole_text():
-    known = find_known_model(DEFAULT_MODEL)
+def test_a_model_may_be_trained_with_more_layers_over_the_whole_text():
+    known = find_known_model("all-MiniLM-L6-v2")
     assert (known.local_global.local_layers, known.trained_local_global.local_layers) == (5, 4)
     other = find_known_model("multilingual-e5-base")
     assert other.trained_local_global == other.local_global

@@ -21,6 +21,7 @@ from latechunk.evaluation.dataset import EvaluationSet, Gold, Question
 from latechunk.evaluation.loaders import read_sets
 from latechunk.models.adapter_manifest import AdapterManifest, write_adapter_manifest
 from latechunk.models.catalogue import Task
+from latechunk.training.batches import BatchMaker
 from latechunk.training.budget import (
     BatchSize,
     Trial,
@@ -129,6 +130,16 @@ def test_a_checkpoint_that_is_half_written_is_passed_over(base, sets, unbroken, 
     assert begin(base, sets, folder, resume=True).resumed_from == 2
 
     require_same(folder, unbroken[0])
+
+
+def test_batches_come_in_their_order(base, sets, tmp_path, monkeypatch):
+    """Those that are drawn in a row are of one set, and so the memory bank holds documents of one kind."""
+    steps = []
+    make = BatchMaker.__call__
+    monkeypatch.setattr(BatchMaker, "__call__", lambda self, step: steps.append(step) or make(self, step))
+    begin(base, sets, tmp_path / "run")
+
+    assert steps == list(range(SETTINGS.run.n_steps))
 
 
 def test_training_moves_the_adapters_and_nothing_of_the_base(base, sets, unbroken, tmp_path):

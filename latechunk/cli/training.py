@@ -92,6 +92,13 @@ def train_command(
             "trained ones; keeps more of what they knew.",
         ),
     ] = 0.0,
+    anchor: Annotated[
+        float | None,
+        _shape(
+            help="How strongly vectors of documents and questions are held to those of the untrained model; less lets "
+            "more be learned  [default: 0.15]."
+        ),
+    ] = None,
     late_weight: Annotated[
         float | None,
         _shape(help="Share of the late in chunk vectors; 1 for late alone  [default: 0.7 where the base blends]."),

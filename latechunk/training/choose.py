@@ -68,10 +68,13 @@ def choose_settings(request: TrainingRequest, encoder: Encoder) -> TrainingSetti
         mixture={name: weight for name, weight in request.weights.items() if weight},
         own_document_only=request.own_document_only,
     )
+    loss = LossSettings()
+    if request.anchor is not None:
+        loss = loss.replaced(anchor=request.anchor, query_anchor=request.anchor)
     return TrainingSettings(
         lora=lora,
-        loss=LossSettings(
-            temperature=(known and known.temperature) or LossSettings().temperature,
+        loss=loss.replaced(
+            temperature=(known and known.temperature) or loss.temperature,
             late_weight=late_weight if request.late_weight is None else request.late_weight,
         ),
         segments=fit_segments(encoder, segments),

@@ -35,6 +35,7 @@ class TrainingRequest(Validated):
     keep_share: float = 0.0
     chunk_tokens: tuple[int, ...] = ()
     segment_tokens: tuple[int, ...] | None = None
+    anchor: float | None = None
     late_weight: float | None = None
     index_late_weight: Annotated[float, Field(gt=0, lt=1)] | None = None
     query_adapter: bool = True

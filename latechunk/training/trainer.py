@@ -12,6 +12,7 @@ from datasets import Dataset
 from safetensors.torch import load_file, save_file
 from sentence_transformers import SentenceTransformer, SentenceTransformerTrainer, SentenceTransformerTrainingArguments
 from sentence_transformers.sentence_transformer.evaluation import SentenceEvaluator
+from torch.utils.data import BatchSampler, SequentialSampler
 from transformers import PrinterCallback, ProgressCallback, TrainerCallback
 
 from latechunk.errors import InputError
@@ -54,6 +55,10 @@ class SpanTrainer(SentenceTransformerTrainer):
         )
         self.remove_callback(PrinterCallback)
         self.remove_callback(ProgressCallback)
+
+    def get_batch_sampler(self, dataset: Any, batch_size: int, drop_last: bool, **_: Any) -> BatchSampler:
+        """Batches in their order: the trainer would shuffle them, and tear apart what was drawn in a row."""
+        return BatchSampler(SequentialSampler(dataset), batch_size, drop_last)
 
     def collect_features(  # type: ignore[override]  # its labels are one tensor, ours are several
         self, inputs: dict[str, Any]
