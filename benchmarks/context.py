@@ -39,7 +39,8 @@ from latechunk.types import FloatArray
 
 MEAN_OVER = ("squad2-dev16", "fairytaleqa-val", "covidqa-dev", "qmsum-val")
 LOOKALIKE = ("lookalike-cities", "lookalike-companies", "lookalike-models")
-ALL = (*MEAN_OVER, "chroma-chunking", "squality-dev", *LOOKALIKE)
+LANGUAGES = ("xquad-dev16", "jaquad-train101", "drcd-dev", "iapp-thai-dev")
+ALL = (*MEAN_OVER, "chroma-chunking", "squality-dev", *LOOKALIKE, *LANGUAGES)
 
 
 def read_part(folder: Path, wanted: str) -> EvaluationSet:

@@ -38,10 +38,14 @@ def table(header: list[str], rows: list[list[str]]) -> str:
     return "\n".join(f"| {' | '.join(line)} |" for line in lines)
 
 
-def gains(max_tokens: int) -> str:
-    """What the default gains over naive, with intervals, at one chunk size."""
+def gains(context: str = "context") -> str:
+    """What a model gains over naive by its adapters, with intervals, at each chunk size."""
+    return "\n\n".join(_gains(size, context) for size in (64, 128))
+
+
+def _gains(max_tokens: int, context: str) -> str:
     rows = []
-    for title, row in measured_sets(max_tokens):
+    for title, row in measured_sets(max_tokens, context):
         cells = [title, f"{row['n_questions']:,}"]
         for scope in ("corpus", "document"):
             one = row.get(scope)
@@ -55,9 +59,9 @@ def gains(max_tokens: int) -> str:
     return table([f"chunks of at most {max_tokens} tokens", "questions", "in the corpus", "within the document"], rows)
 
 
-def measured_sets(max_tokens: int) -> list[tuple[str, dict[str, Any]]]:
+def measured_sets(max_tokens: int, context: str = "context") -> list[tuple[str, dict[str, Any]]]:
     """Titles and figures of the sets of the context benchmark, in the order of the titles."""
-    found = read("context")["figures"][f"at_{max_tokens}"]["sets"]
+    found = read(context)["figures"][f"at_{max_tokens}"]["sets"]
     names = [*(name for name in TITLES if name in found), *(name for name in found if name not in TITLES)]
     return [(TITLES.get(name, name), found[name]) for name in names]
 
@@ -322,10 +326,10 @@ def main() -> None:
     models = {"speed": speed(), "encode": encode(), "jina": jina(), "runtimes": runtimes()}
     fill(docs / "models.md", {**models, "gpu": gpu()})
     fill(ROOT / "docs" / "operations.md", {"scale": scale()})
-    trained = "\n\n".join(gains(size) for size in (64, 128))
     fill(ROOT / "docs" / "local-global.md", {"sweep": sweep(), "cost": cost()})
-    fill(ROOT / "docs" / "training.md", {"gains": trained, "enough": enough()})
-    fill(ROOT / "latechunk" / "trained" / "all-MiniLM-L6-v2" / "README.md", {"gains": trained})
+    fill(ROOT / "docs" / "training.md", {"gains": gains(), "enough": enough()})
+    for name, context in (("multilingual-e5-small-q4", "context"), ("all-MiniLM-L6-v2", "context-all-MiniLM-L6-v2")):
+        fill(ROOT / "latechunk" / "trained" / name / "README.md", {"gains": gains(context)})
 
 
 if __name__ == "__main__":

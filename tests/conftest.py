@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -13,6 +13,8 @@ from hypothesis import HealthCheck, Phase, settings
 
 from latechunk import Document, Index, SentenceChunker
 from latechunk.errors import QueryError
+from latechunk.models import fast_path, packed
+from latechunk.models.packed import Unpacked
 from latechunk.readers import count_documents, find_files, read_documents
 from latechunk.types import FloatArray, PoolingTask, Tokens
 
@@ -96,6 +98,23 @@ class FakeEncoder:
 
     def _vector(self, token: int) -> np.ndarray:
         return np.random.default_rng(token).normal(size=self.dims)
+
+
+@pytest.fixture(autouse=True, scope="session")
+def unpacked_once() -> Iterator[None]:
+    """A packed file is gone through once in a session: the default model is loaded by hundreds of tests."""
+    found: dict[object, Unpacked] = {}
+
+    def unpack(path: Path) -> Unpacked:
+        state = path.stat()
+        key = path, state.st_mtime_ns, state.st_size
+        if key not in found:
+            found[key] = packed.unpack(path)
+        return found[key]
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(fast_path, "unpack", unpack)
+        yield
 
 
 @pytest.fixture

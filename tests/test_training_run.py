@@ -210,6 +210,19 @@ def test_a_run_can_keep_a_share_of_the_adapters_that_it_begins_with(base, sets, 
         np.testing.assert_allclose(value.numpy(), wanted.numpy(), rtol=2e-3, atol=1e-5)  # written in float16
 
 
+def test_a_run_can_keep_a_share_of_the_model_without_adapters(base, sets, unbroken, tmp_path):
+    encoder = load_long(base)
+    settings = SETTINGS.replaced(run=SETTINGS.run.replaced(keep_share=0.25))
+
+    train(encoder, prepare(encoder, read_sets(sets), (12, 16)), tmp_path / "kept", settings)
+
+    whole, kept = (load_file(folder / FILE) for folder in (unbroken[0], tmp_path / "kept"))
+    assert any(value.any() for name, value in whole.items() if "lora_B" in name)
+    for name, value in whole.items():
+        expected = value.float() * (0.75 if "lora_B" in name else 1)
+        np.testing.assert_allclose(kept[name].float().numpy(), expected.numpy(), rtol=2e-3, atol=1e-6)
+
+
 def test_an_encoder_in_half_precision_is_refused(base, sets, tmp_path):
     encoder = Encoder.load(str(base), dtype="bfloat16", adapters=None)
     with pytest.raises(InputError, match='dtype="float32"'):

@@ -58,7 +58,7 @@ def evaluate_command(
     ] = None,
     max_tokens: Annotated[str | None, typer.Option(help="Chunk sizes  [default: 128].")] = None,
     model: Annotated[
-        list[str] | None, typer.Option(help="Name or folder; may be given again  [default: all-MiniLM-L6-v2].")
+        list[str] | None, typer.Option(help="Name or folder; may be given again  [default: multilingual-e5-small-q4].")
     ] = None,
     adapters: Adapters = None,
     dims: Annotated[str | None, typer.Option(help="Lengths of vectors, of Matryoshka models  [default: all].")] = None,
@@ -147,7 +147,7 @@ def demo_command(
     full: Annotated[bool, typer.Option("--full", help="Show the passages of every question.")] = False,
     as_json: Json = False,
 ) -> None:
-    """Index three long articles that come with latechunk, ask 30 questions, and compare late with naive chunking."""
+    """Index four long articles that come with latechunk, ask 40 questions, and compare late with naive chunking."""
     from latechunk.demo import run
 
     console = stderr_console()

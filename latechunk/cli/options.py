@@ -43,7 +43,9 @@ class GroupedCommand(TyperCommand):
                 formatter.write_dl(records)
 
 
-Model = Annotated[str | None, typer.Option(help="Name (see latechunk models) or folder  [default: all-MiniLM-L6-v2].")]
+Model = Annotated[
+    str | None, typer.Option(help="Name (see latechunk models) or folder  [default: multilingual-e5-small-q4].")
+]
 Dims = Annotated[int | None, typer.Option(help="Length of vectors, of a Matryoshka model  [default: all].")]
 ChunkerChoice = Annotated[ChunkerName | None, typer.Option(help="What to cut by  [default: structure].")]
 MaxTokens = Annotated[int | None, typer.Option(help="Most tokens of a chunk  [default: 128; token: 256].")]

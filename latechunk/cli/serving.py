@@ -34,7 +34,8 @@ def serve_command(
     port: Port = 8080,
     api_key_file: KeyFile = None,
     model: Annotated[
-        str | None, _what(help="Model for vectors: name or folder  [default: the indexes', else all-MiniLM-L6-v2].")
+        str | None,
+        _what(help="Model for vectors: name or folder  [default: the indexes', else multilingual-e5-small-q4]."),
     ] = None,
     adapters: Annotated[
         str | None, _what(help='"auto": those known for the model; "none", or a folder of trained ones.')

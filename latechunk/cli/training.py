@@ -31,7 +31,7 @@ def train_command(
         Path, typer.Argument(metavar="DATA", help="A folder of documents and questions, or of such folders.")
     ],
     out: Annotated[Path, _result(help="Folder for the adapters, new or empty.")],
-    base: Annotated[str, _shape(help="The model to train over: name or folder.")] = "all-MiniLM-L6-v2",
+    base: Annotated[str, _shape(help="The model to train over: name or folder.")] = "multilingual-e5-small-q4",
     adapters: Annotated[
         Path | None, _shape(help="Adapters to begin with, of the same rank and layers  [default: none].")
     ] = None,
@@ -88,8 +88,8 @@ def train_command(
         float,
         _shape(
             metavar="SHARE",
-            help="Share of the adapters to begin with in the result, whose weights are the mean of theirs and the "
-            "trained ones; keeps more of what they knew.",
+            help="Share of what the run begins with, --adapters or else the base alone, in the result: its weights are "
+            "the mean of these and the trained ones, which keeps more of what was known.",
         ),
     ] = 0.0,
     anchor: Annotated[

@@ -1,4 +1,4 @@
-"""Ranks the answers of thirty questions in three long articles, by vectors of each mode and by the default search."""
+"""Ranks the answers of forty questions in four long articles, by vectors of each mode and by the default search."""
 
 from __future__ import annotations
 
@@ -52,7 +52,7 @@ class Comparison:
 
 def read_documents() -> list[Document]:
     """The articles that come with the package."""
-    names = ("danube", "marie-curie", "nokia")
+    names = ("danube", "humboldt", "marie-curie", "nokia")
     return [Document(name, (_DATA / f"{name}.md").read_text(encoding="utf-8")) for name in names]
 
 

@@ -23,7 +23,8 @@ def show(comparison: Comparison, *, full: bool = False) -> None:
     console.print(
         f"{comparison.n_documents} articles of {comparison.n_words:,} words in {comparison.n_chunks} chunks of at most "
         f"{comparison.max_tokens} tokens, {len(answers)} questions, model {comparison.model}.\n"
-        f"The sentence that answers never names its subject: it says she, the river, the company.\n\n"
+        f"One article is German, and two of its questions are English.\n"
+        f"The sentence that answers never names its subject: it says she, the river, the company, er.\n\n"
         f"  [bold]naive[/]  encodes each chunk alone, by the model as it is published\n"
         f"  [bold]late[/]   encodes the document, under adapters trained for that, then pools the same chunk from it\n"
         f"  [bold]blend[/]  {comparison.late_weight:g} late + {1 - comparison.late_weight:g} naive: the vectors of an "

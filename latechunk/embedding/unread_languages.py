@@ -7,7 +7,7 @@ from collections import Counter
 from collections.abc import Collection, Iterable
 
 from latechunk.chunking.languages import identifier, is_english, sample_of
-from latechunk.models.catalogue import find_known_model
+from latechunk.models.catalogue import DEFAULT_MODEL, find_known_model
 from latechunk.protocols import SpanEncoder
 from latechunk.types import Document
 
@@ -17,7 +17,6 @@ _LETTERS = 50  # of a document; one that is shorter may be a name
 # Of 487 files of code, configuration, logs and English licences one was below 0.01, and none below 0.001; of 861 texts
 # in 13 languages none in another language than English was above, nor of 2,100 English questions any below.
 _LEAST = 0.001
-_ADVICE = "multilingual-e5-small-q4"
 
 
 class UnreadLanguages:
@@ -45,7 +44,7 @@ class UnreadLanguages:
                 self._model,
                 self.counts.total(),
                 counted,
-                _ADVICE,
+                DEFAULT_MODEL,
             )
 
 

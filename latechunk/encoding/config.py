@@ -23,7 +23,7 @@ from latechunk.models.catalogue import (
     find_refused_model,
 )
 from latechunk.models.checkpoint import Checkpoint, find_checkpoint
-from latechunk.models.device import Attention, choose_device, choose_dtype
+from latechunk.models.device import Attention, choose_device, choose_dtype, give_back_memory
 from latechunk.models.fast_path import load_fast
 from latechunk.models.loaded import LoadedModel, PoolingChoice
 from latechunk.types import Settings, require_text
@@ -70,7 +70,9 @@ class ModelChoice:
     def load(self) -> LoadedModel:
         """Load the model for inference: by ``latechunk.models.fast_path`` where it can, as ``load_trainable`` else."""
         fast = None if self.options.compile else load_fast(self.checkpoint, **self._how)
-        return self.load_trainable() if fast is None else fast
+        loaded = self.load_trainable() if fast is None else fast
+        give_back_memory()  # of what was read and converted
+        return loaded
 
     def load_trainable(self) -> LoadedModel:
         """Load the model with the modules of transformers; see ``latechunk.models.loader.load_modules``."""

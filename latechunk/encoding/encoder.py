@@ -94,8 +94,9 @@ class Encoder:
         """Load a model.
 
         Args:
-            model: ``"all-MiniLM-L6-v2"`` (in the extra ``minilm``, no download), another name that ``latechunk models``
-                lists, a folder, or a repository on the model hub, which is downloaded if it is not on this machine.
+            model: ``"multilingual-e5-small-q4"`` (in the extra ``multilingual``, no download), ``"all-MiniLM-L6-v2"``
+                (English, in the extra ``minilm``), another name that ``latechunk models`` lists, a folder, or a
+                repository on the model hub, which is downloaded if it is not on this machine.
             revision: Branch, tag or commit of the repository.
             device: ``"auto"`` for CUDA, then MPS, then CPU, or a device's name as torch has it.
             dtype: What the model computes in; means are in float32 whatever this is. ``"auto"`` takes bfloat16 on

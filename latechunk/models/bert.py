@@ -39,7 +39,7 @@ def _table(n_rows: int, config: BertConfig) -> nn.Embedding:
 class _Embeddings(nn.Module):
     def __init__(self, config: BertConfig) -> None:
         super().__init__()
-        self.word_embeddings = _table(config.vocab_size, config)
+        self.word_embeddings: nn.Module = _table(config.vocab_size, config)
         self.position_embeddings = _table(config.max_position_embeddings, config)
         self.token_type_embeddings = _table(config.type_vocab_size, config)
         self.LayerNorm = nn.LayerNorm(config.hidden_size, eps=config.layer_norm_eps)
@@ -130,11 +130,15 @@ class Bert(nn.Module):
     @property
     def device(self) -> torch.device:
         """Where it computes."""
-        return self.get_input_embeddings().weight.device
+        return self.embeddings.LayerNorm.weight.device
 
-    def get_input_embeddings(self) -> nn.Embedding:
+    def get_input_embeddings(self) -> nn.Module:
         """The table of token embeddings."""
         return self.embeddings.word_embeddings
+
+    def set_input_embeddings(self, table: nn.Module) -> None:
+        """Take another table of token embeddings."""
+        self.embeddings.word_embeddings = table
 
     def forward(self, input_ids: torch.Tensor, attention_mask: torch.Tensor | None = None) -> torch.Tensor:
         """Token embeddings, shape ``(n, width, hidden)``; the mask is 1 where a token is, shape ``(n, width)``."""

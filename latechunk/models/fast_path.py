@@ -24,6 +24,7 @@ from latechunk.models.bert import Bert, BertConfig, BertTransformer, Normalize
 from latechunk.models.checkpoint import Checkpoint
 from latechunk.models.device import Attention
 from latechunk.models.loaded import LoadedModel
+from latechunk.models.packed import unpack
 
 # SHA-256 of weights, tokenizer and configuration of the models whose vectors tests compare with the ordinary loader's.
 _SUPPORTED = {
@@ -79,23 +80,48 @@ def load_fast(
     fingerprint = (checkpoint.weights_sha256, checkpoint.tokenizer_sha256, checkpoint.config_sha256)
     # Other copies may have prompts, which no fingerprint covers.
     is_packaged = checkpoint.known is not None and checkpoint.name == checkpoint.known.name
-    if not (fingerprint in _SUPPORTED and is_packaged and device.type == "cpu" and attention in ("auto", "sdpa")):
+    is_supported = checkpoint.packed is not None or fingerprint in _SUPPORTED
+    if not (is_supported and is_packaged and device.type == "cpu" and attention in ("auto", "sdpa")):
         return None
     try:
-        return _load(checkpoint.folder, dtype, *adapters)
+        read = _read_packed if checkpoint.packed else _read_folder
+        return _load(*read(checkpoint.packed or checkpoint.folder, dtype), *adapters)
     except (OSError, ValueError, LookupError, TypeError, AttributeError, RuntimeError, SafetensorError):
         return None
 
 
-def _load(folder: Path, dtype: torch.dtype, adapter_folder: Path, names: Sequence[str]) -> LoadedModel | None:
-    written = _read_json(folder / "config.json")
-    config = BertConfig(**{field.name: written[field.name] for field in fields(BertConfig)})
-    model = Bert(config, dtype)
-    weights = load_file(folder / "model.safetensors")
+def _read_folder(folder: Path, dtype: torch.dtype) -> tuple[Bert, Tokenizer, int]:
+    """The model in a folder, its tokenizer, and how many tokens it says it reads at most."""
+    model = Bert(_make_config(_read_json(folder / "config.json")), dtype)
+    _give_weights(model, load_file(folder / "model.safetensors"))
+    n_most = _read_json(folder / "sentence_bert_config.json")["max_seq_length"]
+    return model, Tokenizer.from_file(str(folder / "tokenizer.json")), n_most
+
+
+def _read_packed(path: Path, dtype: torch.dtype) -> tuple[Bert, Tokenizer, int]:
+    """The same of weights of 4 bits."""
+    unpacked = unpack(path)
+    model = Bert(_make_config(unpacked.config), dtype)
+    model.set_input_embeddings(unpacked.make_embedding(dtype))
+    _give_weights(model, unpacked.weights)
+    return model, unpacked.tokenizer, model.config.max_position_embeddings
+
+
+def _make_config(written: Mapping[str, Any]) -> BertConfig:
+    return BertConfig(**{field.name: written[field.name] for field in fields(BertConfig)})
+
+
+def _give_weights(model: Bert, weights: Mapping[str, torch.Tensor]) -> None:
     # Copied, since tensors of a file that is mapped may not be aligned, and alignment can decide a last bit.
-    kept = {name: value.to(dtype, copy=True) for name, value in weights.items() if name not in _NO_VECTORS}
+    kept = {name: value.to(model.dtype, copy=True) for name, value in weights.items() if name not in _NO_VECTORS}
     model.load_state_dict(kept, assign=True)
     model.eval().requires_grad_(requires_grad=False)
+
+
+def _load(
+    model: Bert, tokenizer: Tokenizer, n_most: int, adapter_folder: Path, names: Sequence[str]
+) -> LoadedModel | None:
+    config = model.config
     merged = _merge(model, adapter_folder, names) if names else None
     if names and merged is None:
         return None
@@ -105,9 +131,9 @@ def _load(folder: Path, dtype: torch.dtype, adapter_folder: Path, names: Sequenc
         attention="sdpa",
         prompt_counts=True,
         finish=(Normalize(),),
-        tokenizer=_Tokenizer(Tokenizer.from_file(str(folder / "tokenizer.json")), config.pad_token_id),
+        tokenizer=_Tokenizer(tokenizer, config.pad_token_id),
         prompts={},
-        max_length=_read_json(folder / "sentence_bert_config.json")["max_seq_length"],
+        max_length=n_most,
         n_positions=config.max_position_embeddings,
         hidden=config.hidden_size,
         dims=config.hidden_size,

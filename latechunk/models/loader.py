@@ -159,10 +159,11 @@ def _build(
 def _build_packed(
     packed: Path, device: torch.device, dtype: torch.dtype, model_kwargs: dict[str, Any]
 ) -> SentenceTransformer:
+    unpacked = unpack(packed)
     with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as folder:
-        words = unpack(packed, Path(folder))
+        unpacked.write(Path(folder))
         transformer = _load_transformer(folder, model_kwargs)
-    words.put_into(transformer, dtype)
+    unpacked.put_into(transformer, dtype)
     return _pooled(transformer, device)
 
 

@@ -17,9 +17,7 @@ from typing import Any
 import numpy as np
 import torch
 from safetensors.torch import save_file
-from sentence_transformers.sentence_transformer.modules import Transformer
 from tokenizers import Regex, Tokenizer, models, normalizers, pre_tokenizers, processors
-from transformers import PreTrainedTokenizerFast
 
 from latechunk.errors import ModelError
 
@@ -78,30 +76,53 @@ def _unpack(blocks: torch.Tensor) -> torch.Tensor:
 
 @dataclass(frozen=True, slots=True)
 class Unpacked:
-    """What takes long to go through a file, and does not: the table of words in 4 bits, and the tokenizer."""
+    """What a packed file holds.
 
+    Attributes:
+        config: As ``config.json`` has it.
+        weights: In float32, by the names of transformers; without the table of words.
+        table: Of words, in 4 bits, shape ``(n_words, dims / 32, 18)``.
+    """
+
+    config: dict[str, Any]
+    weights: dict[str, torch.Tensor]
     table: torch.Tensor
-    dims: int
     tokenizer: Tokenizer
 
-    def put_into(self, transformer: Transformer, dtype: torch.dtype) -> None:
-        """Give a model that was loaded from the folder its words."""
-        model: Any = transformer.model
-        embedding = PackedEmbedding(self.table, self.dims, dtype)
-        model.set_input_embeddings(embedding.to(model.device))
+    def make_embedding(self, dtype: torch.dtype) -> PackedEmbedding:
+        """The table of words as a module."""
+        return PackedEmbedding(self.table, self.config["hidden_size"], dtype)
+
+    def write(self, folder: Path) -> None:
+        """Write the layout of transformers into a folder, with a stand-in for words and tokenizer."""
+        from transformers import PreTrainedTokenizerFast
+
+        config = {**self.config, "vocab_size": 1, "pad_token_id": 0}
+        (folder / "config.json").write_text(json.dumps(config), encoding="utf-8")
+        stand_in = {"embeddings.word_embeddings.weight": torch.zeros(1, self.config["hidden_size"])}
+        save_file(self.weights | stand_in, folder / "model.safetensors", metadata={"format": "pt"})
+        make: Any = PreTrainedTokenizerFast
+        tokenizer = _make_tokenizer([("<unk>", 0.0)])
+        n_positions = self.config["max_position_embeddings"]
+        make(tokenizer_object=tokenizer, model_max_length=n_positions, **_SPECIAL).save_pretrained(folder)
+
+    def put_into(self, transformer: Any, dtype: torch.dtype) -> None:
+        """Give a Transformer of sentence-transformers that was loaded from such a folder its words."""
+        model = transformer.model
+        model.set_input_embeddings(self.make_embedding(dtype).to(model.device))
         model.config.vocab_size = len(self.table)
         # Made from it, a tokenizer of transformers would copy it, by way of JSON: 3 s and 500 MB more.
         transformer.processor._tokenizer = self.tokenizer
 
 
-def unpack(path: Path, folder: Path) -> Unpacked:
-    """Write a packed file into a folder, in the layout of transformers; of its words there only a stand-in.
+def unpack(path: Path) -> Unpacked:
+    """Read a packed file.
 
     Raises:
         ModelError: If the file is not of this layout.
     """
     try:
-        return _Reader(path).unpack(folder)
+        return _Reader(path).unpack()
     except (OSError, struct.error, ValueError, KeyError, RuntimeError) as error:
         raise ModelError(f"{path} cannot be read as weights of 4 bits: {error}; install its package again") from error
 
@@ -115,12 +136,12 @@ class _Reader:
         if bytes(self._bytes[: len(_MAGIC)]) != _MAGIC or self._take("I") != (_VERSION,):
             raise ValueError(f"it does not begin with {_MAGIC!r} and version {_VERSION}")
 
-    def unpack(self, folder: Path) -> Unpacked:
+    def unpack(self) -> Unpacked:
         hidden, n_layers, n_heads, inner, n_words, n_positions, n_types = self._take("7i")
         epsilon, block = self._take("fi")
         if block != _BLOCK:
             raise ValueError(f"its blocks have {block} weights, not {_BLOCK}")
-        pieces = self._read_pieces()
+        tokenizer = _make_tokenizer(self._read_pieces())
         _, n_bytes = self._take("iI")  # of the normaliser, which is NFKC but for what _KEPT says
         self._place += n_bytes
         config = {
@@ -129,11 +150,11 @@ class _Reader:
             "num_hidden_layers": n_layers,
             "num_attention_heads": n_heads,
             "intermediate_size": inner,
-            "vocab_size": 1,  # of the stand-in, until put_into
+            "vocab_size": n_words,
             "max_position_embeddings": n_positions,
             "type_vocab_size": n_types,
             "layer_norm_eps": float(f"{epsilon:.3g}"),
-            "pad_token_id": 0,  # its only word
+            "pad_token_id": tokenizer.token_to_id(_SPECIAL["pad_token"]),
         }
         shapes = {
             "emb.pos": (n_positions, hidden),
@@ -143,11 +164,7 @@ class _Reader:
             **{f"{name}.w": (hidden, hidden) for name in ("q", "k", "v", "ao")},
         }
         table, weights = self._read_tensors(hidden, n_words, shapes)
-        (folder / "config.json").write_text(json.dumps(config), encoding="utf-8")
-        weights["embeddings.word_embeddings.weight"] = torch.zeros(1, hidden)
-        save_file(weights, folder / "model.safetensors", metadata={"format": "pt"})
-        _write_stand_in(n_positions, folder)
-        return Unpacked(table, hidden, _make_tokenizer(pieces))
+        return Unpacked(config, weights, table, tokenizer)
 
     def _take(self, form: str) -> tuple[Any, ...]:
         values = struct.unpack_from(f"<{form}", self._bytes.data, self._place)
@@ -194,13 +211,6 @@ def _full_name(name: str) -> str:
         return _EMBEDDINGS[name]
     layer, part, kind = name.split(".")
     return f"encoder.layer.{int(layer[1:])}.{_LAYER[part]}.{_PARTS[kind]}"
-
-
-def _write_stand_in(n_positions: int, folder: Path) -> None:
-    """Write a tokenizer of one piece with the names and the length of the real one."""
-    make: Any = PreTrainedTokenizerFast
-    tokenizer = _make_tokenizer([("<unk>", 0.0)])
-    make(tokenizer_object=tokenizer, model_max_length=n_positions, **_SPECIAL).save_pretrained(folder)
 
 
 def _make_tokenizer(pieces: list[tuple[str, float]]) -> Tokenizer:

@@ -85,14 +85,19 @@ class TrainableAdapters:
         """Read what ``save`` wrote, exactly if it was in float32."""
         self.mix(folder, 1.0)
 
-    def mix(self, folder: Path, share: float) -> None:
-        """Replace each weight by ``share`` times that in a folder that ``save`` wrote and the rest of its own."""
+    def mix(self, folder: Path | None, share: float) -> None:
+        """Replace each weight by ``share`` times that in a folder that ``save`` wrote and the rest of its own.
+
+        Without a folder the share is that of the model without adapters, to which they then add so much less.
+        """
         for name in self.names:
-            theirs, own = load_file(folder / name / ADAPTER_WEIGHTS), self.state(name)
-            mixed = {
-                key.removeprefix(FILE_PREFIX): share * value.float() + (1 - share) * own[key]
-                for key, value in theirs.items()
-            }
+            own = self.state(name)
+            if folder is None:
+                mixed = {key: value * (1 - share if "lora_B" in key else 1) for key, value in own.items()}
+            else:
+                theirs = load_file(folder / name / ADAPTER_WEIGHTS)
+                mixed = {key: share * value.float() + (1 - share) * own[key] for key, value in theirs.items()}
+            mixed = {key.removeprefix(FILE_PREFIX): value for key, value in mixed.items()}
             set_peft_model_state_dict(self._backbone, mixed, adapter_name=name)
 
 

@@ -55,10 +55,6 @@ class TrainingRequest(Validated):
     def _check_together(self) -> Self:
         if self.minutes is not None and self.steps is not None:
             raise InputError("--minutes chooses the steps; give it or --steps, not both")
-        if self.keep_share and self.adapters is None:
-            raise InputError(
-                "--keep-share is of the adapters to begin with; give them with --adapters, or leave it out"
-            )
         if self.segment_tokens is not None and len(self.segment_tokens) != 2:
             raise InputError(
                 f"--segment-tokens must be two numbers such as 255,1022, got {', '.join(map(str, self.segment_tokens))}"

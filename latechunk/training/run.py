@@ -168,7 +168,7 @@ def train(
         )
         checkpoint = last_checkpoint(run) if resume else None
         trainer.train(resume_from_checkpoint=str(checkpoint) if checkpoint else None)
-    if start is not None and settings.run.keep_share:
+    if settings.run.keep_share:
         parts.adapters.mix(start, settings.run.keep_share)
     parts.adapters.save(folder, dtype=torch.float16)
     if states is not None:

@@ -56,7 +56,9 @@ class SpanTrainer(SentenceTransformerTrainer):
         self.remove_callback(PrinterCallback)
         self.remove_callback(ProgressCallback)
 
-    def get_batch_sampler(self, dataset: Any, batch_size: int, drop_last: bool, **_: Any) -> BatchSampler:
+    def get_batch_sampler(  # type: ignore[override]  # the rest of its arguments is not looked at
+        self, dataset: Any, batch_size: int, drop_last: bool, **_: Any
+    ) -> BatchSampler:
         """Batches in their order: the trainer would shuffle them, and tear apart what was drawn in a row."""
         return BatchSampler(SequentialSampler(dataset), batch_size, drop_last)
 

