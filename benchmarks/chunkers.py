@@ -24,6 +24,7 @@ from latechunk.evaluation.passes import encode
 from latechunk.evaluation.ranking import SCOPES
 from latechunk.evaluation.searching import KnownQuestions, filled_index, rank_by_search
 from latechunk.evaluation.statistics import compare
+from latechunk.models.catalogue import LIGHT_MODEL
 from latechunk.protocols import Chunker
 from latechunk.types import FloatArray, IntArray, Span
 
@@ -87,7 +88,7 @@ def main() -> None:
     arguments.add_argument("--most-questions", type=int, help="of a set  [default: all]")
     options = arguments.parse_args()
 
-    encoder = Encoder.load()
+    encoder = Encoder.load(LIGHT_MODEL)
     sets: dict[str, dict[str, object]] = {}
     for one in read_sets(options.data):
         if options.sets is None or one.name in options.sets:

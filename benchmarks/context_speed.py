@@ -15,7 +15,7 @@ from common import parser, peak_rss_mb, report, time_in_turn
 
 from latechunk import Document, Encoder, Index, SentenceChunker
 from latechunk.demo import read_documents
-from latechunk.models.catalogue import LocalGlobal
+from latechunk.models.catalogue import LIGHT_MODEL, LocalGlobal
 from latechunk.types import Mode, PoolingTask
 
 LENGTHS = (2_000, 8_000)
@@ -56,12 +56,12 @@ def main() -> None:
     arguments.add_argument("--rounds", type=int, default=5)
     options = arguments.parse_args()
 
-    long = Encoder.load(dtype=options.dtype)
+    long = Encoder.load(LIGHT_MODEL, dtype=options.dtype)
     long.encode_query("warm up")
     figures: dict[str, Any] = {"dtype": str(long.dtype), "memory_mb": round(measure_memory(long))}
-    windows = Encoder.load(dtype=options.dtype, context="windows", adapters=None)
+    windows = Encoder.load(LIGHT_MODEL, dtype=options.dtype, context="windows", adapters=None)
     trained = LocalGlobal(**long.settings["local_global"])
-    without = Encoder.load(dtype=options.dtype, adapters=None, local_global=trained)
+    without = Encoder.load(LIGHT_MODEL, dtype=options.dtype, adapters=None, local_global=trained)
     ratios = {}
     for n_tokens in LENGTHS:
         documents = cut_to_tokens(long, n_tokens, 40_000 // n_tokens)

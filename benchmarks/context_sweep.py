@@ -25,7 +25,7 @@ from latechunk.embedding import ChunkedDocument, Embedding, chunk_documents, emb
 from latechunk.evaluation.dataset import Question
 from latechunk.evaluation.loaders import read_sets
 from latechunk.evaluation.statistics import bootstrap_interval
-from latechunk.models.catalogue import LocalGlobal
+from latechunk.models.catalogue import LIGHT_MODEL, LocalGlobal
 from latechunk.types import FloatArray, IntArray
 
 SETS = ("squad2-dev16", "fairytaleqa-val", "covidqa-dev", "qmsum-val")
@@ -142,10 +142,12 @@ def main() -> None:
     lines = options.log.read_text(encoding="utf-8").splitlines() if options.log.exists() else []
     tried = [json.loads(line) for line in lines]
     left = [one for one in GRID if describe(*one) not in {row["configuration"] for row in tried}]
-    prepared = prepare(Encoder.load(context="windows", adapters=None), options.data) if left else []
+    prepared = prepare(Encoder.load(LIGHT_MODEL, context="windows", adapters=None), options.data) if left else []
     for configuration, window in left:
         context = "local-global" if configuration else "windows"
-        encoder = Encoder.load(adapters=None, context=context, local_global=configuration, window_tokens=window)
+        encoder = Encoder.load(
+            LIGHT_MODEL, adapters=None, context=context, local_global=configuration, window_tokens=window
+        )
         gains = try_out(encoder, prepared)
         rows = [
             {

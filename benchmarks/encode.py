@@ -25,7 +25,7 @@ from common import load_documents, parser, peak_rss_mb, report, stop, time_in_tu
 from latechunk import Document, Encoder, Index, SentenceChunker, TokenChunker
 from latechunk.embedding import Embedding, chunk_documents, embed_chunks
 from latechunk.encoding.windows import plan_windows
-from latechunk.models.catalogue import DEFAULT_MODEL
+from latechunk.models.catalogue import LIGHT_MODEL
 from latechunk.models.checkpoint import find_checkpoint
 from latechunk.protocols import Chunker
 
@@ -75,12 +75,12 @@ def embed_all(encoder: Encoder, chunker: Chunker, embedding: Embedding, document
 
 
 def chonkie(documents: Sequence[Document], chunk_size: int | None) -> Callable[[], object]:
-    """LateChunker with the default model, in windows of 256 tokens without overlap, as it does it."""
+    """LateChunker with all-MiniLM-L6-v2, in windows of 256 tokens without overlap, as it does it."""
     from chonkie import LateChunker
     from chonkie.embeddings import SentenceTransformerEmbeddings
     from sentence_transformers import SentenceTransformer
 
-    folder = find_checkpoint(DEFAULT_MODEL, revision=None, download=False).folder
+    folder = find_checkpoint(LIGHT_MODEL, revision=None, download=False).folder
     model = SentenceTransformer(str(folder), device="cpu", local_files_only=True)
     options = {"chunk_size": chunk_size} if chunk_size else {}
     chunker = LateChunker(embedding_model=SentenceTransformerEmbeddings(model), **options)
@@ -88,10 +88,10 @@ def chonkie(documents: Sequence[Document], chunk_size: int | None) -> Callable[[
 
 
 def afterthoughts(documents: Sequence[Document], same: bool) -> Callable[[], object]:
-    """LateEncoder with the default model. Its ``prechunk_overlap_tokens`` is the share that is *not* repeated."""
+    """LateEncoder with all-MiniLM-L6-v2. Its ``prechunk_overlap_tokens`` is the share that is *not* repeated."""
     from afterthoughts import LateEncoder
 
-    folder = find_checkpoint(DEFAULT_MODEL, revision=None, download=False).folder
+    folder = find_checkpoint(LIGHT_MODEL, revision=None, download=False).folder
     encoder = LateEncoder(str(folder), device="cpu")
     texts = [document.text for document in documents]
     options = (
@@ -135,7 +135,7 @@ def main() -> None:
     figures: dict[str, float | str] = {}
     for dtype in ("auto", "float32"):
         # In plain windows, so that the bare passes are what anybody would run.
-        encoder = Encoder.load(dtype=dtype, context="windows")
+        encoder = Encoder.load(LIGHT_MODEL, dtype=dtype, context="windows")
         name = str(encoder.runtime["dtype"])
         batches = window_batches(encoder, documents)
         whole, forward = time_in_turn(
@@ -151,11 +151,11 @@ def main() -> None:
     figures["ratio_to_bare"] = min(value for name, value in figures.items() if name.startswith("ratio"))
 
     some = documents[: options.documents]
-    same = Encoder.load(dtype="float32", context="windows", window_tokens=WINDOW, overlap_tokens=0)
+    same = Encoder.load(LIGHT_MODEL, dtype="float32", context="windows", window_tokens=WINDOW, overlap_tokens=0)
     chunker = SentenceChunker(max_tokens=CHUNK)
     ours = {"speedup": lambda: embed_all(same, TokenChunker(max_tokens=CHUNK), Embedding("late"), some)}
     figures |= compare(ours, collect_peers(some, same=True), options.rounds)
-    default, windows = Encoder.load(), Encoder.load(context="windows")
+    default, windows = Encoder.load(LIGHT_MODEL), Encoder.load(LIGHT_MODEL, context="windows")
     best = {
         "best_speedup": lambda: embed_all(default, chunker, Embedding("blend", 0.6), some),
         "best_windows_speedup": lambda: embed_all(windows, chunker, Embedding("late"), some),

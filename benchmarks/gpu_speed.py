@@ -15,6 +15,7 @@ from transformers.utils.import_utils import is_flash_attn_2_available
 
 sys.path.insert(0, str(Path(__file__).parent.parent))
 from latechunk import Document, Encoder, embed_documents
+from latechunk.models.catalogue import LIGHT_MODEL
 from latechunk.types import PoolingTask, Tokens
 from tests.checkpoints import write_pplx
 
@@ -66,7 +67,7 @@ def measure_matmul(device: torch.device, size: int, rounds: int) -> float:
 
 
 def measure_speed(folder: Path, device: str, *, tiny: bool, n_documents: int, rounds: int) -> dict[str, Any]:
-    """Measure both models, in full size with random weights, and the default model."""
+    """Measure both models, in full size with random weights, and all-MiniLM-L6-v2."""
     on_gpu = device.startswith("cuda")
     dtype = "bfloat16" if on_gpu else "auto"
     matmul = measure_matmul(torch.device(device), 8_192 if on_gpu else 256, rounds)
@@ -118,12 +119,12 @@ def measure_model(encoder: Encoder, matmul: float, longest: int, n_documents: in
 
 
 def measure_default(device: str, n_documents: int, rounds: int) -> dict[str, Any]:
-    """Documents a second with the default model, and with sentence-transformers, which encodes each chunk alone."""
+    """Documents a second with all-MiniLM-L6-v2, and with sentence-transformers, which encodes each chunk alone."""
     from sentence_transformers import SentenceTransformer
 
     from latechunk.demo import read_documents
 
-    encoder = Encoder.load(device=device)
+    encoder = Encoder.load(LIGHT_MODEL, device=device)
     text = "\n\n".join(document.text for document in read_documents())
     documents = [Document(str(n), text[n * 31 % 9_000 :][:3_000]) for n in range(n_documents)]
     chunks = [chunk.text for one in embed_documents(documents, encoder=encoder) for chunk in one.chunks]

@@ -17,6 +17,7 @@ from passkeys import LENGTHS, make_passkeys
 from latechunk import Encoder
 from latechunk.evaluation.harness import Setup, evaluate
 from latechunk.evaluation.metrics import judge, measure
+from latechunk.models.catalogue import LIGHT_MODEL
 
 ARMS = ("naive", "late", "blend")
 DEPTHS = ("first fifth", "second", "third", "fourth", "last fifth")
@@ -30,7 +31,7 @@ def main() -> None:
     arguments.add_argument("--context", default="auto")
     options = arguments.parse_args()
 
-    encoders = {"default": Encoder.load(context=options.context, adapters=None)}
+    encoders = {"default": Encoder.load(LIGHT_MODEL, context=options.context, adapters=None)}
     setup = Setup(encoders, max_tokens=(options.max_tokens,), arms=ARMS)
     figures: dict[str, Any] = {"max_tokens": options.max_tokens, "n_documents": options.documents}
     for n_tokens in options.lengths:

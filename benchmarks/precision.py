@@ -21,6 +21,7 @@ from latechunk.evaluation.metrics import headline, judge
 from latechunk.evaluation.passes import encode
 from latechunk.evaluation.ranking import SCOPES, rank
 from latechunk.evaluation.statistics import compare
+from latechunk.models.catalogue import LIGHT_MODEL
 from latechunk.storage.vectors import Precision, n_bytes, pack, unpack
 
 _DEPTH = 10
@@ -58,7 +59,7 @@ def main() -> None:
     arguments.add_argument("--max-tokens", type=int, default=128)
     arguments.add_argument("--most-characters", type=int, help="of a set's documents in a language  [default: all]")
     options = arguments.parse_args()
-    encoder = Encoder.load()
+    encoder = Encoder.load(LIGHT_MODEL)
     sets = {}
     for one in read_sets(options.data):
         if options.sets is None or one.name in options.sets:

@@ -1,4 +1,4 @@
-"""All evaluation sets of a folder with the default model as it is published, in the arms that the docs show.
+"""All evaluation sets of a folder with all-MiniLM-L6-v2 as it is published, in the arms that the docs show.
 
 Made by ``latechunk evaluate``; what is finished under --out is not run again. With --save the tables of
 docs/evaluation.md can be made anew by ``python benchmarks/tables.py``.
@@ -12,6 +12,7 @@ from typing import Any
 from common import parser, report
 
 from latechunk.evaluation.run import EvaluationRequest, evaluate_folder
+from latechunk.models.catalogue import LIGHT_MODEL
 
 
 def main() -> None:
@@ -34,6 +35,7 @@ def main() -> None:
     request = EvaluationRequest(
         data=options.data,
         out=options.out,
+        models=(LIGHT_MODEL,),
         arms=("naive", "late", "blend", "document", "lexical", "hybrid"),
         max_tokens=tuple(options.max_tokens),
         adapters=options.adapters,

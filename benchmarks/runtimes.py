@@ -1,4 +1,4 @@
-"""Whether another runtime than PyTorch is worth its dependency: the default model on a CPU, in PyTorch and OpenVINO.
+"""Whether another runtime than PyTorch is worth its dependency: all-MiniLM-L6-v2 on a CPU, in PyTorch and OpenVINO.
 
 OpenVINO is called directly (``pip install openvino``), since optimum, through which sentence-transformers calls it,
 does not install beside this transformers. Windows of 128 tokens in batches of 32, which is how documents are read.
@@ -15,6 +15,7 @@ import torch
 from common import parser, report, time_in_turn
 
 from latechunk import Encoder
+from latechunk.models.catalogue import LIGHT_MODEL
 
 ROWS, WIDTH, BATCHES = 32, 128, 8
 INPUTS = ("input_ids", "attention_mask", "token_type_ids")
@@ -34,7 +35,7 @@ class LastHidden(torch.nn.Module):
 
 
 def load_torch(dtype: str) -> Callable[[np.ndarray], np.ndarray]:
-    model = Encoder.load(dtype=dtype, context="windows", device="cpu")._model.transformer.model
+    model = Encoder.load(LIGHT_MODEL, dtype=dtype, context="windows", device="cpu")._model.transformer.model
 
     @torch.inference_mode()
     def run(ids: np.ndarray) -> np.ndarray:
@@ -44,7 +45,7 @@ def load_torch(dtype: str) -> Callable[[np.ndarray], np.ndarray]:
 
 
 def load_openvino(precision: str) -> Callable[[np.ndarray], np.ndarray]:
-    model = Encoder.load(dtype="float32", context="windows", device="cpu")._model.transformer.model
+    model = Encoder.load(LIGHT_MODEL, dtype="float32", context="windows", device="cpu")._model.transformer.model
     example = {name: torch.ones(2, 8, dtype=torch.long) for name in INPUTS}
     graph = openvino.convert_model(LastHidden(model), example_input=example)
     hints = {"INFERENCE_PRECISION_HINT": precision, "INFERENCE_NUM_THREADS": torch.get_num_threads()}

@@ -36,6 +36,7 @@ from typing import TYPE_CHECKING, Any, get_args
 import numpy as np
 
 from latechunk.ann.persist import file_names, read_label
+from latechunk.models.catalogue import LIGHT_MODEL
 from latechunk.storage.directory import STORE, folder_size
 from latechunk.storage.vectors import Precision, pack, unpack
 from latechunk.types import FloatArray, IntArray, PoolingTask, Tokens
@@ -91,13 +92,13 @@ class PreparedEncoder:
 
 
 def encode_documents(folder: Path) -> FloatArray:
-    """Vectors of the documents of a folder, in chunks of 32 tokens, by the default model."""
+    """Vectors of the documents of a folder, in chunks of 32 tokens, by all-MiniLM-L6-v2."""
     from common import load_documents
 
     from latechunk import Encoder, TokenChunker
     from latechunk.embedding import Embedding, chunk_documents, embed_chunks
 
-    encoder, late = Encoder.load(), Embedding("late")
+    encoder, late = Encoder.load(LIGHT_MODEL), Embedding("late")
     documents = [one for one in load_documents(folder) if one.text.strip()]
     cuts = chunk_documents(encoder, [TokenChunker(max_tokens=32)], late, documents, _stop)
     return np.concatenate(embed_chunks(encoder, late, cuts))

@@ -26,6 +26,7 @@ from common import parser, report
 from latechunk import Document, Encoder, Index, SentenceChunker, Span, StructureChunker
 from latechunk.chunking.boundaries import sentence_ends
 from latechunk.chunking.cuts import cut_places, next_cut
+from latechunk.models.catalogue import LIGHT_MODEL
 from latechunk.protocols import Chunker
 from latechunk.types import IntArray, Settings
 
@@ -213,7 +214,7 @@ def main() -> None:
     lines = write_lines(dice)
     paths = sorted(one for one in options.docs.rglob("*.md") if not {".venv", "build"} & set(one.parts))
     docs = [Document(str(path), path.read_text(encoding="utf-8")) for path in paths]
-    encoder = Encoder.load()
+    encoder = Encoder.load(LIGHT_MODEL)
     figures: dict[str, object] = {}
     tokens = {one.id: encoder.tokenize([one.text])[0] for one in [*docs, *lines, *(book for book, _ in books)]}
     for size in options.sizes:

@@ -20,7 +20,7 @@ from latechunk import Encoder
 from latechunk.evaluation.dataset import EvaluationSet
 from latechunk.evaluation.loaders import read_sets
 from latechunk.models.adapter_manifest import AdapterManifest
-from latechunk.models.catalogue import DEFAULT_MODEL, Task, find_known_model
+from latechunk.models.catalogue import LIGHT_MODEL, Task, find_known_model
 from latechunk.models.device import choose_dtype, name_of
 from latechunk.training.data import prepare
 from latechunk.training.evaluator import Measurer, compare_scores, means
@@ -46,9 +46,9 @@ def main() -> None:
     options = arguments.parse_args()
 
     (data,), held_out = read_sets(options.data), read_sets(options.evaluate)
-    known = find_known_model(DEFAULT_MODEL)
+    known = find_known_model(LIGHT_MODEL)
     if known is None:
-        raise SystemExit("the default model is not among the known ones")
+        raise SystemExit("all-MiniLM-L6-v2 is not among the known ones")
     bundle = AdapterManifest(
         base=known.name,
         base_weights_sha256=str(known.weights_sha256),
@@ -62,7 +62,7 @@ def main() -> None:
         mode="blend",
         late_weight=LossSettings().late_weight,
     )
-    dtype = name_of(choose_dtype("auto", Encoder.load(adapters=None, dtype="float32").device))
+    dtype = name_of(choose_dtype("auto", Encoder.load(LIGHT_MODEL, adapters=None, dtype="float32").device))
     measurer = Measurer(known.name, "auto", dtype, held_out, bundle, lambda n_characters: None)
     rows: list[dict[str, Any]] = []
     with tempfile.TemporaryDirectory() as folder:
@@ -70,7 +70,7 @@ def main() -> None:
         for wanted in options.questions:
             n_questions = min(wanted, len(data.questions))
             begin = time.perf_counter()
-            encoder = Encoder.load(adapters=None, dtype="float32", local_global=known.trained_local_global)
+            encoder = Encoder.load(LIGHT_MODEL, adapters=None, dtype="float32", local_global=known.trained_local_global)
             run = RunSettings(n_steps=options.steps, seed=options.seed, precision=dtype, save_steps=options.steps)
             settings = TrainingSettings(run=run, query_adapter=True)
             chosen = prepare(encoder, [draw(data, n_questions, options.seed)], settings.segments.chunk_tokens)

@@ -17,14 +17,15 @@ def test_the_columns_of_a_table_of_quality_are_of_one_run(monkeypatch):
     tables = importlib.import_module("tables")
     gain = {"value": 51.0, "interval": [0.5, 1.5]}
     ways = {"naive": 50.0, "untrained": {"gain": 1.0, **gain}, "default": {"gain": 2.0, **gain}}
-    figures = {"at_64": {"sets": {"wiki": {"n_questions": 9, "corpus": ways, "document": ways}}}}
+    sets = {"sets": {"wiki": {"n_questions": 9, "corpus": ways, "document": ways}}}
+    figures = {"at_64": sets, "at_128": sets}
     asked = []
     monkeypatch.setattr(tables, "read", lambda name: asked.append(name) or {"figures": figures})
 
     shown = tables.quality_short((64,), inside=True)
 
     assert shown.splitlines()[-1] == ("| wiki | 9 | 50.0 | +2.0 (+0.5 to +1.5) | +2.0 (+0.5 to +1.5) |")
-    assert "50.0 → 51.0 (+2.0, +0.5 to +1.5)" in tables.gains(64)
+    assert "50.0 → 51.0 (+2.0, +0.5 to +1.5)" in tables.gains()
     assert set(asked) == {"context"}
 
 

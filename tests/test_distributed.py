@@ -557,14 +557,14 @@ def test_options_of_the_other_engine_are_refused(run, tmp_path, options, message
 def test_the_commands(run, tmp_path):
     would = run("embed", "docs", "--out", "out", "--dry-run")
     assert would.exit_code == 0, would.output
-    assert "would embed 2 documents: about 20 tokens in 2 chunks; 1 cannot be read" in would.stdout
+    assert "would embed 2 documents: about 22 tokens in 2 chunks; 1 cannot be read" in would.stdout
     assert not os.path.exists("out")
     assert json.loads(run("embed", "docs", "--out", "out", "--dry-run", "--json").stdout)["n_documents"] == 2
 
     first = run("embed", "docs", "--out", "out", "--dtype", "float32")
     assert first.exit_code == 3
     assert "left out: c: document 'c' holds no token" in first.stderr
-    assert "2 embedded (20 tokens in 2 chunks), 0 unchanged, 1 left out" in first.stderr
+    assert "2 embedded (22 tokens in 2 chunks), 0 unchanged, 1 left out" in first.stderr
     again = json.loads(run("embed", "docs", "--out", "out", "--json").stdout)
     assert (again["n_unchanged"], again["n_embedded"], again["n_failed"]) == (2, 0, 1)
     other = run("embed", "docs", "--out", "out", "--mode", "naive")

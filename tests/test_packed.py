@@ -84,6 +84,7 @@ def load_tiny():
     return Encoder.load(
         "multilingual-e5-small-q4",
         context="windows",
+        adapters=None,
         window_tokens=16,
         overlap_tokens=2,
         dtype="float32",
@@ -216,7 +217,7 @@ def test_vectors_are_those_of_the_package_where_its_engine_runs():
         own = engine.E5()
     except (OSError, ImportError) as error:
         pytest.skip(f"its engine does not run here: {error}")
-    encoder = Encoder.load("multilingual-e5-small-q4", special_tokens="include")
+    encoder = Encoder.load("multilingual-e5-small-q4", special_tokens="include", adapters=None)
     texts = [
         "how much protein should a female eat",
         "東京都の人口は何人ですか",

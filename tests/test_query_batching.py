@@ -72,7 +72,7 @@ def _interrupt(item: int) -> int:
 
 
 def test_every_thread_gets_the_vector_of_its_query():
-    encoder = Encoder.load(device="cpu")
+    encoder = Encoder.load(device="cpu", dtype="float32")
     queries = [f"which town has {n} bridges" + " and inns" * (n % 5) for n in range(40)]
     alone = np.stack([encoder.encode_query(one) for one in queries])
     with ThreadPoolExecutor(8) as pool:

