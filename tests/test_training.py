@@ -103,7 +103,7 @@ class Bench:
         )
         self.model = build_model(model, self.adapters, self.long_pass, "float32")
         self.loss = SpanContrastiveLoss(self.model, settings.loss)
-        self.make = BatchMaker(encoder, self.data, self.long_pass, settings)
+        self.make = BatchMaker(encoder, self.data, self.long_pass, self.model, settings)
 
     def shake(self):
         """Adapters begin as nothing; let them do something."""
@@ -163,7 +163,7 @@ def contrast(documents, settings, own_only=None, batches=1):
     late = torch.tensor([E1, E2, E1, E2])
     labels = labels_of(documents, [0, 0, 1, 1], [0], [[True, False, False, False]], own_only=own_only)
     for _ in range(batches):
-        parts = loss([{"given": late, "adapter": "p", "alone": []}, ASKED], labels)
+        parts = loss([{"given": late, "adapter": "p", "alone": None}, ASKED], labels)
     return float(parts["contrast"])
 
 
@@ -173,7 +173,6 @@ PLAIN = {
     "document_weight": 0.0,
     "margin": None,
     "anchor": 0.0,
-    "alone_anchor": 0.0,
     "bank_segments": 0,
 }
 
@@ -211,12 +210,9 @@ def test_the_blend_is_what_is_compared():
     settings_ = LossSettings(**{**PLAIN, "late_weight": 0.5, "within_weight": 1.0})
     loss = SpanContrastiveLoss(Given(), settings_)
     labels = labels_of([0], [0, 0], [0], [[True, False]])
-    alone = [  # read in two parts, the second chunk first
-        {"given": torch.tensor([E1]), "places": torch.tensor([1])},
-        {"given": torch.tensor([E2]), "places": torch.tensor([0])},
-    ]
+    group = {"given": torch.tensor([E1, E2]), "adapter": "p", "alone": torch.tensor([E2, E1])}
 
-    parts = loss([{"given": torch.tensor([E1, E2]), "adapter": "p", "alone": alone}, ASKED], labels)
+    parts = loss([group, ASKED], labels)
 
     assert float(parts["contrast"]) == pytest.approx(math.log(2), abs=1e-6)  # both blends lie halfway
 
@@ -229,7 +225,7 @@ def at(cosine):
 def parts_of(late, labels, settings, batches=1):
     loss = SpanContrastiveLoss(Given(), settings)
     for _ in range(batches):
-        parts = loss([{"given": torch.tensor(late), "adapter": "p", "alone": []}, ASKED], labels)
+        parts = loss([{"given": torch.tensor(late), "adapter": "p", "alone": None}, ASKED], labels)
     return {name: float(value) for name, value in parts.items()}
 
 
@@ -271,24 +267,15 @@ def test_what_is_closer_than_the_answers_by_more_than_the_margin_does_not_count(
     )
 
 
-class Moving(torch.nn.Module):
-    """A model that gives one vector under an adapter and another without."""
-
-    def forward(self, features):
-        return {"sentence_embedding": features["given"] if features["adapter"] else features["untrained"]}
-
-
-def test_both_halves_of_the_blend_are_anchored():
-    settings_ = LossSettings(**{**PLAIN, "late_weight": 0.5, "anchor": 3.0, "alone_anchor": 2.0, "temperature": 0.5})
-    alone = {"given": torch.tensor([at(0.9), E1]), "untrained": torch.tensor([E1, E1]), "places": torch.tensor([1, 0])}
+def test_the_late_half_of_the_blend_is_anchored():
+    settings_ = LossSettings(**{**PLAIN, "late_weight": 0.5, "anchor": 3.0, "temperature": 0.5})
     late = {"given": torch.tensor([E1, E2]), "untrained": torch.tensor([at(0.8), E2])}
-    group = {**late, "adapter": "p", "alone": [alone]}
+    group = {**late, "adapter": "p", "alone": torch.tensor([at(0.9), E1])}
     labels = labels_of([0], [0, 0], [0], [[True, False]])
 
-    parts = SpanContrastiveLoss(Moving(), settings_)([group, ASKED], labels)
+    parts = SpanContrastiveLoss(Given(), settings_)([group, ASKED], labels)
 
     assert float(parts["anchor"]) == pytest.approx(3 * (0.2 + 0.0) / 2 / 0.5, abs=1e-6)
-    assert float(parts["alone_anchor"]) == pytest.approx(2 * (0.0 + 0.1) / 2 / 0.5, abs=1e-6)
 
 
 def test_anchor_is_one_less_the_cosine_with_the_untrained_model(folder, tmp_path):
@@ -363,7 +350,7 @@ def test_without_adapters_training_reads_as_the_encoder_does(folder, tmp_path, c
         run=SETTINGS.run,
         query_adapter=False,
     )
-    whole = BatchMaker(encoder, bench.data, bench.long_pass, long_enough)
+    whole = BatchMaker(encoder, bench.data, bench.long_pass, bench.model, long_enough)
     (features, _), labels = whole(0)
 
     with torch.no_grad():
@@ -384,7 +371,8 @@ def test_what_is_kept_of_frozen_layers_is_what_they_give_again(folder, tmp_path,
     bench = Bench(load_long(folder), SETTINGS.replaced(run=run))
     bench.shake()
     loss, gradients = bench.gradients(0)
-    bench.make = BatchMaker(bench.encoder, bench.data, bench.long_pass, SETTINGS.replaced(run=run), tmp_path / "kept")
+    settings_ = SETTINGS.replaced(run=run)
+    bench.make = BatchMaker(bench.encoder, bench.data, bench.long_pass, bench.model, settings_, tmp_path / "kept")
     first = bench.gradients(0)
     model, _ = bench.encoder.parts
     model.transformer.model.embeddings.register_forward_hook(lambda *_: pytest.fail("a frozen layer was run again"))
@@ -413,19 +401,16 @@ def test_each_batch_comes_once_in_as_many_steps_and_those_in_a_row_stay_together
         assert all(other % max(1, in_a_row) == 0 for other in breaks)
 
 
-def test_chunks_alone_are_read_as_an_index_reads_them(folder, tmp_path):
+def test_chunks_alone_are_read_as_an_index_reads_them(folder):
     bench = Bench(load_long(folder))
+    bench.shake()
     (group, _), _ = bench.make(3)
     segments = SegmentSource(bench.data, SETTINGS.segments, 0).draw(3, 3)
     texts = [text for one in segments for text in bench.make._texts(one)]
 
-    with torch.no_grad():
-        read = bench.loss._read({**group, "adapter": None})
-
-    assert len(texts) == len(read)
     for text, segment in zip(texts[:2], segments[:1] * 2, strict=True):
         assert text in bench.data.documents[segment.document].text
-    np.testing.assert_allclose(read[:, 1].numpy(), load_long(folder).encode_texts(texts), atol=1e-5)
+    np.testing.assert_allclose(group["alone"].numpy(), load_long(folder).encode_texts(texts), atol=1e-5)
 
 
 def test_questions_of_two_documents_are_compared_within_each(folder):

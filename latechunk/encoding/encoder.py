@@ -326,11 +326,10 @@ class Encoder:
             ModelError: If the model gives vectors that are not finite or are zero, or memory does not suffice for one
                 window.
         """
-        encode = partial(self._runner.run, adapter=self._adapter_of.get(self._settings.document_task))
         separator = self._plan.separator_id
         if separator is None:
-            return encode(tasks, on_progress=on_progress)
-        return encode_separated(tasks, separator, encode, on_progress)
+            return self._encode_documents(tasks, on_progress=on_progress)
+        return encode_separated(tasks, separator, self._encode_documents, on_progress)
 
     def encode_query(self, text: str) -> FloatArray:
         """Encode a query to a unit vector, shape ``(dims,)``.
@@ -360,14 +359,15 @@ class Encoder:
             >>> encoder.encode_queries(["people in Berlin", "the Seine"]).shape
             (2, 384)
         """
-        return self._encode_whole(self._tokenize_queries(texts), self._settings.query_task)
+        return self._encode_whole(self._tokenize_queries(texts), self._adapter_of.get(self._settings.query_task))
 
     def encode_texts(self, texts: Sequence[str], *, task: str | None = None) -> FloatArray:
         """Encode whole texts, of any length, each to one vector: to compare, cluster or classify them.
 
         Args:
             texts: What to encode.
-            task: Of a model with tasks, what for, with the task's own prompt; None to encode as an index's documents.
+            task: Of a model with tasks, what for, with the task's own prompt; None to encode as an index encodes a
+                document of a single chunk. Adapters that latechunk trains for documents do not change these.
 
         Returns:
             Unit vectors, shape ``(len(texts), dims)``.
@@ -386,8 +386,8 @@ class Encoder:
         prompt = self._settings.document_prompt
         if task is not None:
             task, prompt = choose_side(self._choice, self._model, "document", task, None)
-        tokenised = self._tokenize_checked(texts, prompt, "a text", InputError)
-        return self._encode_whole(tokenised, task or self._settings.document_task)
+        adapter = self._adapter(task or self._settings.document_task, is_whole=True)
+        return self._encode_whole(self._tokenize_checked(texts, prompt, "a text", InputError), adapter)
 
     def shorten(self, vectors: FloatArray, dims: int) -> FloatArray:
         """Cut this encoder's vectors to a length that the model was trained for (Matryoshka).
@@ -424,7 +424,8 @@ class Encoder:
 
     @cached_property
     def _encode_joined(self) -> JoinedCalls[Tokens, FloatArray]:
-        return JoinedCalls(lambda tokenised: list(self._encode_whole(tokenised, self._settings.query_task)))
+        adapter = self._adapter_of.get(self._settings.query_task)
+        return JoinedCalls(lambda tokenised: list(self._encode_whole(tokenised, adapter)))
 
     def _tokenize_queries(self, texts: Sequence[str]) -> list[Tokens]:
         tokenised = self._tokenize_checked(texts, self._settings.query_prompt, "a query", QueryError)
@@ -445,10 +446,37 @@ class Encoder:
                 raise error(f"{what} must hold at least one token, and {text!r:.80} holds none")
         return tokenised
 
-    def _encode_whole(self, tokenised: Sequence[Tokens], task: str | None) -> FloatArray:
+    def _encode_documents(
+        self, tasks: Sequence[PoolingTask], *, on_progress: Callable[[int, int], None] | None = None
+    ) -> list[FloatArray]:
+        """Read texts as documents, each under the adapter that is for it."""
+        task = self._settings.document_task
+        adapters = [self._adapter(task, is_whole=one.is_whole) for one in tasks]
+        vectors: dict[int, FloatArray] = {}
+        for adapter in dict.fromkeys(adapters):
+            places = [place for place, own in enumerate(adapters) if own == adapter]
+            report = partial(_report, places, on_progress) if on_progress else None
+            own_tasks = [tasks[place] for place in places]
+            vectors |= zip(places, self._runner.run(own_tasks, adapter=adapter, on_progress=report), strict=True)
+        return [vectors[place] for place in range(len(tasks))]
+
+    def _adapter(self, task: str | None, *, is_whole: bool) -> str | None:
+        """The adapter that a text is read under for a task; ``is_whole`` where it is pooled as one span.
+
+        What training adapts is the reading of documents in context: a text for itself is read as the model always was.
+        """
+        manifest = self._choice.manifest
+        is_for_context = manifest is not None and task == manifest.document_task
+        return None if is_whole and is_for_context else self._adapter_of.get(task)
+
+    def _encode_whole(self, tokenised: Sequence[Tokens], adapter: str | None) -> FloatArray:
         pooled = [PoolingTask.whole(tokens) for tokens in tokenised]
-        vectors = self._runner.run(pooled, adapter=self._adapter_of.get(task))
+        vectors = self._runner.run(pooled, adapter=adapter)
         return np.concatenate(vectors) if vectors else np.zeros((0, self._settings.dims), dtype=np.float32)
+
+
+def _report(places: Sequence[int], on_progress: Callable[[int, int], None], task: int, n_tokens: int) -> None:
+    on_progress(places[task], n_tokens)
 
 
 def _unpickle(settings: Settings, options: Settings) -> Encoder:

@@ -16,7 +16,7 @@ from latechunk.encoding.local_global import LocalGlobalPass
 from latechunk.encoding.pooling import lay_out_runs, plan_pooling
 from latechunk.encoding.windows import TokenSequence, pad, plan_windows
 from latechunk.training.data import TrainingData
-from latechunk.training.loss import Features
+from latechunk.training.loss import Features, encode
 from latechunk.training.model import computing_in
 from latechunk.training.segments import Segment, SegmentSource
 from latechunk.training.settings import PASSAGE, QUERY, TrainingSettings
@@ -31,8 +31,8 @@ class BatchMaker:
     """Makes batch ``number`` of a run, always the same.
 
     What stays frozen is run here, once for each segment that is drawn and without gradient: the lower layers of an
-    encoder with local-global context. Passes with adapters and without go on from there. Where a run goes through its
-    batches again, what they give is kept on disk.
+    encoder with local-global context, from which passes with adapters go on, and all that the untrained model gives,
+    the vectors of chunks read alone among it. Where a run goes through its batches again, it is kept on disk.
     """
 
     def __init__(
@@ -40,6 +40,7 @@ class BatchMaker:
         encoder: Encoder,
         data: TrainingData,
         long_pass: LocalGlobalPass | None,
+        trained: torch.nn.Module,
         settings: TrainingSettings,
         kept: Path | None = None,
     ) -> None:
@@ -49,11 +50,13 @@ class BatchMaker:
             encoder: The base.
             data: What is drawn from.
             long_pass: That of an encoder with local-global context.
+            trained: What is trained, as ``latechunk.training.model.build_model`` makes it.
             settings: Of the run.
             kept: Folder for what frozen layers give, where the run goes through its batches again.
         """
         self._data = data
         self._long_pass = long_pass
+        self._trained = trained
         self._settings = settings
         self._source = SegmentSource(data, settings.segments, settings.run.seed)
         self._kept = None if kept is None else KeptStates(kept)
@@ -85,32 +88,41 @@ class BatchMaker:
             self._plan.sequence(document.tokens.ids[one.start : one.end], document.tokens.prompt_ids)
             for document, one in zip(documents, segments, strict=True)
         ]
-        features: Features = {"adapter": PASSAGE, "alone": self._read_alone(segments, name, keep)}
-        features |= self._runs(sequences, [one.ranges for one in segments])
+        features = self._runs(sequences, [one.ranges for one in segments])
         if self._long_pass is None:
-            return features | self._pad(sequences)
-        long_pass, layout = self._long_pass, self._long_pass.lay_out(sequences)
+            features |= self._pad(sequences)
+        else:
+            long_pass, layout = self._long_pass, self._long_pass.lay_out(sequences)
+
+            def read() -> States:
+                with torch.no_grad(), computing_in(self._settings.run.precision, self._encoder.device):
+                    return long_pass.lower(sequences, layout, _BATCH_TOKENS), None
+
+            states, _ = keep(name, read)
+            features |= {"states": states.to(self._encoder.device), "layout": layout, "sequences": sequences}
+        alone = None if self._settings.loss.late_weight == 1 else self._read_alone(segments, name, keep)
+        return {**self._with_untrained(features, name, keep), "adapter": PASSAGE, "alone": alone}
+
+    def _read_alone(self, segments: Sequence[Segment], name: str, keep: Keep) -> torch.Tensor:
+        """Vectors of the chunks as texts of their own; the shortest are read together and so on."""
 
         def read() -> States:
-            with torch.no_grad(), computing_in(self._settings.run.precision, self._encoder.device):
-                return long_pass.lower(sequences, layout, _BATCH_TOKENS), None
+            alone = self._encoder.tokenize([text for one in segments for text in self._texts(one)])
+            order = np.argsort([len(tokens) for tokens in alone], kind="stable")
+            parts = np.array_split(order, min(_PARTS, len(order)))
+            vectors = [self._untrained(self._read_whole([alone[place] for place in part], "")) for part in parts]
+            return torch.cat(vectors)[np.argsort(order)], None
 
-        states, _ = keep(name, read)
-        return features | {"states": states.to(self._encoder.device), "layout": layout, "sequences": sequences}
+        return keep(f"{name}.alone", read)[0].to(self._encoder.device)
 
-    def _read_alone(self, segments: Sequence[Segment], name: str, keep: Keep) -> list[Features]:
-        """The chunks as texts of their own, the shortest together and so on; empty where only late vectors count."""
-        if self._settings.loss.late_weight == 1:
-            return []
-        alone = self._encoder.tokenize([text for one in segments for text in self._texts(one)])
-        order = np.argsort([len(tokens) for tokens in alone], kind="stable")
-        return [
-            {
-                "places": torch.from_numpy(places),
-                **self._read_whole([alone[place] for place in places], f"{name}.alone.{part}", keep),
-            }
-            for part, places in enumerate(np.array_split(order, min(_PARTS, len(order))))
-        ]
+    def _with_untrained(self, features: Features, name: str, keep: Keep) -> Features:
+        """Features, and the vectors that the model gives of them without adapters."""
+        untrained, _ = keep(f"{name}.untrained", lambda: (self._untrained(features), None))
+        return {**features, "untrained": untrained.to(self._encoder.device)}
+
+    def _untrained(self, features: Features) -> torch.Tensor:
+        with torch.no_grad():
+            return encode(self._trained, {**features, "adapter": None})
 
     def _texts(self, segment: Segment) -> list[str]:
         """Of the chunks of a segment."""
@@ -120,12 +132,10 @@ class BatchMaker:
 
     def _read_questions(self, segments: Sequence[Segment], keep: Keep) -> Features:
         asked = [self._questions[number] for one in segments for number in one.questions]
-        return {
-            "adapter": QUERY if self._settings.query_adapter else None,
-            **self._read_whole(asked, "questions", keep),
-        }
+        features = self._with_untrained(self._read_whole(asked, "questions", keep), "questions", keep)
+        return {**features, "adapter": QUERY if self._settings.query_adapter else None}
 
-    def _read_whole(self, texts: Sequence[Tokens], name: str, keep: Keep) -> Features:
+    def _read_whole(self, texts: Sequence[Tokens], name: str, keep: Keep = compute_states) -> Features:
         """Texts that are one span each."""
         sequences = [self._plan.sequence(tokens.ids, tokens.prompt_ids) for tokens in texts]
         whole = [np.array([[0, one.n_content]], dtype=np.int64) for one in sequences]

@@ -210,8 +210,7 @@ def _try_steps(parts: Assembled, sample: TrainingData, settings: TrainingSetting
 
 def _state_bytes(features: Features) -> int:
     """What states of frozen layers take in float16."""
-    own = 2 * features["states"].numel() if "states" in features else 0
-    return own + sum(_state_bytes(one) for one in features.get("alone", ()))
+    return 2 * features["states"].numel() if "states" in features else 0
 
 
 def _move(value: Any, device: torch.device) -> Any:

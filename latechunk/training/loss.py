@@ -44,10 +44,11 @@ class SpanContrastiveLoss(torch.nn.Module):
 
     Chunks of the same document in other segments are no candidates: they may answer as well. So may what is closer
     than the answers by more than a margin, which is left out, too. A chunk's vector is what an index would hold, the
-    blend of its late vector with that of its text read alone, both of which are trained. (van den Oord et al. 2018;
-    several positives as in Khosla et al. 2020, L_in; bank as in Wu et al. 2018; in-sequence negatives as in Conti et
-    al. 2025; shares of the contrasts and margin as in pplx-embed-context, 2026; documents by their best chunk as in
-    Dai and Callan 2019, MaxP.)
+    blend of its late vector with that of its text read alone. Only the late one is trained: adapters of chunks read
+    alone cost more on the sets that they are not trained on than they gain. (van den Oord et al. 2018; several
+    positives as in Khosla et al. 2020, L_in; bank as in Wu et al. 2018; in-sequence negatives as in Conti et al. 2025;
+    shares of the contrasts and margin as in pplx-embed-context, 2026; documents by their best chunk as in Dai and
+    Callan 2019, MaxP.)
     """
 
     def __init__(self, model: torch.nn.Module, settings: LossSettings) -> None:
@@ -61,68 +62,52 @@ class SpanContrastiveLoss(torch.nn.Module):
         """Compute the parts of the loss.
 
         Args:
-            features: Groups of segments with ``adapter`` set, and ``alone``, their chunks as texts of their own in
-                parts, with ``places`` that say which chunk each is; empty where only late vectors are trained. Last
-                come the questions, with ``adapter`` None where they have none.
+            features: Groups of segments, with ``alone``, the vectors of their chunks read alone, None where only late
+                vectors count, and ``untrained``, those of the untrained model, late; last the questions, with
+                ``untrained`` likewise, and with ``adapter`` None where they have none.
             labels: ``documents``, the document of each segment; ``owner``, the segment of each chunk; ``asked_of``,
                 the segment of each question; ``gold``, shape ``(n_questions, n_chunks)``; ``own_only``, whether a
                 question is asked of many documents.
 
         Returns:
-            ``contrast``, and ``document``, ``anchor``, ``alone_anchor`` and ``query_anchor`` where they have a weight;
-            the sum is minimised.
+            ``contrast``, and ``document``, ``anchor`` and ``query_anchor`` where they have a weight; the sum is
+            minimised.
         """
         groups, questions = features[:-1], features[-1]
-        with torch.no_grad():
-            labels = {**labels, "queries": self._encode({**questions, "adapter": None})}
-        queries = self._encode(questions) if questions["adapter"] else labels["queries"]
+        queries = self._encode(questions) if questions["adapter"] else questions["untrained"]
         if len(groups) == 1 or not torch.is_grad_enabled():
-            return self._parts(self._read_all(groups), queries, groups, labels)
-        return self._cached(groups, queries, labels)
-
-    def _read_all(self, groups: Sequence[Features], *, untrained: bool = False) -> torch.Tensor:
-        return torch.cat([self._read({**group, "adapter": None} if untrained else group) for group in groups])
-
-    def _read(self, group: Features) -> torch.Tensor:
-        """Late vectors of a group's chunks, and naive ones next to them, shape ``(n_chunks, 1 or 2, dims)``."""
-        late = self._encode(group)
-        if not group["alone"]:
-            return late[:, None]
-        parts = [self._encode({**part, "adapter": group["adapter"]}) for part in group["alone"]]
-        order = torch.cat([part["places"] for part in group["alone"]]).argsort()
-        return torch.stack([late, torch.cat(parts)[order]], dim=1)
+            return self._parts(torch.cat([self._encode(group) for group in groups]), queries, features, labels)
+        return self._cached(features, queries, labels)
 
     def _encode(self, features: Features) -> torch.Tensor:
-        vectors: torch.Tensor = self.model(dict(features))["sentence_embedding"].float()
-        return functional.normalize(vectors, dim=1)
+        return encode(self.model, features)
 
     def _parts(
-        self, read: torch.Tensor, queries: torch.Tensor, groups: Sequence[Features], labels: dict[str, torch.Tensor]
+        self, late: torch.Tensor, queries: torch.Tensor, features: Sequence[Features], labels: dict[str, torch.Tensor]
     ) -> dict[str, torch.Tensor]:
-        """All parts of the loss, from the vectors of all segments as ``_read`` gives them."""
+        """All parts of the loss, from the late vectors of the chunks of all segments."""
         settings = self._settings
-        parts = self._contrasts(read, queries, labels)
-        if settings.anchor or settings.alone_anchor:
-            # Keep vectors close to the base model's, each half of the blend by itself.
-            with torch.no_grad():
-                untrained = self._read_all(groups, untrained=True)
-            moved = (1 - (read * untrained).sum(dim=2)) / settings.temperature
-            weights = {"anchor": settings.anchor, "alone_anchor": settings.alone_anchor}
-            for (name, weight), apart in zip(weights.items(), moved.unbind(dim=1), strict=False):
-                if weight:
-                    parts[name] = weight * apart.mean()
+        *groups, questions = features
+        mixed = self._mix(late, groups)
+        parts = self._contrasts(mixed, queries, labels)
+        if settings.anchor:
+            untrained = torch.cat([group["untrained"] for group in groups])
+            parts["anchor"] = settings.anchor * self._moved(late, untrained)
         if settings.query_anchor and queries.requires_grad:
-            apart = (1 - (queries * labels["queries"]).sum(dim=1)) / settings.temperature
-            parts["query_anchor"] = settings.query_anchor * apart.mean()
+            parts["query_anchor"] = settings.query_anchor * self._moved(queries, questions["untrained"])
         if torch.is_grad_enabled():
-            self._remember(read.detach(), labels)
+            self._remember(mixed.detach(), labels)
         return parts
 
+    def _moved(self, vectors: torch.Tensor, untrained: torch.Tensor) -> torch.Tensor:
+        """How far vectors are from those of the untrained model on average, in the scale of the scores."""
+        return (1 - (vectors * untrained).sum(dim=1)).mean() / self._settings.temperature
+
     def _contrasts(
-        self, read: torch.Tensor, queries: torch.Tensor, labels: dict[str, torch.Tensor]
+        self, mixed: torch.Tensor, queries: torch.Tensor, labels: dict[str, torch.Tensor]
     ) -> dict[str, torch.Tensor]:
         settings = self._settings
-        scores, banked = queries @ self._mix(read).T / settings.temperature, self._bank_scores(queries)
+        scores, banked = queries @ mixed.T / settings.temperature, self._bank_scores(queries)
         asked_of, gold, documents = labels["asked_of"], labels["gold"], labels["documents"]
         # Other documents are no candidates where the question is asked of many of them (own_only); nor is the own one
         # in other segments of batch and bank, which may answer as well.
@@ -162,42 +147,43 @@ class SpanContrastiveLoss(torch.nn.Module):
             candidates = gold | (candidates & (scores <= best[:, None] + self._settings.margin))
         return info_nce(scores, gold, candidates)
 
-    def _mix(self, read: torch.Tensor) -> torch.Tensor:
+    def _mix(self, late: torch.Tensor, groups: Sequence[Features]) -> torch.Tensor:
         """The vectors that an index would hold, shape ``(n_chunks, dims)``."""
-        if read.shape[1] == 1:
-            return read[:, 0]
         weight = self._settings.late_weight
-        return functional.normalize(weight * read[:, 0] + (1 - weight) * read[:, 1], dim=1)
+        if weight == 1:
+            return late
+        alone = torch.cat([group["alone"] for group in groups])
+        return functional.normalize(weight * late + (1 - weight) * alone, dim=1)
 
     def _bank_scores(self, queries: torch.Tensor) -> _Banked:
         """Compare with the bank, whose chunks come from earlier steps: they get no gradient."""
         device, temperature = queries.device, self._settings.temperature
-        vectors = [self._mix(read.to(device)) for _, read in self._bank]
+        vectors = [mixed.to(device) for _, mixed in self._bank]
         return _Banked(
             scores=queries @ torch.cat([queries.new_zeros((0, queries.shape[1])), *vectors]).T / temperature,
             owner=torch.tensor([place for place, one in enumerate(vectors) for _ in one], dtype=torch.long).to(device),
             documents=torch.tensor([document for document, _ in self._bank], dtype=torch.long).to(device),
         )
 
-    def _remember(self, read: torch.Tensor, labels: dict[str, torch.Tensor]) -> None:
+    def _remember(self, mixed: torch.Tensor, labels: dict[str, torch.Tensor]) -> None:
         for number, document in enumerate(labels["documents"].tolist()):
-            self._bank.append((document, read[labels["owner"] == number]))
+            self._bank.append((document, mixed[labels["owner"] == number]))
 
     def bank_state(self) -> dict[str, torch.Tensor]:
         """The bank, to be saved in a checkpoint."""
         state: dict[str, torch.Tensor] = {}
-        for place, (document, read) in enumerate(self._bank):
-            state |= {f"{place}.read": read.cpu().contiguous(), f"{place}.document": torch.tensor(document)}
+        for place, (document, mixed) in enumerate(self._bank):
+            state |= {f"{place}.mixed": mixed.cpu().contiguous(), f"{place}.document": torch.tensor(document)}
         return state
 
     def load_bank(self, state: dict[str, torch.Tensor]) -> None:
         """Take back what ``bank_state`` gave."""
         self._bank.clear()
         for place in range(len(state) // 2):
-            self._bank.append((int(state[f"{place}.document"]), state[f"{place}.read"]))
+            self._bank.append((int(state[f"{place}.document"]), state[f"{place}.mixed"]))
 
     def _cached(
-        self, groups: Sequence[Features], queries: torch.Tensor, labels: dict[str, torch.Tensor]
+        self, features: Sequence[Features], queries: torch.Tensor, labels: dict[str, torch.Tensor]
     ) -> dict[str, torch.Tensor]:
         """The same loss and gradients with one group of segments in memory at a time (Gao et al. 2021, GradCache)."""
         # The loss needs the vectors of all segments at once; activations of all do not fit the memory. So the step is
@@ -205,19 +191,20 @@ class SpanContrastiveLoss(torch.nn.Module):
         # gradient with respect to them, which is small; (3) in backward, each group is read again with activations,
         # and the gradient of its vectors is passed through. By the chain rule the sum equals the gradient of a single
         # pass. It needs equal vectors in passes 1 and 3, which is why the model is never in training mode (dropout).
+        groups = features[:-1]
         with torch.no_grad():
-            read = self._read_all(groups)
-        read.requires_grad_()
+            late = torch.cat([self._encode(group) for group in groups])
+        late.requires_grad_()
         query_leaf = queries.detach().requires_grad_(queries.requires_grad)
-        parts = self._parts(read, query_leaf, groups, labels)
+        parts = self._parts(late, query_leaf, features, labels)
         torch.stack(list(parts.values())).sum().backward()  # type: ignore[no-untyped-call]
-        gradients: Any = read.grad
+        gradients: Any = late.grad
 
         def pass_on(scale: torch.Tensor) -> None:
             first = 0
             with torch.enable_grad():
                 for group in groups:
-                    again = self._read(group)
+                    again = self._encode(group)
                     own = gradients[first : first + len(again)]
                     first += len(again)
                     # d(sum(again * own)) / d(weights) is own times the Jacobian of again: this group's chain rule.
@@ -233,6 +220,12 @@ class SpanContrastiveLoss(torch.nn.Module):
         rest = torch.stack(list(shown.values())).sum()
         # The parts are for show; their sum is the one tensor whose backward call runs the second pass.
         return {**shown, "cached": total - rest}
+
+
+def encode(model: torch.nn.Module, features: Features) -> torch.Tensor:
+    """Unit vectors of all spans, in float32, shape ``(n_spans, dims)``."""
+    vectors: torch.Tensor = model(dict(features))["sentence_embedding"].float()
+    return functional.normalize(vectors, dim=1)
 
 
 def info_nce(scores: torch.Tensor, gold: torch.Tensor, candidates: torch.Tensor) -> torch.Tensor:

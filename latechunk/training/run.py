@@ -85,7 +85,7 @@ def assemble(
     if start is not None:
         adapters.load(start)
     trained = build_model(model, adapters, long_pass, settings.run.precision)
-    make = BatchMaker(encoder, data, long_pass, settings, kept)
+    make = BatchMaker(encoder, data, long_pass, trained, settings, kept)
     return Assembled(trained, adapters, SpanContrastiveLoss(trained, settings.loss), make)
 
 

@@ -48,7 +48,7 @@ class LossSettings(Validated):
 
     Attributes:
         late_weight: Share of the late vector in the blend that is trained; the rest is the vector of the chunk's text
-            read alone. 1 trains late vectors only, in less than half the time.
+            read alone, by the model without adapters. 1 trains for indexes of late vectors alone.
         document_weight: Share of the loss that tells documents apart, by the best chunk of each; the rest tells chunks
             apart.
         within_weight: Share, of that rest, of the chunks of the same segment; the others are those of the whole batch
@@ -56,18 +56,16 @@ class LossSettings(Validated):
         margin: A chunk or document that is no answer counts only if its score is at most this much above that of the
             best answer; what is closer still is likely to answer too. None counts all.
         anchor: Weight of what the score of late vectors with those of the untrained model falls by.
-        alone_anchor: The same for the vectors of chunks read alone, where they are trained.
         query_anchor: The same for questions, where they have an adapter.
         bank_segments: How many earlier segments give their chunks as further negatives.
     """
 
     temperature: _Positive = 0.05
     late_weight: Annotated[float, Field(gt=0, le=1)] = 0.7
-    document_weight: Annotated[float, Field(ge=0, le=1)] = 0.35
-    within_weight: Annotated[float, Field(ge=0, le=1)] = 0.2
+    document_weight: Annotated[float, Field(ge=0, le=1)] = 0.2
+    within_weight: Annotated[float, Field(ge=0, le=1)] = 0.4
     margin: _NotNegative | None = 2.0
     anchor: _NotNegative = 0.15
-    alone_anchor: _NotNegative = 0.05
     query_anchor: _NotNegative = 0.15
     bank_segments: _CountFromZero = 24
 

@@ -41,6 +41,11 @@ class PoolingTask:
         """One span that holds all tokens of a text."""
         return cls(tokens, np.array([[0, len(tokens)]], dtype=np.int64))
 
+    @property
+    def is_whole(self) -> bool:
+        """Whether it is one span that holds all tokens: a text that is read for itself, and has no context."""
+        return np.array_equal(self.ranges, [[0, len(self.tokens)]])
+
 
 @dataclass(frozen=True, slots=True)
 class WindowPlan:
