@@ -61,10 +61,10 @@ EARLIER := 4d4844a
 ENGLISH := --weight fairytaleqa-train=4 --weight timeqa-human-train=3 --weight medquad-nih=2 --weight qmsum-train=2 \
 	--weight cuad-v1=1 --own-document-only cuad-v1
 OTHERS := tydiqa-goldp-train jaquad-train-rest piaf-v1.0 arcd-train iapp-thai-train-short cmrc2018-trial-dev
-TRAIN_all-MiniLM-L6-v2 = --late-weight 0.7 --adapters build/earlier/latechunk/trained/all-MiniLM-L6-v2 --steps 150 --learning-rate 3e-4 \
+TRAIN_all-MiniLM-L6-v2 = --late-weight 0.7 --index-late-weight 0.8 --adapters build/earlier/latechunk/trained/all-MiniLM-L6-v2 --steps 150 --learning-rate 3e-4 \
 	--keep-share 0.5 --licence Apache-2.0 --lookalikes 0.29 $(ENGLISH) $(foreach set,$(OTHERS),--weight $(set)=0)
-TRAIN_multilingual-e5-small-q4 = --late-weight 0.6 --steps 1080 --batches 360 --learning-rate 5e-4 --anchor 0.05 --keep-share 0.2 \
-	--licence MIT --lookalikes 0.22 $(ENGLISH) \
+TRAIN_multilingual-e5-small-q4 = --late-weight 0.6 --index-late-weight 0.5 --steps 720 --batches 360 --learning-rate 5e-4 \
+	--anchor 0.05 --licence MIT --lookalikes 0.22 $(ENGLISH) \
 	--weight tydiqa-goldp-train=3 --weight jaquad-train-rest=2 --weight piaf-v1.0=1.5 --weight arcd-train=1 \
 	--weight iapp-thai-train-short=1.5 --weight cmrc2018-trial-dev=2
 

@@ -42,7 +42,7 @@ def test_the_demo_ranks_every_answer_in_every_mode_on_the_same_chunks(capsys):
         for way in WAYS:
             if answer.ranks[way] == 1:
                 assert answer.best[way].chunk.document_id == answer.question.document_id
-    assert comparison.late_weight == 0.6
+    assert comparison.late_weight == 0.5
     show(comparison, full=True)
     assert capsys.readouterr().out.count("first comes:") == 2 * 40
     show(comparison)
