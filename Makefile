@@ -55,7 +55,8 @@ format: $(INSTALLED)  ## Format, and fix what the linter can fix
 
 # How shipped adapters are made; the data are not part of the project. Copy the result into latechunk/trained/MODEL, then
 # run benchmarks/context.py and benchmarks/tables.py. Those of all-MiniLM-L6-v2, which knows English alone, begin with the
-# adapters of an earlier commit, which 500 steps without a contrast of documents had made, and are the mean of both.
+# adapters of an earlier commit, which 500 steps without a contrast of documents had made, and are the mean of both. The
+# shipped ones are of an earlier version, which trained chunks read alone too and shuffled the batches: this gives others.
 MODEL ?= multilingual-e5-small-q4
 EARLIER := 4d4844a
 ENGLISH := --weight fairytaleqa-train=4 --weight timeqa-human-train=3 --weight medquad-nih=2 --weight qmsum-train=2 \

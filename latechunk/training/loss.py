@@ -44,8 +44,8 @@ class SpanContrastiveLoss(torch.nn.Module):
 
     Chunks of the same document in other segments are no candidates: they may answer as well. So may what is closer
     than the answers by more than a margin, which is left out, too. A chunk's vector is what an index would hold, the
-    blend of its late vector with that of its text read alone. Only the late one is trained: adapters of chunks read
-    alone cost more on the sets that they are not trained on than they gain. (van den Oord et al. 2018; several
+    blend of its late vector with that of its text read alone. Only the late one is trained: with multilingual-e5-small,
+    adapters of chunks read alone cost more on other collections than they gained. (van den Oord et al. 2018; several
     positives as in Khosla et al. 2020, L_in; bank as in Wu et al. 2018; in-sequence negatives as in Conti et al. 2025;
     shares of the contrasts and margin as in pplx-embed-context, 2026; documents by their best chunk as in Dai and
     Callan 2019, MaxP.)
