@@ -604,7 +604,7 @@ def test_rows_of_another_format_are_refused(filled, folder):
     filled.database._settings = {**filled.database._settings, "format": 99}
     with pytest.raises(IndexFormatError, match="format 99"):
         push_folders([folder], filled.database)
-    filled.database._settings = {"format": 1, "encoder": 3}
+    filled.database._settings = {"format": 2, "encoder": 3}
     with pytest.raises(IndexFormatError, match="cannot be read"):
         DatabaseSearcher(filled.database)
 

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from latechunk import Block, Chunk, Document, Hit, Index, Page, Span, TokenChunker, embed_documents
+from latechunk import Block, Chunk, Document, Hit, Index, Page, Span, StructureChunker, TokenChunker, embed_documents
 from latechunk.chunking.places import find_places, find_sections, with_outline
 from latechunk.errors import IndexDamagedError, InputError, SpanError
 from latechunk.maintenance.dump import dump_documents
@@ -37,7 +37,7 @@ def place(start, end, document=GUIDE):
 def passage(start, end, document=GUIDE):
     found = place(start, end, document)
     text = document.text[start:end]
-    parts = {"headings": found.headings, "pages": found.pages, "line": found.line}
+    parts = {"headings": found.headings, "sections": found.titles, "pages": found.pages, "line": found.line}
     return Chunk(document.id, 0, start, end, text, document.metadata, **parts)
 
 
@@ -118,7 +118,7 @@ def test_lines_are_counted_from_one_in_any_order():
     [
         (passage(6, 20), "docs/guide.pdf, p. ii, Guide"),
         (passage(38, 52), "docs/guide.pdf, p. iii, Guide > Refunds > Shipping"),
-        (passage(6, 52), "docs/guide.pdf, pp. ii-iii, Guide"),
+        (passage(6, 52), "docs/guide.pdf, pp. ii-iii, Guide; Refunds; Shipping"),
         (passage(53, 69), "docs/guide.pdf, p. 4, Guide > Staff"),
         (passage(3, 7, Document("notes.txt", "One\ntwo", outline=())), "notes.txt:2"),
         (passage(4, 7, Document("x", "One\ntwo", {"source": "/home/me/a.py"}, outline=())), "a.py:2"),
@@ -146,6 +146,36 @@ def index(tmp_path):
         yield made
 
 
+@pytest.mark.parametrize(
+    ("headings", "sections", "citation"),
+    [
+        (("Guide", "Refunds"), ("Shipping",), "a, Guide > Refunds; Shipping"),  # the answer may stand in either
+        (("Guide", "Refunds"), ("Refunds",), "a, Guide > Refunds"),  # it begins with its own heading
+        (("Guide", "Refunds", "Shipping"), ("Refunds", "Shipping"), "a, Guide > Refunds > Shipping"),
+        (("Guide", "Refunds", "Shipping"), ("Refunds", "Shipping", "Staff"), "a, Guide > Refunds > Shipping; Staff"),
+        (("A",), ("B", "C", "D"), "a, A; B; C; D"),
+        (("A",), ("B", "C", "D", "E"), "a, A; B; …; E"),
+        (("A",), ("A", "A"), "a, A; A"),  # two sections of one title
+        ((), ("Refunds",), "a:3"),  # text before the first heading
+    ],
+)
+def test_a_citation_names_the_sections_that_begin_in_a_passage(headings, sections, citation):
+    assert Chunk("a", 0, 5, 6, "x", {}, headings=headings, sections=sections, line=3).citation == citation
+
+
+def test_a_passage_over_two_short_sections_is_cited_by_both(tmp_path):
+    """Found by a reader whose answer stood in the second."""
+    text = (
+        "# Slicer\n\n## Wiring\n\nUse 230 volts.\n\n## Starting\n\nPress the green button.\n\n## Care\n\n"
+        + "Oil it. " * 60
+    )
+    with Index.create(tmp_path / "i", encoder=FakeEncoder(), chunker=StructureChunker(max_tokens=64)) as index:
+        index.add([Document("manual.md", text)])
+        (found,) = [one for one in index.chunks("manual.md") if "green" in one.text]
+    assert "volts" in found.text
+    assert found.citation == "manual.md, Slicer > Wiring; Starting; Care"
+
+
 def test_a_hit_knows_its_pages_and_headings(index):
     index.add([GUIDE])
 
@@ -153,7 +183,8 @@ def test_a_hit_knows_its_pages_and_headings(index):
     assert hit.chunk.headings == ("Guide", "Refunds", "Shipping")
     assert hit.citation == "docs/guide.pdf, p. iii, Guide > Refunds > Shipping"
     wide = index.search("pay for it", k=1, expand=5)[0].chunk
-    assert (wide.text, wide.headings) == (TEXT, ("Guide",))
+    assert (wide.text, wide.headings, wide.sections) == (TEXT, ("Guide",), ("Refunds", "Shipping", "Staff"))
+    assert wide.citation == "docs/guide.pdf, pp. ii-4, Guide; Refunds; Shipping; Staff"
     assert wide.pages == (PageNumber(0, "ii"), PageNumber(2, "iii"), PageNumber(3, None))
 
 
@@ -170,6 +201,7 @@ def test_joined_passages_stand_on_the_pages_of_all(index):
             hit.chunk.metadata,
             hit.chunk.granularity,
             place(hit.chunk.start, hit.chunk.end).headings,
+            place(hit.chunk.start, hit.chunk.end).titles,
             place(hit.chunk.start, hit.chunk.end).pages,
             place(hit.chunk.start, hit.chunk.end).line,
         )
@@ -232,6 +264,7 @@ def test_what_changed_is_updated_and_encoded_only_if_it_must_be(index, change, r
         for chunk in index.chunks(GUIDE.id, granularity=name):
             expected = place(chunk.start, chunk.end, stored)
             assert (chunk.headings, chunk.pages, chunk.line) == (expected.headings, expected.pages, expected.line)
+            assert chunk.sections == expected.titles
     assert verify(index.path) == []
 
 
@@ -261,6 +294,7 @@ def test_pages_and_outline_survive_storing_and_exporting(tmp_path_factory, docum
         chunks = index.chunks(document.id)
     for chunk, found in zip(chunks, find_places(expected, [Span(one.start, one.end) for one in chunks]), strict=True):
         assert (chunk.headings, chunk.pages, chunk.line) == (found.headings, found.pages, found.line)
+        assert chunk.sections == found.titles
         start = chunk.start + len(chunk.text) - len(chunk.text.lstrip())
         assert chunk.line == document.text[:start].count("\n") + 1
         solid = {place for place in range(chunk.start, chunk.end) if not document.text[place].isspace()}

@@ -66,6 +66,7 @@ def make_chunks(document: Document, spans: Sequence[Span]) -> list[Chunk]:
             document.text[span.start : span.end],
             document.metadata,
             headings=place.headings,
+            sections=place.titles,
             pages=place.pages,
             line=line_of_file(place.line, document.metadata),
         )

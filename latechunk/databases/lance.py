@@ -27,7 +27,10 @@ except ImportError as error:
     ) from error
 
 _KEY = b"latechunk"
-_STORED = ("id", "document_id", "number", "n_chunks", "digest", "start", "end", "text", "metadata", "headings", "pages")
+_STORED = (
+    *("id", "document_id", "number", "n_chunks", "digest", "start", "end", "text", "metadata"),
+    *("headings", "sections", "pages"),
+)
 _COLUMNS = [*_STORED, "line"]
 _WORDS = "words"
 _VECTOR = "vector"
@@ -165,7 +168,9 @@ class LanceDatabase:
 
 def _schema(dims: int, metadata: dict[bytes, bytes]) -> arrow.Schema:
     whole, text, texts = arrow.int64(), arrow.string(), arrow.list_(arrow.string())
-    types = dict.fromkeys(("number", "n_chunks", "start", "end", "line"), whole) | {"headings": texts, "facets": texts}
+    types = dict.fromkeys(("number", "n_chunks", "start", "end", "line"), whole) | dict.fromkeys(
+        ("headings", "sections", "facets"), texts
+    )
     names = [*_COLUMNS, "facets", _WORDS]
     fields = [arrow.field(name, types.get(name, text)) for name in names]
     return arrow.schema([*fields, arrow.field(_VECTOR, arrow.list_(arrow.float32(), dims))], metadata=metadata)
@@ -183,6 +188,7 @@ def _to_arrow(rows: Sequence[ChunkRow], schema: arrow.Schema) -> arrow.Table:
             **{name: getattr(chunk, name) for name in ("document_id", "number", "start", "end", "text", "line")},
             "metadata": json.dumps(chunk.metadata, ensure_ascii=False),
             "headings": list(chunk.headings),
+            "sections": list(chunk.sections),
             "pages": pack_pages(chunk),
             "facets": facets[chunk.document_id],
             _WORDS: " ".join(to_terms(chunk.text)),

@@ -59,6 +59,7 @@ _TABLE = """CREATE TABLE {table} (
     text text NOT NULL,
     metadata jsonb NOT NULL,
     headings text[] NOT NULL,
+    sections text[] NOT NULL,
     pages jsonb NOT NULL,
     line integer,
     facets text[] NOT NULL,
@@ -68,7 +69,7 @@ _TABLE = """CREATE TABLE {table} (
 )"""
 _STORED = (
     *("id", "document_id", "number", "n_chunks", "digest", "start_char", "end_char", "text", "metadata", "headings"),
-    *("pages", "line"),
+    *("sections", "pages", "line"),
 )
 _WRITTEN = (*_STORED, "facets", "embedding", "term_ids", "term_weights")
 
@@ -262,6 +263,7 @@ class PostgresDatabase:
             escape_text(chunk.text),
             Jsonb(_escape_all(chunk.metadata)),
             [escape_text(one) for one in chunk.headings],
+            [escape_text(one) for one in chunk.sections],
             Jsonb(_escape_all([list(page) for page in chunk.pages])),
             chunk.line,
             list_facets(chunk.metadata),
@@ -313,7 +315,8 @@ class PostgresDatabase:
 
 def _to_row(values: Sequence[Any], vector: FloatArray | None) -> ChunkRow:
     fields = dict(zip(_STORED, values, strict=True))
-    whole = {name: _unescape_all(fields[name]) for name in ("document_id", "text", "metadata", "headings", "pages")}
+    names = ("document_id", "text", "metadata", "headings", "sections", "pages")
+    whole = {name: _unescape_all(fields[name]) for name in names}
     places = {"number": fields["number"], "start": fields["start_char"], "end": fields["end_char"]}
     chunk = read_chunk({**whole, **places, "line": fields["line"]})
     return ChunkRow(str(fields["id"]), fields["n_chunks"], fields["digest"], chunk, vector)

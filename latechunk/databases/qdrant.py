@@ -184,6 +184,7 @@ def _to_point(row: ChunkRow) -> models.PointStruct:
         **{name: getattr(chunk, name) for name in _FIELDS},
         "metadata": dict(chunk.metadata),
         "headings": list(chunk.headings),
+        "sections": list(chunk.sections),
         "pages": [list(page) for page in chunk.pages],
         "n_chunks": row.n_chunks,
         "digest": row.digest,

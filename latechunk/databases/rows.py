@@ -130,6 +130,7 @@ def read_chunk(fields: Mapping[str, Any]) -> Chunk:
         fields["text"],
         metadata,
         headings=tuple(fields["headings"]),
+        sections=tuple(fields["sections"]),
         pages=tuple(PageNumber(number, label) for number, label in pages),
         line=fields["line"],
     )

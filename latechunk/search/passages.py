@@ -162,4 +162,6 @@ def _union(one: Chunk, other: Chunk) -> Chunk:
     if second.end <= first.end:
         return first
     text = first.text + second.text[first.end - second.start :]
-    return replace(first, end=second.end, text=text, pages=tuple(sorted({*first.pages, *second.pages})))
+    sections = tuple(dict.fromkeys([*first.sections, *second.sections]))  # once where they overlap
+    pages = tuple(sorted({*first.pages, *second.pages}))
+    return replace(first, end=second.end, text=text, sections=sections, pages=pages)

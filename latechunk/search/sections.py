@@ -35,7 +35,7 @@ class Sections:
         place = max(range(first, last), key=lambda one: (_shared(sections[one], row), -one))
         section = sections[place]
         (stands,) = find_places(document, [section])
-        headings, pages, line = encode_place(stands)
+        headings, pages, line, titles = encode_place(stands)
         begin = len(document.text[: section.start].encode("utf-8"))
         return replace(
             row,
@@ -48,6 +48,7 @@ class Sections:
             headings=headings,
             pages=pages,
             line=line,
+            titles=titles,
         )
 
 

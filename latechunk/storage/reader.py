@@ -38,7 +38,7 @@ _VARIABLES = 500  # values bound in one statement; SQLite's default limit is 32,
 _ALWAYS = Condition("1", ())
 _ROW = (
     'SELECT c.number, c.document, c.granularity, c.place, c."start", c."end", c.byte_start, c.byte_end, c.headings, '
-    "c.pages, c.line FROM chunks c WHERE "
+    "c.pages, c.line, c.titles FROM chunks c WHERE "
 )
 
 
@@ -364,6 +364,7 @@ class StoreReader:
                     metadata,
                     name,
                     headings=place.headings,
+                    sections=place.titles,
                     pages=place.pages,
                     line=line_of_file(place.line, metadata),
                 )

@@ -46,7 +46,7 @@ class Fingerprint(NamedTuple):
 class ChunkRow:
     """Where a chunk stands: its number, its document's, its granularity's, its place there, characters and bytes.
 
-    ``headings`` and ``pages`` are JSON: titles, and ``[number, label]`` of each page.
+    ``headings``, ``pages`` and ``titles`` are JSON: titles, ``[number, label]`` of each page, and titles.
     """
 
     number: int
@@ -60,11 +60,12 @@ class ChunkRow:
     headings: str
     pages: str
     line: int
+    titles: str
 
 
-def encode_place(place: Place) -> tuple[str, str, int]:
-    """The last three fields of a ``ChunkRow``."""
-    return to_json(place.headings), to_json(place.pages), place.line
+def encode_place(place: Place) -> tuple[str, str, int, str]:
+    """The last four fields of a ``ChunkRow``."""
+    return to_json(place.headings), to_json(place.pages), place.line, to_json(place.titles)
 
 
 def decode_place(row: ChunkRow) -> Place:
@@ -75,7 +76,8 @@ def decode_place(row: ChunkRow) -> Place:
     """
     try:
         pages = [PageNumber(number, label) for number, label in json.loads(row.pages)]
-        return Place(tuple(json.loads(row.headings)), tuple(pages), row.line)
+        headings, titles = (tuple(map(str, json.loads(one))) for one in (row.headings, row.titles))
+        return Place(headings, tuple(pages), row.line, titles)
     except (TypeError, ValueError) as error:
         raise IndexDamagedError(f"the place of chunk {row.number} cannot be read ({error}): {REMEDY}") from error
 
@@ -83,8 +85,10 @@ def decode_place(row: ChunkRow) -> Place:
 def join_rows(rows: Sequence[ChunkRow]) -> ChunkRow:
     """The row of a passage from the first of some chunks, which are in order, to the last."""
     last = max(rows, key=lambda row: row.end)
-    joined = to_json(sorted({page for row in rows for page in decode_place(row).pages}))
-    return replace(rows[0], end=last.end, byte_end=last.byte_end, pages=joined)
+    places = [decode_place(row) for row in rows]
+    pages = sorted({page for place in places for page in place.pages})
+    titles = dict.fromkeys(title for place in places for title in place.titles)  # once where chunks overlap
+    return replace(rows[0], end=last.end, byte_end=last.byte_end, pages=to_json(pages), titles=to_json(list(titles)))
 
 
 @dataclass(frozen=True, slots=True)

@@ -100,8 +100,7 @@ class Store(StoreReader):
         for granularity, spans in enumerate(stored.chunkings):
             for place, (span, stands) in enumerate(zip(spans, find_places(document, spans), strict=True)):
                 ends = (span.start, span.end, byte_of[span.start], byte_of[span.end])
-                stands_at = (*encode_place(stands), to_json(stands.titles))
-                rows.append((chunk + len(rows), number, granularity, place, *ends, *stands_at))
+                rows.append((chunk + len(rows), number, granularity, place, *ends, *encode_place(stands)))
         vectors = pack(stored.vectors, self._precision)
         digest = hash_vectors((*row[2:], vector) for row, vector in zip(rows, vectors, strict=True))
         connection.execute(

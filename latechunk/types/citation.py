@@ -8,6 +8,8 @@ from typing import Any, NamedTuple
 
 from latechunk.types.metadata import TABLE_ROW
 
+_MOST_NAMED = 3  # sections that begin in a passage
+
 
 class PageNumber(NamedTuple):
     """A page on which a passage stands: its place among the document's pages, from 0, and its label."""
@@ -21,12 +23,13 @@ def cite(
     metadata: Mapping[str, Any],
     pages: Sequence[PageNumber],
     headings: Sequence[str],
+    sections: Sequence[str],
     line: int | None,
 ) -> str:
     """The place of a passage as people cite it; see ``latechunk.Chunk.citation``."""
     source = _name_source(document_id, metadata)
     row = metadata.get(TABLE_ROW)
-    parts = [_cite_pages(pages), f"row {row}" if type(row) is int else "", " > ".join(headings)]
+    parts = [_cite_pages(pages), f"row {row}" if type(row) is int else "", _cite_headings(headings, sections)]
     if not any(parts):
         return source if line is None else f"{source}:{line}"
     return ", ".join(part for part in (source, *parts) if part)
@@ -48,6 +51,16 @@ def _name_source(document_id: str, metadata: Mapping[str, Any]) -> str:
 def without_row(document_id: str, metadata: Mapping[str, Any]) -> str:
     """The id that the file of a row has, ``people.csv`` for ``people.csv#7``; any other id as it is."""
     return document_id.removesuffix(f"#{metadata.get(TABLE_ROW)}")
+
+
+def _cite_headings(headings: Sequence[str], sections: Sequence[str]) -> str:
+    """The path to where a passage begins, and the sections that begin after that, of many the first and the last."""
+    if not headings:
+        return ""
+    own = max(n for n in range(len(sections) + 1) if not n or tuple(sections[:n]) == tuple(headings[-n:]))
+    further = sections[own:]
+    named = further if len(further) <= _MOST_NAMED else [further[0], "…", further[-1]]
+    return "; ".join([" > ".join(headings), *named])
 
 
 def _cite_pages(pages: Sequence[PageNumber]) -> str:

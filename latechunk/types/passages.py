@@ -49,7 +49,9 @@ class Chunk:
         text: The characters themselves.
         metadata: The document's metadata.
         granularity: The name of the chunking that it belongs to.
-        headings: The headings under which it stands, outermost first.
+        headings: The headings under which it begins, outermost first.
+        sections: Titles of the sections that begin in it, in order, without that of the whole document; none if they
+            are more than 16.
         pages: The pages on which it stands, the first to the last. White space at its ends does not count.
         line: The line on which it begins, from 1: of the file where that is read as it is, else of the document's text.
             None if that is not known.
@@ -70,6 +72,7 @@ class Chunk:
     metadata: Mapping[str, Any]
     granularity: str = "chunks"
     headings: tuple[str, ...] = ()
+    sections: tuple[str, ...] = ()
     pages: tuple[PageNumber, ...] = ()
     line: int | None = None
 
@@ -77,11 +80,13 @@ class Chunk:
     def citation(self) -> str:
         """Its place as people cite it: ``guide.pdf, p. iii, Refunds > Shipping``.
 
+        Where further sections begin in it, they are named, too: ``Refunds > Shipping; Returns``.
+
         The first is its source, as the metadata of files have it, else the document's id; a page without a label has
         its number from 1. A row of a table is cited by its number, ``people.csv, row 7``, and any other passage
         without pages and headings by its line, ``notes.txt:12``.
         """
-        return cite(self.document_id, self.metadata, self.pages, self.headings, self.line)
+        return cite(self.document_id, self.metadata, self.pages, self.headings, self.sections, self.line)
 
 
 @dataclass(frozen=True, slots=True)
