@@ -20,6 +20,12 @@ _SAID_BETTER = {
     "int_type": "must be a whole number",
     "string_type": "must be a string",
 }
+_OTHER_WORDS = {  # what the same is called elsewhere
+    "k": ("top_k", "top_n", "limit", "n", "n_results", "num_results", "similarity_top_k"),
+    "query": ("q", "question", "text"),
+    "filter": ("where", "filters", "metadata"),
+    "score_threshold": ("threshold", "min_score", "cutoff"),
+}
 
 
 class Validated(BaseModel):
@@ -83,7 +89,8 @@ def explain_one(one: ErrorDetails, known: Mapping[str, object]) -> str:
     if kind == "missing":
         return f"{name} is missing"
     if kind in ("extra_forbidden", "unexpected_keyword_argument"):
-        near = difflib.get_close_matches(name, known, n=1)
+        meant = [one for one, words in _OTHER_WORDS.items() if name in words and one in known]
+        near = meant or difflib.get_close_matches(name, known, n=1)
         hint = f"did you mean {near[0]!r}?" if near else f"known are {', '.join(sorted(known))}"
         return f"there is no {name!r}: {hint}"
     return f"{name} {_need(kind, one['msg'], limits)}, got {one['input']!r:.80}"

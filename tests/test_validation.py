@@ -47,6 +47,7 @@ class Weights(Validated):
         ({"size": 1, "names": ("a", 2)}, "names.1 must be a string, got 2"),
         ({}, "size is missing"),
         ({"size": 1, "overlp": 0.1}, "there is no 'overlp': did you mean 'overlap'?"),
+        ({"size": 1, "limit": 3}, "there is no 'limit': known are names, overlap, side, size"),  # k of a search
         ({"size": 1, "qq": 0.1}, "there is no 'qq': known are names, overlap, side, size"),
         ({"size": 13}, "size must not be 13"),
         ({"size": 0, "side": 1}, "size must be at least 1, got 0; side must be one of 'left' or 'right', got 1"),

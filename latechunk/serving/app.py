@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Collection, Sequence
+from collections.abc import AsyncIterator, Collection, Mapping, Sequence
 from contextlib import asynccontextmanager
-from functools import cache
 from typing import Any
 
 import anyio.to_thread
 from fastapi import FastAPI, Request, Response
 from fastapi.exceptions import RequestValidationError
+from fastapi.routing import APIRoute
+from pydantic import BaseModel
 from starlette.exceptions import HTTPException
 from starlette.responses import PlainTextResponse
 
@@ -19,7 +20,6 @@ from latechunk.serving.errors import describe, error_body
 from latechunk.serving.guard import Guard
 from latechunk.serving.metrics import CONTENT_TYPE
 from latechunk.serving.page import INSPECT, page_routes
-from latechunk.serving.requests import all_requests
 from latechunk.serving.reranking import rerank_routes
 from latechunk.serving.searching import search_routes
 from latechunk.serving.served import Served
@@ -122,8 +122,8 @@ def _answer_errors(app: FastAPI, served: Served) -> None:
         body = error_body(status, message, field=field, code=code)
         return Response(body, status, headers, media_type="application/json")
 
-    async def invalid(_: Request, error: RequestValidationError) -> Response:
-        said, field = explain_request(error)
+    async def invalid(request: Request, error: RequestValidationError) -> Response:
+        said, field = explain_request(error, _fields_of(request.scope["route"]))
         return Response(error_body(400, said, field=field), 400, media_type="application/json")
 
     async def refused(_: Request, error: HTTPException) -> Response:
@@ -136,8 +136,8 @@ def _answer_errors(app: FastAPI, served: Served) -> None:
     app.add_exception_handler(HTTPException, refused)  # type: ignore[arg-type]
 
 
-def explain_request(error: RequestValidationError) -> tuple[str, str | None]:
-    """What is wrong with a request, and the field that is wrong first."""
+def explain_request(error: RequestValidationError, known: Mapping[str, object]) -> tuple[str, str | None]:
+    """What is wrong with a request, and the field that is wrong first; ``known`` are those that its route takes."""
     said, fields = [], []
     for one in error.errors()[:_MOST_SAID]:
         where = tuple(part for part in one["loc"][1:] if not str(part).startswith(("str", "list[")))
@@ -146,11 +146,11 @@ def explain_request(error: RequestValidationError) -> tuple[str, str | None]:
         if one["type"] == "value_error" and where:
             said.append(f"{where[0]} {one['ctx']['error']}")
         else:
-            said.append(explain_one({**one, "loc": where}, _known_fields()))  # type: ignore[typeddict-item]
+            said.append(explain_one({**one, "loc": where}, known))  # type: ignore[typeddict-item]
     return "; ".join(dict.fromkeys(said))[:2_000], fields[0] if fields else None
 
 
-@cache
-def _known_fields() -> dict[str, object]:
-    """Fields of all requests."""
-    return {name: None for one in all_requests() for name in one.model_fields}
+def _fields_of(route: APIRoute) -> Mapping[str, object]:
+    """The fields of the requests that a route takes."""
+    body = route.body_field.field_info.annotation if route.body_field else None
+    return body.model_fields if isinstance(body, type) and issubclass(body, BaseModel) else {}

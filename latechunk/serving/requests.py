@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from typing import Annotated, Any, Literal, Self, TypeAlias
 
 from annotated_types import MaxLen
@@ -180,10 +179,3 @@ def _output(encoding: Encoding | None, dtype: Dtype | None) -> tuple[Kind, bool]
     if encoding == "base64_binary":
         return "bits", True
     return dtype or "float", encoding == "base64"
-
-
-def all_requests(base: type[Request] = Request) -> Iterator[type[Request]]:
-    """All kinds of requests."""
-    for one in base.__subclasses__():
-        yield one
-        yield from all_requests(one)
