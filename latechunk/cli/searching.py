@@ -178,17 +178,11 @@ def _why_nothing(index: Index, options: SearchOptions) -> str:
     if named is not None:
         left &= set(named)
     if not left:
-        bare = {key for value in (options.filter or {}).values() if isinstance(value, dict) for key in value}
-        hint = f"; operators begin with $, as in ${min(bare)}" if bare and not any(map(_is_operator, bare)) else ""
-        return printable(f"the filter leaves none of the {len(ids)} documents{hint}")
+        return f"the filter leaves none of the {len(ids)} documents"
     among = f"in {len(left)} of the {len(ids)} documents" if len(left) < len(ids) else f"in {len(ids)} documents"
     if options.score_threshold is not None:
         return f"no passage {among} scores {options.score_threshold:g} or more"
     return f"no passage {among} holds a word of the query"
-
-
-def _is_operator(key: str) -> bool:
-    return key.startswith("$")
 
 
 def _load_reranker(name: str, device: str) -> Reranker:

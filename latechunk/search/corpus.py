@@ -49,6 +49,12 @@ class Corpus:
         """Numbers of the documents that are selected."""
         return self._get(("documents", where), lambda: self.store.document_numbers(where))
 
+    def first_time(self, where: Selection) -> bool:
+        """Whether nobody asked this before in this state of the store, or it was forgotten."""
+        asked: list[bool] = []
+        self._get(("asked", where), lambda: asked.append(True))
+        return bool(asked)
+
     def places(self, granularity: int) -> ChunkPlaces:
         """Where the chunks are."""
         return self._get(("places", granularity), lambda: self.store.chunk_places(granularity))

@@ -80,14 +80,22 @@ from latechunk.storage.filter_sql import (
     starts_with,
 )
 
-__all__ = ["MAX_CONDITIONS", "MAX_KEYS", "MAX_LEVELS", "Condition", "compile_filter", "select_documents"]
+__all__ = [
+    "FIELD_OPERATORS",
+    "MAX_CONDITIONS",
+    "MAX_KEYS",
+    "MAX_LEVELS",
+    "Condition",
+    "compile_filter",
+    "select_documents",
+]
 
 MAX_KEYS = 16  # SQLite joins 64 tables at most, and each key of a path is one
 
 _LOGICAL = ("$and", "$or", "$not")
 _ORDERS = {"$gt": ">", "$gte": ">=", "$lt": "<", "$lte": "<="}
 _TEXTS = ("$like", "$ilike", "$startswith")
-_FIELD_OPERATORS = (
+FIELD_OPERATORS = (
     *("$eq", "$ne", "$in", "$nin", *_ORDERS, "$between", *_TEXTS, "$contains", "$is_empty", "$exists", "$not"),
 )
 _ELSEWHERE = {  # operators of other stores, by the nearest one here
@@ -146,7 +154,7 @@ def _read_filter(value: Any, place: Place) -> Logic:
 def _read_entry(name: str, operand: Any, place: Place) -> Logic:
     if not name.startswith("$"):
         return _read_field(name, operand, place)
-    if name in _FIELD_OPERATORS and name not in _LOGICAL:
+    if name in FIELD_OPERATORS and name not in _LOGICAL:
         raise FilterError(f'{place} must stand under a field, like {{"year": {{"{name}": ...}}}}')
     if name not in _LOGICAL:
         raise FilterError(_explain_unknown(name, place, _LOGICAL))
@@ -181,8 +189,8 @@ def _read_operators(path: str, items: Mapping[str, Any], place: Place) -> Logic:
 def _read_operator(path: str, operator: str, operand: Any, place: Place) -> Logic:
     if operator in _LOGICAL and operator != "$not":
         raise FilterError(f'{place} must stand above fields, like {{"{operator}": [{{"year": 1999}}, ...]}}')
-    if operator not in _FIELD_OPERATORS:
-        raise FilterError(_explain_unknown(operator, place, _FIELD_OPERATORS))
+    if operator not in FIELD_OPERATORS:
+        raise FilterError(_explain_unknown(operator, place, FIELD_OPERATORS))
     place.count()
     if operator == "$not":
         return negate(_read_operators(path, _read_negated(operand, place), place))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+import logging
 from collections.abc import Callable, Hashable, Iterator, Sequence
 from dataclasses import replace
 
@@ -16,6 +17,7 @@ from latechunk.errors import InputError
 from latechunk.protocols import SpanEncoder
 from latechunk.search.cache import StoreCache
 from latechunk.search.corpus import Corpus
+from latechunk.search.filter_mistakes import find_mistakes
 from latechunk.search.filters import select_documents
 from latechunk.search.options import SearchOptions
 from latechunk.search.passages import Candidate, choose_hits, join_adjacent
@@ -26,6 +28,8 @@ from latechunk.storage.filter_sql import Condition, Selection
 from latechunk.storage.rows import join_rows
 from latechunk.storage.store import ChunkRow, Store
 from latechunk.types import FloatArray, Hit, IntArray
+
+_log = logging.getLogger(__name__)
 
 
 class Searcher:
@@ -140,7 +144,18 @@ class Searcher:
             rest = selection.rest
             both = listed if rest is None else Condition(f"{rest.sql} AND {listed.sql}", (*rest.values, *listed.values))
             selection = replace(selection, rest=both)
-        return corpus.documents(selection)
+        found = corpus.documents(selection)
+        if not len(found) and corpus.first_time(selection):
+            self._warn_of_mistakes(options)
+        return found
+
+    def _warn_of_mistakes(self, options: SearchOptions) -> None:
+        """Log what looks like a mistake where no document is left to search: silence would cost somebody an hour."""
+        mistakes = find_mistakes(options.filter or {}, self._store)
+        if options.document_ids and not self._store.numbers_of_ids(options.document_ids):
+            mistakes.append(f"no document has the id {options.document_ids[0]!r:.80}")
+        if mistakes and self._store.counts().n_documents:
+            _log.warning("there is no document to search: %s", "; ".join(mistakes))
 
 
 def _group_of(row: ChunkRow, passage: ChunkRow, query: Query) -> Hashable:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import sqlite3
 
-from latechunk.storage.filter_sql import READABLE
+from latechunk.storage.filter_sql import READABLE, escape_text, unescape_text
 
 TABLE = (
     "CREATE TABLE fields (path TEXT NOT NULL, atom NOT NULL, type TEXT NOT NULL, document INTEGER NOT NULL, "
@@ -45,6 +45,27 @@ def remove_fields(connection: sqlite3.Connection, document: int) -> None:
     """Take out the rows of a stored document, within a transaction and before its metadata change."""
     query = f"DELETE FROM fields WHERE (path, atom, type, document) IN ({_OF_ONE})"
     connection.execute(query, (document,))
+
+
+def list_keys(connection: sqlite3.Connection, most: int) -> list[str]:
+    """Top-level keys that have rows, ascending, ``most`` of them."""
+    # One look-up for each key, where DISTINCT would read all rows.
+    query = (
+        "WITH RECURSIVE k (path) AS (SELECT min(path) FROM fields "
+        "UNION ALL SELECT (SELECT min(path) FROM fields WHERE path > k.path) FROM k WHERE k.path IS NOT NULL) "
+        "SELECT path FROM k WHERE path IS NOT NULL LIMIT ?"
+    )
+    return [unescape_text(path) for (path,) in connection.execute(query, (most,))]
+
+
+def list_kinds(connection: sqlite3.Connection, key: str) -> list[str]:
+    """Types of the values of a top-level key in all documents."""
+    query = (
+        "WITH RECURSIVE t (type) AS (SELECT min(type) FROM fields WHERE path = ?1 "
+        "UNION ALL SELECT (SELECT min(type) FROM fields WHERE path = ?1 AND type > t.type) FROM t "
+        "WHERE t.type IS NOT NULL) SELECT type FROM t WHERE type IS NOT NULL"
+    )
+    return [kind for (kind,) in connection.execute(query, (escape_text(key),))]
 
 
 def count_wrong_fields(connection: sqlite3.Connection) -> int:

@@ -14,6 +14,7 @@ import numpy as np
 from latechunk.chunking.places import line_of_file
 from latechunk.errors import IndexDamagedError
 from latechunk.storage.connection import REMEDY
+from latechunk.storage.fields import list_keys, list_kinds
 from latechunk.storage.filter_sql import Condition, Selection
 from latechunk.storage.fulltext import DOCUMENTS, damage_named
 from latechunk.storage.lookup import WordRows, count_term, score_term
@@ -35,6 +36,7 @@ from latechunk.types.json_form import parse_blocks, parse_pages
 
 LAST_COMMIT = "SELECT number, token, n_removed FROM commits WHERE number = (SELECT max(number) FROM commits)"
 _VARIABLES = 500  # values bound in one statement; SQLite's default limit is 32,766, 999 in old builds
+_MOST_KEYS = 1_000
 _ALWAYS = Condition("1", ())
 _ROW = (
     'SELECT c.number, c.document, c.granularity, c.place, c."start", c."end", c.byte_start, c.byte_end, c.headings, '
@@ -204,6 +206,14 @@ class StoreReader:
             values = condition.values if found is None else (*condition.values, json.dumps(found.tolist()))
             query = f"SELECT d.number FROM documents d WHERE {condition.sql}{among} ORDER BY d.number"
             return self._numbers(query, values)
+
+    def field_names(self) -> list[str]:
+        """Top-level keys of metadata that have a value, or an array of values, in any document; the first 1,000."""
+        return list_keys(self._pool.connection, _MOST_KEYS)
+
+    def field_kinds(self, key: str) -> list[str]:
+        """Types of these values in all documents: "text", "integer", "real", "true", "false" or "null"."""
+        return list_kinds(self._pool.connection, key)
 
     def _numbers(self, query: str, values: Sequence[object]) -> IntArray:
         rows = self._pool.connection.execute(query, values)
