@@ -311,6 +311,10 @@ def _require_same(what: str, path: Path | str, recorded: Settings, given: Settin
         {name: recorded.get(name) for name in sorted((recorded.keys() | given.keys()) - labels)}, given
     )
     if differing:
+        names = [str(one.get("model")) for one in (recorded, given)]
+        if names[0] != names[1]:  # which says more than the hashes of their files
+            others = [one for one in differing if "_sha256 is " not in one]
+            differing = [f"it was {names[0]!r:.80}, yours is {names[1]!r:.80}", *others]
         raise IndexMismatchError(
             f"the index at {path} was made with another {what}: {'; '.join(differing)}. "
             f"Open the index without {what}= to use its own, or make a new index"

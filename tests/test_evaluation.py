@@ -2,6 +2,7 @@
 
 import json
 import math
+import re
 import shutil
 import subprocess
 from dataclasses import replace
@@ -701,9 +702,9 @@ def test_a_sentence_says_what_is_more_than_chance():
     [
         (10, [1, 2], [2, 3], "naive chunking 2; with 10 questions no difference shows: to see one of one answer in "
          "ten, ask at least 160."),
-        (3, [1], [1, 2], "ask at least 30, about at least 6 documents."),
+        (3, [1], [1, 2], "ask at least 30, about 6 documents or more."),
         (1, [], [], "On your document the default finds 0 of 1 answers first; naive chunking 0; with 1 question no "
-         "difference shows: to see one of one answer in ten, ask at least 80, about at least 6 documents."),
+         "difference shows: to see one of one answer in ten, ask at least 80, about 6 documents or more."),
     ],
 )  # fmt: skip
 def test_a_sentence_says_what_to_ask(n, naive, default, told):
@@ -860,7 +861,7 @@ def test_an_arm_compared_with_itself_shows_no_difference(tmp_path):
     compared = [row["comparison"] for row in rows if row["comparison"]]
     assert all(one["difference"] == 0 and not one["is_sure"] and one["p_value"] == 1 for one in compared)
     table = to_table(rows, "naive")
-    assert "no difference" in [str(cell) for column in table.columns for cell in column.cells]
+    assert any(re.fullmatch(r"not shown, p [01]\.\d\d", str(cell)) for cell in table.columns[-1].cells)
     for line in tell_verdicts(rows, "naive"):
         assert "no difference shown in 1" in line
 

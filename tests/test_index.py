@@ -577,6 +577,32 @@ def test_another_encoder_is_refused_by_what_differs(tmp_path):
         Index.open(tmp_path / "index", encoder=FakeEncoder(dims=12))
 
 
+def test_another_model_is_named_in_place_of_hashes(tmp_path):
+    class Named(FakeEncoder):
+        def __init__(self, model, prompt):
+            super().__init__()
+            self.own = {"model": model, "weights_sha256": model * 8, "query_prompt": prompt}
+
+        @property
+        def settings(self):
+            return {**super().settings, **self.own}
+
+    Index.create(tmp_path / "index", encoder=Named("small", "query: ")).close()
+
+    with pytest.raises(IndexMismatchError) as caught:
+        Index.open(tmp_path / "index", encoder=Named("large", ""))
+    said = (
+        "another encoder: it was 'small', yours is 'large'; its query_prompt is 'query: ', yours is ''. Open the index"
+    )
+    assert said in str(caught.value)
+    assert "sha256" not in str(caught.value)
+    Index.create(tmp_path / "other", encoder=Named("small", "query: ")).close()
+    changed = Named("small", "query: ")
+    changed.own["weights_sha256"] = "other"
+    with pytest.raises(IndexMismatchError, match="its weights_sha256 is 'small.*', yours is 'other'"):
+        Index.open(tmp_path / "other", encoder=changed)
+
+
 def test_of_nested_settings_only_what_differs_is_named(tmp_path):
     class Nested(FakeEncoder):
         def __init__(self, mean_tokens):

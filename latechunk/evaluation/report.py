@@ -188,7 +188,7 @@ def tell_verdicts(rows: Sequence[Mapping[str, Any]], reference: str) -> list[str
 
 
 def to_table(rows: Sequence[Mapping[str, Any]], reference: str) -> Table:
-    """The headline of every set and arm, for the terminal; says "no difference" where the interval holds zero."""
+    """The headline of every set and arm, for the terminal; says "not shown" where a difference may be chance."""
     table = Table(title=f"gain over {reference}, 95 % interval over documents", title_justify="left", box=None)
     many = len({row["encoder"] for row in rows}) > 1
     for name in ("set", "chunk", *(("encoder",) if many else ()), "scope", "arm"):
@@ -213,5 +213,6 @@ def _tell(compared: Mapping[str, Any] | None) -> tuple[str, str, str]:
         return "", "", "reference"
     if compared["low"] is None:
         return f"{compared['difference']:+.2f}", "", "one document: no interval"
-    verdict = "no difference" if not compared["is_sure"] else "better" if compared["difference"] > 0 else "worse"
+    better = "better" if compared["difference"] > 0 else "worse"
+    verdict = better if compared["is_sure"] else f"not shown, p {compared['p_value']:.2f}"
     return f"{compared['difference']:+.2f}", f"{compared['low']:+.2f} to {compared['high']:+.2f}", verdict
