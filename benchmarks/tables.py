@@ -25,6 +25,7 @@ TITLES = {
     "drcd-dev": "DRCD (Chinese)",
     "iapp-thai-dev": "iApp (Thai)",
 }
+_LEAST_QUESTIONS = 30  # of a set that is shown
 SCOPES = (("corpus", "in the corpus"), ("document", "within the right document"))
 
 
@@ -107,6 +108,27 @@ def quality_short(sizes: tuple[int, ...], *, inside: bool) -> str:
 
 def _gain(one: dict[str, Any]) -> str:
     return f"{one['gain']:+.1f} ({one['interval'][0]:+.1f} to {one['interval'][1]:+.1f})"
+
+
+def found(*, whole: bool) -> str:
+    """What a search without options finds beside what others build from its parts; ``whole`` for the differences."""
+    sets = read("default_search")["figures"]["sets"]
+    rows = []
+    for name, title in TITLES.items():
+        one = sets.get(name, {"n_questions": 0})
+        if one["n_questions"] < _LEAST_QUESTIONS:
+            continue
+        corpus = one["corpus"]
+        cells = [title, f"{one['n_questions']:,}", *(f"{corpus[arm]:.1f}" for arm in ("naive", "bm25", "rrf"))]
+        differences = [_difference(one[scope]) for scope in ("corpus", "document")] if whole else []
+        rows.append([*cells, f"{corpus['default']:.1f}" if whole else f"**{corpus['default']:.1f}**", *differences])
+    header = ["chunks of at most 128 tokens", "questions", "naive vectors", "BM25", "both by ranks", "`search`"]
+    return table([*header, *(["against the best", "within the document"] if whole else [])], rows)
+
+
+def _difference(one: dict[str, Any]) -> str:
+    low, high = one["interval"] or (None, None)
+    return f"{one['difference']:+.1f}" + ("" if low is None else f" ({low:+.1f} to {high:+.1f})")
 
 
 def enough() -> str:
@@ -318,7 +340,8 @@ def _scale_row(n_chunks: int, prefix: str, figures: dict[str, Any]) -> list[str]
 
 def main() -> None:
     docs = ROOT / "docs"
-    fill(ROOT / "README.md", {"quality": quality_short((64,), inside=False)})
+    fill(ROOT / "README.md", {"found": found(whole=False)})
+    fill(docs / "search.md", {"found": found(whole=True)})
     fill(
         docs / "evaluation.md",
         {"default": quality_short((64, 128), inside=True), "quality": quality(), "passkey": passkey()},

@@ -64,6 +64,7 @@ class IndexKeywords(TypedDict, total=False):
     vectors: str
     first_pass_dims: int | None
     precision: Precision
+    exist_ok: bool
     lock_timeout: float
 
 
@@ -123,12 +124,13 @@ class Index:
         vectors: str = "auto",
         first_pass_dims: int | None = None,
         precision: Precision = "float32",
+        exist_ok: bool = False,
         lock_timeout: float = 10.0,
     ) -> Self:
         """Make an empty index.
 
         Args:
-            path: The folder to make; must not exist, or be empty.
+            path: The folder to make; must not exist, or be empty, unless ``exist_ok``.
             encoder: An encoder, or the name of a model for ``Encoder.load``; None for the default model.
             chunker: A chunker, or ``"structure"``, ``"sentence"`` or ``"token"``; None for ``StructureChunker()``.
             chunkers: Several granularities by name, in place of ``chunker``: the same documents cut in several ways,
@@ -143,10 +145,12 @@ class Index:
             first_pass_dims: Of a Matryoshka model, how many numbers of each vector the first comparison takes.
             precision: What the vectors are stored in: ``"float32"`` as they are, ``"float16"`` in half of the space,
                 ``"int8"`` in a quarter; see docs/operations.md for what that costs.
+            exist_ok: Open the index that is there, if it was made with these settings.
             lock_timeout: Seconds that a change waits for another writer to finish.
 
         Raises:
             IndexExistsError: If there is something at ``path`` already.
+            IndexMismatchError: With ``exist_ok``, if the index there was made with other settings.
             InputError: If a setting is out of range.
             StoreError: If the disk does not take it.
 
@@ -155,16 +159,25 @@ class Index:
             ...     index.add([Document("berlin", "Berlin is big. It lies on the Spree.")])
         """
         folder = as_folder(path)
-        require_vacant(folder)
+        is_there = exist_ok and (folder / STORE).is_file()
+        if not is_there:
+            require_vacant(folder)
         named = name_chunkers(chunker, chunkers)
         search = SearchSettings.of_user(words, vectors, first_pass_dims, precision)
         loaded = load_encoder(encoder)
         embedding = choose_embedding(loaded, mode, late_weight)
         manifest = IndexManifest.make(loaded, named, embedding, search)
         manifest.require_searchable()
-        with new_store(folder) as new:
-            Store.create(new, manifest.settings())
-        return cls.open(folder, encoder=loaded, chunkers=named, lock_timeout=lock_timeout)
+        if not is_there:
+            with new_store(folder) as new:
+                Store.create(new, manifest.settings())
+        index = cls.open(folder, encoder=loaded, chunkers=named, lock_timeout=lock_timeout)
+        try:
+            index.manifest.require_made_as(folder, manifest)
+        except BaseException:
+            index.close()
+            raise
+        return index
 
     @classmethod
     def temporary(cls, *, encoder: SpanEncoder | str | None = None, **settings: Unpack[IndexKeywords]) -> Self:

@@ -181,6 +181,21 @@ class IndexManifest(Validated):
         """Raise an IndexMismatchError unless an encoder of these settings makes the same vectors."""
         _require_same("encoder", path, self.encoder, given, labels_of(self.encoder, given))
 
+    def require_made_as(self, path: Path | str, other: IndexManifest) -> None:
+        """Raise an IndexMismatchError unless an index of this manifest is what another one asks for.
+
+        ``vectors="auto"`` asks for nothing: it may have been optimised for another kind since.
+        """
+        search, asked = self.search.model_dump(), other.search.model_dump()
+        if other.search.vectors == "auto":
+            search["vectors"] = "auto"
+        differing = [*self.differences(other), *_differences(search, asked)]
+        if differing:
+            raise IndexMismatchError(
+                f"the index at {path} was made with other settings: {'; '.join(differing)}. Open it with Index.open to "
+                f"use its own, or make a new index"
+            )
+
     def name_given(
         self, chunker: Chunker | str | None, chunkers: Mapping[str, Chunker | str] | None
     ) -> dict[str, Chunker]:

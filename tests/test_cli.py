@@ -244,7 +244,23 @@ def test_documents_are_deleted_by_id(run):
     assert (result.exit_code, result.stderr) == (0, "1 deleted; 1 left\n")
     result = run("delete", "x.latechunk", "paris.txt")
     assert result.exit_code == 3
-    assert "left out: paris.txt: there is no document of this id" in result.stderr
+    assert "left out: paris.txt: there is no document of this id\n" in result.stderr
+
+
+def test_an_id_that_no_document_has_is_put_right(run):
+    lines = [{"id": name, "text": "Text."} for name in ("manuals/pump.md", "manuals/fan.md", "terms.md")]
+    Path("corpus.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines))
+    run("index", "x.latechunk", "corpus.jsonl")
+
+    for given, said in {
+        "docs/manuals/pump.md": "there is no document of this id: did you mean 'manuals/pump.md'?",
+        "/home/me/terms.md": "there is no document of this id: did you mean 'terms.md'?",
+        "manuals": "there is no document of this id; `--prefix manuals` names those below it",
+        "tersm.md": "there is no document of this id: did you mean 'terms.md'?",
+    }.items():
+        result = run("delete", "x.latechunk", given)
+        assert (result.exit_code, said in result.stderr) == (3, True), result.stderr
+    assert "documents   3\n" in run("info", "x.latechunk").output
 
 
 def test_what_is_deleted_by_filter_or_path_is_counted_and_asked_for(run, monkeypatch):

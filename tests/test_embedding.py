@@ -344,5 +344,22 @@ def test_embed_documents_refuses_wrong_arguments_at_once(fake):
         embed_documents(Document("a", "One."), encoder=fake)
     with pytest.raises(InputError, match="mode must be"):
         embed_documents([], encoder=fake, mode="best")
-    with pytest.raises(InputError, match=r"a latechunk\.Document is needed, got str"):
+    with pytest.raises(InputError, match=r"a latechunk\.Document is needed, got builtins\.str"):
         list(embed_documents(["text"], encoder=fake))
+
+
+@pytest.mark.parametrize(
+    ("module", "said"),
+    [
+        (
+            "langchain_core.documents.base",
+            r"got langchain_core\.documents\.base\.Doc, which .*LateChunkVectorStore takes",
+        ),
+        ("llama_index.core.schema", r"got llama_index\.core\.schema\.Doc, which .*to_documents turns into it"),
+        ("mine", r"got mine\.Doc: "),
+    ],
+)
+def test_a_document_of_a_framework_is_told_where_to_go(fake, module, said):
+    foreign = type("Doc", (), {"__module__": module})
+    with pytest.raises(InputError, match=said):
+        list(embed_documents([foreign()], encoder=fake))

@@ -603,6 +603,49 @@ def test_another_model_is_named_in_place_of_hashes(tmp_path):
         Index.open(tmp_path / "other", encoder=changed)
 
 
+def test_an_index_can_be_made_where_it_is_missing_and_opened_where_it_is_not(tmp_path):
+    """As a notebook does that is run again."""
+    for n_documents in (1, 2):
+        with Index.create(tmp_path / "index", encoder=FakeEncoder(), exist_ok=True) as index:
+            index.add([Document(f"d{n_documents}", "Berlin is big. It lies on the Spree.")])
+            assert len(index) == n_documents
+
+    with pytest.raises(IndexExistsError, match=r"Index\.open\), or exist_ok=True"):
+        Index.create(tmp_path / "index", encoder=FakeEncoder())
+
+
+@pytest.mark.parametrize(
+    ("asked", "said"),
+    [
+        ({"mode": "naive"}, "its embedding.mode is 'late', yours is 'naive'"),
+        ({"chunker": TokenChunker(max_tokens=3)}, "another chunker: its kind is 'structure', yours is 'token'"),
+        ({"words": False}, "its words is True, yours is False"),
+        ({"precision": "int8"}, "its precision is 'float32', yours is 'int8'"),
+        ({"vectors": "flat"}, "its vectors is 'auto', yours is 'flat'"),
+        ({"encoder": FakeEncoder(dims=12)}, "its dims is 8, yours is 12"),
+    ],
+)
+def test_an_index_of_other_settings_is_no_substitute(tmp_path, asked, said):
+    Index.create(tmp_path / "index", encoder=FakeEncoder()).close()
+
+    with pytest.raises(IndexMismatchError, match=re.escape(said)):
+        Index.create(tmp_path / "index", **{"encoder": FakeEncoder(), "exist_ok": True, **asked})
+
+
+def test_an_index_that_was_optimised_since_is_what_auto_asks_for(tmp_path):
+    with Index.create(tmp_path / "index", encoder=FakeEncoder()) as index:
+        index.optimize(vectors="hnsw")
+    with Index.create(tmp_path / "index", encoder=FakeEncoder(), exist_ok=True) as again:
+        assert again.manifest.search.vectors == "hnsw"
+
+
+def test_what_is_no_index_is_not_overwritten(tmp_path):
+    (tmp_path / "mine.txt").write_text("keep")
+    with pytest.raises(IndexExistsError):
+        Index.create(tmp_path, encoder=FakeEncoder(), exist_ok=True)
+    assert (tmp_path / "mine.txt").read_text() == "keep"
+
+
 def test_of_nested_settings_only_what_differs_is_named(tmp_path):
     class Nested(FakeEncoder):
         def __init__(self, mean_tokens):

@@ -562,6 +562,7 @@ def test_wrong_granularities_are_refused(tmp_path, arguments, message):
         ({"expand": 10**9}, "expand must be at most 1,000"),
         ({"granularity": "pages"}, "granularity must be one of the index's granularities, 'passages', 'sentences'"),
         ({"within": "pages"}, "within must be one of"),
+        ({"within": "sections"}, "granularities, 'passages', 'sentences' or \"section\", got 'sections'"),
         ({"within": "passages"}, "within must name another granularity"),
         ({"within": "sentences", "per_document": True}, "choose one"),
         ({"per_document": "yes"}, "per_document must be True or False"),

@@ -65,11 +65,13 @@ def delete_command(
             chosen = [one for one in chosen if one in ids]
         elif chosen and not yes:
             _confirm(console, chosen, len(opened))
+        known = opened.ids() if unknown else []
         reason = None if chosen or ids else _why_none(opened.ids(), prefix)
         n_deleted = opened.delete(chosen)
         n_left = len(opened)
     for one in unknown:
-        console.print(printable(f"left out: {one}: there is no document of this id"), style="yellow", markup=False)
+        said = f"left out: {one}: there is no document of this id{_near(one, known)}"
+        console.print(printable(said), style="yellow", markup=False, soft_wrap=True)
     if reason is not None:
         console.print(printable(f"nothing to delete: {reason}"), markup=False, soft_wrap=True)
     elif not quiet:
@@ -88,6 +90,16 @@ def _why_none(ids: Sequence[str], prefix: str | None) -> str:
     near = difflib.get_close_matches(prefix.rstrip("/"), sorted(names), n=3)
     hint = f"did you mean {' or '.join(map(repr, near))}?" if near else f"ids begin as in {min(ids, default='')!r}"
     return f"none of {counted(len(ids), 'document')} has the id {prefix!r} or lies below it; {hint}"
+
+
+def _near(name: str, ids: Sequence[str]) -> str:
+    """What was meant by an id that no document has: one that ends so or is like it, or a folder of them."""
+    if any(_is_below(one, name) for one in ids):
+        return f"; `--prefix {name}` names those below it"
+    path = PurePosixPath(name)
+    near = [one for one in ids if path.parts[-len(PurePosixPath(one).parts) :] == PurePosixPath(one).parts]
+    near = near or difflib.get_close_matches(name, ids, n=3)
+    return f": did you mean {' or '.join(map(repr, near))}?" if near else ""
 
 
 def _is_below(document_id: str, prefix: str) -> bool:

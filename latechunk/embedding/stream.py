@@ -170,13 +170,25 @@ def embed_batch(
     return list(zip(chunked, embed_chunks(encoder, embedding, chunked) if chunked else [], strict=True))
 
 
+_FOREIGN = {
+    "langchain_core": ", which langchain_latechunk.LateChunkVectorStore takes",
+    "llama_index": ", which llama_index.retrievers.latechunk.to_documents turns into it",
+}
+
+
+def _explain_foreign(document: object) -> str:
+    kind = type(document)
+    hint = _FOREIGN.get(kind.__module__.partition(".")[0], "")
+    return f"a latechunk.Document is needed, got {kind.__module__}.{kind.__name__}{hint}: {document!r:.80}"
+
+
 def take_batches(documents: Iterable[Document], pace: Pace) -> Iterator[Batch]:
     """Cut a stream into batches; blank documents, and those whose id came before, are failures of the one under way."""
     seen: set[str] = set()
     batch, n_characters = Batch(), 0
     for document in documents:
         if not isinstance(document, Document):
-            raise InputError(f"a latechunk.Document is needed, got {type(document).__name__}: {document!r:.80}")
+            raise InputError(_explain_foreign(document))
         if document.id in seen:
             error = DocumentError(
                 f"the document id {document.id!r} comes twice in one call; ids must differ, since each document "

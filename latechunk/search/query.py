@@ -88,7 +88,8 @@ def number_of_granularity(store: Store, name: str, granularity: str | None) -> i
         return 0
     if not isinstance(granularity, str) or granularity not in store.granularities:
         known = ", ".join(map(repr, store.granularities))
-        raise InputError(f"{name} must be one of the index's granularities, {known}, got {granularity!r:.80}")
+        further = f' or "{SECTION}"' if name == "within" and SECTION not in store.granularities else ""
+        raise InputError(f"{name} must be one of the index's granularities, {known}{further}, got {granularity!r:.80}")
     return store.granularities.index(granularity)
 
 

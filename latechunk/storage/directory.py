@@ -48,7 +48,8 @@ def require_vacant(folder: Path) -> None:
         return
     if folder.exists() or folder.is_symlink():
         raise IndexExistsError(
-            f"{folder} exists already; use Index.open to open the index there, or choose another path"
+            f"{folder} exists already: to open the index there use open (Index.open), or exist_ok=True to make it only "
+            f"where it is missing; or choose another path"
         )
 
 

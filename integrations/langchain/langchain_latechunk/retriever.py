@@ -93,6 +93,7 @@ class LateChunkRetriever(BaseRetriever):
         ids: Sequence[str] | None = None,
         path: str | os.PathLike[str] | None = None,
         chunker: Chunker | str | None = None,
+        exist_ok: bool = False,
         on_error: OnError = "raise",
         show_progress: bool = False,
         **settings: Any,
@@ -102,7 +103,8 @@ class LateChunkRetriever(BaseRetriever):
         Documents are whole, or pages, which are joined, and ``ids`` come before their own. ``on_error`` and
         ``show_progress`` are those of ``latechunk.Index.add``. Without ``embedding``, ``path`` or ``chunker`` it is
         the default model, a temporary index that goes with the retriever, and ``latechunk.StructureChunker()``.
-        ``settings`` are the attributes of this class.
+        With ``exist_ok`` they are added to an index that is there and was made so; documents of the same ids are
+        replaced. ``settings`` are the attributes of this class.
 
         Raises:
             DocumentError: If a document cannot be indexed, or is a piece.
@@ -111,7 +113,7 @@ class LateChunkRetriever(BaseRetriever):
         failures = Failures(on_error)
         converted = to_latechunk(documents, ids, failures)
         encoder = None if embedding is None else require_encoder(embedding)
-        index = make_index(path, encoder, chunker=chunker)
+        index = make_index(path, encoder, chunker=chunker, exist_ok=exist_ok)
         with closed_on_error(index):
             retriever = cls(index=index, **settings)
             index.add(converted, on_error=failures.for_index, show_progress=show_progress)

@@ -136,8 +136,12 @@ def test_from_documents(tmp_path, embedding, documents):
     again = LateChunkRetriever.open(path, embedding=embedding, k=1)
     assert [one.id for one in again.invoke("The Seine")] == ["paris#1"]
     again.index.close()
-    with pytest.raises(IndexExistsError):
+    with pytest.raises(IndexExistsError, match="exist_ok=True"):
         LateChunkRetriever.from_documents(documents, embedding=embedding, path=path)
+    settings = {"embedding": embedding, "path": path, "chunker": chunker, "exist_ok": True}
+    twice = LateChunkRetriever.from_documents(documents, **settings)
+    assert len(twice.index) == len(documents)
+    twice.index.close()
 
 
 def test_from_documents_without_a_path(embedding, documents):
