@@ -216,7 +216,7 @@ def test_each_row_of_a_table_is_a_document_and_ragged_ones_are_named(read, tmp_p
         ("a.csv#2", "name: Bob"),
         ("a.csv#4", "name: Dan"),
     ]
-    assert documents[0].metadata == {"name": "Ann", "age": "31", "note": "two\nlines", "table_row": 1, "source": source}
+    assert documents[0].metadata == {"name": "Ann", "age": 31, "note": "two\nlines", "table_row": 1, "source": source}
     assert problems == [(":6", "a row of 4 cells under a header of 3")]
     seats, _ = read("seats.json", '[{"row": 40}, {"row": 41}]', rows=True)
     assert [(one.metadata["row"], make_chunks(one, [Span(0, 7)])[0].citation) for one in seats] == [
@@ -228,6 +228,33 @@ def test_each_row_of_a_table_is_a_document_and_ragged_ones_are_named(read, tmp_p
         ("7", "Hello.", "en"),
         ("b.csv#2", "Bye.", "en"),
     ]
+
+
+def test_columns_of_numbers_hold_numbers(read, tmp_path):
+    rows = [
+        "id,price,code,size,open,none,big",
+        "7,49.90,007,1,2024-01-01,,1234567890123456",
+        "8,-129,12,XL,5,,1",
+        "9,,13,2,6,,2",
+    ]
+    content = "\n".join(rows)
+
+    documents, _ = read("a.csv", content, rows=True)
+
+    assert documents[0].text == (
+        "price: 49.90\ncode: 007\nsize: 1\nopen: 2024-01-01\nbig: 1234567890123456"  # as it is written
+    )
+    assert [one.id for one in documents] == ["7", "8", "9"]
+    values = [[one.metadata[name] for name in ("price", "code", "size", "open", "none", "big")] for one in documents]
+    assert values == [
+        [49.9, "007", "1", "2024-01-01", "", "1234567890123456"],
+        [-129, "12", "XL", "5", "", "1"],
+        ["", "13", "2", "6", "", "2"],
+    ]
+    assert type(values[1][0]) is int
+    with Index.create(tmp_path / "i", encoder=FakeEncoder()) as index:
+        index.add(documents)
+        assert index.ids(filter={"price": {"$gt": 0}}) == ["7"]
 
 
 @pytest.mark.parametrize(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from typing import Any
 
 from latechunk.errors import DocumentError
@@ -23,17 +23,26 @@ def line_document(fields: Mapping[str, Any], note: Callable[[str], None]) -> Doc
     return unpack_document(name, text, metadata)
 
 
-def row_document(fields: Mapping[str, Any], file: SourceFile, number: int, note: Callable[[str], None]) -> Document:
+def row_document(
+    fields: Mapping[str, Any],
+    file: SourceFile,
+    number: int,
+    note: Callable[[str], None],
+    *,
+    numeric: Collection[str] = (),
+) -> Document:
     """Make a document of a row; without ``text`` its text is its fields, one a line, which are metadata as well.
 
-    Its id is its own, or the name of the file with the row's number, from 1: ``people.csv#7``.
+    Its id is its own, or the name of the file with the row's number, from 1: ``people.csv#7``. Fields that ``numeric``
+    names are written as they are, and numbers in the metadata.
     """
     text, chosen, metadata = _split(fields, note)
     if text is None:
         text = "\n".join(f"{name}: {_show(value)}" for name, value in metadata.items() if value not in (None, ""))
     require_text(text, "the text of a row", DocumentError)
     name = f"{file.name}#{number}" if chosen in (None, "") else chosen
-    described = {**file.metadata, TABLE_ROW: number, **metadata}
+    numbers = {key: json.loads(metadata[key]) for key in numeric if metadata.get(key)}
+    described = {**file.metadata, TABLE_ROW: number, **metadata, **numbers}
     return Document(name, text, described, outline=None if "text" in fields else ())
 
 

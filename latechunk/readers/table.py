@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import csv
 import io
-from collections.abc import Iterator
+import re
+from collections.abc import Collection, Iterator
 from functools import partial
 from pathlib import Path
 
@@ -13,13 +14,18 @@ from latechunk.readers.reader import Problem, Reader, Reading, SourceFile, read_
 from latechunk.readers.rows import row_document
 from latechunk.types import Block, Document
 
+_NUMBER = re.compile(r"-?(?:0|[1-9]\d{0,14})(?:\.\d{1,15})?", re.ASCII)
 _DELIMITERS = ",;\t|"  # of .csv files; the one that the header has most of
 
 
 def _read(file: SourceFile, reading: Reading) -> Iterator[Document]:
     text = read_text(file, reading)
-    rows = _rows(text, "\t" if file.path.suffix.lower() == ".tsv" else _find_delimiter(text))
-    yield from _row_documents(rows, file, reading) if reading.rows else [_table_document(rows, file)]
+    delimiter = "\t" if file.path.suffix.lower() == ".tsv" else _find_delimiter(text)
+    if reading.rows:
+        numeric = _find_numeric(_rows(text, delimiter))
+        yield from _row_documents(_rows(text, delimiter), file, reading, numeric)
+    else:
+        yield _table_document(_rows(text, delimiter), file)
 
 
 def _rows(text: str, delimiter: str) -> Iterator[tuple[int, list[str]]]:
@@ -49,7 +55,22 @@ def _table_document(rows: Iterator[tuple[int, list[str]]], file: SourceFile) -> 
     return Document(file.name, text, file.metadata, outline=(Block("table", 0, len(text)),) if text else ())
 
 
-def _row_documents(rows: Iterator[tuple[int, list[str]]], file: SourceFile, reading: Reading) -> Iterator[Document]:
+def _find_numeric(rows: Iterator[tuple[int, list[str]]]) -> set[str]:
+    """The columns in which every cell that is not empty is a number as JSON writes it: ``007`` is a code."""
+    _, header = next(rows, (0, []))
+    numeric, filled = dict.fromkeys(range(len(header))), set()
+    for _, row in rows:
+        for place, cell in enumerate(row):
+            if cell and place in numeric:
+                filled.add(place)
+                if not _NUMBER.fullmatch(cell):
+                    del numeric[place]
+    return {header[place] for place in numeric if place in filled}
+
+
+def _row_documents(
+    rows: Iterator[tuple[int, list[str]]], file: SourceFile, reading: Reading, numeric: Collection[str]
+) -> Iterator[Document]:
     _, header = next(rows, (0, []))
     if repeated := sorted({name for name in header if header.count(name) > 1}):
         raise DocumentError(f"its first row must name the columns, and {', '.join(map(repr, repeated))} repeats")
@@ -60,7 +81,7 @@ def _row_documents(rows: Iterator[tuple[int, list[str]]], file: SourceFile, read
             continue
         try:
             fields = dict(zip(header, row, strict=False))  # cells that are missing at the end are not there
-            yield row_document(fields, file, number, partial(reading.on_note, place))
+            yield row_document(fields, file, number, partial(reading.on_note, place), numeric=numeric)
         except DocumentError as error:
             reading.on_problem(Problem(place, str(error)))
 
