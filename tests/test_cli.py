@@ -247,6 +247,18 @@ def test_documents_are_deleted_by_id(run):
     assert "left out: paris.txt: there is no document of this id\n" in result.stderr
 
 
+def test_a_file_that_is_in_the_index_under_another_id_is_noted(run):
+    Path("docs/more").mkdir()
+    Path("docs/more/rome.txt").write_text("Rome is old.")
+    assert "twice" not in run("index", "x.latechunk", "docs").stderr
+    assert "twice" not in run("index", "x.latechunk", "docs").stderr
+
+    result = run("index", "x.latechunk", "docs/more")
+
+    assert "rome.txt, in the index as more/rome.txt already: the same file twice; give the folder" in result.stderr
+    assert "1 added" in result.stderr
+
+
 def test_an_id_that_no_document_has_is_put_right(run):
     lines = [{"id": name, "text": "Text."} for name in ("manuals/pump.md", "manuals/fan.md", "terms.md")]
     Path("corpus.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines))

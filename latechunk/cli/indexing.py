@@ -128,7 +128,7 @@ def index_command(
                 _require_agreement(opened, {**asked, **cut})
             with documents_bar(console, count_documents(files, rows=rows), quiet) as sources.advance:
                 result = opened.add(
-                    _without_conflicts(opened, documents, sources.leave_out),
+                    _without_conflicts(opened, documents, sources.leave_out, sources.note),
                     on_error=lambda document, error: sources.report(
                         Problem(paths_of.get(document.id, document.id), str(error))
                     ),
@@ -170,19 +170,28 @@ def _create(
 
 
 def _without_conflicts(
-    opened: Index, documents: Iterable[Document], report: Callable[[Problem], None]
+    opened: Index,
+    documents: Iterable[Document],
+    report: Callable[[Problem], None],
+    note: Callable[[str, str], None],
 ) -> Iterator[Document]:
-    """Leave out a file whose id is that of another file, which is still there."""
+    """Leave out a file whose id is that of another file, which is still there; note one that has another id, too."""
     from latechunk.readers import Problem
     from latechunk.readers.files import ONE_FOLDER
+    from latechunk.types import TABLE_ROW
 
     for document in documents:
         stored = opened.get(document.id)
         was, now = (one.metadata.get("source") if one else None for one in (stored, document))
         if was != now and _is_file_of(document.id, was) and _is_file_of(document.id, now):
             report(Problem(str(now), f"its id {document.id} is that of {was} in the index; {ONE_FOLDER}"))
-        else:
-            yield document
+            continue
+        if stored is None and TABLE_ROW not in document.metadata and _is_file_of(document.id, now):
+            twin = next(iter(opened.ids(filter={"source": now})), None)
+            if twin is not None:
+                what = "the same file twice; give the folder that was given before, or delete one of the two"
+                note(f"{document.id}, in the index as {twin} already", what)
+        yield document
 
 
 def _is_file_of(document_id: str, source: Any) -> bool:
@@ -217,7 +226,7 @@ def _print_dry_run(
         except IndexMissingError:
             names["add"] += [one.id for one in documents]
         else:
-            for document in _without_conflicts(opened, documents, sources.report):
+            for document in _without_conflicts(opened, documents, sources.report, sources.note):
                 stored = opened.get(document.id)
                 what = "add" if stored is None else "leave unchanged" if _is_as(stored, document) else "update"
                 names[what].append(document.id)
