@@ -75,6 +75,18 @@ def test_plain_text_shows_headings_that_stand_alone():
     ]
 
 
+@pytest.mark.parametrize("line", ["Schedule A: Services", "Exhibit 3", "APPENDIX B", "Anlage II", "Annex C - Fees"])
+def test_what_is_attached_to_a_contract_has_a_heading(line):
+    text = f"8. Governing law\n\nThe law of France.\n\n{line}\n\nStored at 4 degrees."
+
+    assert found(text)[1:] == [("heading", line, 1)]
+
+
+@pytest.mark.parametrize("line", ["Schedule a meeting", "Exhibit of paintings", "Annexes", "Schedule A applies."])
+def test_what_only_begins_like_an_attachment_is_text(line):
+    assert found(f"8. Governing law\n\nThe law of France.\n\n{line}\n\nMore.")[1:] == []
+
+
 def test_headings_of_wikis():
     text = "== History ==\nLong ago.\n===Kings===\nMany.\n = = Plot = = \n He came, == so he said ==."
 

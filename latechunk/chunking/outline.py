@@ -36,7 +36,9 @@ _SENTENCE_END = re.compile(r"[.!?;,:。！？…][\"'”’)\]]*\Z")
 _WIKI = re.compile(r"\n {0,3}((=(?: ?=){0,5}) *([^=\s][^\n]{0,199}?) *\2)[ \t]*(?=\n|\Z)")
 _ALONE = re.compile(r"\n[ \t]*\n {0,3}(\S[^\n]{0,99}?)[ \t]*(?=\n[ \t]*\n)")
 _CHAPTER = re.compile(
-    r"(?:chapter|part|book|appendix|annex|chapitre|kapitel|teil|capítulo|capitolo)\s+[\dIVXLC]+\b", re.I
+    r"(?:(?:chapter|part|book|chapitre|kapitel|teil|capítulo|capitolo)\s+[\dIVXLC]+\b"
+    r"|(?:appendix|annex|schedule|exhibit|attachment|anhang|anlage|annexe|anexo|allegato)\s+(?:(?-i:[A-Z])|[\dIVXLC]+)\b)",
+    re.I,
 )
 _NUMBERED = re.compile(r"(?:§ ?|section |article |artikel )?(\d{1,3}(?:\.\d{1,3})*)\.?\s+([^\W\d_])", re.I)
 _MOST_WORDS = 12
