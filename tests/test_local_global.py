@@ -255,7 +255,7 @@ def test_an_index_records_and_restores_the_context(tmp_path):
         info = index.info()
 
     assert info.encoder["local_global"]["local_layers"] == 4
-    assert info.embedding == {"mode": "blend", "late_weight": 0.8}
+    assert info.embedding == {"mode": "blend", "late_weight": 0.7}
     with Index.open(tmp_path / "index", read_only=True) as index:
         assert index.encoder.settings == info.encoder
         assert [hit.chunk for hit in index.search("inhabitants of the German capital", k=5)] == [

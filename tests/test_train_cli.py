@@ -233,7 +233,7 @@ def test_a_run_that_was_killed_before_its_first_step_is_begun_by_resuming(base, 
 
 def test_adapters_to_begin_with_are_where_the_log_begins(base, data, finished, tmp_path):
     """The finished run's last measurement is the first of a run that goes on from its adapters."""
-    out, given = tmp_path / "out", (*AS_BEGUN, "--steps", "1", "--keep-share", "0.9")
+    out, given = tmp_path / "out", (*AS_BEGUN, "--steps", "1")
 
     begun = call(data, out, base, *given, "--adapters", str(finished[0]))
 
@@ -247,7 +247,6 @@ def test_adapters_to_begin_with_are_where_the_log_begins(base, data, finished, t
     assert [one["step"] for one in map(json.loads, (out / "log.jsonl").read_text().splitlines())][-2:] == [1, 1]
     card = (out / "README.md").read_text()
     assert "| step 0: with the adapters that it began with |" in card
-    assert "| run keep share | 0.9 |" in card
     (out / "latechunk.json").unlink()
     other = call(data, out, base, *AS_BEGUN, "--steps", "1", "--resume")
     assert other.exit_code == 2

@@ -193,36 +193,6 @@ def test_a_run_can_begin_with_adapters_of_the_same_shape(base, sets, unbroken, t
         np.testing.assert_array_equal(begun.numpy(), value.numpy())
 
 
-def test_a_run_can_keep_a_share_of_the_adapters_that_it_begins_with(base, sets, unbroken, tmp_path):
-    def weights(folder):
-        return {name: value.float() for name, value in load_file(folder / FILE).items()}
-
-    folder, _ = unbroken
-    for share in (0.0, 0.25):
-        encoder = load_long(base)
-        settings = SETTINGS.replaced(run=SETTINGS.run.replaced(n_steps=3, keep_share=share))
-        train(encoder, prepare(encoder, read_sets(sets), (12, 16)), tmp_path / str(share), settings, start=folder)
-
-    begun, trained, kept = (weights(one) for one in (folder, tmp_path / "0.0", tmp_path / "0.25"))
-    assert any((trained[name] - begun[name]).abs().max() > 0.01 for name in begun)
-    for name, value in kept.items():
-        wanted = 0.25 * begun[name] + 0.75 * trained[name]
-        np.testing.assert_allclose(value.numpy(), wanted.numpy(), rtol=2e-3, atol=1e-5)  # written in float16
-
-
-def test_a_run_can_keep_a_share_of_the_model_without_adapters(base, sets, unbroken, tmp_path):
-    encoder = load_long(base)
-    settings = SETTINGS.replaced(run=SETTINGS.run.replaced(keep_share=0.25))
-
-    train(encoder, prepare(encoder, read_sets(sets), (12, 16)), tmp_path / "kept", settings)
-
-    whole, kept = (load_file(folder / FILE) for folder in (unbroken[0], tmp_path / "kept"))
-    assert any(value.any() for name, value in whole.items() if "lora_B" in name)
-    for name, value in whole.items():
-        expected = value.float() * (0.75 if "lora_B" in name else 1)
-        np.testing.assert_allclose(kept[name].float().numpy(), expected.numpy(), rtol=2e-3, atol=1e-6)
-
-
 def test_an_encoder_in_half_precision_is_refused(base, sets, tmp_path):
     encoder = Encoder.load(str(base), dtype="bfloat16", adapters=None)
     with pytest.raises(InputError, match='dtype="float32"'):

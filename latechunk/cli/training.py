@@ -84,14 +84,6 @@ def train_command(
         _shape(help="Layers from the top with adapters  [default: all that read the whole text].", min=1),
     ] = None,
     learning_rate: Annotated[float | None, _shape(help="At its peak  [default: 0.0003].")] = None,
-    keep_share: Annotated[
-        float,
-        _shape(
-            metavar="SHARE",
-            help="Share of what the run begins with, --adapters or else the base alone, in the result: its weights are "
-            "the mean of these and the trained ones, which keeps more of what was known.",
-        ),
-    ] = 0.0,
     anchor: Annotated[
         float | None,
         _shape(

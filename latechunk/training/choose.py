@@ -56,7 +56,6 @@ def choose_settings(request: TrainingRequest, encoder: Encoder) -> TrainingSetti
         seed=request.seed,
         learning_rate=RunSettings().learning_rate if request.learning_rate is None else request.learning_rate,
         n_batches=request.batches,
-        keep_share=request.keep_share,
         precision="bfloat16" if name_of(choose_dtype("auto", encoder.device)) == "bfloat16" else "float32",
     )
     usual = SegmentSettings()

@@ -213,10 +213,9 @@ def _measure_end(
 ) -> list[dict[str, Any]]:
     """Compare the finished adapters with the references; measures them unless the last evaluation was of them."""
     n_steps = job.settings.run.n_steps
-    is_mixed = job.settings.run.keep_share > 0
-    scores, figures = evaluator.finish(job.request.out, None if is_mixed else n_steps)
+    scores, figures = evaluator.finish(job.request.out, n_steps)
     last = {f"eval_{name}": value for name, value in figures.items()}
-    if is_mixed or not any(one["step"] == n_steps and last.keys() <= one.keys() for one in trained.log):
+    if not any(one["step"] == n_steps and last.keys() <= one.keys() for one in trained.log):
         trained.log.append({"step": n_steps, **last})
     first = {f"eval_{name}": value for name, value in to_metrics(references["begin"]).items()}
     trained.log.insert(0, {"step": 0, **first})

@@ -83,22 +83,10 @@ class TrainableAdapters:
 
     def load(self, folder: Path) -> None:
         """Read what ``save`` wrote, exactly if it was in float32."""
-        self.mix(folder, 1.0)
-
-    def mix(self, folder: Path | None, share: float) -> None:
-        """Replace each weight by ``share`` times that in a folder that ``save`` wrote and the rest of its own.
-
-        Without a folder the share is that of the model without adapters, to which they then add so much less.
-        """
         for name in self.names:
-            own = self.state(name)
-            if folder is None:
-                mixed = {key: value * (1 - share if "lora_B" in key else 1) for key, value in own.items()}
-            else:
-                theirs = load_file(folder / name / ADAPTER_WEIGHTS)
-                mixed = {key: share * value.float() + (1 - share) * own[key] for key, value in theirs.items()}
-            mixed = {key.removeprefix(FILE_PREFIX): value for key, value in mixed.items()}
-            set_peft_model_state_dict(self._backbone, mixed, adapter_name=name)
+            weights = load_file(folder / name / ADAPTER_WEIGHTS)
+            own = {key.removeprefix(FILE_PREFIX): value.float() for key, value in weights.items()}
+            set_peft_model_state_dict(self._backbone, own, adapter_name=name)
 
 
 def find_targets(backbone: torch.nn.Module, settings: LoraSettings, n_fixed: int) -> list[str]:

@@ -32,7 +32,6 @@ class TrainingRequest(Validated):
     rank: int | None = None
     layers: int | None = None
     learning_rate: float | None = None
-    keep_share: float = 0.0
     chunk_tokens: tuple[int, ...] = ()
     segment_tokens: tuple[int, ...] | None = None
     anchor: float | None = None

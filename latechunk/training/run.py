@@ -168,8 +168,6 @@ def train(
         )
         checkpoint = last_checkpoint(run) if resume else None
         trainer.train(resume_from_checkpoint=str(checkpoint) if checkpoint else None)
-    if settings.run.keep_share:
-        parts.adapters.mix(start, settings.run.keep_share)
     parts.adapters.save(folder, dtype=torch.float16)
     if states is not None:
         shutil.rmtree(states)  # they are large, and of no use to another run

@@ -109,9 +109,6 @@ class RunSettings(Validated):
         learning_rate: At its peak, of AdamW.
         warmup_steps: Steps until the peak; after it the rate falls along a cosine.
         precision: What the forward pass computes in; weights are float32.
-        keep_share: Share of what the run began with, adapters or the model without them, in the weights that it
-            leaves: their mean keeps what that knew and has most of what the run learned (Wortsman et al. 2022, arXiv
-            2109.01903).
         evaluate_steps: Steps between two evaluations; 0 for none.
         save_steps: Steps between two checkpoints.
     """
@@ -126,7 +123,6 @@ class RunSettings(Validated):
     max_gradient_norm: _Positive = 1.0
     seed: _CountFromZero = 0
     precision: Precision = "float32"
-    keep_share: Annotated[float, Field(ge=0, lt=1)] = 0.0
     evaluate_steps: _CountFromZero = 0
     save_steps: _Count = 100
 
