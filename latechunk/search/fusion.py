@@ -66,5 +66,5 @@ def choose_diverse(relevance: FloatArray, vectors: FloatArray, k: int, balance: 
         worth = balance * relevance - (1 - balance) * nearest if chosen else relevance.copy()
         worth[chosen] = -np.inf
         chosen.append(int(np.argmax(worth)))
-        nearest = np.maximum(nearest, vectors @ vectors[chosen[-1]])
+        nearest = np.maximum(nearest, np.einsum("nd,d->n", vectors, vectors[chosen[-1]]))
     return chosen

@@ -98,4 +98,4 @@ class WordScores:
 
     def _sum_of(self, of_documents: ScoreArray, held: ScoreArray) -> float:
         """The sum over all chunks of a value of documents, and another where a chunk holds a term."""
-        return float(self.n_others @ of_documents + held.sum())
+        return float((self.n_others * of_documents).sum() + held.sum())  # not by BLAS, see rank_chunks
