@@ -488,6 +488,18 @@ class Index:
             raise QueryError(f"the query must be a string, got {type(query).__name__}; search_by_vector takes a vector")
         return self.search_with(query, SearchOptions(k=k, **options))
 
+    def find_mistakes(self, options: SearchOptions) -> list[str]:
+        """Say what looks like a mistake in a filter or ids of which a search found nothing; a search logs it, too.
+
+        That is a key that no document has, a value of another type than all documents have, an operator without ``$``,
+        ids that no document has. An empty list says that there may just be no such document.
+
+        Examples:
+            >>> index.find_mistakes(SearchOptions(filter={"contry": "Germany"}))
+            ["no document has a value for the key 'contry': did you mean 'country'?"]
+        """
+        return self._searcher.find_mistakes(options.require_filter())
+
     def search_many(self, queries: Sequence[str], k: int = 10, **options: Unpack[SearchKeywords]) -> list[list[Hit]]:
         """Find the passages that answer each of several queries; else as ``search``, whose hits it gives.
 

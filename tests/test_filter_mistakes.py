@@ -7,7 +7,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from latechunk import Document, Index
+from latechunk import Document, Index, SearchOptions
+from latechunk.errors import FilterError
 from tests.conftest import FakeEncoder
 
 DOCUMENTS = [
@@ -82,6 +83,20 @@ def test_ids_that_no_document_has_are_told(index, caplog):
     assert [hit.chunk.document_id for hit in index.search("big", document_ids=["c", "a"])] == ["a"]
     assert index.search("big", document_ids=[]) == []
     assert len(caplog.records) == 1
+
+
+def test_an_index_says_what_is_wrong_with_options(index, caplog):
+    wrong = SearchOptions(filter={"sorce": "x"}, document_ids=["c"])
+    right = SearchOptions(filter={"source": "x", "year": 2024.5}, document_ids=["a"])
+
+    assert index.find_mistakes(wrong) == [
+        "no document has a value for the key 'sorce': did you mean 'source'?",
+        "no document has the id 'c'",
+    ]
+    assert index.find_mistakes(right) == index.find_mistakes(SearchOptions()) == []
+    with pytest.raises(FilterError):
+        index.find_mistakes(SearchOptions(filter={"$gtt": 1}))
+    assert caplog.records == []
 
 
 def test_it_is_told_again_when_documents_have_changed(index, caplog):

@@ -70,6 +70,18 @@ def test_a_search_gives_the_hits_of_the_index(client, folder):
     assert all(texts[one["document_id"]][one["start"] : one["end"]] == one["text"] for one in found)
 
 
+def test_a_mistake_in_a_filter_is_noted_where_nothing_was_found(client):
+    def ask(**options):
+        return client.post("/search", json={"query": "Which river?", **options}).json()
+
+    assert ask(filter={"n": "2"}) == {
+        "passages": [],
+        "note": "'n' has only numbers, and is compared with the string '2'",
+    }
+    assert ask(filter={"n": 99}) == {"passages": [], "note": None}
+    assert ask()["note"] is None
+
+
 def test_neighbours_stand_where_they_stand_in_the_document(client):
     question = {"query": "The Seine runs", "k": 1, "document_ids": ["paris"], "mode": "lexical", "neighbours": True}
 

@@ -145,17 +145,20 @@ class Searcher:
             both = listed if rest is None else Condition(f"{rest.sql} AND {listed.sql}", (*rest.values, *listed.values))
             selection = replace(selection, rest=both)
         found = corpus.documents(selection)
-        if not len(found) and corpus.first_time(selection):
-            self._warn_of_mistakes(options)
+        # Once for each state of the store, and in the log: silence would cost somebody an hour.
+        if not len(found) and corpus.first_time(selection) and (mistakes := self.find_mistakes(options)):
+            _log.warning("there is no document to search: %s", "; ".join(mistakes))
         return found
 
-    def _warn_of_mistakes(self, options: SearchOptions) -> None:
-        """Log what looks like a mistake where no document is left to search: silence would cost somebody an hour."""
-        mistakes = find_mistakes(options.filter or {}, self._store)
-        if options.document_ids and not self._store.numbers_of_ids(options.document_ids):
-            mistakes.append(f"no document has the id {options.document_ids[0]!r:.80}")
-        if mistakes and self._store.counts().n_documents:
-            _log.warning("there is no document to search: %s", "; ".join(mistakes))
+    def find_mistakes(self, options: SearchOptions) -> list[str]:
+        """What looks like a mistake in a filter or ids that leave no document to search."""
+        with self._store.snapshot():
+            if not self._store.counts().n_documents:
+                return []
+            mistakes = find_mistakes(options.filter or {}, self._store)
+            if options.document_ids and not self._store.numbers_of_ids(options.document_ids):
+                mistakes.append(f"no document has the id {options.document_ids[0]!r:.80}")
+            return mistakes
 
 
 def _group_of(row: ChunkRow, passage: ChunkRow, query: Query) -> Hashable:

@@ -19,7 +19,7 @@ from latechunk.serving import passages
 from latechunk.serving.errors import describe
 from latechunk.serving.guard import Guard
 from latechunk.serving.limits import Limits
-from latechunk.serving.passages import DocumentPage, FoundPassage, Outline, ReadPassage, SearchResult
+from latechunk.serving.passages import DocumentPage, Outline, ReadPassage, SearchResult
 from latechunk.serving.searching import MOST_QUESTION
 from latechunk.serving.served import Served
 
@@ -69,12 +69,13 @@ def make_mcp(served: Callable[[], Served]) -> MCPServer[Any]:
         Use it first. To look within one document, give its id. Long passages are cut; `read` gives the rest.
         """
 
-        def find(held: Served) -> list[FoundPassage]:
+        def find(held: Served) -> SearchResult:
             options = SearchOptions(k=k, filter=filter, document_ids=document_ids)
             return passages.search(held, query, options, index=index, most_characters=_MOST_CHARACTERS)
 
         found = _told(served, find)
-        return SearchResult(passages=[one.model_copy(update={"metadata": _brief(one.metadata)}) for one in found])
+        brief = [one.model_copy(update={"metadata": _brief(one.metadata)}) for one in found.passages]
+        return found.model_copy(update={"passages": brief})
 
     @server.tool(title="Read a document", annotations=read_only)
     def read(

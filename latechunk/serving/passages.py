@@ -50,6 +50,7 @@ class SearchResult(BaseModel):
     """What was found, best first."""
 
     passages: list[FoundPassage]
+    note: str | None = Field(None, description="Where nothing was found: what looks like a mistake in filter or ids.")
 
 
 class DocumentInfo(BaseModel):
@@ -104,7 +105,7 @@ def search(
     index: str | None,
     most_characters: int | None = None,
     neighbours: bool = False,
-) -> list[FoundPassage]:
+) -> SearchResult:
     """Find passages in one index, or in all: then the best of each, the second of each and so on.
 
     Args:
@@ -123,7 +124,9 @@ def search(
         beside = _beside(opened, hits) if neighbours else [("", "")] * len(hits)
         label = name or next(iter(served.indexes))
         found.append([_to_passage(label, hit, most_characters, *two) for hit, two in zip(hits, beside, strict=True)])
-    return [one for one in chain.from_iterable(zip_longest(*found)) if one is not None][: options.k]
+    best = [one for one in chain.from_iterable(zip_longest(*found)) if one is not None][: options.k]
+    mistakes = [] if best else chain.from_iterable(served.index(name).find_mistakes(options) for name in names)
+    return SearchResult(passages=best, note="; ".join(dict.fromkeys(mistakes)) or None)
 
 
 def list_documents(

@@ -72,7 +72,7 @@ def search_routes(served: Served) -> APIRouter:
     def search(request: SearchRequest) -> SearchResult:
         """Find the passages that answer a question best, with citations."""
         options = _options_of(request, served)
-        found = passages.search(
+        return passages.search(
             served,
             request.query,
             options,
@@ -80,7 +80,6 @@ def search_routes(served: Served) -> APIRouter:
             most_characters=_MOST_CHARACTERS,
             neighbours=request.neighbours,
         )
-        return SearchResult(passages=found)
 
     @routes.get("/documents")
     def documents(
