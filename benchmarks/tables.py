@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import re
 from pathlib import Path
 from typing import Any
@@ -127,8 +128,8 @@ def found(*, whole: bool) -> str:
 
 
 def _difference(one: dict[str, Any]) -> str:
-    low, high = one["interval"] or (None, None)
-    return f"{one['difference']:+.1f}" + ("" if low is None else f" ({low:+.1f} to {high:+.1f})")
+    low, high = one["interval"] or (-math.inf, math.inf)  # of too few documents
+    return f"{one['difference']:+.1f}" + (f" ({low:+.1f} to {high:+.1f})" if math.isfinite(high - low) else "")
 
 
 def enough() -> str:

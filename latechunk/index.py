@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import math
 import os
 import shutil
 import tempfile
@@ -23,10 +22,7 @@ from latechunk.embedding import OnError, Progress, choose_embedding
 from latechunk.embedding.progress import progress_shown
 from latechunk.embedding.stream import load_encoder, load_recorded, require_documents
 from latechunk.embedding.vectors import to_unit
-from latechunk.errors import (
-    InputError,
-    QueryError,
-)
+from latechunk.errors import IndexExistsError, InputError, QueryError
 from latechunk.indexing import AddReport, add_documents
 from latechunk.manifest import IndexInfo, IndexManifest, SearchSettings, name_chunkers
 from latechunk.protocols import Chunker, SpanEncoder
@@ -41,6 +37,7 @@ from latechunk.storage.directory import (
     folder_size,
     new_store,
     require_index,
+    require_timeout,
     require_vacant,
 )
 from latechunk.storage.schema import FORMAT
@@ -159,6 +156,7 @@ class Index:
             ...     index.add([Document("berlin", "Berlin is big. It lies on the Spree.")])
         """
         folder = as_folder(path)
+        require_timeout(lock_timeout)
         is_there = exist_ok and (folder / STORE).is_file()
         if not is_there:
             require_vacant(folder)
@@ -168,16 +166,17 @@ class Index:
         embedding = choose_embedding(loaded, mode, late_weight)
         manifest = IndexManifest.make(loaded, named, embedding, search)
         manifest.require_searchable()
-        if not is_there:
-            with new_store(folder) as new:
-                Store.create(new, manifest.settings())
-        index = cls.open(folder, encoder=loaded, chunkers=named, lock_timeout=lock_timeout)
         try:
-            index.manifest.require_made_as(folder, manifest)
-        except BaseException:
-            index.close()
-            raise
-        return index
+            if not is_there:
+                with new_store(folder, lock_timeout if exist_ok else 0.0) as new:
+                    Store.create(new, manifest.settings())
+        except IndexExistsError:
+            if not (exist_ok and (folder / STORE).is_file()):  # another process has made it since
+                raise
+        if exist_ok:
+            with closing(Store.open(folder / STORE, read_only=True)) as store:
+                IndexManifest.read(store.settings()).require_made_as(folder, manifest)
+        return cls.open(folder, encoder=loaded, chunkers=named, lock_timeout=lock_timeout)
 
     @classmethod
     def temporary(cls, *, encoder: SpanEncoder | str | None = None, **settings: Unpack[IndexKeywords]) -> Self:
@@ -240,8 +239,7 @@ class Index:
         """
         folder = as_folder(path)
         require_index(folder)
-        if not isinstance(lock_timeout, int | float) or not 0 <= lock_timeout < math.inf:
-            raise InputError(f"lock_timeout must be a number of seconds of at least 0, got {lock_timeout!r}")
+        require_timeout(lock_timeout)
         runtime: dict[str, Any] = {"device": device, "dtype": dtype, "attention": attention}
         store = Store.open(folder / STORE, read_only=read_only)
         try:
@@ -496,7 +494,7 @@ class Index:
 
         Examples:
             >>> index.find_mistakes(SearchOptions(filter={"contry": "Germany"}))
-            ["no document has a value for the key 'contry': did you mean 'country'?"]
+            ["no document has a plain value for the key 'contry': did you mean 'country'?"]
         """
         return self._searcher.find_mistakes(options.require_filter())
 

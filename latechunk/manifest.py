@@ -332,7 +332,7 @@ def _require_same(what: str, path: Path | str, recorded: Settings, given: Settin
             differing = [f"it was {names[0]!r:.80}, yours is {names[1]!r:.80}", *others]
         raise IndexMismatchError(
             f"the index at {path} was made with another {what}: {'; '.join(differing)}. "
-            f"Open the index without {what}= to use its own, or make a new index"
+            f"Open the index (Index.open) without {what}= to use its own, or make a new index"
         )
 
 

@@ -259,6 +259,16 @@ def test_a_file_that_is_in_the_index_under_another_id_is_noted(run):
     assert "1 added" in result.stderr
 
 
+def test_a_table_that_is_in_the_index_as_rows_is_noted(run):
+    Path("people.csv").write_text("name,age\nAnn,31\nBob,42\n")
+    run("index", "x.latechunk", "people.csv", "--rows")
+
+    result = run("index", "x.latechunk", "people.csv")
+
+    assert "people.csv, in the index as 2 rows already: the same file twice; --prune removes them" in result.stderr
+    assert "2 removed" in run("index", "x.latechunk", "people.csv", "--prune").stderr
+
+
 def test_an_id_that_no_document_has_is_put_right(run):
     lines = [{"id": name, "text": "Text."} for name in ("manuals/pump.md", "manuals/fan.md", "terms.md")]
     Path("corpus.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines))

@@ -602,7 +602,12 @@ def test_vectors_of_other_settings_are_refused_and_nothing_is_lost(url, table, f
 
 def test_rows_of_another_format_are_refused(filled, folder):
     filled.database._settings = {**filled.database._settings, "format": 99}
-    with pytest.raises(IndexFormatError, match="format 99"):
+    with pytest.raises(IndexFormatError, match="format 99.*upgrade"):
+        push_folders([folder], filled.database)
+    filled.database._settings = {**filled.database._settings, "format": 1}
+    with pytest.raises(
+        IndexFormatError, match="format 1, and this latechunk writes 2: push the documents into another"
+    ):
         push_folders([folder], filled.database)
     filled.database._settings = {"format": 2, "encoder": 3}
     with pytest.raises(IndexFormatError, match="cannot be read"):

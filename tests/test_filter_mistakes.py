@@ -36,13 +36,13 @@ def index(tmp_path):
         ({"tags": True}, "'tags' has only strings, and is compared with True"),
         ({"open": "true"}, "'open' has only booleans, and is compared with the string 'true'"),
         ({"day": datetime.date(2024, 1, 1), "year": datetime.date(2024, 1, 1)}, "'year' has only numbers"),
-        ({"sorce": "x"}, "no document has a value for the key 'sorce': did you mean 'source'?"),
-        ({"YEAR": 2023}, "no document has a value for the key 'YEAR': did you mean 'year'?"),
-        ({"colour": "red"}, "no document has a value for the key 'colour'"),
+        ({"sorce": "x"}, "no document has a plain value for the key 'sorce': did you mean 'source'?"),
+        ({"YEAR": 2023}, "no document has a plain value for the key 'YEAR': did you mean 'year'?"),
+        ({"colour": "red"}, "no document has a plain value for the key 'colour'"),
         ({"year": {"gte": 2022}}, "operators begin with $: under 'year' it is $gte"),
         ({"year": {"gte": 2022, "lt": 2030}}, "under 'year' it is $gte and $lt"),
         ({"$and": [{"source": "x"}, {"sorce": "x"}]}, "did you mean 'source'?"),
-        ({"year": "1", "sorce": "x"}, "string '1'; no document has a value for the key 'sorce'"),
+        ({"year": "1", "sorce": "x"}, "string '1'; no document has a plain value for the key 'sorce'"),
     ],
 )
 def test_a_mistake_is_told_once(index, caplog, wanted, said):
@@ -90,7 +90,7 @@ def test_an_index_says_what_is_wrong_with_options(index, caplog):
     right = SearchOptions(filter={"source": "x", "year": 2024.5}, document_ids=["a"])
 
     assert index.find_mistakes(wrong) == [
-        "no document has a value for the key 'sorce': did you mean 'source'?",
+        "no document has a plain value for the key 'sorce': did you mean 'source'?",
         "no document has the id 'c'",
     ]
     assert index.find_mistakes(right) == index.find_mistakes(SearchOptions()) == []

@@ -618,11 +618,11 @@ def test_an_index_can_be_made_where_it_is_missing_and_opened_where_it_is_not(tmp
     ("asked", "said"),
     [
         ({"mode": "naive"}, "its embedding.mode is 'late', yours is 'naive'"),
-        ({"chunker": TokenChunker(max_tokens=3)}, "another chunker: its kind is 'structure', yours is 'token'"),
+        ({"chunker": TokenChunker(max_tokens=3)}, "its chunkers.chunks.kind is 'structure', yours is 'token'"),
         ({"words": False}, "its words is True, yours is False"),
         ({"precision": "int8"}, "its precision is 'float32', yours is 'int8'"),
         ({"vectors": "flat"}, "its vectors is 'auto', yours is 'flat'"),
-        ({"encoder": FakeEncoder(dims=12)}, "its dims is 8, yours is 12"),
+        ({"encoder": FakeEncoder(dims=12)}, "its encoder.dims is 8, yours is 12"),
     ],
 )
 def test_an_index_of_other_settings_is_no_substitute(tmp_path, asked, said):
@@ -639,9 +639,40 @@ def test_an_index_that_was_optimised_since_is_what_auto_asks_for(tmp_path):
         assert again.manifest.search.vectors == "hnsw"
 
 
+def test_processes_that_make_an_index_at_once_all_get_it(tmp_path):
+    program = """
+import sys, time
+from pathlib import Path
+from latechunk import Index
+from tests.conftest import FakeEncoder
+folder, go = Path(sys.argv[1]), Path(sys.argv[2])
+print("ready", flush=True)
+while not go.exists():
+    time.sleep(0.001)
+with Index.create(folder, encoder=FakeEncoder(), exist_ok=True, lock_timeout=60) as index:
+    print(len(index))
+"""
+    for attempt in range(3):
+        command = [sys.executable, "-c", program, str(tmp_path / f"i{attempt}"), str(tmp_path / f"go{attempt}")]
+        started = [
+            subprocess.Popen(command, stdout=subprocess.PIPE, text=True, cwd=Path(__file__).parents[1])
+            for _ in range(3)
+        ]
+        for one in started:
+            assert one.stdout.readline() == "ready\n"
+        (tmp_path / f"go{attempt}").touch()
+        assert [(one.communicate()[0], one.returncode) for one in started] == [("0\n", 0)] * 3
+
+
+def test_a_wait_that_cannot_be_leaves_no_index(tmp_path):
+    with pytest.raises(InputError, match="lock_timeout"):
+        Index.create(tmp_path / "x", encoder=FakeEncoder(), lock_timeout=-1)
+    assert not (tmp_path / "x").exists()
+
+
 def test_what_is_no_index_is_not_overwritten(tmp_path):
     (tmp_path / "mine.txt").write_text("keep")
-    with pytest.raises(IndexExistsError):
+    with pytest.raises(IndexExistsError, match="is no index"):
         Index.create(tmp_path, encoder=FakeEncoder(), exist_ok=True)
     assert (tmp_path / "mine.txt").read_text() == "keep"
 

@@ -75,14 +75,34 @@ def test_plain_text_shows_headings_that_stand_alone():
     ]
 
 
-@pytest.mark.parametrize("line", ["Schedule A: Services", "Exhibit 3", "APPENDIX B", "Anlage II", "Annex C - Fees"])
+@pytest.mark.parametrize(
+    "line", ["Schedule A: Services", "Exhibit 3", "APPENDIX B", "Anlage II", "Annex C - Fees", "Schedule 2 (Fees)"]
+)
 def test_what_is_attached_to_a_contract_has_a_heading(line):
     text = f"8. Governing law\n\nThe law of France.\n\n{line}\n\nStored at 4 degrees."
 
     assert found(text)[1:] == [("heading", line, 1)]
 
 
-@pytest.mark.parametrize("line", ["Schedule a meeting", "Exhibit of paintings", "Annexes", "Schedule A applies."])
+def test_an_attachment_over_a_numbered_heading_is_no_list():
+    first = "Foo.\n\nSchedule A\n\n1. Services\n\nThe supplier supplies.\n\n"
+    text = first + "Appendix 2\n\n1 Proofs\n\nWe prove.\n\nChapter 3\n\nChapter 4\n\nEnd."
+
+    assert [line for _, line, _ in found(text)] == ["Schedule A", "1. Services", "Appendix 2", "1 Proofs"]
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        *("Schedule a meeting", "Exhibit of paintings", "Annexes", "Schedule A applies."),
+        *(
+            "Schedule 3 more interviews",
+            "Attachment I sent you yesterday",
+            "Schedule 10:30 to noon",
+            "Exhibit A Gallery",
+        ),
+    ],
+)
 def test_what_only_begins_like_an_attachment_is_text(line):
     assert found(f"8. Governing law\n\nThe law of France.\n\n{line}\n\nMore.")[1:] == []
 

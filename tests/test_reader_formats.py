@@ -245,16 +245,51 @@ def test_columns_of_numbers_hold_numbers(read, tmp_path):
         "price: 49.90\ncode: 007\nsize: 1\nopen: 2024-01-01\nbig: 1234567890123456"  # as it is written
     )
     assert [one.id for one in documents] == ["7", "8", "9"]
-    values = [[one.metadata[name] for name in ("price", "code", "size", "open", "none", "big")] for one in documents]
+    values = [
+        [one.metadata.get(name) for name in ("price", "code", "size", "open", "none", "big")] for one in documents
+    ]
     assert values == [
         [49.9, "007", "1", "2024-01-01", "", "1234567890123456"],
         [-129, "12", "XL", "5", "", "1"],
-        ["", "13", "2", "6", "", "2"],
+        [None, "13", "2", "6", "", "2"],
     ]
     assert type(values[1][0]) is int
+    assert "price" not in documents[2].metadata
     with Index.create(tmp_path / "i", encoder=FakeEncoder()) as index:
         index.add(documents)
         assert index.ids(filter={"price": {"$gt": 0}}) == ["7"]
+
+
+@pytest.mark.parametrize(
+    ("cells", "values"),
+    [
+        (["1.10", "1.1", "2.0"], ["1.10", "1.1", "2.0"]),  # versions, of which two would be one number
+        (["1.10", "1.20"], [1.1, 1.2]),
+        (["1.15", "3", "2.5"], [1.15, 3, 2.5]),
+        (["1e5"], ["1e5"]),
+        (["-0", "+5"], ["-0", "+5"]),
+        (["inf"], ["inf"]),
+        (["\u0661"], ["\u0661"]),
+        (["123456789012345.5"], ["123456789012345.5"]),
+    ],
+)
+def test_what_a_column_holds(read, cells, values):
+    documents, _ = read("a.csv", "n,x\n" + "".join(f"{cell},y\n" for cell in cells), rows=True)
+    assert [one.metadata["n"] for one in documents] == values
+
+
+def test_columns_by_which_rows_are_cited_stay_as_they_are(read):
+    documents, _ = read("p.csv", "name,table_row,first_line,source,y\nann,500,90,5,1\n", rows=True)
+    assert [documents[0].metadata[key] for key in ("table_row", "first_line", "source", "y")] == ["500", "90", "5", 1]
+
+
+def test_a_bad_row_costs_no_other_row_and_no_type(read):
+    documents, problems = read("a.csv", "name,y\na,1\nb,n/a,x\nc,2\n", rows=True)
+    assert [one.metadata["y"] for one in documents] == [1, 2]
+    assert len(problems) == 1
+    documents, problems = read("a.csv", f'name,y\na,1\nb,2\nc,"{"x" * 200_000}\n', rows=True)
+    assert [one.metadata["y"] for one in documents] == [1, 2]
+    assert len(problems) == 1
 
 
 @pytest.mark.parametrize(

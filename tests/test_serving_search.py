@@ -139,6 +139,7 @@ def test_documents_are_listed_and_read(client):
         ("/search", {"query": "a", "top_k": 1}, "there is no 'top_k': did you mean 'k'?"),
         ("/search", {"query": "a", "chunk_size": 1}, "there is no 'chunk_size': known are candidates, dense_weight"),
         ("/v1/rerank", {"query": "a", "documents": ["b"], "top_m": 1}, "did you mean 'top_n'?"),
+        ("/search", {"query": "a", "strategy": "x"}, "there is no 'strategy': known are"),
         ("/v1/embeddings", {"input": "a", "k": 1}, "there is no 'k': known are"),
         ("/search", {"query": "a", "document_ids": ["\ud800"]}, "surrogate"),
         ("/v1/rerank", {"query": "a", "documents": []}, "at least 1 item"),

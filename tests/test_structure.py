@@ -7,7 +7,19 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from latechunk import Block, Chunk, Document, Hit, Index, Page, Span, StructureChunker, TokenChunker, embed_documents
+from latechunk import (
+    Block,
+    Chunk,
+    Document,
+    Hit,
+    Index,
+    Page,
+    SentenceChunker,
+    Span,
+    StructureChunker,
+    TokenChunker,
+    embed_documents,
+)
 from latechunk.chunking.places import find_places, find_sections, with_outline
 from latechunk.errors import IndexDamagedError, InputError, SpanError
 from latechunk.maintenance.dump import dump_documents
@@ -105,7 +117,9 @@ def test_titles_are_those_of_the_sections_that_begin_in_a_passage_and_not_that_o
     assert [place(0, end).titles for end in (5, 28, len(TEXT))] == [(), ("Refunds",), ("Refunds", "Shipping", "Staff")]
     assert place(29, len(TEXT)).titles == ("Shipping", "Staff")
     assert place(0, len(several.text), several).titles == ("A", "B")
-    assert place(0, len(many.text), many).titles == ()
+    assert place(0, len(many.text), many).titles == ("0", "…", "16")
+    wordless = with_outline(Document("a", "# Guide\n\nText.\n\n## ![](a.png)\n\nfoo\n\n## B\n\nbar"))
+    assert place(0, len(wordless.text), wordless).titles == ("B",)
 
 
 def test_lines_are_counted_from_one_in_any_order():
@@ -156,11 +170,27 @@ def index(tmp_path):
         (("A",), ("B", "C", "D"), "a, A; B; C; D"),
         (("A",), ("B", "C", "D", "E"), "a, A; B; …; E"),
         (("A",), ("A", "A"), "a, A; A"),  # two sections of one title
-        ((), ("Refunds",), "a:3"),  # text before the first heading
+        (("G",), ("A", "…", "Z"), "a, G; A; …; Z"),
+        ((), ("Refunds", "Staff"), "a:3, Refunds; Staff"),  # text before the first heading
+        (("A", "B"), ("A", "B", "C", "A", "B"), "a, A > B; C; A; B"),
     ],
 )
 def test_a_citation_names_the_sections_that_begin_in_a_passage(headings, sections, citation):
     assert Chunk("a", 0, 5, 6, "x", {}, headings=headings, sections=sections, line=3).citation == citation
+
+
+@pytest.mark.parametrize("overlap", [0, 1])
+@pytest.mark.parametrize("n_sections", [5, 20])
+def test_joined_passages_have_the_sections_of_the_whole(tmp_path, overlap, n_sections):
+    parts = "".join(f"## Part {n}\n\nText {n}. More of it.\n\n" for n in range(n_sections))
+    document = Document("g", f"# Guide\n\nIntro. Another.\n\n{parts}")
+    chunker = SentenceChunker(max_sentences=2, overlap=overlap)
+    with Index.create(tmp_path / "i", encoder=FakeEncoder(), chunker=chunker) as index:
+        index.add([document])
+        for expand in (1, 2, 40):
+            for hit in index.search("Text", k=3, expand=expand):
+                whole = index.passage("g", hit.chunk.start, hit.chunk.end)
+                assert (hit.chunk.sections, hit.citation) == (whole.sections, whole.citation)
 
 
 def test_a_passage_over_two_short_sections_is_cited_by_both(tmp_path):

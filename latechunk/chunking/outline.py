@@ -36,8 +36,9 @@ _SENTENCE_END = re.compile(r"[.!?;,:。！？…][\"'”’)\]]*\Z")
 _WIKI = re.compile(r"\n {0,3}((=(?: ?=){0,5}) *([^=\s][^\n]{0,199}?) *\2)[ \t]*(?=\n|\Z)")
 _ALONE = re.compile(r"\n[ \t]*\n {0,3}(\S[^\n]{0,99}?)[ \t]*(?=\n[ \t]*\n)")
 _CHAPTER = re.compile(
-    r"(?:(?:chapter|part|book|chapitre|kapitel|teil|capítulo|capitolo)\s+[\dIVXLC]+\b"
-    r"|(?:appendix|annex|schedule|exhibit|attachment|anhang|anlage|annexe|anexo|allegato)\s+(?:(?-i:[A-Z])|[\dIVXLC]+)\b)",
+    r"(?:(?:chapter|part|book|appendix|annex|chapitre|kapitel|teil|capítulo|capitolo)\s+[\dIVXLC]+\b"
+    r"|(?:appendix|annexe?|schedule|exhibit|attachment|anhang|anlage|anexo|allegato)\s+(?:(?-i:[A-Z])|[\dIVXLC]+)"
+    r"(?=\s*(?:\Z|[-–—:(]\s*(?!\d))))",
     re.I,
 )
 _NUMBERED = re.compile(r"(?:§ ?|section |article |artikel )?(\d{1,3}(?:\.\d{1,3})*)\.?\s+([^\W\d_])", re.I)
@@ -197,10 +198,17 @@ def _plain_headings(text: str) -> list[Block]:
     items = {
         block
         for pair in pairwise(blocks)
-        if pair[0].level == pair[1].level and not text[pair[0].end + 2 : pair[1].start + 2].strip()
+        if pair[0].level == pair[1].level
+        and not text[pair[0].end + 2 : pair[1].start + 2].strip()
+        and _is_chapter(text, pair[0]) == _is_chapter(text, pair[1])  # "Schedule A" over "1. Services" is no list
         for block in pair
     }
     return [block for block in blocks if block not in items]
+
+
+def _is_chapter(text: str, block: Block) -> bool:
+    """Whether a heading of plain text, which begins two characters later here, is a chapter's or an attachment's."""
+    return _CHAPTER.match(text, block.start + 2, block.end + 2) is not None
 
 
 def _level(line: str) -> int:

@@ -10,10 +10,10 @@ from typing import Any
 
 from latechunk.chunking.outline import find_outline, heading_title
 from latechunk.types import FIRST_LINE, Block, Chunk, Document, PageNumber, Span
+from latechunk.types.citation import elide
 
 _NOT_BLANK = re.compile(r"\S")
 _MOST_TITLE = 200  # characters; it comes back with every hit
-_MOST_TITLES = 16  # of one passage; what has more is about none of them
 
 
 @dataclass(frozen=True, slots=True)
@@ -137,6 +137,7 @@ class _Outline:
                 above.pop()
             self._parents.append(above[-1] if above else None)
             above.append(number)
+        self._has_title = self._parents.count(None) == 1
 
     def above(self, start: int, end: int) -> tuple[str, ...]:
         """The path at the first text in ``[start, end)`` that is no heading, else at its last heading."""
@@ -151,16 +152,14 @@ class _Outline:
         return self._path(number) if number >= 0 else ()
 
     def within(self, start: int, end: int) -> tuple[str, ...]:
-        """The titles of the headings that begin in ``[start, end)``, none if they are more than 16.
+        """The titles of the headings that begin in ``[start, end)``; see ``elide``.
 
         The title of the whole document is left out: it says nothing of one passage more than of another.
         """
         first, last = bisect_left(self._starts, start), bisect_left(self._starts, end)
-        if last - first > _MOST_TITLES:
-            return ()
-        is_title = self._parents.count(None) == 1
-        inner = (number for number in range(first, last) if not is_title or self._parents[number] is not None)
-        return tuple(_title(self._text, self._headings[number]) for number in inner)
+        inner = [number for number in range(first, last) if not self._has_title or self._parents[number] is not None]
+        titles = (_title(self._text, self._headings[number]) for number in inner)
+        return elide([title for title in titles if title])
 
     def _path(self, number: int | None) -> tuple[str, ...]:
         """The titles of a heading and of those above it; there may be thousands, of which few are asked for."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import shlex
 from collections.abc import Sequence
 from pathlib import PurePosixPath
 from typing import TYPE_CHECKING, Annotated
@@ -25,6 +26,8 @@ from latechunk.validation import parse_object
 
 if TYPE_CHECKING:
     from rich.console import Console
+
+_MOST_HINTS = 3  # to look for one takes two seconds among 50,000 ids
 
 
 def delete_command(
@@ -65,12 +68,13 @@ def delete_command(
             chosen = [one for one in chosen if one in ids]
         elif chosen and not yes:
             _confirm(console, chosen, len(opened))
-        known = opened.ids() if unknown else []
         reason = None if chosen or ids else _why_none(opened.ids(), prefix)
         n_deleted = opened.delete(chosen)
         n_left = len(opened)
-    for one in unknown:
-        said = f"left out: {one}: there is no document of this id{_near(one, known)}"
+        known = opened.ids() if unknown else []
+    for place, one in enumerate(unknown):
+        hint = _near(one, known) if place < _MOST_HINTS else ""
+        said = f"left out: {one}: there is no document of this id{hint}"
         console.print(printable(said), style="yellow", markup=False, soft_wrap=True)
     if reason is not None:
         console.print(printable(f"nothing to delete: {reason}"), markup=False, soft_wrap=True)
@@ -95,7 +99,7 @@ def _why_none(ids: Sequence[str], prefix: str | None) -> str:
 def _near(name: str, ids: Sequence[str]) -> str:
     """What was meant by an id that no document has: one that ends so or is like it, or a folder of them."""
     if any(_is_below(one, name) for one in ids):
-        return f"; `--prefix {name}` names those below it"
+        return f"; `--prefix {shlex.quote(name)}` names those below it"
     path = PurePosixPath(name)
     near = [one for one in ids if path.parts[-len(PurePosixPath(one).parts) :] == PurePosixPath(one).parts]
     near = near or difflib.get_close_matches(name, ids, n=3)

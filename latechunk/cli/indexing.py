@@ -187,11 +187,20 @@ def _without_conflicts(
             report(Problem(str(now), f"its id {document.id} is that of {was} in the index; {ONE_FOLDER}"))
             continue
         if stored is None and TABLE_ROW not in document.metadata and _is_file_of(document.id, now):
-            twin = next(iter(opened.ids(filter={"source": now})), None)
-            if twin is not None:
+            twins = opened.ids(filter={"source": now})
+            if twins and not any(_is_row(twin, document.id) for twin in twins):
                 what = "the same file twice; give the folder that was given before, or delete one of the two"
-                note(f"{document.id}, in the index as {twin} already", what)
+                note(f"{document.id}, in the index as {twins[0]} already", what)
+            elif twins:
+                note(
+                    f"{document.id}, in the index as {len(twins):,} rows already",
+                    "the same file twice; --prune removes them",
+                )
         yield document
+
+
+def _is_row(document_id: str, file_id: str) -> bool:
+    return document_id.startswith(f"{file_id}#")
 
 
 def _is_file_of(document_id: str, source: Any) -> bool:

@@ -25,10 +25,14 @@ def read_record(database: ChunkDatabase) -> IndexManifest | None:
     if recorded is None:
         return None
     parts = {name: value for name, value in recorded.items() if name != "format"}
-    if recorded.get("format") != _FORMAT:
+    found = recorded.get("format")
+    if found != _FORMAT:
+        is_older = isinstance(found, int) and found < _FORMAT
+        remedy = (
+            "push the documents into another table" if is_older else "upgrade latechunk, or push into another table"
+        )
         raise IndexFormatError(
-            f"{database.name} has the format {recorded.get('format')!r}, and this latechunk writes {_FORMAT}: push "
-            f"into another table, or upgrade latechunk"
+            f"{database.name} has the format {found!r}, and this latechunk writes {_FORMAT}: {remedy}"
         )
     try:
         return IndexManifest.read(parts)

@@ -34,7 +34,7 @@ def row_document(
     """Make a document of a row; without ``text`` its text is its fields, one a line, which are metadata as well.
 
     Its id is its own, or the name of the file with the row's number, from 1: ``people.csv#7``. Fields that ``numeric``
-    names are written as they are, and numbers in the metadata.
+    names are written as they are, and numbers in the metadata, or not there where they are empty.
     """
     text, chosen, metadata = _split(fields, note)
     if text is None:
@@ -42,7 +42,9 @@ def row_document(
     require_text(text, "the text of a row", DocumentError)
     name = f"{file.name}#{number}" if chosen in (None, "") else chosen
     numbers = {key: json.loads(metadata[key]) for key in numeric if metadata.get(key)}
+    empty = {key for key in numeric if metadata.get(key) == ""}
     described = {**file.metadata, TABLE_ROW: number, **metadata, **numbers}
+    described = {key: value for key, value in described.items() if key not in empty}
     return Document(name, text, described, outline=None if "text" in fields else ())
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import csv
 import io
 import re
@@ -12,9 +13,11 @@ from pathlib import Path
 from latechunk.errors import DocumentError
 from latechunk.readers.reader import Problem, Reader, Reading, SourceFile, read_text
 from latechunk.readers.rows import row_document
-from latechunk.types import Block, Document
+from latechunk.types import FIRST_LINE, TABLE_ROW, Block, Document
 
-_NUMBER = re.compile(r"-?(?:0|[1-9]\d{0,14})(?:\.\d{1,15})?", re.ASCII)
+_NUMBER = re.compile(r"-?(?:0|[1-9]\d*)(?:\.\d+)?", re.ASCII)
+_MOST_DIGITS = 15
+_OWN_KEYS = (TABLE_ROW, FIRST_LINE, "source", "file_path", "file_name")  # by which passages are cited
 _DELIMITERS = ",;\t|"  # of .csv files; the one that the header has most of
 
 
@@ -56,16 +59,31 @@ def _table_document(rows: Iterator[tuple[int, list[str]]], file: SourceFile) -> 
 
 
 def _find_numeric(rows: Iterator[tuple[int, list[str]]]) -> set[str]:
-    """The columns in which every cell that is not empty is a number as JSON writes it: ``007`` is a code."""
-    _, header = next(rows, (0, []))
-    numeric, filled = dict.fromkeys(range(len(header))), set()
-    for _, row in rows:
-        for place, cell in enumerate(row):
-            if cell and place in numeric:
-                filled.add(place)
-                if not _NUMBER.fullmatch(cell):
-                    del numeric[place]
-    return {header[place] for place in numeric if place in filled}
+    """The columns in which every cell that is not empty is a number as JSON writes it: ``007`` is a code.
+
+    Where some end in zeros, all that have decimals must have as many: ``49.90`` beside ``129.00`` is a price, ``1.10``
+    beside ``1.1`` a version, and as numbers these would be the same.
+    """
+    columns: dict[int, set[tuple[int, bool]]] = {}
+    with contextlib.suppress(DocumentError):  # which reading the rows will tell
+        _, header = next(rows, (0, []))
+        columns = {place: set() for place, name in enumerate(header) if name not in _OWN_KEYS}
+        for _, row in rows:
+            for place, cell in enumerate(row if len(row) <= len(header) else []):
+                if not cell or place not in columns:
+                    continue
+                if not _NUMBER.fullmatch(cell) or len(cell.strip("-").replace(".", "")) > _MOST_DIGITS:
+                    del columns[place]
+                    continue
+                decimals = cell.partition(".")[2]
+                columns[place].add((len(decimals), decimals.endswith("0")))
+    return {header[place] for place, seen in columns.items() if _is_one_spelling(seen)}
+
+
+def _is_one_spelling(seen: set[tuple[int, bool]]) -> bool:
+    """Whether different cells are different numbers, from how many decimals they have and whether these end in 0."""
+    widths = {n for n, _ in seen if n}
+    return bool(seen) and (len(widths) <= 1 or not any(ends_in_zero for _, ends_in_zero in seen))
 
 
 def _row_documents(

@@ -42,7 +42,7 @@ def find_mistakes(filter: Mapping[str, Any], stored: StoredKeys) -> list[str]:  
     for key, operand in _fields(filter):
         bare = sorted(f"${name}" for name in operand if f"${name}" in FIELD_OPERATORS) if _is_bare(operand) else []
         if bare:
-            said.append(f"operators begin with $: under {key!r} it is {' and '.join(bare)}")
+            said.append(f"operators begin with $: under {key!r:.80} it is {' and '.join(bare)}")
         elif "." not in key and not _is_bare(operand):
             said += _of_field(key, operand, stored)
     return list(dict.fromkeys(said))
@@ -73,10 +73,12 @@ def _of_field(key: str, operand: Any, stored: StoredKeys) -> Iterator[str]:
         near = difflib.get_close_matches(key, stored.field_names(), n=1) or [
             one for one in stored.field_names() if one.casefold() == key.casefold()
         ]
-        yield f"no document has a value for the key {key!r}" + (f": did you mean {near[0]!r}?" if near else "")
+        yield f"no document has a plain value for the key {key!r:.80}" + (
+            f": did you mean {near[0]!r}?" if near else ""
+        )
     elif kinds.isdisjoint(_kind_of(value) for value in values) and kinds != {"null"}:
         came = describe(to_plain(values[0]))
-        yield f"{key!r} has only {' and '.join(sorted(kinds - {'null'}))}, and is compared with {came}"
+        yield f"{key!r:.80} has only {' and '.join(sorted(kinds - {'null'}))}, and is compared with {came}"
 
 
 def _kind_of(value: Any) -> str:

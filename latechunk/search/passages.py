@@ -12,6 +12,7 @@ from latechunk.protocols import Reranker
 from latechunk.search.fusion import choose_diverse
 from latechunk.search.options import SearchOptions
 from latechunk.types import Chunk, FloatArray, Hit
+from latechunk.types.citation import join_sections
 
 
 @dataclass(frozen=True, slots=True)
@@ -162,6 +163,6 @@ def _union(one: Chunk, other: Chunk) -> Chunk:
     if second.end <= first.end:
         return first
     text = first.text + second.text[first.end - second.start :]
-    sections = tuple(dict.fromkeys([*first.sections, *second.sections]))  # once where they overlap
+    sections = join_sections(first.sections, second.sections, overlap=second.start < first.end)
     pages = tuple(sorted({*first.pages, *second.pages}))
     return replace(first, end=second.end, text=text, sections=sections, pages=pages)

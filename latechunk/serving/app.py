@@ -140,7 +140,8 @@ def explain_request(error: RequestValidationError, known: Mapping[str, object]) 
     """What is wrong with a request, and the field that is wrong first; ``known`` are those that its route takes."""
     said, fields = [], []
     for one in error.errors()[:_MOST_SAID]:
-        where = tuple(part for part in one["loc"][1:] if not str(part).startswith(("str", "list[")))
+        field, *rest = one["loc"][1:] or [""]
+        where = (field, *(part for part in rest if not str(part).startswith(("str", "list[")))) if field else ()
         if where and one["type"] != "json_invalid":
             fields.append(str(where[0]))
         if one["type"] == "value_error" and where:

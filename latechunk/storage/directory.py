@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import math
 import os
 import re
 import secrets
@@ -46,11 +47,13 @@ def require_vacant(folder: Path) -> None:
     """Raise unless an index can be made at ``folder``."""
     if folder.is_dir() and all(file.name == _LOCK or _NEW.fullmatch(file.name) for file in _list(folder)):
         return
-    if folder.exists() or folder.is_symlink():
+    if (folder / STORE).is_file():
         raise IndexExistsError(
             f"{folder} exists already: to open the index there use open (Index.open), or exist_ok=True to make it only "
             f"where it is missing; or choose another path"
         )
+    if folder.exists() or folder.is_symlink():
+        raise IndexExistsError(f"{folder} exists already, and is no index: choose another path")
 
 
 def require_index(folder: Path) -> None:
@@ -93,10 +96,10 @@ def _require_plain(folder: Path) -> None:
 
 
 @contextlib.contextmanager
-def new_store(folder: Path) -> Iterator[Path]:
+def new_store(folder: Path, timeout: float = 0.0) -> Iterator[Path]:
     """Give a path to make and close a database at, which is then renamed, so that no half-made index is ever seen.
 
-    If anything fails, nothing remains of it.
+    If anything fails, nothing remains of it. Another process that makes one there is waited for ``timeout`` seconds.
 
     Raises:
         IndexExistsError: If there is something at ``folder`` already.
@@ -107,7 +110,7 @@ def new_store(folder: Path) -> Iterator[Path]:
     is_ours = not folder.exists()
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        with hold_write_lock(folder, timeout=0):
+        with hold_write_lock(folder, timeout):
             require_vacant(folder)
             try:
                 yield new
@@ -119,7 +122,8 @@ def new_store(folder: Path) -> Iterator[Path]:
                         with contextlib.suppress(OSError):
                             file.unlink()
     except BaseException as error:
-        if is_ours and folder.is_dir() and {file.name for file in _list(folder)} <= {_LOCK}:
+        is_waited_for = isinstance(error, IndexBusyError | IndexExistsError)  # by whoever makes one there
+        if is_ours and not is_waited_for and folder.is_dir() and {file.name for file in _list(folder)} <= {_LOCK}:
             shutil.rmtree(folder, ignore_errors=True)
         if isinstance(error, OSError) and not isinstance(error, StoreError):
             raise StoreError(f"no index could be made at {folder}: {error}") from error
@@ -164,6 +168,12 @@ def _list(folder: Path) -> list[Path]:
         return list(folder.iterdir())
     except OSError as error:
         raise StoreError(f"{folder} cannot be read: {error}") from error
+
+
+def require_timeout(lock_timeout: float) -> None:
+    """Raise an InputError unless so long can be waited for a lock."""
+    if not isinstance(lock_timeout, int | float) or not 0 <= lock_timeout < math.inf:
+        raise InputError(f"lock_timeout must be a number of seconds of at least 0, got {lock_timeout!r}")
 
 
 @contextlib.contextmanager

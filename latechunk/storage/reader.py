@@ -32,11 +32,12 @@ from latechunk.storage.rows import (
 from latechunk.storage.schema import hash_structure, hash_vectors, read_settings_table, require_format, rows_to_hash
 from latechunk.storage.vectors import Precision, n_bytes, unpack
 from latechunk.types import Chunk, Document, FloatArray, IntArray, ScoreArray, Span
+from latechunk.types.citation import ELLIPSIS
 from latechunk.types.json_form import parse_blocks, parse_pages
 
 LAST_COMMIT = "SELECT number, token, n_removed FROM commits WHERE number = (SELECT max(number) FROM commits)"
 _VARIABLES = 500  # values bound in one statement; SQLite's default limit is 32,766, 999 in old builds
-_MOST_KEYS = 1_000
+_MOST_KEYS = 20_000
 _ALWAYS = Condition("1", ())
 _ROW = (
     'SELECT c.number, c.document, c.granularity, c.place, c."start", c."end", c.byte_start, c.byte_end, c.headings, '
@@ -208,7 +209,7 @@ class StoreReader:
             return self._numbers(query, values)
 
     def field_names(self) -> list[str]:
-        """Top-level keys of metadata that have a value, or an array of values, in any document; the first 1,000."""
+        """Top-level keys of metadata that have a value, or an array of values, in any document; the first 20,000."""
         return list_keys(self._pool.connection, _MOST_KEYS)
 
     def field_kinds(self, key: str) -> list[str]:
@@ -305,12 +306,16 @@ class StoreReader:
         return [found[number] for number in numbers]
 
     def titles(self, numbers: Sequence[int]) -> dict[int, list[str]]:
-        """The titles of the sections that begin in each chunk in which any do, within one ``snapshot``."""
+        """The titles of the sections that begin in each chunk in which any do, within one ``snapshot``.
+
+        What holds more than 16 is about none of them, and has none here.
+        """
         rows = self._select_by("SELECT number, titles FROM chunks WHERE titles <> '[]' AND number IN", numbers)
         try:
-            return {number: [str(title) for title in json.loads(titles)] for number, titles in rows}
+            found = {number: [str(title) for title in json.loads(titles)] for number, titles in rows}
         except (TypeError, ValueError) as error:
             raise IndexDamagedError(f"{self._path}: titles of chunks cannot be read ({error}): {REMEDY}") from error
+        return {number: titles for number, titles in found.items() if ELLIPSIS not in titles}
 
     def rows_of_document(self, document_id: str, granularity: int) -> list[ChunkRow]:
         """A document's chunks, in the order of their starts, within one ``snapshot``."""

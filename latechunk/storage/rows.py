@@ -5,12 +5,14 @@ from __future__ import annotations
 import json
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from itertools import accumulate
 from typing import NamedTuple
 
 from latechunk.chunking.places import Place
 from latechunk.errors import IndexDamagedError
 from latechunk.storage.connection import REMEDY
 from latechunk.types import Document, FloatArray, IntArray, PageNumber, Span
+from latechunk.types.citation import join_sections
 from latechunk.types.json_form import outline_to_json, pages_to_json, to_json
 
 SECTION = "section"
@@ -87,8 +89,11 @@ def join_rows(rows: Sequence[ChunkRow]) -> ChunkRow:
     last = max(rows, key=lambda row: row.end)
     places = [decode_place(row) for row in rows]
     pages = sorted({page for place in places for page in place.pages})
-    titles = dict.fromkeys(title for place in places for title in place.titles)  # once where chunks overlap
-    return replace(rows[0], end=last.end, byte_end=last.byte_end, pages=to_json(pages), titles=to_json(list(titles)))
+    ends = accumulate((row.end for row in rows), max, initial=0)
+    titles: tuple[str, ...] = ()
+    for row, place, end in zip(rows, places, ends, strict=False):
+        titles = join_sections(titles, place.titles, overlap=row.start < end)
+    return replace(rows[0], end=last.end, byte_end=last.byte_end, pages=to_json(pages), titles=to_json(titles))
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,6 +9,8 @@ from typing import Any, NamedTuple
 from latechunk.types.metadata import TABLE_ROW
 
 _MOST_NAMED = 3  # sections that begin in a passage
+_MOST_SECTIONS = 16
+ELLIPSIS = "…"  # stands for the sections between the first and the last
 
 
 class PageNumber(NamedTuple):
@@ -29,9 +31,10 @@ def cite(
     """The place of a passage as people cite it; see ``latechunk.Chunk.citation``."""
     source = _name_source(document_id, metadata)
     row = metadata.get(TABLE_ROW)
-    parts = [_cite_pages(pages), f"row {row}" if type(row) is int else "", _cite_headings(headings, sections)]
-    if not any(parts):
-        return source if line is None else f"{source}:{line}"
+    parts = [_cite_pages(pages), f"row {row}" if type(row) is int else "", " > ".join(headings)]
+    if not any(parts) and line is not None:
+        source = f"{source}:{line}"
+    parts[-1] = _cite_headings(headings, sections)
     return ", ".join(part for part in (source, *parts) if part)
 
 
@@ -55,12 +58,27 @@ def without_row(document_id: str, metadata: Mapping[str, Any]) -> str:
 
 def _cite_headings(headings: Sequence[str], sections: Sequence[str]) -> str:
     """The path to where a passage begins, and the sections that begin after that, of many the first and the last."""
-    if not headings:
-        return ""
-    own = max(n for n in range(len(sections) + 1) if not n or tuple(sections[:n]) == tuple(headings[-n:]))
+    most = min(len(headings), len(sections))
+    own = max(n for n in range(most + 1) if not n or tuple(sections[:n]) == tuple(headings[-n:]))
     further = sections[own:]
-    named = further if len(further) <= _MOST_NAMED else [further[0], "…", further[-1]]
-    return "; ".join([" > ".join(headings), *named])
+    named = further if len(further) <= _MOST_NAMED else [further[0], ELLIPSIS, further[-1]]
+    return "; ".join([*([" > ".join(headings)] if headings else []), *named])
+
+
+def elide(sections: Sequence[str]) -> tuple[str, ...]:
+    """Titles as a passage keeps them: of more than 16 the first and the last, with an ellipsis between them."""
+    return tuple(sections) if len(sections) <= _MOST_SECTIONS else (sections[0], ELLIPSIS, sections[-1])
+
+
+def join_sections(one: Sequence[str], other: Sequence[str], *, overlap: bool) -> tuple[str, ...]:
+    """The sections of a passage and of one that follows; those that begin where they overlap are named by both.
+
+    Where titles repeat there, like "Notes" under each of several, some may be named once only.
+    """
+    most = min(len(one), len(other)) if overlap else 0
+    shared = max(n for n in range(most + 1) if not n or tuple(one[-n:]) == tuple(other[:n]))
+    joined = elide([*one, *other[shared:]])
+    return joined if ELLIPSIS not in joined else (joined[0], ELLIPSIS, joined[-1])
 
 
 def _cite_pages(pages: Sequence[PageNumber]) -> str:

@@ -50,8 +50,8 @@ class Chunk:
         metadata: The document's metadata.
         granularity: The name of the chunking that it belongs to.
         headings: The headings under which it begins, outermost first.
-        sections: Titles of the sections that begin in it, in order, without that of the whole document; none if they
-            are more than 16.
+        sections: Titles of the sections that begin in it, in order, without that of the whole document; of more than 16
+            the first, ``"…"`` and the last.
         pages: The pages on which it stands, the first to the last. White space at its ends does not count.
         line: The line on which it begins, from 1: of the file where that is read as it is, else of the document's text.
             None if that is not known.
@@ -80,7 +80,8 @@ class Chunk:
     def citation(self) -> str:
         """Its place as people cite it: ``guide.pdf, p. iii, Refunds > Shipping``.
 
-        Where further sections begin in it, they are named, too: ``Refunds > Shipping; Returns``.
+        Where further sections begin in it, they are named, too, ``Refunds > Shipping; Returns``; of more than three
+        the first and the last.
 
         The first is its source, as the metadata of files have it, else the document's id; a page without a label has
         its number from 1. A row of a table is cited by its number, ``people.csv, row 7``, and any other passage
