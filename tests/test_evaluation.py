@@ -546,9 +546,9 @@ def test_an_index_is_asked_anew_and_its_chunks_are_encoded_once(tmp_path):
 @pytest.mark.parametrize(
     ("mode", "words", "n_tokens", "arms"),
     [
-        ("blend", True, 200_000, ("naive", "default", "dense", "lexical", "hybrid")),
-        ("late", False, 200_001, ("default", "dense")),
-        ("naive", False, 1, ("default", "dense")),
+        ("blend", True, 200_000, ("naive", "default", "dense", "lexical")),
+        ("late", False, 200_001, ("default",)),
+        ("naive", False, 1, ("default",)),
     ],
 )
 def test_arms_suit_the_index(tmp_path, mode, words, n_tokens, arms):
@@ -580,7 +580,7 @@ def test_the_command_evaluates_an_index(tmp_path, small_index):
     assert found["summary"][0].startswith(
         "On your 2 documents the default finds 2 of 2 answers first; naive chunking 2;"
     )
-    assert {row["arm"] for row in found["rows"]} == {"naive", "default", "dense", "lexical", "hybrid"}
+    assert {row["arm"] for row in found["rows"]} == {"naive", "default", "dense", "lexical"}
     assert [reason.partition(": ")[0] for reason in found["left_out"]] == [f"questions.csv:{n}" for n in (4, 5, 6, 7)]
     assert "On your 2 documents search by words finds " in shown.stdout
     assert "left out: questions.csv:4: the quote 'The dog ran.' is in 2 places" in shown.stderr
