@@ -97,8 +97,8 @@ def evaluate_index(request: IndexRequest, on_progress: Callable[[str, float], No
 def choose_arms(info: IndexInfo) -> tuple[str, ...]:
     """The arms that suit an index: its searches, and naive chunking where to encode the chunks takes a minute or less.
 
-    The default is hybrid search where words are indexed, with dense and lexical search beside it, and dense search where
-    they are not; naive vectors are those of dense search where the index has them.
+    The default is hybrid search where words are indexed, with dense and lexical search beside it, and dense search
+    where they are not; naive vectors are those of dense search where the index has them.
     """
     is_small = info.n_tokens <= _MOST_TOKENS
     naive = ("naive",) if is_small and info.embedding["mode"] != "naive" else ()
