@@ -311,7 +311,7 @@ def fill(path: Path, contents: dict[str, str]) -> None:
 
 def scale() -> str:
     """Time, recall, memory and disk by the number of chunks and the kind of vector index."""
-    found = {n_chunks: read(f"scale-{n_chunks}")["figures"] for n_chunks in (10_000, 100_000, 1_000_000)}
+    found = {n_chunks: read(f"scale-{n_chunks}")["figures"] for n_chunks in (10_000, 100_000, 1_000_000, 10_000_000)}
     rows = [
         _scale_row(n_chunks, prefix, figures)
         for n_chunks, figures in found.items()
