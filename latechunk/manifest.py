@@ -329,7 +329,9 @@ def _require_same(what: str, path: Path | str, recorded: Settings, given: Settin
         names = [str(one.get("model")) for one in (recorded, given)]
         if names[0] != names[1]:  # which says more than the hashes of their files
             others = [one for one in differing if "_sha256 is " not in one]
-            differing = [f"it was {names[0]!r:.80}, yours is {names[1]!r:.80}", *others]
+            files = [one.split()[1] for one in differing if "_sha256 is " in one]
+            hashes = [f"{', '.join(files)} differ{'s' * (len(files) == 1)}"] if files else []
+            differing = [f"it was {names[0]!r:.80}, yours is {names[1]!r:.80}", *others, *hashes]
         raise IndexMismatchError(
             f"the index at {path} was made with another {what}: {'; '.join(differing)}. "
             f"Open the index (Index.open) without {what}= to use its own, or make a new index"

@@ -73,7 +73,7 @@ from latechunk.serving.passages import search
 from latechunk import SearchOptions
 from tests.conftest import FakeEncoder
 with open_served([Path(sys.argv[1])], encoder=FakeEncoder()) as served:
-    print(search(served, "Which river?", SearchOptions(k=1), index=None)[0].document_id)
+    print(search(served, "Which river?", SearchOptions(k=1), index=None).passages[0].document_id)
 """
 
 
