@@ -88,22 +88,17 @@ def gain(row: dict[str, Any]) -> str:
     return f"{compared['difference']:+.1f} ({compared['low']:+.1f} to {compared['high']:+.1f})"
 
 
-def quality_short(sizes: tuple[int, ...], *, inside: bool) -> str:
-    """What README shows: naive, and what the default gains over it.
-
-    Args:
-        sizes: Most tokens of a chunk, a table for each.
-        inside: Whether there is a column of the gain within the document.
-    """
+def late_gains() -> str:
+    """Naive vectors, and what the default's gain over them, in the corpus and within the document."""
     parts = []
-    for size in sizes:
+    for size in (64, 128):
         rows = []
         for title, row in measured_sets(size):
             corpus, document = row["corpus"], row.get("document")
             cells = [title, f"{row['n_questions']:,}", f"{corpus['naive']:.1f}", _gain(corpus["default"])]
-            rows.append([*cells, *([_gain(document["default"]) if document else ""] if inside else [])])
-        header = [f"chunks of at most {size} tokens", "questions", "naive", "default"]
-        parts.append(table([*header, *(["default, within the document"] if inside else [])], rows))
+            rows.append([*cells, _gain(document["default"]) if document else ""])
+        header = [f"chunks of at most {size} tokens", "questions", "naive", "default", "default, within the document"]
+        parts.append(table(header, rows))
     return "\n\n".join(parts)
 
 
@@ -111,7 +106,7 @@ def _gain(one: dict[str, Any]) -> str:
     return f"{one['gain']:+.1f} ({one['interval'][0]:+.1f} to {one['interval'][1]:+.1f})"
 
 
-def found(*, whole: bool) -> str:
+def default_search(*, whole: bool) -> str:
     """What a search without options finds beside what others build from its parts; ``whole`` for the differences."""
     sets = read("default_search")["figures"]["sets"]
     rows = []
@@ -341,11 +336,11 @@ def _scale_row(n_chunks: int, prefix: str, figures: dict[str, Any]) -> list[str]
 
 def main() -> None:
     docs = ROOT / "docs"
-    fill(ROOT / "README.md", {"found": found(whole=False)})
-    fill(docs / "search.md", {"found": found(whole=True)})
+    fill(ROOT / "README.md", {"found": default_search(whole=False)})
+    fill(docs / "search.md", {"found": default_search(whole=True)})
     fill(
         docs / "evaluation.md",
-        {"default": quality_short((64, 128), inside=True), "quality": quality(), "passkey": passkey()},
+        {"default": late_gains(), "quality": quality(), "passkey": passkey()},
     )
     models = {"speed": speed(), "encode": encode(), "jina": jina(), "runtimes": runtimes()}
     fill(docs / "models.md", {**models, "gpu": gpu()})

@@ -322,16 +322,16 @@ def _require_own_kind(chunker: Chunker) -> None:
 
 
 def _require_same(what: str, path: Path | str, recorded: Settings, given: Settings, labels: set[str]) -> None:
-    differing = _differences(
-        {name: recorded.get(name) for name in sorted((recorded.keys() | given.keys()) - labels)}, given
-    )
+    names = sorted((recorded.keys() | given.keys()) - labels)
+    models = [str(one.get("model")) for one in (recorded, given)]
+    hashes = [name for name in names if name.endswith("_sha256") and recorded.get(name) != given.get(name)]
+    if models[0] == models[1]:
+        hashes = []  # they are all there is to tell
+    differing = _differences({name: recorded.get(name) for name in names if name not in hashes}, given)
+    if hashes:
+        named = f"it was {models[0]!r:.80}, yours is {models[1]!r:.80}"
+        differing = [named, *differing, f"{', '.join(hashes)} differ{'s' * (len(hashes) == 1)}"]
     if differing:
-        names = [str(one.get("model")) for one in (recorded, given)]
-        if names[0] != names[1]:  # which says more than the hashes of their files
-            others = [one for one in differing if "_sha256 is " not in one]
-            files = [one.split()[1] for one in differing if "_sha256 is " in one]
-            hashes = [f"{', '.join(files)} differ{'s' * (len(files) == 1)}"] if files else []
-            differing = [f"it was {names[0]!r:.80}, yours is {names[1]!r:.80}", *others, *hashes]
         raise IndexMismatchError(
             f"the index at {path} was made with another {what}: {'; '.join(differing)}. "
             f"Open the index (Index.open) without {what}= to use its own, or make a new index"

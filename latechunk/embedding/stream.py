@@ -33,6 +33,11 @@ _MOST_CHARACTERS = 400_000
 _LEAST_CHARACTERS = 20_000
 _SECONDS = 30.0
 
+_FOREIGN = {
+    "langchain_core": ", which langchain_latechunk.LateChunkVectorStore takes",
+    "llama_index": ", which llama_index.retrievers.latechunk.to_documents turns into it",
+}
+
 
 @dataclass(frozen=True, slots=True)
 class EmbeddedDocument:
@@ -168,12 +173,6 @@ def embed_batch(
     """Chunk and embed a few documents; those that could be, in order, with vectors of shape ``(n_spans, dims)``."""
     chunked = chunk_documents(encoder, chunkers, embedding, documents, on_error)
     return list(zip(chunked, embed_chunks(encoder, embedding, chunked) if chunked else [], strict=True))
-
-
-_FOREIGN = {
-    "langchain_core": ", which langchain_latechunk.LateChunkVectorStore takes",
-    "llama_index": ", which llama_index.retrievers.latechunk.to_documents turns into it",
-}
 
 
 def _explain_foreign(document: object) -> str:

@@ -58,9 +58,7 @@ def without_row(document_id: str, metadata: Mapping[str, Any]) -> str:
 
 def _cite_headings(headings: Sequence[str], sections: Sequence[str]) -> str:
     """The path to where a passage begins, and the sections that begin after that, of many the first and the last."""
-    most = min(len(headings), len(sections))
-    own = max(n for n in range(most + 1) if not n or tuple(sections[:n]) == tuple(headings[-n:]))
-    further = sections[own:]
+    further = sections[_count_shared(headings, sections) :]
     named = further if len(further) <= _MOST_NAMED else [further[0], ELLIPSIS, further[-1]]
     return "; ".join([*([" > ".join(headings)] if headings else []), *named])
 
@@ -75,10 +73,14 @@ def join_sections(one: Sequence[str], other: Sequence[str], *, overlap: bool) ->
 
     Where titles repeat there, like "Notes" under each of several, some may be named once only.
     """
-    most = min(len(one), len(other)) if overlap else 0
-    shared = max(n for n in range(most + 1) if not n or tuple(one[-n:]) == tuple(other[:n]))
-    joined = elide([*one, *other[shared:]])
+    joined = elide([*one, *other[_count_shared(one, other) if overlap else 0 :]])
     return joined if ELLIPSIS not in joined else (joined[0], ELLIPSIS, joined[-1])
+
+
+def _count_shared(one: Sequence[str], other: Sequence[str]) -> int:
+    """With how many titles one sequence ends and the other begins, at most."""
+    most = min(len(one), len(other))
+    return next((n for n in range(most, 0, -1) if tuple(one[-n:]) == tuple(other[:n])), 0)
 
 
 def _cite_pages(pages: Sequence[PageNumber]) -> str:
