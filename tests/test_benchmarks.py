@@ -22,7 +22,7 @@ def test_the_columns_of_a_table_of_quality_are_of_one_run(monkeypatch):
     asked = []
     monkeypatch.setattr(tables, "read", lambda name: asked.append(name) or {"figures": figures})
 
-    shown = tables.quality_short((64,), inside=True)
+    shown = tables.late_gains()
 
     assert shown.splitlines()[-1] == ("| wiki | 9 | 50.0 | +2.0 (+0.5 to +1.5) | +2.0 (+0.5 to +1.5) |")
     assert "50.0 → 51.0 (+2.0, +0.5 to +1.5)" in tables.gains()
