@@ -3,6 +3,7 @@
 import math
 import tempfile
 from contextlib import closing
+from itertools import chain
 from pathlib import Path
 
 import numpy as np
@@ -19,7 +20,7 @@ from latechunk.types import Document, Span
 FUNCTION_WORDS = {"how", "is", "the"}
 VOCABULARY = ["pump", "valve", "gauge", "fog", "how", "is", "the"]
 CHUNK = st.lists(st.sampled_from(VOCABULARY), min_size=1, max_size=5)
-CORPUS = st.lists(st.lists(CHUNK, min_size=1, max_size=3), min_size=1, max_size=5)
+CORPUS = st.lists(st.lists(CHUNK, min_size=1, max_size=12), min_size=1, max_size=5)
 
 
 def idf(n_with, n, n_more):
@@ -32,14 +33,21 @@ def weigh(term, text, texts):
     return frequency * 2.2 / (frequency + 1.2 * (0.25 + 0.75 * len(text) / mean))
 
 
-def score(chunk, document, chunks, documents, terms):
+def name(term, of_document, chunks):
+    """What the first chunk of a document has of a term that hardly any other holds, without its IDF."""
+    n_held = sum(term in chunk for chunk in of_document)
+    return weigh(term, of_document[0], chunks) if n_held <= min(3, max(1, len(of_document) // 5)) else 0.0
+
+
+def score(chunk, of_document, corpus, terms):
+    chunks, documents = list(chain(*corpus)), [list(chain(*one)) for one in corpus]
     own, lacking, n_held = 0.0, 0.0, 0
     for term in terms:
         n_more = 200 if term in FUNCTION_WORDS else 0
         in_chunks = idf(sum(term in one for one in chunks), len(chunks), n_more)
         in_documents = idf(sum(term in one for one in documents), len(documents), n_more)
-        has = weigh(term, chunk, chunks) * in_chunks
-        could = weigh(term, document, documents) * 1.4 * (in_documents + in_chunks) / 2
+        has = max(weigh(term, chunk, chunks), name(term, of_document, chunks)) * in_chunks
+        could = weigh(term, list(chain(*of_document)), documents) * 1.4 * (in_documents + in_chunks) / 2
         own += has
         lacking += max(0.0, could - has) ** 1.5
         n_held += term in chunk and term not in FUNCTION_WORDS
@@ -64,9 +72,7 @@ def make_store(folder, corpus):
 
 @given(CORPUS, st.lists(st.sampled_from([*VOCABULARY, "zebra"]), min_size=1, max_size=4, unique=True))
 def test_chunks_score_as_the_formula_says(corpus, terms):
-    documents = [[word for chunk in chunks for word in chunk] for chunks in corpus]
-    chunks = [(chunk, number) for number, one in enumerate(corpus) for chunk in one]
-    texts = [chunk for chunk, _ in chunks]
+    texts = list(chain(*corpus))
     with (
         tempfile.TemporaryDirectory() as folder,
         closing(make_store(Path(folder), corpus)) as store,
@@ -74,9 +80,37 @@ def test_chunks_score_as_the_formula_says(corpus, terms):
     ):
         found = score_words(Corpus(store, StoreCache()), terms, 0)
 
-    expected = [score(chunk, documents[number], texts, documents, terms) for chunk, number in chunks]
+    expected = [score(chunk, of_document, corpus, terms) for of_document in corpus for chunk in of_document]
     assert found.at(np.arange(len(texts))).tolist() == pytest.approx(expected, abs=1e-6)
     assert found.holding.tolist() == [number for number, chunk in enumerate(texts) if set(terms) & set(chunk)]
+
+
+CLAUSES = ["this agreement is between us and", "invoices are due within thirty days", "either party gives notice of"]
+
+
+@pytest.mark.parametrize("signed", ["", "for {} in ink"])
+@pytest.mark.parametrize("n_more", [7, 20])
+def test_of_a_named_contract_the_clause_comes_before_what_names_it(tmp_path, signed, n_more):
+    def contract(name):
+        clauses = [f"{CLAUSES[0]} {name}", *CLAUSES[1:], *[f"clause {n}" for n in range(n_more)], signed.format(name)]
+        return [clause.split() for clause in clauses if clause]
+
+    contracts = [contract(name) for name in ("harrow dental", "ostrava freight")]
+    with closing(make_store(tmp_path, contracts)) as store, store.snapshot():
+        corpus = Corpus(store, StoreCache())
+        for number, terms in enumerate((["notice", "harrow", "dental"], ["notice", "ostrava", "freight"])):
+            scores = score_words(corpus, terms, 0).at(np.arange(sum(map(len, contracts))))
+            clause = number * len(contracts[0]) + 2
+            assert np.flatnonzero(scores == scores.max()).tolist() == [clause]
+            assert scores[clause - 2] > scores[(clause + len(contracts[0])) % len(scores)]
+
+
+def test_a_word_of_many_chunks_names_no_document(tmp_path):
+    corpus = [[["pump", "fog"], ["pump", "valve"], *[["fog"]] * 7], [["gauge"]] * 9]
+    with closing(make_store(tmp_path, corpus)) as store, store.snapshot():
+        scores = score_words(Corpus(store, StoreCache()), ["pump", "valve"], 0).at(np.arange(18))
+
+    assert scores[1] > scores[0] > scores[2] > scores[9] == 0
 
 
 @pytest.mark.parametrize(("most", "kept"), [(6, ["gauge", "pump", "valve"]), (3, ["pump", "valve"]), (2, ["valve"])])

@@ -224,7 +224,7 @@ def test_a_chunk_is_given_the_words_that_it_lacks_by_its_document(tmp_path):
     # a document a term weighs by the mean of both, 0.98859 and 0.39423, times 1.4: apple 1.46995 and pear 0.58617.
     # A chunk that holds one of two words counts what it has 1 + 1 / 2**6 = 1.01563 times.
     in_full = [
-        0.78846 * 1.01563 + 1.46995,  # pear, which lacks apple
+        (0.78846 + 1.46634) * 1.01563 + 0.00361,  # pear, which is given apple, since the first chunk alone holds it
         1.46634 * 1.01563 + (0.58617**1.5 + 0.00361**1.5) ** (2 / 3),  # apple, which lacks pear and a little of itself
         0.78846 * 1.01563,  # pear, in whose document is no apple
         0.58617,  # plum, which lacks pear
