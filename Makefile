@@ -59,14 +59,14 @@ MODEL ?= multilingual-e5-small-q4
 ENGLISH := --weight fairytaleqa-train=4 --weight timeqa-human-train=3 --weight medquad-nih=2 --weight qmsum-train=2 \
 	--weight cuad-v1=1 --own-document-only cuad-v1 --lookalikes 0.22
 OTHERS := tydiqa-goldp-train jaquad-train-rest piaf-v1.0 arcd-train iapp-thai-train-short cmrc2018-trial-dev
-TRAIN_all-MiniLM-L6-v2 = --late-weight 0.7 --steps 540 --batches 180 --licence Apache-2.0 \
+TRAIN_all-MiniLM-L6-v2 = --rank 64 --late-weight 0.7 --steps 540 --batches 180 --licence Apache-2.0 \
 	$(foreach set,$(OTHERS),--weight $(set)=0)
-TRAIN_multilingual-e5-small-q4 = --late-weight 0.6 --index-late-weight 0.5 --steps 720 --batches 360 --anchor 0.05 \
-	--licence MIT --weight tydiqa-goldp-train=3 --weight jaquad-train-rest=2 --weight piaf-v1.0=1.5 --weight arcd-train=1 \
-	--weight iapp-thai-train-short=1.5 --weight cmrc2018-trial-dev=2
+TRAIN_multilingual-e5-small-q4 = --rank 48 --late-weight 0.6 --index-late-weight 0.5 --steps 720 --batches 360 \
+	--anchor 0.05 --licence MIT --weight tydiqa-goldp-train=3 --weight jaquad-train-rest=2 --weight piaf-v1.0=1.5 \
+	--weight arcd-train=1 --weight iapp-thai-train-short=1.5 --weight cmrc2018-trial-dev=2
 
 train-default: $(INSTALLED)  ## Train a model's shipped adapters again; MODEL=name, DATA=folder of the training sets
-	$(BIN)/latechunk train $(DATA) --base $(MODEL) --out $(or $(OUT),build/$(MODEL)) --seed 0 --rank 64 --learning-rate 5e-4 \
+	$(BIN)/latechunk train $(DATA) --base $(MODEL) --out $(or $(OUT),build/$(MODEL)) --seed 0 --learning-rate 5e-4 \
 		--segment-tokens 255,1022 --no-evaluate --keep-nothing $(ENGLISH) $(TRAIN_$(MODEL))
 
 bench: $(INSTALLED)  ## Run the benchmarks; DATA=folder with docs.jsonl and queries.jsonl for those that need it

@@ -85,7 +85,7 @@ def choose_settings(request: TrainingRequest, encoder: Encoder) -> TrainingSetti
 def keep_sets(settings: TrainingSettings, names: Sequence[str], lookalikes: float) -> TrainingSettings:
     """Drop the sets that have nothing to train on, since they are held out whole or unusable, from the settings.
 
-    Those that were generated get an equal part of the share ``lookalikes`` of all draws each.
+    Those that were generated get an equal part of the share ``lookalikes`` of all draws each, and are read whole.
     """
     mixture = {name: weight for name, weight in settings.segments.mixture.items() if name in names}
     generated = [name for name in names if name.startswith(PREFIX)] if lookalikes else []
@@ -94,6 +94,7 @@ def keep_sets(settings: TrainingSettings, names: Sequence[str], lookalikes: floa
     segments = settings.segments.replaced(
         mixture=mixture,
         own_document_only=tuple(name for name in settings.segments.own_document_only if name in names),
+        whole=tuple(generated),
     )
     return settings.replaced(segments=segments)
 

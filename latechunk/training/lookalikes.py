@@ -15,7 +15,7 @@ from latechunk.evaluation.dataset import EvaluationSet, Gold, Question
 from latechunk.types import Document, Span
 from latechunk.validation import Validated
 
-N_DOCUMENTS, _MOST_DOCUMENTS = 60, 100  # of each kind; of the kind with the fewest names there are 120
+N_DOCUMENTS, _MOST_DOCUMENTS = 60, 90  # of each kind; of the kinds with the fewest names there are 96
 PREFIX = "generated-"
 _SLOT = re.compile(r"<([^<>]+)>")
 _RANGE = re.compile(r"(#?)(\d+)-(\d+)")
@@ -33,6 +33,7 @@ class _Kind(Validated):
     opening: list[str]
     asked: list[str]
     facts: list[_Fact]
+    fillers: list[str] | None = None
 
 
 class _Templates(Validated):
@@ -45,14 +46,15 @@ def generate_lookalikes(n_documents: int = N_DOCUMENTS, seed: int = 0) -> list[E
     """Generate sets of documents of one structure each, of which the first sentence alone names the subject.
 
     All other sentences are facts, in another order in each document, and sentences that say nothing. Questions name
-    the subject and ask for one fact, so that a chunk that answers is found if its vector knows whose it is.
+    the subject and ask for one fact, so that a chunk that answers is found if its vector knows whose it is. Those of
+    seven kinds are about 300 tokens long, and those of three kinds 600: leases, handbooks and protocols of trials.
 
     Args:
-        n_documents: Of each set, all about other subjects; at most 100.
+        n_documents: Of each set, all about other subjects; at most 90.
         seed: Of all that is drawn.
 
     Returns:
-        A set for each of seven kinds of subject, named ``generated-`` and the kind.
+        A set for each of ten kinds of subject, named ``generated-`` and the kind.
 
     Raises:
         InputError: If more documents are wanted than there are names for.
@@ -101,7 +103,8 @@ def _tell(
     told: list[tuple[str, tuple[str, ...]]] = [(pick(kind.opening), (pick(kind.asked),))]
     for number in chance.permutation(len(kind.facts)):
         fact = kind.facts[int(number)]
-        fillers = chance.choice(templates.fillers, int(chance.integers(1, _MOST_FILLERS + 1)), replace=False)
+        own = kind.fillers or templates.fillers
+        fillers = chance.choice(own, int(chance.integers(1, _MOST_FILLERS + 1)), replace=False)
         told += [(str(filler), ()) for filler in fillers]
         told.append((pick(fact.say), (pick(fact.ask),)))
     return told

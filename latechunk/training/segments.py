@@ -90,6 +90,8 @@ class SegmentSource:
         size = int(chance.choice(list(document.cuts)))
         ranges = document.cuts[size]
         asked = self._data.questions[int(chance.choice(document.asked))]
+        if document.set_name in self._settings.whole:
+            length = self._settings.most_tokens
         first, last = asked.answers[chance.integers(len(asked.answers))]
         start = place_segment(chance, len(document.tokens), length, int(first), int(last))
         chunks = np.flatnonzero((ranges[:, 0] >= start) & (ranges[:, 1] <= start + length))

@@ -81,6 +81,8 @@ class SegmentSettings(Validated):
         batches_in_a_row: So many batches in a row are of one set, so that batch and bank hold documents of one kind,
             which are the hardest to tell apart; 0 draws the set of each segment by itself.
         own_document_only: Sets whose questions are asked of many documents, and thus only of chunks of their own.
+        whole: Sets of which segments have ``most_tokens``, so that they are whole documents unless these are longer:
+            without its beginning nothing tells which document it is.
     """
 
     chunk_tokens: Annotated[tuple[_Count, ...], Field(min_length=1)] = (48, 64, 96, 128)
@@ -90,6 +92,7 @@ class SegmentSettings(Validated):
     mixture: Mapping[str, _NotNegative] = {}
     batches_in_a_row: _CountFromZero = 6
     own_document_only: tuple[str, ...] = ()
+    whole: tuple[str, ...] = ()
 
     @model_validator(mode="after")
     def _check_lengths(self) -> Self:
