@@ -1,82 +1,39 @@
-"""Reads what a store holds: documents, chunks, vectors, and what is found by words."""
+"""Reads what a store holds besides chunks: states, documents, metadata, words."""
 
 from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterator, Sequence
-from itertools import chain
-from pathlib import Path
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 
-from latechunk.chunking.places import line_of_file
 from latechunk.errors import IndexDamagedError
+from latechunk.storage.chunk_reader import ChunkReader
 from latechunk.storage.connection import REMEDY
 from latechunk.storage.fields import list_keys, list_kinds
 from latechunk.storage.filter_sql import Condition, Selection
 from latechunk.storage.fulltext import DOCUMENTS, damage_named
 from latechunk.storage.lookup import WordRows, count_term, score_term
-from latechunk.storage.pool import ConnectionPool
 from latechunk.storage.rows import (
-    SECTION,
-    ChunkPlaces,
     ChunkRow,
     Commit,
     Counts,
     Fingerprint,
     StoredDocument,
-    decode_place,
 )
-from latechunk.storage.schema import hash_structure, hash_vectors, read_settings_table, require_format, rows_to_hash
-from latechunk.storage.vectors import Precision, n_bytes, unpack
-from latechunk.types import Chunk, Document, FloatArray, IntArray, ScoreArray, Span
-from latechunk.types.citation import ELLIPSIS
+from latechunk.storage.schema import hash_structure, hash_vectors, rows_to_hash
+from latechunk.types import Document, IntArray, ScoreArray, Span
 from latechunk.types.json_form import parse_blocks, parse_pages
 
 LAST_COMMIT = "SELECT number, token, n_removed FROM commits WHERE number = (SELECT max(number) FROM commits)"
-_VARIABLES = 500  # values bound in one statement; SQLite's default limit is 32,766, 999 in old builds
 _MOST_KEYS = 20_000
 _ALWAYS = Condition("1", ())
-_ROW = (
-    'SELECT c.number, c.document, c.granularity, c.place, c."start", c."end", c.byte_start, c.byte_end, c.headings, '
-    "c.pages, c.line, c.titles FROM chunks c WHERE "
-)
 
 
-class StoreReader:
+class StoreReader(ChunkReader):
     """All that can be asked of a store. Several threads may read at the same time."""
-
-    def __init__(self, path: Path, *, read_only: bool) -> None:
-        """Use ``latechunk.storage.store.Store.open``."""
-        self.read_only = read_only
-        self._path = path
-        self._pool = ConnectionPool(path, read_only=read_only)
-        # Within a snapshot all reads of this thread see the state of the first read, or what the change around it has
-        # written; other threads read and write meanwhile.
-        self.snapshot = self._pool.snapshot
-        self.require_in_place = self._pool.require_in_place
-        try:
-            with self.snapshot() as connection:
-                require_format(connection, path)
-                settings = self.settings()
-        except BaseException:
-            self.close()
-            raise
-        self.granularities = tuple(settings.get("chunkers", {}))
-        search = settings.get("search", {})
-        self.has_words = search.get("words") is True
-        self._precision: Precision = search.get("precision", "float32")
-
-    def close(self) -> None:
-        """Close the database; everything committed is in it."""
-        self._pool.close()
-
-    def settings(self) -> dict[str, dict[str, Any]]:
-        """What was recorded when the index was made."""
-        with self.snapshot():
-            return read_settings_table(self._pool.connection)
 
     def counts(self) -> Counts:
         """Count what is stored."""
@@ -225,53 +182,6 @@ class StoreReader:
         with self.snapshot():
             return [number for (number,) in self._select_by("SELECT number FROM documents WHERE id IN", ids)]
 
-    def count_vectors(self, granularity: int) -> int:
-        """How many chunks of a granularity there are."""
-        with self.snapshot():
-            (count,) = self._row("SELECT count(*) FROM chunks WHERE granularity = ?", granularity)
-        return int(count)
-
-    def vectors(
-        self, dims: int, *, after: int, granularity: int = 0, block: int = 16_384
-    ) -> Iterator[tuple[IntArray, IntArray, FloatArray]]:
-        """Read the vectors of chunks with a number above ``after``, within one ``snapshot``.
-
-        Yields:
-            Chunk numbers, ascending, their documents' numbers, and their vectors, shape ``(n, dims)``.
-        """
-        # The length is looked at first, since a value of another one may be as large as an attacker likes.
-        query = (
-            "SELECT v.chunk, c.document, CASE WHEN length(v.vector) = ? THEN v.vector END FROM vectors v "
-            "LEFT JOIN chunks c ON c.number = v.chunk WHERE v.chunk > ? AND coalesce(c.granularity, ?) = ? "
-            "ORDER BY v.chunk"
-        )
-        size = n_bytes(dims, self._precision)
-        cursor = self._pool.connection.execute(query, (size, after, granularity, granularity))
-        while rows := cursor.fetchmany(block):
-            numbers, documents, vectors = zip(*rows, strict=True)
-            if None in documents:
-                lost = numbers[documents.index(None)]
-                raise IndexDamagedError(f"{self._path}: chunk {lost} has a vector and no text: {REMEDY}")
-            yield np.array(numbers), np.array(documents), self._stack(numbers, vectors, dims)
-
-    def vectors_of(self, numbers: Sequence[int], dims: int) -> FloatArray:
-        """The vectors of chunks, in the order given, shape ``(n, dims)``, within one ``snapshot``."""
-        size = n_bytes(dims, self._precision)
-        query = f"SELECT chunk, CASE WHEN length(vector) = {size} THEN vector END FROM vectors WHERE chunk IN"
-        found = dict(self._select_by(query, [int(one) for one in numbers]))
-        return self._stack(numbers, [found.get(int(number)) for number in numbers], dims)
-
-    def chunk_places(self, granularity: int) -> ChunkPlaces:
-        """Where the chunks of a granularity are, within one ``snapshot``."""
-        # Not in order, so that SQLite reads an index that has all of this, and not the table, which is much larger.
-        rows = self._pool.connection.execute(
-            "SELECT number, document FROM chunks WHERE granularity = ?", (granularity,)
-        )
-        found = np.fromiter(chain.from_iterable(rows), dtype=np.int64).reshape(-1, 2)
-        numbers, of_chunks = found[np.argsort(found[:, 0])].T
-        documents, places, sizes = np.unique(of_chunks, return_inverse=True, return_counts=True)
-        return ChunkPlaces(numbers, documents, places, sizes)
-
     def segments(self, granularity: int | None) -> tuple[int, ...]:
         """Numbers of the segments of the lexical index, which change without a commit when they are joined."""
         query = "SELECT number FROM segments WHERE granularity = ? ORDER BY number"
@@ -296,116 +206,7 @@ class StoreReader:
         with damage_named():
             return count_term(self._pool.connection, granularity, term)
 
-    def rows(self, numbers: Sequence[int]) -> list[ChunkRow]:
-        """Where chunks stand, in the order given, within one ``snapshot``."""
-        rows = self._select_by(f"{_ROW} c.number IN", [int(one) for one in numbers])
-        found = {row[0]: ChunkRow(*row) for row in rows}
-        missing = [number for number in numbers if number not in found]
-        if missing:
-            raise IndexDamagedError(f"{self._path}: chunk {missing[0]} has a vector and no text: {REMEDY}")
-        return [found[number] for number in numbers]
-
-    def titles(self, numbers: Sequence[int]) -> dict[int, list[str]]:
-        """The titles of the sections that begin in each chunk in which any do, within one ``snapshot``.
-
-        What holds more than 16 is about none of them, and has none here.
-        """
-        rows = self._select_by("SELECT number, titles FROM chunks WHERE titles <> '[]' AND number IN", numbers)
-        try:
-            found = {number: [str(title) for title in json.loads(titles)] for number, titles in rows}
-        except (TypeError, ValueError) as error:
-            raise IndexDamagedError(f"{self._path}: titles of chunks cannot be read ({error}): {REMEDY}") from error
-        return {number: titles for number, titles in found.items() if ELLIPSIS not in titles}
-
     def rows_of_document(self, document_id: str, granularity: int) -> list[ChunkRow]:
         """A document's chunks, in the order of their starts, within one ``snapshot``."""
         numbers = self.numbers_of_ids([document_id])
         return [row for number in numbers for row in self._find_chunks(number, granularity, "ORDER BY c.place")]
-
-    def rows_around(self, row: ChunkRow, n: int) -> list[ChunkRow]:
-        """A chunk with up to ``n`` neighbours on either side, in order, within one ``snapshot``."""
-        near = "AND c.place BETWEEN ? AND ? ORDER BY c.place"
-        return self._find_chunks(row.document, row.granularity, near, row.place - n, row.place + n)
-
-    def rows_beside(
-        self, document: int, granularity: int, place: int, end: int
-    ) -> tuple[ChunkRow | None, ChunkRow | None, ChunkRow | None]:
-        """The chunk at a place, the one before it, and the one after a passage that begins with it and ends at ``end``.
-
-        Each is None if it is not there; to be called within one ``snapshot``.
-        """
-
-        def find(condition: str, *values: int) -> ChunkRow | None:
-            first = f"AND c.place {condition} ORDER BY c.place LIMIT 1"
-            return next(iter(self._find_chunks(document, granularity, first, *values)), None)
-
-        own, before = find("= ?", place), find("= ?", place - 1)
-        if own and own.end == end:
-            return own, before, find("= ?", place + 1)
-        return own, before, find('> ? AND c."end" > ?', place, end)
-
-    def row_over(self, row: ChunkRow, granularity: int) -> ChunkRow | None:
-        """The chunk of another granularity that shares the most characters with this one, the first on a tie."""
-        best = 'AND c."start" < ? AND c."end" > ? ORDER BY min(c."end", ?) - max(c."start", ?) DESC, c.place LIMIT 1'
-        found = self._find_chunks(row.document, granularity, best, row.end, row.start, row.end, row.start)
-        return found[0] if found else None
-
-    def chunks(self, rows: Sequence[ChunkRow]) -> list[Chunk]:
-        """Read the text and metadata of chunks, or of any ranges of documents, within one ``snapshot``."""
-        query = "SELECT number, id, metadata FROM documents WHERE number IN"
-        documents = {one[0]: one[1:] for one in self._select_by(query, sorted({row.document for row in rows}))}
-        missing = [row.number for row in rows if row.document not in documents]
-        if missing:
-            raise IndexDamagedError(f"{self._path}: chunk {missing[0]} has no document: {REMEDY}")
-        names = (*self.granularities, SECTION)
-        chunks = []
-        for row in rows:
-            with self._pool.connection.blobopen("documents", "text", row.document, readonly=True) as blob:
-                if not 0 <= row.byte_start < row.byte_end <= len(blob):
-                    where = f"{self._path}: chunk {row.number}"
-                    raise IndexDamagedError(f"{where} is outside its document's text: {REMEDY}")
-                blob.seek(row.byte_start)
-                text = blob.read(row.byte_end - row.byte_start).decode("utf-8")
-            name = names[row.granularity] if row.granularity < len(names) else ""
-            document_id, metadata_json = documents[row.document]
-            metadata, place = json.loads(metadata_json), decode_place(row)
-            chunks.append(
-                Chunk(
-                    document_id,
-                    row.place,
-                    row.start,
-                    row.end,
-                    text,
-                    metadata,
-                    name,
-                    headings=place.headings,
-                    sections=place.titles,
-                    pages=place.pages,
-                    line=line_of_file(place.line, metadata),
-                )
-            )
-        return chunks
-
-    def _find_chunks(self, document: int, granularity: int, condition: str, *values: int) -> list[ChunkRow]:
-        query = f"{_ROW} c.document = ? AND c.granularity = ? {condition}"
-        return [ChunkRow(*row) for row in self._pool.connection.execute(query, (document, granularity, *values))]
-
-    def _stack(self, numbers: Sequence[int], vectors: Sequence[Any], dims: int) -> FloatArray:
-        for number, vector in zip(numbers, vectors, strict=True):
-            if not isinstance(vector, bytes):
-                what = f"the vector of chunk {number} is not of {dims} numbers"
-                raise IndexDamagedError(f"{self._path}: {what}: {REMEDY}")
-        return unpack(b"".join(vectors), dims, self._precision)
-
-    def _row(self, query: str, *values: Any) -> Any:
-        row = self._pool.connection.execute(query, values).fetchone()
-        if row is None:
-            raise IndexDamagedError(f"the store is incomplete: it has no row for {query!r}")
-        return row
-
-    def _select_by(self, query: str, values: Sequence[Any]) -> Iterator[Any]:
-        """Rows of a query that ends in IN, for each different value once, in blocks of 500 values."""
-        different = list(dict.fromkeys(values))  # one that came again in a later block would give its row again
-        for begin in range(0, len(different), _VARIABLES):
-            part = different[begin : begin + _VARIABLES]
-            yield from self._pool.connection.execute(f"{query} ({', '.join('?' * len(part))})", part)
