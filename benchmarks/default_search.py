@@ -143,6 +143,7 @@ def main() -> None:
     arguments.add_argument("--adapters", default="auto", help="of the default: auto, or a folder that training wrote")
     arguments.add_argument("--most-characters", type=int, help="of a set's documents in a language  [default: all]")
     arguments.add_argument("--most-questions", type=int, help="of a set  [default: all]")
+    arguments.add_argument("--whole", nargs="+", default=[], help="sets that are measured whole all the same")
     options = arguments.parse_args()
 
     given = {"model": options.model} if options.model else {}
@@ -151,8 +152,9 @@ def main() -> None:
     sets: dict[str, dict[str, object]] = {}
     for one in read_sets(options.data):
         if options.sets is None or one.name in options.sets:
-            short = cut_short(one, options.most_characters, options.most_questions)
-            sets[one.name] = measure(short, encoder, published, options.max_tokens)
+            is_whole = one.name in options.whole
+            part = one if is_whole else cut_short(one, options.most_characters, options.most_questions)
+            sets[one.name] = measure(part, encoder, published, options.max_tokens)
             print(one.name, sets[one.name], flush=True)
     scopes = [(name, scope, own[scope]) for name, own in sets.items() for scope in SCOPES if scope in own]
     corpus = {name: own["default"] for name, scope, own in scopes if scope == "corpus"}
@@ -162,6 +164,7 @@ def main() -> None:
         "worst_against_best_part": min(own["difference"] for _, _, own in scopes),
         "lookalike_mean": round(float(np.mean(alike)), 2) if alike else None,
         "most_characters": options.most_characters,
+        "whole": options.whole,
         "sets": sets,
     }
     report("default_search", figures, save=options.save)

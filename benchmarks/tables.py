@@ -27,6 +27,21 @@ TITLES = {
     "iapp-thai-dev": "iApp (Thai)",
 }
 _LEAST_QUESTIONS = 30  # of a set that is shown
+PARTS = ("naive", "bm25", "rrf")  # what a search without options is compared with
+LANGUAGES = {
+    "ar": "Arabic",
+    "de": "German",
+    "el": "Greek",
+    "en": "English",
+    "es": "Spanish",
+    "hi": "Hindi",
+    "ro": "Romanian",
+    "ru": "Russian",
+    "th": "Thai",
+    "tr": "Turkish",
+    "vi": "Vietnamese",
+    "zh": "Chinese",
+}
 SCOPES = (("corpus", "in the corpus"), ("document", "within the right document"))
 
 
@@ -115,7 +130,7 @@ def default_search(*, whole: bool) -> str:
         if one["n_questions"] < _LEAST_QUESTIONS:
             continue
         corpus = one["corpus"]
-        cells = [title, f"{one['n_questions']:,}", *(f"{corpus[arm]:.1f}" for arm in ("naive", "bm25", "rrf"))]
+        cells = [title, f"{one['n_questions']:,}", *(f"{corpus[arm]:.1f}" for arm in PARTS)]
         differences = [_difference(one[scope]) for scope in ("corpus", "document")] if whole else []
         rows.append([*cells, f"{corpus['default']:.1f}" if whole else f"**{corpus['default']:.1f}**", *differences])
     header = ["chunks of at most 128 tokens", "questions", "naive vectors", "BM25", "both by ranks", "`search`"]
@@ -125,6 +140,31 @@ def default_search(*, whole: bool) -> str:
 def _difference(one: dict[str, Any]) -> str:
     low, high = one["interval"] or (-math.inf, math.inf)  # of too few documents
     return f"{one['difference']:+.1f}" + (f" ({low:+.1f} to {high:+.1f})" if math.isfinite(high - low) else "")
+
+
+def languages() -> str:
+    """The same of XQuAD's languages."""
+    by_scope = [read("default_search")["figures"]["sets"]["xquad-dev16"][scope]["languages"] for scope, _ in SCOPES]
+    rows = []
+    for code, title in LANGUAGES.items():
+        cells, gains = by_scope[0][code], [_over_parts(one[code]) for one in by_scope]
+        rows.append([title, *(f"{cells[arm]:.1f}" for arm in (*PARTS, "default")), *(f"{one:+.1f}" for one in gains)])
+    header = ["language", "naive", "BM25", "both by ranks", "default", "against the best", "within the document"]
+    return table(header, rows)
+
+
+def _over_parts(one: dict[str, float]) -> float:
+    return one["default"] - max(one[arm] for arm in PARTS)
+
+
+def default_means() -> str:
+    """What each arm has on average over sets, in the corpus."""
+    sets = read("default_search")["figures"]["sets"].values()
+    default, naive, bm25, rrf = (sum(one["corpus"][arm] for one in sets) / len(sets) for arm in ("default", *PARTS))
+    return (
+        f"Over all {len(sets)} sets the default has {default:.1f} on average in the corpus, both by ranks {rrf:.1f}, "
+        f"naive chunking {naive:.1f} and BM25 {bm25:.1f}."
+    )
 
 
 def enough() -> str:
@@ -337,7 +377,10 @@ def _scale_row(n_chunks: int, prefix: str, figures: dict[str, Any]) -> list[str]
 def main() -> None:
     docs = ROOT / "docs"
     fill(ROOT / "README.md", {"found": default_search(whole=False)})
-    fill(docs / "search.md", {"found": default_search(whole=True)})
+    fill(
+        docs / "search.md",
+        {"found": default_search(whole=True), "found-means": default_means(), "found-languages": languages()},
+    )
     fill(
         docs / "evaluation.md",
         {"default": late_gains(), "quality": quality(), "passkey": passkey()},

@@ -113,6 +113,18 @@ def test_a_word_of_many_chunks_names_no_document(tmp_path):
     assert scores[1] > scores[0] > scores[2] > scores[9] == 0
 
 
+def test_a_chunk_that_ends_within_a_word_is_found_by_what_it_holds(tmp_path):
+    with closing(make_store(tmp_path, [[["fog"]], [["valve"]]])) as store:
+        spans, vectors = [Span(0, 4), Span(4, 12)], np.tile(np.float32([1, 0]), (2, 1))
+        store.put([StoredDocument(Document("cut", "pumping fast", outline=()), 1, [spans], vectors)])
+        with store.snapshot():
+            scores = score_words(Corpus(store, StoreCache()), ["pump"], 0).at(np.arange(4))
+
+    # Of 4 chunks of 5 words in all one holds it, no document does; it opens its document, so that the other has it too.
+    own = weigh("pump", ["pump"], [["fog"], ["valve"], ["pump"], ["ing", "fast"]]) * idf(1, 4, 0)
+    assert scores.tolist() == pytest.approx([0.0, 0.0, 2 * own, own], abs=1e-6)
+
+
 @pytest.mark.parametrize(("most", "kept"), [(6, ["gauge", "pump", "valve"]), (3, ["pump", "valve"]), (2, ["valve"])])
 def test_the_rarest_terms_are_looked_for_in_so_many_chunks(tmp_path, monkeypatch, most, kept):
     monkeypatch.setattr("latechunk.search.lexical._MOST_ROWS", most)
