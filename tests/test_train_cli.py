@@ -133,7 +133,8 @@ def test_lookalikes_are_generated_and_drawn_as_often_as_asked(base, data, tmp_pa
 
     mixture = found["settings"]["segments"]["mixture"]
     generated = [name for name in found["sets"] if name.startswith("generated-")]
-    assert len(generated) == 7
+    assert len(generated) == 10
+    assert set(found["settings"]["segments"]["whole"]) == set(generated)
     assert {found["sets"][name]["documents"] for name in generated} == {60}
     assert sum(mixture[name] for name in generated) == pytest.approx((1 + 2) / 3)
     assert found["sets"].keys() == {"one", "two", *generated}
