@@ -131,13 +131,15 @@ def default_search(*, whole: bool) -> str:
             continue
         corpus = one["corpus"]
         cells = [title, f"{one['n_questions']:,}", *(f"{corpus[arm]:.1f}" for arm in PARTS)]
-        differences = [_difference(one[scope]) for scope in ("corpus", "document")] if whole else []
+        differences = [_difference(one.get(scope)) for scope, _ in SCOPES] if whole else []
         rows.append([*cells, f"{corpus['default']:.1f}" if whole else f"**{corpus['default']:.1f}**", *differences])
     header = ["chunks of at most 128 tokens", "questions", "naive vectors", "BM25", "both by ranks", "`search`"]
     return table([*header, *(["against the best", "within the document"] if whole else [])], rows)
 
 
-def _difference(one: dict[str, Any]) -> str:
+def _difference(one: dict[str, Any] | None) -> str:
+    if one is None:  # questions for documents
+        return ""
     low, high = one["interval"] or (-math.inf, math.inf)  # of too few documents
     return f"{one['difference']:+.1f}" + (f" ({low:+.1f} to {high:+.1f})" if math.isfinite(high - low) else "")
 
