@@ -54,8 +54,8 @@ def score_words(corpus: Corpus, terms: Sequence[str], granularity: int) -> WordS
     holds, function words left out.
 
     Words that the first chunk of a document holds and hardly any other say what the whole is about, as a title does:
-    the parties of a contract, the subject of a report. They count as the own of all its chunks, with their BM25 in the
-    first. So of a question that names a contract and asks for a clause, the clause comes before the page that names it.
+    the parties of a contract, the subject of a report. They count as if all its chunks held them as the first does.
+    So of a question that names a contract and asks for a clause, the clause comes before the page that names it.
 
     The IDF of a function word is that among 200 more texts, half of which hold it: a small index cannot know how common
     it is.
@@ -92,8 +92,8 @@ def score_words(corpus: Corpus, terms: Sequence[str], granularity: int) -> WordS
 def _find_names(term: Postings, places: ChunkPlaces) -> tuple[IntArray, IntArray, ScoreArray]:
     """Documents of the chunks that hold a term, how many of these each has, and what the term gives to all its chunks.
 
-    That is the term's score in the first chunk where it names the document: where few chunks hold it, a fifth of the
-    document's, and three at the most. Else it is 0. All have the shape ``(n_documents,)``.
+    That is the term's score in the first chunk where it names the document: where few chunks hold it: up to a fifth of
+    the document's, three at the most, or that one alone. Else it is 0. All have the shape ``(n_documents,)``.
     """
     document_of = places.document_of[term.chunks]
     first = np.flatnonzero(np.diff(document_of, prepend=-1))

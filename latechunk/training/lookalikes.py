@@ -43,7 +43,7 @@ class _Templates(Validated):
 
 
 def generate_lookalikes(n_documents: int = N_DOCUMENTS, seed: int = 0) -> list[EvaluationSet]:
-    """Generate sets of documents of one structure each, of which the first sentence alone names the subject.
+    """Generate sets of documents of one structure each, of which the opening alone names the subject.
 
     All other sentences are facts, in another order in each document, and sentences that say nothing. Questions name
     the subject and ask for one fact, so that a chunk that answers is found if its vector knows whose it is. Those of
