@@ -1,8 +1,7 @@
-"""The command that trains adapters over a base model on documents with questions: train."""
+"""The command that trains adapters over a base model, on documents with questions or on texts: train."""
 
 from __future__ import annotations
 
-import shlex
 import time
 from functools import partial
 from pathlib import Path
@@ -12,6 +11,7 @@ import typer
 
 from latechunk.cli.console import counted, errors_explained, megabytes, percentage_bar, print_json, stderr_console
 from latechunk.cli.options import Device, Json, Quiet, split_numbers
+from latechunk.cli.text_training import Task, command_line, duration, of_texts, require_of_task, train_texts
 from latechunk.errors import InputError
 
 if TYPE_CHECKING:
@@ -21,16 +21,28 @@ _data, _run, _shape, _measuring, _result = (
     partial(typer.Option, rich_help_panel=panel)
     for panel in ("Data", "How long", "What is trained", "Measuring", "Result")
 )
-_NOT_OF_THE_RESULT = ("resume", "dry_run", "device", "keep_nothing", "as_json", "quiet")
 _SHOWN = 5  # unusable questions named in a summary
 
 
 def train_command(
     context: typer.Context,
     data: Annotated[
-        Path, typer.Argument(metavar="DATA", help="A folder of documents and questions, or of such folders.")
+        Path,
+        typer.Argument(
+            metavar="DATA",
+            help="A folder of documents and questions, or of such folders; for another task a table of texts.",
+        ),
     ],
-    out: Annotated[Path, _result(help="Folder for the adapters, new or empty.")],
+    out: Annotated[
+        Path, _result(help="Folder for the adapters, new or empty; another task is added to those that are there.")
+    ],
+    task: Annotated[
+        Task,
+        _shape(
+            help="What vectors are for: retrieval, or whole texts to match (sentence1, sentence2, score), classify or "
+            "separate into clusters (text, label)."
+        ),
+    ] = "retrieval",
     base: Annotated[str, _shape(help="The model to train over: name or folder.")] = "multilingual-e5-small-q4",
     adapters: Annotated[
         Path | None, _shape(help="Adapters to begin with, of the same rank and layers  [default: none].")
@@ -84,6 +96,10 @@ def train_command(
         _shape(help="Layers from the top with adapters  [default: all that read the whole text].", min=1),
     ] = None,
     learning_rate: Annotated[float | None, _shape(help="At its peak  [default: 0.0003].")] = None,
+    prompt: Annotated[
+        str | None,
+        _shape(help="Text before each input, of another task than retrieval  [default: the base's for queries]."),
+    ] = None,
     anchor: Annotated[
         float | None,
         _shape(
@@ -124,14 +140,21 @@ def train_command(
 ) -> None:
     """Train small adapters over a model, so that late chunks are found better by questions such as yours.
 
-    DATA holds docs.jsonl and queries.jsonl, or is a SQuAD .json file, or holds questions.csv (columns: question,
-    quote) next to text files; every question needs the passage that answers it. OUT gets the adapters, a model card,
-    a log and, in OUT/run, checkpoints; Encoder.load(adapters=OUT) uses them.
+    For retrieval DATA holds docs.jsonl and queries.jsonl, or is a SQuAD .json file, or holds questions.csv (columns:
+    question, quote) next to text files; every question needs the passage that answers it. OUT gets the adapters, a
+    model card, a log and, in OUT/run, checkpoints; Encoder.load(adapters=OUT) uses them.
+
+    For the other tasks DATA is a .csv, .tsv, .jsonl or .parquet file of texts, and OUT gets the task as a further one,
+    which Encoder.encode_texts(task=) uses.
     """
-    options = dict(locals())  # by the names of TrainingRequest's fields, where they are some
+    options = dict(locals())  # by the names of the request's fields, where they are some
     console = stderr_console()
     left = "nothing was trained or written" if dry_run else "the same command with --resume continues"
     with errors_explained(console, quiet=quiet, interrupted=left):
+        require_of_task(context, task)
+        if task != "retrieval":
+            train_texts({**options, "command": command_line(context, of_texts(options))}, console)
+            return
         from latechunk.training.job import carry_out, is_finished, prepare_job, tidy_up
         from latechunk.training.report import summarise
         from latechunk.training.request import TrainingRequest
@@ -141,7 +164,7 @@ def train_command(
             "segment_tokens": split_numbers("--segment-tokens", segment_tokens),
             "weights": dict(_parse_weight(text) for text in weight or ()),
             "own_document_only": tuple(own_document_only or ()),
-            "command": _command_line(context, options),
+            "command": command_line(context, options),
         }
         request = TrainingRequest(**{name: options[name] for name in TrainingRequest.model_fields})
         if resume and is_finished(out):
@@ -172,31 +195,6 @@ def train_command(
             console.print(
                 f"the adapters are in {out}, and {out / 'README.md'} describes them", markup=False, soft_wrap=True
             )
-
-
-def _command_line(context: typer.Context, options: Mapping[str, Any]) -> str:
-    """The command that asks for the same run; folders by their last part, since their paths are of one machine."""
-    parts = ["latechunk", "train"]
-    for parameter in context.command.params:
-        value = options.get(parameter.name or "")
-        if parameter.name in _NOT_OF_THE_RESULT or value is None or value == "":
-            continue
-        if isinstance(value, bool):
-            names = parameter.opts if value else parameter.secondary_opts
-            parts += names[:1] if value != parameter.default else []
-            continue
-        name = parameter.opts[:1] if parameter.param_type_name == "option" else []
-        for one in value if isinstance(value, list) else [value]:
-            parts += [*name, _shorten(one)]
-    return shlex.join(parts)
-
-
-def _shorten(value: Any) -> str:
-    """An option's value as one types it; of a folder on this machine, its last part."""
-    if isinstance(value, float):
-        return f"{value:g}"
-    is_folder = isinstance(value, Path) or Path(str(value)).is_dir()
-    return Path(str(value)).resolve().name if is_folder else str(value)
 
 
 def _parse_weight(text: str) -> tuple[str, float]:
@@ -256,15 +254,8 @@ def _word_estimate(found: Mapping[str, Any] | None) -> Iterator[str]:
     memory = f"{megabytes(found['peak_bytes'])} of memory, " if found["peak_bytes"] else ""
     yield f"{found['n_parameters']:,} parameters, {megabytes(found['adapter_bytes'])} of adapters"
     yield (
-        f"about {_duration(found['seconds'])}: {_duration(found['train_seconds'])} for the steps, "
-        f"{_duration(found['evaluate_seconds'])} to measure"
+        f"about {duration(found['seconds'])}: {duration(found['train_seconds'])} for the steps, "
+        f"{duration(found['evaluate_seconds'])} to measure"
     )
     kept = f", {megabytes(found['kept_bytes'])} for what frozen layers give" if found["kept_bytes"] else ""
     yield f"about {memory}{megabytes(found['checkpoint_bytes'])} of disk for checkpoints{kept}"
-
-
-def _duration(seconds: float) -> str:
-    """Word a time: ``40 s``, ``12 min``, ``3.5 h``."""
-    if seconds < 100:
-        return f"{seconds:.0f} s"
-    return f"{seconds / 60:.0f} min" if seconds < 6_000 else f"{seconds / 3_600:.1f} h"

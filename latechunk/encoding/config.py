@@ -100,7 +100,7 @@ def choose_model(options: LoadOptions) -> ModelChoice:
     checkpoint = find_checkpoint(options.model, revision=options.revision, download=options.download)
     if checkpoint.known and not checkpoint.known.takes_float16 and dtype == torch.float16:
         raise InputError(f'{options.model!r} overflows float16; pass dtype="bfloat16" or dtype="float32"')
-    adapters = find_adapters(checkpoint, options.adapters)
+    adapters = find_adapters(checkpoint, options.adapters, (options.document_task, options.query_task))
     local_global = _choose_local_global(options, checkpoint, adapters.manifest if adapters else None)
     attention = _choose_attention(options, local_global)
     return ModelChoice(options, device, dtype, attention, checkpoint, adapters, local_global)

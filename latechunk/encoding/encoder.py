@@ -289,6 +289,11 @@ class Encoder:
         """What there are adapters for, by the names of the model's or the adapters' card; empty without adapters."""
         return tuple(task.name for task in self._choice.tasks.tasks)
 
+    @property
+    def sizes(self) -> tuple[int, ...]:
+        """Lengths, ascending, that ``shorten`` cuts vectors to; the last is that of the vectors as they are."""
+        return tuple(size for size in sizes_of(self._choice, self._model) if size <= self._settings.dims)
+
     def tokenize(self, texts: Sequence[str]) -> list[Tokens]:
         """Tokenise documents, each with the document prompt, in order.
 
@@ -409,8 +414,7 @@ class Encoder:
             >>> encoder.shorten(vectors, 384).shape
             (1, 384)
         """
-        own = self._settings.dims
-        sizes = [size for size in sizes_of(self._choice, self._model) if size <= own]
+        own, sizes = self._settings.dims, self.sizes
         if dims not in sizes:
             only = "" if len(sizes) > 1 else "; it is not known to have been trained for shorter ones"
             raise InputError(

@@ -11,19 +11,20 @@ The layout is told by the files that are there:
 
 from __future__ import annotations
 
-import csv
 import json
 import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 from latechunk.errors import InputError, SpanError
 from latechunk.evaluation.dataset import EvaluationSet, Gold, Question
+from latechunk.evaluation.tables import field_of, read_beir_table, read_lines, read_table
 from latechunk.readers import find_files, read_documents
 from latechunk.types import Document, Span
 
 _QUESTIONS = ("questions.csv", "questions.jsonl")
+_COLUMNS = "question and quote (and document, if need be)"
 _SEPARATOR = "\n\n"
 
 
@@ -66,24 +67,27 @@ def _find_reader(path: Path) -> Callable[[Path], EvaluationSet] | None:
 
 def _read_own(folder: Path) -> EvaluationSet:
     documents, questions = [], []
-    for place, row in _rows(folder / "docs.jsonl"):
+    for place, row in read_lines(folder / "docs.jsonl"):
         metadata = {name: row[name] for name in ("title", "lang") if isinstance(row.get(name), str)}
-        documents.append(Document(_field(place, row, "id", str), _field(place, row, "text", str), metadata))
-    for place, row in _rows(folder / "queries.jsonl"):
-        spans = tuple(_span(place, pair) for pair in _field(place, row, "spans", list))
-        gold = Gold(_field(place, row, "doc_id", str), spans)
-        questions.append(Question(str(row.get("id", place)), _field(place, row, "text", str), (gold,)))
+        documents.append(Document(field_of(place, row, "id", str), field_of(place, row, "text", str), metadata))
+    for place, row in read_lines(folder / "queries.jsonl"):
+        spans = tuple(_span(place, pair) for pair in field_of(place, row, "spans", list))
+        gold = Gold(field_of(place, row, "doc_id", str), spans)
+        questions.append(Question(str(row.get("id", place)), field_of(place, row, "text", str), (gold,)))
     return EvaluationSet(folder.name, tuple(documents), tuple(questions))
 
 
 def _read_beir(folder: Path) -> EvaluationSet:
     documents = []
-    for place, row in _rows(folder / "corpus.jsonl"):
+    for place, row in read_lines(folder / "corpus.jsonl"):
         parts = [str(row[name]) for name in ("title", "text") if row.get(name)]
         documents.append(Document(_identifier(place, row), _SEPARATOR.join(parts)))
-    texts = {_identifier(place, row): _field(place, row, "text", str) for place, row in _rows(folder / "queries.jsonl")}
+    texts = {
+        _identifier(place, row): field_of(place, row, "text", str)
+        for place, row in read_lines(folder / "queries.jsonl")
+    }
     gold: dict[str, list[Gold]] = {}
-    for place, row in _table(folder / "qrels" / "test.tsv", is_beir=True):
+    for place, row in read_beir_table(folder / "qrels" / "test.tsv"):
         try:
             query, document, grade = row["query-id"], row["corpus-id"], int(float(row["score"]))
         except (KeyError, ValueError) as error:
@@ -176,7 +180,7 @@ def _quoted(
     on_error: Callable[[InputError], None],
 ) -> Iterator[Question]:
     """Questions with their quotes found; rows where that fails go to ``on_error``."""
-    rows = _rows(path) if path.suffix == ".jsonl" else _table(path)
+    rows = read_lines(path) if path.suffix == ".jsonl" else read_table(path, ("question", "quote"), _COLUMNS)
     for number, (place, row) in enumerate(rows, start=1):
         try:
             wanted = row.get("document")
@@ -185,8 +189,8 @@ def _quoted(
             if wanted and wanted not in named:
                 raise InputError(f"{place}: there is no document {wanted!r}; there are {', '.join(list(named)[:10])}")
             among = [named[wanted]] if wanted else documents
-            gold = find_quote(place, _field(place, row, "quote", str), among)
-            text = _field(place, row, "question", str)
+            gold = find_quote(place, field_of(place, row, "quote", str), among)
+            text = field_of(place, row, "question", str)
             if not text.strip():
                 raise InputError(f"{place}: the question is blank")
             question = Question(f"q{number}", text, (gold,))
@@ -224,54 +228,6 @@ def find_quote(place: str, quote: str, documents: Sequence[Document]) -> Gold:
         )
     ((name, (start, end)),) = found
     return Gold(name, (Span(start, end),))
-
-
-def _rows(path: Path) -> Iterator[tuple[str, Mapping[str, Any]]]:
-    """Lines of a .jsonl file, each with its place."""
-    number = 0
-    try:
-        with path.open(encoding="utf-8-sig") as file:
-            for number, line in enumerate(file, start=1):
-                if line.strip():
-                    row = json.loads(line)
-                    if not isinstance(row, dict):
-                        raise TypeError(f"needed is a JSON object, got {line.strip():.60}")
-                    yield f"{path}:{number}", row
-    except (OSError, ValueError, TypeError, RecursionError) as error:
-        raise InputError(f"{path}:{max(number, 1)}: this cannot be read as lines of JSON in UTF-8: {error}") from error
-
-
-def _table(path: Path, *, is_beir: bool = False) -> Iterator[tuple[str, Mapping[str, str]]]:
-    """Rows of a table, each with the line that it ends on; BEIR's has tabs, and quotes that mean nothing."""
-    try:
-        with path.open(encoding="utf-8-sig", newline="") as file:
-            delimiter = "\t" if is_beir else _find_delimiter(path, file.readline())
-            file.seek(0)
-            quoting: Literal[0, 3] = csv.QUOTE_NONE if is_beir else csv.QUOTE_MINIMAL
-            reader = csv.DictReader(file, delimiter=delimiter, quoting=quoting)
-            for row in reader:
-                named = {str(name).strip().lower(): value for name, value in row.items() if name}
-                yield f"{path}:{reader.line_num}", {name: value for name, value in named.items() if value is not None}
-    except (OSError, UnicodeDecodeError, csv.Error) as error:
-        raise InputError(f"{path} cannot be read as a table in UTF-8: {error}; save it as UTF-8") from error
-
-
-def _find_delimiter(path: Path, header: str) -> str:
-    """Comma, semicolon or tab: the one that parts the header's columns."""
-    for delimiter in (",", ";", "\t"):
-        if {"question", "quote"} <= {name.strip().strip('"').lower() for name in header.split(delimiter)}:
-            return delimiter
-    raise InputError(
-        f"{path}: the first line must name the columns question and quote (and document, if need be), with commas, "
-        f"semicolons or tabs between them, got {header.strip():.80}"
-    )
-
-
-def _field(place: str, row: Mapping[str, Any], name: str, kind: type) -> Any:
-    value = row.get(name)
-    if not isinstance(value, kind) or value == "":
-        raise InputError(f"{place}: needed is a field {name!r} ({kind.__name__}), got {value!r:.60}")
-    return value
 
 
 def _span(place: str, pair: Any) -> Span:

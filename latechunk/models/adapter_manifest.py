@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, ClassVar, Self
@@ -26,8 +27,8 @@ _SHIPPED = Path(__file__).parent.parent / "trained"
 class AdapterManifest(Validated):
     """Adapters that were trained over one base, and how texts are best read with them.
 
-    Several tasks may share an adapter. A ``query_task`` of None leaves queries to the base alone, a ``local_global`` of
-    None means plain windows, ``window_tokens`` of None what suits the base.
+    Several tasks may share an adapter. A ``document_task`` of None leaves documents to the base alone, a ``query_task``
+    of None queries; a ``local_global`` of None means plain windows, ``window_tokens`` of None what suits the base.
 
     Raises:
         InputError: If a field is of the wrong type or out of range, or two contradict each other.
@@ -36,7 +37,7 @@ class AdapterManifest(Validated):
     base: str
     base_weights_sha256: str
     tasks: tuple[Task, ...] = Field(min_length=1)
-    document_task: str
+    document_task: str | None
     query_task: str | None = None
     local_global: LocalGlobal | None = None
     window_tokens: int | None = Field(default=None, ge=1)
@@ -56,9 +57,9 @@ class AdapterManifest(Validated):
         listed = ", ".join(map(repr, names))
         if len(set(names)) < len(names):
             raise ValueError(f"the names of tasks must differ, got {listed}")
-        if self.document_task not in names or self.query_task not in (None, *names):
+        if not {self.document_task, self.query_task} <= {None, *names}:
             raise ValueError(
-                f"document_task and query_task must be among the tasks {listed}, of which query_task may be None, got "
+                f"document_task and query_task must be None or among the tasks {listed}, got "
                 f"{self.document_task!r:.80} and {self.query_task!r:.80}"
             )
         return self
@@ -96,8 +97,12 @@ class FoundAdapters:
     sha256: str
 
 
-def find_adapters(checkpoint: Checkpoint, adapters: str | None) -> FoundAdapters | None:
+def find_adapters(
+    checkpoint: Checkpoint, adapters: str | None, tasks: Sequence[str | None] = ()
+) -> FoundAdapters | None:
     """Find the trained adapters of a model: ``"auto"`` for those shipped for it, None for none, else a folder.
+
+    ``tasks`` are asked for by name, and thus part of the fingerprint.
 
     Returns:
         None if there are none; also for ``"auto"`` where the checkpoint has adapters of its own.
@@ -121,7 +126,7 @@ def find_adapters(checkpoint: Checkpoint, adapters: str | None) -> FoundAdapters
     else:
         return None
     manifest = read_adapter_manifest(folder)
-    found = FoundAdapters(label, folder, manifest, fingerprint(folder, manifest))
+    found = FoundAdapters(label, folder, manifest, fingerprint(folder, manifest, tasks))
     _require_base(checkpoint, found)
     return found
 
@@ -154,22 +159,28 @@ def read_adapter_manifest(folder: Path) -> AdapterManifest:
 
 
 def write_adapter_manifest(folder: Path, manifest: AdapterManifest) -> None:
-    """Write the manifest of a folder of trained adapters into it."""
+    """Write the manifest of a folder of trained adapters into it, in place of one that is there."""
     content = {"format": FORMAT, **manifest.model_dump()}
-    text = json.dumps(content, ensure_ascii=False, indent=2) + "\n"
-    (folder / MANIFEST_FILE).write_text(text, encoding="utf-8")
+    unfinished = folder / f"{MANIFEST_FILE}.new"
+    unfinished.write_text(json.dumps(content, ensure_ascii=False, indent=2) + "\n", encoding="utf-8")
+    unfinished.replace(folder / MANIFEST_FILE)
 
 
-def fingerprint(folder: Path, manifest: AdapterManifest) -> str:
-    """SHA-256 over what decides vectors: base and tasks, and settings and weights of every adapter.
+def fingerprint(folder: Path, manifest: AdapterManifest, tasks: Sequence[str | None] = ()) -> str:
+    """SHA-256 over what decides vectors: base and tasks, and settings and weights of their adapters.
 
-    How texts are read and chunk vectors made is left out: an index records that by itself.
+    The tasks are those of documents and queries and the given ones: a folder that gets another task still fits the
+    indexes that were made with it. How texts are read and chunk vectors made is left out: an index records that.
     """
+    used = {manifest.document_task, manifest.query_task, *tasks}
+    all_tasks = manifest.task_set
+    task_set = all_tasks.replaced(tasks=tuple(task for task in all_tasks.tasks if task.name in used))
     adapters = {}
-    for name in manifest.task_set.adapters:
+    for name in all_tasks.adapters:
         require_adapter_files(str(folder), folder / name)
+    for name in task_set.adapters:
         adapters[name] = [read_config(folder / name / ADAPTER_CONFIG), _hash_file(folder / name / ADAPTER_WEIGHTS)]
-    deciding = [manifest.base_weights_sha256, manifest.task_set.model_dump(), adapters]
+    deciding = [manifest.base_weights_sha256, task_set.model_dump(), adapters]
     return hashlib.sha256(json.dumps(deciding, sort_keys=True).encode()).hexdigest()
 
 

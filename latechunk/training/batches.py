@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import nullcontext
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeAlias
 
 import numpy as np
 import torch
@@ -13,15 +13,16 @@ from sentence_transformers.sentence_transformer.data_collator import SentenceTra
 
 from latechunk.encoding.encoder import Encoder
 from latechunk.encoding.local_global import LocalGlobalPass
-from latechunk.encoding.pooling import lay_out_runs, plan_pooling
-from latechunk.encoding.windows import TokenSequence, pad, plan_windows
 from latechunk.training.data import TrainingData
 from latechunk.training.loss import Features, encode
 from latechunk.training.model import computing_in
+from latechunk.training.reading import Reading
 from latechunk.training.segments import Segment, SegmentSource
 from latechunk.training.settings import PASSAGE, QUERY, TrainingSettings
 from latechunk.training.states import Keep, KeptStates, States, batch_of, compute_states
-from latechunk.types import IntArray, Tokens
+
+MakeBatch: TypeAlias = Callable[[int], tuple[list[Features], dict[str, torch.Tensor]]]
+"""Gives features and labels, as the loss takes them, of a batch by its number, always the same."""
 
 _PARTS = 4  # that chunks are read in, each padded to its longest
 _BATCH_TOKENS = 4_096  # of one pass of the lower layers
@@ -61,7 +62,8 @@ class BatchMaker:
         self._source = SegmentSource(data, settings.segments, settings.run.seed)
         self._kept = None if kept is None else KeptStates(kept)
         self._encoder = encoder
-        self._model, self._plan = encoder.parts
+        self._plan = encoder.parts[1]
+        self._reading = Reading(encoder, long_pass, settings.run.precision)
         self._questions = encoder.tokenize_queries([question.text for question in data.questions])
 
     def __call__(self, step: int) -> tuple[list[Features], dict[str, torch.Tensor]]:
@@ -88,9 +90,9 @@ class BatchMaker:
             self._plan.sequence(document.tokens.ids[one.start : one.end], document.tokens.prompt_ids)
             for document, one in zip(documents, segments, strict=True)
         ]
-        features = self._runs(sequences, [one.ranges for one in segments])
+        features = self._reading.runs(sequences, [one.ranges for one in segments])
         if self._long_pass is None:
-            features |= self._pad(sequences)
+            features |= self._reading.pad(sequences)
         else:
             long_pass, layout = self._long_pass, self._long_pass.lay_out(sequences)
 
@@ -110,7 +112,7 @@ class BatchMaker:
             alone = self._encoder.tokenize([text for one in segments for text in self._texts(one)])
             order = np.argsort([len(tokens) for tokens in alone], kind="stable")
             parts = np.array_split(order, min(_PARTS, len(order)))
-            vectors = [self._untrained(self._read_whole([alone[place] for place in part], "")) for part in parts]
+            vectors = [self._untrained(self._reading.whole([alone[place] for place in part], "")) for part in parts]
             return torch.cat(vectors)[np.argsort(order)], None
 
         return keep(f"{name}.alone", read)[0].to(self._encoder.device)
@@ -132,51 +134,8 @@ class BatchMaker:
 
     def _read_questions(self, segments: Sequence[Segment], keep: Keep) -> Features:
         asked = [self._questions[number] for one in segments for number in one.questions]
-        features = self._with_untrained(self._read_whole(asked, "questions", keep), "questions", keep)
+        features = self._with_untrained(self._reading.whole(asked, "questions", keep), "questions", keep)
         return {**features, "adapter": QUERY if self._settings.query_adapter else None}
-
-    def _read_whole(self, texts: Sequence[Tokens], name: str, keep: Keep = compute_states) -> Features:
-        """Texts that are one span each."""
-        sequences = [self._plan.sequence(tokens.ids, tokens.prompt_ids) for tokens in texts]
-        whole = [np.array([[0, one.n_content]], dtype=np.int64) for one in sequences]
-        return {**self._begin(sequences, name, keep), **self._runs(sequences, whole)}
-
-    def _begin(self, sequences: Sequence[TokenSequence], name: str, keep: Keep) -> Features:
-        """What the model goes on from, of texts that it reads in one plain pass."""
-        if self._long_pass is None:
-            return self._pad(sequences)
-        long_pass, device = self._long_pass, self._encoder.device
-
-        def read() -> States:
-            with torch.no_grad(), computing_in(self._settings.run.precision, device):
-                return long_pass.lower_alone([one.ids for one in sequences])
-
-        states, bias = keep(name, read)
-        return {"states": states.to(device), "bias": None if bias is None else bias.to(device)}
-
-    def _pad(self, sequences: Sequence[TokenSequence]) -> Features:
-        ids, mask = map(torch.from_numpy, pad([one.ids for one in sequences], self._model.pad_id))
-        return {"input_ids": ids, "attention_mask": mask}
-
-    def _runs(self, sequences: Sequence[TokenSequence], ranges: Sequence[IntArray]) -> Features:
-        """Rows of the spans of each sequence, for the span pool."""
-        width = max(len(one.ids) for one in sequences)
-        plans = [
-            plan_pooling(
-                spans,
-                plan_windows(one.n_content, one.n_content, 0),
-                one.n_prefix,
-                one.n_suffix,
-                self._plan.special_tokens,
-                prefix_counts=self._model.prompt_counts or one.n_prefix == len(self._plan.prefix_ids),
-            )
-            for one, spans in zip(sequences, ranges, strict=True)
-        ]
-        first_spans = np.cumsum([0, *(len(spans) for spans in ranges)])
-        windows = [(plan, 0, number * width, int(first_spans[number])) for number, plan in enumerate(plans)]
-        rows, bags, spans = map(torch.from_numpy, lay_out_runs(windows))
-        n_rows = torch.from_numpy(np.concatenate([plan.n_rows for plan in plans]))
-        return {"rows": rows, "bags": bags, "spans": spans, "n_rows": n_rows}
 
     def _label(self, segments: Sequence[Segment]) -> dict[str, torch.Tensor]:
         own_only = {*self._settings.segments.own_document_only}
@@ -202,11 +161,11 @@ class BatchMaker:
 class BatchCollator(SentenceTransformerDataCollator):
     """Where the trainer collates rows of texts, this one makes the batch that the row names."""
 
-    def __init__(self, make: BatchMaker) -> None:
+    def __init__(self, make: MakeBatch) -> None:
         super().__init__(preprocess_fn=make)
 
     def __call__(self, features: list[dict[str, Any]]) -> dict[str, Any]:
-        """One row, ``{"batch": number}``, to what ``latechunk.training.trainer.SpanTrainer`` reads."""
+        """One row, ``{"batch": number}``, to what ``latechunk.training.trainer.AdapterTrainer`` reads."""
         ((row),) = features
         read, labels = self.preprocess_fn(int(row["batch"]))
         return {"features": read, "labels": labels}

@@ -7,7 +7,6 @@ import sys
 import time
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import torch
@@ -17,6 +16,7 @@ from latechunk.errors import InputError
 from latechunk.training.data import TrainingData, TrainingDocument, TrainingQuestion
 from latechunk.training.loss import Features
 from latechunk.training.model import computing_in
+from latechunk.training.reading import move_to
 from latechunk.training.run import Assembled, assemble
 from latechunk.training.segments import SegmentSource
 from latechunk.training.settings import SegmentSettings, TrainingSettings
@@ -177,7 +177,12 @@ def measure_trial(encoder: Encoder, data: TrainingData, settings: TrainingSettin
     return _try_steps(parts, sample, settings, read / sample.n_tokens)
 
 
-def _try_steps(parts: Assembled, sample: TrainingData, settings: TrainingSettings, read_seconds: float) -> Trial:
+def _try_steps(
+    parts: Assembled,
+    sample: TrainingData,
+    settings: TrainingSettings,
+    read_seconds: float,
+) -> Trial:
     """Run a few steps, the first of which, with the longest segments, takes the most memory."""
     optimizer = torch.optim.AdamW(parts.adapters.parameters(), lr=settings.run.learning_rate)
     device = parts.adapters.parameters()[0].device
@@ -188,7 +193,7 @@ def _try_steps(parts: Assembled, sample: TrainingData, settings: TrainingSetting
         begin = time.perf_counter()
         made = parts.make.of(batch)
         read = time.perf_counter()
-        features, labels = _move(made, device)
+        features, labels = move_to(made, device)
         torch.stack(list(parts.loss(features, labels).values())).sum().backward()  # type: ignore[no-untyped-call]
         optimizer.step()
         optimizer.zero_grad()
@@ -202,7 +207,7 @@ def _try_steps(parts: Assembled, sample: TrainingData, settings: TrainingSetting
         step_seconds=whole / n_tokens,
         frozen_seconds=frozen / n_tokens,
         read_seconds=read_seconds,
-        peak_bytes=_peak_bytes(device),
+        peak_bytes=peak_bytes(device),
         n_parameters=parts.adapters.n_parameters,
         kept_bytes=kept / n_tokens,
     )
@@ -213,16 +218,7 @@ def _state_bytes(features: Features) -> int:
     return 2 * features["states"].numel() if "states" in features else 0
 
 
-def _move(value: Any, device: torch.device) -> Any:
-    """Move all tensors, however deep, as the trainer does."""
-    if isinstance(value, torch.Tensor):
-        return value.to(device)
-    if isinstance(value, dict):
-        return {name: _move(one, device) for name, one in value.items()}
-    return type(value)(_move(one, device) for one in value) if type(value) in (list, tuple) else value
-
-
-def _peak_bytes(device: torch.device) -> int | None:
+def peak_bytes(device: torch.device) -> int | None:
     """The most that this process will take, by the most that it has: of the GPU's memory, or of the machine's."""
     if device.type == "cuda":
         return torch.cuda.max_memory_allocated(device)

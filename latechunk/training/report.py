@@ -57,7 +57,9 @@ def write_results(job: Job, trained: Trained, rows: Sequence[Mapping[str, Any]])
     out = job.request.out
     lines = [json.dumps(entry) + "\n" for entry in trained.log]
     (out / "log.jsonl").write_text("".join(lines), encoding="utf-8")
-    (out / "README.md").write_text(_render_card(_card_values(job, trained, rows)), encoding="utf-8")
+    (out / "README.md").write_text(
+        render_card("latechunk.training", _card_values(job, trained, rows)), encoding="utf-8"
+    )
 
 
 def _card_values(job: Job, trained: Trained, rows: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
@@ -102,9 +104,9 @@ def _count(number: int, name: str) -> str:
     return f"{number:,} {name}{'' if number == 1 else 's'}"
 
 
-def _render_card(values: Mapping[str, Any]) -> str:
-    """Fill the card's template with all that it names."""
-    template = files("latechunk.training").joinpath("card.md").read_text(encoding="utf-8")
+def render_card(package: str, values: Mapping[str, Any]) -> str:
+    """Fill a package's template of a card with all that it names."""
+    template = files(package).joinpath("card.md").read_text(encoding="utf-8")
     environment = Environment(  # noqa: S701  Markdown, not HTML; every value is made plain by _plain()
         undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True, keep_trailing_newline=True, finalize=_plain
     )

@@ -19,13 +19,13 @@ from transformers.utils import logging as transformers_logging
 from latechunk.encoding.encoder import Encoder
 from latechunk.encoding.local_global import LocalGlobalPass
 from latechunk.errors import InputError
-from latechunk.training.batches import BatchMaker
+from latechunk.training.batches import BatchMaker, MakeBatch
 from latechunk.training.data import TrainingData
 from latechunk.training.lora import TrainableAdapters, find_targets
 from latechunk.training.loss import SpanContrastiveLoss
 from latechunk.training.model import build_model
 from latechunk.training.settings import RunSettings, TrainingSettings
-from latechunk.training.trainer import SpanTrainer, last_checkpoint
+from latechunk.training.trainer import AdapterTrainer, last_checkpoint
 from latechunk.types import Settings
 
 RUN = "run"  # folder of the checkpoints
@@ -150,37 +150,65 @@ def train(
         InputError: If the folder holds a run and ``resume`` is False, or one of other settings or data; or the encoder
             cannot be trained.
     """
-    run, report = folder / RUN, on_progress or (lambda *_: None)
+    run = folder / RUN
     require_trainable(encoder, data, settings)
-    _require_same_run(run, settings, _fingerprints(encoder, data, start), resume)
+    require_same_run(run, {**settings.model_dump(mode="json"), **_fingerprints(encoder, data, start)}, resume=resume)
     states = None if settings.run.n_batches is None else run / STATES
     parts = assemble(encoder, data, settings, start, states)
+    trained = take_steps(
+        parts.model,
+        parts.adapters,
+        parts.loss,
+        parts.make,
+        settings.run,
+        run,
+        resume=resume,
+        evaluator=evaluator,
+        on_progress=on_progress,
+    )
+    parts.adapters.save(folder, dtype=torch.float16)
+    if states is not None:
+        shutil.rmtree(states)  # they are large, and of no use to another run
+    return trained
+
+
+def take_steps(
+    model: SentenceTransformer,
+    adapters: TrainableAdapters,
+    loss: torch.nn.Module,
+    make: MakeBatch,
+    settings: RunSettings,
+    run: Path,
+    *,
+    resume: bool,
+    evaluator: SentenceEvaluator | None = None,
+    on_progress: OnProgress | None = None,
+) -> Trained:
+    """Take all steps of a run, or with ``resume`` those after its last checkpoint in the folder ``run``."""
+    report = on_progress or (lambda *_: None)
     with _quiet():
-        trainer = SpanTrainer(
-            parts.model,
-            parts.adapters,
-            parts.loss,
-            parts.make,
-            settings.run,
+        trainer = AdapterTrainer(
+            model,
+            adapters,
+            loss,
+            make,
+            settings,
             run,
             evaluator=evaluator,
             on_log=lambda figures, step: report(step, figures),
         )
         checkpoint = last_checkpoint(run) if resume else None
         trainer.train(resume_from_checkpoint=str(checkpoint) if checkpoint else None)
-    parts.adapters.save(folder, dtype=torch.float16)
-    if states is not None:
-        shutil.rmtree(states)  # they are large, and of no use to another run
     return Trained(
         log=[dict(entry) for entry in trainer.state.log_history],
-        n_parameters=parts.adapters.n_parameters,
+        n_parameters=adapters.n_parameters,
         resumed_from=int(checkpoint.name.rpartition("-")[2]) if checkpoint else 0,
     )
 
 
-def recorded_settings(folder: Path) -> Mapping[str, Any] | None:
+def recorded_settings(folder: Path, run: str = RUN) -> Mapping[str, Any] | None:
     """What the run in a folder was begun with, None if there is no run; InputError if its file is damaged."""
-    path = folder / RUN / _SETTINGS
+    path = folder / run / _SETTINGS
     if not path.is_file():
         return None
     try:
@@ -215,12 +243,18 @@ def fingerprint(encoder: Settings, data: TrainingData) -> str:
     return digest.hexdigest()
 
 
-def _require_same_run(
-    run: Path, settings: TrainingSettings, fingerprints: Mapping[str, str | None], resume: bool
-) -> None:
-    """Start a run's folder, or see to it that a run goes on under the settings that it began with."""
-    wanted = {**settings.model_dump(mode="json"), **fingerprints}
-    found = recorded_settings(run.parent)
+def require_same_run(run: Path, wanted: Mapping[str, Any], *, resume: bool) -> None:
+    """Start a run's folder, or see to it that a run goes on under what it began with.
+
+    Args:
+        run: The folder of its checkpoints.
+        wanted: Its settings as JSON, with ``run``, those of ``RunSettings``, and ``data``, a fingerprint.
+        resume: Whether a run may be there.
+
+    Raises:
+        InputError: If one is there without ``resume``, or was begun with something else.
+    """
+    found = recorded_settings(run.parent, run.name)
     if found is None:
         run.mkdir(parents=True, exist_ok=True)
         unfinished = run / f"{_SETTINGS}.new"

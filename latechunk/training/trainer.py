@@ -1,4 +1,4 @@
-"""The trainer of sentence-transformers, adapted to batches of segments and to checkpoints of adapters alone."""
+"""The trainer of sentence-transformers, adapted to batches that we make and to checkpoints of adapters alone."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from torch.utils.data import BatchSampler, SequentialSampler
 from transformers import PrinterCallback, ProgressCallback, TrainerCallback
 
 from latechunk.errors import InputError
-from latechunk.training.batches import BatchCollator, BatchMaker
+from latechunk.training.batches import BatchCollator, MakeBatch
 from latechunk.training.lora import TrainableAdapters
 from latechunk.training.loss import SpanContrastiveLoss
 from latechunk.training.settings import RunSettings
@@ -26,15 +26,15 @@ _LOG_STEPS = 10
 OnEvent = Callable[[Mapping[str, float], int], None]
 
 
-class SpanTrainer(SentenceTransformerTrainer):
-    """Trains adapters on segments; its checkpoints hold the adapters and the memory bank, never the base model."""
+class AdapterTrainer(SentenceTransformerTrainer):
+    """Trains adapters; its checkpoints hold them and the loss's memory bank, never the base model."""
 
     def __init__(
         self,
         model: SentenceTransformer,
         adapters: TrainableAdapters,
-        loss: SpanContrastiveLoss,
-        make: BatchMaker,
+        loss: torch.nn.Module,
+        make: MakeBatch,
         settings: RunSettings,
         folder: Path,
         *,
@@ -43,7 +43,7 @@ class SpanTrainer(SentenceTransformerTrainer):
     ) -> None:
         """Set up a run in ``folder``; each row of its dataset is the number of a batch."""
         self._adapters = adapters
-        self._bank_loss = loss
+        self._bank_loss = loss if isinstance(loss, SpanContrastiveLoss) else None
         super().__init__(
             model=model,
             args=training_arguments(settings, folder, model.device, with_evaluation=evaluator is not None),
@@ -74,12 +74,14 @@ class SpanTrainer(SentenceTransformerTrainer):
     def _save(self, output_dir: str | None = None, state_dict: Any = None) -> None:  # noqa: ARG002  the trainer's
         folder = Path(output_dir or str(self.args.output_dir))
         self._adapters.save(folder, dtype=torch.float32)
-        save_file(self._bank_loss.bank_state(), folder / _BANK)
+        if self._bank_loss:
+            save_file(self._bank_loss.bank_state(), folder / _BANK)
 
     def _load_from_checkpoint(self, resume_from_checkpoint: str, model: Any = None) -> None:  # noqa: ARG002
         folder = Path(resume_from_checkpoint)
         self._adapters.load(folder)
-        self._bank_loss.load_bank(load_file(folder / _BANK))
+        if self._bank_loss:
+            self._bank_loss.load_bank(load_file(folder / _BANK))
 
 
 def training_arguments(

@@ -11,7 +11,7 @@ from safetensors.torch import load_file
 
 from latechunk.encoding.encoder import Encoder
 from latechunk.errors import InputError, ModelError
-from latechunk.models.adapter_manifest import read_adapter_manifest
+from latechunk.models.adapter_manifest import AdapterManifest, read_adapter_manifest
 from latechunk.models.adapters import ADAPTER_CONFIG, ADAPTER_WEIGHTS, require_adapter_files
 from latechunk.models.checkpoint import read_config
 from latechunk.training.lora import find_targets
@@ -25,12 +25,8 @@ def require_fitting(folder: Path, base: str, encoder: Encoder, settings: Trainin
         ModelError: If they are missing, damaged, or were trained over other weights.
         InputError: If they have another shape, or there is none for what the run trains.
     """
-    bundle, own = read_adapter_manifest(folder), encoder.settings["weights_sha256"]
-    if bundle.base_weights_sha256 != own:
-        raise ModelError(
-            f"the adapters in {folder} were trained over {bundle.base!r}, with weights of SHA-256 "
-            f"{bundle.base_weights_sha256}, and {base!r} has {own}; give their base, or other adapters"
-        )
+    bundle = read_adapter_manifest(folder)
+    require_same_base(folder, bundle, base, encoder)
     names, there = settings.adapter_names, bundle.task_set.adapters
     if not set(names) <= set(there):
         raise InputError(
@@ -43,6 +39,16 @@ def require_fitting(folder: Path, base: str, encoder: Encoder, settings: Trainin
     for name in names:
         _require_whole(folder, name)
         _require_same_shape(folder, name, settings.lora, targets)
+
+
+def require_same_base(folder: Path, manifest: AdapterManifest, base: str, encoder: Encoder) -> None:
+    """Raise ModelError unless the adapters in a folder were trained over the base that was loaded."""
+    own = encoder.settings["weights_sha256"]
+    if manifest.base_weights_sha256 != own:
+        raise ModelError(
+            f"the adapters in {folder} were trained over {manifest.base!r}, with weights of SHA-256 "
+            f"{manifest.base_weights_sha256}, and {base!r} has {own}; give their base, or another folder"
+        )
 
 
 def _require_whole(folder: Path, name: str) -> None:

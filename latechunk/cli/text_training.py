@@ -1,0 +1,122 @@
+"""What `train` does for tasks of whole texts, and what both kinds of training say on a terminal."""
+
+from __future__ import annotations
+
+import shlex
+import time
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any, Literal, TypeAlias
+
+import typer
+from rich.console import Console
+
+from latechunk.cli.console import counted, megabytes, percentage_bar, print_json
+from latechunk.errors import InputError
+
+Task: TypeAlias = Literal["retrieval", "text-matching", "classification", "separation"]
+
+_NOT_OF_THE_RESULT = ("resume", "dry_run", "device", "keep_nothing", "as_json", "quiet")
+_OF_TEXTS_ALONE = ("prompt",)
+_OF_BOTH = ("data", "out", "task", "dry_run", "as_json", "quiet")
+
+
+def require_of_task(context: typer.Context, task: Task) -> None:
+    """Raise InputError for an option that was given and has no effect on a task."""
+    names = [parameter.name or "" for parameter in context.command.params]
+    effective = {*names} - {*_OF_TEXTS_ALONE} if task == "retrieval" else of_texts(dict.fromkeys(names))
+    for parameter in context.command.params:
+        name = parameter.name or ""
+        source = context.get_parameter_source(name)
+        if name not in effective and source is not None and source.name == "COMMANDLINE":
+            raise InputError(f"{parameter.opts[0]} has no effect with --task {task}; leave it out")
+
+
+def of_texts(options: Mapping[str, Any]) -> dict[str, Any]:
+    """The options that have an effect on a task of whole texts."""
+    from latechunk.training.tasks.job import TextTrainingRequest
+
+    names = {*TextTrainingRequest.model_fields, *_OF_BOTH}
+    return {name: value for name, value in options.items() if name in names}
+
+
+def train_texts(options: Mapping[str, Any], console: Console) -> None:
+    """Train an adapter for whole texts; ``options`` are those of the command."""
+    from latechunk.training.tasks.job import TextTrainingRequest, carry_out_text_job, prepare_text_job
+    from latechunk.training.tasks.measure import MEASURES
+
+    quiet, as_json = options["quiet"], options["as_json"]
+    request = TextTrainingRequest(**{name: options[name] for name in TextTrainingRequest.model_fields})
+    with percentage_bar(console, quiet) as advance:
+        job = prepare_text_job(request, advance)
+    summary = job.summary()
+    if options["dry_run"]:
+        if as_json:
+            print_json(summary)
+        else:
+            typer.echo("\n".join([*_word(summary), "nothing was trained or written"]))
+        return
+    if not quiet:
+        console.print("\n".join(_word(summary)), markup=False, soft_wrap=True)
+    begin = time.perf_counter()
+    with percentage_bar(console, quiet) as advance:
+        measured = carry_out_text_job(job, advance)
+    if as_json:
+        spent = time.perf_counter() - begin
+        print_json({**summary, "measured": measured, "seconds": spent, "folder": str(request.out)})
+        return
+    if measured:
+        typer.echo(
+            f"{MEASURES[request.task]}, times 100, of {counted(summary['rows']['held_out'], 'row')} held out: "
+            f"{measured['base']:.1f} by the model as it is, {measured['trained']:.1f} with the adapter"
+        )
+    if not quiet:
+        card = request.out / request.adapter / "README.md"
+        console.print(f"{request.out} has the task {request.task}; {card} describes it", markup=False, soft_wrap=True)
+
+
+def _word(summary: Mapping[str, Any]) -> Iterator[str]:
+    """Lines that say what a run on texts will be."""
+    rows = summary["rows"]
+    held_out = counted(rows["held_out"], "row") if rows["held_out"] else "nothing; the gain will not be known"
+    run, lora = summary["run"], summary["lora"]
+    yield f"{summary['task']}: {counted(rows['trained'], 'row')}, {counted(summary['texts'], 'text')}"
+    yield f"held out: {held_out}"
+    yield (
+        f"{counted(run['n_steps'], 'step')} of {summary['batch_rows']} rows over {summary['base']} in "
+        f"{run['precision']}, rank {lora['rank']}"
+    )
+    yield f"{counted(summary['n_parameters'], 'parameter')}, {megabytes(summary['adapter_bytes'])} of adapters"
+    yield f"about {duration(summary['seconds'])} for the steps"
+
+
+def command_line(context: typer.Context, options: Mapping[str, Any]) -> str:
+    """The command that asks for the same run; folders by their last part, since their paths are of one machine."""
+    parts = ["latechunk", "train"]
+    for parameter in context.command.params:
+        value = options.get(parameter.name or "")
+        if parameter.name in _NOT_OF_THE_RESULT or value is None or value == "":
+            continue
+        if isinstance(value, bool):
+            names = parameter.opts if value else parameter.secondary_opts
+            parts += names[:1] if value != parameter.default else []
+            continue
+        name = parameter.opts[:1] if parameter.param_type_name == "option" else []
+        for one in value if isinstance(value, list) else [value]:
+            parts += [*name, _shorten(one)]
+    return shlex.join(parts)
+
+
+def _shorten(value: Any) -> str:
+    """An option's value as one types it; of a folder on this machine, its last part."""
+    if isinstance(value, float):
+        return f"{value:g}"
+    is_folder = isinstance(value, Path) or Path(str(value)).is_dir()
+    return Path(str(value)).resolve().name if is_folder else str(value)
+
+
+def duration(seconds: float) -> str:
+    """Word a time: ``40 s``, ``12 min``, ``3.5 h``."""
+    if seconds < 100:
+        return f"{seconds:.0f} s"
+    return f"{seconds / 60:.0f} min" if seconds < 6_000 else f"{seconds / 3_600:.1f} h"
