@@ -34,7 +34,7 @@ def require_of_task(context: typer.Context, task: Task) -> None:
 
 def of_texts(options: Mapping[str, Any]) -> dict[str, Any]:
     """The options that have an effect on a task of whole texts."""
-    from latechunk.training.tasks.job import TextTrainingRequest
+    from latechunk.training.tasks.request import TextTrainingRequest
 
     names = {*TextTrainingRequest.model_fields, *_OF_BOTH}
     return {name: value for name, value in options.items() if name in names}
@@ -42,8 +42,9 @@ def of_texts(options: Mapping[str, Any]) -> dict[str, Any]:
 
 def train_texts(options: Mapping[str, Any], console: Console) -> None:
     """Train an adapter for whole texts; ``options`` are those of the command."""
-    from latechunk.training.tasks.job import TextTrainingRequest, carry_out_text_job, prepare_text_job
+    from latechunk.training.tasks.job import carry_out_text_job, prepare_text_job
     from latechunk.training.tasks.measure import MEASURES
+    from latechunk.training.tasks.request import TextTrainingRequest
 
     quiet, as_json = options["quiet"], options["as_json"]
     request = TextTrainingRequest(**{name: options[name] for name in TextTrainingRequest.model_fields})

@@ -9,88 +9,39 @@ import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Any, Self
+from typing import Any
 
 import torch
-from pydantic import Field, model_validator
 from sentence_transformers import SentenceTransformer
 
 from latechunk.encoding.encoder import Encoder
-from latechunk.errors import InputError
 from latechunk.models.adapter_manifest import (
     MANIFEST_FILE,
     AdapterManifest,
-    read_adapter_manifest,
-    shipped_folder,
     write_adapter_manifest,
 )
-from latechunk.models.catalogue import DEFAULT_MODEL, Task, find_known_model
+from latechunk.models.catalogue import find_known_model
 from latechunk.models.device import choose_device, choose_dtype, name_of
 from latechunk.training.lora import TrainableAdapters
 from latechunk.training.model import build_model
 from latechunk.training.progress import OnProgress, ProgressReporter
 from latechunk.training.reading import Reading, move_to
-from latechunk.training.run import recorded_settings, require_same_run, take_steps
+from latechunk.training.run import require_same_run, take_steps
 from latechunk.training.settings import LoraSettings, LossSettings, RunSettings
 from latechunk.training.tasks.batches import TextBatches, encode_tokenised, tokenize_texts
-from latechunk.training.tasks.data import TextData, TextTask, read_texts, split
+from latechunk.training.tasks.data import TextData, read_texts, split
+from latechunk.training.tasks.folder import add_task, find_folder
 from latechunk.training.tasks.loss import TextLoss
 from latechunk.training.tasks.measure import measure_texts
 from latechunk.training.tasks.report import write_card
+from latechunk.training.tasks.request import TextTrainingRequest
 from latechunk.training.trainer import require_device
-from latechunk.training.warm_start import require_same_base
 from latechunk.types import FloatArray
-from latechunk.validation import Validated
 
 BATCH_ROWS = 32
 _PASSES, _LEAST_STEPS, _MOST_STEPS = 4, 100, 2_000
 _MOST_WARMUP = 30
 _TRIED = 3  # steps, the first of which pays for what is set up once
-
-
-class TextTrainingRequest(Validated):
-    """What to train; None where the default is wanted. The help of ``latechunk train`` says what each field is.
-
-    Raises:
-        InputError: If a value is out of range, or the base cannot be trained over.
-    """
-
-    data: Path
-    out: Path
-    task: TextTask
-    base: str = DEFAULT_MODEL
-    prompt: str | None = None
-    steps: Annotated[int, Field(ge=1)] | None = None
-    rank: int | None = None
-    layers: int | None = None
-    learning_rate: float | None = None
-    no_evaluate: bool = False
-    resume: bool = False
-    seed: int = 0
-    device: str = "auto"
-    licence: str = ""
-    keep_nothing: bool = False
-    command: str = ""
-
-    @model_validator(mode="after")
-    def _base_embeds_by_itself(self) -> Self:
-        known = find_known_model(self.base)
-        if known and known.tasks:
-            raise InputError(
-                f"--base must be a model that embeds without adapters, and {self.base!r} only does under task adapters "
-                f"of its own; choose another"
-            )
-        return self
-
-    @property
-    def adapter(self) -> str:
-        """The subfolder of the adapter."""
-        return self.task.replace("-", "_")
-
-    @property
-    def run(self) -> str:
-        """The subfolder of the checkpoints."""
-        return f"run-{self.task}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -155,7 +106,7 @@ def prepare_text_job(request: TextTrainingRequest, on_progress: OnProgress) -> T
         ModelError: If the base model or the adapters in the folder cannot be used.
     """
     require_device(choose_device(request.device))
-    found = _find_folder(request)
+    found = find_folder(request)
     on_progress("reading", 0.0)
     everything = read_texts(request.data, request.task)
     train, held_out = (everything, None) if request.no_evaluate else split(everything, request.seed)
@@ -163,7 +114,7 @@ def prepare_text_job(request: TextTrainingRequest, on_progress: OnProgress) -> T
     encoder = Encoder.load(
         request.base, device=request.device, dtype="float32", adapters=None, query_prompt=request.prompt
     )
-    manifest = _add_task(request, encoder, found)
+    manifest = add_task(request, encoder, found)
     digest = _fingerprint(encoder, train)
     run, lora = _choose_settings(request, encoder, train.n_rows)
     loaded, _ = encoder.parts
@@ -234,54 +185,6 @@ def carry_out_text_job(job: TextJob, on_progress: OnProgress) -> Mapping[str, fl
     if request.keep_nothing:
         shutil.rmtree(run, ignore_errors=True)
     return measured
-
-
-def _find_folder(request: TextTrainingRequest) -> Path | None:
-    """The adapters that the folder gets: its own, or in a new one those that the model has; None if there are none.
-
-    Raises:
-        InputError: If the folder has the task, or holds something else.
-        ModelError: If its adapters are damaged.
-    """
-    out = request.out
-    if out.exists() and not out.is_dir():
-        raise InputError(f"--out {out} is a file; name a folder")
-    if (out / MANIFEST_FILE).is_file():
-        if request.task in (task.name for task in read_adapter_manifest(out).tasks):
-            raise InputError(f"{out} has the task {request.task!r} already; choose another folder with --out")
-    elif others := sorted(path.name for path in out.iterdir() if path.name != request.run) if out.is_dir() else []:
-        raise InputError(
-            f"--out {out} holds {', '.join(others[:5])}, and no finished adapters; name a folder that training "
-            f"finished, an empty one, or one that does not exist yet"
-        )
-    if recorded_settings(out, request.run) and not request.resume:
-        raise InputError(f"{out} holds a run that is not finished; continue it with --resume, or choose another --out")
-    if (out / MANIFEST_FILE).is_file():
-        return out
-    known = find_known_model(request.base)
-    return shipped_folder(known.trained) if known and known.trained else None
-
-
-def _add_task(request: TextTrainingRequest, encoder: Encoder, found: Path | None) -> AdapterManifest:
-    """The manifest of the folder with the task; ModelError if its adapters are of another base."""
-    own = encoder.settings
-    task = Task(name=request.task, adapter=request.adapter, prompt=own["query_prompt"])
-    if found is not None:
-        manifest = read_adapter_manifest(found)
-        require_same_base(found, manifest, request.base, encoder)
-        return manifest.replaced(tasks=(*manifest.tasks, task))
-    _, plan = encoder.parts
-    recommended = encoder.recommended_embedding
-    return AdapterManifest(
-        base=Path(request.base).resolve().name if Path(request.base).exists() else request.base,
-        base_weights_sha256=own["weights_sha256"],
-        tasks=(task,),
-        document_task=None,
-        local_global=plan.local_global,
-        special_tokens=own["special_tokens"],
-        mode=recommended["mode"],
-        late_weight=recommended["late_weight"],
-    )
 
 
 def _choose_settings(request: TextTrainingRequest, encoder: Encoder, n_rows: int) -> tuple[RunSettings, LoraSettings]:
