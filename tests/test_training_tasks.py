@@ -55,11 +55,11 @@ def make_rows(n, seed=0):
 @pytest.fixture(scope="module")
 def data(tmp_path_factory):
     folder = tmp_path_factory.mktemp("data")
-    rows = make_rows(150)
+    rows = make_rows(400)
     lines = [json.dumps({"text": text, "label": kind}) for text, kind in rows.items()]
     (folder / "labels.jsonl").write_text("\n".join(lines), encoding="utf-8")
     chance, texts = np.random.default_rng(0), list(rows)
-    drawn = [chance.choice(len(texts), 2, replace=False).tolist() for _ in range(300)]
+    drawn = [chance.choice(len(texts), 2, replace=False).tolist() for _ in range(600)]
     pairs = [(texts[one], texts[other], 4.5 if rows[texts[one]] == rows[texts[other]] else 1) for one, other in drawn]
     table = "".join(f"{one},{other},{score}\n" for one, other, score in pairs)
     (folder / "pairs.csv").write_text("sentence1,sentence2,score\n" + table, encoding="utf-8")
@@ -79,7 +79,7 @@ def finished(base, data, tmp_path_factory):
     """A folder with all three tasks, and what was printed of each."""
     out, said = tmp_path_factory.mktemp("out"), {}
     for task in FILES:
-        result = call(data, out, base, task, "--steps", "40", "--learning-rate", "0.01", "--json")
+        result = call(data, out, base, task, "--steps", "150", "--learning-rate", "0.003", "--json")
         assert result.exit_code == 0, result.output
         said[task] = json.loads(result.stdout)
     return out, said
@@ -189,7 +189,7 @@ def test_a_batch_has_labels_of_two_texts_and_more(labels, size, number):
 def test_held_out_pairs_share_no_text_with_the_others(data):
     pairs = read_texts(data / "pairs.csv", "text-matching")
     kept, held = pairs.hold_out(0)
-    assert held.n_rows == 30
+    assert held.n_rows == 60
     assert not {*kept.texts} & {*held.texts}
     rows = zip(pairs.pairs, pairs.scores, strict=True)
     words = {(pairs.texts[one], pairs.texts[other]): score for (one, other), score in rows}
@@ -289,8 +289,8 @@ def test_measures_are_by_hand():
 @pytest.mark.parametrize("task", FILES)
 def test_an_adapter_does_what_its_task_is_for(finished, task):
     measured = finished[1][task]["measured"]
-    # Without the adapters about 65, 15 and 30 to 50 come; scores of two values allow a correlation of 80.
-    assert measured["trained"] >= (55 if task == "text-matching" else 95)
+    # Without the adapters 6 to 34, 62 to 80 and 9 to 34 come; scores of two values allow a correlation of 80.
+    assert measured["trained"] >= (60 if task == "text-matching" else 90)
     assert measured["trained"] > measured["base"]
 
 
@@ -304,11 +304,11 @@ def test_all_tasks_lie_in_one_folder_with_a_card_each(base, finished):
     ]
     assert (manifest.document_task, manifest.query_task) == (None, None)
     card = (out / "classification" / "README.md").read_text(encoding="utf-8")
-    assert "135 rows with 135 different texts were trained on" in card
+    assert "360 rows with 360 different texts were trained on" in card
     assert f"**{said['classification']['measured']['trained']:.1f}** with the adapter" in card
     assert "lengths of vectors | 8, 32 |" in card
     assert "Command: `latechunk train labels.jsonl --out " in card
-    assert "--task classification --base tiny --steps 40 --rank 4 --learning-rate 0.01 --seed 0`" in card
+    assert "--task classification --base tiny --steps 150 --rank 4 --learning-rate 0.003 --seed 0`" in card
     assert (out / "classification" / "log.jsonl").is_file()
 
 
@@ -410,7 +410,7 @@ def test_a_dry_run_tells_and_writes_nothing(base, data, tmp_path):
     result = call(data, tmp_path / "out", base, "text-matching", "--dry-run")
     assert result.exit_code == 0, result.output
     assert "nothing was trained or written" in result.stdout
-    assert "held out: 30 rows" in result.stdout
+    assert "held out: 60 rows" in result.stdout
     assert not (tmp_path / "out").exists()
 
 
