@@ -167,7 +167,7 @@ def main() -> None:
         "whole": options.whole,
         "sets": sets,
     }
-    report("default_search", figures, save=options.save)
+    report(f"default_search-{options.model}" if options.model else "default_search", figures, save=options.save)
 
 
 if __name__ == "__main__":

@@ -117,13 +117,16 @@ def late_gains() -> str:
     return "\n\n".join(parts)
 
 
+LIGHT_SEARCH = "default_search-all-MiniLM-L6-v2"
+
+
 def _gain(one: dict[str, Any]) -> str:
     return f"{one['gain']:+.1f} ({one['interval'][0]:+.1f} to {one['interval'][1]:+.1f})"
 
 
-def default_search(*, whole: bool) -> str:
+def default_search(*, whole: bool, results: str = "default_search") -> str:
     """What a search without options finds beside what others build from its parts; ``whole`` for the differences."""
-    sets = read("default_search")["figures"]["sets"]
+    sets = read(results)["figures"]["sets"]
     rows = []
     for name, title in TITLES.items():
         one = sets.get(name, {"n_questions": 0})
@@ -159,9 +162,9 @@ def _over_parts(one: dict[str, float]) -> float:
     return one["default"] - max(one[arm] for arm in PARTS)
 
 
-def default_means() -> str:
+def default_means(results: str = "default_search") -> str:
     """What each arm has on average over sets, in the corpus."""
-    sets = read("default_search")["figures"]["sets"].values()
+    sets = read(results)["figures"]["sets"].values()
     default, naive, bm25, rrf = (sum(one["corpus"][arm] for one in sets) / len(sets) for arm in ("default", *PARTS))
     return (
         f"Over all {len(sets)} sets the default has {default:.1f} on average in the corpus, both by ranks {rrf:.1f}, "
@@ -381,7 +384,13 @@ def main() -> None:
     fill(ROOT / "README.md", {"found": default_search(whole=False)})
     fill(
         docs / "search.md",
-        {"found": default_search(whole=True), "found-means": default_means(), "found-languages": languages()},
+        {
+            "found": default_search(whole=True),
+            "found-means": default_means(),
+            "found-languages": languages(),
+            "found-light": default_search(whole=True, results=LIGHT_SEARCH),
+            "found-light-means": default_means(LIGHT_SEARCH),
+        },
     )
     fill(
         docs / "evaluation.md",
