@@ -147,6 +147,14 @@ def test_vectors_are_held_as_strongly_as_asked(base, data, tmp_path):
     assert (loss["anchor"], loss["query_anchor"]) == (0.05, 0.05)
 
 
+def test_a_step_compares_as_many_segments_as_asked(base, data, tmp_path):
+    usual, given = ("--dry-run", "--json", "--no-evaluate"), ("--batch-segments", "7")
+    few, many = (json.loads(call(data, tmp_path / "out", base, *usual, *one).stdout) for one in ((), given))
+
+    assert [one["settings"]["run"]["batch_segments"] for one in (few, many)] == [4, 7]
+    assert many["settings"]["run"]["n_steps"] <= few["settings"]["run"]["n_steps"]
+
+
 def test_json_is_all_there_is_on_stdout(finished):
     out, result = finished
     found = json.loads(result.stdout)

@@ -63,6 +63,14 @@ def train_command(
             min=1,
         ),
     ] = None,
+    batch_segments: Annotated[
+        int | None,
+        _run(
+            help="Segments of documents that a step compares; more take more memory, and learn more of a step "
+            "[default: 4].",
+            min=1,
+        ),
+    ] = None,
     skip_unusable: Annotated[
         bool, _data("--skip-unusable", help="Leave out questions that cannot be trained on.")
     ] = False,

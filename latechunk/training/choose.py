@@ -56,6 +56,7 @@ def choose_settings(request: TrainingRequest, encoder: Encoder) -> TrainingSetti
         seed=request.seed,
         learning_rate=RunSettings().learning_rate if request.learning_rate is None else request.learning_rate,
         n_batches=request.batches,
+        batch_segments=request.batch_segments or RunSettings().batch_segments,
         precision="bfloat16" if name_of(choose_dtype("auto", encoder.device)) == "bfloat16" else "float32",
     )
     usual = SegmentSettings()

@@ -29,6 +29,7 @@ class TrainingRequest(Validated):
     minutes: Annotated[float, Field(gt=0, allow_inf_nan=False)] | None = None
     steps: int | None = None
     batches: int | None = None
+    batch_segments: int | None = None
     rank: int | None = None
     layers: int | None = None
     learning_rate: float | None = None
