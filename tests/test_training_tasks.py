@@ -434,6 +434,9 @@ def test_what_has_no_effect_or_cannot_be_is_refused(base, data, tmp_path, task, 
 
 
 def test_folders_that_cannot_take_a_task_are_left_alone(base, data, finished, tmp_path):
+    again = call(data, finished[0], base, "separation", "--resume")
+    assert again.exit_code == 0
+    assert "nothing is left to continue" in again.stderr
     twice = call(data, finished[0], base, "separation")
     assert "has the task 'separation' already" in twice.stderr
     (tmp_path / "mine").mkdir()

@@ -42,12 +42,18 @@ def of_texts(options: Mapping[str, Any]) -> dict[str, Any]:
 
 def train_texts(options: Mapping[str, Any], console: Console) -> None:
     """Train an adapter for whole texts; ``options`` are those of the command."""
+    from latechunk.training.tasks.folder import has_task
     from latechunk.training.tasks.job import carry_out_text_job, prepare_text_job
     from latechunk.training.tasks.measure import MEASURES
     from latechunk.training.tasks.request import TextTrainingRequest
 
     quiet, as_json = options["quiet"], options["as_json"]
     request = TextTrainingRequest(**{name: options[name] for name in TextTrainingRequest.model_fields})
+    if request.resume and has_task(request):
+        console.print(
+            f"{request.out} has the task {request.task}; nothing is left to continue", markup=False, soft_wrap=True
+        )
+        return
     with percentage_bar(console, quiet) as advance:
         job = prepare_text_job(request, advance)
     summary = job.summary()

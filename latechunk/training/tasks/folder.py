@@ -24,7 +24,7 @@ def find_folder(request: TextTrainingRequest) -> Path | None:
     if out.exists() and not out.is_dir():
         raise InputError(f"--out {out} is a file; name a folder")
     if (out / MANIFEST_FILE).is_file():
-        if request.task in (task.name for task in read_adapter_manifest(out).tasks):
+        if has_task(request):
             raise InputError(f"{out} has the task {request.task!r} already; choose another folder with --out")
     elif others := sorted(path.name for path in out.iterdir() if path.name != request.run) if out.is_dir() else []:
         raise InputError(
@@ -37,6 +37,12 @@ def find_folder(request: TextTrainingRequest) -> Path | None:
         return out
     known = find_known_model(request.base)
     return shipped_folder(known.trained) if known and known.trained else None
+
+
+def has_task(request: TextTrainingRequest) -> bool:
+    """Whether the folder has the task; ModelError if its manifest is damaged."""
+    is_there = (request.out / MANIFEST_FILE).is_file()
+    return is_there and read_adapter_manifest(request.out).task_set.find(request.task) is not None
 
 
 def add_task(request: TextTrainingRequest, encoder: Encoder, found: Path | None) -> AdapterManifest:
