@@ -200,6 +200,29 @@ def test_the_cheapest_effort_that_is_enough_is_chosen(monkeypatch, needed, chose
     assert recalls == ([0.99, 0.985] if needed else [0.97, 0.6])
 
 
+def test_of_efforts_that_are_enough_the_cheapest_is_chosen_wherever_it_stands(monkeypatch):
+    costs = {1: 10.0, 2: 5.0, 4: 11.0}  # by candidates for a hit; those of 4 are more than the first, so that it ends
+    cache = VectorIndex(FaissSpec("IVF4,Flat", N_LISTS))
+    monkeypatch.setattr(tuning, "_cost", lambda _, params: costs[params.per_hit])
+    monkeypatch.setattr(tuning, "_recall", lambda *given: (0.98, 0.98) if given[-1].n_probes >= 2 else (0.97, 0.99))
+
+    params, *recalls = tuning._tune(cache, "store", N_LISTS, "probe")
+
+    assert (params.n_probes, params.per_hit) == (2, 2)
+    assert recalls == [0.98, 0.98]
+
+
+@pytest.mark.parametrize(("step", "chosen"), [(0.01, max(tuning._PER_HIT)), (-0.01, min(tuning._PER_HIT))])
+def test_where_nothing_is_enough_that_is_chosen_whose_worse_kind_of_query_finds_most(monkeypatch, step, chosen):
+    cache = VectorIndex(FaissSpec("IVF4,Flat", N_LISTS))
+    monkeypatch.setattr(tuning, "_recall", lambda *given: (0.5 + step * given[-1].per_hit, 0.99))
+
+    params, *recalls = tuning._tune(cache, "store", N_LISTS, "probe")
+
+    assert (params.n_probes, params.per_hit) == (4, chosen)
+    assert recalls == [0.5 + step * chosen, 0.99]
+
+
 def test_a_sample_is_ascending_without_repetition_and_as_large_as_can_be():
     random = np.random.default_rng(0)
 
