@@ -167,7 +167,8 @@ def main() -> None:
         "whole": options.whole,
         "sets": sets,
     }
-    report(f"default_search-{options.model}" if options.model else "default_search", figures, save=options.save)
+    name = "-".join(["default_search", *([options.model] if options.model else []), *(options.sets or [])])
+    report(name, figures, save=options.save)
 
 
 if __name__ == "__main__":
