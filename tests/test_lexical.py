@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from latechunk.search.cache import StoreCache
 from latechunk.search.corpus import Corpus
-from latechunk.search.lexical import match_titles, score_words
+from latechunk.search.lexical import _find_names, match_titles, score_words
 from latechunk.storage.store import Store, StoredDocument
 from latechunk.types import Document, Span
 
@@ -111,6 +111,21 @@ def test_a_word_of_many_chunks_names_no_document(tmp_path):
         scores = score_words(Corpus(store, StoreCache()), ["pump", "valve"], 0).at(np.arange(18))
 
     assert scores[1] > scores[0] > scores[2] > scores[9] == 0
+
+
+@pytest.mark.parametrize(
+    ("size", "n_holding", "is_name"),
+    [(4, 1, True), (9, 2, False), (10, 2, True), (14, 3, False), (15, 3, True), (40, 3, True), (40, 4, False)],
+)
+def test_a_word_of_a_fifth_of_the_chunks_and_of_three_at_most_is_a_name(tmp_path, size, n_holding, is_name):
+    document = [["pump"]] * n_holding + [["fog"]] * (size - n_holding)
+    with closing(make_store(tmp_path, [[["gauge"]], document])) as store, store.snapshot():
+        corpus = Corpus(store, StoreCache())
+        postings = corpus.postings("pump", 0)
+        documents, n_chunks, named = _find_names(postings, corpus.places(0))
+
+    assert (documents.tolist(), n_chunks.tolist()) == ([1], [n_holding])
+    assert named.tolist() == [postings.chunk_scores[0] if is_name else 0]
 
 
 def test_a_chunk_that_ends_within_a_word_is_found_by_what_it_holds(tmp_path):
