@@ -18,6 +18,7 @@ from latechunk import Document, Encoder, Index, LocalGlobal, TokenChunker
 from latechunk.cli import app
 from latechunk.embedding import choose_embedding
 from latechunk.errors import IndexMismatchError, InputError, MissingDependencyError, ModelError
+from latechunk.models import adapters as loading
 from latechunk.models.adapter_manifest import AdapterManifest, read_adapter_manifest, write_adapter_manifest
 from latechunk.models.adapters import load_adapters
 from latechunk.models.catalogue import KNOWN_MODELS, Task, find_known_model
@@ -43,6 +44,12 @@ LONG = LocalGlobal(
     mean_tokens=16,
 )
 SHA = "0" * 64
+
+
+@pytest.fixture(autouse=True)
+def _room_of_the_model(monkeypatch):
+    """No more room for merged copies than the tiny model takes, as for a large one."""
+    monkeypatch.setattr(loading, "ROOM", 0)
 
 
 @pytest.fixture(scope="session")
@@ -159,6 +166,14 @@ def test_adapters_that_are_merged_and_switched_agree(tmp_path, base, trained, en
     assert (encoder.runtime["adapters"], switched.runtime["adapters"]) == ("merged", "switched")
     np.testing.assert_allclose(document_of(switched), document_of(encoder), atol=1e-5)
     np.testing.assert_allclose(switched.encode_query(TEXT), encoder.encode_query(TEXT), atol=1e-5)
+
+
+def test_a_small_model_merges_adapters_that_take_more_room_than_itself(tmp_path, base, trained, encoder, monkeypatch):
+    monkeypatch.setattr(loading, "ROOM", 10_000_000)
+    merged = Encoder.load(str(base), adapters=str(many_adapters(tmp_path, base, trained)), dtype="float32")
+
+    assert merged.runtime["adapters"] == "merged"
+    np.testing.assert_array_equal(document_of(merged), document_of(encoder))
 
 
 def many_adapters(tmp_path, base, trained, n=5):

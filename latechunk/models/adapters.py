@@ -6,8 +6,8 @@ adapters are merged where there is room for it: each gets a copy of the weights 
 float32 and rounded once, and a switch points the layers at its copies. A switch then assigns a few dozen attributes,
 and a pass costs what it costs without adapters. The layers' own weights are kept and never written to, so that "no
 adapter" is the published model to the bit; subtracting B A again would not give it back. Where the copies would take
-more memory than the model itself (five adapters over all layers of jina-embeddings-v3 do), peft's layers stay in the
-model and compute A and B on the side.
+more memory than the model itself and 512 MB (five adapters over all layers of jina-embeddings-v3 do), peft's layers
+stay in the model and compute A and B on the side.
 """
 
 from __future__ import annotations
@@ -34,6 +34,7 @@ if TYPE_CHECKING:
 ADAPTER_CONFIG, ADAPTER_WEIGHTS = "adapter_config.json", "adapter_model.safetensors"
 Way: TypeAlias = Literal["merged", "switched"]
 
+ROOM = 512 * 2**20  # bytes that merged copies may take in any case
 FILE_PREFIX = "base_model.model."  # before the name of every weight in a file that peft has written
 
 
@@ -117,16 +118,21 @@ def load_adapters(label: str, model: torch.nn.Module, folder: Path, names: Seque
             f"with adapters that were trained over it loads without them with adapters=None"
         ) from error
     dtype = next(model.parameters()).dtype
-    n_bytes = sum(weight.nbytes for weight in model.parameters())
+    room = room_for_copies(model)
     for name in names:
         _load_adapter(label, model, folder / name)
     model.eval()
     model.requires_grad_(requires_grad=False)
     tuners = tuple(module for module in model.modules() if isinstance(module, BaseTunerLayer))
-    if _is_mergeable(tuners, n_bytes):
+    if _is_mergeable(tuners, room):
         return TaskAdapters(names, _merge(model, tuners, names))
     _convert(tuners, dtype)
     return TaskAdapters(names, SwitchedLayers(tuners))
+
+
+def room_for_copies(model: torch.nn.Module) -> int:
+    """Bytes that merged copies of a model's weights may take: as many as the model, or 512 MB if that is more."""
+    return max(ROOM, sum(weight.nbytes for weight in model.parameters()))
 
 
 def require_adapter_files(label: str, folder: Path) -> None:
@@ -168,8 +174,8 @@ def _convert(tuners: Sequence[BaseTunerLayer], dtype: torch.dtype) -> None:
                 part.to(dtype)
 
 
-def _is_mergeable(tuners: Sequence[BaseTunerLayer], n_bytes: int) -> bool:
-    """Whether adapters are plain LoRA of linear layers, and all merged copies take no more than ``n_bytes``."""
+def _is_mergeable(tuners: Sequence[BaseTunerLayer], room: int) -> bool:
+    """Whether adapters are plain LoRA of linear layers, and all merged copies take no more than ``room`` bytes."""
     from peft.tuners import lora
 
     n_merged = 0
@@ -180,7 +186,7 @@ def _is_mergeable(tuners: Sequence[BaseTunerLayer], n_bytes: int) -> bool:
         if tuner.lora_variant or any(tuner.lora_bias.values()):
             return False
         n_merged += base.weight.nbytes * len(tuner.lora_A)
-    return n_merged <= n_bytes
+    return n_merged <= room
 
 
 def _merge(model: torch.nn.Module, tuners: Sequence[Any], names: Sequence[str]) -> MergedLayers:

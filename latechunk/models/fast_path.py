@@ -19,6 +19,7 @@ from latechunk.models.adapters import (
     FILE_PREFIX,
     MergedLayers,
     TaskAdapters,
+    room_for_copies,
 )
 from latechunk.models.bert import Bert, BertConfig, BertTransformer, Normalize
 from latechunk.models.checkpoint import Checkpoint
@@ -154,8 +155,7 @@ def _merge(model: Bert, folder: Path, names: Sequence[str]) -> TaskAdapters | No
         deltas[name] = {path: _delta(path, file) * scaling for path in targets}
     changed = [path for path in linear if any(path in one for one in deltas.values())]
     layers = tuple(linear[path] for path in changed)
-    n_bytes = sum(weight.nbytes for weight in model.parameters())
-    if sum(linear[path].weight.nbytes for one in deltas.values() for path in one) > n_bytes:
+    if sum(linear[path].weight.nbytes for one in deltas.values() for path in one) > room_for_copies(model):
         return None
     weights: dict[str | None, tuple[torch.nn.Parameter, ...]] = {None: _sum(linear, changed, {})}
     weights.update((name, _sum(linear, changed, deltas[name])) for name in names)
