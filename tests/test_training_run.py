@@ -250,9 +250,9 @@ def test_a_model_without_frozen_layers_goes_through_no_batch_again(base, sets, t
 
 def test_steps_follow_from_questions_or_from_time():
     batch = BatchSize(n_tokens=1_000.0, n_questions=20.0)
-    assert default_steps(1_000, batch) == 200  # four passes: 4 * 1,000 / 20
-    assert default_steps(10, batch) == 100
-    assert default_steps(10**6, batch) == 2_000
+    assert default_steps(1_000, batch.n_questions) == 200  # four passes: 4 * 1,000 / 20
+    assert default_steps(10, batch.n_questions) == 100
+    assert default_steps(10**6, batch.n_questions) == 2_000
     assert steps_within(600.0, fixed_seconds=100.0, seconds_per_step=2.5) == 200
     with pytest.raises(InputError, match=r"time for 4 steps .* give at least 2.1 minutes"):
         steps_within(110.0, fixed_seconds=100.0, seconds_per_step=2.5)

@@ -17,8 +17,10 @@ from latechunk.errors import InputError, ModelError
 from latechunk.models import device as hardware
 from latechunk.models.adapter_manifest import read_adapter_manifest
 from latechunk.training.tasks.data import LabelledTexts, ScoredPairs, read_texts
+from latechunk.training.tasks.job import carry_out_text_job, prepare_text_job
 from latechunk.training.tasks.loss import TextLoss, cosent, cut
 from latechunk.training.tasks.measure import measure_texts
+from latechunk.training.tasks.request import TextTrainingRequest
 from tests.checkpoints import write_bert
 from tests.trainingdata import WORDS
 
@@ -372,6 +374,17 @@ def test_an_index_opens_with_a_folder_that_got_another_task(base, data, finished
         assert index.search("river", 1)
     with pytest.raises(ModelError, match="have changed since"), Index.open(tmp_path / "j") as index:
         index.search("river", 1)
+
+
+def test_a_task_that_the_folder_got_meanwhile_stays(base, data, tmp_path):
+    out, path = tmp_path / "out", data / FILES["classification"]
+    request = TextTrainingRequest(data=path, out=out, task="classification", base=str(base), steps=1, no_evaluate=True)
+    job = prepare_text_job(request, lambda *_: None)
+    assert call(data, out, base, "separation", "--steps", "1", "--no-evaluate").exit_code == 0
+
+    carry_out_text_job(job, lambda *_: None)
+
+    assert [task.name for task in read_adapter_manifest(out).tasks] == ["separation", "classification"]
 
 
 def test_a_run_that_was_stopped_goes_on(base, data, finished, tmp_path):

@@ -125,3 +125,10 @@ def counted(number: int, name: str) -> str:
 def megabytes(n_bytes: int) -> str:
     """Word a size in units of 10^6 bytes."""
     return f"{n_bytes / 1e6:,.1f} MB"
+
+
+def duration(seconds: float) -> str:
+    """Word a time: ``40 s``, ``12 min``, ``3.5 h``."""
+    if seconds < 100:
+        return f"{seconds:.0f} s"
+    return f"{seconds / 60:.0f} min" if seconds < 6_000 else f"{seconds / 3_600:.1f} h"

@@ -1,22 +1,19 @@
-"""What `train` does for tasks of whole texts, and what both kinds of training say on a terminal."""
+"""What `train` does for tasks of whole texts."""
 
 from __future__ import annotations
 
-import shlex
 import time
 from collections.abc import Iterator, Mapping
-from pathlib import Path
 from typing import Any, Literal, TypeAlias
 
 import typer
 from rich.console import Console
 
-from latechunk.cli.console import counted, megabytes, percentage_bar, print_json
+from latechunk.cli.console import counted, duration, megabytes, percentage_bar, print_json
 from latechunk.errors import InputError
 
 Task: TypeAlias = Literal["retrieval", "text-matching", "classification", "separation"]
 
-_NOT_OF_THE_RESULT = ("resume", "dry_run", "device", "keep_nothing", "as_json", "quiet")
 _OF_TEXTS_ALONE = ("prompt",)
 _OF_BOTH = ("data", "out", "task", "dry_run", "as_json", "quiet")
 
@@ -95,35 +92,3 @@ def _word(summary: Mapping[str, Any]) -> Iterator[str]:
     )
     yield f"{counted(summary['n_parameters'], 'parameter')}, {megabytes(summary['adapter_bytes'])} of adapters"
     yield f"about {duration(summary['seconds'])} for the steps"
-
-
-def command_line(context: typer.Context, options: Mapping[str, Any]) -> str:
-    """The command that asks for the same run; folders by their last part, since their paths are of one machine."""
-    parts = ["latechunk", "train"]
-    for parameter in context.command.params:
-        value = options.get(parameter.name or "")
-        if parameter.name in _NOT_OF_THE_RESULT or value is None or value == "":
-            continue
-        if isinstance(value, bool):
-            names = parameter.opts if value else parameter.secondary_opts
-            parts += names[:1] if value != parameter.default else []
-            continue
-        name = parameter.opts[:1] if parameter.param_type_name == "option" else []
-        for one in value if isinstance(value, list) else [value]:
-            parts += [*name, _shorten(one)]
-    return shlex.join(parts)
-
-
-def _shorten(value: Any) -> str:
-    """An option's value as one types it; of a folder on this machine, its last part."""
-    if isinstance(value, float):
-        return f"{value:g}"
-    is_folder = isinstance(value, Path) or Path(str(value)).is_dir()
-    return Path(str(value)).resolve().name if is_folder else str(value)
-
-
-def duration(seconds: float) -> str:
-    """Word a time: ``40 s``, ``12 min``, ``3.5 h``."""
-    if seconds < 100:
-        return f"{seconds:.0f} s"
-    return f"{seconds / 60:.0f} min" if seconds < 6_000 else f"{seconds / 3_600:.1f} h"

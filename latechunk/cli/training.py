@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 import time
 from functools import partial
 from pathlib import Path
@@ -9,9 +10,17 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from latechunk.cli.console import counted, errors_explained, megabytes, percentage_bar, print_json, stderr_console
+from latechunk.cli.console import (
+    counted,
+    duration,
+    errors_explained,
+    megabytes,
+    percentage_bar,
+    print_json,
+    stderr_console,
+)
 from latechunk.cli.options import Device, Json, Quiet, split_numbers
-from latechunk.cli.text_training import Task, command_line, duration, of_texts, require_of_task, train_texts
+from latechunk.cli.text_training import Task, of_texts, require_of_task, train_texts
 from latechunk.errors import InputError
 
 if TYPE_CHECKING:
@@ -21,6 +30,7 @@ _data, _run, _shape, _measuring, _result = (
     partial(typer.Option, rich_help_panel=panel)
     for panel in ("Data", "How long", "What is trained", "Measuring", "Result")
 )
+_NOT_OF_THE_RESULT = ("resume", "dry_run", "device", "keep_nothing", "as_json", "quiet")
 _SHOWN = 5  # unusable questions named in a summary
 
 
@@ -101,7 +111,10 @@ def train_command(
     rank: Annotated[int | None, _shape(help="Rank of the adapters  [default: 64].", min=1)] = None,
     layers: Annotated[
         int | None,
-        _shape(help="Layers from the top with adapters  [default: all that read the whole text].", min=1),
+        _shape(
+            help="Layers from the top with adapters  [default: all that read the whole text; for another task all].",
+            min=1,
+        ),
     ] = None,
     learning_rate: Annotated[float | None, _shape(help="At its peak  [default: 0.0003].")] = None,
     prompt: Annotated[
@@ -161,7 +174,7 @@ def train_command(
     with errors_explained(console, quiet=quiet, interrupted=left):
         require_of_task(context, task)
         if task != "retrieval":
-            train_texts({**options, "command": command_line(context, of_texts(options))}, console)
+            train_texts({**options, "command": _command_line(context, of_texts(options))}, console)
             return
         from latechunk.training.job import carry_out, is_finished, prepare_job, tidy_up
         from latechunk.training.report import summarise
@@ -172,7 +185,7 @@ def train_command(
             "segment_tokens": split_numbers("--segment-tokens", segment_tokens),
             "weights": dict(_parse_weight(text) for text in weight or ()),
             "own_document_only": tuple(own_document_only or ()),
-            "command": command_line(context, options),
+            "command": _command_line(context, options),
         }
         request = TrainingRequest(**{name: options[name] for name in TrainingRequest.model_fields})
         if resume and is_finished(out):
@@ -203,6 +216,31 @@ def train_command(
             console.print(
                 f"the adapters are in {out}, and {out / 'README.md'} describes them", markup=False, soft_wrap=True
             )
+
+
+def _command_line(context: typer.Context, options: Mapping[str, Any]) -> str:
+    """The command that asks for the same run; folders by their last part, since their paths are of one machine."""
+    parts = ["latechunk", "train"]
+    for parameter in context.command.params:
+        value = options.get(parameter.name or "")
+        if parameter.name in _NOT_OF_THE_RESULT or value is None or value == "":
+            continue
+        if isinstance(value, bool):
+            names = parameter.opts if value else parameter.secondary_opts
+            parts += names[:1] if value != parameter.default else []
+            continue
+        name = parameter.opts[:1] if parameter.param_type_name == "option" else []
+        for one in value if isinstance(value, list) else [value]:
+            parts += [*name, _shorten(one)]
+    return shlex.join(parts)
+
+
+def _shorten(value: Any) -> str:
+    """An option's value as one types it; of a folder on this machine, its last part."""
+    if isinstance(value, float):
+        return f"{value:g}"
+    is_folder = isinstance(value, Path) or Path(str(value)).is_dir()
+    return Path(str(value)).resolve().name if is_folder else str(value)
 
 
 def _parse_weight(text: str) -> tuple[str, float]:

@@ -85,9 +85,9 @@ class Estimate:
         return self.train_seconds + self.evaluate_seconds
 
 
-def default_steps(n_questions: int, batch: BatchSize) -> int:
-    """About four passes over the questions, at least 100 steps and at most 2,000."""
-    return min(MOST_STEPS, max(LEAST_STEPS, math.ceil(PASSES * n_questions / batch.n_questions)))
+def default_steps(n_examples: int, n_in_step: float) -> int:
+    """About four passes over the examples, at least 100 steps and at most 2,000."""
+    return min(MOST_STEPS, max(LEAST_STEPS, math.ceil(PASSES * n_examples / n_in_step)))
 
 
 def steps_within(seconds: float, fixed_seconds: float, seconds_per_step: float) -> int:
@@ -177,12 +177,7 @@ def measure_trial(encoder: Encoder, data: TrainingData, settings: TrainingSettin
     return _try_steps(parts, sample, settings, read / sample.n_tokens)
 
 
-def _try_steps(
-    parts: Assembled,
-    sample: TrainingData,
-    settings: TrainingSettings,
-    read_seconds: float,
-) -> Trial:
+def _try_steps(parts: Assembled, sample: TrainingData, settings: TrainingSettings, read_seconds: float) -> Trial:
     """Run a few steps, the first of which, with the longest segments, takes the most memory."""
     optimizer = torch.optim.AdamW(parts.adapters.parameters(), lr=settings.run.learning_rate)
     device = parts.adapters.parameters()[0].device
@@ -207,7 +202,7 @@ def _try_steps(
         step_seconds=whole / n_tokens,
         frozen_seconds=frozen / n_tokens,
         read_seconds=read_seconds,
-        peak_bytes=peak_bytes(device),
+        peak_bytes=_peak_bytes(device),
         n_parameters=parts.adapters.n_parameters,
         kept_bytes=kept / n_tokens,
     )
@@ -218,7 +213,7 @@ def _state_bytes(features: Features) -> int:
     return 2 * features["states"].numel() if "states" in features else 0
 
 
-def peak_bytes(device: torch.device) -> int | None:
+def _peak_bytes(device: torch.device) -> int | None:
     """The most that this process will take, by the most that it has: of the GPU's memory, or of the machine's."""
     if device.type == "cuda":
         return torch.cuda.max_memory_allocated(device)

@@ -6,6 +6,8 @@ import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+import torch
+
 from latechunk.encoding.encoder import Encoder
 from latechunk.errors import InputError
 from latechunk.evaluation.dataset import EvaluationSet
@@ -32,6 +34,7 @@ from latechunk.training.settings import (
     QUERY,
     LoraSettings,
     LossSettings,
+    Precision,
     RunSettings,
     SegmentSettings,
     TrainingSettings,
@@ -49,15 +52,12 @@ def choose_settings(request: TrainingRequest, encoder: Encoder) -> TrainingSetti
     blends = encoder.recommended_embedding["mode"] == "blend"
     late_weight = LossSettings().late_weight if blends else 1.0
     known = find_known_model(request.base)
-    lora = LoraSettings(n_layers=request.layers)
-    if request.rank is not None:
-        lora = lora.replaced(rank=request.rank, alpha=2.0 * request.rank)
     run = RunSettings(
         seed=request.seed,
         learning_rate=RunSettings().learning_rate if request.learning_rate is None else request.learning_rate,
         n_batches=request.batches,
         batch_segments=request.batch_segments or RunSettings().batch_segments,
-        precision="bfloat16" if name_of(choose_dtype("auto", encoder.device)) == "bfloat16" else "float32",
+        precision=choose_precision(encoder.device),
     )
     usual = SegmentSettings()
     least, most = request.segment_tokens or (usual.least_tokens, usual.most_tokens)
@@ -72,7 +72,7 @@ def choose_settings(request: TrainingRequest, encoder: Encoder) -> TrainingSetti
     if request.anchor is not None:
         loss = loss.replaced(anchor=request.anchor, query_anchor=request.anchor)
     return TrainingSettings(
-        lora=lora,
+        lora=choose_lora(request.rank, request.layers),
         loss=loss.replaced(
             temperature=(known and known.temperature) or loss.temperature,
             late_weight=late_weight if request.late_weight is None else request.late_weight,
@@ -81,6 +81,22 @@ def choose_settings(request: TrainingRequest, encoder: Encoder) -> TrainingSetti
         run=run,
         query_adapter=request.query_adapter,
     )
+
+
+def choose_lora(rank: int | None, layers: int | None) -> LoraSettings:
+    """The shape of the adapters; updates of another rank are scaled alike."""
+    lora = LoraSettings(n_layers=layers)
+    return lora if rank is None else lora.replaced(rank=rank, alpha=2.0 * rank)
+
+
+def choose_precision(device: torch.device) -> Precision:
+    """What the forward pass computes in on a device."""
+    return "bfloat16" if name_of(choose_dtype("auto", device)) == "bfloat16" else "float32"
+
+
+def warmup_of(n_steps: int) -> int:
+    """Steps until the learning rate is at its peak: a tenth, at most 30."""
+    return min(_MOST_WARMUP, n_steps // 10)
 
 
 def keep_sets(settings: TrainingSettings, names: Sequence[str], lookalikes: float) -> TrainingSettings:
@@ -149,7 +165,7 @@ def choose_steps(
     elif request.minutes is not None:
         n_steps = _steps_in_time(request, trial, batch, n_read)
     else:
-        n_steps = default_steps(len(data.questions), batch)
+        n_steps = default_steps(len(data.questions), batch.n_questions)
     settings = settings.replaced(run=_settle(request, settings.run, n_steps, with_evaluation=bool(held_out)))
     n_measured = _READINGS_BEFORE + math.ceil(n_steps / settings.run.evaluate_steps) if held_out else 0
     return settings, estimate(trial, batch, n_steps, n_measured * n_read, request.batches)
@@ -183,7 +199,7 @@ def _settle(request: TrainingRequest, run: RunSettings, n_steps: int, *, with_ev
     every = request.evaluate_every or math.ceil(n_steps / _EVALUATIONS)
     return run.replaced(
         n_steps=n_steps,
-        warmup_steps=min(_MOST_WARMUP, n_steps // 10),
+        warmup_steps=warmup_of(n_steps),
         evaluate_steps=every if with_evaluation else 0,
         save_steps=min(_MOST_STEPS_LOST, math.ceil(n_steps / _CHECKPOINTS)),
     )

@@ -63,16 +63,25 @@ class TrainingRequest(Validated):
             raise InputError(
                 "--no-evaluate leaves nothing to measure; leave it out, or --evaluate and --evaluate-every"
             )
-        known = find_known_model(self.base)
-        if known and known.tasks:  # said before it is downloaded
-            raise InputError(
-                f"--base must be a model that embeds without adapters, and {self.base!r} only does under task adapters "
-                f"of its own ({', '.join(task.name for task in known.tasks)}), which cannot be trained over; choose "
-                f"another"
-            )
+        require_trainable_base(self.base)
         return self
 
     @property
     def base_label(self) -> str:
-        """The base's name; of a folder on this machine, its last part."""
-        return Path(self.base).resolve().name if Path(self.base).exists() else self.base
+        """What the base is called."""
+        return label_of(self.base)
+
+
+def require_trainable_base(base: str) -> None:
+    """Raise InputError for a model that is known to be nothing without adapters, before it is downloaded."""
+    known = find_known_model(base)
+    if known and known.tasks:
+        raise InputError(
+            f"--base must be a model that embeds without adapters, and {base!r} only does under task adapters of its "
+            f"own ({', '.join(task.name for task in known.tasks)}), which cannot be trained over; choose another"
+        )
+
+
+def label_of(base: str) -> str:
+    """The base's name; of a folder on this machine, its last part."""
+    return Path(base).resolve().name if Path(base).exists() else base

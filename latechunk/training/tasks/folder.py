@@ -8,6 +8,7 @@ from latechunk.encoding.encoder import Encoder
 from latechunk.errors import InputError
 from latechunk.models.adapter_manifest import MANIFEST_FILE, AdapterManifest, read_adapter_manifest, shipped_folder
 from latechunk.models.catalogue import Task, find_known_model
+from latechunk.training.request import label_of
 from latechunk.training.run import recorded_settings
 from latechunk.training.tasks.request import TextTrainingRequest
 from latechunk.training.warm_start import require_same_base
@@ -56,7 +57,7 @@ def add_task(request: TextTrainingRequest, encoder: Encoder, found: Path | None)
     _, plan = encoder.parts
     recommended = encoder.recommended_embedding
     return AdapterManifest(
-        base=Path(request.base).resolve().name if Path(request.base).exists() else request.base,
+        base=label_of(request.base),
         base_weights_sha256=own["weights_sha256"],
         tasks=(task,),
         document_task=None,

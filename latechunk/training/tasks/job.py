@@ -21,7 +21,9 @@ from latechunk.models.adapter_manifest import (
     write_adapter_manifest,
 )
 from latechunk.models.catalogue import find_known_model
-from latechunk.models.device import choose_device, choose_dtype, name_of
+from latechunk.models.device import choose_device
+from latechunk.training.budget import default_steps
+from latechunk.training.choose import choose_lora, choose_precision, warmup_of
 from latechunk.training.lora import TrainableAdapters
 from latechunk.training.model import build_model
 from latechunk.training.progress import OnProgress, ProgressReporter
@@ -39,8 +41,6 @@ from latechunk.training.trainer import require_device
 from latechunk.types import FloatArray
 
 BATCH_ROWS = 32
-_PASSES, _LEAST_STEPS, _MOST_STEPS = 4, 100, 2_000
-_MOST_WARMUP = 30
 _TRIED = 3  # steps, the first of which pays for what is set up once
 
 
@@ -181,7 +181,9 @@ def carry_out_text_job(job: TextJob, on_progress: OnProgress) -> Mapping[str, fl
         shutil.copytree(job.copied, out, dirs_exist_ok=True, ignore=shutil.ignore_patterns(MANIFEST_FILE, "run*"))
     job.adapters.save(out, dtype=torch.float16)
     write_card(job, out / request.adapter, trained, measured)
-    write_adapter_manifest(out, job.manifest)  # last: what it names is whole
+    # Last, so that what it names is whole; read again, since the folder may have got another task meanwhile.
+    found = out if (out / MANIFEST_FILE).is_file() else job.copied
+    write_adapter_manifest(out, add_task(request, job.encoder, found))
     if request.keep_nothing:
         shutil.rmtree(run, ignore_errors=True)
     return measured
@@ -189,17 +191,15 @@ def carry_out_text_job(job: TextJob, on_progress: OnProgress) -> Mapping[str, fl
 
 def _choose_settings(request: TextTrainingRequest, encoder: Encoder, n_rows: int) -> tuple[RunSettings, LoraSettings]:
     """About four passes over the rows, at least 100 steps and at most 2,000, unless the request says how many."""
-    usual = -(-_PASSES * n_rows // BATCH_ROWS)
-    n_steps = request.steps or min(_MOST_STEPS, max(_LEAST_STEPS, usual))
+    n_steps = request.steps or default_steps(n_rows, BATCH_ROWS)
     run = RunSettings(
         n_steps=n_steps,
         learning_rate=RunSettings().learning_rate if request.learning_rate is None else request.learning_rate,
-        warmup_steps=min(_MOST_WARMUP, n_steps // 10),
+        warmup_steps=warmup_of(n_steps),
         seed=request.seed,
-        precision="bfloat16" if name_of(choose_dtype("auto", encoder.device)) == "bfloat16" else "float32",
+        precision=choose_precision(encoder.device),
     )
-    lora = LoraSettings(n_layers=request.layers)
-    return run, lora if request.rank is None else lora.replaced(rank=request.rank, alpha=2.0 * request.rank)
+    return run, choose_lora(request.rank, request.layers)
 
 
 def _try_steps(loss: TextLoss, make: TextBatches, device: torch.device) -> float:

@@ -7,8 +7,8 @@ from typing import Annotated, Self
 
 from pydantic import Field, model_validator
 
-from latechunk.errors import InputError
-from latechunk.models.catalogue import DEFAULT_MODEL, find_known_model
+from latechunk.models.catalogue import DEFAULT_MODEL
+from latechunk.training.request import require_trainable_base
 from latechunk.training.tasks.data import TextTask
 from latechunk.validation import Validated
 
@@ -39,12 +39,7 @@ class TextTrainingRequest(Validated):
 
     @model_validator(mode="after")
     def _base_embeds_by_itself(self) -> Self:
-        known = find_known_model(self.base)
-        if known and known.tasks:
-            raise InputError(
-                f"--base must be a model that embeds without adapters, and {self.base!r} only does under task adapters "
-                f"of its own; choose another"
-            )
+        require_trainable_base(self.base)
         return self
 
     @property
