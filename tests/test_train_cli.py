@@ -14,7 +14,6 @@ from latechunk import Encoder
 from latechunk.cli import app
 from latechunk.errors import InputError
 from latechunk.evaluation.loaders import read_sets
-from latechunk.models import device as hardware
 from latechunk.models.adapter_manifest import read_adapter_manifest, write_adapter_manifest
 from latechunk.models.catalogue import find_known_model
 from latechunk.training import choose, job
@@ -24,7 +23,7 @@ from latechunk.training.sets import hold_out
 from latechunk.training.trainer import require_device
 from latechunk.types import PoolingTask
 from tests.checkpoints import write_bert
-from tests.trainingdata import write_set
+from tests.trainingdata import computing_in_float32, write_set
 
 SMALL = ("--chunk-tokens", "12,16", "--rank", "4")
 AS_BEGUN = ("--late-weight", "0.7", "--query-adapter", "--seed", "3", "--learning-rate", "0.02")  # the finished run
@@ -32,9 +31,7 @@ AS_BEGUN = ("--late-weight", "0.7", "--query-adapter", "--seed", "3", "--learnin
 
 @pytest.fixture(scope="module", autouse=True)
 def _float32():
-    """One number format on every machine: processors differ in whether they have units for bfloat16."""
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(hardware, "_cpu_features", frozenset)
+    with computing_in_float32():
         yield
 
 

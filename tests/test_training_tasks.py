@@ -14,7 +14,6 @@ from typer.testing import CliRunner
 from latechunk import Document, Encoder, Index, TokenChunker
 from latechunk.cli import app
 from latechunk.errors import InputError, ModelError
-from latechunk.models import device as hardware
 from latechunk.models.adapter_manifest import read_adapter_manifest
 from latechunk.training.tasks.data import LabelledTexts, ScoredPairs, read_texts
 from latechunk.training.tasks.job import carry_out_text_job, prepare_text_job
@@ -22,16 +21,14 @@ from latechunk.training.tasks.loss import TextLoss, cosent, cut
 from latechunk.training.tasks.measure import measure_texts
 from latechunk.training.tasks.request import TextTrainingRequest
 from tests.checkpoints import write_bert
-from tests.trainingdata import WORDS
+from tests.trainingdata import WORDS, computing_in_float32
 
 KINDS = (WORDS[:3], WORDS[3:6], WORDS[6:9])  # a text is of the kind that two of its words are of
 
 
 @pytest.fixture(scope="module", autouse=True)
 def _float32():
-    """One number format on every machine: processors differ in whether they have units for bfloat16."""
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(hardware, "_cpu_features", frozenset)
+    with computing_in_float32():
         yield
 
 

@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
+import pytest
 
 from latechunk import Encoder, LocalGlobal
+from latechunk.models import device as hardware
 
 TINY_CONTEXT = LocalGlobal(
     local_layers=1,
@@ -62,3 +66,11 @@ def write_set(folder: Path, n_documents: int = 3, n_sentences: int = 30, seed: i
 def load_long(base: Path) -> Encoder:
     """With local-global context."""
     return Encoder.load(str(base), dtype="float32", adapters=None, local_global=TINY_CONTEXT, window_tokens=512)
+
+
+@contextmanager
+def computing_in_float32() -> Iterator[None]:
+    """One number format on every machine: processors differ in whether they have units for bfloat16."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(hardware, "_cpu_features", frozenset)
+        yield
