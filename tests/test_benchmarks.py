@@ -4,6 +4,7 @@ import importlib
 import re
 from pathlib import Path
 
+import faiss
 import numpy as np
 import pytest
 
@@ -118,6 +119,15 @@ def test_the_script_for_a_gpu_runs_anywhere_with_tiny_models(monkeypatch, capsys
     assert found["speed"]["default"]["documents_per_second"] > 0
     assert found["faiss"]["cpu"]["ms_of_one"] > 0
     assert len([line for line in capsys.readouterr().out.splitlines() if line.startswith("{")]) == 3
+
+
+@pytest.mark.skipif(
+    not getattr(faiss, "get_num_gpus", lambda: 0)(), reason="this build of faiss, or this machine, has no GPU"
+)
+def test_a_build_of_faiss_for_a_gpu_finds_the_same_on_the_card(monkeypatch):
+    monkeypatch.syspath_prepend(Path(__file__).parent.parent / "benchmarks")
+
+    assert importlib.import_module("gpu_faiss").measure_faiss(10_000, 1)["same_nearest"] == 1
 
 
 def test_a_plan_scales_what_was_measured(monkeypatch):

@@ -17,6 +17,7 @@ from latechunk.errors import IndexMismatchError, InputError, ModelError, Pooling
 from latechunk.models.catalogue import KNOWN_MODELS
 from latechunk.models.jina_bert import alibi_slopes
 from latechunk.models.pplx_qwen3 import TanhInt8
+from latechunk.storage.vectors import pack, unpack
 from latechunk.types import PoolingTask, Tokens
 from tests import references
 from tests.checkpoints import write_jina_bert, write_pplx
@@ -175,6 +176,13 @@ def test_a_text_of_its_own_gets_the_published_int8_vector(folders, encoders, lay
 
     # A number that lies between two whole ones to within 1e-5 may be rounded either way.
     np.testing.assert_allclose(got, int8(reference(folders[layout], ids).mean(axis=0)), atol=5e-3)
+
+
+def test_int8_vectors_are_stored_in_int8_without_loss(encoders):
+    ranges = [(start, start + 5) for start in range(0, 40, 5)]
+    (got,) = encoders["pplx-context"].encode_spans([task_of(40, *ranges)])
+
+    np.testing.assert_allclose(unpack(b"".join(pack(got, "int8")), got.shape[1], "int8"), got, atol=2e-7)
 
 
 # Chunks with separators between them.

@@ -43,9 +43,12 @@ def test_the_bytes_are_those_computed_by_hand():
     row = np.array([[0.6, -0.8, 0.0]], dtype=np.float32)
     assert pack(row, "float32") == [np.array([0.6, -0.8, 0.0], "<f4").tobytes()]
     assert pack(row, "float16") == [np.array([0.6, -0.8, 0.0], "<f2").tobytes()]
-    assert pack(row, "int8") == [bytes([95, 256 - 127, 0])]  # 0.6 * 127 / 0.8 = 95.25
-    length = math.hypot(95, 127)
-    assert roundtrip(row, "int8") == pytest.approx(np.array([[95 / length, -127 / length, 0]]), abs=1e-7)
+    assert pack(row, "int8") == [bytes([93, 256 - 124, 0])]  # 3 and 4 steps, 31 times over: no larger number is whole
+    assert roundtrip(row, "int8") == pytest.approx(row, abs=1e-7)
+    other = np.array([[0.5, -0.7, math.sqrt(0.26)]], dtype=np.float32)
+    assert pack(other, "int8") == [bytes([91, 256 - 127, 93])]  # 0.5 * 127 / 0.7 = 90.71, 0.5099 * 127 / 0.7 = 92.51
+    length = math.sqrt(91**2 + 127**2 + 93**2)
+    assert roundtrip(other, "int8") == pytest.approx(np.array([[91, -127, 93]]) / length, abs=1e-7)
     assert [n_bytes(384, one) for one in PRECISIONS] == [1536, 768, 384]
 
 
@@ -67,6 +70,14 @@ def test_a_vector_keeps_its_length_and_its_direction(rows):
         assert np.linalg.norm(again, axis=1) == pytest.approx(1, abs=1e-3)
         # Each number is off by half a step at most, and a unit vector then by no more than that of all of them.
         assert (np.linalg.norm(again - rows, axis=1) <= 2.1 * step * math.sqrt(rows.shape[1])).all()
+
+
+@given(arrays(np.int8, (3, 40), elements=st.integers(-127, 127)), st.integers(1, 127))
+def test_a_vector_of_whole_numbers_loses_nothing_in_int8(numbers, largest):
+    numbers[:, 0] = 1
+    rows = np.clip(numbers, -largest, largest).astype(np.float64)
+    rows /= np.linalg.norm(rows, axis=1, keepdims=True)
+    assert roundtrip(rows.astype(np.float32), "int8") == pytest.approx(rows, abs=2e-7)
 
 
 @pytest.fixture(params=PRECISIONS)
