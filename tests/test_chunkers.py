@@ -424,3 +424,23 @@ def test_punkt_cuts_sentences(monkeypatch, tmp_path):
     spans = SentenceChunker(max_sentences=1, segmenter="nltk", language="it").split(text, word_offsets(text))
 
     assert texts_of(text, spans) == [" Mr. Low came. ", "He sat.\n\n", "Then he left. "]
+
+
+@pytest.mark.parametrize("kind", CHUNKERS)
+@pytest.mark.parametrize("run", [" ", "\t", "\n", "\n ", "\u3000", "x", "-"])
+def test_a_run_of_one_sign_ends(kind, run):
+    text = f"Title\n{run * 300_000}x end words."  # gone through from each of its characters it would take hours
+    offsets = np.array([match.span() for match in re.finditer(r"\S{1,9}", text)])
+
+    spans = CHUNKERS[kind](max_tokens=64).split(text, offsets)
+
+    assert (spans[0].start, spans[-1].end) == (0, len(text))
+
+
+def test_a_run_of_blanks_among_words_is_no_end_of_a_sentence():
+    words = "word " * 3_999  # up to the last of the first 20,000 characters, in which sentences are looked for first
+    for n in (1, 3, 30_000):
+        text = f"{words}{' ' * n}end of it. And more."
+        offsets = np.array([match.span() for match in re.finditer(r"\S+", text)])
+        spans = SentenceChunker(max_tokens=5_000, max_sentences=1).split(text, offsets)
+        assert [span.start for span in spans] == [0, text.index("And")]

@@ -170,3 +170,10 @@ def test_any_text_gives_an_outline_that_a_document_accepts(text):
     assert all(text[one.start : one.end].strip() == text[one.start : one.end] for one in blocks)
     titles = [heading_title(text, one) for one in blocks if one.kind == "heading"]
     assert all(not re.search(r"[\r\n]", title) for title in titles)
+
+
+@pytest.mark.parametrize("run", [" ", "\t", "> ", "-", "=", "|", "- ", "#", "\n", "| -"])
+def test_a_run_of_signs_is_gone_through_once(run):
+    text = f"Title\n{run * 300_000}x"  # gone through from each of its characters it would take hours
+
+    assert all(0 <= block.start < block.end <= len(text) for block in find_outline(text))

@@ -267,3 +267,8 @@ def test_the_vectors_count_less_where_the_model_does_not_read_the_question(tmp_p
         question = "Welche Kündigungsfrist regelt der Vertrag 7?"
         assert index.search(question, 9) == index.search(question, 9, dense_weight=0.1)
         assert index.search("Which one is it?", 9) == index.search("Which one is it?", 9, dense_weight=0.65)
+
+
+@pytest.mark.parametrize(("word", "n_terms"), [("x" * 300_000, 1), ("x-" * 150_000, 2), ("x" + "-" * 300_000, 1)])
+def test_a_long_word_is_gone_through_once(word, n_terms):
+    assert len(question_terms(word)) == n_terms  # gone through from each of its characters it would take hours

@@ -80,7 +80,8 @@ def _sentencex_ends(language: str) -> SentenceEnds:
 
 def _find_seam(part: str) -> int:
     """Where a part without a sentence's end can be left: before its last word, or at its end where it is one word."""
-    return len(part.rsplit(None, 1)[0]) or len(part)
+    words = part.split()
+    return (part.rindex(words[-1]) if words else 0) or len(part)
 
 
 def _punkt_ends(language: str) -> SentenceEnds:

@@ -15,9 +15,9 @@ if TYPE_CHECKING:
     from markdown_it.token import Token
 
 # The parser takes 60 ms for a megabyte of prose, as long as it takes to cut it, so a text without a line that can begin
-# a Markdown block is not given to it.
+# a Markdown block is not given to it. Possessive: a megabyte of white space that is tried at every length takes hours.
 _MARKDOWN = re.compile(
-    r"\n[ \t>]*(?:#{1,6}[ \t]|```|~~~|(?:=+|-+)[ \t]*(?:\n|\Z)|(?:[-*+]|\d{1,9}[.)])[ \t]+\S|\|?[ \t]*:?-+:?[ \t]*\|)"
+    r"\n[ \t>]*+(?:#{1,6}[ \t]|```|~~~|(?:=+|-+)[ \t]*(?:\n|\Z)|(?:[-*+]|\d{1,9}[.)])[ \t]+\S|\|?[ \t]*:?-+:?[ \t]*\|)"
 )
 _DASHES = re.compile(r"\n[ \t>]*(?:\|[ \t]*)?:?-+:?[ \t]*(?:\|[ \t]*:?-+:?[ \t]*)*(?:\|[ \t]*)?(?=\n|\Z)")
 _KINDS: dict[str, BlockKind] = {

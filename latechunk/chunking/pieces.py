@@ -65,7 +65,7 @@ def find_pieces(
 
     units = find_units(text, outline, lambda start, end: count(start, end) <= max_tokens)
     unit_starts = np.array([unit.start for unit in units], dtype=np.int64)
-    sentences = np.array([_skip_space(text, end) for end in ends], dtype=np.int64)
+    sentences = np.array(list(_skip_spaces(text, ends)), dtype=np.int64)
     is_open = np.array([not (unit.is_whole and (keep_lines or unit.is_bound)) for unit in units])
     open_sentences = sentences[is_open[np.searchsorted(unit_starts, sentences, side="right") - 1]]
     cuts = _with_tokens(unit_starts, open_sentences, len(text), offsets)
@@ -97,12 +97,17 @@ def _token_bounds(cuts: IntArray, offsets: IntArray) -> tuple[IntArray, IntArray
     return first.astype(np.int64), last.astype(np.int64)
 
 
-def _skip_space(text: str, place: int) -> int:
-    """The place, or where the white space that begins there ends: it belongs to what stands before."""
-    if text[place : place + 1].isspace():
-        found = _NO_SPACE.search(text, place)
-        return found.start() if found else len(text)
-    return place
+def _skip_spaces(text: str, places: Iterable[int]) -> Iterator[int]:
+    """Each of ascending places, or where the white space that begins there ends: it belongs to what stands before.
+
+    White space is gone through once, however many of the places lie in it: each of 100,000 line breaks may be one.
+    """
+    end = 0
+    for place in places:
+        if place >= end:
+            found = _NO_SPACE.search(text, place)
+            end = found.start() if found else len(text)
+        yield end
 
 
 def _with_tokens(units: IntArray, sentences: IntArray, n_characters: int, offsets: IntArray) -> IntArray:
