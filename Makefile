@@ -15,10 +15,11 @@ help:  ## Show this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 16
 
 # TORCH is installed first, so that one can choose the build: make demo TORCH='torch==2.13.0+cpu --index-url ...'
+# Python compiles a module when it is first imported; to compile all 33,000 here takes a minute.
 $(INSTALLED): pyproject.toml $(wildcard integrations/*/pyproject.toml)
 	$(PYTHON) -m venv $(VENV)
-	$(BIN)/python -m pip install --quiet $(TORCH)
-	$(BIN)/python -m pip install --quiet -e ".[dev]" $(INTEGRATIONS)
+	$(BIN)/python -m pip install --quiet --no-compile $(TORCH)
+	$(BIN)/python -m pip install --quiet --no-compile -e ".[dev]" $(INTEGRATIONS)
 	@touch $@
 
 install: $(INSTALLED)  ## Make a virtual environment in .venv and install everything into it
