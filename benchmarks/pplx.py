@@ -16,7 +16,7 @@ from typing import Any
 
 import torch
 from common import peak_rss_mb, report
-from single_pass import compare, embed, fit_document, long_model_parser, write_in_child
+from single_pass import compare, cut_into_chunks, embed, fit_document, long_model_parser, write_in_child
 from transformers import Qwen3Config, Qwen3Model
 
 sys.path.insert(0, str(Path(__file__).parent.parent))
@@ -66,7 +66,11 @@ def measure_memory(folder: Path, n_tokens: int, dtype: str, n_layers: int | None
     config = encoder._model.transformer.model.config
     config.num_hidden_layers = n_layers or config.num_hidden_layers
     loaded_mb = peak_rss_mb()
-    document = fit_document(encoder, n_tokens - 2 - n_tokens // 256)  # room for the separators
+    document = fit_document(encoder, n_tokens - 2 - n_tokens // 200)  # room for the separators: chunks end with lines
+    cut = cut_into_chunks(encoder, document)
+    n_read = len(cut.tokens) + len(cut.spans) - 1
+    if n_read > n_tokens:
+        raise SystemExit(f"with separators the document has {n_read} tokens, which do not fit one pass of {n_tokens}")
     for number, layer in enumerate(encoder._model.transformer.model.layers):
         layer.register_forward_hook(
             lambda *_, number=number: print(f"layer {number}: {peak_rss_mb():.0f} MB", flush=True)
@@ -78,7 +82,7 @@ def measure_memory(folder: Path, n_tokens: int, dtype: str, n_layers: int | None
         "peak_mb_of_loading": round(loaded_mb),
         "n_layers_computed": config.num_hidden_layers,
         "seconds_of_one_pass": round(time.perf_counter() - begin, 1),
-        "n_tokens_of_one_pass": len(encoder.tokenize([document.text])[0]) + len(vectors) - 1,
+        "n_tokens_of_one_pass": n_read,
         "n_chunks": len(vectors),
     }
 

@@ -16,7 +16,7 @@ from common import parser, peak_rss_mb
 
 from latechunk import Document, Encoder, TokenChunker
 from latechunk.demo import read_documents
-from latechunk.embedding import Embedding, chunk_documents, embed_chunks
+from latechunk.embedding import ChunkedDocument, Embedding, chunk_documents, embed_chunks
 
 
 def long_model_parser(description: str | None, *, rounds: int) -> argparse.ArgumentParser:
@@ -47,11 +47,15 @@ def fit_document(encoder: Encoder, n_tokens: int) -> Document:
     return Document("long", text[: int(tokens.offsets[n_content - 1, 1])])
 
 
+def cut_into_chunks(encoder: Encoder, document: Document) -> ChunkedDocument:
+    """A document in chunks of 256 tokens."""
+    (cut,) = chunk_documents(encoder, [TokenChunker(max_tokens=256)], Embedding("late"), [document], stop)
+    return cut
+
+
 def embed(encoder: Encoder, document: Document) -> np.ndarray:
     """From text to the vectors of chunks of 256 tokens."""
-    embedding = Embedding("late")
-    cuts = chunk_documents(encoder, [TokenChunker(max_tokens=256)], embedding, [document], stop)
-    (vectors,) = embed_chunks(encoder, embedding, cuts)
+    (vectors,) = embed_chunks(encoder, Embedding("late"), [cut_into_chunks(encoder, document)])
     return vectors
 
 
