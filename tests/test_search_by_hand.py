@@ -156,14 +156,35 @@ def test_a_fused_score_counts_deviations_over_all_chunks(tmp_path):
         few = index.search("fruit pear", 2, mode="hybrid", candidates=2)
 
     # Cosines 0.96, 0.8 and 0.6: mean 0.78667, deviation 0.14727. Words: pear log(2.5 / 1.5) = 0.51083, in one of
-    # three, which counts 1 + 1 / 2**6 times in the chunk that holds it, one of two words: 0.51881. The others are given
-    # 1.4 * 0.51083 / 2 = 0.35758 by their document. Mean 0.41132; the deviation is far below 2, and so taken for 2.
+    # three, which counts 1 + 1 / 2**6 + 0.5 / 100 times in the chunk that holds it, one of two: 0.52137. The others are
+    # given 1.4 * 0.51083 / 2 = 0.35758 by their document. Mean 0.41218; the deviation is far below 2, so taken for 2.
     assert found(hits) == ["fig", "apple", "pear"]
     assert [hit.dense for hit in hits] == pytest.approx([0.96, 0.8, 0.6], abs=1e-6)
-    assert [hit.lexical for hit in hits] == pytest.approx([0.35758, 0.35758, 0.51881], abs=1e-5)
-    deviations = [(1.17699, -0.02687), (0.09054, -0.02687), (-1.26753, 0.05374)]
+    assert [hit.lexical for hit in hits] == pytest.approx([0.35758, 0.35758, 0.52137], abs=1e-5)
+    deviations = [(1.17699, -0.02730), (0.09054, -0.02730), (-1.26753, 0.05460)]
     assert [hit.score for hit in hits] == pytest.approx([0.65 * a + 0.35 * b for a, b in deviations], abs=1e-4)
     assert few == hits[:2]  # pear is not among the two nearest, and has its cosine
+
+
+def test_the_vector_of_a_question_that_names_a_document_is_the_mean_with_that_of_the_rest(tmp_path):
+    with make(tmp_path / "index", ["apple pear plum", "fig fig fig"]) as index:
+        named, unnamed = index.search_many(["apple fruit", "fruit apple"], 6)
+        dense = index.search("apple fruit", 6, mode="dense")
+        named_alone = index.search("apple", 6)
+
+    # Without "apple" both are "fruit", (1, 0): its mean with that of "apple fruit", (0.8, 0.6), is (0.9, 0.3).
+    assert {hit.chunk.text: hit.dense for hit in named} == pytest.approx(
+        {"apple": 0.9, "pear": 0.3, "plum": 0.3, "fig": 0.948}, abs=1e-6
+    )
+    assert {hit.chunk.text: hit.dense for hit in unnamed} == pytest.approx(
+        {"apple": 0.8, "pear": 0.6, "plum": 0.0, "fig": 0.96}, abs=1e-6
+    )
+    assert {hit.chunk.text: hit.dense for hit in dense} == pytest.approx(
+        {"apple": 1.0, "pear": 0.0, "plum": 0.6, "fig": 0.936}, abs=1e-6
+    )
+    assert [hit.dense for hit in dense if hit.chunk.text == "apple"] == pytest.approx(
+        [hit.dense for hit in named_alone if hit.chunk.text == "apple"], abs=1e-6
+    )
 
 
 @pytest.mark.parametrize("question", ["fig", "fig apple", "fruit pear"])
@@ -222,11 +243,11 @@ def test_a_chunk_is_given_the_words_that_it_lacks_by_its_document(tmp_path):
     # documents, 7 / 3 words long on average, they are in 1 and 2: log(2.5 / 1.5) = 0.51083 and nothing, since 2 are
     # more than half. A document of 2 words weighs a word by 2.2 / (1 + 1.2 * (0.25 + 0.75 * 2 / (7 / 3))) = 1.06207. In
     # a document a term weighs by the mean of both, 0.98859 and 0.39423, times 1.4: apple 1.46995 and pear 0.58617.
-    # A chunk that holds one of two words counts what it has 1 + 1 / 2**6 = 1.01563 times.
+    # A chunk that holds one of two words counts what it has 1 + 1 / 2**6 + 0.5 / 100 = 1.02063 times.
     in_full = [
-        (0.78846 + 1.46634) * 1.01563 + 0.00361,  # pear, which is given apple, since the first chunk alone holds it
-        1.46634 * 1.01563 + (0.58617**1.5 + 0.00361**1.5) ** (2 / 3),  # apple, which lacks pear and a little of itself
-        0.78846 * 1.01563,  # pear, in whose document is no apple
+        (0.78846 + 1.46634) * 1.02063 + 0.00361,  # pear, which is given apple, since the first chunk alone holds it
+        1.46634 * 1.02063 + (0.58617**1.5 + 0.00361**1.5) ** (2 / 3),  # apple, which lacks pear and a little of itself
+        0.78846 * 1.02063,  # pear, in whose document is no apple
         0.58617,  # plum, which lacks pear
         0.0,
     ]
@@ -249,10 +270,10 @@ def test_of_a_document_the_chunk_that_holds_all_words_comes_first(tmp_path):
 
     assert first.chunk.text == "apple"  # function words do not count, held or not
     assert [hit.chunk.document_id for hit in asked] == ["0"] * 3
-    # In one of 7 chunks, log(6.5 / 1.5) = 1.46634, twice; and in one of 2 documents, which says nothing, so that a
+    # In one of 7 chunks, log(6.5 / 1.5) = 1.46634, 2.01 times; and in one of 2 documents, which says nothing, so that a
     # document weighs it by half, times 1.4 and 2.2 / (1 + 1.2 * (0.25 + 0.75 * 4 / 3.5)), of 4 words where 3.5 are the
     # mean.
-    assert first.lexical == pytest.approx(1.46634 * 2, abs=1e-4)
+    assert first.lexical == pytest.approx(1.46634 * 2.01, abs=1e-4)
     assert [hit.lexical for hit in others] == pytest.approx([1.4 * 1.46634 / 2 * 0.94479] * 2, abs=1e-4)
 
 

@@ -27,14 +27,17 @@ _PRIOR = 200
 # tells which document it is, would come before the one that answers. Of words that no text holds, a chatty sentence
 # that has the one that is left must not come first, so they count among the question's.
 _POWER = 6
+# So that what a document has and a chunk of it holds is worth more than what the chunk lacks; of 0.05 and 0.1, the cost
+# was up to 0.3 points of nDCG@10.
+_HELD = 0.01
 # Of weights of 1, 1.5 and 2 and powers of 1, 2, 4 and 8: 1 found two headings of 150 fewer at 64 tokens, and lower
 # powers up to four at 128. For 82 questions about articles with headings this changed nothing; there titles of articles
 # cost 0.9 to 1.6 points of nDCG@10, and those above a heading, compared together with it, 1.1 to 2.3.
 _TITLE_WEIGHT, _TITLE_POWER = 2, 4
 # Of 0.7, 0.85 and 1 times the score, for words of which the first chunk is the only one, or one of up to 2, 3, a tenth
 # or a fifth of a document's, on parts of 13 sets and of service agreements made to look alike, with and without a line
-# for signatures: this brought the right clause first for 68 % of the questions about one of two agreements in place of
-# 50 %, and cost no set more than 0.1 points of nDCG@10. Any share of chunks, or all words of the first, cost up to 25.
+# for signatures: by this alone the right clause came first for 68 % of the questions about one of two agreements in
+# place of 50 %, and no set lost more than 0.1 points of nDCG@10. Any share, or all words of the first, cost up to 25.
 _MOST_NAMED = 3
 # Of chunks that hold a term, over the terms of a question.
 _MOST_ROWS = 20_000
@@ -51,7 +54,7 @@ def score_words(corpus: Corpus, terms: Sequence[str], granularity: int) -> WordS
 
     So all chunks of a document would have the same of a question of one word, that which holds it and the others. What
     a chunk has of its own counts up to twice: more by the sixth power of the share of the question's words that it
-    holds, function words left out.
+    holds, function words left out, and by a hundredth of that share.
 
     Words that the first chunk of a document holds and hardly any other say what the whole is about, as a title does:
     the parties of a contract, the subject of a report. They count as if all its chunks held them as the first does.
@@ -82,11 +85,34 @@ def score_words(corpus: Corpus, terms: Sequence[str], granularity: int) -> WordS
         n_held[at] += term not in common
         less[at] += without - _power(np.maximum(whole - np.maximum(one.chunk_scores, name), 0))
     n_asked = max(1, sum(term not in common for term in terms))
-    whole_match = 1 + (n_held / n_asked) ** _POWER
+    share = n_held / n_asked
+    whole_match = 1 + share**_POWER + _HELD * share
     of = places.document_of[holding]
     held = (own + named[of]) * whole_match + _root(np.maximum(lacking[of] - less, 0))  # rounding may leave less than 0
     # a chunk with none of the words has what its document's opening names, and lacks all else that its document has
     return WordScores.of(places, named + _root(lacking), holding, held)
+
+
+def leave_out_names(corpus: Corpus, question: str, terms: Sequence[str], granularity: int) -> str:
+    """A question without the words that name the document it asks about, within one ``snapshot``.
+
+    Of the documents whose first chunk has words of the question as ``score_words`` has it for names, it is the one
+    whose names score most. Gives back "" where the question names none, or would be left without a word that is no
+    function word.
+    """
+    places = corpus.places(granularity)
+    common = function_words(terms)
+    words = [term for term in _affordable(corpus, terms, granularity) if term not in common and " " not in term]
+    found = [_find_names(_weigh(corpus.postings(term, granularity), places, 0), places) for term in words]
+    named = np.zeros(len(places.documents))
+    for documents, _, name in found:
+        named[documents] += name
+    if not named.any():
+        return ""
+    best = int(named.argmax())
+    names = {term for term, (documents, _, name) in zip(words, found, strict=True) if name[documents == best].any()}
+    left = [word for word in question.split() if not names.intersection(to_terms(word))]
+    return " ".join(left) if any(term not in common for word in left for term in to_terms(word)) else ""
 
 
 def _find_names(term: Postings, places: ChunkPlaces) -> tuple[IntArray, IntArray, ScoreArray]:

@@ -24,7 +24,7 @@ class Query:
 
     Attributes:
         text: The question, empty where a vector alone is given.
-        vector: Unit vector, None in lexical search.
+        vector: What chunks are compared with; None in lexical search, and until the text is encoded.
         terms: What to look for by words; None in dense search, empty if the question holds no word.
         dense_weight: Share of the dense side in a fusion.
         granularity: Number of the chunking to search.
@@ -48,16 +48,13 @@ def with_mode(options: SearchOptions, store: Store, *, is_text: bool) -> SearchO
     return options.model_copy(update={"mode": "hybrid" if is_text and store.has_words else "dense"})
 
 
-def make_query(
-    store: Store, languages: Sequence[str], text: str, vector: FloatArray | None, options: SearchOptions
-) -> Query:
+def make_query(store: Store, languages: Sequence[str], text: str, options: SearchOptions) -> Query:
     """Say what options that have a mode mean for a question in an index.
 
     Args:
         store: The index's.
         languages: ISO 639 codes of what the model reads, none if that is many or not known.
         text: The question.
-        vector: Its unit vector, None in lexical search.
         options: How to search.
 
     Raises:
@@ -74,7 +71,7 @@ def make_query(
     weight = options.dense_weight
     if weight is None:
         weight = choose_dense_weight(text if terms else "", languages)
-    return Query(text, vector, terms, weight, granularity, within, options)
+    return Query(text, None, terms, weight, granularity, within, options)
 
 
 def choose_dense_weight(text: str, languages: Sequence[str]) -> float:
