@@ -50,6 +50,12 @@ def joined(documents: Iterable[Document], *, sure: bool = False) -> Iterator[Doc
     )
 
 
+def require_list(name: str, values: object, what: str) -> None:
+    """Raise InputError unless ``values`` is a list; a string is a sequence, too, of its letters."""
+    if isinstance(values, str | bytes) or not isinstance(values, Sequence):
+        raise InputError(f"{name} must be a list of {what}, got {type(values).__name__}: {values!r:.80}")
+
+
 class Failures:
     """What is done with documents that cannot be indexed, as ``on_error`` says, and which they were."""
 

@@ -21,6 +21,7 @@ from langchain_latechunk.intake import (
     OnError,
     closed_on_error,
     make_index,
+    require_list,
     require_unambiguous,
     to_latechunk,
 )
@@ -226,8 +227,10 @@ class LateChunkVectorStore(VectorStore):
                 "delete needs ids, document_ids, or a filter that not every document meets; to empty the store say so: "
                 "delete(store.index.ids())"
             )
-        for names in (ids, document_ids):
-            self._require_no_chunks(names or ())
+        for name, given in (("ids", ids), ("document_ids", document_ids)):
+            if given is not None:
+                require_list(name, given, "ids")
+                self._require_no_chunks(given)
         if ids is not None and document_ids is not None:
             ids = [one for one in ids if one in set(document_ids)]
         self.index.delete(document_ids if ids is None else ids, filter=filter)
@@ -247,6 +250,7 @@ class LateChunkVectorStore(VectorStore):
 
     def get_by_ids(self, ids: Sequence[str], /) -> list[Document]:
         """Documents, whole, and chunks by their ids; unknown ids are passed over."""
+        require_list("ids", ids, "ids")
         return [found for name in ids if (found := self._passages.find(name)) is not None]
 
     def similarity_search(self, query: str, k: int = 4, **kwargs: Any) -> list[Document]:
@@ -343,7 +347,9 @@ class LateChunkVectorStore(VectorStore):
 
     def _require_no_chunks(self, names: Sequence[str]) -> None:
         for name in names:
-            parts = split_chunk_id(name) if isinstance(name, str) and name not in self.index else None
+            if not isinstance(name, str):
+                raise InputError(f"an id must be a string, got {type(name).__name__}: {name!r:.80}; nothing is deleted")
+            parts = split_chunk_id(name) if name not in self.index else None
             n_chunks = len(self.index.chunks(parts[0])) if parts else 0
             if parts and parts[1] < n_chunks:
                 raise InputError(

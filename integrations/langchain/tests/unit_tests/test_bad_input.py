@@ -189,6 +189,36 @@ async def test_deleting_by_an_unknown_keyword_deletes_nothing(store, documents, 
     assert len(store.index) == 3
 
 
+@pytest.mark.parametrize(
+    ("ids", "document_ids", "name"),
+    [
+        (["b"], "abc", "document_ids"),
+        ("ab", ["a", "b"], "ids"),
+        ({"c"}, ["c"], "ids"),
+        (["c"], {"c"}, "document_ids"),
+        (None, "c", "document_ids"),
+        ("c", None, "ids"),
+        ((one for one in "c"), None, "ids"),
+        (["a"], [["c"]], "an id"),
+        ([1], ["c"], "an id"),
+    ],
+)
+async def test_deleting_what_is_no_list_of_ids_deletes_nothing(store, ids, document_ids, name):
+    store.add_texts(["A.", "B.", "C."], ids=["a", "b", "c"])
+    with pytest.raises(InputError, match=f"^{name} must be a (list of ids|string), got"):
+        store.delete(ids, document_ids=document_ids)
+    with pytest.raises(InputError, match=f"^{name} must be"):
+        await store.adelete(ids, document_ids=document_ids)
+    assert store.index.ids() == ["a", "b", "c"]
+
+
+@pytest.mark.parametrize("ids", ["abc", {"a"}, None, 7])
+def test_documents_are_read_by_a_list_of_ids(store, ids):
+    store.add_texts(["A."], ids=["a"])
+    with pytest.raises(InputError, match="^ids must be a list of ids, got"):
+        store.get_by_ids(ids)
+
+
 def test_blank_documents(store):
     with pytest.raises(DocumentError, match="holds no token"):
         store.add_documents([Document(" \n", id="x")])
