@@ -451,19 +451,30 @@ class Index:
         require_text(document_id, "a document id", InputError)
         return self._store.stored(document_id)
 
-    def ids(self, *, filter: Mapping[str, Any] | None = None) -> list[str]:  # noqa: A002
+    def ids(self, *, filter: Mapping[str, Any] | None = None, prefix: str | None = None) -> list[str]:  # noqa: A002
         """Ids of all documents, or of those that meet a filter, the one added or replaced last at the end.
 
+        With a ``prefix`` only those that begin with it, sorted; the time depends on their number alone.
+
         Raises:
-            FilterError: If the filter is not one.
+            FilterError: If the filter is not one; InputError if the prefix is no text.
 
         Examples:
             >>> index.ids()
             ['berlin', 'paris']
             >>> index.ids(filter={"country": "France"})
             ['paris']
+            >>> index.ids(prefix="ber")
+            ['berlin']
         """
-        return self._store.document_ids(None if filter is None else select_documents(filter))
+        where = None if filter is None else select_documents(filter)
+        if prefix is None:
+            return self._store.document_ids(where)
+        require_text(prefix, "prefix", InputError)
+        begin = self._store.ids_that_begin_with(prefix)
+        if where is None or not begin:
+            return begin
+        return sorted(set(begin).intersection(self._store.document_ids(where)))
 
     def search(self, query: str, k: int = 10, **options: Unpack[SearchKeywords]) -> list[Hit]:
         """Find the passages that answer a query best.

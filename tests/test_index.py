@@ -208,6 +208,21 @@ def test_delete_with_nothing_said_is_an_error_that_says_how_to_empty_the_index(i
     assert index.delete(index.ids()) == 3
 
 
+def test_ids_that_begin_alike(index):
+    names = ["a#2", "a", "a#10", "A#1", "a$", "b#1", "a#\U0010ffffx", "ä#1", "a%"]
+    index.add([Document(name, "Text.", {"n": number % 2}) for number, name in enumerate(names)])
+
+    assert index.ids(prefix="a#") == ["a#10", "a#2", "a#\U0010ffffx"]
+    assert index.ids(prefix="ä") == ["ä#1"]
+    assert index.ids(prefix="a%") == ["a%"]
+    assert index.ids(prefix="c") == []
+    assert index.ids(prefix="") == sorted(names)
+    assert index.ids(prefix="a#", filter={"n": 0}) == ["a#10", "a#2", "a#\U0010ffffx"]
+    assert index.ids(prefix="a", filter={"n": 1}) == ["a"]
+    with pytest.raises(InputError, match="prefix must be a string, got int"):
+        index.ids(prefix=1)
+
+
 def test_len_counts_documents(index, documents):
     assert len(index) == 0
     index.add(documents)

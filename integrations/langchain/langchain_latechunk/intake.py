@@ -10,7 +10,7 @@ from typing import Literal, TypeAlias, Unpack
 from langchain_core.documents import Document
 
 import latechunk
-from langchain_latechunk.passages import from_latechunk, name_chunk, split_chunk_id
+from langchain_latechunk.passages import from_latechunk, owner_of
 from langchain_latechunk.presplit import require_whole
 from latechunk import Index, IndexKeywords, error_handler
 from latechunk.errors import DocumentError, InputError
@@ -109,19 +109,32 @@ def convert(documents: Iterable[Document], failures: Failures) -> Iterator[latec
             yield document
 
 
-def require_unambiguous(index: Index, name: str, new: Set[str]) -> None:
-    """Raise DocumentError where a new document, one of ``new``, would have the id of a chunk of another document.
+def only_unambiguous(
+    index: Index, documents: Sequence[latechunk.Document], failures: Failures
+) -> list[latechunk.Document]:
+    """Those that can be added; one whose id a passage has, or may come to have, goes to ``failures``.
 
-    What is looked for is ``"a#1"`` beside a document ``"a"`` that has such a chunk, and ``"a"`` beside a document
-    ``"a#0"`` or ``"a#1"``.
+    A document ``"a#1"`` or ``"a#0:5"`` is refused where there is, or comes with it, a document ``"a"``, and ``"a"``
+    where there is one of those: how many chunks a document has may change.
     """
-    parts = split_chunk_id(name)
-    if parts is not None:
-        n_chunks = len(index.chunks(parts[0]))
-        if parts[0] in new or parts[1] < n_chunks != 1:  # a document's only chunk has the document's id
-            raise DocumentError(_explain_collision(name, parts[0]))
-    for other in (name_chunk(name, 0), name_chunk(name, 1)):
-        if other in index:
+    new = {one.id for one in documents}
+    accepted = []
+    for one in documents:
+        try:
+            _require_unambiguous(index, one.id, new)
+        except DocumentError as error:
+            failures.note(from_latechunk(one), error)
+        else:
+            accepted.append(one)
+    return accepted
+
+
+def _require_unambiguous(index: Index, name: str, new: Set[str]) -> None:
+    owner = owner_of(name)
+    if owner is not None and (owner in new or owner in index):
+        raise DocumentError(_explain_collision(name, owner))
+    for other in index.ids(prefix=f"{name}#"):
+        if owner_of(other) == name:
             raise DocumentError(_explain_collision(other, name))
 
 
@@ -146,6 +159,6 @@ def closed_on_error(index: Index) -> Iterator[None]:
 
 def _explain_collision(name: str, document_id: str) -> str:
     return (
-        f"{name!r} is the id of a chunk of document {document_id!r}, so no other document can have it. If it is a "
-        f"piece of that document, add the whole one instead; else choose another id"
+        f"{name!r} is the form of the ids that passages of document {document_id!r} have, so no index can hold both as "
+        f"documents. If the first is a piece of the second, add the whole one alone; else choose another id for one"
     )

@@ -33,6 +33,12 @@ def split_chunk_id(chunk_id: str) -> tuple[str, int] | None:
     return None if match is None or match["number"] is None else (match["document"], int(match["number"]))
 
 
+def owner_of(name: str) -> str | None:
+    """The id of the document of which this may be the id of a passage, or None."""
+    match = _CHUNK_ID.fullmatch(name)
+    return None if match is None else match["document"]
+
+
 def from_latechunk(document: latechunk.Document) -> Document:
     """A whole document, with a table of its pages in its metadata if it has some, so that it may be added again."""
     metadata = {key: value for key, value in latechunk.pack_metadata(document).items() if key != latechunk.OUTLINE}
@@ -108,6 +114,8 @@ class Passages:
         document = self._index.get(chunk.document_id) if chunk.start == 0 else None
         if document is not None and len(document.text) == chunk.end:
             return chunk.document_id
-        if is_chunk and chunk.granularity == self._first:
-            return name_chunk(chunk.document_id, chunk.number)
+        name = name_chunk(chunk.document_id, chunk.number)
+        # An index that was filled without LangChain may hold a document of that id.
+        if is_chunk and chunk.granularity == self._first and name not in self._index:
+            return name
         return f"{chunk.document_id}#{chunk.start}:{chunk.end}"

@@ -13,7 +13,7 @@ from langchain_core.runnables import run_in_executor
 from pydantic import ConfigDict, Field, PrivateAttr, model_validator
 
 from langchain_latechunk.embeddings import LateChunkEmbeddings, require_encoder
-from langchain_latechunk.intake import Failures, OnError, closed_on_error, make_index, to_latechunk
+from langchain_latechunk.intake import Failures, OnError, closed_on_error, make_index, only_unambiguous, to_latechunk
 from langchain_latechunk.passages import Passages, from_database
 from latechunk import DatabaseSearcher, Hit, Index, SearchOptions
 from latechunk.errors import InputError
@@ -116,7 +116,9 @@ class LateChunkRetriever(BaseRetriever):
         index = make_index(path, encoder, chunker=chunker, exist_ok=exist_ok)
         with closed_on_error(index):
             retriever = cls(index=index, **settings)
-            index.add(converted, on_error=failures.for_index, show_progress=show_progress)
+            index.add(
+                only_unambiguous(index, converted, failures), on_error=failures.for_index, show_progress=show_progress
+            )
             return retriever
 
     @model_validator(mode="after")

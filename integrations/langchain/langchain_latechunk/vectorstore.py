@@ -21,13 +21,13 @@ from langchain_latechunk.intake import (
     OnError,
     closed_on_error,
     make_index,
+    only_unambiguous,
     require_list,
-    require_unambiguous,
     to_latechunk,
 )
-from langchain_latechunk.passages import Passages, from_latechunk, split_chunk_id
+from langchain_latechunk.passages import Passages, split_chunk_id
 from latechunk import AddReport, Hit, Index, IndexKeywords
-from latechunk.errors import DocumentError, InputError
+from latechunk.errors import InputError
 from latechunk.protocols import Chunker
 
 
@@ -323,15 +323,7 @@ class LateChunkVectorStore(VectorStore):
         show_progress: bool,
         batch_size: int | None = None,
     ) -> list[str]:
-        names = {one.id for one in documents}
-        accepted = []
-        for one in documents:
-            try:
-                require_unambiguous(self.index, one.id, names)
-            except DocumentError as error:
-                failures.note(from_latechunk(one), error)
-            else:
-                accepted.append(one)
+        accepted = only_unambiguous(self.index, documents, failures)
         size = batch_size or max(1, len(accepted))
         reports = [
             self.index.add(accepted[begin : begin + size], on_error=failures.for_index, show_progress=show_progress)

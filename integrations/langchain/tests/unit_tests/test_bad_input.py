@@ -20,6 +20,7 @@ from langchain_latechunk import (
 )
 from langchain_latechunk.presplit import require_whole
 
+import latechunk
 from latechunk import Index
 from latechunk.errors import (
     DocumentError,
@@ -147,17 +148,44 @@ def test_an_id_that_comes_twice(store):
     assert len(store.index) == 0
 
 
-def test_ids_that_are_those_of_chunks(store, documents):
+@pytest.mark.parametrize("name", ["berlin#0", "berlin#2", "berlin#3", "berlin#0:5", "berlin#900:901", "stub#1"])
+def test_a_document_whose_id_a_passage_may_have_is_refused_after_the_larger_one(store, documents, name):
     store.add_documents(documents)
-    for name in ("berlin#0", "berlin#2"):
-        with pytest.raises(DocumentError, match=f"'{name}' is the id of a chunk of document 'berlin'"):
-            store.add_documents([Document("a", id=name)])
-    store.add_documents([Document("An issue, not a chunk.", id="berlin#7"), Document("Another.", id="repo#0")])
-    with pytest.raises(DocumentError, match="'repo#0' is the id of a chunk of document 'repo'"):
-        store.add_documents([Document("One sentence. Two sentences.", id="repo")])
-    with pytest.raises(DocumentError, match="'x#3' is the id of a chunk of document 'x'"):
-        store.add_documents([Document("a", id="x"), Document("b", id="x#3")])
-    assert store.get_by_ids(["berlin#7"])[0].page_content == "An issue, not a chunk."
+    with pytest.raises(DocumentError, match=f"'{name}' is the form of the ids that passages of document '.*' have"):
+        store.add_documents([Document("a", id=name)])
+    assert len(store.index) == 3
+
+
+@pytest.mark.parametrize("name", ["repo#0", "repo#7", "repo#0:5"])
+def test_a_document_whose_id_a_passage_may_have_is_refused_before_and_with_the_larger_one(store, embedding, name):
+    both = [Document("One sentence. Two sentences.", id="repo"), Document("An issue, not a chunk.", id=name)]
+    for add in (
+        lambda: store.add_documents(both),
+        lambda: store.add_documents(both[::-1]),
+        lambda: LateChunkRetriever.from_documents(both, embedding=embedding),
+    ):
+        with pytest.raises(DocumentError, match=f"'{name}' is the form .* passages of document 'repo' have"):
+            add()
+    assert store.add_documents(both, on_error="skip") == ["repo"]
+    store.delete(["repo"])
+    store.add_documents(both[1:])
+    with pytest.raises(DocumentError, match=f"'{name}' is the form .* passages of document 'repo' have"):
+        store.add_documents(both[:1])
+    assert store.add_documents([Document("Edited.", id=name)]) == [name]
+
+
+def test_ids_with_a_number_sign_that_no_passage_has(store, documents):
+    names = ["berlin#", "berlin#x", "berlin#-1", "berlin#1:", "#1", "Berlin#1", "berlin2#1", "berlin#0#x"]
+    assert store.add_documents([*documents, *(Document("a", id=name) for name in names)])[3:] == names
+    assert store.add_documents(documents) == ["berlin", "paris", "stub"]
+    assert [one.page_content for one in store.get_by_ids(names)] == ["a"] * len(names)
+
+
+def test_ids_in_an_index_that_was_filled_without_langchain(store, documents):
+    store.index.add([latechunk.Document("berlin", documents[0].page_content), latechunk.Document("berlin#1", "Other.")])
+    (found,) = store.similarity_search("It has many people.", k=1, mode="lexical")
+    assert found.id == "berlin#34:54"
+    assert store.get_by_ids([found.id])[0].page_content == found.page_content == "It has many people. "
 
 
 @pytest.mark.parametrize("name", ["", 7, "lone \ud800"])
