@@ -136,6 +136,26 @@ def test_a_passage_over_several_pages_has_a_first_and_a_last():
     assert page_metadata(passage(joined, 8, len(joined.text)))["page"] == 2
 
 
+def test_pages_without_labels_count_from_1():
+    (joined,) = join(page("One", 0), page("Two", 1, "ii"), page("Three", 2))
+
+    assert page_metadata(passage(joined, 0, 3)) == {"source": "a.pdf", "page": 0, "page_label": "1"}
+    assert page_metadata(passage(joined, 5, len(joined.text))) == {
+        "source": "a.pdf",
+        "page": 1,
+        "page_label": "ii",
+        "last_page": 2,
+        "last_page_label": "3",
+    }
+
+
+def test_the_bytes_of_a_pdf_are_refused_where_a_remedy_is_known():
+    with pytest.raises(DocumentError, match=r"document 'a' begins with '%PDF-', .* bytes of a PDF file.*: install x"):
+        unpack_document("a", "%PDF-1.7 ...", {}, pdf_remedy="install x")
+    assert unpack_document("a", "On %PDF-1.7", {}, pdf_remedy="install x").text == "On %PDF-1.7"
+    assert unpack_document("a", "%PDF-1.7", {}).text == "%PDF-1.7"
+
+
 def test_metadata_without_pages_stay():
     assert page_metadata(Chunk("a", 0, 0, 1, "a", {"page": 7, "n": 1})) == {"page": 7, "n": 1}
 

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from itertools import groupby
 from typing import Any, Generic, TypeVar
 
+from latechunk.errors import DocumentError
 from latechunk.types import Chunk, Document
 from latechunk.types.json_form import list_blocks, list_pages, parse_blocks, parse_pages
 
@@ -82,8 +83,13 @@ def join_pages(
             yield make([page.original for page in pages], source, *_join(pages))
 
 
-def unpack_document(document_id: str, text: str, metadata: Mapping[str, Any]) -> Document:
+def unpack_document(
+    document_id: str, text: str, metadata: Mapping[str, Any], *, pdf_remedy: str | None = None
+) -> Document:
     """Make a document whose pages and outline stand in its metadata, which is for adapters.
+
+    Loaders that cannot read PDF give the bytes of the file as its text. With ``pdf_remedy``, which says how PDF is
+    read where the document is from, such a text is refused.
 
     Raises:
         DocumentError: If they are not what ``pack_metadata`` and ``join_pages`` write, or no index can hold the
@@ -93,6 +99,11 @@ def unpack_document(document_id: str, text: str, metadata: Mapping[str, Any]) ->
         >>> unpack_document("a.pdf", "Berlin", {"latechunk_pages": [[0, 6, "i"]]}).pages
         (Page(start=0, end=6, label='i'),)
     """
+    if pdf_remedy is not None and text.startswith("%PDF-"):
+        raise DocumentError(
+            f"the text of document {document_id!r} begins with '%PDF-', so it is the bytes of a PDF file, and not what "
+            f"is written in it: {pdf_remedy}"
+        )
     rest = {key: value for key, value in metadata.items() if key not in (PAGES, OUTLINE)}
     pages = parse_pages(metadata.get(PAGES, []))
     outline = parse_blocks(metadata[OUTLINE]) if OUTLINE in metadata else None
@@ -117,8 +128,8 @@ def pack_metadata(document: Document) -> dict[str, Any]:
 def page_metadata(chunk: Chunk) -> dict[str, Any]:
     """A passage's metadata with the pages on which it stands, for adapters.
 
-    ``page`` counts from 0 and ``page_label`` is what is printed there; ``last_page`` and ``last_page_label`` are there
-    if the passage ends on another page.
+    ``page`` counts from 0. ``page_label`` is what is printed there, or counts from 1 where the document does not say,
+    as PDF readers do. ``last_page`` and ``last_page_label`` are there if the passage ends on another page.
 
     Examples:
         >>> page_metadata(index.chunks("berlin")[0])
@@ -128,8 +139,7 @@ def page_metadata(chunk: Chunk) -> dict[str, Any]:
     ends = dict.fromkeys(chunk.pages[:1] + chunk.pages[-1:])
     for prefix, (number, label) in zip(("", "last_"), ends, strict=False):
         metadata[f"{prefix}page"] = number
-        if label is not None:
-            metadata[f"{prefix}page_label"] = label
+        metadata[f"{prefix}page_label"] = str(number + 1) if label is None else label
     return metadata
 
 
@@ -166,8 +176,8 @@ def _find_doubt(pages: Sequence[_Part[Original]], sure: bool) -> str | None:
         return None
     if any(page.id is not None for page in pages):
         return "they have ids of their own"
-    differing = sorted(_keys(pages) - _common(pages).keys() - {*_PAGE_KEYS})
-    return f"their metadata differ in {', '.join(map(repr, differing))}" if differing else None
+    differing = sorted(map(repr, _keys(pages) - _common(pages).keys() - {*_PAGE_KEYS}))
+    return f"their metadata differ in {', '.join(differing)}" if differing else None
 
 
 def _join(pages: Sequence[_Part[Original]]) -> tuple[str, dict[str, Any]]:

@@ -18,6 +18,8 @@ from latechunk.protocols import SpanEncoder
 
 OnError: TypeAlias = Literal["raise", "skip"] | Callable[[Document, DocumentError], None]
 
+_PDF_REMEDY = "load it with PyPDFLoader, for which install langchain-community and pypdf, or with another loader of PDF"
+
 
 def join_pages(documents: Iterable[Document]) -> list[Document]:
     """Make one document of the pages of each file, as ``PyPDFLoader`` and other loaders give them.
@@ -101,7 +103,7 @@ def convert(documents: Iterable[Document], failures: Failures) -> Iterator[latec
                     f"the id {name!r} comes twice in one call: a document replaces the one with the same id, so only "
                     f"one would be left. Give each whole document an id of its own"
                 )
-            document = latechunk.unpack_document(name, one.page_content, one.metadata)
+            document = latechunk.unpack_document(name, one.page_content, one.metadata, pdf_remedy=_PDF_REMEDY)
         except DocumentError as error:
             failures.note(one, error)
         else:

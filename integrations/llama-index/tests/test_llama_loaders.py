@@ -19,6 +19,7 @@ from llama_index.retrievers.latechunk import (
 
 from latechunk import PAGES, Encoder, Index, PagesWarning, SentenceChunker
 from latechunk.errors import DocumentError, InputError
+from latechunk.readers import find_files, read_documents
 
 fpdf = pytest.importorskip("fpdf")
 pytest.importorskip("llama_index.readers.file")
@@ -40,6 +41,16 @@ def write_pdf(path, texts, n_roman=3):
         pdf.add_page(label_style="r" if roman else "D", label_start=number + 1 if roman else number - n_roman + 1)
         if text:
             pdf.multi_cell(0, 6, text)
+    pdf.output(str(path))
+
+
+def write_plain_pdf(path, texts):
+    """Without labels of pages."""
+    pdf = fpdf.FPDF()
+    pdf.set_font("Helvetica", size=11)
+    for text in texts:
+        pdf.add_page()
+        pdf.multi_cell(0, 6, text)
     pdf.output(str(path))
 
 
@@ -186,3 +197,18 @@ def test_a_passage_has_the_headings_above_it(tmp_path, encoder, transform):
     assert found.node.metadata == {"file_name": "guide.md", "header_path": "/Pumps/Seals/"}
     assert "header_path: /Pumps/Seals/" in found.node.get_content(MetadataMode.LLM)
     assert transform([guide])[-1].metadata == found.node.metadata
+
+
+def test_an_index_made_without_labels_or_by_the_command_line_is_cited(tmp_path, encoder, transform, papers):
+    pytest.importorskip("pypdfium2")
+    write_plain_pdf(papers / "berlin.pdf", ["Foreword. " + FILLER, ANSWER])
+    with Index.create(tmp_path / "x", encoder=encoder, chunker=transform.chunker) as index:
+        index.add(read_documents(find_files([papers], pytest.fail), pytest.fail))
+        options = {"similarity_top_k": 1, "mode": "lexical"}
+        (found,) = LateChunkRetriever(index, citation_key="place", **options).retrieve("3.8 million inhabitants")
+        with pytest.raises(DocumentError, match="has the metadata key 'source' already; choose another citation_key"):
+            LateChunkRetriever(index, citation_key="source", **options).retrieve("3.8 million inhabitants")
+
+    assert found.metadata["page_label"] == "2"
+    assert found.metadata["place"].startswith("berlin.pdf:")
+    assert "page" not in found.metadata

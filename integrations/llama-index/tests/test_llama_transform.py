@@ -423,3 +423,13 @@ def test_an_id_in_the_metadata_tells_equal_texts_apart_in_a_cache(transform):
 
     assert ids_after("a", {"id": "a"}) == ["a"]
     assert ids_after("b", {"id": "b"}) == ["b"]
+
+
+def test_the_bytes_of_a_pdf_are_refused(transform, documents):
+    raw = Document(id_="raw.pdf", text="%PDF-1.7\n%\ufffd\ufffd\n1 0 obj")
+    message = "'raw.pdf' begins with '%PDF-'.*install llama-index-readers-file and pypdf"
+    with pytest.raises(DocumentError, match=message):
+        transform([*documents, raw])
+    with pytest.raises(DocumentError, match=message):
+        list(to_documents([raw]))
+    assert [one.id for one in to_documents([raw, *documents], on_error="skip")] == ["berlin", "paris", "stub"]

@@ -11,12 +11,14 @@ import pytest
 from hypothesis import assume, given
 from hypothesis import strategies as st
 from langchain_core.documents import Document
+from langchain_core.vectorstores import InMemoryVectorStore
 from langchain_latechunk import (
     LateChunkEmbeddings,
     LateChunkRetriever,
     LateChunkVectorStore,
     PreSplitError,
     PreSplitWarning,
+    add_late_chunks,
 )
 from langchain_latechunk.presplit import require_whole
 
@@ -245,6 +247,19 @@ def test_documents_are_read_by_a_list_of_ids(store, ids):
     store.add_texts(["A."], ids=["a"])
     with pytest.raises(InputError, match="^ids must be a list of ids, got"):
         store.get_by_ids(ids)
+
+
+def test_the_bytes_of_a_pdf_are_refused(store, embedding, documents):
+    raw = Document("%PDF-1.7\n%\ufffd\ufffd\n1 0 obj", id="raw.pdf")
+    message = "'raw.pdf' begins with '%PDF-'.*PyPDFLoader, for which install langchain-community and pypdf"
+    for add in (
+        lambda: store.add_documents([raw]),
+        lambda: LateChunkRetriever.from_documents([raw], embedding=embedding),
+        lambda: add_late_chunks(InMemoryVectorStore(embedding), [raw]),
+    ):
+        with pytest.raises(DocumentError, match=message):
+            add()
+    assert store.add_documents([*documents, raw], on_error="skip") == ["berlin", "paris", "stub"]
 
 
 def test_blank_documents(store):

@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 from langchain_core.documents import Document
 from langchain_core.indexing import InMemoryRecordManager, index
+from langchain_core.prompts import PromptTemplate, format_document
 from langchain_core.vectorstores import InMemoryVectorStore
 from langchain_latechunk import (
     LateChunkEmbeddings,
@@ -20,6 +21,7 @@ from langchain_latechunk import (
 
 from latechunk import PAGES, PagesWarning, SentenceChunker
 from latechunk.errors import DocumentError, InputError
+from latechunk.readers import find_files, read_documents
 
 fpdf = pytest.importorskip("fpdf")
 docx = pytest.importorskip("docx")
@@ -76,6 +78,29 @@ def test_an_answer_on_page_iii_is_cited_as_page_iii(tmp_path, minilm, pdf, pages
             start, end = found.metadata["start_index"], found.metadata["end_index"]
             assert whole.page_content[start:end] == found.page_content
         assert store.index.manifest.embedding.mode == "late"
+
+
+def test_an_index_made_without_labels_or_by_the_command_line_is_cited(tmp_path, store):
+    pytest.importorskip("pypdfium2")
+    folder = tmp_path / "papers"
+    folder.mkdir()
+    pdf = fpdf.FPDF()
+    pdf.set_font("Helvetica", size=11)
+    for text in ("Foreword. " + FILLER, ANSWER):
+        pdf.add_page()
+        pdf.multi_cell(0, 6, text)
+    pdf.output(str(folder / "berlin.pdf"))
+    question = "3.8 million inhabitants"
+    store.index.add(read_documents(find_files([folder], pytest.fail), pytest.fail))
+    (read,) = store.similarity_search(question, k=1, mode="lexical")
+    store.delete(store.index.ids())
+    store.add_documents(loaders.PyPDFLoader(str(folder / "berlin.pdf")).load())
+    (loaded,) = store.similarity_search(question, k=1, mode="lexical")
+
+    cited = PromptTemplate.from_template("{page_content} (page {page_label})")
+    for found in (read, loaded):
+        assert (found.metadata["page"], found.metadata["page_label"]) == (1, "2")
+        assert format_document(found, cited) == f"{found.page_content} (page 2)"
 
 
 def test_the_text_is_all_pages_and_blank_ones_vanish(store, pages):

@@ -21,7 +21,8 @@ def read_nodes(folder: str | os.PathLike[str], *, citation_key: str | None = Non
 
     Args:
         folder: The folder.
-        citation_key: Put ``document:start-end`` under this metadata key, for an LLM to cite.
+        citation_key: Put ``document:start-end`` under this metadata key, for an LLM to cite. No document may have the
+            key already: what ``latechunk index`` and ``latechunk embed`` read has ``source``.
 
     Raises:
         InputError: If there is no such folder, at once.

@@ -36,6 +36,8 @@ _PASSED_ON = (
     "text_template",
 )
 
+_PDF_REMEDY = "install llama-index-readers-file and pypdf, without which SimpleDirectoryReader reads no PDF"
+
 
 class LateChunkNode(TextNode):
     """A text node that keeps its vector: an embed model run after the transform would overwrite it unseen.
@@ -131,7 +133,8 @@ def convert(nodes: Iterable[BaseNode], handle: Callable[[BaseNode, DocumentError
 def to_document(node: BaseNode) -> Document:
     """See ``to_documents``."""
     _require_whole(node)
-    return latechunk.unpack_document(node.node_id, node.get_content(MetadataMode.NONE), node.metadata)
+    text = node.get_content(MetadataMode.NONE)
+    return latechunk.unpack_document(node.node_id, text, node.metadata, pdf_remedy=_PDF_REMEDY)
 
 
 def to_nodes(original: BaseNode, embedded: EmbeddedDocument, *, citation_key: str | None) -> list[TextNode]:

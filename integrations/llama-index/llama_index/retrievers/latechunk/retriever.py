@@ -51,7 +51,8 @@ class LateChunkRetriever(BaseRetriever):
             embed_model: Encodes the queries in place of the index's own encoder, for another query task or prompt;
                 for dense search.
             link_neighbours: Name the chunks before and behind as PREVIOUS and NEXT.
-            citation_key: Put ``document:start-end`` under this metadata key, for an LLM to cite.
+            citation_key: Put ``document:start-end`` under this metadata key, for an LLM to cite. No document may have
+                that key already: what ``latechunk index`` and ``latechunk embed`` read has ``source``.
             callback_manager: LlamaIndex's own.
             options: The fields of ``latechunk.SearchOptions``, which documents them.
 

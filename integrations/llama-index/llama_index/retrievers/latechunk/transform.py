@@ -46,7 +46,9 @@ class LateChunkTransform(ModelFields, TransformComponent):
     mode: Mode | None = Field(default=None, description="late, naive or blend; None for the model's best.")
     late_weight: float | None = Field(default=None, description="Share of the late vector in a blend.")
     citation_key: str | None = Field(
-        default=None, min_length=1, description="Metadata key for document:start-end, for an LLM to cite."
+        default=None,
+        min_length=1,
+        description="Metadata key for document:start-end, for an LLM to cite; one that no document has already.",
     )
     on_error: Annotated[OnError, SkipValidation] = Field(
         default="raise",
