@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import contextlib
 import os
+import shutil
 from collections.abc import Callable, Iterable, Iterator, Sequence, Set
+from pathlib import Path
 from typing import Literal, TypeAlias, Unpack
 
 from langchain_core.documents import Document
 
 import latechunk
+from langchain_latechunk.arguments import require_list
 from langchain_latechunk.passages import from_latechunk, owner_of
 from langchain_latechunk.presplit import require_whole
 from latechunk import Index, IndexKeywords, error_handler
@@ -18,6 +21,7 @@ from latechunk.protocols import SpanEncoder
 
 OnError: TypeAlias = Literal["raise", "skip"] | Callable[[Document, DocumentError], None]
 
+_NEEDED = "documents must be a list of langchain_core.documents.Document (for strings there is add_texts)"
 _PDF_REMEDY = "load it with PyPDFLoader, for which install langchain-community and pypdf, or with another loader of PDF"
 
 
@@ -44,7 +48,7 @@ def join_pages(documents: Iterable[Document]) -> list[Document]:
 def joined(documents: Iterable[Document], *, sure: bool = False) -> Iterator[Document]:
     """See ``join_pages``; unless ``sure`` pages with ids of their own are warned about, and come as they are."""
     return latechunk.join_pages(
-        documents,
+        only_documents(documents),
         lambda one: (one.id, one.page_content, one.metadata),
         lambda _, name, text, metadata: Document(text, id=name, metadata=metadata),
         source_keys=("source",),
@@ -52,10 +56,14 @@ def joined(documents: Iterable[Document], *, sure: bool = False) -> Iterator[Doc
     )
 
 
-def require_list(name: str, values: object, what: str) -> None:
-    """Raise InputError unless ``values`` is a list; a string is a sequence, too, of its letters."""
-    if isinstance(values, str | bytes) or not isinstance(values, Sequence):
-        raise InputError(f"{name} must be a list of {what}, got {type(values).__name__}: {values!r:.80}")
+def only_documents(documents: object) -> Iterator[Document]:
+    """The same, with InputError at the first that is something else."""
+    if isinstance(documents, str | Document) or not isinstance(documents, Iterable):
+        raise InputError(f"{_NEEDED}, got {type(documents).__name__}")
+    for number, one in enumerate(documents):
+        if not isinstance(one, Document):
+            raise InputError(f"{_NEEDED}, got {type(one).__name__} as number {number}")
+        yield one
 
 
 class Failures:
@@ -82,10 +90,13 @@ def to_latechunk(
 
     ``ids`` come before those that they have themselves; where neither says one, ``latechunk.name_documents`` does.
     """
-    if not isinstance(documents, Sequence) or not all(isinstance(one, Document) for one in documents):
-        raise InputError("documents must be a list of langchain_core.documents.Document; for strings use add_texts")
-    if ids is not None and len(ids) != len(documents):
-        raise InputError(f"ids must be as many as the documents, {len(documents)}, got {len(ids)}")
+    if not isinstance(documents, Sequence):
+        raise InputError(f"{_NEEDED}, got {type(documents).__name__}")
+    documents = list(only_documents(documents))
+    if ids is not None:
+        require_list("ids", ids, "ids")
+        if len(ids) != len(documents):
+            raise InputError(f"ids must be as many as the documents, {len(documents)}, got {len(ids)}")
     first = ids or [None] * len(documents)
     given = [one.id if name is None else name for name, one in zip(first, documents, strict=True)]
     require_whole(documents, given)
@@ -140,13 +151,30 @@ def _require_unambiguous(index: Index, name: str, new: Set[str]) -> None:
             raise DocumentError(_explain_collision(other, name))
 
 
-def make_index(
+@contextlib.contextmanager
+def new_index(
     path: str | os.PathLike[str] | None, encoder: SpanEncoder | None, **settings: Unpack[IndexKeywords]
-) -> Index:
-    """A new index at ``path``, or a temporary one."""
+) -> Iterator[Index]:
+    """A new index at ``path``, or a temporary one. An error within this closes it.
+
+    If nothing is stored by then, the index goes as well, so that the corrected call finds the path free; with
+    ``exist_ok``, which does not need that, it stays, since another process may have opened it.
+    """
+    was_there = isinstance(path, str | os.PathLike) and Path(path).is_dir()
     if path is None:
-        return Index.temporary(encoder=encoder, **settings)
-    return Index.create(path, encoder=encoder, **settings)
+        index = Index.temporary(encoder=encoder, **settings)
+    else:
+        index = Index.create(path, encoder=encoder, **settings)
+    try:
+        yield index
+    except BaseException:
+        with contextlib.closing(index):
+            is_empty = not len(index)
+        if path is not None and is_empty and not settings.get("exist_ok"):
+            shutil.rmtree(index.path, ignore_errors=True)
+            if was_there:
+                index.path.mkdir(exist_ok=True)
+        raise
 
 
 @contextlib.contextmanager

@@ -63,7 +63,7 @@ def require_whole(documents: Sequence[Document], names: Sequence[str | None]) ->
                 f"{name} begins with the end of the one before it, as the pieces of a text splitter do; {_REMEDY}"
             )
     _warn_of_shared_source(documents)
-    if sum(any(_HEADING.fullmatch(key) for key in document.metadata) for document in documents) > 1:
+    if sum(any(_HEADING.fullmatch(str(key)) for key in document.metadata) for document in documents) > 1:
         _warn('several documents have a heading in their metadata, such as "Header 1", as splitters write it')
 
 

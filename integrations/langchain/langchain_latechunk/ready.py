@@ -10,7 +10,7 @@ from langchain_core.documents import Document
 from langchain_core.vectorstores import VectorStore
 
 from langchain_latechunk.embeddings import LateChunkEmbeddings, NotLateChunkError
-from langchain_latechunk.intake import Failures, OnError, convert
+from langchain_latechunk.intake import Failures, OnError, convert, only_documents
 from langchain_latechunk.passages import describe, name_chunk, provenance
 from langchain_latechunk.presplit import require_whole
 from langchain_latechunk.vectorstore import LateChunkVectorStore
@@ -90,7 +90,7 @@ def add_late_chunks(
 def _whole(documents: Iterable[Document]) -> Iterator[Document]:
     """The same, with an error at the first that is a piece."""
     previous: list[Document] = []
-    for document in documents:
+    for document in only_documents(documents):
         require_whole([*previous, document], [*(one.id for one in previous), document.id])
         previous = [document]
         yield document

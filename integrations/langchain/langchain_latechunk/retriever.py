@@ -4,16 +4,17 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any, Literal, Self
+from typing import Annotated, Any, Literal, Self
 
 from langchain_core.callbacks import CallbackManagerForRetrieverRun
 from langchain_core.documents import Document
 from langchain_core.retrievers import BaseRetriever
 from langchain_core.runnables import run_in_executor
-from pydantic import ConfigDict, Field, PrivateAttr, model_validator
+from pydantic import ConfigDict, Field, PrivateAttr, SkipValidation, model_validator
 
+from langchain_latechunk.arguments import diversity, require_none
 from langchain_latechunk.embeddings import LateChunkEmbeddings, require_encoder
-from langchain_latechunk.intake import Failures, OnError, closed_on_error, make_index, only_unambiguous, to_latechunk
+from langchain_latechunk.intake import Failures, OnError, closed_on_error, new_index, only_unambiguous, to_latechunk
 from langchain_latechunk.passages import Passages, from_database
 from latechunk import DatabaseSearcher, Hit, Index, SearchOptions
 from latechunk.errors import InputError
@@ -37,8 +38,8 @@ class LateChunkRetriever(BaseRetriever):
             ``expand``, and fuses by rank.
         k: How many passages.
         search_type: ``"similarity"``, or ``"mmr"`` for passages that also differ from each other.
-        fetch_k: With ``"mmr"``, of how many passages the ``k`` are chosen.
-        lambda_mult: With ``"mmr"``, 1 for relevance alone, 0 for difference alone.
+        fetch_k: With ``"mmr"`` alone, of how many passages the ``k`` are chosen, at least ``k``; None for 20.
+        lambda_mult: With ``"mmr"`` alone, 1 for relevance alone, 0 for difference alone; None for 0.5.
         mode: This and what follows are the fields of ``latechunk.SearchOptions``, which documents them.
 
     Examples:
@@ -49,22 +50,23 @@ class LateChunkRetriever(BaseRetriever):
     model_config = ConfigDict(arbitrary_types_allowed=True, extra="forbid")
 
     index: Index | DatabaseSearcher = Field(repr=False)
-    k: int = 4
     search_type: Literal["similarity", "mmr"] = "similarity"
-    fetch_k: int = 20
-    lambda_mult: float = 0.5
-    mode: Literal["dense", "lexical", "hybrid"] | None = None
-    fusion: Literal["calibrated", "rrf"] = "calibrated"
-    dense_weight: float | None = None
-    filter: Mapping[str, Any] | None = None
-    document_ids: Sequence[str] | None = None
-    granularity: str | None = None
-    score_threshold: float | None = None
-    rerank: Reranker | None = None
-    candidates: int | None = None
-    per_document: bool = False
-    within: str | None = None
-    expand: int = 0
+    # All others are checked by SearchOptions, which takes no "2" for 2.
+    k: Annotated[int, SkipValidation] = 4
+    fetch_k: Annotated[int | None, SkipValidation] = None
+    lambda_mult: Annotated[float | None, SkipValidation] = None
+    mode: Annotated[Literal["dense", "lexical", "hybrid"] | None, SkipValidation] = None
+    fusion: Annotated[Literal["calibrated", "rrf"], SkipValidation] = "calibrated"
+    dense_weight: Annotated[float | None, SkipValidation] = None
+    filter: Annotated[Mapping[str, Any] | None, SkipValidation] = None
+    document_ids: Annotated[Sequence[str] | None, SkipValidation] = None
+    granularity: Annotated[str | None, SkipValidation] = None
+    score_threshold: Annotated[float | None, SkipValidation] = None
+    rerank: Annotated[Reranker | None, SkipValidation] = None
+    candidates: Annotated[int | None, SkipValidation] = None
+    per_document: Annotated[bool, SkipValidation] = False
+    within: Annotated[str | None, SkipValidation] = None
+    expand: Annotated[int, SkipValidation] = 0
 
     _to_document: Callable[[Hit], Document] = PrivateAttr()
 
@@ -108,13 +110,13 @@ class LateChunkRetriever(BaseRetriever):
 
         Raises:
             DocumentError: If a document cannot be indexed, or is a piece.
-            IndexExistsError: If there is something at ``path`` already.
+            IndexExistsError: If there is something at ``path`` already. An error before anything is stored leaves
+                nothing there, unless ``exist_ok``.
         """
         failures = Failures(on_error)
         converted = to_latechunk(documents, ids, failures)
         encoder = None if embedding is None else require_encoder(embedding)
-        index = make_index(path, encoder, chunker=chunker, exist_ok=exist_ok)
-        with closed_on_error(index):
+        with new_index(path, encoder, chunker=chunker, exist_ok=exist_ok) as index:
             retriever = cls(index=index, **settings)
             index.add(
                 only_unambiguous(index, converted, failures), on_error=failures.for_index, show_progress=show_progress
@@ -142,7 +144,9 @@ class LateChunkRetriever(BaseRetriever):
         run_manager: CallbackManagerForRetrieverRun | None = None,  # noqa: ARG002  LangChain passes it by name
         k: int | None = None,
         filter: Mapping[str, Any] | None = None,  # noqa: A002
+        **unknown: Any,
     ) -> list[Document]:
+        require_none(unknown, "invoke", "a query, k, filter")
         options = self._options(self.k if k is None else k, self.filter if filter is None else filter)
         return [self._to_document(hit) for hit in self.index.search_with(query, options)]
 
@@ -154,6 +158,17 @@ class LateChunkRetriever(BaseRetriever):
         chosen = {name: getattr(self, name) for name in SearchOptions.model_fields if name in type(self).model_fields}
         if "fusion" not in self.model_fields_set and self.fusion == "calibrated":
             del chosen["fusion"]  # the default, for which a database has its own
-        if self.search_type == "mmr":
-            chosen |= {"mmr": self.lambda_mult, "candidates": self.candidates or max(k, self.fetch_k)}
-        return SearchOptions(**chosen | {"k": k, "filter": filter})
+        return SearchOptions(**chosen | self._diversity(k) | {"k": k, "filter": filter})
+
+    def _diversity(self, k: int) -> dict[str, Any]:
+        """The options of maximal marginal relevance, none for another type of search."""
+        given = {name: getattr(self, name) for name in ("fetch_k", "lambda_mult") if getattr(self, name) is not None}
+        if self.search_type != "mmr":
+            if given:
+                raise InputError(f'{" and ".join(given)} would have no effect: pass search_type="mmr", or leave it out')
+            return {}
+        if self.candidates is None:
+            return diversity(k, **given)
+        if "fetch_k" in given:
+            raise InputError("fetch_k and candidates both say of how many passages to choose; pass one of them")
+        return {**diversity(k, **given), "candidates": self.candidates}

@@ -8,23 +8,22 @@ from dataclasses import replace
 from functools import partial
 from typing import Any, Self, Unpack
 
-import numpy as np
 from langchain_core.documents import Document
 from langchain_core.embeddings import Embeddings
 from langchain_core.runnables import run_in_executor
 from langchain_core.vectorstores import VectorStore, VectorStoreRetriever
 
 import latechunk
-from langchain_latechunk.embeddings import LateChunkEmbeddings, require_encoder
-from langchain_latechunk.intake import (
-    Failures,
-    OnError,
-    closed_on_error,
-    make_index,
-    only_unambiguous,
+from langchain_latechunk.arguments import (
+    diversity,
+    list_texts,
+    require_beside,
     require_list,
-    to_latechunk,
+    require_none,
+    to_vector,
 )
+from langchain_latechunk.embeddings import LateChunkEmbeddings, require_encoder
+from langchain_latechunk.intake import Failures, OnError, new_index, only_unambiguous, to_latechunk
 from langchain_latechunk.passages import Passages, split_chunk_id
 from latechunk import AddReport, Hit, Index, IndexKeywords
 from latechunk.errors import InputError
@@ -124,7 +123,8 @@ class LateChunkVectorStore(VectorStore):
         """A store on a new index of these texts, each a whole document or a page; see ``add_documents``.
 
         The index is made at ``path``; without one it is a temporary one that goes with the store. ``kwargs`` are the
-        settings of ``latechunk.Index.create``; others are refused.
+        settings of ``latechunk.Index.create``; others are refused. An error before anything is stored leaves nothing
+        at ``path``, unless ``exist_ok``.
 
         Raises:
             NotLateChunkError: If ``embedding`` is no ``LateChunkEmbeddings``.
@@ -132,12 +132,11 @@ class LateChunkVectorStore(VectorStore):
         known = (
             "texts, embedding, metadatas, ids, path, add_chunk_metadata, on_error, show_progress, an index's settings"
         )
-        _require_none(kwargs.keys() - IndexKeywords.__annotations__.keys(), "from_texts", known)
+        require_none(kwargs.keys() - IndexKeywords.__annotations__.keys(), "from_texts", known)
         encoder = require_encoder(embedding)
         failures = Failures(on_error)
         converted = to_latechunk(_to_documents(texts, metadatas, ids), ids, failures)
-        index = make_index(path, encoder, **kwargs)
-        with closed_on_error(index):
+        with new_index(path, encoder, **kwargs) as index:
             store = cls(index, add_chunk_metadata=add_chunk_metadata)
             store._add(converted, failures, show_progress)
             return store
@@ -187,7 +186,7 @@ class LateChunkVectorStore(VectorStore):
             DocumentError: If one cannot be indexed, ids collide, or they are known to be pieces.
             IndexBusyError: If another process or thread is writing and does not finish in time.
         """
-        _require_none(kwargs, "add_documents", "documents, ids, batch_size, on_error and show_progress")
+        require_none(kwargs, "add_documents", "documents, ids, batch_size, on_error and show_progress")
         if batch_size is not None and (type(batch_size) is not int or batch_size < 1):
             raise InputError(f"batch_size must be a whole number of at least 1, got {batch_size!r:.80}")
         failures = Failures(on_error)
@@ -221,7 +220,7 @@ class LateChunkVectorStore(VectorStore):
             InputError: If nothing is given, a keyword is unknown, or an id is that of a chunk of a larger document;
                 nothing is deleted then. ``delete(store.index.ids())`` empties the store.
         """
-        _require_none(kwargs, "delete", "ids, filter and document_ids")
+        require_none(kwargs, "delete", "ids, filter and document_ids")
         if ids is None and document_ids is None and not filter:
             raise InputError(
                 "delete needs ids, document_ids, or a filter that not every document meets; to empty the store say so: "
@@ -263,7 +262,7 @@ class LateChunkVectorStore(VectorStore):
 
     def similarity_search_by_vector(self, embedding: list[float], k: int = 4, **kwargs: Any) -> list[Document]:
         """The ``k`` chunks nearest to a vector of the model's length, such as ``embeddings.embed_query`` gives."""
-        hits = self.index.search_by_vector(np.asarray(embedding, dtype=np.float32), k, **kwargs)
+        hits = self.index.search_by_vector(to_vector(embedding), k, **kwargs)
         return [document for document, _ in self._to_pairs(hits)]
 
     def max_marginal_relevance_search(
@@ -273,13 +272,14 @@ class LateChunkVectorStore(VectorStore):
 
         With ``lambda_mult`` of 1 only relevance counts, with 0 only difference; for ``kwargs`` see the class.
         """
-        return self.similarity_search(query, k, **kwargs, **_diversity(k, fetch_k, lambda_mult))
+        return self.similarity_search(query, k, **_without_mmr(kwargs), **diversity(k, fetch_k, lambda_mult))
 
     def max_marginal_relevance_search_by_vector(
         self, embedding: list[float], k: int = 4, fetch_k: int = 20, lambda_mult: float = 0.5, **kwargs: Any
     ) -> list[Document]:
         """The same with a vector; see ``max_marginal_relevance_search``."""
-        return self.similarity_search_by_vector(embedding, k, **kwargs, **_diversity(k, fetch_k, lambda_mult))
+        options = {**_without_mmr(kwargs), **diversity(k, fetch_k, lambda_mult)}
+        return self.similarity_search_by_vector(embedding, k, **options)
 
     def as_retriever(self, **kwargs: Any) -> VectorStoreRetriever:
         """LangChain's retriever; what a search is to be told goes into ``search_kwargs``.
@@ -369,22 +369,18 @@ def _relevance_of_deviations(score: float) -> float:
     return 0.5 + 0.5 * score / (1 + abs(score))
 
 
-def _diversity(k: int, fetch_k: int, lambda_mult: float) -> dict[str, Any]:
-    """LangChain's names for maximal marginal relevance, as the index has them."""
-    return {"mmr": lambda_mult, "candidates": max(k, fetch_k)}
-
-
-def _require_none(given: Iterable[str], what: str, known: str) -> None:
-    if given:
-        raise InputError(f"{what} takes {known} and no further keywords; got {', '.join(sorted(given))}")
+def _without_mmr(kwargs: dict[str, Any]) -> dict[str, Any]:
+    """The same; InputError if they have latechunk's names of what LangChain's methods have their own for."""
+    for name, own in (("mmr", "lambda_mult"), ("candidates", "fetch_k")):
+        if name in kwargs:
+            raise InputError(f"max_marginal_relevance_search has {own} for {name}; pass {own}={kwargs[name]!r:.80}")
+    return kwargs
 
 
 def _to_documents(
     texts: Iterable[str], metadatas: list[dict[str, Any]] | None, ids: Sequence[str] | None
 ) -> list[Document]:
     """Texts as documents, without ids, of which there must be as many if there are some."""
-    listed = list(texts)
-    for name, values in (("metadatas", metadatas), ("ids", ids)):
-        if values is not None and len(values) != len(listed):
-            raise InputError(f"{name} must be as many as the texts, {len(listed)}, got {len(values)}")
+    listed = list_texts(texts)
+    require_beside(len(listed), metadatas, ids)
     return [Document(text, metadata=one) for text, one in zip(listed, metadatas or [{} for _ in listed], strict=True)]

@@ -19,11 +19,12 @@ from langchain_latechunk import (
     PreSplitError,
     PreSplitWarning,
     add_late_chunks,
+    join_pages,
 )
 from langchain_latechunk.presplit import require_whole
 
 import latechunk
-from latechunk import Index
+from latechunk import Index, PagesWarning
 from latechunk.errors import (
     DocumentError,
     IndexBusyError,
@@ -271,6 +272,99 @@ def test_blank_documents(store):
 def test_what_is_no_list_of_documents(store, documents):
     with pytest.raises(InputError, match="documents must be a list of langchain_core"):
         store.add_documents(documents)
+
+
+@pytest.mark.parametrize("documents", ["text", ["text"], Document("text"), [None], None])
+def test_pages_and_chunks_of_what_is_no_list_of_documents(embedding, documents):
+    with pytest.raises(InputError, match="documents must be a list of langchain_core"):
+        join_pages(documents)
+    with pytest.raises(InputError, match="documents must be a list of langchain_core"):
+        add_late_chunks(InMemoryVectorStore(embedding), documents)
+
+
+@pytest.mark.parametrize(
+    ("texts", "given", "message"),
+    [
+        ("hello", {}, "texts must be a list of strings, got str: 'hello'"),
+        (None, {}, "texts must be a list of strings, got NoneType"),
+        ({"a": "b"}, {}, "texts must be a list of strings, got dict"),
+        (["a", 1], {}, "text number 1 must be a string, got int: 1"),
+        (["a", "b"], {"ids": "xy"}, "ids must be a list of ids, got str: 'xy'"),
+        (["a"], {"ids": (one for one in "x")}, "ids must be a list of ids, got generator"),
+        (["a"], {"ids": {"x"}}, "ids must be a list of ids, got set"),
+        (["a", "b"], {"metadatas": [{}, None]}, "metadata number 1 must be a mapping, got NoneType: None; for none"),
+        (["a"], {"metadatas": {"n": 1}}, "metadatas must be a list of mappings, got dict"),
+        (["a"], {"metadatas": ({} for _ in "a")}, "metadatas must be a list of mappings, got generator"),
+    ],
+)
+def test_what_are_no_lists_of_texts(store, embedding, texts, given, message):
+    for add in (store.add_texts, lambda texts, **given: LateChunkVectorStore.from_texts(texts, embedding, **given)):
+        with pytest.raises(InputError, match=message):
+            add(texts, **given)
+    assert len(store.index) == 0
+
+
+@pytest.mark.parametrize("ids", ["xy", {"x", "y"}, (one for one in "xy"), 7])
+def test_what_is_no_list_of_ids(store, embedding, ids):
+    documents = [Document("a"), Document("b")]
+    for add in (
+        lambda: store.add_documents(documents, ids=ids),
+        lambda: LateChunkRetriever.from_documents(documents, embedding=embedding, ids=ids),
+    ):
+        with pytest.raises(InputError, match="ids must be a list of ids, got"):
+            add()
+    assert len(store.index) == 0
+
+
+def test_a_generator_of_texts_is_taken(store):
+    assert store.add_texts((text for text in ("a", "b")), ids=["1", "2"]) == ["1", "2"]
+
+
+def test_a_metadata_key_that_is_no_string_is_as_on_error_says(store, documents):
+    bad = [Document("a", id="bad", metadata={1: "x"}), Document("b", id="bad2", metadata={"source": "a.b", 2: "x"})]
+    with pytest.raises(DocumentError, match="the metadata of document 'bad' must be what JSON can hold.*1 must be a"):
+        store.add_documents([*documents, *bad])
+    assert store.add_documents([*documents, *bad], on_error="skip") == ["berlin", "paris", "stub"]
+    pages = [Document("a", metadata={"source": "a.pdf", "page": n, "n": n, n: n}) for n in range(2)]
+    with pytest.warns(PagesWarning, match="their metadata differ in 'n', 0, 1"), pytest.raises(DocumentError):
+        store.add_documents(pages)
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"candidates": 7}, "max_marginal_relevance_search has fetch_k for candidates; pass fetch_k=7"),
+        ({"mmr": 0.2}, "max_marginal_relevance_search has lambda_mult for mmr; pass lambda_mult=0.2"),
+        ({"fetch_k": "5"}, "fetch_k must be a whole number of at least 1, got '5'"),
+        ({"fetch_k": 0}, "fetch_k must be a whole number of at least 1, got 0"),
+        ({"fetch_k": None}, "fetch_k must be a whole number of at least 1, got None"),
+        ({"lambda_mult": 7}, "lambda_mult must be a number from 0 to 1, got 7"),
+        ({"lambda_mult": float("nan")}, "lambda_mult must be a number from 0 to 1"),
+        ({"lambda_mult": None}, "lambda_mult must be a number"),
+        ({"k": "2"}, "k must be a whole number, got '2'"),
+        ({"colour": "red"}, "there is no 'colour'"),
+    ],
+)
+async def test_bad_options_of_diversity(store, documents, options, message):
+    store.add_documents(documents)
+    vector = store.embeddings.embed_query("it")
+    for search in (
+        lambda: store.max_marginal_relevance_search("it", **options),
+        lambda: store.max_marginal_relevance_search_by_vector(vector, **options),
+        lambda: store.as_retriever(search_type="mmr", search_kwargs=options).invoke("it"),
+    ):
+        with pytest.raises(InputError, match=message):
+            search()
+    with pytest.raises(InputError, match=message):
+        await store.amax_marginal_relevance_search("it", **options)
+
+
+@pytest.mark.parametrize("vector", ["abc", None, [[1], [1, 2]], ["1"] * 16, [True] * 16, [None] * 16, {"a": 1}])
+def test_what_is_no_vector(store, documents, vector):
+    store.add_documents(documents)
+    for search in (store.similarity_search_by_vector, store.max_marginal_relevance_search_by_vector):
+        with pytest.raises(InputError, match="embedding must be a list of numbers, got"):
+            search(vector)
 
 
 def test_a_store_takes_an_index(tmp_path):

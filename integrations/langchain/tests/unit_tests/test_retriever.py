@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
+import numpy as np
 import pytest
 from langchain_core.documents import Document
 from langchain_core.runnables import ConfigurableField
-from langchain_latechunk import LateChunkRetriever
+from langchain_latechunk import LateChunkRetriever, LateChunkVectorStore
 from pydantic import ValidationError
 
 from latechunk import Document as OurDocument
 from latechunk import Index, SearchOptions, SentenceChunker
-from latechunk.errors import FilterError, IndexExistsError, InputError, QueryError
+from latechunk.errors import DocumentError, FilterError, IndexExistsError, InputError, QueryError
 
 
 @pytest.fixture
@@ -64,6 +65,8 @@ async def test_k_and_filter_in_the_call(filled):
         ({"per_document": True}, {"per_document": True}),
         ({"search_type": "mmr", "lambda_mult": 0.2}, {"mmr": 0.2, "candidates": 20}),
         ({"search_type": "mmr", "fetch_k": 1}, {"mmr": 0.5, "candidates": 4}),
+        ({"search_type": "mmr", "candidates": 5}, {"mmr": 0.5, "candidates": 5}),
+        ({"k": np.int64(4), "score_threshold": np.float32(0.5)}, {"score_threshold": 0.5}),
         ({"rerank": lambda question, texts: list(range(len(texts)))},) * 2,
     ],
 )
@@ -99,7 +102,25 @@ def test_within_and_granularity(tmp_path, fake, documents):
     ("settings", "message"),
     [
         ({"k": 0}, "k must be at least 1"),
-        ({"lambda_mult": 2.0, "search_type": "mmr"}, "mmr must be at most 1"),
+        ({"lambda_mult": 2.0, "search_type": "mmr"}, "lambda_mult must be a number from 0 to 1, got 2.0"),
+        ({"lambda_mult": "0.5", "search_type": "mmr"}, "lambda_mult must be a number"),
+        ({"lambda_mult": 0.5}, 'lambda_mult would have no effect: pass search_type="mmr"'),
+        ({"fetch_k": 20}, "fetch_k would have no effect"),
+        ({"fetch_k": 50, "lambda_mult": 7}, "fetch_k and lambda_mult would have no effect"),
+        ({"fetch_k": 0, "search_type": "mmr"}, "fetch_k must be a whole number of at least 1, got 0"),
+        ({"fetch_k": -3, "search_type": "mmr"}, "fetch_k must be a whole number of at least 1, got -3"),
+        ({"fetch_k": True, "search_type": "mmr"}, "fetch_k must be a whole number"),
+        ({"candidates": 0, "search_type": "mmr"}, "candidates must be at least k, which is 4, got 0"),
+        ({"candidates": 9, "fetch_k": 9, "search_type": "mmr"}, "fetch_k and candidates both say"),
+        ({"k": "2"}, "k must be a whole number, got '2'"),
+        ({"k": True}, "k must be a whole number, got True"),
+        ({"k": 2.0}, "k must be a whole number, got 2.0"),
+        ({"per_document": "yes"}, "per_document must be True or False, got 'yes'"),
+        ({"expand": "1"}, "expand must be a whole number"),
+        ({"score_threshold": "0.5"}, "score_threshold must be a number"),
+        ({"document_ids": "abc"}, "document_ids must be a list of ids, got 'abc'"),
+        ({"dense_weight": 7}, "dense_weight must be at most 1"),
+        ({"rerank": 7}, "rerank must be"),
         ({"search_type": "similarity_score_threshold"}, "similarity.*mmr"),
         ({"mode": "sparse"}, "dense"),
         ({"filter": {"n": {"$above": 1}}}, r"must be one of \$eq"),
@@ -124,6 +145,58 @@ def test_bad_questions(filled):
         retriever.invoke(" ")
     with pytest.raises(FilterError):
         retriever.invoke("it", filter={"$n": 1})
+
+
+async def test_an_unknown_keyword_of_a_call_is_named(filled):
+    retriever = LateChunkRetriever(index=filled)
+    message = "invoke takes a query, k, filter and no further keywords; got foo"
+    with pytest.raises(InputError, match=message):
+        retriever.invoke("it", foo=1)
+    with pytest.raises(InputError, match=message):
+        await retriever.ainvoke("it", k=2, foo=1)
+    with pytest.raises(InputError, match="k must be a whole number, got '2'"):
+        retriever.invoke("it", k="2")
+
+
+@pytest.mark.parametrize("was_there", [False, True])
+def test_what_fails_before_anything_is_stored_leaves_the_path_free(tmp_path, embedding, documents, was_there):
+    path = tmp_path / "x"
+    if was_there:
+        path.mkdir()
+    blank = [Document(" ", id="blank")]
+    for error, given, settings in (
+        (ValidationError, documents, {"k": 0}),
+        (ValidationError, documents, {"granularity": "pages"}),
+        (ValidationError, documents, {"colour": "red"}),
+        (DocumentError, blank, {}),
+        (DocumentError, [*documents, Document("x", id="berlin#1")], {}),
+    ):
+        with pytest.raises(error):
+            LateChunkRetriever.from_documents(given, embedding=embedding, path=path, **settings)
+        assert path.exists() == was_there
+    with pytest.raises(DocumentError):
+        LateChunkVectorStore.from_documents(blank, embedding, path=path)
+    assert path.exists() == was_there
+    with LateChunkVectorStore.from_documents(documents, embedding, path=path) as store:
+        assert len(store.index) == 3
+
+
+def test_a_failure_leaves_what_was_there(tmp_path, embedding, documents):
+    path = tmp_path / "x"
+    LateChunkVectorStore.create(path, embedding=embedding).close()
+    for exist_ok in (True, False):
+        with pytest.raises((ValidationError, IndexExistsError)):
+            LateChunkRetriever.from_documents(documents, embedding=embedding, path=path, k=0, exist_ok=exist_ok)
+        LateChunkVectorStore.open(path, embedding=embedding).close()
+
+
+def test_a_failure_after_something_is_stored_leaves_it(tmp_path, embedding, documents, monkeypatch):
+    add = Index.add
+    monkeypatch.setattr(Index, "add", lambda index, given, **options: add(index, given[:1]) and 1 / 0)
+    with pytest.raises(ZeroDivisionError):
+        LateChunkRetriever.from_documents(documents, embedding=embedding, path=tmp_path / "x")
+    with Index.open(tmp_path / "x") as index:
+        assert index.ids() == ["berlin"]
 
 
 def test_from_documents(tmp_path, embedding, documents):
