@@ -8,7 +8,7 @@ import pytest
 from llama_index.core import VectorStoreIndex
 from llama_index.core.schema import MetadataMode, NodeRelationship, ObjectType, QueryBundle
 from llama_index.core.vector_stores import MetadataFilter, MetadataFilters
-from llama_index.retrievers.latechunk import LateChunkEmbedding, LateChunkRetriever, to_documents
+from llama_index.retrievers.latechunk import LateChunkEmbedding, LateChunkRetriever, read_nodes, to_documents
 
 from latechunk import Document, Index, SentenceChunker
 from latechunk.errors import (
@@ -329,3 +329,16 @@ def test_an_index_that_another_process_writes(index, transform):
         here.add([Document("new", "Something new.")])
         index_sees = LateChunkRetriever(index, similarity_top_k=1).retrieve("Something new.")
     assert places(index_sees) == [("new", 0, 14)]
+
+
+@pytest.mark.parametrize("name", ["k", "top_k"])
+def test_how_many_is_called_similarity_top_k(index, name):
+    with pytest.raises(InputError, match=f"how many nodes to give is similarity_top_k here; got {name}"):
+        LateChunkRetriever(index, **{name: 2})
+
+
+@pytest.mark.parametrize("key", [5, "", b"place", ["place"]])
+def test_a_citation_key_is_checked_at_once(index, key, tmp_path):
+    for make in (lambda: LateChunkRetriever(index, citation_key=key), lambda: read_nodes(tmp_path, citation_key=key)):
+        with pytest.raises(InputError, match="citation_key must be the name of a metadata key, or None"):
+            make()

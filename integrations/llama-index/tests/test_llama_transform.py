@@ -12,9 +12,10 @@ from llama_index.core.node_parser import SentenceSplitter
 from llama_index.core.schema import MetadataMode, NodeRelationship, TextNode
 from llama_index.core.storage.docstore import SimpleDocumentStore
 from llama_index.core.vector_stores import SimpleVectorStore
-from llama_index.retrievers.latechunk import LateChunkEmbedding, LateChunkTransform, to_documents
+from llama_index.retrievers.latechunk import LateChunkEmbedding, LateChunkTransform, join_pages, to_documents
 from pydantic import ValidationError
 
+from latechunk import Document as OurDocument
 from latechunk import Encoder, Index, SentenceChunker, TokenChunker
 from latechunk.errors import DocumentError, InputError, ModelError
 
@@ -433,3 +434,38 @@ def test_the_bytes_of_a_pdf_are_refused(transform, documents):
     with pytest.raises(DocumentError, match=message):
         list(to_documents([raw]))
     assert [one.id for one in to_documents([raw, *documents], on_error="skip")] == ["berlin", "paris", "stub"]
+
+
+@pytest.mark.parametrize("wrong", ["abc", None, Document(text="a"), OurDocument("a", "b"), {"a": "b"}, 7])
+def test_what_is_no_list_is_refused(transform, wrong):
+    for take in (transform, to_documents, join_pages):
+        with pytest.raises(InputError, match=r"late chunking takes a list of LlamaIndex's Document objects.*, got "):
+            take(wrong)
+
+
+@pytest.mark.parametrize("wrong", ["abc", None, OurDocument("a", "b"), {"a": "b"}])
+def test_what_is_no_document_is_refused(transform, documents, wrong):
+    for take in (transform, lambda given: list(to_documents(given)), join_pages):
+        with pytest.raises(InputError, match=rf"late chunking takes LlamaIndex's .*, got .*{type(wrong).__name__}"):
+            take([*documents, wrong])
+    with pytest.raises(InputError, match=r"latechunk\.types.*\.Document, which Index\.add takes as it is"):
+        list(to_documents([OurDocument("a", "b")]))
+
+
+def test_a_citation_key_that_a_document_has_is_as_on_error_says(encoder, chunker, documents):
+    documents[0].metadata["place"] = "here"
+    headings = Document(id_="guide", text="# Pumps\n\nCheck them.\n")
+    told = []
+    settings = {"encoder": encoder, "chunker": chunker, "on_error": lambda node, _: told.append(node.node_id)}
+
+    nodes = LateChunkTransform(citation_key="place", **settings)(documents)
+    assert (told, {node.ref_doc_id for node in nodes}) == (["berlin"], {"paris", "stub"})
+    assert {node.metadata["place"].partition(":")[0] for node in nodes} == {"paris", "stub"}
+
+    nodes = LateChunkTransform(citation_key="header_path", **settings)([headings, *documents])
+    assert (told[1:], {node.ref_doc_id for node in nodes}) == (["guide"], {"berlin", "paris", "stub"})
+
+    encoder.texts.clear()
+    with pytest.raises(DocumentError, match="'berlin' has the metadata key 'place' already; choose another"):
+        LateChunkTransform(encoder=encoder, chunker=chunker, citation_key="place")(documents[::-1])
+    assert encoder.texts == []

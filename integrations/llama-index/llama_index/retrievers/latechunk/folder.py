@@ -7,7 +7,7 @@ from collections.abc import Iterator
 
 from llama_index.core.schema import Document as LlamaDocument
 from llama_index.core.schema import TextNode
-from llama_index.retrievers.latechunk.nodes import to_nodes
+from llama_index.retrievers.latechunk.nodes import require_citation_key, to_nodes
 
 from latechunk import read_embedded
 
@@ -25,12 +25,13 @@ def read_nodes(folder: str | os.PathLike[str], *, citation_key: str | None = Non
             key already: what ``latechunk index`` and ``latechunk embed`` read has ``source``.
 
     Raises:
-        InputError: If there is no such folder, at once.
+        InputError: If there is no such folder, or ``citation_key`` is none, at once.
         TransferError: If a file is damaged.
 
     Examples:
         >>> store.add(list(read_nodes("embedded")))  # doctest: +SKIP
     """
+    require_citation_key(citation_key)
     embedded = read_embedded(folder)
     return (
         node

@@ -36,6 +36,7 @@ _PASSED_ON = (
     "text_template",
 )
 
+_NEEDED = "LlamaIndex's Document objects, Document(text=...)"
 _PDF_REMEDY = "install llama-index-readers-file and pypdf, without which SimpleDirectoryReader reads no PDF"
 
 
@@ -80,12 +81,14 @@ def join_pages(documents: Iterable[BaseNode]) -> list[BaseNode]:
 
 
 def joined(
-    documents: Iterable[BaseNode],
+    documents: object,
     make: Callable[[Sequence[BaseNode], str, str, dict[str, Any]], BaseNode] | None = None,
     *,
     sure: bool = False,
 ) -> Iterator[BaseNode]:
     """See ``join_pages``; unless ``sure`` pages with ids of their own are warned about, and come as they are."""
+    if isinstance(documents, str | Mapping | BaseNode | Document) or not isinstance(documents, Iterable):
+        raise InputError(f"late chunking takes a list of {_NEEDED}, got {type(documents).__name__}")
     return latechunk.join_pages(
         documents, _read, make or _make_joined, source_keys=("file_path", "file_name"), sure=sure
     )
@@ -119,11 +122,14 @@ def _named(nodes: Iterable[BaseNode]) -> Iterator[BaseNode]:
         yield node if name == node.node_id else node.model_copy(update={"id_": name})
 
 
-def convert(nodes: Iterable[BaseNode], handle: Callable[[BaseNode, DocumentError], None]) -> Iterator[Document]:
-    """Turn whole documents into latechunk's; those that cannot be stored go to ``handle``."""
+def convert(
+    nodes: Iterable[BaseNode], handle: Callable[[BaseNode, DocumentError], None], *, citation_key: str | None = None
+) -> Iterator[Document]:
+    """Turn whole documents into latechunk's; those that cannot be stored, or cited, go to ``handle``."""
     for node in nodes:
         try:
             document = to_document(node)
+            _require_free(citation_key, document.id, document.metadata)
         except DocumentError as error:
             handle(node, error)
         else:
@@ -181,10 +187,7 @@ def _fields_of(
         metadata["header_path"] = f"/{'/'.join(chunk.headings)}/"  # as MarkdownNodeParser writes it
     if chunk.pages and "page_label" in metadata:  # LlamaIndex cites by what is printed
         metadata = {key: value for key, value in metadata.items() if key not in ("page", "last_page")}
-    if citation_key in metadata:
-        raise DocumentError(
-            f"document {chunk.document_id!r} has the metadata key {citation_key!r} already; choose another citation_key"
-        )
+    _require_free(citation_key, chunk.document_id, metadata)
     if citation_key is not None:
         metadata[citation_key] = f"{chunk.document_id}:{chunk.start}-{chunk.end}"
     return {
@@ -197,11 +200,27 @@ def _fields_of(
     }
 
 
+def require_citation_key(key: object) -> None:
+    """Raise InputError unless it is None or may be a key of metadata."""
+    if key is not None and (not isinstance(key, str) or not key):
+        raise InputError(f"citation_key must be the name of a metadata key, or None for no citation, got {key!r:.80}")
+
+
+def _require_free(citation_key: str | None, document_id: str, metadata: Mapping[str, Any]) -> None:
+    if citation_key in metadata:
+        raise DocumentError(
+            f"document {document_id!r} has the metadata key {citation_key!r} already; choose another citation_key"
+        )
+
+
 def _without_table(metadata: Mapping[str, Any]) -> dict[str, Any]:
     return {key: value for key, value in metadata.items() if key not in (PAGES, OUTLINE)}
 
 
-def _read(node: BaseNode) -> tuple[str | None, str, dict[str, Any]]:
+def _read(node: object) -> tuple[str | None, str, dict[str, Any]]:
+    if not isinstance(node, BaseNode):
+        hint = ", which Index.add takes as it is" if isinstance(node, Document) else ""
+        raise InputError(f"late chunking takes {_NEEDED}, got {type(node).__module__}.{type(node).__name__}{hint}")
     if type(node) is not LlamaDocument:  # it may be a piece, which is refused later
         return node.node_id, "", {}
     return None if _is_random(node.node_id) else node.node_id, node.text, node.metadata
@@ -224,7 +243,7 @@ def _make_joined(pages: Sequence[BaseNode], name: str, text: str, metadata: dict
 
 def _require_whole(node: BaseNode) -> None:
     if not isinstance(node, LlamaDocument) and type(node) is not TextNode:
-        raise InputError(f"late chunking takes LlamaIndex's Document objects, got {type(node).__name__}")
+        raise InputError(f"late chunking takes {_NEEDED}, got {type(node).__name__}")
     if node.source_node is not None or getattr(node, "start_char_idx", None) is not None:
         raise InputError(
             f"node {node.node_id!r} is a piece of a document already, and late chunking needs whole documents to read "

@@ -12,7 +12,7 @@ from llama_index.core.schema import NodeWithScore, QueryBundle
 from llama_index.core.vector_stores import MetadataFilters
 from llama_index.retrievers.latechunk.embedding import LateChunkEmbedding
 from llama_index.retrievers.latechunk.filters import to_filter
-from llama_index.retrievers.latechunk.nodes import to_scored_node
+from llama_index.retrievers.latechunk.nodes import require_citation_key, to_scored_node
 
 from latechunk import Chunk, DatabaseSearcher, Hit, Index, SearchKeywords, SearchOptions
 from latechunk.errors import IndexMismatchError, InputError
@@ -67,6 +67,10 @@ class LateChunkRetriever(BaseRetriever):
                 f"Index.open(path), or a vector database with DatabaseSearcher.open(url). A VectorStoreIndex has its "
                 f"own, as_retriever(), with LateChunkEmbedding for queries"
             )
+        for name in ("k", "top_k"):
+            if name in options:
+                raise InputError(f"how many nodes to give is similarity_top_k here; got {name}")
+        require_citation_key(citation_key)
         if filters is not None:
             if options.get("filter") is not None:
                 raise InputError("filters and filter both say what to search; pass one of them")

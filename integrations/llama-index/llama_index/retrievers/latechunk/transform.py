@@ -20,7 +20,7 @@ from latechunk import (
     error_handler,
     to_chunker,
 )
-from latechunk.errors import InputError
+from latechunk.errors import DocumentError, InputError
 from latechunk.protocols import Chunker, require_json
 
 
@@ -114,7 +114,7 @@ class LateChunkTransform(ModelFields, TransformComponent):
         """
         originals = _by_id(list(joined(nodes, join_under_first_id)))
         handle = error_handler(self.on_error)
-        documents = list(convert(originals.values(), handle))
+        documents = list(convert(originals.values(), handle, citation_key=self.citation_key))
         if not documents:  # as when nothing was edited: load no model
             return []
         embedded = embed_documents(
@@ -128,7 +128,11 @@ class LateChunkTransform(ModelFields, TransformComponent):
         )
         finished: list[BaseNode] = []
         for one in embedded:
-            finished += to_nodes(originals[one.document.id], one, citation_key=self.citation_key)
+            original = originals[one.document.id]
+            try:
+                finished += to_nodes(original, one, citation_key=self.citation_key)
+            except DocumentError as error:  # the key is one that a passage's pages or headings have
+                handle(original, error)
         return finished
 
     async def acall(self, nodes: Sequence[BaseNode], **kwargs: Any) -> list[BaseNode]:
