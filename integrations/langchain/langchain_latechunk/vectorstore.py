@@ -23,7 +23,7 @@ from langchain_latechunk.arguments import (
     to_vector,
 )
 from langchain_latechunk.embeddings import LateChunkEmbeddings, require_encoder
-from langchain_latechunk.intake import Failures, OnError, new_index, only_unambiguous, to_latechunk
+from langchain_latechunk.intake import Failures, OnError, new_index, only_documents, only_unambiguous, to_latechunk
 from langchain_latechunk.passages import Passages, split_chunk_id
 from latechunk import AddReport, Hit, Index, IndexKeywords
 from latechunk.errors import InputError
@@ -140,6 +140,16 @@ class LateChunkVectorStore(VectorStore):
             store = cls(index, add_chunk_metadata=add_chunk_metadata)
             store._add(converted, failures, show_progress)
             return store
+
+    @classmethod
+    def from_documents(cls, documents: list[Document], embedding: Embeddings, **kwargs: Any) -> Self:
+        """A store on a new index of these documents, each whole or a page; see ``from_texts``."""
+        return super().from_documents(list(only_documents(documents)), embedding, **kwargs)
+
+    @classmethod
+    async def afrom_documents(cls, documents: list[Document], embedding: Embeddings, **kwargs: Any) -> Self:
+        """The same in a thread of its own."""
+        return await super().afrom_documents(list(only_documents(documents)), embedding, **kwargs)
 
     def __enter__(self) -> Self:
         return self

@@ -275,9 +275,13 @@ def test_what_is_no_list_of_documents(store, documents):
 
 
 @pytest.mark.parametrize("documents", ["text", ["text"], Document("text"), [None], None])
-def test_pages_and_chunks_of_what_is_no_list_of_documents(embedding, documents):
+async def test_pages_and_chunks_of_what_is_no_list_of_documents(embedding, documents):
     with pytest.raises(InputError, match="documents must be a list of langchain_core"):
         join_pages(documents)
+    with pytest.raises(InputError, match="documents must be a list of langchain_core"):
+        LateChunkVectorStore.from_documents(documents, embedding)
+    with pytest.raises(InputError, match="documents must be a list of langchain_core"):
+        await LateChunkVectorStore.afrom_documents(documents, embedding)
     with pytest.raises(InputError, match="documents must be a list of langchain_core"):
         add_late_chunks(InMemoryVectorStore(embedding), documents)
 
