@@ -171,9 +171,10 @@ def new_index(
         with contextlib.closing(index):
             is_empty = not len(index)
         if path is not None and is_empty and not settings.get("exist_ok"):
-            shutil.rmtree(index.path, ignore_errors=True)
+            folder = index.path.resolve()  # rmtree follows no link
+            shutil.rmtree(folder, ignore_errors=True)
             if was_there:
-                index.path.mkdir(exist_ok=True)
+                folder.mkdir(exist_ok=True)
         raise
 
 
