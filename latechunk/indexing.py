@@ -168,9 +168,9 @@ def _commit(
     for document, error in work.failures:  # here, in the caller's thread
         on_error(document, error)
     chunked = work.chunked
-    n_done = len(work.failures) + len(work.relabelled) + work.n_unchanged
-    if on_progress and n_done:
-        on_progress(Progress(n_done, 0))
+    n_done = len(work.relabelled) + work.n_unchanged
+    if on_progress and (n_done or work.failures):
+        on_progress(Progress(n_done, 0, left_out=len(work.failures)))
     if chunked:
         vectors = embed_chunks(load()[0], embedding, chunked, on_progress)
         pairs = zip(chunked, vectors, strict=True)

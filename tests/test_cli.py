@@ -203,13 +203,13 @@ def test_bad_files_are_named_the_good_ones_are_in_and_the_exit_code_says_so(run)
     assert result.exit_code == 3
     for part in (
         "docs/latin.txt: not UTF-8",
-        "left out: docs/blank.md: ",
+        "passed over 1 file of other kinds or blank: .md 1",
         "corpus.jsonl:2: not JSON",
         "missing.txt: there is no",
     ):
         assert part in result.stderr
-    assert "3 added, 0 updated, 0 unchanged, 4 left out" in result.stderr
-    assert "6 of 6 documents, " in result.stderr  # all but the missing one
+    assert "3 added, 0 updated, 0 unchanged, 3 left out" in result.stderr
+    assert "3 of 5 documents, 2 left out, " in result.stderr  # all but the missing and the blank one
     assert " done, about" not in result.stderr
 
 
@@ -234,7 +234,7 @@ def test_files_of_other_kinds_are_counted(run):
 
     assert result.exit_code == 0
     kinds = "".join(f", .{suffix} 1" for suffix in "abcdefghij")
-    assert f"passed over 13 files of other kinds: .png 2, no suffix 1{kinds}" in result.stderr
+    assert f"passed over 13 files of other kinds or blank: .png 2, no suffix 1{kinds}" in result.stderr
 
 
 def test_documents_are_deleted_by_id(run):
@@ -349,6 +349,81 @@ def test_a_file_does_not_replace_another_of_its_name(run):
     assert "its id berlin.md is that of" in result.stderr
     Path("docs/berlin.md").unlink()  # it moved
     assert "0 added, 1 updated" in run("index", "x.latechunk", "other").stderr
+
+
+def test_a_record_does_not_replace_one_of_another_file(run):
+    Path("fruit.csv").write_text("id,text\n1,Apples are red.\n")
+    Path("houses.csv").write_text("id,text\n9,Barns are large.\n1,Houses have roofs.\n")
+    Path("named.csv").write_text("id,text,source\n1,Cars have wheels.,cars.html\n")
+    Path("a.jsonl").write_text('\n{"id": "1", "text": "Seas are deep."}\n{"id": "2", "text": "Seas are blue."}\n')
+    Path("b.jsonl").write_text('{"id": "2", "text": "Suns are hot.", "source": "suns.html"}\n')
+    run("index", "x.latechunk", "fruit.csv", "--rows")
+    run("index", "x.latechunk", "b.jsonl")
+
+    fruit, suns = (run.root / name for name in ("fruit.csv", "b.jsonl"))
+    for given, left_out in (
+        ("houses.csv", [f"houses.csv, row 2: its id 1 is that of {fruit}, row 1 in the index; give it another id"]),
+        ("named.csv", [f"named.csv, row 1: its id 1 is that of {fruit}, row 1 in the index; give it another id"]),
+        (
+            "a.jsonl",
+            [
+                f"a.jsonl:2: its id 1 is that of {fruit}, row 1 in the index; give it another id",
+                f"a.jsonl:3: its id 2 is that of {suns}:1 in the index; give it another id",
+            ],
+        ),
+    ):
+        dry = run("index", "x.latechunk", given, "--rows", "--dry-run")
+        result = run("index", "x.latechunk", given, "--rows")
+        assert result.exit_code == 3, result.output
+        for message in left_out:
+            assert f"left out: {message}" in result.stderr
+            assert f"left out: {message}" in dry.stderr
+    with Index.open("x.latechunk", read_only=True) as index:
+        assert {one: index.get(one).text for one in index.ids()} == {
+            "1": "Apples are red.",
+            "2": "Suns are hot.",
+            "9": "Barns are large.",
+        }
+    fruit.write_text("id,text\n1,Apples are green.\n")  # the same file, changed
+    suns.write_text('{"id": "2", "text": "Suns are old.", "source": "suns.html"}\n')
+    assert "2 updated" in run("index", "x.latechunk", "fruit.csv", "b.jsonl", "--rows").stderr
+    fruit.rename("apples.csv")  # it moved
+    assert "1 updated" in run("index", "x.latechunk", "apples.csv", "--rows").stderr
+    found = run("search", "x.latechunk", "suns")
+    assert "suns.html:1" in found.stdout
+
+
+def test_records_of_files_that_are_gone_are_pruned(run):
+    Path("d").mkdir()
+    Path("d/a.jsonl").write_text('{"id": "1", "text": "Seas are deep."}\n')
+    Path("d/b.jsonl").write_text('{"id": "2", "text": "Suns are hot.", "source": "suns.html"}\n')
+    Path("d/c.csv").write_text("id,text\n3,Apples are red.\n")
+    Path("d/d.txt").write_text("Cars have wheels.")
+    run("index", "x.latechunk", "d", "--rows")
+    for name in ("a.jsonl", "b.jsonl", "c.csv"):
+        Path("d", name).unlink()
+
+    for options in ([], ["--dry-run"]):
+        told = run("index", "x.latechunk", "d", "--rows", *options)
+        assert "3 documents of files or rows that are gone or blank; --prune removes them" in told.stderr
+    assert "--prune" not in run("index", "x.latechunk", "docs").stderr
+    assert "3 removed" in run("index", "x.latechunk", "d", "--prune").stderr
+
+
+def test_a_blank_file_has_no_text_and_one_that_cannot_be_read_keeps_its_own(run):
+    run("index", "x.latechunk", "docs")
+    Path("docs/berlin.md").write_text(" \n")
+    Path("docs/empty.py").write_text("")
+    Path("docs/paris.txt").write_bytes(b"Caf\xe9")
+
+    result = run("index", "x.latechunk", "docs", "--prune")
+
+    assert result.exit_code == 3
+    assert "passed over 2 files of other kinds or blank: .md 1, .py 1" in result.stderr
+    assert "byte 3; name it (--encoding); its text in the index stays as it was" in result.stderr
+    with Index.open("x.latechunk", read_only=True) as index:
+        assert index.ids() == ["paris.txt"]
+    assert "left out: docs/berlin.md: it is blank" in run("index", "x.latechunk", "docs/berlin.md").stderr
 
 
 def test_prune_removes_what_is_gone_from_the_folders_given(run):
@@ -486,6 +561,38 @@ def test_an_empty_query_is_an_error(run):
     assert "at least one token" in result.stderr
 
 
+def test_tables_and_code_keep_their_lines(run):
+    text = "| city | inhabitants |\n| --- | ---: |\n| Rome | 3 |\n\n```python\nif rome:\n\treturn\x1b[31m 3\r\n```"
+    Path("docs/rome.md").write_text(text, newline="")
+    run("index", "x.latechunk", "docs/rome.md")
+
+    found = run("search", "x.latechunk", "Rome", "-k", "1")
+
+    printed = "| city | inhabitants |\n| --- | ---: |\n| Rome | 3 |\n\n```python\nif rome:\n    return [31m 3\n```\n"
+    assert found.stdout.partition("\n")[2] == printed
+
+
+def test_the_size_is_that_of_the_closed_index(run):
+    made = run("index", "x.latechunk", "docs", "--json")
+
+    size = sum(one.stat().st_size for one in Path("x.latechunk").iterdir())
+    assert json.loads(made.stdout)["index"]["size_bytes"] == size
+
+
+def test_ids_are_listed_and_an_unknown_one_is_said_once(run):
+    run("index", "x.latechunk", "docs")
+
+    assert run("info", "x.latechunk", "--ids").stdout == "berlin.md\nparis.txt\n"
+    assert json.loads(run("info", "x.latechunk", "--ids", "--json").stdout) == ["berlin.md", "paris.txt"]
+    command = [sys.executable, "-c", "from latechunk.cli import run; run()"]
+    found = subprocess.run(
+        [*command, "search", "x.latechunk", "Rome", "--document", "nope"], capture_output=True, text=True
+    )
+    assert found.returncode == 4
+    said = "nothing found: no document of the index has the id 'nope': `latechunk info"
+    assert found.stderr == f"{said} {run.root}/x.latechunk --ids` lists them\n"
+
+
 def test_control_characters_and_markup_of_documents_do_not_steer_the_terminal(run):
     Path("docs/evil.txt").write_text("Evil \x1b[31mred [bold]loud[/bold] [/nothing] \x07 \u202e words here.")
 
@@ -516,7 +623,7 @@ def test_a_repeated_id_is_left_out_and_the_rest_is_in(run):
     result = run("index", "x.latechunk", "corpus.jsonl", "docs/paris.txt", "docs/../docs/paris.txt")
 
     assert result.exit_code == 3
-    assert "comes twice" in result.stderr
+    assert "left out: corpus.jsonl:2: the document id 'a' comes twice" in result.stderr
     assert "3 added, 0 updated, 0 unchanged, 1 left out" in result.stderr
 
 

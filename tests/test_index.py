@@ -391,6 +391,20 @@ def test_lines_of_progress_tell_how_far_one_document_is():
     ]
 
 
+def test_what_was_left_out_is_no_document_that_is_done():
+    written = []
+    lines = Lines(written.append, 9, clock=lambda: 0.0)
+    lines.advance(Progress(3, 173, left_out=5))
+    lines.write_last()
+    lines.advance(Progress(0, 0, left_out=1))
+    lines.write_last()
+
+    assert written == [
+        "3 of 9 documents, 5 left out, 173 tokens in 0 s, 89% done, about 0 s left",
+        "3 of 9 documents, 6 left out, 173 tokens in 0 s",
+    ]
+
+
 def test_a_bar_moves_within_a_document():
     console = Console(file=io.StringIO(), force_terminal=True, width=100)
     with show_progress(console, 1) as advance:

@@ -148,8 +148,8 @@ def test_add_reports_what_it_did(tmp_path):
         counts = dataclasses.replace(report, left_out=())
         assert counts == AddReport(n_added=1, n_updated=2, n_unchanged=1, n_failed=2, n_chunks=3, n_tokens=8)
         assert sorted(failed) == [("blank", DocumentError), ("new", DocumentError)]
-        assert progress[0] == Progress(4, 0)  # the unchanged, the relabelled, and the two that failed
-        assert (sum(one.documents for one in progress), sum(one.tokens for one in progress)) == (6, 8)
+        assert progress[0] == Progress(2, 0, left_out=2)  # the unchanged and the relabelled
+        assert (sum(one.documents for one in progress), sum(one.tokens for one in progress)) == (4, 8)
         assert index.get("label").metadata == {"n": 2}
         assert index.get("text").text == "New words. More words here."
         assert index.add([Document("label", "Three four.", {"n": 3})]) == AddReport(n_updated=1)

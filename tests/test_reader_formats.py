@@ -242,7 +242,7 @@ def test_columns_of_numbers_hold_numbers(read, tmp_path):
     documents, _ = read("a.csv", content, rows=True)
 
     assert documents[0].text == (
-        "price: 49.90\ncode: 007\nsize: 1\nopen: 2024-01-01\nbig: 1234567890123456"  # as it is written
+        "id: 7\nprice: 49.90\ncode: 007\nsize: 1\nopen: 2024-01-01\nbig: 1234567890123456"  # as it is written
     )
     assert [one.id for one in documents] == ["7", "8", "9"]
     values = [

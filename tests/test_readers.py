@@ -4,7 +4,8 @@ from pathlib import Path
 
 import pytest
 
-from latechunk import name_documents
+from latechunk import Span, name_documents
+from latechunk.chunking.places import make_chunks
 from latechunk.errors import InputError
 from latechunk.readers import READERS, SourceFile, count_documents, find_files, read_documents
 
@@ -112,15 +113,22 @@ def test_fields_of_a_line_become_metadata(tmp_path, problems):
     path = tmp_path / "a.jsonl"
     path.write_text(
         '{"id": "a", "text": "One.", "year": 2024, "metadata": {"tags": ["x"]}}\n\n{"id": "b", "text": "Two."}\n'
+        '{"id": "c", "text": "Three.", "source": "c.html", "latechunk_file": "/elsewhere.jsonl#9"}\n'
     )
 
     documents = read([path], problems)
 
     assert [(one.id, one.text, dict(one.metadata)) for one in documents] == [
-        ("a", "One.", {"year": 2024, "tags": ["x"]}),
-        ("b", "Two.", {}),
+        ("a", "One.", {"year": 2024, "tags": ["x"], "source": path.as_posix(), "table_row": 1}),
+        ("b", "Two.", {"source": path.as_posix(), "table_row": 3}),
+        ("c", "Three.", {"source": "c.html", "latechunk_file": f"{path.as_posix()}#4"}),
     ]
-    assert count_documents([SourceFile(path, path.name)]) == 2
+    assert [make_chunks(one, [Span(0, 1)])[0].citation for one in documents] == [
+        "a.jsonl, row 1",
+        "a.jsonl, row 3",
+        "c.html:1",
+    ]
+    assert count_documents([SourceFile(path, path.name)]) == 3
 
 
 @pytest.mark.parametrize(

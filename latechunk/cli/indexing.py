@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -56,7 +56,6 @@ if TYPE_CHECKING:
     from latechunk.index import Index
     from latechunk.indexing import AddReport
     from latechunk.manifest import IndexInfo
-    from latechunk.readers import Problem
     from latechunk.types import Document
 
 
@@ -101,6 +100,7 @@ def index_command(
     from latechunk.cli.sources import Sources
     from latechunk.index import Index
     from latechunk.readers import Problem, count_documents
+    from latechunk.storage.directory import folder_size
 
     console = stderr_console()
     with errors_explained(console, quiet=quiet):
@@ -108,11 +108,10 @@ def index_command(
         files = sources.find(paths)
         if not files and not prune:
             raise InputError("none of the paths holds a file that is read; nothing was changed")
-        paths_of = {one.name: str(one.path) for one in files}
         cut = given(max_tokens=max_tokens, overlap=overlap, language=language)
         documents = sources.read(files)
         if dry_run:
-            _print_dry_run(index, documents, paths if prune else [], sources, as_json)
+            _print_dry_run(index, documents, paths, sources, prune, as_json)
             sources.print_notes()
             return
         runtime: dict[str, Any] = {"device": device, "dtype": dtype, "attention": attention}
@@ -126,21 +125,24 @@ def index_command(
             if asked:
                 asked |= {"mode": mode, "words": words, "vectors": vectors, "precision": precision}
                 _require_agreement(opened, {**asked, **cut})
+            sources.keeps = lambda source: bool(opened.ids(filter={"source": source}))
             with documents_bar(console, count_documents(files, rows=rows), quiet) as sources.advance:
                 result = opened.add(
-                    _without_conflicts(opened, documents, sources.leave_out, sources.note),
-                    on_error=lambda document, error: sources.report(
-                        Problem(paths_of.get(document.id, document.id), str(error))
-                    ),
+                    _without_conflicts(opened, documents, sources),
+                    on_error=lambda document, error: sources.report(Problem(sources.place_of(document), str(error))),
                     on_progress=sources.advance,
                 )
-            gone = _find_gone(opened, paths, sources) if prune else []
-            opened.delete(gone)
+            gone = _find_gone(opened, paths, sources)
+            if prune:
+                opened.delete(gone)
             with percentage_bar(console, quiet) as show:
                 opened.update_vectors(lambda step, n_done, n: show(f"vectors: {step}", n_done / max(1, n)))
             info = opened.info()
+        info = dataclasses.replace(info, size_bytes=folder_size(opened.path))  # closed, with SQLite's log folded in
         sources.print_notes()
-        _print_report(result, info, sources.n_problems, len(gone), as_json, quiet, console)
+        _print_report(result, info, sources.n_problems, len(gone) if prune else 0, as_json, quiet, console)
+        if gone and not prune:
+            sources.say(_tell_gone(len(gone)))
     if sources.n_problems:
         raise typer.Exit(EXIT_PARTIAL)
 
@@ -169,51 +171,60 @@ def _create(
     )
 
 
-def _without_conflicts(
-    opened: Index,
-    documents: Iterable[Document],
-    report: Callable[[Problem], None],
-    note: Callable[[str, str], None],
-) -> Iterator[Document]:
-    """Leave out a file whose id is that of another file, which is still there; note one that has another id, too."""
+def _without_conflicts(opened: Index, documents: Iterable[Document], sources: Sources) -> Iterator[Document]:
+    """Leave out what has the id of another file, or of a row of one; note a file that has another id, too."""
     from latechunk.readers import Problem
-    from latechunk.readers.files import ONE_FOLDER
-    from latechunk.types import TABLE_ROW
+    from latechunk.readers.origin import find_file, find_row
 
     for document in documents:
         stored = opened.get(document.id)
-        was, now = (one.metadata.get("source") if one else None for one in (stored, document))
-        if was != now and _is_file_of(document.id, was) and _is_file_of(document.id, now):
-            report(Problem(str(now), f"its id {document.id} is that of {was} in the index; {ONE_FOLDER}"))
+        was, now = (find_file(one.id, one.metadata) if one else None for one in (stored, document))
+        if stored and was and now and was != now and Path(was).is_file():
+            reason = (
+                f"its id {document.id} is that of {sources.place_of(stored)} in the index; {_remedy(document, stored)}"
+            )
+            sources.leave_out(Problem(sources.place_of(document), reason))
             continue
-        if stored is None and TABLE_ROW not in document.metadata and _is_file_of(document.id, now):
+        if stored is None and now and find_row(document.metadata) is None:
             twins = opened.ids(filter={"source": now})
             if twins and not any(_is_row(twin, document.id) for twin in twins):
                 what = "the same file twice; give the folder that was given before, or delete one of the two"
-                note(f"{document.id}, in the index as {twins[0]} already", what)
+                sources.note(f"{document.id}, in the index as {twins[0]} already", what)
             elif twins:
-                note(
+                sources.note(
                     f"{document.id}, in the index as {len(twins):,} rows already",
                     "the same file twice; --prune removes them",
                 )
         yield document
 
 
+def _remedy(*documents: Document) -> str:
+    """What to do about documents of one id."""
+    from latechunk.readers.files import ONE_FOLDER
+    from latechunk.readers.origin import find_row
+
+    if any(find_row(one.metadata) for one in documents):
+        return "give it another id, or, if it replaces that one, first delete that one with `latechunk delete`"
+    return ONE_FOLDER
+
+
 def _is_row(document_id: str, file_id: str) -> bool:
     return document_id.startswith(f"{file_id}#")
 
 
-def _is_file_of(document_id: str, source: Any) -> bool:
-    """Whether a source is the path of a file that is there, and that such an id was made from."""
-    return isinstance(source, str) and source.endswith(f"/{document_id}") and Path(source).is_file()
-
-
 def _find_gone(opened: Index, paths: Sequence[Path], sources: Sources) -> list[str]:
     """Ids of documents that were files, or rows of files, at or below these paths, and are no more."""
-    places = [path.absolute().as_posix() for path in paths]
-    below = [{"source": {"$startswith": f"{place.rstrip('/')}/"}} for place in places]
-    at = [{"source": place} for place in places]
-    return sources.find_gone(paths, opened.metadata(opened.ids(filter={"$or": [*below, *at]})).items()) if paths else []
+    from latechunk.readers.origin import RECORD_FILE
+
+    asked: list[dict[str, Any]] = []
+    for place in (path.absolute().as_posix() for path in paths):
+        asked += [{"source": place}, {"source": {"$startswith": f"{place.rstrip('/')}/"}}]
+        asked += [{RECORD_FILE: {"$startswith": f"{place}{end}"}} for end in ("#", "/")]
+    return sources.find_gone(paths, opened.metadata(opened.ids(filter={"$or": asked})).items()) if paths else []
+
+
+def _tell_gone(n_gone: int) -> str:
+    return f"{counted(n_gone, 'document')} of files or rows that are gone or blank; --prune removes them"
 
 
 def _is_as(stored: Document, document: Document) -> bool:
@@ -224,7 +235,7 @@ def _is_as(stored: Document, document: Document) -> bool:
 
 
 def _print_dry_run(
-    path: Path, documents: Iterable[Document], pruned: Sequence[Path], sources: Sources, as_json: bool
+    path: Path, documents: Iterable[Document], paths: Sequence[Path], sources: Sources, prune: bool, as_json: bool
 ) -> None:
     from latechunk.index import Index
 
@@ -235,11 +246,16 @@ def _print_dry_run(
         except IndexMissingError:
             names["add"] += [one.id for one in documents]
         else:
-            for document in _without_conflicts(opened, documents, sources.report, sources.note):
+            sources.keeps = lambda source: bool(opened.ids(filter={"source": source}))
+            for document in _without_conflicts(opened, documents, sources):
                 stored = opened.get(document.id)
                 what = "add" if stored is None else "leave unchanged" if _is_as(stored, document) else "update"
                 names[what].append(document.id)
-            names["remove"] += _find_gone(opened, pruned, sources)
+            gone = _find_gone(opened, paths, sources)
+            if prune:
+                names["remove"] += gone
+            elif gone:
+                sources.say(_tell_gone(len(gone)))
     if as_json:
         print_json({f"would_{what.replace(' ', '_')}": ids for what, ids in names.items()})
         return

@@ -9,6 +9,7 @@ import typer
 
 from latechunk.cli.console import errors_explained, megabytes, print_json, stderr_console
 from latechunk.cli.options import Attention, Device, Dtype, IndexPath, Json
+from latechunk.printing import printable
 
 if TYPE_CHECKING:
     from latechunk.manifest import IndexInfo
@@ -21,6 +22,7 @@ def info_command(
     device: Device = "auto",
     dtype: Dtype = "auto",
     attention: Attention = "auto",
+    ids: Annotated[bool, typer.Option("--ids", help="Print the ids of its documents instead, one a line.")] = False,
     as_json: Json = False,
 ) -> None:
     """Print what an index is, holds, and was made with."""
@@ -30,6 +32,9 @@ def info_command(
         errors_explained(stderr_console()),
         Index.open(index, read_only=True, device=device, dtype=dtype, attention=attention) as opened,
     ):
+        if ids:
+            _print_ids(opened.ids(), as_json)
+            return
         info = opened.info()
         here = dict(getattr(opened.encoder, "runtime", {})) if load else None
         if as_json:
@@ -60,6 +65,14 @@ def models_command(as_json: Json = False) -> None:
     typer.echo("\nRefused, since their token embeddings were not trained to be averaged:")
     for refused in REFUSED_MODELS:
         typer.echo(f"  {refused.family}: {refused.reason}")
+
+
+def _print_ids(ids: list[str], as_json: bool) -> None:
+    if as_json:
+        print_json(ids)
+        return
+    for one in ids:
+        typer.echo(printable(one))
 
 
 def _print_info(info: IndexInfo, here: dict[str, Any] | None) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import difflib
 import json
+import shlex
 import sys
 from collections.abc import Callable, Iterable
 from pathlib import Path
@@ -24,7 +25,7 @@ from latechunk.cli.options import (
     parse_span,
 )
 from latechunk.errors import QueryError
-from latechunk.printing import printable
+from latechunk.printing import printable, printable_lines
 from latechunk.validation import parse_object
 
 if TYPE_CHECKING:
@@ -112,7 +113,8 @@ def search_command(
                 granularity=granularity,
                 within=within,
             )
-            hits = opened.search_with(query, options) if query != "-" else []
+            is_known = document is None or any(one in opened for one in document)  # else the reason says it
+            hits = opened.search_with(query, options) if query != "-" and is_known else []
             reason = None if hits or query == "-" else _why_nothing(opened, options)
         if query == "-":
             _answer_lines(console, sys.stdin.buffer, lambda line: opened.search_with(line, options), as_json)
@@ -172,7 +174,11 @@ def _why_nothing(index: Index, options: SearchOptions) -> str:
     unknown = sorted(set(named or ()) - set(ids))
     if named is not None and len(unknown) == len(set(named)):
         near = [repr(one) for name in unknown for one in difflib.get_close_matches(name, ids, n=3)]
-        known = f"did you mean {' or '.join(near)}?" if near else "`latechunk info` says what it holds"
+        known = (
+            f"did you mean {' or '.join(near)}?"
+            if near
+            else f"`latechunk info {shlex.quote(str(index.path))} --ids` lists them"
+        )
         return printable(f"no document of the index has the id {', '.join(map(repr, unknown))}: {known}")
     left = set(index.ids(filter=options.filter) if options.filter is not None else ids)
     if named is not None:
@@ -245,4 +251,4 @@ def _print_hits(hits: list[Hit]) -> None:
         name = printable(chunk.document_id)
         place = f"{chunk.start}-{chunk.end}" if cited.startswith(name) else f"{name} {chunk.start}-{chunk.end}"
         console.print(f"[bold]{rank:>3}[/]  {hit.score:.4f}  [cyan]{escape(cited)}[/]  [dim]{escape(place)}[/]")
-        console.print(escape(printable(chunk.text)), end="\n\n" if rank < len(hits) else "\n")
+        console.print(escape(printable_lines(chunk.text)), end="\n\n" if rank < len(hits) else "\n")

@@ -8,10 +8,14 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from latechunk.cli.console import counted
 from latechunk.embedding.progress import Progress
 from latechunk.printing import printable
 from latechunk.readers import Problem, SourceFile, find_files, read_documents
 from latechunk.readers.decoding import require_encoding
+from latechunk.readers.files import is_blank
+from latechunk.readers.jsonl import JSONL
+from latechunk.readers.origin import find_file, find_row
 from latechunk.types import without_row
 
 if TYPE_CHECKING:
@@ -32,7 +36,8 @@ class Sources:
     n_problems: int = 0
     advance: Callable[[Progress], None] = lambda _: None  # replaced once there is a bar
     notes: dict[str, list[str]] = field(default_factory=dict)
-    _sources: set[str] = field(default_factory=set)  # of the files that were to be read
+    keeps: Callable[[str], bool] = lambda _: False  # whether there is a document of this source
+    _sources: dict[str, str] = field(default_factory=dict)  # of the files that were to be read, as they were given
     _ids: set[str] = field(default_factory=set)  # of the documents that were
 
     def __post_init__(self) -> None:
@@ -41,22 +46,24 @@ class Sources:
     def report(self, problem: Problem) -> None:
         """Tell what is left out."""
         self.n_problems += 1
-        message = printable(f"left out: {problem.place}: {problem.reason}")
+        kept = (
+            "; its text in the index stays as it was" if self.keeps(Path(problem.place).absolute().as_posix()) else ""
+        )
+        message = printable(f"left out: {problem.place}: {problem.reason}{kept}")
         self.console.print(message, style="yellow", markup=False, soft_wrap=True)
 
     def leave_out(self, problem: Problem) -> None:
         """Tell what is left out of what the progress counts."""
         self.report(problem)
-        self.advance(Progress(1, 0))  # so that it ends at all documents
+        self.advance(Progress(0, 0, left_out=1))  # so that it ends at all documents
 
     def find(self, paths: Sequence[Path]) -> list[SourceFile]:
         """The files at and below these paths that are read; says how many others there are."""
         others: Counter[str] = Counter()
         files = find_files(paths, self.report, lambda path: others.update([path.suffix.lower() or "no suffix"]))
-        if others and not self.quiet:
+        if others:
             kinds = ", ".join(f"{suffix} {count}" for suffix, count in others.most_common())
-            message = printable(f"passed over {others.total()} files of other kinds: {kinds}")
-            self.console.print(message, markup=False, soft_wrap=True)
+            self.say(f"passed over {counted(others.total(), 'file')} of other kinds or blank: {kinds}")
         return files
 
     def read(self, files: Sequence[SourceFile]) -> Iterator[Document]:
@@ -68,11 +75,21 @@ class Sources:
 
     def take(self, files: Sequence[SourceFile]) -> None:
         """Note that these files are read, by whatever process."""
-        self._sources |= {one.metadata["source"] for one in files}
+        self._sources |= {one.metadata["source"]: str(one.path) for one in files}
 
     def note_read(self, document_id: str) -> None:
         """Note that a document was among what was read."""
         self._ids.add(document_id)
+
+    def place_of(self, document: Document) -> str:
+        """Where a document was read: its file as it was given, with the row or line; its id if that is unknown."""
+        source = find_file(document.id, document.metadata)
+        if source is None:
+            return document.id
+        path, row = self._sources.get(source, source), find_row(document.metadata)
+        if row is None:
+            return path
+        return f"{path}:{row}" if path.lower().endswith(JSONL.suffixes) else f"{path}, row {row}"
 
     def find_gone(self, paths: Sequence[Path], stored: Iterable[tuple[str, Mapping[str, Any]]]) -> list[str]:
         """Ids of documents that were files, or rows of files, at or below these paths, and are no more.
@@ -84,17 +101,14 @@ class Sources:
         places = [path.absolute().as_posix() for path in paths]
         gone = []
         for document_id, metadata in stored:
-            source = metadata.get("source")
-            if not isinstance(source, str) or not any(_is_at(source, place) for place in places):
+            source = find_file(document_id, metadata)
+            if source is None or document_id in self._ids or not any(_is_at(source, place) for place in places):
                 continue
-            if source.endswith(f"/{without_row(document_id, metadata)}") and self.have_lost(document_id, source):
+            is_named_by_file = source.endswith(f"/{without_row(document_id, metadata)}")
+            is_read = source in self._sources and not self.n_problems
+            if (is_named_by_file and is_read) or not Path(source).exists() or is_blank(Path(source)):
                 gone.append(document_id)
         return list(dict.fromkeys(gone))
-
-    def have_lost(self, document_id: str, source: str) -> bool:
-        """Whether the file of a document is gone, or was read, as all files were, and had no such document."""
-        is_read = source in self._sources and not self.n_problems
-        return not Path(source).exists() or (is_read and document_id not in self._ids)
 
     @property
     def options(self) -> dict[str, Any]:
@@ -105,12 +119,15 @@ class Sources:
         """Keep a note for ``print_notes``."""
         self.notes.setdefault(what, []).append(place)
 
+    def say(self, text: str) -> None:
+        """Tell what is no problem, unless nobody wants to know."""
+        if not self.quiet:
+            self.console.print(printable(text), markup=False, soft_wrap=True)
+
     def print_notes(self) -> None:
         """Tell what was noted of files that were read."""
         for what, places in self.notes.items():
-            if not self.quiet:
-                first = f"{places[0]}{f' and {len(places) - 1:,} more' if len(places) > 1 else ''}"
-                self.console.print(printable(f"{first}: {what}"), markup=False, soft_wrap=True)
+            self.say(f"{places[0]}{f' and {len(places) - 1:,} more' if len(places) > 1 else ''}: {what}")
 
 
 def _is_at(source: str, place: str) -> bool:

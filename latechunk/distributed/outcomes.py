@@ -91,7 +91,7 @@ def embed(
     def settle(outcome: Outcome) -> None:
         tell(outcome)
         if on_progress:
-            on_progress(Progress(1, 0))
+            on_progress(Progress(0, 0, left_out=1) if outcome.status == "failed" else Progress(1, 0))
 
     def changed() -> Iterator[Document]:
         for document in documents:

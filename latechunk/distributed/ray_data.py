@@ -22,12 +22,13 @@ from latechunk.distributed.outcomes import EmbedReport, Outcome, count
 from latechunk.distributed.worker import Embedder, Job, Workers, name_of, read_rows, to_documents
 from latechunk.embedding import Progress
 from latechunk.errors import LateChunkError, MissingDependencyError, ModelError
+from latechunk.extras import how_to_install
 from latechunk.protocols import Chunker, SpanEncoder
 from latechunk.readers import SourceFile
 from latechunk.types import Mode
 
 if importlib.util.find_spec("ray") is None:
-    raise MissingDependencyError('Ray is not installed: pip install "latechunk[ray]"')
+    raise MissingDependencyError(f"Ray is not installed; {how_to_install('ray')}")
 
 import ray
 import ray.data
@@ -195,7 +196,8 @@ class _Tally:
         self.done.add(outcome.id)
         self.counts += count(outcome)
         if self._advance:
-            self._advance(Progress(1, outcome.n_tokens))
+            is_left_out = outcome.status == "failed"
+            self._advance(Progress(not is_left_out, outcome.n_tokens, left_out=int(is_left_out)))
         if self._tell:
             self._tell(outcome)
 

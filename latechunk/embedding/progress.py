@@ -31,11 +31,13 @@ class Progress:
         documents: Documents, a fraction while one is under way.
         tokens: Content tokens.
         note: What a long document will take, said once near its start; empty otherwise.
+        left_out: Documents that failed, which ``documents`` does not count.
     """
 
     documents: float
     tokens: int
     note: str = ""
+    left_out: int = 0
 
 
 class BatchProgress:
@@ -130,19 +132,28 @@ def show_progress(console: Console, n_documents: int | None) -> Iterator[Callabl
         bars.TextColumn("indexing"),
         bars.BarColumn(),
         bars.TaskProgressColumn(),
-        bars.TextColumn("{task.fields[documents]:,}/" + total + " documents, {task.fields[tokens]:,} tokens"),
+        bars.TextColumn(
+            "{task.fields[documents]:,}/" + total + " documents{task.fields[left_out]}, {task.fields[tokens]:,} tokens"
+        ),
         bars.TimeRemainingColumn(),
     )
     # One pass of a large model may take minutes, and rich measures the speed between two reports.
     with bars.Progress(*columns, console=console, transient=True, speed_estimate_period=600) as bar:
-        task = bar.add_task("indexing", total=n_documents, documents=0, tokens=0)
-        n_documents_done, n_tokens = 0.0, 0
+        task = bar.add_task("indexing", total=n_documents, documents=0, left_out="", tokens=0)
+        n_documents_done, n_left_out, n_tokens = 0.0, 0, 0
 
         def advance(progress: Progress) -> None:
-            nonlocal n_documents_done, n_tokens
+            nonlocal n_documents_done, n_left_out, n_tokens
             n_documents_done += progress.documents
+            n_left_out += progress.left_out
             n_tokens += progress.tokens
-            bar.update(task, completed=n_documents_done, documents=_whole(n_documents_done), tokens=n_tokens)
+            bar.update(
+                task,
+                completed=n_documents_done + n_left_out,
+                documents=_whole(n_documents_done),
+                left_out=_left_out(n_left_out),
+                tokens=n_tokens,
+            )
             if progress.note:
                 console.print(progress.note, markup=False, soft_wrap=True)
 
@@ -157,6 +168,7 @@ class Lines:
     n_documents: int | None
     clock: Callable[[], float] = time.monotonic
     documents: float = 0.0
+    left_out: int = 0
     tokens: int = 0
     begun: float = 0.0
     written: float = 0.0
@@ -167,6 +179,7 @@ class Lines:
     def advance(self, progress: Progress) -> None:
         """Take what was done since the last call."""
         self.documents += progress.documents
+        self.left_out += progress.left_out
         self.tokens += progress.tokens
         if progress.note:
             self.write(progress.note)
@@ -178,11 +191,17 @@ class Lines:
         self.written = self.clock()
         seconds = self.written - self.begun
         total = "" if self.n_documents is None else f" of {self.n_documents:,}"
-        line = f"{_whole(self.documents):,}{total} documents, {self.tokens:,} tokens in {_minutes(seconds)}"
-        if self.n_documents is not None and self.documents > 0 and _whole(self.documents) < self.n_documents:
-            share = self.documents / self.n_documents
+        what = f"{_whole(self.documents):,}{total} documents{_left_out(self.left_out)}"
+        line = f"{what}, {self.tokens:,} tokens in {_minutes(seconds)}"
+        done = self.documents + self.left_out
+        if self.n_documents is not None and done > 0 and _whole(done) < self.n_documents:
+            share = done / self.n_documents
             line += f", {share:.0%} done, about {_minutes(seconds * (1 / share - 1))} left"
         self.write(line)
+
+
+def _left_out(n_documents: int) -> str:
+    return f", {n_documents:,} left out" if n_documents else ""
 
 
 def _whole(documents: float) -> int:

@@ -12,6 +12,7 @@ from latechunk.readers.reader import Problem, SourceFile
 from latechunk.readers.registry import READERS, find_reader
 
 ONE_FOLDER = "give the folder that holds both, so that their paths from it differ"
+_BLOCK = 8_192
 _PASSED_OVER = ("node_modules", "__pycache__")  # besides what is hidden
 _INDEX = "store.sqlite3"  # what only the folder of an index holds
 _EMBEDDED = re.compile(r"(?:part|errors)-\d{6,}-[0-9a-f]{16}\.parquet")  # what only a folder that `embed` filled holds
@@ -28,7 +29,7 @@ def find_files(
     directory is. Links inside a folder are not followed; hidden files and folders in it, ``node_modules``,
     ``__pycache__``, indexes and folders that ``latechunk embed`` filled are passed over. ``on_problem`` is called for
     each path given that is missing or holds no text, and for a file of another one's name; ``on_other`` for each file
-    of an unknown format in a folder.
+    in a folder that is blank or of an unknown format.
     """
     found: dict[str, SourceFile] = {}
     names: dict[str, Path] = {}
@@ -58,9 +59,20 @@ def _why_not(path: Path) -> str | None:
         return "there is no such file or folder"
     if not path.is_file():
         return "this is not a regular file"
+    if is_blank(path):
+        return "it is blank"
     if not _is_read(path):
         return f"it holds no text, and is of no format that is read: {', '.join(READERS)}"
     return None
+
+
+def is_blank(path: Path) -> bool:
+    """Whether a file holds nothing but white space; one that cannot be opened does not."""
+    try:
+        with path.open("rb") as file:
+            return not any(block.strip() for block in iter(lambda: file.read(_BLOCK), b""))
+    except OSError:
+        return False
 
 
 def _is_read(path: Path) -> bool:
@@ -83,7 +95,7 @@ def _files_below(
             path = Path(parent, name)
             if name.startswith(".") or path.is_symlink() or not path.is_file():
                 continue
-            if _is_read(path):
+            if not is_blank(path) and _is_read(path):
                 yield path
             elif on_other:
                 on_other(path)

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 from latechunk.errors import DocumentError
 from latechunk.readers.decoding import explain_decoding, marked_encoding
@@ -23,7 +24,7 @@ def _read(file: SourceFile, reading: Reading) -> Iterator[Document]:
             continue
         try:
             text = line if isinstance(line, str) else _decode_line(line, reading.encoding)
-            yield _parse_line(text, partial(reading.on_note, place))
+            yield line_document(_parse_line(text), partial(reading.on_note, place), file, number)
         except UnicodeDecodeError as error:
             reading.on_problem(Problem(place, explain_decoding(error)))
         except (ValueError, RecursionError) as error:
@@ -49,7 +50,7 @@ def _decode_line(line: bytes, encoding: str | None) -> str:
         return line.decode(encoding)
 
 
-def _parse_line(line: str, note: Callable[[str], None]) -> Document:
+def _parse_line(line: str) -> dict[str, Any]:
     try:
         fields = json.loads(line)
     except json.JSONDecodeError as error:
@@ -58,7 +59,7 @@ def _parse_line(line: str, note: Callable[[str], None]) -> Document:
         raise DocumentError(
             f'a line must be an object with "text", and "id" if it has one, got {type(fields).__name__}'
         )
-    return line_document(fields, note)
+    return fields
 
 
 def _count(path: Path, rows: bool) -> int:  # noqa: ARG001

@@ -8,19 +8,27 @@ from typing import Any
 
 from latechunk.errors import DocumentError
 from latechunk.readers.naming import name_documents
+from latechunk.readers.origin import with_origin
 from latechunk.readers.pages import unpack_document
 from latechunk.readers.reader import SourceFile
 from latechunk.types import TABLE_ROW, Document, require_text
 
+_CITED_BY = ("source", "file_path", "file_name")
 
-def line_document(fields: Mapping[str, Any], note: Callable[[str], None]) -> Document:
-    """Make a document of an object with ``text``, and ``id`` if it has one; the rest and ``metadata`` are metadata."""
+
+def line_document(
+    fields: Mapping[str, Any], note: Callable[[str], None], file: SourceFile | None = None, number: int = 0
+) -> Document:
+    """Make a document of an object with ``text``, and ``id`` if it has one; the rest and ``metadata`` are metadata.
+
+    ``number`` is that of its line, if it is one of a file.
+    """
     if "text" not in fields:
         raise DocumentError('a line must be an object with "text", and "id" if it has one; it lacks text')
     text, chosen, metadata = _split(fields, note)
     require_text(text, "the text of a line", DocumentError)
     ((name, _),) = name_documents([text], lambda text: (chosen, text, metadata))
-    return unpack_document(name, text, metadata)
+    return unpack_document(name, text, with_origin(metadata, file, number, _CITED_BY) if file else metadata)
 
 
 def row_document(
@@ -31,19 +39,20 @@ def row_document(
     *,
     numeric: Collection[str] = (),
 ) -> Document:
-    """Make a document of a row; without ``text`` its text is its fields, one a line, which are metadata as well.
+    """Make a document of a row; without ``text`` its text is its fields, one a line; all but the id are metadata.
 
     Its id is its own, or the name of the file with the row's number, from 1: ``people.csv#7``. Fields that ``numeric``
     names are written as they are, and numbers in the metadata, or not there where they are empty.
     """
     text, chosen, metadata = _split(fields, note)
     if text is None:
-        text = "\n".join(f"{name}: {_show(value)}" for name, value in metadata.items() if value not in (None, ""))
+        shown = {**{name: value for name, value in fields.items() if name != "metadata"}, **metadata}
+        text = "\n".join(f"{name}: {_show(value)}" for name, value in shown.items() if value not in (None, ""))
     require_text(text, "the text of a row", DocumentError)
     name = f"{file.name}#{number}" if chosen in (None, "") else chosen
     numbers = {key: json.loads(metadata[key]) for key in numeric if metadata.get(key)}
     empty = {key for key in numeric if metadata.get(key) == ""}
-    described = {**file.metadata, TABLE_ROW: number, **metadata, **numbers}
+    described = {TABLE_ROW: number, **with_origin({**metadata, **numbers}, file, number, ("source",))}
     described = {key: value for key, value in described.items() if key not in empty}
     return Document(name, text, described, outline=None if "text" in fields else ())
 

@@ -1,0 +1,49 @@
+"""The file that a document was read from, and its row or line there: recorded in metadata, and found again."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping
+from pathlib import Path
+from typing import Any
+
+from latechunk.readers.reader import SourceFile
+from latechunk.types import TABLE_ROW
+
+RECORD_FILE = "latechunk_file"
+"""The metadata key of the file and row, ``/data/corpus.jsonl#7``, of a record that names a source of its own."""
+
+
+def with_origin(
+    metadata: Mapping[str, Any], file: SourceFile, number: int, own_keys: Collection[str]
+) -> dict[str, Any]:
+    """Metadata of a record with its file as ``source`` and its number as ``table_row``.
+
+    Where the record has one of ``own_keys``, it says itself what it is cited by; file and number are then recorded
+    under ``RECORD_FILE`` alone. What another program wrote there is replaced.
+    """
+    own = {key: value for key, value in metadata.items() if key != RECORD_FILE}
+    if any(key in own for key in own_keys):
+        return {**own, RECORD_FILE: f"{file.metadata['source']}#{number}"}
+    return {**file.metadata, TABLE_ROW: number, **own}
+
+
+def find_file(document_id: str, metadata: Mapping[str, Any]) -> str | None:
+    """The path of the file that a document was read from, whether or not it is still there; None if that is unknown.
+
+    A ``source`` may be anything that a record or program says. It is the file if it is an absolute path from which the
+    id was made, or if the document is a row.
+    """
+    recorded, source = metadata.get(RECORD_FILE), metadata.get("source")
+    if isinstance(recorded, str):
+        return recorded.rpartition("#")[0]
+    if not isinstance(source, str) or not Path(source).is_absolute():
+        return None
+    return source if find_row(metadata) or source.endswith(f"/{document_id}") else None
+
+
+def find_row(metadata: Mapping[str, Any]) -> int | None:
+    """The number of the row or line of its file that a document is, from 1; None if it is a whole file."""
+    recorded = metadata.get(RECORD_FILE)
+    number = recorded.rpartition("#")[2] if isinstance(recorded, str) else ""
+    row = int(number) if number.isdecimal() else metadata.get(TABLE_ROW)
+    return row if type(row) is int else None
