@@ -309,6 +309,12 @@ def test_all_tasks_lie_in_one_folder_with_a_card_each(base, finished):
     assert "Command: `latechunk train labels.jsonl --out " in card
     assert "--task classification --base tiny --steps 150 --rank 4 --learning-rate 0.003 --seed 0`" in card
     assert (out / "classification" / "log.jsonl").is_file()
+    rows = said["text-matching"]["rows"]
+    assert rows["held_out"] == 60
+    assert rows["left_out"] == 600 - 60 - rows["trained"] > 0
+    card = (out / "text_matching" / "README.md").read_text(encoding="utf-8")
+    assert f"{rows['left_out']} rows that share a text with those held out were left out. The loss" in card
+    assert said["separation"]["rows"]["left_out"] == 0
 
 
 def test_texts_are_read_under_their_task_and_all_else_as_before(base, finished):

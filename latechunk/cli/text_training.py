@@ -86,6 +86,8 @@ def _word(summary: Mapping[str, Any]) -> Iterator[str]:
     run, lora = summary["run"], summary["lora"]
     yield f"{summary['task']}: {counted(rows['trained'], 'row')}, {counted(summary['texts'], 'text')}"
     yield f"held out: {held_out}"
+    if rows["left_out"]:
+        yield f"left out: {counted(rows['left_out'], 'row')} that share a text with those held out"
     yield (
         f"{counted(run['n_steps'], 'step')} of {summary['batch_rows']} rows over {summary['base']} in "
         f"{run['precision']}, rank {lora['rank']}"

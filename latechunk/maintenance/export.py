@@ -153,8 +153,13 @@ def _import(file: Path, folder: Path, precision: Precision | None) -> Counts:
                 _put(store, batch, header)
             counts = store.counts()
         if counts != header.counts:
-            raise TransferError(f"it is not whole: it should hold {header.counts}, and holds {counts}; export it again")
+            wanted, found = _word(header.counts), _word(counts)
+            raise TransferError(f"it is not whole: it should hold {wanted}, and holds {found}; export it again")
     return counts
+
+
+def _word(counts: Counts) -> str:
+    return f"{counts.n_documents:,} documents, {counts.n_chunks:,} chunks and {counts.n_tokens:,} tokens"
 
 
 def _read(file: Path, stack: contextlib.ExitStack) -> tuple[bytes, Iterator[tuple[str, ExportedDocument]]]:

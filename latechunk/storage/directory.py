@@ -146,7 +146,10 @@ def new_file(path: Path) -> Iterator[Path]:
     except OSError as error:
         if isinstance(error, LateChunkError):
             raise
-        raise StoreError(f"{path} could not be written: {error}") from error
+        reason = error.strerror or str(error)
+        if not path.parent.is_dir():
+            reason = f"there is no folder {path.parent}; make it first"
+        raise StoreError(f"{path} could not be written: {reason}") from error
     finally:
         new.unlink(missing_ok=True)
 

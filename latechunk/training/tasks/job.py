@@ -50,6 +50,7 @@ class TextJob:
 
     Attributes:
         manifest: Of the folder, with the task.
+        n_left_out: Rows that share a text with those held out.
         copied: The adapters that the model has, which go into a new folder; None if there are none.
         fingerprint: SHA-256 over base and data.
         seconds: Of all steps, by a trial.
@@ -64,6 +65,7 @@ class TextJob:
     reading: Reading
     train: TextData
     held_out: TextData | None
+    n_left_out: int
     run: RunSettings
     lora: LoraSettings
     sizes: tuple[int, ...]
@@ -84,7 +86,11 @@ class TextJob:
         return {
             "task": self.request.task,
             "base": self.manifest.base,
-            "rows": {"trained": self.train.n_rows, "held_out": self.held_out.n_rows if self.held_out else 0},
+            "rows": {
+                "trained": self.train.n_rows,
+                "held_out": self.held_out.n_rows if self.held_out else 0,
+                "left_out": self.n_left_out,
+            },
             "texts": len(self.train.texts),
             "prompt": self.manifest.task_set.find(self.request.task).prompt,  # type: ignore[union-attr]  # just added
             "dims": list(self.sizes),
@@ -137,6 +143,7 @@ def prepare_text_job(request: TextTrainingRequest, on_progress: OnProgress) -> T
         reading=reading,
         train=train,
         held_out=held_out,
+        n_left_out=everything.n_rows - train.n_rows - (held_out.n_rows if held_out else 0),
         run=run,
         lora=lora,
         sizes=sizes,
