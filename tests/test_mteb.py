@@ -278,5 +278,5 @@ def test_a_chunk_that_cannot_be_cut_is_an_error(fake):
 def test_says_that_mteb_is_missing(fake, monkeypatch):
     monkeypatch.setitem(sys.modules, "mteb.models", None)
 
-    with pytest.raises(MissingDependencyError, match=r'pip install "latechunk\[mteb\]"'):
+    with pytest.raises(MissingDependencyError, match=r'pip install "\.\[mteb\]"'):
         ChunkedSearch(fake, TokenChunker(max_tokens=3))

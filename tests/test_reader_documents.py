@@ -107,7 +107,7 @@ def test_a_large_page_of_one_line_and_deep_lists_are_read(read):
 
 def test_without_the_parser_of_html_the_error_says_what_to_install(monkeypatch):
     monkeypatch.setitem(sys.modules, "selectolax.lexbor", None)
-    with pytest.raises(MissingDependencyError, match=re.escape('pip install "latechunk[documents]"')):
+    with pytest.raises(MissingDependencyError, match=re.escape('pip install ".[documents]"')):
         html.parse_html(b"<p>", ParserOptions())
 
 

@@ -240,7 +240,7 @@ def test_more_pages_or_text_than_the_limit_are_refused(tmp_path, monkeypatch):
 
 def test_without_the_parser_the_error_says_what_to_install(tmp_path, monkeypatch):
     monkeypatch.setitem(sys.modules, "pypdfium2", None)
-    with pytest.raises(MissingDependencyError, match=re.escape('pip install "latechunk[documents]"')):
+    with pytest.raises(MissingDependencyError, match=re.escape('pip install ".[documents]"')):
         parse(tmp_path, make_pdf([b""]))
 
 

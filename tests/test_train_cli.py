@@ -480,7 +480,7 @@ def test_missing_packages_are_named_with_the_command(base, data, tmp_path, monke
     monkeypatch.setattr(importlib.util, "find_spec", lambda name: None if name == "peft" else found(name))
     result = call(data, tmp_path / "out", base)
     assert result.exit_code == 1
-    assert 'training needs peft; run: pip install "latechunk[train]"' in result.stderr
+    assert 'training needs peft; run `pip install ".[train]"` in the clone of latechunk' in result.stderr
 
 
 def test_questions_of_a_user_are_trained_and_measured_without_an_interval(base, tmp_path):

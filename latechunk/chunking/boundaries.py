@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Literal, TypeAlias
 import sentencex
 
 from latechunk.errors import InputError, MissingDependencyError
+from latechunk.extras import how_to_install
 
 if TYPE_CHECKING:
     from nltk.tokenize.punkt import PunktTokenizer
@@ -107,7 +108,7 @@ def _load_punkt(name: str) -> PunktTokenizer:
         from nltk.tokenize.punkt import PunktTokenizer
     except ImportError as error:
         raise MissingDependencyError(
-            'segmenter="nltk" needs the package nltk, which is not installed; run: pip install "latechunk[nltk]"'
+            f'segmenter="nltk" needs the package nltk, which is not installed; {how_to_install("nltk")}'
         ) from error
     try:
         return PunktTokenizer(name)

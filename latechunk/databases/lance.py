@@ -12,7 +12,14 @@ import numpy as np
 from latechunk.databases.filters import EQUALITY, Compares, FromDocuments, Junction, Negation, Where
 from latechunk.databases.protocol import FoundRow
 from latechunk.databases.rows import ChunkRow, list_facets, pack_pages, read_chunk, to_facet, whole_documents
-from latechunk.errors import FilterError, IndexFormatError, IndexMissingError, MissingDependencyError, StoreError
+from latechunk.errors import (
+    FilterError,
+    IndexFormatError,
+    IndexMissingError,
+    MissingDependencyError,
+    StoreError,
+)
+from latechunk.extras import how_to_install
 from latechunk.storage.terms import to_terms
 from latechunk.types import FloatArray, Settings
 
@@ -23,7 +30,7 @@ try:
     from lancedb.query import MatchQuery
 except ImportError as error:
     raise MissingDependencyError(
-        'a LanceDB database needs the package lancedb: pip install "latechunk[lancedb]"'
+        f"a LanceDB database needs the package lancedb; {how_to_install('lancedb')}"
     ) from error
 
 _KEY = b"latechunk"

@@ -26,6 +26,7 @@ from latechunk.databases.protocol import FoundRow
 from latechunk.databases.rows import ChunkRow, list_facets, read_chunk, to_facet
 from latechunk.databases.words import PLACES, idf, question_places, weigh_terms
 from latechunk.errors import IndexFormatError, IndexMissingError, MissingDependencyError, StoreError
+from latechunk.extras import how_to_install
 from latechunk.storage.filter_sql import escape_text, unescape_text
 from latechunk.types import FloatArray, Settings
 
@@ -35,7 +36,7 @@ try:
     from psycopg.conninfo import conninfo_to_dict
     from psycopg.types.json import Jsonb
 except ImportError as error:
-    raise MissingDependencyError('a PostgreSQL database needs psycopg: pip install "latechunk[pgvector]"') from error
+    raise MissingDependencyError(f"a PostgreSQL database needs psycopg; {how_to_install('pgvector')}") from error
 
 _Arguments = ParamSpec("_Arguments")
 _Answer = TypeVar("_Answer")

@@ -22,7 +22,14 @@ from latechunk.databases.filters import (
 from latechunk.databases.protocol import FoundRow
 from latechunk.databases.rows import ChunkRow, list_facets, read_chunk, to_facet, whole_documents
 from latechunk.databases.words import question_places, weigh_terms
-from latechunk.errors import FilterError, IndexFormatError, IndexMissingError, MissingDependencyError, StoreError
+from latechunk.errors import (
+    FilterError,
+    IndexFormatError,
+    IndexMissingError,
+    MissingDependencyError,
+    StoreError,
+)
+from latechunk.extras import how_to_install
 from latechunk.types import FloatArray, Settings
 
 try:
@@ -30,7 +37,7 @@ try:
     from qdrant_client.http.exceptions import ApiException
 except ImportError as error:
     raise MissingDependencyError(
-        'a Qdrant database needs the package qdrant-client: pip install "latechunk[qdrant]"'
+        f"a Qdrant database needs the package qdrant-client; {how_to_install('qdrant')}"
     ) from error
 
 _KEY = "latechunk"

@@ -5,10 +5,11 @@ import importlib.util
 from typing import TYPE_CHECKING, Any
 
 from latechunk.errors import MissingDependencyError
+from latechunk.extras import how_to_install
 
 if importlib.util.find_spec("pyarrow") is None:
     raise MissingDependencyError(
-        'embedded documents are Parquet files, which need pyarrow: pip install "latechunk[parquet]"'
+        f"embedded documents are Parquet files, which need pyarrow; {how_to_install('parquet')}"
     )
 
 from latechunk.distributed.estimate import Estimate, estimate_embedding

@@ -4,6 +4,7 @@ import importlib.util
 from collections.abc import Sequence
 
 from latechunk.errors import MissingDependencyError
+from latechunk.extras import how_to_install
 
 _PACKAGES = ("ir_measures", "scipy", "jinja2", "matplotlib")
 
@@ -18,4 +19,4 @@ def require_packages(
     """
     missing = [name for name in packages if importlib.util.find_spec(name) is None]
     if missing:
-        raise MissingDependencyError(f'{purpose} needs {", ".join(missing)}; run: pip install "latechunk[{extra}]"')
+        raise MissingDependencyError(f"{purpose} needs {', '.join(missing)}; {how_to_install(extra)}")

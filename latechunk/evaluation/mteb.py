@@ -16,6 +16,7 @@ from rich.progress import Progress
 
 from latechunk.embedding import Embedding, embed_documents
 from latechunk.errors import DocumentError, InputError, MissingDependencyError, QueryError
+from latechunk.extras import how_to_install
 from latechunk.protocols import Chunker, ReportsRuntime, SpanEncoder
 from latechunk.types import Document, FloatArray, IntArray, Mode, require_text
 
@@ -175,7 +176,7 @@ def _describe(encoder: SpanEncoder, chunker: Chunker, embedding: Embedding) -> M
         from mteb.models import ModelMeta
     except ImportError as error:
         raise MissingDependencyError(
-            'ChunkedSearch needs the package mteb, which is not installed; run: pip install "latechunk[mteb]"'
+            f"ChunkedSearch needs the package mteb, which is not installed; {how_to_install('mteb')}"
         ) from error
     settings = encoder.settings
     decisive = {"encoder": settings, "chunker": chunker.settings, "embedding": embedding.settings}

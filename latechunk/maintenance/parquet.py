@@ -20,6 +20,7 @@ from typing import Any
 import numpy as np
 
 from latechunk.errors import MissingDependencyError, TransferError
+from latechunk.extras import how_to_install
 from latechunk.maintenance.records import ExportedDocument, ExportHeader
 from latechunk.types.json_form import to_json
 
@@ -28,7 +29,7 @@ try:
     import pyarrow.parquet as files
 except ImportError as error:
     raise MissingDependencyError(
-        'Parquet needs pyarrow, which is not installed: pip install "latechunk[parquet]", or choose a .jsonl file'
+        f"Parquet needs pyarrow, which is not installed; {how_to_install('parquet')}, or choose a .jsonl file"
     ) from error
 
 _KEY = b"latechunk"

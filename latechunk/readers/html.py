@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from latechunk.errors import MissingDependencyError
+from latechunk.extras import how_to_install
 from latechunk.readers.decoding import decode, marked_encoding
 from latechunk.readers.html_render import render
 from latechunk.readers.limits import read_whole
@@ -42,9 +43,7 @@ def parse_html(data: bytes, options: ParserOptions) -> tuple[StructuredText, dic
     try:
         from selectolax.lexbor import LexborHTMLParser
     except ImportError as error:
-        raise MissingDependencyError(
-            'HTML and EPUB need selectolax; run: pip install "latechunk[documents]"'
-        ) from error
+        raise MissingDependencyError(f"HTML and EPUB need selectolax; {how_to_install('documents')}") from error
     source, guess = _decode(data, options.encoding)
     if source[:200].lstrip().startswith("<?xml"):
         source = _EMPTY.sub(r"<\1\2></\1>", source)

@@ -15,6 +15,7 @@ from statistics import median
 from typing import TYPE_CHECKING, Any
 
 from latechunk.errors import DocumentError, MissingDependencyError
+from latechunk.extras import how_to_install
 from latechunk.readers.limits import MAX_BYTES
 from latechunk.readers.parsed import Parsed, ParserOptions
 from latechunk.readers.pdf_headings import Line, find_headings
@@ -64,7 +65,7 @@ def _open(path: Path, password: str | None) -> pypdfium2.PdfDocument:
     try:
         import pypdfium2
     except ImportError as error:
-        raise MissingDependencyError('PDF files need pypdfium2; run: pip install "latechunk[documents]"') from error
+        raise MissingDependencyError(f"PDF files need pypdfium2; {how_to_install('documents')}") from error
     try:
         return pypdfium2.PdfDocument(path, password=password)
     except pypdfium2.PdfiumError as error:

@@ -6,6 +6,7 @@ from importlib.util import find_spec
 from typing import TYPE_CHECKING, Any
 
 from latechunk.errors import MissingDependencyError
+from latechunk.extras import how_to_install
 from latechunk.serving.limits import Limits
 
 if TYPE_CHECKING:
@@ -23,7 +24,7 @@ def require_serving() -> None:
     """Raise a MissingDependencyError that says what to install, where the extra ``serve`` is not."""
     missing = [name for name in ("fastapi", "mcp", "prometheus_client", "uvicorn") if find_spec(name) is None]
     if missing:
-        raise MissingDependencyError(f'serving needs {", ".join(missing)}; run: pip install "latechunk[serve]"')
+        raise MissingDependencyError(f"serving needs {', '.join(missing)}; {how_to_install('serve')}")
 
 
 def __getattr__(name: str) -> Any:
