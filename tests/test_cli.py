@@ -414,12 +414,14 @@ def test_a_blank_file_has_no_text_and_one_that_cannot_be_read_keeps_its_own(run)
     run("index", "x.latechunk", "docs")
     Path("docs/berlin.md").write_text(" \n")
     Path("docs/empty.py").write_text("")
+    Path("docs/cut.pdf").write_bytes(b"")
     Path("docs/paris.txt").write_bytes(b"Caf\xe9")
 
     result = run("index", "x.latechunk", "docs", "--prune")
 
     assert result.exit_code == 3
     assert "passed over 2 files of other kinds or blank: .md 1, .py 1" in result.stderr
+    assert "left out: docs/cut.pdf: " in result.stderr  # it is damaged, and not blank
     assert "byte 3; name it (--encoding); its text in the index stays as it was" in result.stderr
     with Index.open("x.latechunk", read_only=True) as index:
         assert index.ids() == ["paris.txt"]

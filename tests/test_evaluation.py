@@ -908,7 +908,7 @@ def test_missing_packages_are_named(monkeypatch):
     from latechunk.evaluation import require_packages
 
     monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
-    with pytest.raises(MissingDependencyError, match=r"needs ir_measures, scipy, .*latechunk\[evaluation\]"):
+    with pytest.raises(MissingDependencyError, match=r"needs ir_measures, scipy, .*\.\[evaluation\]"):
         require_packages()
 
 

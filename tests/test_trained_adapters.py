@@ -543,7 +543,7 @@ def test_without_peft_the_error_names_the_extra(monkeypatch, base, trained):
         return actual(name, *args, **kwargs)
 
     monkeypatch.setattr(builtins, "__import__", without)
-    with pytest.raises(MissingDependencyError, match=r"latechunk\[adapters\].*adapters=None"):
+    with pytest.raises(MissingDependencyError, match=r"\.\[adapters\].*adapters=None"):
         load(base, trained)
     Encoder.load(str(base), adapters=None)
 

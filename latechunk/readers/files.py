@@ -7,7 +7,10 @@ import re
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
+from latechunk.readers.docx import DOCX
+from latechunk.readers.epub import EPUB
 from latechunk.readers.jsonl import JSONL
+from latechunk.readers.pdf import PDF
 from latechunk.readers.reader import Problem, SourceFile
 from latechunk.readers.registry import READERS, find_reader
 
@@ -67,7 +70,12 @@ def _why_not(path: Path) -> str | None:
 
 
 def is_blank(path: Path) -> bool:
-    """Whether a file holds nothing but white space; one that cannot be opened does not."""
+    """Whether a text file holds nothing but white space.
+
+    One that cannot be opened does not, nor does an empty PDF, Word file or book, which is damaged.
+    """
+    if READERS.get(path.suffix.lower()) in (PDF, DOCX, EPUB):
+        return False
     try:
         with path.open("rb") as file:
             return not any(block.strip() for block in iter(lambda: file.read(_BLOCK), b""))
