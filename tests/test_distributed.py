@@ -30,6 +30,7 @@ from latechunk.readers import Problem
 from latechunk.storage.store import Counts
 from tests.conftest import SCRIPTS, FakeEncoder
 from tests.damages import make, reopen
+from tests.databases import ListDatabase
 
 parquet = pytest.importorskip("pyarrow.parquet")
 import pyarrow as arrow  # noqa: E402
@@ -40,6 +41,8 @@ from latechunk.distributed import (  # noqa: E402
     embed_folder,
     estimate_embedding,
     import_folders,
+    push_folders,
+    read_embedded,
     remove_documents,
 )
 
@@ -236,6 +239,7 @@ def test_a_killed_run_goes_on_where_it_was(tmp_path, indexed, pytestconfig):
     assert (report.n_unchanged, report.n_embedded) == (6, len(DOCUMENTS) - 6)  # three parts of two were there
     assert encoder.n_encoded == len(DOCUMENTS) - 6
     assert not list((tmp_path / "out").glob("*.new-*"))
+    assert len(json.loads((tmp_path / "out" / "manifest.json").read_text())["parts"]) > 3  # the killed run's, too
     import_folders([tmp_path / "out"], tmp_path / "back")
     assert_same(stored(tmp_path / "back"), indexed)
 
@@ -445,6 +449,76 @@ def test_two_documents_of_one_id(tmp_path):
     with pytest.raises(TransferError, match="one: the document 'guide' comes twice, with another text"):
         import_folders([tmp_path / "one"], tmp_path / "back")
     assert not (tmp_path / "back").exists()
+
+
+def test_a_folder_that_lacks_a_part_is_refused_by_all_that_read_it(tmp_path, monkeypatch):
+    monkeypatch.setattr("latechunk.distributed.local._PART_DOCUMENTS", 4)
+    out = tmp_path / "out"
+    embed(DOCUMENTS[:8], out)
+    embed(DOCUMENTS[8:], out)
+    part = EmbeddedFolder.open(out).parts()[1]
+    content = part.read_bytes()
+    part.unlink()
+    before = {one.name: one.read_bytes() for one in out.iterdir()}
+
+    for use in (
+        lambda: import_folders([out], tmp_path / "back"),
+        lambda: push_folders([out], ListDatabase()),
+        lambda: list(read_embedded(out)),
+        lambda: remove_documents(out, lambda stored: [DOCUMENTS[0].id]),
+        lambda: estimate_embedding(DOCUMENTS, out, encoder=FakeEncoder(), chunker=CHUNKER),
+        lambda: embed(DOCUMENTS, out),
+    ):
+        with pytest.raises(TransferError, match=f"out is not whole: it lacks 1 of its part files, such as {part.name}"):
+            use()
+    assert {one.name: one.read_bytes() for one in out.iterdir()} == before
+    assert not (tmp_path / "back").exists()
+
+    part.write_bytes(content)
+    assert import_folders([out], tmp_path / "back").n_documents == len(DOCUMENTS)
+    part.unlink()
+    manifest = out / "manifest.json"
+    fields = json.loads(manifest.read_text())
+    fields["parts"].remove(part.name)  # what the message says
+    manifest.write_text(json.dumps(fields))
+    assert embed(DOCUMENTS, out).n_embedded == 4
+    assert import_folders([out], tmp_path / "again").n_documents == len(DOCUMENTS)
+
+
+def test_parts_are_recorded_whatever_ends_a_run(tmp_path, monkeypatch):
+    monkeypatch.setattr("latechunk.distributed.local._PART_DOCUMENTS", 2)
+    monkeypatch.setattr("latechunk.embedding.stream._BATCH_DOCUMENTS", 1)
+    out = tmp_path / "out"
+
+    def recorded():
+        return json.loads((out / "manifest.json").read_text())["parts"]
+
+    def failing():
+        yield from DOCUMENTS[:4]
+        raise OSError("the disk is gone")
+
+    with pytest.raises(OSError, match="gone"):
+        embed(failing(), out)
+    assert recorded() == [part.name for part in EmbeddedFolder.open(out).parts()]
+    assert len(recorded()) == 2
+    remove_documents(out, lambda stored: [DOCUMENTS[0].id, DOCUMENTS[2].id, DOCUMENTS[3].id])
+    assert recorded() == [part.name for part in EmbeddedFolder.open(out).parts()]
+    assert len(recorded()) == 1
+
+    for wrong in ("[]", '{"parts": 5}', '{"parts": [5]}', "{", "[" * 10_000):
+        (out / "manifest.json").write_text(wrong)
+        with pytest.raises(TransferError, match=r"manifest\.json"):
+            import_folders([out], tmp_path / "back")
+
+
+def test_a_folder_that_an_earlier_version_made_is_read(tmp_path):
+    embed(DOCUMENTS, tmp_path / "out")
+    manifest = tmp_path / "out" / "manifest.json"
+    fields = json.loads(manifest.read_text())
+    del fields["parts"]
+    manifest.write_text(json.dumps(fields))
+
+    assert import_folders([tmp_path / "out"], tmp_path / "back").n_documents == len(DOCUMENTS)
 
 
 # --- what it would take

@@ -3,7 +3,8 @@
 ``manifest.json`` holds the settings that made the vectors. Each run, of which there may be many, adds files
 ``part-<run>-<hash>.parquet`` with rows as ``latechunk.distributed.rows`` has them, and ``errors-<run>-<hash>.parquet``
 with the columns ``id`` and ``reason``. A file appears whole or not at all. Of two rows of one id that of the later run
-counts.
+counts. When a run ends, it writes the names of all part files into ``manifest.json``, and a folder that lacks one of
+them is refused. A run that is killed leaves parts that are not named yet, which count as the others do.
 """
 
 from __future__ import annotations
@@ -34,6 +35,7 @@ from latechunk.storage.store import StoredDocument
 from latechunk.types import Document
 
 _MANIFEST = "manifest.json"
+_PARTS = "parts"  # its field of the names of part files
 _PART = re.compile(r"part-(\d{6,})-[0-9a-f]{16}\.parquet")
 _ROWS_READ = 64
 _GROUP_BYTES = 2**25  # of a group of rows, which is read at once
@@ -52,15 +54,10 @@ class EmbeddedFolder:
     def open(cls, path: str | os.PathLike[str]) -> Self:
         """Open a folder; InputError if it is none, TransferError if its manifest is damaged."""
         folder = as_folder(path)
+        settings, _ = _read_manifest(folder)
         try:
-            content = (folder / _MANIFEST).read_bytes()
-        except OSError as error:
-            raise InputError(
-                f"{folder} is no folder of embedded documents, as `latechunk embed` makes it: {error}"
-            ) from error
-        try:
-            return cls(folder, IndexManifest.read(json.loads(content)))
-        except (ValueError, IndexDamagedError) as error:
+            return cls(folder, IndexManifest.read(settings))
+        except IndexDamagedError as error:
             raise TransferError(f"{folder / _MANIFEST} cannot be read: {error}") from error
 
     @classmethod
@@ -79,9 +76,9 @@ class EmbeddedFolder:
         if folder.exists() and (not folder.is_dir() or any(one.suffix != ".lock" for one in folder.iterdir())):
             raise InputError(f"{folder} exists, and is no folder of embedded documents; choose another one")
         folder.mkdir(parents=True, exist_ok=True)
-        with new_file(folder / _MANIFEST) as new:
-            new.write_text(json.dumps(manifest.settings(), ensure_ascii=False, indent=2), encoding="utf-8")
-        return cls(folder, manifest)
+        made = cls(folder, manifest)
+        made._write_manifest([])
+        return made
 
     def require_same(self, manifest: IndexManifest, remedy: str) -> None:
         """Raise an IndexMismatchError, which names the settings, unless a manifest is of vectors of the same kind."""
@@ -93,14 +90,32 @@ class EmbeddedFolder:
     def writing(self) -> Iterator[int]:
         """Be the only writer within this; gives the number of the run, whose errors replace those of earlier ones."""
         with hold_write_lock(self.path, timeout=0):
-            for old in (*self.path.glob("errors-*.parquet"), *self.path.glob("*.parquet.new-*")):
-                old.unlink()  # what a killed run left half-written, too
-            yield 1 + max((run_of(part) for part in self.parts()), default=0)
+            run = 1 + max((run_of(part) for part in self.parts()), default=0)
+            for pattern in ("errors-*.parquet", "*.parquet.new-*", f"{_MANIFEST}.new-*"):
+                for old in self.path.glob(pattern):
+                    old.unlink()  # what a killed run left half-written, too
+            try:
+                yield run
+            finally:
+                self._write_manifest(self.parts())
 
     def parts(self) -> list[Path]:
-        """The part files, those of the first run first."""
+        """The part files, those of the first run first; a TransferError if one is gone that a run has recorded."""
+        _, recorded = _read_manifest(self.path)
         found = [one for one in self.path.iterdir() if _PART.fullmatch(one.name)]
+        gone = sorted(set(recorded) - {one.name for one in found})
+        if gone:
+            raise TransferError(
+                f"{self.path} is not whole: it lacks {len(gone):,} of its part files, such as {gone[0]}; bring them "
+                f"back, or take their names out of its {_MANIFEST} and embed their documents again"
+            )
         return sorted(found, key=lambda part: (run_of(part), part.name))
+
+    def _write_manifest(self, parts: Sequence[Path]) -> None:
+        """Record that these part files belong to the folder."""
+        fields = {**self.manifest.settings(), _PARTS: [one.name for one in parts]}
+        with new_file(self.path / _MANIFEST) as new:
+            new.write_text(json.dumps(fields, ensure_ascii=False, indent=2), encoding="utf-8")
 
     def write_part(self, run: int, rows: arrow.Table) -> None:
         """Write rows as a file whose name is made of them, so that a second try replaces the first."""
@@ -128,15 +143,17 @@ class EmbeddedFolder:
         """
         gone = arrow.array(sorted(ids), arrow.string())
         with hold_write_lock(self.path, timeout=0):
-            for part in self.parts():
+            parts = self.parts()
+            touched = [part for part in parts if compute.any(_are_among(gone, part)).as_py()]
+            self._write_manifest([part for part in parts if part not in touched])
+            for part in touched:
                 with _explained(part):
-                    is_gone = compute.is_in(parquet.read_table(part, columns=["id"]).column("id"), gone)
-                    if not compute.any(is_gone).as_py():
-                        continue
-                    left = parquet.read_table(part, page_checksum_verification=True).filter(compute.invert(is_gone))
+                    rows = parquet.read_table(part, page_checksum_verification=True)
+                    left = rows.filter(compute.invert(_are_among(gone, part)))
                 if left.num_rows:
                     self.write_part(run_of(part), left)
                 part.unlink()
+            self._write_manifest(self.parts())
 
     def sizes(self, run: int) -> dict[str, tuple[int, int]]:
         """Numbers of chunks and of tokens of each document that a run wrote, by its id."""
@@ -247,6 +264,28 @@ class Known:
 def run_of(part: Path) -> int:
     """The number of the run that wrote a part file."""
     return int(part.name.split("-")[1])
+
+
+def _read_manifest(folder: Path) -> tuple[dict[str, Any], list[str]]:
+    """The settings that a folder records, and the names of its part files."""
+    try:
+        fields = json.loads((folder / _MANIFEST).read_bytes())
+        recorded = fields.pop(_PARTS, [])
+    except OSError as error:
+        raise InputError(
+            f"{folder} is no folder of embedded documents, as `latechunk embed` makes it: {error}"
+        ) from error
+    except (ValueError, TypeError, AttributeError, RecursionError) as error:
+        raise TransferError(f"{folder / _MANIFEST} cannot be read: {error}") from error
+    if not isinstance(recorded, list) or not all(isinstance(name, str) for name in recorded):
+        raise TransferError(f"{folder / _MANIFEST}: {_PARTS} must be a list of names of files, got {recorded!r:.80}")
+    return fields, recorded
+
+
+def _are_among(ids: arrow.Array, part: Path) -> arrow.ChunkedArray:
+    """Of each row of a part file, whether its id is one of these."""
+    with _explained(part):
+        return compute.is_in(parquet.read_table(part, columns=["id"]).column("id"), ids)
 
 
 @contextlib.contextmanager

@@ -34,7 +34,7 @@ def import_folders(
     Raises:
         InputError: If one of them is no such folder, or there is none.
         IndexMismatchError: If their settings differ; the message names what.
-        TransferError: If a file is damaged, or two folders hold different documents of one id.
+        TransferError: If a file is damaged or missing, or two folders hold different documents of one id.
         IndexExistsError: If there is something at ``path`` already.
         StoreError: If the disk does not take it.
 

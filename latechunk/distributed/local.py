@@ -61,6 +61,7 @@ def embed_folder(
     Raises:
         InputError: If a setting is out of range, or ``out`` is something else.
         IndexMismatchError: If the vectors in ``out`` were made with other settings; the message names them.
+        TransferError: If ``out`` lacks a part file that an earlier run wrote.
         IndexBusyError: If another process is writing there.
         ModelError: If the model cannot be loaded, or gives unusable vectors.
         StoreError: If the disk does not take it.

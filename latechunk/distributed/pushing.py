@@ -63,7 +63,7 @@ def push_folders(
         InputError: If one of the folders is none, or there is none.
         IndexMismatchError: If the settings of the folders, or of what the table holds, differ; the message names what.
         IndexFormatError: If the table is something else's.
-        TransferError: If a file is damaged, or two folders hold different documents of one id.
+        TransferError: If a file is damaged or missing, or two folders hold different documents of one id.
         StoreError: If the database cannot be reached or refuses.
 
     Examples:

@@ -21,7 +21,7 @@ class Current:
 
         Raises:
             IndexMismatchError: If their settings differ.
-            TransferError: If two hold different documents of one id, or a file is damaged.
+            TransferError: If two hold different documents of one id, or a file is damaged or missing.
         """
         first, *others = self.folders = list(folders)
         self.manifest = first.manifest
@@ -70,7 +70,7 @@ def remove_documents(
     Raises:
         InputError: If there is no such folder.
         IndexBusyError: If another process is writing there.
-        TransferError: If a file is damaged.
+        TransferError: If a file is damaged or missing.
 
     Examples:
         >>> remove_documents("embedded", lambda stored: [name for name, metadata in stored if metadata.get("old")])
@@ -94,7 +94,7 @@ def read_embedded(path: str | os.PathLike[str]) -> Iterator[EmbeddedDocument]:
 
     Raises:
         InputError: If there is no such folder, at once.
-        TransferError: If a file is damaged.
+        TransferError: If a file is damaged or missing.
 
     Examples:
         >>> for one in read_embedded("embedded"):  # doctest: +SKIP
