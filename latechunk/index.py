@@ -351,7 +351,7 @@ class Index:
             How many were there.
 
         Raises:
-            InputError: If neither is given, or the filter is empty, which every document meets.
+            InputError: If neither is given, or the filter is one that every document meets, such as ``{}``.
             FilterError: If the filter is not one.
             IndexBusyError: If another writer does not finish in time.
 
@@ -361,14 +361,14 @@ class Index:
             >>> index.delete(filter={"country": "Britain"})
             0
         """
-        if ids is None and not filter:
+        where = None if filter is None else select_documents(filter)
+        if ids is None and (where is None or where.is_every_document):
             raise InputError(
                 "delete needs ids, or a filter that not every document meets; to empty the index say so: "
                 "delete(index.ids())"
             )
         if ids is not None:
             require_ids(ids, "ids")
-        where = None if filter is None else select_documents(filter)
         with self._writing():
             if where is not None:
                 meeting = self._store.document_ids(where)

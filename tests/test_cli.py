@@ -323,8 +323,9 @@ def test_delete_with_nothing_said_deletes_nothing(run):
 
     assert result.exit_code == 2
     assert "delete needs an ID, --prefix, or a --filter that not every document meets" in result.stderr
-    everything = run("delete", "x.latechunk", "--filter", "{}", "--yes")
-    assert (everything.exit_code, everything.stderr) == (result.exit_code, result.stderr)
+    for where in ("{}", '{"$and": [{}]}', '{"$or": [{}, {"lang": "de"}]}'):
+        everything = run("delete", "x.latechunk", "--filter", where, "--yes")
+        assert (everything.exit_code, everything.stderr) == (result.exit_code, result.stderr)
     assert "documents   2" in run("info", "x.latechunk").stdout
 
 

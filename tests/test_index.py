@@ -196,7 +196,16 @@ def test_delete_by_a_filter_deletes_what_meets_it_and_nothing_else(index, docume
     assert contents(index) == expected(documents[2])
 
 
-@pytest.mark.parametrize("nothing", [{}, {"filter": None}, {"filter": {}}])
+EVERY_DOCUMENT = [
+    {},
+    {"$and": [{}]},
+    {"$or": [{}]},
+    {"$not": {"$not": {}}},
+    {"$and": [{"$or": [{}, {"n": 1}]}, {"$not": {"$and": [{"n": 1}, {"$not": {}}]}}]},
+]
+
+
+@pytest.mark.parametrize("nothing", [{}, {"filter": None}, *({"filter": one} for one in EVERY_DOCUMENT)])
 def test_delete_with_nothing_said_is_an_error_that_says_how_to_empty_the_index(index, documents, nothing):
     index.add(documents)
 
@@ -221,6 +230,16 @@ def test_ids_that_begin_alike(index):
     assert index.ids(prefix="a", filter={"n": 1}) == ["a"]
     with pytest.raises(InputError, match="prefix must be a string, got int"):
         index.ids(prefix=1)
+
+
+def test_delete_takes_a_filter_that_happens_to_hold_for_all_documents_or_for_none(index, documents):
+    index.add(documents)
+
+    assert index.delete(filter={"$not": {}}) == 0
+    assert index.delete(["berlin"], filter={"$and": [{}]}) == 1
+    with pytest.raises(FilterError, match="at least one filter"):
+        index.delete(filter={"$and": []})
+    assert index.delete(filter={"$or": [{"n": {"$exists": False}}, {"n": {"$gte": 0}}]}) == 2
 
 
 def test_len_counts_documents(index, documents):

@@ -51,11 +51,12 @@ def delete_command(
     4 if nothing meets --filter or --prefix.
     """
     from latechunk.index import Index
+    from latechunk.search.filters import select_documents
 
     console = stderr_console()
     with errors_explained(console, quiet=quiet), Index.open(index) as opened:
         meets = parse_object("--filter", where) if where is not None else None
-        if not ids and not meets and prefix is None:
+        if not ids and prefix is None and (meets is None or select_documents(meets).is_every_document):
             raise InputError(
                 "delete needs an ID, --prefix, or a --filter that not every document meets; to empty an index, delete "
                 "its folder and make it again"

@@ -50,6 +50,11 @@ class Selection:
     rows: tuple[Condition, ...]
     rest: Condition | None
 
+    @property
+    def is_every_document(self) -> bool:
+        """Whether all documents are meant, whatever their metadata are."""
+        return not self.rows and self.rest in (None, Condition("1", ()))
+
 
 @dataclass(frozen=True, slots=True)
 class Logic:
@@ -218,7 +223,11 @@ def _quote_glob(text: str) -> str:
 
 
 def join(word: str, parts: Sequence[Logic]) -> Logic:
-    """Join by ``AND`` (true of no parts) or ``OR`` (false of no parts)."""
+    """Join by ``AND`` (true of no parts) or ``OR`` (false of no parts); what is always true or false goes."""
+    neutral, deciding = ("1", "0") if word == "AND" else ("0", "1")
+    if any(part.pattern == deciding for part in parts):
+        return Logic(deciding, ())
+    parts = [part for part in parts if part.pattern != neutral]
     return Logic(
         _write_chain(word, [part.pattern for part in parts]),
         tuple(one for part in parts for one in part.conditions),
@@ -228,6 +237,8 @@ def join(word: str, parts: Sequence[Logic]) -> Logic:
 
 def negate(logic: Logic) -> Logic:
     """What holds where this does not; nothing is ever unknown (NULL)."""
+    if not logic.conditions:
+        return Logic("0" if logic.pattern == "1" else "1", ())
     return Logic(f"NOT {logic.pattern}", logic.conditions)
 
 

@@ -290,6 +290,8 @@ async def test_delete_with_nothing_said(store, documents, nothing):
         store.delete(**nothing)
     with pytest.raises(InputError, match="to empty the store"):
         await store.adelete(**nothing)
+    with pytest.raises(InputError, match="a filter that not every document meets"):
+        store.delete(filter={"$and": [{}]})
     assert len(store.index) == 3
 
 
