@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import difflib
 import json
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from typing import Any, ClassVar, Self
 
 from pydantic import BaseModel, ConfigDict, ValidationError
@@ -89,11 +89,18 @@ def explain_one(one: ErrorDetails, known: Mapping[str, object]) -> str:
     if kind == "missing":
         return f"{name} is missing"
     if kind in ("extra_forbidden", "unexpected_keyword_argument"):
-        meant = [one for one, words in _OTHER_WORDS.items() if name in words and one in known]
-        near = meant or difflib.get_close_matches(name, known, n=1)
-        hint = f"did you mean {near[0]!r}?" if near else f"known are {', '.join(sorted(known))}"
-        return f"there is no {name!r}: {hint}"
+        return explain_unknown(name, known)
     return f"{name} {_need(kind, one['msg'], limits)}, got {one['input']!r:.80}"
+
+
+def explain_unknown(name: str, known: Collection[str]) -> str:
+    """Say that there is no argument of a name, and which was meant, or which there are."""
+    meant = [one for one, words in _OTHER_WORDS.items() if name in words and one in known]
+    near = meant or difflib.get_close_matches(name, known, n=1)
+    hint = (
+        f"did you mean {near[0]!r}?" if near else f"known are {', '.join(sorted(known))}" if known else "leave it out"
+    )
+    return f"there is no {name!r:.80}: {hint}"
 
 
 def _need(kind: str, message: str, limits: Mapping[str, Any]) -> str:

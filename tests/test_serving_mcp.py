@@ -165,6 +165,39 @@ async def test_a_wrong_call_is_told_what_is_wrong(server):
         assert "Traceback" not in text
 
 
+async def test_an_argument_that_a_tool_does_not_have_is_refused(server):
+    async with Client(server) as client:
+        said = [
+            await refused(client, "search", query="a", filters={"year": 2024}),
+            await refused(client, "search", query="a", top_k=3, foo=1),
+            await refused(client, "read", document_id="letter", begin=1),
+            await refused(client, "outline", document_id="letter", page=1),
+            await refused(client, "documents", where={}),
+        ]
+
+    for text, expected in zip(
+        said,
+        [
+            "there is no 'filters': did you mean 'filter'?",
+            "there is no 'top_k': did you mean 'k'?; there is no 'foo': known are document_ids, filter, index, k",
+            "there is no 'begin': known are document_id, end, index, start",
+            "there is no 'page': known are",
+            "there is no 'where': did you mean 'filter'?",
+        ],
+        strict=True,
+    ):
+        assert expected in text
+
+
+async def test_a_filter_that_leaves_no_document_is_noted(server):
+    async with Client(server) as client:
+        found = await call(client, "search", query="refunds", filter={"year": 1066})
+        there = await call(client, "search", query="refunds", filter={"year": 2024})
+
+    assert found == {"passages": [], "note": "the filter leaves none of the 63 documents"}
+    assert there["note"] is None
+
+
 async def test_over_http_with_a_key(indexes):
     key = "0123456789abcdef"
     with open_served(indexes, encoder=FakeEncoder()) as served:

@@ -78,7 +78,13 @@ def test_a_mistake_in_a_filter_is_noted_where_nothing_was_found(client):
         "passages": [],
         "note": "'n' has only numbers, and is compared with the string '2'",
     }
-    assert ask(filter={"n": 99}) == {"passages": [], "note": None}
+    assert ask(filter={"n": 99}) == {"passages": [], "note": "the filter leaves none of the 3 documents"}
+    assert ask(filter={"n": 2}, document_ids=["a/berlin.md"]) == {
+        "passages": [],
+        "note": "filter and document_ids leave none of the 3 documents",
+    }
+    assert ask(document_ids=[])["note"] == "document_ids leave none of the 3 documents"
+    assert ask(mode="lexical", query="zebra", filter={"n": 2}) == {"passages": [], "note": None}
     assert ask()["note"] is None
 
 
@@ -154,6 +160,26 @@ def test_a_wrong_request_is_told_what_is_wrong(client, path, body, said):
 
     assert answer.status_code == 400, answer.text
     assert said in answer.json()["detail"]
+
+
+@pytest.mark.parametrize(
+    ("address", "said"),
+    [
+        ("/documents?foo=1", "there is no 'foo': known are filter, index, page, per_page"),
+        ("/documents?filters={}", "there is no 'filters': did you mean 'filter'?"),
+        ("/documents/paris?star=5&x=", "there is no 'star': did you mean 'start'?; there is no 'x': known are end, in"),
+        ("/indexes?foo=1", "there is no 'foo': leave it out"),
+        ("/v1/models?foo=1", "there is no 'foo': leave it out"),
+    ],
+)
+def test_a_parameter_that_a_route_does_not_have_is_refused(client, address, said):
+    answer = client.get(address)
+
+    assert answer.status_code == 400
+    assert said in answer.json()["detail"]
+    posted = client.post("/search?k=3", json={"query": "a"})
+    assert (posted.status_code, posted.json()["detail"]) == (400, "there is no 'k': leave it out")
+    assert client.get("/?q=a").status_code == 200
 
 
 def test_wrong_addresses_are_told_what_is_wrong(client):

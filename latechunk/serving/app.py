@@ -7,7 +7,7 @@ from contextlib import asynccontextmanager
 from typing import Any
 
 import anyio.to_thread
-from fastapi import FastAPI, Request, Response
+from fastapi import Depends, FastAPI, Request, Response
 from fastapi.exceptions import RequestValidationError
 from fastapi.routing import APIRoute
 from pydantic import BaseModel
@@ -16,14 +16,14 @@ from starlette.responses import PlainTextResponse
 
 import latechunk
 from latechunk.serving.embeddings import embedding_routes
-from latechunk.serving.errors import describe, error_body
+from latechunk.serving.errors import RequestError, describe, error_body
 from latechunk.serving.guard import Guard
 from latechunk.serving.metrics import CONTENT_TYPE
 from latechunk.serving.page import INSPECT, page_routes
 from latechunk.serving.reranking import rerank_routes
 from latechunk.serving.searching import search_routes
 from latechunk.serving.served import Served
-from latechunk.validation import explain_one
+from latechunk.validation import explain_one, explain_unknown
 
 _MOST_SAID = 5  # errors of one request that are told
 _ERROR = {
@@ -80,8 +80,9 @@ def make_app(served: Served, *, keys: Sequence[str] = (), hosts: Collection[str]
         lifespan=_lifespan(served.limits.threads),
     )
     _answer_errors(app, served)
-    for routes in (embedding_routes, rerank_routes, search_routes, page_routes):
-        app.include_router(routes(served))
+    for routes in (embedding_routes, rerank_routes, search_routes):
+        app.include_router(routes(served), dependencies=[Depends(_refuse_unknown_parameters)])
+    app.include_router(page_routes(served))  # whose parameters are for the page's own script
 
     @app.get("/health", tags=["server"])
     async def health() -> dict[str, Any]:
@@ -134,6 +135,15 @@ def _answer_errors(app: FastAPI, served: Served) -> None:
     app.add_exception_handler(Exception, failed)
     app.add_exception_handler(RequestValidationError, invalid)  # type: ignore[arg-type]
     app.add_exception_handler(HTTPException, refused)  # type: ignore[arg-type]
+
+
+async def _refuse_unknown_parameters(request: Request) -> None:
+    """Raise a RequestError for parameters after the question mark that a route does not take."""
+    known = [one.alias for one in request.scope["route"].dependant.query_params]
+    unknown = [one for one in request.query_params if one not in known]
+    if unknown:
+        said = "; ".join(explain_unknown(one, known) for one in unknown[:_MOST_SAID])
+        raise RequestError(400, said, field=unknown[0])
 
 
 def explain_request(error: RequestValidationError, known: Mapping[str, object]) -> tuple[str, str | None]:

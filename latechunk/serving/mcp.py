@@ -7,9 +7,10 @@ from concurrent.futures import Future
 from typing import Annotated, Any, TypeVar
 
 from mcp.server import MCPServer
+from mcp.server.mcpserver import Context
 from mcp.server.mcpserver.exceptions import ToolError
 from mcp.server.transport_security import TransportSecuritySettings
-from mcp.types import ToolAnnotations
+from mcp.types import CallToolResult, InputRequiredResult, ToolAnnotations
 from pydantic import Field
 
 import latechunk
@@ -22,6 +23,7 @@ from latechunk.serving.limits import Limits
 from latechunk.serving.passages import DocumentPage, Outline, ReadPassage, SearchResult
 from latechunk.serving.searching import MOST_QUESTION
 from latechunk.serving.served import Served
+from latechunk.validation import explain_unknown
 
 Result = TypeVar("Result")
 
@@ -33,6 +35,7 @@ _MOST_HEADINGS = 300
 _PER_PAGE = 50
 _MOST_FIELDS = 12
 _MOST_FIELD = 120  # characters
+_MOST_SAID = 5  # unknown arguments of one call
 
 _INSTRUCTIONS = (
     "Documents are searched by meaning and by words. A good way to an answer: `search` with a question in plain words; "
@@ -49,11 +52,24 @@ IndexName = Annotated[str | None, Field(description="Name of an index, where the
 DocumentId = Annotated[str, Field(description="As search and documents give it.", min_length=1)]
 
 
+class _Server(MCPServer[Any]):
+    """MCP's server, which takes no call with an argument that its tool does not have; MCP's passes them over."""
+
+    async def call_tool(
+        self, name: str, arguments: dict[str, Any], context: Context[Any, Any] | None = None
+    ) -> CallToolResult | InputRequiredResult:
+        """Call a tool; a ToolError names arguments that it does not have."""
+        for tool in await self.list_tools():
+            known = tool.input_schema.get("properties", {})
+            unknown = [one for one in arguments if one not in known]
+            if tool.name == name and unknown:
+                raise ToolError("; ".join(explain_unknown(one, known) for one in unknown[:_MOST_SAID]))
+        return await super().call_tool(name, arguments, context)
+
+
 def make_mcp(served: Callable[[], Served]) -> MCPServer[Any]:
     """Make the server; ``served`` gives the indexes, and may wait until they are loaded."""
-    server: MCPServer[Any] = MCPServer(
-        "latechunk", version=latechunk.__version__, instructions=_INSTRUCTIONS, log_level="WARNING"
-    )
+    server = _Server("latechunk", version=latechunk.__version__, instructions=_INSTRUCTIONS, log_level="WARNING")
     read_only = ToolAnnotations(read_only_hint=True, idempotent_hint=True, open_world_hint=False)
 
     @server.tool(title="Search passages", annotations=read_only)

@@ -50,7 +50,7 @@ class SearchResult(BaseModel):
     """What was found, best first."""
 
     passages: list[FoundPassage]
-    note: str | None = Field(None, description="Where nothing was found: what looks like a mistake in filter or ids.")
+    note: str | None = Field(None, description="Where filter or ids leave nothing to find: that, or what looks wrong.")
 
 
 class DocumentInfo(BaseModel):
@@ -125,8 +125,22 @@ def search(
         label = name or next(iter(served.indexes))
         found.append([_to_passage(label, hit, most_characters, *two) for hit, two in zip(hits, beside, strict=True)])
     best = [one for one in chain.from_iterable(zip_longest(*found)) if one is not None][: options.k]
-    mistakes = [] if best else chain.from_iterable(served.index(name).find_mistakes(options) for name in names)
-    return SearchResult(passages=best, note="; ".join(dict.fromkeys(mistakes)) or None)
+    return SearchResult(passages=best, note=None if best else _note([served.index(name) for name in names], options))
+
+
+def _note(indexes: Sequence[Index], options: SearchOptions) -> str | None:
+    """Say what looks like a mistake in a filter or ids, or that they leave no document."""
+    mistakes = dict.fromkeys(chain.from_iterable(index.find_mistakes(options) for index in indexes))
+    if mistakes:
+        return "; ".join(mistakes)
+    given = [name for name in ("filter", "document_ids") if getattr(options, name) is not None]
+    wanted = options.document_ids
+    left = (one for index in indexes for one in index.ids(filter=options.filter) if wanted is None or one in wanted)
+    if not given or next(left, None) is not None:
+        return None
+    n_documents = sum(len(index) for index in indexes)
+    chosen = "the filter leaves" if given == ["filter"] else f"{' and '.join(given)} leave"
+    return f"{chosen} none of the {n_documents:,} documents"
 
 
 def list_documents(
