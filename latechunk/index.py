@@ -134,7 +134,8 @@ class Index:
                 each encoded once for all. The first is the one that is searched where nothing else is said.
             mode: ``"late"``, ``"naive"`` or ``"blend"``; see ``latechunk.Embedding``. None for what
                 the encoder recommends, which was measured to be best with its model or adapters, else ``"late"``.
-            late_weight: Share of the late vector in a blend; None for what the encoder recommends, else 0.5.
+            late_weight: Share of the late vector in a blend, and an error without one; None for what the encoder
+                recommends, else 0.5.
             words: Whether words are indexed, for lexical and hybrid search.
             vectors: How vectors are searched: ``"flat"`` compares all, ``"hnsw"`` and ``"ivf"`` only likely ones,
                 ``"auto"`` chooses by their number; or a FAISS factory string for inner products, such as

@@ -218,10 +218,11 @@ def test_a_chunker_that_looks_at_documents_is_given_their_outline(fake):
 def test_embed_documents_gives_what_an_index_stores(fake, tmp_path, mode):
     documents = [Document(name, text * 3, {"n": 1}) for name, text in SCRIPTS.items()]
     chunker = SentenceChunker(max_tokens=8)
-    with Index.create(tmp_path / "x", encoder=fake, chunker=chunker, mode=mode, late_weight=0.25) as index:
+    options = {"chunker": chunker, "mode": mode, "late_weight": 0.25 if mode == "blend" else None}
+    with Index.create(tmp_path / "x", encoder=fake, **options) as index:
         index.add(documents)
 
-        embedded = list(embed_documents(documents, encoder=fake, chunker=chunker, mode=mode, late_weight=0.25))
+        embedded = list(embed_documents(documents, encoder=fake, **options))
 
         assert [one.document for one in embedded] == [with_outline(one) for one in documents]
         for one in embedded:
@@ -244,6 +245,16 @@ def test_embed_documents_chooses_as_an_index_does(fake, tmp_path):
         assert chosen.chunks == given.chunks == index.chunks("a")
         np.testing.assert_array_equal(chosen.vectors, index.stored("a").vectors)
         np.testing.assert_array_equal(chosen.vectors, given.vectors)
+
+
+@pytest.mark.parametrize("mode", ["late", "naive", None])
+def test_a_share_without_a_blend_is_refused(fake, tmp_path, mode):
+    said = f'mode is "{mode or "late"}", .*; say mode="blend", or leave late_weight out'
+    with pytest.raises(InputError, match=said):
+        Index.create(tmp_path / "x", encoder=fake, mode=mode, late_weight=0.3)
+    with pytest.raises(InputError, match=said):
+        embed_documents([], encoder=fake, mode=mode, late_weight=0.5)
+    assert not (tmp_path / "x").exists()
 
 
 def test_embed_documents_streams(fake, monkeypatch):

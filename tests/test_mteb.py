@@ -152,7 +152,7 @@ def test_ranks_as_the_chunks_of_an_index(mode, fake, documents, tmp_path, monkey
 
     _, found = evaluate(ChunkedSearch(fake, chunker, mode=mode), task, tmp_path)
 
-    with Index.create(tmp_path / "index", encoder=fake, chunker=chunker, mode=mode, late_weight=0.5) as index:
+    with Index.create(tmp_path / "index", encoder=fake, chunker=chunker, mode=mode) as index:
         index.add(documents)
         for text in texts:
             best = {}

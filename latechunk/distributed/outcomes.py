@@ -110,8 +110,7 @@ def embed(
         changed(),
         encoder=encoder,
         chunker=chunker,
-        mode=embedding.mode,
-        late_weight=embedding.late_weight,
+        **embedding.settings,
         on_error=lambda document, error: settle(Outcome("failed", document.id, reason=str(error))),
         on_progress=on_progress,
     )

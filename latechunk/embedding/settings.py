@@ -49,7 +49,7 @@ def choose_embedding(encoder: SpanEncoder, mode: Mode | None, late_weight: float
     settings name, if it reads whole documents as ours do; else ``Embedding("late", 0.5)``.
 
     Raises:
-        InputError: If a value is out of range.
+        InputError: If a value is out of range, or a share is given and the vectors are not blended.
     """
     best = Embedding("late", 0.5)
     if isinstance(encoder, RecommendsEmbedding):
@@ -57,4 +57,11 @@ def choose_embedding(encoder: SpanEncoder, mode: Mode | None, late_weight: float
     elif encoder.settings.get("local_global"):
         known = find_known_model(str(encoder.settings.get("model")))
         best = Embedding(known.mode, known.late_weight) if known else best
-    return Embedding(best.mode if mode is None else mode, best.late_weight if late_weight is None else late_weight)
+    chosen = Embedding(best.mode if mode is None else mode, best.late_weight if late_weight is None else late_weight)
+    if late_weight is not None and chosen.mode != "blend":
+        why = "as the encoder recommends; say" if mode is None else "so it would have no effect; say"
+        raise InputError(
+            f'late_weight is the share of the late vector in a blend, and mode is "{chosen.mode}", {why} mode="blend", '
+            f"or leave late_weight out"
+        )
+    return chosen

@@ -106,7 +106,8 @@ def embed_documents(
         chunker: A chunker, or ``"structure"``, ``"sentence"`` or ``"token"``; None for ``StructureChunker()``.
         mode: ``"late"``, ``"naive"`` or ``"blend"``, see ``latechunk.Embedding``; None for what the encoder
             recommends.
-        late_weight: Share of the late vector in a blend; None for what the encoder recommends.
+        late_weight: Share of the late vector in a blend, and an error without one; None for what the encoder
+            recommends.
         on_error: What to do with a document that cannot be embedded: ``"raise"`` the error, and the other documents of
             its batch are not given either; ``"skip"`` it, with a line in the log; or a function that takes both.
         on_progress: Called now and then.

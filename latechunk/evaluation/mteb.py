@@ -151,8 +151,7 @@ class ChunkedSearch:
                 map(_as_document, corpus),
                 encoder=self._encoder,
                 chunker=self._chunker,
-                mode=self._embedding.mode,
-                late_weight=self._embedding.late_weight,
+                **self._embedding.settings,
                 on_error=self._pass_over,
                 on_progress=lambda done: progress.advance(bar, done.documents),
             )

@@ -71,8 +71,7 @@ def filled_index(
         for document, (begin, end) in zip(evaluation_set.documents, pairwise(table.first.tolist()), strict=True)
     ]
     chunker = StructureChunker(max_tokens=max_tokens)
-    mode, weight = embedding.mode, embedding.late_weight
-    with Index.temporary(encoder=encoder, chunker=chunker, mode=mode, late_weight=weight) as index:
+    with Index.temporary(encoder=encoder, chunker=chunker, **embedding.settings) as index:
         with closing(Store.open(index.path / STORE, read_only=False)) as store:
             store.put(stored)
         yield index

@@ -160,6 +160,7 @@ def test_settings_are_checked_at_once(encoder, chunker):
     for bad, message in [
         ({"modle": "x"}, "modle"),
         ({"mode": "magic"}, "mode"),
+        ({"mode": "naive", "late_weight": 0.3}, 'say mode="blend", or leave late_weight out'),
         ({"dims": 0}, "dims"),
         ({"late_weight": 1.5}, "late_weight must be a float strictly between 0 and 1"),
         ({"special_tokens": "some"}, "special_tokens"),

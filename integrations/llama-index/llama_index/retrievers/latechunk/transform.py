@@ -86,6 +86,11 @@ class LateChunkTransform(ModelFields, TransformComponent):
     def _check_mode(self) -> Self:
         error_handler(self.on_error)
         Embedding(self.mode or "late", 0.5 if self.late_weight is None else self.late_weight)
+        if self.late_weight is not None and self.mode in ("late", "naive"):  # without a mode the encoder decides, later
+            raise InputError(
+                f'late_weight is the share of the late vector in a blend, and mode is "{self.mode}", so it would have '
+                f'no effect; say mode="blend", or leave late_weight out'
+            )
         return self
 
     def to_dict(self, **kwargs: Any) -> dict[str, Any]:
