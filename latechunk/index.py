@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import closing
 from pathlib import Path
 from types import TracebackType
-from typing import TYPE_CHECKING, Any, Self, TypedDict, Unpack
+from typing import TYPE_CHECKING, Any, NoReturn, Self, TypedDict, Unpack
 
 import numpy as np
 
@@ -45,6 +45,7 @@ from latechunk.storage.store import Store, StoredDocument
 from latechunk.storage.vectors import Precision
 from latechunk.storage.write_turns import WriteTurns
 from latechunk.types import Chunk, Document, FloatArray, Hit, Mode, Settings, Span, require_ids, require_text
+from latechunk.validation import require_function
 
 if TYPE_CHECKING:
     from latechunk.models.device import Attention, Dtype
@@ -191,6 +192,10 @@ class Index:
             ...     index.add([Document("berlin", "Berlin is big. It lies on the Spree.")])
             ...     index.search("which river?", k=1)
         """
+        if "path" in settings:
+            raise InputError(
+                "a temporary index gets a folder of its own, so it takes no path: to choose one use Index.create"
+            )
         folder = Path(tempfile.mkdtemp(prefix="latechunk-"))
         try:
             index = cls.create(folder / "index", encoder=encoder, **settings)
@@ -265,6 +270,13 @@ class Index:
     ) -> None:
         self._changed = self._changed and kind is None  # after an exception nothing more is written
         self.close()
+
+    def __reduce__(self) -> NoReturn:
+        """Refuse to be pickled or copied, as the open database cannot be."""
+        raise InputError(
+            f"an index cannot be pickled or copied, since it holds an open database: hand on its path, "
+            f"{str(self.path)!r}, and open it there by Index.open(path)"
+        )
 
     def __len__(self) -> int:
         """Number of documents."""
@@ -444,6 +456,10 @@ class Index:
             >>> index.neighbours(index.chunks("berlin"))  # the document is one chunk
             [(None, None)]
         """
+        if not isinstance(passages, Sequence) or not all(isinstance(one, Chunk) for one in passages):
+            raise InputError(
+                f"passages must be a list of chunks, such as [hit.chunk for hit in hits], got {passages!r:.80}"
+            )
         with self._store.snapshot():
             return [find_neighbours(self._store, one) for one in passages]
 
@@ -602,6 +618,7 @@ class Index:
         Returns:
             What was trained.
         """
+        require_function("on_step", on_step)
         self._turns.require_writable()
         return self._upkeep(lambda vectors: vectors.update(on_step, lock_timeout=self._turns.timeout))
 

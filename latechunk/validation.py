@@ -117,6 +117,12 @@ def _need(kind: str, message: str, limits: Mapping[str, Any]) -> str:
     return said.replace("must be a array", "must be an array", 1)
 
 
+def require_function(name: str, value: object) -> None:
+    """Raise an InputError unless the argument ``name`` is a function or None."""
+    if value is not None and not callable(value):
+        raise InputError(f"{name} must be a function, or None, got {value!r:.80}")
+
+
 def parse_object(name: str, text: str) -> dict[str, Any]:
     """Read a JSON object, as the argument ``name`` has it; InputError for anything else."""
     try:

@@ -1,8 +1,10 @@
+import copy
 import gc
 import inspect
 import io
 import logging
 import os
+import pickle
 import re
 import shutil
 import sqlite3
@@ -521,7 +523,14 @@ def test_a_foreign_database_is_no_index(tmp_path):
     with sqlite3.connect(tmp_path / "index" / "store.sqlite3") as connection:
         connection.execute("CREATE TABLE documents (id)")
     connection.close()
-    with pytest.raises(IndexFormatError, match="not the database of a latechunk index"):
+    with pytest.raises(IndexFormatError, match="another program's database, and not the database of a latechunk index"):
+        Index.open(tmp_path / "index")
+
+
+def test_an_index_whose_database_is_empty_says_what_to_do(tmp_path):
+    create(tmp_path / "index").close()
+    (tmp_path / "index" / "store.sqlite3").write_bytes(b"")
+    with pytest.raises(IndexFormatError, match=r"store\.sqlite3 is empty, and .*: restore it from a backup, or choose"):
         Index.open(tmp_path / "index")
 
 
@@ -1110,10 +1119,57 @@ def test_a_closed_index_says_so(tmp_path, documents):
     index.close()
     index.close()
 
-    with pytest.raises(StoreError, match="closed"):
-        index.search("a")
-    with pytest.raises(StoreError, match="closed"):
-        index.add(documents)
+    for use in (
+        lambda: index.search("a"),
+        lambda: index.search_many(["a"]),
+        lambda: index.search_by_vector(np.ones(8, dtype=np.float32)),
+        lambda: index.add(documents),
+        lambda: index.add([]),
+        lambda: index.delete([]),
+        lambda: index.delete(filter={"n": 1}),
+        index.optimize,
+        lambda: index.optimize(vectors="flat"),
+        index.update_vectors,
+        index.ids,
+        index.info,
+        lambda: index.get("a"),
+        lambda: index.metadata([]),
+        lambda: index.neighbours([]),
+        lambda: "a" in index,
+        lambda: len(index),
+    ):
+        with pytest.raises(StoreError, match=r"^the index is closed: open it again$"):
+            use()
+    with create_open(tmp_path / "index", read_only=True) as read_only:
+        pass
+    with pytest.raises(StoreError, match="the index is closed: open it again"):
+        read_only.add(documents)
+
+
+def test_an_index_that_is_pickled_says_what_to_do(index):
+    for copy_it in (pickle.dumps, copy.copy, copy.deepcopy):
+        with pytest.raises(
+            InputError, match=r"cannot be pickled or copied.*latechunk', and open it there by Index\.open"
+        ):
+            copy_it(index)
+
+
+@pytest.mark.parametrize("wrong", [None, ["x"], "x", 5])
+def test_neighbours_takes_a_list_of_chunks(index, wrong):
+    with pytest.raises(InputError, match=r"passages must be a list of chunks, such as \[hit.chunk for hit in hits\]"):
+        index.neighbours(wrong)
+
+
+def test_what_is_to_be_called_is_a_function(index, documents, fake):
+    for name, use in {
+        "on_progress": lambda: index.add(documents, on_progress=5),
+        "on_progress ": lambda: index.add(documents, on_progress=5, show_progress=True),
+        " on_progress": lambda: embed_documents(documents, encoder=fake, on_progress=5),
+        "on_step": lambda: index.update_vectors(5),
+    }.items():
+        with pytest.raises(InputError, match=f"^{name.strip()} must be a function, or None, got 5$"):
+            use()
+    assert len(index) == 0
 
 
 # A full disk.
@@ -1474,6 +1530,11 @@ def test_two_creations_at_once_make_one_index(tmp_path):
 
 
 # Temporary indexes, and searches by options.
+
+
+def test_a_temporary_index_takes_no_path(fake):
+    with pytest.raises(InputError, match="it takes no path: to choose one use Index.create"):
+        Index.temporary(path="x", encoder=fake)
 
 
 def test_a_temporary_index_goes_when_it_is_closed(fake, documents):

@@ -21,6 +21,7 @@ from latechunk.protocols import Chunker, SpanEncoder
 from latechunk.readers import Problem
 from latechunk.storage.store import StoredDocument
 from latechunk.types import Document, Mode
+from latechunk.validation import require_function
 
 # What a part file holds, and what a kill may cost, whichever comes first.
 _PART_DOCUMENTS = 1_000
@@ -71,6 +72,8 @@ def embed_folder(
         EmbedReport(n_embedded=2, n_relabelled=0, n_unchanged=0, n_failed=0, n_chunks=2, n_tokens=30)
     """
     require_documents("embed_folder", documents)
+    require_function("on_outcome", on_outcome)
+    require_function("on_progress", on_progress)
     cut, loaded = to_chunker(chunker), load_encoder(encoder)
     embedding = choose_embedding(loaded, mode, late_weight)
     folder = EmbeddedFolder.prepare(out, make_manifest(loaded, cut, embedding))

@@ -14,6 +14,7 @@ from latechunk.distributed.reading import Current
 from latechunk.embedding import Progress
 from latechunk.errors import IndexMismatchError, InputError
 from latechunk.storage.store import StoredDocument
+from latechunk.validation import require_function
 
 _BATCH_ROWS = 2_000  # written together, and lost to a kill
 _BATCH_BYTES = 2**25
@@ -72,6 +73,7 @@ def push_folders(
         >>> push_folders(["embedded"], database)  # doctest: +SKIP
         PushReport(n_written=2, n_unchanged=0, n_deleted=0, n_gone=0, n_chunks=2)
     """
+    require_function("on_progress", on_progress)
     if not folders:
         raise InputError("a push needs at least one folder of embedded documents")
     current = Current([EmbeddedFolder.open(one) for one in folders])

@@ -26,6 +26,7 @@ from latechunk.extras import how_to_install
 from latechunk.protocols import Chunker, SpanEncoder
 from latechunk.readers import SourceFile
 from latechunk.types import Mode
+from latechunk.validation import require_function
 
 if importlib.util.find_spec("ray") is None:
     raise MissingDependencyError(f"Ray is not installed; {how_to_install('ray')}")
@@ -147,6 +148,8 @@ def embed_dataset_to(
     Examples:
         >>> embed_dataset_to(ray.data.read_parquet("documents"), "/shared/embedded")  # doctest: +SKIP
     """
+    require_function("on_outcome", on_outcome)
+    require_function("on_progress", on_progress)
     job = Job.make(encoder, chunker, mode, late_weight, workers or Workers())
     folder = EmbeddedFolder.prepare(out, job.manifest)
     with folder.writing() as run:

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from latechunk.embedding.chunks import ChunkedDocument
+from latechunk.validation import require_function
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -101,6 +102,7 @@ def progress_shown(
     documents: object, on_progress: Callable[[Progress], None] | None, show: bool
 ) -> Iterator[Callable[[Progress], None] | None]:
     """Within this, what it yields tells ``on_progress``, and shows it if ``show``; of how many, if that is known."""
+    require_function("on_progress", on_progress)
     if not show:
         yield on_progress
         return

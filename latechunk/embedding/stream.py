@@ -19,6 +19,7 @@ from latechunk.embedding.vectors import embed_chunks
 from latechunk.errors import DocumentError, IndexMismatchError, InputError
 from latechunk.protocols import Chunker, SpanEncoder
 from latechunk.types import Chunk, Document, FloatArray, Mode, Settings
+from latechunk.validation import require_function
 
 Source = TypeVar("Source")
 Result = TypeVar("Result")
@@ -127,6 +128,7 @@ def embed_documents(
         ...     rows = list(zip([chunk.text for chunk in one.chunks], one.vectors.tolist()))
     """
     require_documents("embed_documents", documents)
+    require_function("on_progress", on_progress)
     cut = to_chunker(chunker)
     handle = error_handler(on_error)
     loaded = load_encoder(encoder)

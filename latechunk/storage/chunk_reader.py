@@ -39,6 +39,7 @@ class ChunkReader:
         # written; other threads read and write meanwhile.
         self.snapshot = self._pool.snapshot
         self.require_in_place = self._pool.require_in_place
+        self.require_open = self._pool.require_open
         try:
             with self.snapshot() as connection:
                 require_format(connection, path)

@@ -86,6 +86,7 @@ class ConnectionPool:
             raise IndexReadOnlyError("the index is open for reading only; open it with read_only=False to change it")
         whole = transaction(self._writer) if in_transaction else contextlib.nullcontext()
         with translated(self._path), self._write_lock:
+            self.require_open()
             before = getattr(self._of_thread, "connection", None)
             self._of_thread.connection = self._writer
             try:
@@ -111,6 +112,11 @@ class ConnectionPool:
             for connection in [*idle, *([self._writer] if self._writer else [])]:
                 connection.close()
 
+    def require_open(self) -> None:
+        """Raise a ``StoreError`` if it was closed."""
+        if self._is_closed:
+            raise StoreError("the index is closed: open it again")
+
     def require_in_place(self) -> None:
         """Raise a ``StoreError`` unless the file that is open is still the one at its path."""
         if _identify(self._path) != self._identity:
@@ -121,8 +127,7 @@ class ConnectionPool:
 
     def _borrow(self) -> sqlite3.Connection:
         with self._guard:
-            if self._is_closed:
-                raise StoreError("the index is closed: open it again")
+            self.require_open()
             if self._idle:
                 return self._idle.pop()  # the one last used, whose cached pages are the newest
         connection = self._open_reader()

@@ -76,7 +76,11 @@ def require_format(connection: sqlite3.Connection, path: Path) -> None:
     """
     (application_id,) = connection.execute("PRAGMA application_id").fetchone()
     if application_id != _APPLICATION_ID:
-        raise IndexFormatError(f"{path} is not the database of a latechunk index")
+        what = "is another program's database" if path.stat().st_size else "is empty"
+        raise IndexFormatError(
+            f"{path} {what}, and not the database of a latechunk index: restore it from a backup, or choose another "
+            f"folder and index the documents again"
+        )
     (version,) = connection.execute("PRAGMA user_version").fetchone()
     if version != FORMAT:
         raise IndexFormatError(

@@ -24,7 +24,8 @@ class WriteTurns:
         self._holder: int | None = None
 
     def require_writable(self) -> None:
-        """Raise an ``IndexReadOnlyError`` if the index is open for reading only."""
+        """Raise a ``StoreError`` if the index is closed, an ``IndexReadOnlyError`` if it is open for reading only."""
+        self._store.require_open()
         if self._store.read_only:
             raise IndexReadOnlyError(
                 f"{self._folder} is open for reading only; open it with read_only=False to change it"
@@ -35,10 +36,10 @@ class WriteTurns:
         """Within this nobody else changes the index.
 
         Raises:
+            StoreError: If it is closed, or no longer at its place.
             IndexReadOnlyError: If it is open for reading only.
             IndexBusyError: If others do not finish in time.
             InputError: If this thread is changing it already.
-            StoreError: If it is no longer at its place.
         """
         self.require_writable()
         if self._holder == threading.get_ident():
