@@ -18,6 +18,7 @@ _SAID_BETTER = {
     "finite_number": "must be a finite number",
     "float_type": "must be a number",
     "int_type": "must be a whole number",
+    "model_attributes_type": "must be a JSON object",
     "string_type": "must be a string",
 }
 _OTHER_WORDS = {  # what the same is called elsewhere

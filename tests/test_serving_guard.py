@@ -20,6 +20,7 @@ pytest.importorskip("fastapi")
 from latechunk.errors import InputError
 from latechunk.serving import Limits, make_app, open_served
 from latechunk.serving.run import allowed_hosts, is_loopback, read_keys
+from latechunk.serving.run import serve as serve_alone
 from tests.conftest import FakeEncoder
 from tests.serving import connect, post_head, running
 
@@ -258,6 +259,19 @@ def test_nonsense_is_answered_and_hurts_nobody():
         ]
 
         assert [one.status_code for one in answers] == [400] * 5
+        assert [one.json()["detail"].partition(";")[0] for one in answers] == [
+            "the body is nested too deeply",
+            "the body has a number of too many digits",
+            "the body is empty",
+            "the body must be a JSON object, got None",
+            "the body is not JSON: Expecting value at character 0",
+        ]
+        for content, said in {
+            b'{"input": "\xff"}': "the body is not UTF-8: invalid start byte at byte 11; encode the JSON as UTF-8",
+            b"[1]": "the body must be a JSON object, got [1]",
+            b'{"input": "a"': "the body is not JSON: Expecting ',' delimiter at character 13",
+        }.items():
+            assert post(url, json=None, content=content, headers=headers).json()["detail"].startswith(said)
         assert post(url).status_code == 200
 
 
@@ -300,6 +314,16 @@ def test_the_command_finishes_what_it_took_when_it_is_ended(tmp_path):
         process.kill()
         process.wait()
         process.stderr.close()
+
+
+def test_an_address_that_is_taken_is_said_once(capsys):
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        taken.listen()
+        port = taken.getsockname()[1]
+        with pytest.raises(InputError, match=rf"{port} is not \(Address already in use\): choose another --port"):
+            serve_alone(None, host="127.0.0.1", port=port, limits=Limits(), on_ready=print)
+    assert capsys.readouterr().err == ""
 
 
 def test_the_command_says_what_is_wrong(tmp_path):

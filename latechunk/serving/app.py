@@ -128,7 +128,7 @@ def _answer_errors(app: FastAPI, served: Served) -> None:
         return Response(error_body(400, said, field=field), 400, media_type="application/json")
 
     async def refused(_: Request, error: HTTPException) -> Response:
-        body = error_body(error.status_code, str(error.detail))
+        body = error_body(error.status_code, _explain_unreadable(error.__cause__) or str(error.detail))
         return Response(body, error.status_code, error.headers, media_type="application/json")
 
     app.add_exception_handler(latechunk.LateChunkError, failed)
@@ -146,13 +146,30 @@ async def _refuse_unknown_parameters(request: Request) -> None:
         raise RequestError(400, said, field=unknown[0])
 
 
+def _explain_unreadable(cause: BaseException | None) -> str | None:
+    """Why a body cannot be read, if it is for that that FastAPI refuses it."""
+    if isinstance(cause, UnicodeDecodeError):
+        return f"the body is not UTF-8: {cause.reason} at byte {cause.start}; encode the JSON as UTF-8"
+    if isinstance(cause, RecursionError):
+        return "the body is nested too deeply; send a JSON object with the fields that /openapi.json names"
+    if isinstance(cause, ValueError):  # of int(), which takes up to 4,300
+        return "the body has a number of too many digits; send numbers that a float can hold"
+    return None
+
+
 def explain_request(error: RequestValidationError, known: Mapping[str, object]) -> tuple[str, str | None]:
     """What is wrong with a request, and the field that is wrong first; ``known`` are those that its route takes."""
     said, fields = [], []
     for one in error.errors()[:_MOST_SAID]:
-        field, *rest = one["loc"][1:] or [""]
+        if one["type"] == "missing" and one["loc"] == ("body",):
+            said.append("the body is empty; send a JSON object with the fields that /openapi.json names")
+            continue
+        if one["type"] == "json_invalid":
+            said.append(f"the body is not JSON: {one['ctx']['error']} at character {one['loc'][-1]}")
+            continue
+        field, *rest = one["loc"][1:] or (["the body"] if one["type"] != "value_error" else [""])
         where = (field, *(part for part in rest if not str(part).startswith(("str", "list[")))) if field else ()
-        if where and one["type"] != "json_invalid":
+        if where and field != "the body":
             fields.append(str(where[0]))
         if one["type"] == "value_error" and where:
             said.append(f"{where[0]} {one['ctx']['error']}")

@@ -7,6 +7,7 @@ import ipaddress
 import signal
 from collections.abc import Callable, Collection, Sequence
 from pathlib import Path
+from socket import AF_INET, AF_INET6, SO_REUSEADDR, SOL_SOCKET
 from socket import socket as Socket  # noqa: N812  the class
 from typing import Any, ClassVar
 
@@ -32,15 +33,25 @@ def serve(app: ASGIApp, *, host: str, port: int, limits: Limits, on_ready: Calla
     """
     _raise_file_limit()
     config = make_config(app, host, port, limits)
-    try:
-        socket = config.bind_socket()
-    except SystemExit as error:
-        raise InputError(
-            f"the server needs an address of this machine that is free, and {host}:{port} is not: choose another --port"
-        ) from error
+    socket = _bind(host, port)
     for number in (signal.SIGINT, signal.SIGTERM):  # uvicorn raises again what it was ended by
         signal.signal(number, lambda *_: None)
     _Server(config, lambda: on_ready(socket.getsockname()[1])).run(sockets=[socket])
+
+
+def _bind(host: str, port: int) -> Socket:
+    """A socket of an address; uvicorn's own ends the process where there is none."""
+    bound = Socket(family=AF_INET6 if ":" in host else AF_INET)
+    try:
+        bound.setsockopt(SOL_SOCKET, SO_REUSEADDR, 1)
+        bound.bind((host, port))
+    except OSError as error:
+        bound.close()
+        raise InputError(
+            f"the server needs an address of this machine that is free, and {host}:{port} is not ({error.strerror}): "
+            f"choose another --port"
+        ) from error
+    return bound
 
 
 class _Server(uvicorn.Server):
