@@ -144,16 +144,18 @@ class EmbeddedFolder:
         gone = arrow.array(sorted(ids), arrow.string())
         with hold_write_lock(self.path, timeout=0):
             parts = self.parts()
-            touched = [part for part in parts if compute.any(_are_among(gone, part)).as_py()]
+            touched = {part for part in parts if compute.any(_are_among(gone, part)).as_py()}
             self._write_manifest([part for part in parts if part not in touched])
-            for part in touched:
-                with _explained(part):
-                    rows = parquet.read_table(part, page_checksum_verification=True)
-                    left = rows.filter(compute.invert(_are_among(gone, part)))
-                if left.num_rows:
-                    self.write_part(run_of(part), left)
-                part.unlink()
-            self._write_manifest(self.parts())
+            try:
+                for part in sorted(touched):
+                    with _explained(part):
+                        rows = parquet.read_table(part, page_checksum_verification=True)
+                        left = rows.filter(compute.invert(_are_among(gone, part)))
+                    if left.num_rows:
+                        self.write_part(run_of(part), left)
+                    part.unlink()
+            finally:
+                self._write_manifest(self.parts())
 
     def sizes(self, run: int) -> dict[str, tuple[int, int]]:
         """Numbers of chunks and of tokens of each document that a run wrote, by its id."""

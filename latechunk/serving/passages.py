@@ -134,7 +134,7 @@ def _note(indexes: Sequence[Index], options: SearchOptions) -> str | None:
     if mistakes:
         return "; ".join(mistakes)
     given = [name for name in ("filter", "document_ids") if getattr(options, name) is not None]
-    wanted = options.document_ids
+    wanted = None if options.document_ids is None else set(options.document_ids)
     left = (one for index in indexes for one in index.ids(filter=options.filter) if wanted is None or one in wanted)
     if not given or next(left, None) is not None:
         return None
