@@ -667,7 +667,7 @@ for url, extra in {"postgresql://h/d": "pgvector", "qdrant:x": "qdrant", "lanced
     try:
         open_database(url)
     except MissingDependencyError as error:
-        assert f"latechunk[{extra}]" in str(error)
+        assert f".[{extra}]" in str(error)
     else:
         raise SystemExit(f"{url} was opened")
 assert not {"torch", "transformers", "pyarrow"} & sys.modules.keys() - {None}

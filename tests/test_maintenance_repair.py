@@ -136,7 +136,7 @@ def test_what_cannot_be_mended_is_removed_when_asked_and_saved_before(index_path
     assert contents(index_path) == {name: value for name, value in original.items() if name != VICTIM}
     (file,) = report.files
     (line,) = file.read_text(encoding="utf-8").splitlines()
-    assert json.loads(line).keys() == {"id", "text", "metadata"}
+    assert json.loads(line).keys() == {"id", "text", "metadata", "latechunk_file"}
     with reopen(index_path) as index:  # nothing of it is left in any of the indexes
         index.add([Document(VICTIM, original[VICTIM][0], original[VICTIM][1])])
     assert verify(index_path) == []
@@ -149,7 +149,8 @@ def test_bytes_that_are_no_text_are_saved_with_marks(index_path):
     (file,) = mend(index_path, drop=True).files
 
     saved = json.loads(file.read_text(encoding="utf-8"))
-    assert saved == {"id": VICTIM, "text": "A\N{REPLACEMENT CHARACTER}B", "metadata": {}}
+    marked = "A\N{REPLACEMENT CHARACTER}B"
+    assert saved == {"id": VICTIM, "text": marked, "metadata": {}, "latechunk_file": None}
 
 
 def test_without_its_encoder_a_document_is_listed_and_the_rest_is_mended(index_path, original):

@@ -121,7 +121,7 @@ def test_fields_of_a_line_become_metadata(tmp_path, problems):
     assert [(one.id, one.text, dict(one.metadata)) for one in documents] == [
         ("a", "One.", {"year": 2024, "tags": ["x"], "source": path.as_posix(), "table_row": 1}),
         ("b", "Two.", {"source": path.as_posix(), "table_row": 3}),
-        ("c", "Three.", {"source": "c.html", "latechunk_file": f"{path.as_posix()}#4"}),
+        ("c", "Three.", {"source": "c.html", "latechunk_file": "/elsewhere.jsonl#9"}),
     ]
     assert [make_chunks(one, [Span(0, 1)])[0].citation for one in documents] == [
         "a.jsonl, row 1",

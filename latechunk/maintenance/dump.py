@@ -13,6 +13,7 @@ from pathlib import Path
 from latechunk.chunking.outline import find_outline
 from latechunk.errors import StoreError
 from latechunk.maintenance.documents import parse_metadata, parse_structure, read_document
+from latechunk.readers.origin import RECORD_FILE
 from latechunk.readers.pages import OUTLINE, PAGES
 from latechunk.storage.connection import connect, reading_mode
 from latechunk.storage.directory import STORE, sync
@@ -23,7 +24,8 @@ from latechunk.types.json_form import list_blocks, list_pages
 def dump_documents(folder: Path, numbers: Iterable[int] | None = None) -> tuple[Path | None, int]:
     """Write documents to a new file ``salvaged-<time>.jsonl`` in the folder of an index, and sync it to the disk.
 
-    Each line has ``id``, ``text`` and ``metadata``, with pages and outline among them, which `latechunk index` reads.
+    Each line has ``id``, ``text`` and ``metadata``, with pages and outline among them, which `latechunk index` reads,
+    and where the metadata have none ``latechunk_file``, null, so that this file is not taken for the document's.
     Bytes that are no UTF-8 have marks in their place; metadata that are no JSON object are left out, and so are pages
     and an outline that are not those that were stored, or whose text is not.
 
@@ -90,4 +92,6 @@ def _read(connection: sqlite3.Connection, number: int) -> str:
         # What the text shows by itself, whoever indexes it finds again.
         metadata |= {OUTLINE: list_blocks(outline)} if outline != find_outline(text.decode("utf-8")) else {}
     left = {"id": row.name, "text": text.decode("utf-8", "replace"), "metadata": metadata}
+    if RECORD_FILE not in metadata:
+        left[RECORD_FILE] = None  # so that whoever indexes it does not take this file for the document's
     return json.dumps(left, ensure_ascii=False) + "\n"

@@ -19,12 +19,14 @@ def with_origin(
     """Metadata of a record with its file as ``source`` and its number as ``table_row``.
 
     Where the record has one of ``own_keys``, it says itself what it is cited by; file and number are then recorded
-    under ``RECORD_FILE`` alone. What another program wrote there is replaced.
+    under ``RECORD_FILE`` alone. One that has this key, as documents that were salvaged do, keeps what it has, and
+    nothing is recorded where that is None.
     """
-    own = {key: value for key, value in metadata.items() if key != RECORD_FILE}
-    if any(key in own for key in own_keys):
-        return {**own, RECORD_FILE: f"{file.metadata['source']}#{number}"}
-    return {**file.metadata, TABLE_ROW: number, **own}
+    if RECORD_FILE in metadata:
+        return {key: value for key, value in metadata.items() if (key, value) != (RECORD_FILE, None)}
+    if any(key in metadata for key in own_keys):
+        return {**metadata, RECORD_FILE: f"{file.metadata['source']}#{number}"}
+    return {**file.metadata, TABLE_ROW: number, **metadata}
 
 
 def find_file(document_id: str, metadata: Mapping[str, Any]) -> str | None:
