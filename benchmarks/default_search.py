@@ -13,12 +13,13 @@ that look alike.
 from __future__ import annotations
 
 import dataclasses
+import json
 from itertools import accumulate, groupby
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-from common import parser, report
+from common import RESULTS, parser, report
 
 from latechunk import Encoder
 from latechunk.embedding import Embedding, choose_embedding, encode_queries
@@ -144,30 +145,39 @@ def main() -> None:
     arguments.add_argument("--most-characters", type=int, help="of a set's documents in a language  [default: all]")
     arguments.add_argument("--most-questions", type=int, help="of a set  [default: all]")
     arguments.add_argument("--whole", nargs="+", default=[], help="sets that are measured whole all the same")
+    arguments.add_argument(
+        "--join", action="store_true", help="keep the other sets of the saved result, as all take long"
+    )
     options = arguments.parse_args()
 
     given = {"model": options.model} if options.model else {}
     encoder = Encoder.load(**given, adapters=options.adapters)
     published = Encoder.load(**given, adapters=None, context="windows")
-    sets: dict[str, dict[str, object]] = {}
+    name = "-".join(["default_search", *([options.model] if options.model else [])])
+    if options.sets and not options.join:
+        name = "-".join([name, *options.sets])
+    sets: dict[str, Any] = {}
+    whole = set(options.whole)
+    if options.join:
+        saved = json.loads((RESULTS / f"{name}.json").read_text(encoding="utf-8"))["figures"]
+        sets, whole = saved["sets"], whole | (set(saved["whole"]) - set(options.sets or sets))
     for one in read_sets(options.data):
         if options.sets is None or one.name in options.sets:
             is_whole = one.name in options.whole
             part = one if is_whole else cut_short(one, options.most_characters, options.most_questions)
             sets[one.name] = measure(part, encoder, published, options.max_tokens)
             print(one.name, sets[one.name], flush=True)
-    scopes = [(name, scope, own[scope]) for name, own in sets.items() for scope in SCOPES if scope in own]
-    corpus = {name: own["default"] for name, scope, own in scopes if scope == "corpus"}
-    alike = [value for name, value in corpus.items() if name.startswith("lookalike")]
+    scopes = [(title, scope, own[scope]) for title, own in sets.items() for scope in SCOPES if scope in own]
+    corpus = {title: own["default"] for title, scope, own in scopes if scope == "corpus"}
+    alike = [value for title, value in corpus.items() if title.startswith("lookalike")]
     figures = {
         "mean_default_corpus": round(float(np.mean(list(corpus.values()))), 2),
         "worst_against_best_part": min(own["difference"] for _, _, own in scopes),
         "lookalike_mean": round(float(np.mean(alike)), 2) if alike else None,
         "most_characters": options.most_characters,
-        "whole": options.whole,
-        "sets": sets,
+        "whole": sorted(whole),
+        "sets": dict(sorted(sets.items())),
     }
-    name = "-".join(["default_search", *([options.model] if options.model else []), *(options.sets or [])])
     report(name, figures, save=options.save)
 
 

@@ -121,6 +121,7 @@ CONTRACTS = [
     ["service agreement between harrow dental ltd and us", "invoices are due", "either party gives notice", "end"],
     ["service agreement between ostrava freight and us", "invoices are due", "either party gives notice", "end"],
     ["notes on freight rates", "a tariff", "a table", "end"],
+    ["横浜 契約", "請求", "通知", "end"],
 ]
 
 
@@ -135,6 +136,8 @@ CONTRACTS = [
         ("Who is Harrow Dental?", ""),
         ("", ""),
         ("東京の notice of Harrow", "東京の notice of"),
+        ("Harrow の東京 notice", "の東京 notice"),
+        ("横浜では何 notice", ""),  # holds a name, and more that cannot be told from it
     ],
 )
 def test_names_are_left_out_of_a_question(tmp_path, question, left):

@@ -24,7 +24,8 @@ class Query:
 
     Attributes:
         text: The question, empty where a vector alone is given.
-        vector: What chunks are compared with; None in lexical search, and until the text is encoded.
+        vector: Unit vector; None in lexical search, and until the text is encoded.
+        nameless: That of the question without the words that name a document; None where there are none.
         terms: What to look for by words; None in dense search, empty if the question holds no word.
         dense_weight: Share of the dense side in a fusion.
         granularity: Number of the chunking to search.
@@ -39,6 +40,7 @@ class Query:
     granularity: int
     within: int | None
     options: SearchOptions
+    nameless: FloatArray | None = None
 
 
 def with_mode(options: SearchOptions, store: Store, *, is_text: bool) -> SearchOptions:

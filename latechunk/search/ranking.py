@@ -13,6 +13,7 @@ from latechunk.search.fusion import best_first, fuse_by_rank, standardise
 from latechunk.search.lexical import match_titles, score_words
 from latechunk.search.query import Query
 from latechunk.search.word_scores import WordScores
+from latechunk.storage.rows import ChunkPlaces
 from latechunk.types import FloatArray, IntArray
 
 # BM25 that a word of middling rarity gives. Where all that was found deviates less, it is of little content, and what
@@ -20,6 +21,10 @@ from latechunk.types import FloatArray, IntArray
 # function words, the right one came first for 12 without this and 20 with it. Larger ones cost documents that look
 # alike: 2.5 loses 7 of the 38 points that words bring there, 2 loses 3.
 _LEAST_DEVIATION = 2.0
+# Share of the question without names. With 0.3, 0.5 and 1 the clause of one of several look-alike contracts came first
+# for 86, 91 and 100 % of the questions, in place of 68 %; that of a company for 88, 97 and 89, in place of 73; and
+# of a city for 99, 95 and 83, in place of 98. By a half no set of others lost more than 0.1 points of nDCG@10.
+_NAMELESS = 0.5
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,6 +42,11 @@ def rank_chunks(
 ) -> list[Ranked]:
     """The ``n`` best chunks: by score, by number on a tie.
 
+    Of a question that names a document, a chunk's dense score is the mean of two: its cosine with the question, and its
+    cosine with the question without names together with what the names bring to its document's first chunk, that is
+    how much nearer they bring the question to it. So which document is meant, its opening says for all its chunks, and
+    what is asked, the chunk itself; else the page that holds the names, as a title does, comes before the answer.
+
     Args:
         corpus: What words need to know of all chunks.
         query: What to look for.
@@ -45,8 +55,11 @@ def rank_chunks(
         documents: Numbers of the documents that may be found, ascending; None for all.
     """
     dense: dict[int, float] = {}
-    if query.vector is not None and vectors is not None:
-        scores, numbers = vectors.search(query.vector, n, documents)
+    vector = query.vector
+    if vector is not None and vectors is not None:
+        if query.nameless is not None:
+            vector = (1 - _NAMELESS) * vector + _NAMELESS * query.nameless
+        scores, numbers = vectors.search(vector, n, documents)
         dense = dict(zip(numbers, scores, strict=True))
     places = corpus.places(query.granularity) if query.terms is not None else None
     if query.terms is None or not places:
@@ -56,11 +69,13 @@ def rank_chunks(
     found = places.numbers[by_words.best(n, is_selected, only_holding=query.options.mode == "lexical")].tolist()
     words = _add_titles(corpus, query.terms, by_words, [*dense, *found])
     lexical = [number for number, _ in best_first({number: words[number] for number in found})]
-    if query.vector is None or vectors is None:
+    if query.vector is None or vector is None or vectors is None:
         return [Ranked(number, words[number], None, words[number]) for number in lexical]
     missing = [number for number in found if number not in dense]
     # What only one side found has a score of the other, too: each counts for what it is.
-    every = {**dense, **dict(zip(missing, vectors.scores(query.vector, missing), strict=True))}
+    every = {**dense, **dict(zip(missing, vectors.scores(vector, missing), strict=True))}
+    if query.nameless is not None:
+        every = _add_names(every, places, vectors, _NAMELESS * (query.vector - query.nameless))
     if query.options.fusion == "rrf":
         fused = fuse_by_rank([list(dense), lexical], [query.dense_weight, 1 - query.dense_weight])
     else:
@@ -68,6 +83,17 @@ def rank_chunks(
         cosines = np.einsum("nd,d->n", corpus.sample(query.granularity, vectors), query.vector)
         fused = add_deviations(query.dense_weight, every, words, cosines, by_words)
     return [Ranked(number, score, every[number], words[number]) for number, score in best_first(fused)[:n]]
+
+
+def _add_names(
+    scores: Mapping[int, float], places: ChunkPlaces, vectors: VectorReader, names: FloatArray
+) -> dict[int, float]:
+    """Scores of some chunks, and what the first chunk of each one's document has of the names, in one state of both."""
+    documents = places.document_of[np.searchsorted(places.numbers, list(scores))]
+    openings, place = np.unique(documents, return_inverse=True)
+    firsts = places.numbers[np.searchsorted(places.document_of, openings)]
+    of_openings = np.array(vectors.scores(names, firsts.tolist()))
+    return dict(zip(scores, (np.array(list(scores.values())) + of_openings[place]).tolist(), strict=True))
 
 
 def _add_titles(corpus: Corpus, terms: Sequence[str], by_words: WordScores, numbers: Sequence[int]) -> dict[int, float]:

@@ -103,9 +103,9 @@ class Hit:
         chunk: The passage. Where chunks were joined or replaced by a larger one, its ``number`` and ``granularity``
             are those of its first part or of the larger one.
         found: The chunks that were found in the passage, best first, where it is not one of them itself.
-        dense: The cosine of its vector with the query's, in [-1, 1]; in hybrid search the mean of two where the query
-            names a document, see docs/search.md; None in lexical search. Of a passage of several chunks, this and the
-            next are of the best one.
+        dense: The cosine of its vector with the query's, in [-1, 1]; in hybrid search, where the query names a
+            document, a mean of two scores, see docs/search.md; None in lexical search. Of a passage of several chunks,
+            this and the next are of the best one.
         lexical: Its BM25 score with what its document and its headings add, from 0, without an upper bound; None in
             dense search.
 
