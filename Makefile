@@ -20,7 +20,7 @@ $(INSTALLED): pyproject.toml $(wildcard integrations/*/pyproject.toml)
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install --quiet --no-compile $(TORCH)
 	$(BIN)/python -m pip install --quiet --no-compile -e ".[dev]" $(INTEGRATIONS)
-	@$(BIN)/python -m compileall -q -j 0 $(VENV)/lib > /dev/null || true
+	@$(BIN)/python -m compileall -q -j 0 $(VENV)/lib > /dev/null 2>&1 || true
 	@touch $@
 
 install: $(INSTALLED)  ## Make a virtual environment in .venv and install everything into it
