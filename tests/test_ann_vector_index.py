@@ -188,16 +188,17 @@ def test_any_cut_longer_or_missing_file_is_refused(tmp_path, name, change):
 @pytest.mark.parametrize(
     ("field", "value", "message"),
     [
-        ("layout", 2, "layout must be one of 3, got 2"),
-        ("held", {"factory": "Flat", "dims": DIMS}, "not the file that was written"),
+        ("layout", 2, "layout must be one of 4, got 2"),
+        ("held", {"factory": "Flat", "dims": DIMS}, "its label is not the one that was written"),
         ("held", None, "held"),
         ("wanted", {"kind": "IVF999999999,SQ8"}, "no kind of vector index"),
-        ("params", {"n_probes": 1, "n_explored": 1, "per_hit": 7}, "not the file that was written"),
+        ("params", {"n_probes": 1, "n_explored": 1, "per_hit": 7}, "its label is not the one that was written"),
         ("params", {"n_probes": 1.5}, "must be a whole number"),
-        ("tuning", None, "not the file that was written"),
-        ("commit", {"number": 4, "token": "ab", "n_removed": 0}, "not the file that was written"),
+        ("tuning", None, "its label is not the one that was written"),
+        ("commit", {"number": 4, "token": "ab", "n_removed": 0}, "its label is not the one that was written"),
         ("commit", None, "commit"),
-        ("sha256", "x", "not the file that was written"),
+        ("rows_blocks", [], "not the file that was written"),
+        ("sha256", "x", "its label is not the one that was written"),
         ("more", 1, "there is no 'more'"),
     ],
 )
