@@ -1,4 +1,4 @@
-"""Word files, books and pages of HTML for the tests, written by hand, so that each part of them can be wrong."""
+"""Files of Word and slides, books and pages of HTML for the tests, by hand, so that each part of them can be wrong."""
 
 from __future__ import annotations
 
@@ -50,6 +50,40 @@ def make_docx(body="", **more):
     document = f"<w:document {W} {MC}><w:body>{body}</w:body></w:document>"
     names = {"styles": "word/styles.xml", "notes": "word/footnotes.xml", "core": "docProps/core.xml"}
     return pack({"word/document.xml": document, **{names[key]: value for key, value in more.items()}})
+
+
+A = 'xmlns:a="http://schemas.openxmlformats.org/drawingml/2006/main"'
+
+
+def shape(*paragraphs, kind=None):
+    """A shape of a slide; ``kind`` is that of its placeholder, "" the one of a content placeholder."""
+    placeholder = "" if kind is None else f'<p:ph type="{kind}"/>' if kind else '<p:ph idx="1"/>'
+    body = "".join(one if one.startswith("<") else f"<a:p><a:r><a:t>{one}</a:t></a:r></a:p>" for one in paragraphs)
+    return f"<p:sp><p:nvSpPr><p:nvPr>{placeholder}</p:nvPr></p:nvSpPr><p:txBody>{body}</p:txBody></p:sp>"
+
+
+def relationships(**targets):
+    """A part that names others: ``id="kind target"``."""
+    rows = (f'<Relationship Id="{key}" Type="x/{kind}" Target="{target}"/>' for key, (kind, target) in targets.items())
+    return f"<Relationships>{''.join(rows)}</Relationships>"
+
+
+def make_pptx(*slides, first="1", **members):
+    """Slides of these shapes, which the archive has in the opposite order; further members by name, None for none."""
+    named = {f"ppt/slides/slide{len(slides) - number}.xml": one for number, one in enumerate(slides)}
+    ids = {f"r{number}": ("slide", name.removeprefix("ppt/")) for number, name in enumerate(named)}
+    listed = "".join(f'<p:sldId id="{300 - number}" r:id="{key}"/>' for number, key in enumerate(ids))
+    parts = {
+        "ppt/presentation.xml": f'<p:presentation xmlns:p="p" xmlns:r="r" firstSlideNum="{first}">'
+        f"<p:sldIdLst>{listed}</p:sldIdLst></p:presentation>",
+        "ppt/_rels/presentation.xml.rels": relationships(**ids),
+        **{
+            name: f'<p:sld xmlns:p="p" xmlns:r="r" xmlns:dgm="d" {A} {MC}><p:spTree>{one}</p:spTree></p:sld>'
+            for name, one in named.items()
+        },
+        **members,
+    }
+    return pack({name: content for name, content in parts.items() if content is not None})
 
 
 OPF = """<package xmlns="http://www.idpf.org/2007/opf" xmlns:dc="http://purl.org/dc/elements/1.1/"><metadata>

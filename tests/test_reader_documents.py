@@ -10,7 +10,7 @@ import pytest
 from latechunk.errors import DocumentError, MissingDependencyError
 from latechunk.readers import archive, html
 from latechunk.readers.parsed import ParserOptions
-from tests.documents import PAGE, STYLES, W, make_docx, make_epub, pack, paragraph
+from tests.documents import PAGE, STYLES, A, W, make_docx, make_epub, make_pptx, pack, paragraph, relationships, shape
 
 pytest.importorskip("selectolax")
 
@@ -198,6 +198,100 @@ def test_a_word_file_agrees_with_python_docx(read, tmp_path):
     assert [text for kind, text in parts(document) if kind == "list"] == ["- an item"] * 5
 
 
+def pages(document):
+    return [(page.label, document.text[page.start : page.end]) for page in document.pages]
+
+
+def test_slides_are_pages_in_their_order_with_titles_lists_and_tables(read):
+    cell = lambda text: f"<a:tc><a:txBody><a:p><a:r><a:t>{text}</a:t></a:r></a:p></a:txBody></a:tc>"  # noqa: E731
+    table = f"<a:tbl><a:tr>{cell('a')}{cell('b')}</a:tr><a:tr>{cell('1')}{cell('')}</a:tr></a:tbl>"
+    deeper = '<a:p><a:pPr lvl="1"/><a:r><a:t>in </a:t></a:r><a:fld><a:t>Asia</a:t></a:fld></a:p>'
+    plain = "<a:p><a:pPr><a:buNone/></a:pPr><a:r><a:t>no</a:t></a:r><a:br/><a:r><a:t>item</a:t></a:r></a:p>"
+    marked = '<a:p><a:pPr><a:buChar char="o"/></a:pPr><a:r><a:t>an item</a:t></a:r></a:p>'
+    slides = (
+        shape("Ann", kind="subTitle") + shape("Annual", "review", kind="ctrTitle"),
+        shape("Grow", deeper, "Hire", plain, kind="") + shape("Goals", kind="title") + shape("7", kind="sldNum"),
+        f"<p:grpSp>{shape('In a group')}</p:grpSp>{shape('Free', marked)}<p:graphicFrame>{table}</p:graphicFrame>",
+        "<p:pic/>",
+        f"<mc:AlternateContent><mc:Choice>{shape('New')}</mc:Choice><mc:Fallback>{shape('Old')}</mc:Fallback>"
+        f"</mc:AlternateContent>",
+    )
+    core = '<c:coreProperties xmlns:c="c" xmlns:d="d"><d:title>Deck</d:title></c:coreProperties>'
+
+    ((document,), problems) = read("a.pptx", make_pptx(*slides, **{"docProps/core.xml": core}))
+
+    assert problems == []
+    assert pages(document) == [
+        (None, "Annual review\n\nAnn"),
+        (None, "Goals\n\n- Grow\n  - in Asia\n- Hire\n\nno\nitem"),
+        (None, "In a group\n\nFree\n\n- an item\n\na | b\n1 | "),
+        (None, ""),
+        (None, "New"),
+    ]
+    assert parts(document) == [
+        ("heading1", "Annual review"),
+        ("heading1", "Goals"),
+        ("list", "- Grow\n  - in Asia\n- Hire"),
+        ("list", "- an item"),
+        ("table", "a | b\n1 | "),
+    ]
+    assert document.metadata["title"] == "Deck"
+    assert read("deck.download", make_pptx(*slides))[0][0].text == document.text
+
+
+def test_diagrams_and_notes_come_after_the_slide_that_they_belong_to(read):
+    diagram = '<p:graphicFrame><dgm:relIds r:dm="d1" r:lo="d2"/></p:graphicFrame>'
+    point = "<dgm:pt><dgm:t><a:p><a:r><a:t>{}</a:t></a:r></a:p></dgm:t></dgm:pt>"
+    members = {
+        "ppt/slides/_rels/slide2.xml.rels": relationships(
+            d1=("diagramData", "../diagrams/data1.xml"),
+            n=("notesSlide", "/ppt/notesSlides/notes1.xml"),
+            gone=("notesSlide", "../notesSlides/gone.xml"),
+        ),
+        "ppt/diagrams/data1.xml": f'<dgm:x xmlns:dgm="d" {A}>{point.format("Plan")}{point.format("Do")}</dgm:x>',
+        "ppt/notesSlides/notes1.xml": f'<p:notes xmlns:p="p" {A}>{shape("7", kind="sldNum")}'
+        f"{shape('Say this.', 'Pause.', kind='body')}</p:notes>",
+    }
+
+    ((document,), problems) = read("a.pptx", make_pptx(shape("Cycle", kind="title") + diagram, shape("x"), **members))
+
+    assert problems == []
+    assert pages(document) == [(None, "Cycle\n\n- Plan\n- Do\n\nSay this.\n\nPause."), (None, "x")]
+
+
+def test_a_slide_that_cannot_be_read_is_named_and_the_numbers_are_those_on_the_slides(read):
+    slides = [shape("one"), shape("two"), "<a:p>"]
+
+    ((document,), problems) = read("a.pptx", make_pptx(*slides, first="5"))
+
+    assert pages(document) == [("5", "one"), ("6", "two"), ("7", "")]
+    assert problems == [(", slide 3", "ppt/slides/slide1.xml is damaged: mismatched tag: line 1, column 197")]
+
+
+def test_slides_agree_with_python_pptx(read, tmp_path):
+    made = pytest.importorskip("pptx").Presentation()
+    for number in range(6):
+        slide = made.slides.add_slide(made.slide_layouts[1])
+        slide.shapes.title.text = f"Goal {number}"
+        slide.placeholders[1].text_frame.text = f"Point {number}"
+        slide.placeholders[1].text_frame.add_paragraph().text = "More"
+        slide.shapes.add_table(2, 2, 0, 0, 9, 9).table.cell(1, 1).text = f"cell {number}"
+        slide.notes_slide.notes_text_frame.text = f"Note {number}"
+    made.save(tmp_path / "made.pptx")
+
+    ((document,), problems) = read("a.pptx", (tmp_path / "made.pptx").read_bytes())
+
+    assert problems == []
+    for page, slide in zip(document.pages, made.slides, strict=True):
+        frames = [one.text_frame for one in slide.shapes if one.has_text_frame]
+        cells = [cell for one in slide.shapes if one.has_table for cell in one.table.iter_cells()]
+        texts = [paragraph.text for frame in [*frames, *cells] for paragraph in getattr(frame, "paragraphs", [frame])]
+        found = document.text[page.start : page.end]
+        assert all(text in found for text in [*texts, slide.notes_slide.notes_text_frame.text])
+        assert len(found.split()) == len(" ".join([*texts, "Note 0"]).split()) + 2 + 1  # two bullets, a border
+    assert [text for kind, text in parts(document) if kind == "heading1"] == [f"Goal {number}" for number in range(6)]
+
+
 def test_a_book_is_its_chapters_in_their_order(read):
     ((document,), problems) = read("a.epub", make_epub())
 
@@ -228,7 +322,7 @@ OUTSIDE = '<!DOCTYPE d [<!ENTITY a SYSTEM "file:///etc/passwd">]><d>&a;</d>'
     [
         ("a.docx", b"no zip", "it is no zip archive"),
         ("a.docx", b"", "it is no zip archive"),
-        ("a.docx", b"\xd0\xcf\x11\xe0" + b"\0" * 99, "it is encrypted, or of the format of Word before 2007"),
+        ("a.docx", b"\xd0\xcf\x11\xe0" + b"\0" * 99, "it is encrypted, or of a format of before 2007"),
         ("a.docx", pack({"a.txt": "x"}), "it is no Word file: it lacks word/document.xml"),
         ("a.docx", make_docx(paragraph("x"))[:-30], "it is no zip archive"),
         ("a.docx", pack({"word/document.xml": "<a><b></a>"}), "word/document.xml is damaged: mismatched tag"),
@@ -237,6 +331,12 @@ OUTSIDE = '<!DOCTYPE d [<!ENTITY a SYSTEM "file:///etc/passwd">]><d>&a;</d>'
         ("a.docx", pack({"word/document.xml": OUTSIDE}), "declares entities, which are not read"),
         ("a.docx", pack({"word/document.xml": BOMB}), "unpacks to more than 200 times its size"),
         ("a.docx", pack({"word/document.xml": "<a/>"}, zipfile.ZIP_LZMA).replace(b"\x0e\0", b"\x63\0"), "is damaged"),
+        ("a.pptx", b"", "it is no zip archive"),
+        ("a.pptx", b"\xd0\xcf\x11\xe0" + b"\0" * 99, "save it as .docx or .pptx without a password"),
+        ("a.pptx", pack({"a.txt": "x"}), "it holds no slides: it lacks ppt/presentation.xml"),
+        ("a.pptx", make_pptx(), "its slides hold no text; what pictures show must be recognised first (OCR)"),
+        ("a.pptx", make_pptx("<a:p>"), "slide 1: ppt/slides/slide1.xml is damaged"),
+        ("a.pptx", make_pptx(shape("x"), **{"ppt/slides/slide1.xml": None}), "slide 1: it lacks ppt/slides/slide1.xml"),
         ("a.epub", pack({"mimetype": "application/epub+zip"}), "it lacks META-INF/container.xml"),
         ("a.epub", make_epub(**{"META-INF/container.xml": "<container/>"}), "names no package"),
         ("a.epub", make_epub(**{"OEBPS/a.opf": "<package/>"}), "it holds no text"),

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import settings
 
 from latechunk.readers import READERS, find_files, read_documents
-from tests.documents import PAGE, PEOPLE, STYLES, make_docx, make_epub, paragraph
+from tests.documents import PAGE, PEOPLE, STYLES, make_docx, make_epub, make_pptx, paragraph, shape
 from tests.pdfs import IMAGE, make_pdf, write_lines
 
 pytest.importorskip("pypdfium2")
@@ -29,6 +29,7 @@ SEEDS = {
         info="/Title (A)",
     ),
     "a.docx": make_docx(paragraph("Care", ITEM) * 3 + paragraph("Text."), styles=STYLES),
+    "a.pptx": make_pptx(shape("Care", kind="title") + shape("Check.", "Clean.", kind=""), shape("End")),
     "a.epub": make_epub(),
     "a.html": PAGE.encode(),
     "a.ipynb": json.dumps(NOTEBOOK).encode(),
@@ -123,10 +124,13 @@ def test_mutated_files_are_read_or_named(tmp_path):
         assert not [one for one in reasons if one.startswith("its parser failed")]
     assert {name.partition(".")[2] for name in SEEDS} == {name.split()[0][1:] for name in counts}
     assert {
-        suffix for suffix in (".pdf", ".docx", ".epub") if counts[f"{suffix} named"] and counts[f"{suffix} read"]
+        suffix
+        for suffix in (".pdf", ".docx", ".pptx", ".epub")
+        if counts[f"{suffix} named"] and counts[f"{suffix} read"]
     } == {
         ".pdf",
         ".docx",
+        ".pptx",
         ".epub",
     }
     assert all(suffix in READERS for suffix in {name.split()[0] for name in counts})

@@ -33,7 +33,7 @@ class CheckedReader:
         self._blocks = _checked(file, digests)
         self._block = memoryview(b"")
 
-    def read(self, size: int) -> bytes:
+    def read(self, size: int = BLOCK, /) -> bytes:
         """Up to so many bytes, fewer where a block ends and none at the end; IndexDamagedError if the block differs."""
         if not self._block:
             self._block = memoryview(next(self._blocks, b""))

@@ -42,7 +42,7 @@ class Archive:
             with path.open("rb") as file:
                 if file.read(len(_OLE)) == _OLE:
                     raise DocumentError(
-                        "it is encrypted, or of the format of Word before 2007; save it as .docx without a password"
+                        "it is encrypted, or of a format of before 2007; save it as .docx or .pptx without a password"
                     ) from error
             raise DocumentError(f"it is no zip archive, as its format must be, or damaged: {error}") from error
         self._members = {one.filename: one for one in self._zip.infolist()}

@@ -10,18 +10,16 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
 
 from latechunk.errors import DocumentError
 from latechunk.readers.archive import Archive
+from latechunk.readers.office import find_main_part, read_metadata
 from latechunk.readers.parsed import Parsed, ParserOptions
 from latechunk.readers.reader import parsed_reader
 from latechunk.readers.structured import StructuredText
 
 _MAIN = "word/document.xml"
 _NOTES = ("word/footnotes.xml", "word/endnotes.xml")
-_CORE = "docProps/core.xml"
-_METADATA = {"title": "title", "creator": "author", "created": "created"}
 
 # What is deleted, a second form of what stands before it, ruby, former settings, and places of tabs.
 _SKIPPED = {"del", "moveFrom", "Fallback", "rt", "pPrChange", "rPrChange", "tabs", "instrText", "delText"}
@@ -34,11 +32,13 @@ def parse(path: Path, options: ParserOptions) -> Parsed:  # noqa: ARG001
     with Archive(path) as archive:
         styles = _read_styles(archive)
         body = _Body(styles)
-        main = _main_part(archive)
+        main = find_main_part(archive, _MAIN)
+        if main is None:
+            raise DocumentError(f"it is no Word file: it lacks {_MAIN}")
         for part in (main, *(one for one in _NOTES if one in archive)):
             archive.parse(part, body.start, body.end, body.text)
         body.close()
-        return Parsed(str(body.out), outline=body.out.outline, metadata=_read_metadata(archive))
+        return Parsed(str(body.out), outline=body.out.outline, metadata=read_metadata(archive))
 
 
 @dataclass(slots=True)
@@ -182,22 +182,6 @@ class _Body:
         return level or 0, bool(is_item)
 
 
-def _main_part(archive: Archive) -> str:
-    if _MAIN in archive:
-        return _MAIN
-    targets: list[str] = []
-
-    def start(tag: str, attributes: Mapping[str, str]) -> None:
-        if tag == "Relationship" and attributes.get("Type", "").endswith("/officeDocument"):
-            targets.append(attributes.get("Target", "").lstrip("/"))
-
-    if "_rels/.rels" in archive:
-        archive.parse("_rels/.rels", start, lambda tag: None, lambda text: None)  # noqa: ARG005
-    if not targets or not targets[0].startswith("word/"):
-        raise DocumentError(f"it is no Word file: it lacks {_MAIN}")
-    return targets[0]
-
-
 def _read_styles(archive: Archive) -> dict[str, Style]:
     styles: dict[str, Style] = {}
     style = Style()
@@ -230,23 +214,6 @@ def _level_of_name(name: str) -> int | None:
 def _to_level(value: str) -> int:
     level = int(value) if value.isdecimal() and len(value) < 3 else _BODY_LEVEL
     return 0 if level >= _BODY_LEVEL else level + 1
-
-
-def _read_metadata(archive: Archive) -> dict[str, Any]:
-    parts: dict[str, list[str]] = {}
-    name: str | None = None
-
-    def start(tag: str, attributes: Mapping[str, str]) -> None:  # noqa: ARG001
-        nonlocal name
-        name = _METADATA.get(tag)
-
-    def text(text: str) -> None:
-        if name:
-            parts.setdefault(name, []).append(text)
-
-    if _CORE in archive:
-        archive.parse(_CORE, start, lambda tag: start("", {}), text)  # noqa: ARG005
-    return {name: said for name, texts in parts.items() if (said := "".join(texts).strip())}
 
 
 DOCX = parsed_reader(__name__, ".docx", ".docm")

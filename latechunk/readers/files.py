@@ -7,12 +7,9 @@ import re
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
-from latechunk.readers.docx import DOCX
-from latechunk.readers.epub import EPUB
 from latechunk.readers.jsonl import JSONL
-from latechunk.readers.pdf import PDF
 from latechunk.readers.reader import Problem, SourceFile
-from latechunk.readers.registry import READERS, find_reader
+from latechunk.readers.registry import BINARY, READERS, find_reader
 
 ONE_FOLDER = "give the folder that holds both, so that their paths from it differ"
 _BLOCK = 8_192
@@ -72,9 +69,9 @@ def _why_not(path: Path) -> str | None:
 def is_blank(path: Path) -> bool:
     """Whether a text file holds nothing but white space.
 
-    One that cannot be opened does not, nor does an empty PDF, Word file or book, which is damaged.
+    One that cannot be opened does not, nor does an empty PDF, book, or file of Word or slides, which is damaged.
     """
-    if READERS.get(path.suffix.lower()) in (PDF, DOCX, EPUB):
+    if READERS.get(path.suffix.lower()) in BINARY:
         return False
     try:
         with path.open("rb") as file:

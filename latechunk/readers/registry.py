@@ -17,27 +17,31 @@ from latechunk.readers.markdown import MARKDOWN
 from latechunk.readers.markup import ASCIIDOC, RST
 from latechunk.readers.notebook import NOTEBOOK
 from latechunk.readers.pdf import PDF
+from latechunk.readers.pptx import PPTX
 from latechunk.readers.reader import Reader
 from latechunk.readers.table import TABLE
 from latechunk.readers.text import CODE, TEXT
 
 READERS: Mapping[str, Reader] = {
     suffix: reader
-    for reader in (TEXT, MARKDOWN, RST, ASCIIDOC, NOTEBOOK, TABLE, JSONL, JSON, PDF, DOCX, EPUB, HTML)
+    for reader in (TEXT, MARKDOWN, RST, ASCIIDOC, NOTEBOOK, TABLE, JSONL, JSON, PDF, DOCX, PPTX, EPUB, HTML)
     for suffix in reader.suffixes
 }
 """By suffix. A new format is a module in this package and an entry here."""
+BINARY = (PDF, DOCX, PPTX, EPUB)
+"""Those whose files are no text, whatever they hold."""
 
 _HEAD = 8_192
+_OFFICE = {b"word/": DOCX, b"ppt/": PPTX}  # folders in the archive
 _PAGE = re.compile(rb"\s*<(?:!doctype html|html)\b", re.I)
 
 
 def find_reader(path: Path) -> Reader | None:
     """The reader of a file; None if it is of no known format and holds no text.
 
-    A PDF, Word file or book is one under any name, and a page of HTML under the name of such a file, as failed
-    downloads have it, or without a suffix. What is of no known suffix is text if its first 8 KB are: not empty, without
-    the byte 0, UTF-8 or with a mark.
+    A PDF, book, or file of Word or slides is one under any name, and a page of HTML under the name of such a file, as
+    failed downloads have it, or without a suffix. What is of no known suffix is text if its first 8 KB are: not empty,
+    without the byte 0, UTF-8 or with a mark.
     """
     suffix = path.suffix.lower()
     with path.open("rb") as file:
@@ -53,9 +57,11 @@ def _find_by_content(head: bytes, suffix: str) -> Reader | None:
     if head.startswith(b"%PDF-"):
         return PDF
     if head.startswith(b"PK\x03\x04"):
-        return EPUB if b"application/epub+zip" in head[:100] else DOCX if b"word/" in head else None
+        if b"application/epub+zip" in head[:100]:
+            return EPUB
+        return next((reader for part, reader in _OFFICE.items() if part in head), None)
     is_page = _PAGE.match(head.removeprefix(codecs.BOM_UTF8))
-    return HTML if is_page and (not suffix or READERS.get(suffix) in (PDF, DOCX, EPUB)) else None
+    return HTML if is_page and (not suffix or READERS.get(suffix) in BINARY) else None
 
 
 def _is_text(head: bytes) -> bool:

@@ -103,12 +103,13 @@ class StructuredText:
         finally:
             self.end()
 
-    def append(self, other: StructuredText) -> None:
-        """Add all of another text."""
+    def append(self, other: StructuredText) -> tuple[int, int]:
+        """Add all of another text; where it begins and ends."""
         if not other._length:
-            return
+            return self._length, self._length
         start = self.paragraph(str(other))
         self._blocks += [Block(one.kind, start + one.start, start + one.end, one.level) for one in other._blocks]
+        return start, self._length
 
     def _write(self, text: str) -> None:
         self._parts.append(text)

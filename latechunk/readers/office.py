@@ -1,0 +1,63 @@
+"""What the files of Microsoft's Office have in common: parts that name each other, and what they say of themselves."""
+
+from __future__ import annotations
+
+import posixpath
+from collections.abc import Mapping
+from typing import Any, NamedTuple
+
+from latechunk.readers.archive import Archive
+
+_CORE = "docProps/core.xml"
+_METADATA = {"title": "title", "creator": "author", "created": "created"}
+
+
+class Relationship(NamedTuple):
+    """What one part says of another: how they are related (the last word of the type), and its name in the archive."""
+
+    kind: str
+    target: str
+
+
+def read_relationships(archive: Archive, part: str) -> dict[str, Relationship]:
+    """The parts that a part names, by its ids for them; ``""`` is the whole file. Links out of it are left out."""
+    folder, name = posixpath.split(part)
+    found: dict[str, Relationship] = {}
+
+    def start(tag: str, attributes: Mapping[str, str]) -> None:
+        if tag == "Relationship" and attributes.get("TargetMode") != "External":
+            kind = attributes.get("Type", "").rpartition("/")[2]
+            target = posixpath.normpath(posixpath.join("/", folder, attributes.get("Target", ""))).lstrip("/")
+            found[attributes.get("Id", "")] = Relationship(kind, target)
+
+    listed = posixpath.join(folder, "_rels", f"{name}.rels")
+    if listed in archive:
+        archive.parse(listed, start, lambda tag: None, lambda text: None)  # noqa: ARG005
+    return found
+
+
+def find_main_part(archive: Archive, usual: str) -> str | None:
+    """The part that holds the document, of whatever name, in the folder of the usual one; None if there is none."""
+    if usual in archive:
+        return usual
+    parts = (one.target for one in read_relationships(archive, "").values() if one.kind == "officeDocument")
+    main = next(parts, "")
+    return main if posixpath.dirname(main) == posixpath.dirname(usual) else None
+
+
+def read_metadata(archive: Archive) -> dict[str, Any]:
+    """Title, author and date, as far as the file says them."""
+    parts: dict[str, list[str]] = {}
+    name: str | None = None
+
+    def start(tag: str, attributes: Mapping[str, str]) -> None:  # noqa: ARG001
+        nonlocal name
+        name = _METADATA.get(tag)
+
+    def text(text: str) -> None:
+        if name:
+            parts.setdefault(name, []).append(text)
+
+    if _CORE in archive:
+        archive.parse(_CORE, start, lambda tag: start("", {}), text)  # noqa: ARG005
+    return {name: said for name, texts in parts.items() if (said := "".join(texts).strip())}
