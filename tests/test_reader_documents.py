@@ -334,7 +334,7 @@ OUTSIDE = '<!DOCTYPE d [<!ENTITY a SYSTEM "file:///etc/passwd">]><d>&a;</d>'
         ("a.pptx", b"", "it is no zip archive"),
         ("a.pptx", b"\xd0\xcf\x11\xe0" + b"\0" * 99, "save it as .docx or .pptx without a password"),
         ("a.pptx", pack({"a.txt": "x"}), "it holds no slides: it lacks ppt/presentation.xml"),
-        ("a.pptx", make_pptx(), "its slides hold no text; what pictures show must be recognised first (OCR)"),
+        ("a.pptx", make_pptx(), "its slides hold no text; pictures and charts are not read"),
         ("a.pptx", make_pptx("<a:p>"), "slide 1: ppt/slides/slide1.xml is damaged"),
         ("a.pptx", make_pptx(shape("x"), **{"ppt/slides/slide1.xml": None}), "slide 1: it lacks ppt/slides/slide1.xml"),
         ("a.epub", pack({"mimetype": "application/epub+zip"}), "it lacks META-INF/container.xml"),

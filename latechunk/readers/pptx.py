@@ -44,7 +44,7 @@ def parse(path: Path, options: ParserOptions) -> Parsed:
         raise DocumentError(
             f"{problems[0][0]}: {problems[0][1]}"
             if problems
-            else "its slides hold no text; what pictures show must be recognised first (OCR)"
+            else "its slides hold no text; pictures and charts are not read"
         )
     return Parsed(str(out), tuple(pages), out.outline, metadata, problems=tuple(problems))
 
