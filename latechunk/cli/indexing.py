@@ -94,8 +94,8 @@ def index_command(
 
     The model, chunker and mode of an index are fixed when it is made. It reads PDF, Word (.docx),
     slides (.pptx), EPUB, HTML, Markdown, reStructuredText, AsciiDoc, notebooks (.ipynb), .csv, .tsv, .json, source code
-    and any other text. A file is a document, whose id is its path from the folder given; a .jsonl file has one document a line, with
-    "id", "text" and metadata.
+    and any other text. A file is a document, whose id is its path from the folder given; a .jsonl file has one document
+    a line, with "id", "text" and metadata.
     """
     from latechunk.cli.sources import Sources
     from latechunk.index import Index

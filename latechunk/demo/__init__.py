@@ -10,8 +10,6 @@ from latechunk.chunking.sentence import SentenceChunker
 from latechunk.embedding import choose_embedding
 from latechunk.errors import InputError
 from latechunk.index import Index
-from latechunk.protocols import Chunker, SpanEncoder
-from latechunk.search.options import SearchMode
 from latechunk.types import Document, Hit, Mode
 
 _DATA = files(__name__) / "data"
@@ -76,10 +74,13 @@ def run() -> Comparison:
     encoder, published = (Encoder.load(dtype="float32", adapters=adapters) for adapters in ("auto", None))
     documents, questions, chunker = read_documents(), read_questions(), SentenceChunker()
     readers = {"naive": published, "late": encoder, "blend": encoder}
-    hits: dict[str, list[list[Hit]]] = {
-        mode: _ask(documents, questions, readers[mode], chunker, mode, "dense") for mode in MODES
-    }
-    hits["default"] = _ask(documents, questions, encoder, chunker, None, None)
+    hits: dict[str, list[list[Hit]]] = {}
+    for mode in MODES:
+        with Index.temporary(encoder=readers[mode], chunker=chunker, mode=mode) as index:
+            n_chunks = index.add(documents).n_chunks
+            hits[mode] = [index.search(question.text, k=n_chunks, mode="dense") for question in questions]
+            if mode == "blend":  # as an index is made without options
+                hits["default"] = [index.search(question.text, k=n_chunks) for question in questions]
     answers = [
         Answer(
             question=question,
@@ -97,20 +98,6 @@ def run() -> Comparison:
         model=str(encoder.settings["model"]),
         max_tokens=chunker.max_tokens,
     )
-
-
-def _ask(
-    documents: list[Document],
-    questions: list[Question],
-    encoder: SpanEncoder,
-    chunker: Chunker,
-    mode: Mode | None,
-    search: SearchMode | None,
-) -> list[list[Hit]]:
-    """Every chunk, ranked, for each question."""
-    with Index.temporary(encoder=encoder, chunker=chunker, mode=mode) as index:
-        n_chunks = index.add(documents).n_chunks
-        return [index.search(question.text, k=n_chunks, mode=search) for question in questions]
 
 
 def _rank(question: Question, documents: list[Document], hits: list[Hit]) -> int:
