@@ -6,6 +6,7 @@ import random
 import signal
 import subprocess
 import sys
+import threading
 from pathlib import Path
 
 import numpy as np
@@ -636,6 +637,21 @@ def test_a_search_goes_on_after_the_server_closed_its_connection(postgres_url, t
         expected = searcher.search(QUESTIONS[0])
         other._connection().execute("SELECT pg_terminate_backend(%s)", [database._connection().info.backend_pid])
         assert searcher.search(QUESTIONS[0]) == expected
+
+
+def test_connections_of_threads_that_have_ended_are_closed(postgres_url, table, folder, monkeypatch):
+    monkeypatch.setenv("PGAPPNAME", table)
+    with opened(postgres_url, table) as database:
+        push_folders([folder], database)
+        searcher = DatabaseSearcher(database, encoder=FakeEncoder())
+        for question in QUESTIONS[:20]:  # as of a web server with a thread for each request
+            thread = threading.Thread(target=searcher.search, args=(question,))
+            thread.start()
+            thread.join()
+        held = "SELECT count(*) FROM pg_stat_activity WHERE application_name = %s"
+        ((n_held,),) = database._connection().execute(held, [table]).fetchall()
+        assert n_held <= 3  # of this thread, the last one, and one that the server is ending
+    assert not database._connections
 
 
 def test_exact_passes_over_an_approximate_index(postgres_url, table, folder, index):

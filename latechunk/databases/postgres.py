@@ -95,7 +95,8 @@ def _asked_again(
 class PostgresDatabase:
     """A table of PostgreSQL with the extension pgvector; an implementation of ``ChunkDatabase``.
 
-    Each thread has a connection of its own. Searches never wait for a push.
+    Each thread has a connection of its own, which is closed some time after the thread has ended. Searches never wait
+    for a push.
     """
 
     operators = EQUALITY | ORDERS
@@ -112,7 +113,7 @@ class PostgresDatabase:
         self._table = sql.Identifier(table)
         self._regclass = f'"{table}"'
         self._local = threading.local()
-        self._connections: list[psycopg.Connection] = []
+        self._connections: dict[threading.Thread, psycopg.Connection] = {}
         self._lock = threading.Lock()
         with self._explained():
             self._connection()
@@ -211,7 +212,7 @@ class PostgresDatabase:
     def close(self) -> None:
         """See ``ChunkDatabase``."""
         with self._lock:
-            for one in self._connections:
+            for one in self._connections.values():
                 one.close()
             self._connections.clear()
 
@@ -289,10 +290,13 @@ class PostgresDatabase:
 
     def _connection(self) -> psycopg.Connection:
         if not self.is_connected:
+            with self._lock:  # a web server may have a thread for each request, and PostgreSQL takes 100 connections
+                for thread in [one for one in self._connections if not one.is_alive()]:
+                    self._connections.pop(thread).close()
             held = psycopg.connect(self._url, autocommit=True, connect_timeout=10)
             self._local.connection = held
             with self._lock:
-                self._connections = [*(one for one in self._connections if not one.closed), held]
+                self._connections[threading.current_thread()] = held
         connection: psycopg.Connection = self._local.connection
         return connection
 
