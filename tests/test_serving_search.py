@@ -2,6 +2,7 @@
 
 import re
 import shutil
+from urllib.parse import quote
 
 import httpx
 import pytest
@@ -128,6 +129,16 @@ def test_documents_are_listed_and_read(client):
     }
 
 
+@pytest.mark.parametrize("name", ["a\nb", "paris\n", "\n", 'it\'s "x"', "a//b/", "/a", "100%/..%2Fx?y#z;é", "\x00"])
+def test_documents_of_any_id_are_read(tmp_path, name):
+    with Index.create(tmp_path / "odd", encoder=FakeEncoder()) as index:
+        index.add([Document("paris", "Paris"), Document(name, "Another text")])
+    with open_served([tmp_path / "odd"], encoder=FakeEncoder()) as served, running(make_app(served)) as url:
+        found = httpx.get(f"{url}/documents/{quote(name, safe='')}").json()
+
+    assert (found["document_id"], found["text"]) == (name, "Another text")
+
+
 @pytest.mark.parametrize(
     ("path", "body", "said"),
     [
@@ -241,7 +252,7 @@ def test_metrics_count_by_route(client):
     text = client.get("/metrics").text
 
     assert re.search(r'latechunk_requests_total\{route="/search",status="200"\} [1-9]', text)
-    assert 'route="/documents/{document_id:path}",status="200"' in text
+    assert 'route="/documents/{document_id:any_text}",status="200"' in text
     assert 'route="other",status="404"' in text
     assert "nobody" not in text
     assert re.search(r"^latechunk_requests_in_progress 1", text, re.MULTILINE)

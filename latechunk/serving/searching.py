@@ -6,6 +6,7 @@ from typing import Annotated, Any
 
 from fastapi import APIRouter, Path, Query
 from pydantic import BaseModel, Field
+from starlette.convertors import StringConvertor, register_url_convertor
 
 from latechunk.search.options import Fusion, SearchMode, SearchOptions
 from latechunk.serving import passages
@@ -23,6 +24,15 @@ _MOST_READ = 100_000
 _MOST_CHARACTERS = 20_000  # of one passage; a section may be a whole book
 _PER_PAGE = 50
 _Number = Annotated[float, Field(allow_inf_nan=False)]
+
+
+class _AnyText(StringConvertor):
+    """The rest of a path; Starlette's own ends before a line break, so that ``paris`` was read for ``paris%0A``."""
+
+    regex = "(?s:.*)"
+
+
+register_url_convertor("any_text", _AnyText())
 
 
 class SearchRequest(Request):
@@ -92,7 +102,7 @@ def search_routes(served: Served) -> APIRouter:
         metadata = None if filter is None else parse_object("filter", filter)
         return passages.list_documents(served, index=index, metadata=metadata, page=page, per_page=per_page)
 
-    @routes.get("/documents/{document_id:path}")
+    @routes.get("/documents/{document_id:any_text}")
     def document(
         document_id: Annotated[str, Path(min_length=1)],
         index: str | None = None,
