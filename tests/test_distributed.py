@@ -288,6 +288,10 @@ def test_bad_documents_are_rows_of_the_errors_files(tmp_path):
         "the same id",
     ]
     assert [(one.id, one.reason) for one in told if one.status == "failed"] == errors
+    (file,) = (tmp_path / "out").glob("errors-*.parquet")
+    file.write_bytes(file.read_bytes()[:50])
+    with pytest.raises(TransferError, match=r"errors-.*parquet cannot be read"):
+        EmbeddedFolder.open(tmp_path / "out").errors()
     embed(DOCUMENTS, tmp_path / "out")
     assert EmbeddedFolder.open(tmp_path / "out").errors() == []  # of the last run
 

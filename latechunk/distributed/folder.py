@@ -169,9 +169,12 @@ class EmbeddedFolder:
         return sizes
 
     def errors(self) -> list[tuple[str, str]]:
-        """The documents that failed in the last run, by their ids, with the reasons."""
-        tables = [parquet.read_table(one) for one in sorted(self.path.glob("errors-*.parquet"))]
-        return [(row["id"], row["reason"]) for table in tables for row in table.to_pylist()]
+        """The documents that failed in the last run, by their ids, with the reasons; TransferError if it is damaged."""
+        failed: list[tuple[str, str]] = []
+        for one in sorted(self.path.glob("errors-*.parquet")):
+            with _explained(one):
+                failed += [(row["id"], row["reason"]) for row in parquet.read_table(one).to_pylist()]
+        return failed
 
     def documents(self, part: Path) -> Iterator[list[StoredDocument]]:
         """The documents of a part file, up to 64 at a time; a TransferError says what is wrong with it."""
