@@ -207,6 +207,19 @@ def test_many_kinds_of_damage_at_once(index_path, original, found):
     assert same_texts(answers(index_path), found)
 
 
+@pytest.mark.parametrize("text", ["CAST(text AS TEXT)", "5"])
+def test_a_text_of_another_type_keeps_nothing_else_from_being_mended(index_path, original, text):
+    by_sql(index_path, f"DELETE FROM postings; UPDATE documents SET text = {text} WHERE id = '{VICTIM}'")
+
+    report = mend(index_path)
+
+    assert "rebuilt the lexical index" in report.done
+    assert {problem.document for problem in report.remaining} == {VICTIM}
+    assert len(mend(index_path, drop=True).lost) == 1
+    assert verify(index_path) == []
+    assert contents(index_path) == {name: value for name, value in original.items() if name != VICTIM}
+
+
 def test_a_damaged_cache_is_deleted(index_path, found):
     (index_path / "vectors.faiss").write_bytes(b"garbage")
     (index_path / "vectors.json").write_bytes(b"garbage")

@@ -35,7 +35,7 @@ def rebuild_words(store: Store) -> None:
         words = WordWriter(connection)
         for document, text in connection.execute("SELECT number, text FROM documents ORDER BY number"):
             for granularity in range(len(store.granularities)):
-                with contextlib.suppress(UnicodeDecodeError, TypeError):
+                with contextlib.suppress(UnicodeDecodeError, TypeError, AttributeError):
                     for number, one in list(_texts_of_chunks(connection, document, granularity, text)):
                         words.enter(granularity, number, one)
             with contextlib.suppress(UnicodeDecodeError, AttributeError):
