@@ -565,6 +565,16 @@ def test_a_folder_that_is_a_file_is_said(tmp_path, folder):
         push_folders([folder], open_database(f"lancedb:{tmp_path / 'file'}"))
 
 
+def test_a_folder_of_qdrant_that_is_damaged_is_said(tmp_path, folder):
+    pytest.importorskip("qdrant_client")
+    url = f"qdrant:{tmp_path / 'qdrant'}"
+    with opened(url, "docs") as database:
+        push_folders([folder], database)
+    (tmp_path / "qdrant/collection/docs/storage.sqlite").write_bytes(b"no database" * 1_000)
+    with pytest.raises(StoreError, match="'docs' at .* cannot be used: file is not a database"):
+        open_database(url, table="docs")
+
+
 def test_a_table_that_is_not_there_or_of_another_program_is_left_alone(url, table, folder):
     with opened(url, table) as database:
         with pytest.raises(IndexMissingError, match="latechunk push"):

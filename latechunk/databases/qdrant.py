@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import sqlite3
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
@@ -175,7 +176,7 @@ class QdrantDatabase:
     def _explained(self) -> Iterator[None]:
         try:
             yield
-        except (ApiException, OSError, RuntimeError, ValueError) as error:
+        except (ApiException, OSError, RuntimeError, ValueError, sqlite3.Error) as error:  # a folder is in SQLite
             if isinstance(error, StoreError | FilterError):
                 raise
             if str(error) == f"Collection {self._collection} not found" or getattr(error, "status_code", None) == 404:
