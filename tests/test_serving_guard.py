@@ -288,7 +288,9 @@ def test_the_command_finishes_what_it_took_when_it_is_ended(tmp_path):
     from tests.checkpoints import write_bert
 
     folder = write_bert(tmp_path / "tiny")
-    process = start(tmp_path, "serve", "--model", str(folder), "--port", "0", "--dtype", "float32")
+    process = start(
+        tmp_path, "serve", "--model", str(folder), "--port", "0", "--dtype", "float32", "--alias", "text-embedding"
+    )
     try:
         said = process.stderr.readline()
         assert "serving 1 model and 0 indexes on http://127.0.0.1:" in said
@@ -344,3 +346,10 @@ def test_the_command_says_what_is_wrong(tmp_path):
     assert nothing.exit_code == 1
     assert "--api-key-file" in outside.output
     assert Path("none.latechunk").name in nothing.output
+    for words, said in {
+        ("serve", "a.latechunk", "--adapters", "none"): "--adapters would have no effect on an index's model without",
+        ("mcp", "a.latechunk", "--port", "9000"): "--port would have no effect without --http; leave it out",
+        ("mcp", "a.latechunk", "--host", "0.0.0.0", "--api-key-file", "k"): "--host and --api-key-file would have no",
+    }.items():
+        without_effect = run(app, words)
+        assert (without_effect.exit_code, said in without_effect.output) == (2, True), without_effect.output

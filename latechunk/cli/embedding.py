@@ -41,6 +41,7 @@ from latechunk.cli.options import (
     given,
     load_encoder,
     make_chunker,
+    require_effect,
     split_list,
 )
 from latechunk.errors import InputError
@@ -107,7 +108,7 @@ def embed_command(
 
         of_ray = {"--address": address is not None, "--workers": workers != 1, "--cpus": cpus != 1, "--gpus": gpus != 0}
         of_local = {"--devices": devices is not None, "--attention": attention != "auto"}
-        _require_effect(engine, of_local if engine == "ray" else of_ray)
+        require_effect(of_local if engine == "ray" else of_ray, f"with --engine {engine}")
         sources = Sources(console, quiet, encoding, rows, password)
         files = sources.find(paths)
         if not files and not prune:
@@ -147,12 +148,6 @@ def embed_command(
         _print_report(report, out, sources.n_problems, len(gone), as_json, quiet, console)
     if sources.n_problems:
         raise typer.Exit(EXIT_PARTIAL)
-
-
-def _require_effect(engine: str, options: dict[str, bool]) -> None:
-    """Raise for options of the other engine."""
-    if names := [name for name, is_given in options.items() if is_given]:
-        raise InputError(f"{' and '.join(names)} would have no effect with --engine {engine}; leave it out")
 
 
 def _embed_on_ray(

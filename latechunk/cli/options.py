@@ -88,6 +88,12 @@ def given(**options: Any) -> dict[str, Any]:
     return {name: value for name, value in options.items() if value is not None}
 
 
+def require_effect(options: Mapping[str, bool], where: str) -> None:
+    """Raise an InputError for those of some options that were given; ``where`` says when they have no effect."""
+    if names := [name for name, is_given in options.items() if is_given]:
+        raise InputError(f"{' and '.join(names)} would have no effect {where}; leave it out")
+
+
 def load_encoder(model: str | None, adapters: str | None, **options: Any) -> Encoder:
     """The encoder of ``--model`` and ``--adapters``, with other options of ``latechunk.Encoder.load``."""
     from latechunk.encoding.encoder import Encoder

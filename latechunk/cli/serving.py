@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from latechunk.cli.console import counted, errors_explained, spinner, stderr_console
-from latechunk.cli.options import Device, Dtype, ModeName, Quiet, given, load_encoder
+from latechunk.cli.options import Device, Dtype, ModeName, Quiet, given, load_encoder, require_effect
 from latechunk.errors import InputError
 
 if TYPE_CHECKING:
@@ -73,6 +73,8 @@ def serve_command(
         from latechunk.serving.run import allowed_hosts, read_keys, serve
         from latechunk.serving.served import open_served
 
+        if indexes and not model:
+            require_effect({"--adapters": adapters is not None}, "on an index's model without --model")
         keys = read_keys(api_key_file) if api_key_file is not None else []
         hosts = allowed_hosts(host, keys)
         load = partial(load_encoder, model, adapters, device=device, dtype=dtype)
@@ -89,7 +91,8 @@ def serve_command(
                 runtime={"device": device, "dtype": dtype},
             )
         with served:
-            what = f"{counted(len(served.models), 'model')} and {_count_indexes(served)}"
+            n_models = len(set(map(id, served.models.values())))  # of which one may have several names
+            what = f"{counted(n_models, 'model')} and {_count_indexes(served)}"
             app = make_app(served, keys=keys, hosts=hosts)
             serve(app, host=host, port=port, limits=limits, on_ready=_announce(console, host, what, quiet))
 
@@ -118,6 +121,9 @@ def mcp_command(
         from latechunk.serving.run import allowed_hosts, read_keys, serve
         from latechunk.serving.served import open_served, require_indexes
 
+        of_http = {"--host": host != "127.0.0.1", "--port": port != 8081, "--api-key-file": api_key_file is not None}
+        if not http:
+            require_effect(of_http, "without --http")
         require_indexes(indexes)
         load = partial(open_served, indexes, runtime={"device": device, "dtype": dtype})
         if not http:
