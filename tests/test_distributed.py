@@ -637,6 +637,10 @@ def test_the_commands(run, tmp_path):
     assert would.exit_code == 0, would.output
     assert "would embed 2 documents: about 22 tokens in 2 chunks; 1 cannot be read" in would.stdout
     assert not os.path.exists("out")
+    Path("torn.pdf").write_bytes(b"%PDF-1.4 torn")
+    torn = run("embed", "docs", "torn.pdf", "--out", "out", "--dry-run")
+    assert "2 cannot be read" in torn.stdout
+    assert "left out: torn.pdf" in torn.stderr
     assert json.loads(run("embed", "docs", "--out", "out", "--dry-run", "--json").stdout)["n_documents"] == 2
 
     first = run("embed", "docs", "--out", "out", "--dtype", "float32")

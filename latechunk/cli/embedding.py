@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
@@ -50,10 +50,12 @@ from latechunk.printing import printable
 if TYPE_CHECKING:
     from rich.console import Console
 
+    from latechunk.cli.sources import Sources
     from latechunk.distributed import EmbedReport, Estimate, Outcome
     from latechunk.protocols import SpanEncoder
-    from latechunk.readers import SourceFile
+    from latechunk.readers import Problem, SourceFile
     from latechunk.storage.store import Counts
+    from latechunk.types import Document
 
 
 def embed_command(
@@ -123,7 +125,7 @@ def embed_command(
             documents = read_all(files, sources.note, **sources.options)
             if dry_run:
                 with spinner(console, "reading and measuring", quiet):
-                    estimate = estimate_embedding(documents, out, **made)
+                    estimate = estimate_embedding(_problems_told(documents, sources), out, **made)
                 sources.print_notes()
                 _print_estimate(estimate, as_json)
                 return
@@ -148,6 +150,16 @@ def embed_command(
         _print_report(report, out, sources.n_problems, len(gone), as_json, quiet, console)
     if sources.n_problems:
         raise typer.Exit(EXIT_PARTIAL)
+
+
+def _problems_told(documents: Iterable[Document | Problem], sources: Sources) -> Iterator[Document | Problem]:
+    """The same, where it is told what cannot be read."""
+    from latechunk.readers import Problem
+
+    for one in documents:
+        if isinstance(one, Problem):
+            sources.report(one)
+        yield one
 
 
 def _embed_on_ray(
