@@ -661,7 +661,9 @@ def test_connections_of_threads_that_have_ended_are_closed(postgres_url, table, 
         held = "SELECT count(*) FROM pg_stat_activity WHERE application_name = %s"
         ((n_held,),) = database._connection().execute(held, [table]).fetchall()
         assert n_held <= 3  # of this thread, the last one, and one that the server is ending
-    assert not database._connections
+    with pytest.raises(StoreError, match="is closed: open it again"):
+        searcher.search(QUESTIONS[0])
+    assert not database._connections  # nor one that was made just now
 
 
 def test_exact_passes_over_an_approximate_index(postgres_url, table, folder, index):

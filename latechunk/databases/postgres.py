@@ -115,6 +115,7 @@ class PostgresDatabase:
         self._local = threading.local()
         self._connections: dict[threading.Thread, psycopg.Connection] = {}
         self._lock = threading.Lock()
+        self._is_closed = False
         with self._explained():
             self._connection()
 
@@ -212,6 +213,7 @@ class PostgresDatabase:
     def close(self) -> None:
         """See ``ChunkDatabase``."""
         with self._lock:
+            self._is_closed = True
             for one in self._connections.values():
                 one.close()
             self._connections.clear()
@@ -290,6 +292,8 @@ class PostgresDatabase:
 
     def _connection(self) -> psycopg.Connection:
         if not self.is_connected:
+            if self._is_closed:  # a connection that is made now would never be closed
+                raise StoreError(f"{self.name} is closed: open it again")
             with self._lock:  # a web server may have a thread for each request, and PostgreSQL takes 100 connections
                 for thread in [one for one in self._connections if not one.is_alive()]:
                     self._connections.pop(thread).close()
