@@ -63,6 +63,12 @@ def test_chunks_that_share_a_character_with_gold_are_relevant():
     assert judged.has_spans.tolist() == [True, True, False]
 
 
+def test_of_two_grades_of_one_document_the_higher_counts():
+    twice = Question("q", "q?", (Gold("a", (), 2), Gold("a", (), 1), Gold("b", (), 1)))
+
+    assert judge(small_set(twice), TABLE).documents == ({0: 2, 1: 1},)
+
+
 def test_measures_by_hand():
     evaluation_set = small_set(asking("q", "b", (3, 5)), asking("r", "a", (8, 9)))
     ranking = Ranking(np.array([[0, 4, 5, 3], [0, 1, 3, NOTHING]]), np.array([[0, 1], [0, 1]]))

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from latechunk import Document, Span
 from latechunk.errors import InputError
 from latechunk.evaluation.dataset import EvaluationSet, Gold, Question
-from latechunk.evaluation.loaders import find_quote, read_sets
+from latechunk.evaluation.loaders import find_quote, read_questions, read_sets
 from tests.conftest import SCRIPTS
 
 
@@ -87,6 +87,9 @@ def test_beir_with_a_judgement_of_nothing_is_an_error(tmp_path):
     for table, message in (
         ("query-id\tcorpus-id\tscore\n9\t1\t1\n", "no query '9'"),
         ("a\tb\n1\t2\n", "needed are query-id"),
+        ("query-id\tcorpus-id\tscore\n7\t1\tinf\n", "a whole score"),
+        ("query-id\tcorpus-id\tscore\n7\t1\t0.7\n", "a whole score"),
+        ("query-id\tcorpus-id\tscore\n7\t1\t1\tx\n", r"test.tsv:2: .* more fields than the first line"),
     ):
         (folder / "qrels" / "test.tsv").write_text(table)
         with pytest.raises(InputError, match=message):
@@ -227,6 +230,20 @@ def test_a_table_in_another_encoding_says_so(tmp_path):
     (folder / "questions.csv").write_bytes("question,quote\nWö?,sky is blue\n".encode("utf-16"))
     with pytest.raises(InputError, match="save it as UTF-8"):
         read_sets(folder)
+
+
+def test_a_row_with_more_fields_than_columns_is_an_error(tmp_path):
+    table = "question,quote\nWhat colour, then?,sky is blue\n"
+    with pytest.raises(InputError, match=r"questions.csv:2: .* more fields .*'sky is blue'.* double quotes"):
+        read_sets(write_quotes(tmp_path / "x", table))
+    (one,) = read_sets(write_quotes(tmp_path / "y", "question,quote,,\nQ?,sky is blue,,,\n"))
+    assert [question.text for question in one.questions] == ["Q?"]
+
+
+@pytest.mark.parametrize("name", ["questions.csv", "questions.jsonl", ""])
+def test_a_file_of_questions_that_is_not_there_is_not_said_to_be_in_another_encoding(tmp_path, name):
+    with pytest.raises(InputError, match=r"cannot be read: (No such file|Is a directory)"):
+        read_questions(tmp_path / name, [Document("a", "The sky is blue.")])
 
 
 def test_errors_name_the_line_that_a_row_ends_on(tmp_path):

@@ -89,13 +89,15 @@ def _read_beir(folder: Path) -> EvaluationSet:
     gold: dict[str, list[Gold]] = {}
     for place, row in read_beir_table(folder / "qrels" / "test.tsv"):
         try:
-            query, document, grade = row["query-id"], row["corpus-id"], int(float(row["score"]))
+            query, document, score = row["query-id"], row["corpus-id"], float(row["score"])
+            if not score.is_integer():
+                raise ValueError(f"{score} is no whole number")
         except (KeyError, ValueError) as error:
             raise InputError(f"{place}: needed are query-id, corpus-id and a whole score, got {dict(row)}") from error
         if query not in texts:
             raise InputError(f"{place}: there is no query {query!r}")
-        if grade > 0:
-            gold.setdefault(query, []).append(Gold(document, (), grade))
+        if score > 0:
+            gold.setdefault(query, []).append(Gold(document, (), int(score)))
     questions = tuple(Question(query, texts[query], tuple(answers)) for query, answers in gold.items())
     return EvaluationSet(folder.name, tuple(documents), questions)
 

@@ -45,14 +45,17 @@ def judge(evaluation_set: EvaluationSet, table: ChunkTable) -> Judgements:
     chunks, documents = [], []
     for question in evaluation_set.questions:
         grades: dict[int, int] = {}
+        of_documents: dict[int, int] = {}
         for gold in question.gold:
-            own = slice(*table.first[places[gold.document_id] :][:2])
+            place = places[gold.document_id]
+            of_documents[place] = max(gold.grade, of_documents.get(place, 0))
+            own = slice(*table.first[place:][:2])
             for span in gold.spans:
-                for place in np.flatnonzero((starts[own] < span.end) & (span.start < ends[own])):
-                    chunk = int(own.start + place)
+                for number in np.flatnonzero((starts[own] < span.end) & (span.start < ends[own])):
+                    chunk = int(own.start + number)
                     grades[chunk] = max(gold.grade, grades.get(chunk, 0))
         chunks.append(grades)
-        documents.append({places[gold.document_id]: gold.grade for gold in question.gold})
+        documents.append(of_documents)
     has_spans = np.array([question.has_spans for question in evaluation_set.questions])
     return Judgements(evaluation_set, table, tuple(chunks), tuple(documents), has_spans)
 

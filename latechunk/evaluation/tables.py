@@ -22,7 +22,9 @@ def read_lines(path: Path) -> Iterator[tuple[str, Mapping[str, Any]]]:
                     if not isinstance(row, dict):
                         raise TypeError(f"needed is a JSON object, got {line.strip():.60}")
                     yield f"{path}:{number}", row
-    except (OSError, ValueError, TypeError, RecursionError) as error:
+    except OSError as error:
+        raise _unreadable(path, error) from error
+    except (ValueError, TypeError, RecursionError) as error:
         raise InputError(f"{path}:{max(number, 1)}: this cannot be read as lines of JSON in UTF-8: {error}") from error
 
 
@@ -59,10 +61,27 @@ def _rows(path: Path, columns: Sequence[str] | None = None, said: str = "") -> I
             quoting: Literal[0, 3] = csv.QUOTE_NONE if columns is None else csv.QUOTE_MINIMAL
             reader = csv.DictReader(file, delimiter=delimiter, quoting=quoting)
             for row in reader:
+                _require_fitting(f"{path}:{reader.line_num}", row, delimiter)
                 named = {str(name).strip().lower(): value for name, value in row.items() if name}
                 yield f"{path}:{reader.line_num}", {name: value for name, value in named.items() if value is not None}
-    except (OSError, UnicodeDecodeError, csv.Error) as error:
+    except OSError as error:
+        raise _unreadable(path, error) from error
+    except (UnicodeDecodeError, csv.Error) as error:
         raise InputError(f"{path} cannot be read as a table in UTF-8: {error}; save it as UTF-8") from error
+
+
+def _unreadable(path: Path, error: OSError) -> InputError:
+    return InputError(f"{path} cannot be read: {error.strerror or error}")
+
+
+def _require_fitting(place: str, row: Mapping[Any, Any], delimiter: str) -> None:
+    """Raise for fields beyond the named columns: a text with the delimiter in it was cut there."""
+    beyond = [field for field in row.get(None, ()) if field.strip()]
+    if beyond:
+        raise InputError(
+            f"{place}: this row has more fields than the first line names columns, from {beyond[0]!r:.60} on; put "
+            f"texts with {delimiter!r} in them between double quotes"
+        )
 
 
 def _find_delimiter(path: Path, header: str, columns: Sequence[str], said: str) -> str:
