@@ -651,6 +651,20 @@ def test_batches_in_a_row_are_of_one_set():
     assert all(row == {0} for row in rows(3, two_sets(n_tokens=10)))  # the other has one chunk: nothing to compare
 
 
+@pytest.mark.parametrize("size", [10, 40])
+def test_a_batch_is_found_wherever_some_segment_has_a_question(size):
+    """Many documents of one chunk and one of three; with chunks of 40 no short segment has two of them."""
+    documents = [*(document_of(9, size, (n,)) for n in range(3_000)), document_of(120, size, (3_000,))]
+    questions = tuple(TrainingQuestion("q", n, np.array([[5, 6]])) for n in range(3_001))
+    settings = SegmentSettings(chunk_tokens=(size,), least_tokens=30, most_tokens=90)
+    source = SegmentSource(TrainingData(tuple(documents), questions), settings, 0)
+
+    drawn = [segment for number in range(3) for segment in source.draw(number, 2)]
+
+    assert {one.document for one in drawn} == {3_000}
+    assert all(one.end <= 90 for one in drawn)
+
+
 def test_texts_too_short_to_compare_chunks_are_an_error():
     data = TrainingData((document_of(9, 10, (0,)),), (TrainingQuestion("q", 0, np.array([[5, 6]])),))
 

@@ -215,6 +215,8 @@ def test_an_encoder_without_local_global_context_is_trained_in_plain_passes(kind
     assert all(np.isfinite(one["loss"]) for one in trained.log if "loss" in one)
     room = encoder.settings["window_tokens"] - 2 - len(encoder.tokenize(["a"])[0].prompt_ids)
     assert (segments.least_tokens, segments.most_tokens) == (room // 4, room)
+    wanted = SegmentSettings(chunk_tokens=(12,), least_tokens=60, most_tokens=room)
+    assert fit_segments(encoder, wanted) == wanted
 
 
 def test_a_run_over_the_same_batches_keeps_what_frozen_layers_give_until_it_ends(base, sets, tmp_path):

@@ -107,7 +107,7 @@ def train_command(
             metavar="LEAST,MOST",
             help="Tokens of the segments of documents that are read together; shorter ones take less time and memory.",
         ),
-    ] = "512,2046",
+    ] = "511,2046",
     rank: Annotated[int | None, _shape(help="Rank of the adapters  [default: 64].", min=1)] = None,
     layers: Annotated[
         int | None,

@@ -130,12 +130,13 @@ def draw_sizes(data: TrainingData, settings: TrainingSettings) -> BatchSize:
 
 
 def fit_segments(encoder: Encoder, settings: SegmentSettings) -> SegmentSettings:
-    """Segments no longer than the window that an encoder reads in one pass, the shortest at most a quarter of it."""
+    """Segments no longer than the window that an encoder reads in one pass; where that cuts them, from a quarter."""
     (letter,) = encoder.tokenize(["a"])
     _, plan = encoder.parts
     room = plan.window_tokens - plan.n_special - len(letter.prompt_ids)
-    most = min(settings.most_tokens, room)
-    return settings.replaced(most_tokens=most, least_tokens=min(settings.least_tokens, max(2, most // 4)))
+    if settings.most_tokens <= room:
+        return settings
+    return settings.replaced(most_tokens=room, least_tokens=min(settings.least_tokens, max(2, room // 4)))
 
 
 def take_sample(data: TrainingData, settings: TrainingSettings) -> TrainingData:

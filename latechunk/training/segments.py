@@ -13,7 +13,7 @@ from latechunk.training.data import TrainingData, TrainingDocument
 from latechunk.training.settings import SegmentSettings
 from latechunk.types import IntArray
 
-_ATTEMPTS = 200  # at a segment with a question that some of its chunks answer and others do not
+_ATTEMPTS = 200  # at a segment of a length with a question that some of its chunks answer and others do not
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,7 +69,7 @@ class SegmentSource:
         return [self._draw_one(chance, length, chosen) for _ in range(n_segments)]
 
     def _draw_one(self, chance: np.random.Generator, length: int, of: int | None) -> Segment:
-        """A segment of set number ``of``, where that has some, or of any."""
+        """A segment of set number ``of``, where that has some, or of any; of another length where none has this one."""
         for attempt in range(_ATTEMPTS):
             chosen = of
             if chosen is None or attempt >= _ATTEMPTS // 2:
@@ -78,9 +78,15 @@ class SegmentSource:
             segment = self._cut(chance, number, length)
             if segment is not None:
                 return segment
+        most = self._settings.most_tokens
+        drawn = [members for members, weight in zip(self._members, self._set_weights, strict=True) if weight]
+        for number in chance.permutation(np.concatenate(drawn)).tolist():  # a run must not end at its rarest length
+            segment = self._cut(chance, number, most)
+            if segment is not None:
+                return segment
         raise InputError(
-            f"no segment of {length} tokens with a question was found in {_ATTEMPTS} attempts: a question must be "
-            f"answered by some chunks of its segment and not by all; take longer documents, smaller chunks "
+            f"no segment of {length} or {most} tokens with a question was found: a question must be answered "
+            f"by some chunks of its segment and not by all; take longer documents, smaller chunks "
             f"({', '.join(map(str, self._settings.chunk_tokens))}), or longer segments"
         )
 

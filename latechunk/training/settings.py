@@ -86,7 +86,7 @@ class SegmentSettings(Validated):
     """
 
     chunk_tokens: Annotated[tuple[_Count, ...], Field(min_length=1)] = (48, 64, 96, 128)
-    least_tokens: Annotated[int, Field(ge=2)] = 512
+    least_tokens: Annotated[int, Field(ge=2)] = 511
     most_tokens: int = 2_046
     most_questions: _Count = 16
     mixture: Mapping[str, _NotNegative] = {}
