@@ -122,10 +122,12 @@ def test_a_run_that_is_killed_and_resumed_ends_as_one_that_is_not(base, sets, un
     np.testing.assert_allclose(*losses, atol=1e-4)
 
 
-def test_a_checkpoint_that_is_half_written_is_passed_over(base, sets, unbroken, killed, tmp_path):
+@pytest.mark.parametrize(
+    "name", ["trainer_state.json", "retrieval_query/adapter_model.safetensors", "optimizer.pt", "bank.safetensors"]
+)
+def test_a_checkpoint_that_is_half_written_is_passed_over(base, sets, unbroken, killed, tmp_path, name):
     folder = shutil.copytree(killed, tmp_path / "copy")
-    state = folder / "run" / "checkpoint-4" / "trainer_state.json"
-    state.write_text(state.read_text()[:100])
+    os.truncate(folder / "run" / "checkpoint-4" / name, 100)
 
     assert begin(base, sets, folder, resume=True).resumed_from == 2
 

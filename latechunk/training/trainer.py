@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import json
+import zipfile
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
 import torch
 from datasets import Dataset
+from safetensors import SafetensorError, safe_open
 from safetensors.torch import load_file, save_file
 from sentence_transformers import SentenceTransformer, SentenceTransformerTrainer, SentenceTransformerTrainingArguments
 from sentence_transformers.sentence_transformer.evaluation import SentenceEvaluator
@@ -128,7 +130,10 @@ def require_device(device: torch.device) -> None:
 
 
 def last_checkpoint(folder: Path) -> Path | None:
-    """The newest whole checkpoint of a run, None if there is none; the trainer writes its state last."""
+    """The newest whole checkpoint of a run, None if there is none.
+
+    The trainer writes its state last, but a power cut may take the end of any file.
+    """
     found = [path for path in folder.glob("checkpoint-*") if _is_whole(path)]
     return max(found, key=lambda path: int(path.name.rpartition("-")[2]), default=None)
 
@@ -136,9 +141,12 @@ def last_checkpoint(folder: Path) -> Path | None:
 def _is_whole(folder: Path) -> bool:
     try:
         json.loads((folder / "trainer_state.json").read_text(encoding="utf-8"))
-    except (OSError, ValueError):
+        for path in folder.rglob("*.safetensors"):
+            with safe_open(path, framework="pt"):  # compares the header with the file's size
+                pass
+    except (OSError, ValueError, SafetensorError):
         return False
-    return True
+    return all(zipfile.is_zipfile(path) for path in folder.glob("*.pt*"))
 
 
 class _Reporter(TrainerCallback):
