@@ -29,7 +29,7 @@ from latechunk.training.model import build_model
 from latechunk.training.run import train
 from latechunk.training.segments import SegmentSource, overlaps, place_segment
 from latechunk.training.settings import LoraSettings, LossSettings, RunSettings, SegmentSettings, TrainingSettings
-from latechunk.training.states import batch_of
+from latechunk.training.states import KeptStates, batch_of
 from latechunk.types import PoolingTask, Span, Tokens
 from tests.checkpoints import write_bert
 from tests.conftest import SCRIPTS
@@ -663,6 +663,20 @@ def test_a_batch_is_found_wherever_some_segment_has_a_question(size):
 
     assert {one.document for one in drawn} == {3_000}
     assert all(one.end <= 90 for one in drawn)
+
+
+def test_states_of_a_damaged_file_are_computed_again(tmp_path):
+    kept, computed = KeptStates(tmp_path), []
+
+    def read():
+        with kept.of(0) as keep:
+            states, _ = keep("late", lambda: (computed.append(1) or torch.arange(3.0), None))
+        return states.tolist()
+
+    assert read() == read() == [0, 1, 2]
+    (tmp_path / "0.safetensors").write_bytes((tmp_path / "0.safetensors").read_bytes()[:-2])
+    assert read() == read() == [0, 1, 2]
+    assert len(computed) == 2
 
 
 def test_texts_too_short_to_compare_chunks_are_an_error():

@@ -9,6 +9,7 @@ from typing import TypeAlias
 
 import numpy as np
 import torch
+from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 
 States: TypeAlias = tuple[torch.Tensor, torch.Tensor | None]
@@ -34,7 +35,7 @@ class KeptStates:
     def of(self, batch: int) -> Iterator[Keep]:
         """Within this, states of a batch are read by their names; what was not there is written at the end."""
         path = self._folder / f"{batch}.safetensors"
-        kept = load_file(path) if path.is_file() else {}
+        kept = _read(path)
         new: dict[str, torch.Tensor] = {}
 
         def keep(name: str, compute: Callable[[], States]) -> States:
@@ -51,6 +52,14 @@ class KeptStates:
             unfinished = path.with_suffix(".new")
             save_file(new, unfinished)
             unfinished.replace(path)
+
+
+def _read(path: Path) -> dict[str, torch.Tensor]:
+    """What a file holds; nothing if it is not there or damaged."""
+    try:
+        return load_file(path)
+    except (FileNotFoundError, SafetensorError):
+        return {}
 
 
 def batch_of(step: int, n_batches: int, in_a_row: int, seed: int) -> int:
