@@ -234,6 +234,7 @@ def test_rows_are_read_from_parquet_as_from_lines(data, tmp_path):
         ),
         ("a.csv", "text,label\na,1\nb,1\na,2\n", "classification", "a.csv:4: this text has the label '2', and '1'"),
         ("a.csv", "text,label\n  ,1\n", "classification", "a.csv:2: the field 'text' is blank"),
+        ("a.jsonl", '{"text": "a \\ud800", "label": 1}', "separation", "a.jsonl:1: the field 'text' has the lone surr"),
         ("a.csv", "text,label\na,\n", "classification", "needed is a field 'label', text or a whole number, got ''"),
         ("a.jsonl", '{"text": "a", "label": true}', "classification", "a whole number, got True"),
         (

@@ -12,7 +12,7 @@ import numpy as np
 
 from latechunk.errors import InputError
 from latechunk.evaluation.tables import field_of, read_lines, read_table
-from latechunk.types import FloatArray, IntArray
+from latechunk.types import FloatArray, IntArray, require_text
 
 TextTask: TypeAlias = Literal["text-matching", "classification", "separation"]
 Row: TypeAlias = tuple[str, Mapping[str, Any]]
@@ -231,6 +231,7 @@ def _text(place: str, row: Mapping[str, Any], name: str) -> str:
     text: str = field_of(place, row, name, str)
     if not text.strip():
         raise InputError(f"{place}: the field {name!r} is blank")
+    require_text(text, f"{place}: the field {name!r}", InputError)
     return text
 
 
