@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 from latechunk import Document, Encoder, Index, embed_documents
+from latechunk.errors import ModelError
 from latechunk.models.adapter_manifest import shipped_folder
 from latechunk.models.bert import BertTransformer
 
@@ -79,6 +80,18 @@ def test_adapters_that_are_not_plain_are_loaded_by_peft(tmp_path, change, load_o
 
     assert not is_fast(again)
     assert np.array_equal(again.encode_query("pump"), ordinary.encode_query("pump"))
+
+
+@pytest.mark.parametrize("rank", [8, 0])
+def test_adapters_of_another_rank_than_they_say_are_refused(tmp_path, rank):
+    pytest.importorskip("peft")
+    folder = tmp_path / "adapters"
+    shutil.copytree(shipped_folder(MINILM), folder)
+    config = folder / "retrieval_query" / "adapter_config.json"
+    config.write_text(json.dumps(json.loads(config.read_text()) | {"r": rank}))
+
+    with pytest.raises(ModelError, match="retrieval_query"):
+        Encoder.load(MINILM, adapters=str(folder), dtype="float32")
 
 
 def test_other_attention_is_transformers_own():

@@ -151,6 +151,8 @@ def _merge(model: Bert, folder: Path, names: Sequence[str]) -> TaskAdapters | No
         targets = [path for path in linear if _is_target(path, config["target_modules"])]
         if not _is_plain(config) or file.keys() != {key for path in targets for key in _keys(path)}:
             return None
+        if not all(_has_rank(path, file, linear[path], config["r"]) for path in targets):
+            return None
         scaling = config["lora_alpha"] / config["r"]
         deltas[name] = {path: _delta(path, file) * scaling for path in targets}
     changed = [path for path in linear if any(path in one for one in deltas.values())]
@@ -190,6 +192,11 @@ def _is_target(path: str, targets: Sequence[str]) -> bool:
 
 def _keys(path: str) -> tuple[str, str]:
     return f"{FILE_PREFIX}{path}.lora_A.weight", f"{FILE_PREFIX}{path}.lora_B.weight"
+
+
+def _has_rank(path: str, weights: Mapping[str, torch.Tensor], layer: torch.nn.Linear, rank: int) -> bool:
+    thin, wide = (weights[key].shape for key in _keys(path))
+    return thin == (rank, layer.in_features) and wide == (layer.out_features, rank)
 
 
 def _delta(path: str, weights: Mapping[str, torch.Tensor]) -> torch.Tensor:
