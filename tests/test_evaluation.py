@@ -549,6 +549,29 @@ def test_an_index_is_asked_anew_and_its_chunks_are_encoded_once(tmp_path):
     assert {path.name.split("-")[2] for path in (tmp_path / "work").iterdir()} == {"naive"}
 
 
+class Shifted(Words):
+    """Cuts elsewhere under the same settings, as another version of a chunker does."""
+
+    def split(self, text, offsets):
+        starts = [int(offsets[0, 0]), *offsets[2::5, 0].tolist()]
+        return [Span(start, end) for start, end in zip(starts, [*starts[1:], len(text)], strict=True)]
+
+
+def test_chunks_of_an_index_that_was_made_again_are_encoded_again(tmp_path):
+    evaluation_set = scripts_set()
+
+    def rank_naive(path, chunker, work):
+        with Index.create(tmp_path / path, encoder=BlendingEncoder(), chunker=chunker) as index:
+            index.add(evaluation_set.documents)
+            setup = Setup({"fake": index.encoder}, arms=("naive",), depth=5, index=index)
+            return evaluate(evaluation_set, setup, tmp_path / work, lambda what, share: None)
+
+    rank_naive("index", Words(), "work")
+    again, whole = (rank_naive(f"again-{work}", Shifted(), work).results[0] for work in ("work", "other"))
+
+    np.testing.assert_array_equal(again.rankings["corpus"].chunks, whole.rankings["corpus"].chunks)
+
+
 @pytest.mark.parametrize(
     ("mode", "words", "n_tokens", "arms"),
     [

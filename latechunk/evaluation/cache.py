@@ -27,7 +27,7 @@ from latechunk.types import Settings
 class CacheKey:
     """All that decides the rankings of one set with one encoder and chunk size; names their files.
 
-    ``chunker`` has the settings of what cuts the documents where it is not ``chunker_for``.
+    ``chunker`` tells what cuts the documents from others where it is not ``chunker_for``.
     """
 
     evaluation_set: EvaluationSet

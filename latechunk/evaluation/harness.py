@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, replace
@@ -124,12 +126,14 @@ def evaluate(
 def _choose_chunks(
     evaluation_set: EvaluationSet, index: Index | None
 ) -> tuple[Callable[[int, Document], Chunker], Settings | None]:
-    """What cuts a document at a chunk size, and its settings where it is not the same for all evaluations."""
+    """What cuts a document at a chunk size, and where it is not the same for all evaluations, what tells it apart."""
     if index is None:
         return chunker_for, None
     chunks = {one.id: index.chunks(one.id) for one in evaluation_set.documents}
     spans = {name: [Span(chunk.start, chunk.end) for chunk in own] for name, own in chunks.items()}
-    return lambda *_: FixedSpans(spans), next(iter(index.manifest.chunkers.values()))
+    # Settings do not tell: another version of the chunker, or other pages of a document, cut elsewhere under the same.
+    cut = json.dumps([[(one.start, one.end) for one in own] for own in spans.values()])
+    return lambda *_: FixedSpans(spans), {"spans_sha256": hashlib.sha256(cut.encode()).hexdigest()}
 
 
 def _encode_missing(
