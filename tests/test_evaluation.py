@@ -985,6 +985,12 @@ def test_no_table_is_cut_off_at_1280_pixels(tmp_path):
 # What a hostile tester found.
 
 
+def test_texts_of_the_report_are_read_in_the_direction_of_their_script(tmp_path):
+    page = render(hostile_report(tmp_path))
+    assert "<bdi>" in page.partition("The questions that changed most")[2]
+    assert re.search(r"\.passage \{[^}]*unicode-bidi: plaintext", page)
+
+
 def test_few_documents_are_no_proof():
     # A bootstrap over four documents is sure of what swapping four documents cannot show.
     few = compare(np.full(20, 0.6), np.full(20, 0.5), [str(number % 4) for number in range(20)])
