@@ -37,15 +37,19 @@ def test_a_text_file_is_one_document_with_its_path_as_id(tmp_path, monkeypatch, 
 def test_a_folder_is_read_recursively_in_order_and_others_are_passed_over(tmp_path, problems):
     hidden = (".git/HEAD", ".hidden.md", "node_modules/x/a.js", "sub/__pycache__/a.txt", "x.latechunk/store.sqlite3")
     embedded = ("out/manifest.json", f"out/part-000001-{'0' * 16}.parquet", f"failed/errors-000002-{'a' * 16}.parquet")
+    left = ("sub/report/report.html", "sub/report/results.json", "sub/report/work/a.txt", "adapters/latechunk.json")
     for name in (
         "b.txt",
         "a.md",
+        "results.json",
         "sub/c.TXT",
         "sub/deep/d.md",
         "sub/code.py",
         "Makefile",
         *hidden,
         *embedded,
+        *left,
+        "adapters/README.md",
         "failed/manifest.json",
         "x.latechunk/a.txt",
     ):
@@ -57,7 +61,8 @@ def test_a_folder_is_read_recursively_in_order_and_others_are_passed_over(tmp_pa
 
     files = find_files([tmp_path], problems.append, others.append)
 
-    assert [one.name for one in files] == ["Makefile", "a.md", "b.txt", "sub/c.TXT", "sub/code.py", "sub/deep/d.md"]
+    read = ["Makefile", "a.md", "b.txt", "results.json", "sub/c.TXT", "sub/code.py", "sub/deep/d.md"]
+    assert [one.name for one in files] == read
     assert [one.name for one in others] == ["empty.py", "image.png"]
     assert problems == []
 

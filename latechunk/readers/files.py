@@ -13,9 +13,11 @@ from latechunk.readers.registry import BINARY, READERS, find_reader
 
 ONE_FOLDER = "give the folder that holds both, so that their paths from it differ"
 _BLOCK = 8_192
-_PASSED_OVER = ("node_modules", "__pycache__")  # besides what is hidden
+_PASSED_OVER = frozenset({"node_modules", "__pycache__"})  # besides what is hidden
 _INDEX = "store.sqlite3"  # what only the folder of an index holds
 _EMBEDDED = re.compile(r"(?:part|errors)-\d{6,}-[0-9a-f]{16}\.parquet")  # what only a folder that `embed` filled holds
+_ADAPTERS = "latechunk.json"  # what only a folder of adapters holds, which `train` filled
+_REPORT = frozenset({"report.html", "results.json", "work"})  # what `evaluate` leaves together
 
 
 def find_files(
@@ -27,9 +29,9 @@ def find_files(
 
     A file is named by its path from the folder given, or its own name if it was given itself, wherever the working
     directory is. Links inside a folder are not followed; hidden files and folders in it, ``node_modules``,
-    ``__pycache__``, indexes and folders that ``latechunk embed`` filled are passed over. ``on_problem`` is called for
-    each path given that is missing or holds no text, and for a file of another one's name; ``on_other`` for each file
-    in a folder that is blank or of an unknown format.
+    ``__pycache__``, indexes, folders that ``latechunk embed`` or ``train`` filled, and what ``latechunk evaluate``
+    leaves are passed over. ``on_problem`` is called for each path given that is missing or holds no text, and for a
+    file of another one's name; ``on_other`` for each file in a folder that is blank or of an unknown format.
     """
     found: dict[str, SourceFile] = {}
     names: dict[str, Path] = {}
@@ -90,13 +92,14 @@ def _is_read(path: Path) -> bool:
 def _files_below(
     folder: Path, on_problem: Callable[[Problem], None], on_other: Callable[[Path], None] | None
 ) -> Iterator[Path]:
-    report = lambda error: on_problem(Problem(str(error.filename), str(error)))  # noqa: E731
-    for parent, folders, names in os.walk(folder, onerror=report, followlinks=False):
-        folders[:] = sorted(name for name in folders if not name.startswith(".") and name not in _PASSED_OVER)
-        if _INDEX in names or any(map(_EMBEDDED.fullmatch, names)):
+    tell = lambda error: on_problem(Problem(str(error.filename), str(error)))  # noqa: E731
+    for parent, folders, names in os.walk(folder, onerror=tell, followlinks=False):
+        report = _REPORT if {*names, *folders} >= _REPORT else frozenset()
+        folders[:] = sorted(name for name in {*folders} - report - _PASSED_OVER if not name.startswith("."))
+        if _INDEX in names or _ADAPTERS in names or any(map(_EMBEDDED.fullmatch, names)):
             folders.clear()
             continue
-        for name in sorted(names):
+        for name in sorted({*names} - report):
             path = Path(parent, name)
             if name.startswith(".") or path.is_symlink() or not path.is_file():
                 continue
