@@ -303,6 +303,17 @@ def test_a_book_is_its_chapters_in_their_order(read):
     assert read("book.download", make_epub())[0][0].text == document.text
 
 
+def test_all_of_a_chapter_is_read_with_its_notes_and_examples(read):
+    one = "<section><header><h2>One</h2></header><p>Text.</p><aside>A note.</aside></section><footer>End.</footer>"
+    two = "<section><h1>Two</h1><p>Before.</p><article>An example.</article><p>After.</p></section>"
+    chapters = {"OEBPS/text/one.xhtml": f"<body>{one}</body>", "OEBPS/text/two b.xhtml": f"<body>{two}</body>"}
+
+    ((document,), _) = read("a.epub", make_epub(**chapters))
+
+    assert document.text == "One\n\nText.\n\nA note.\n\nEnd.\n\nTwo\n\nBefore.\n\nAn example.\n\nAfter."
+    assert parts(document) == [("heading2", "One"), ("heading1", "Two")]
+
+
 def test_protected_chapters_are_named(read):
     xml = '<encryption><CipherReference URI="OEBPS/text/one.xhtml"/><CipherReference URI="font.otf"/></encryption>'
 

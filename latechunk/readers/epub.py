@@ -32,7 +32,7 @@ def parse(path: Path, options: ParserOptions) -> Parsed:
             try:
                 if name in protected:
                     raise DocumentError("it is protected (DRM), and cannot be read")
-                whole.append(parse_html(archive.read(name), options)[0])
+                whole.append(parse_html(archive.read(name), options, whole=True)[0])
             except MissingDependencyError:
                 raise
             except (DocumentError, UnicodeDecodeError) as error:

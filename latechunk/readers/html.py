@@ -38,8 +38,13 @@ def parse(path: Path, options: ParserOptions) -> Parsed:
     return Parsed(str(text), outline=text.outline, metadata=metadata, notes=(note,) if note else ())
 
 
-def parse_html(data: bytes, options: ParserOptions) -> tuple[StructuredText, dict[str, Any], str | None]:
-    """The main text of a page, what it says of itself, and a note where its encoding was guessed."""
+def parse_html(
+    data: bytes, options: ParserOptions, *, whole: bool = False
+) -> tuple[StructuredText, dict[str, Any], str | None]:
+    """The main text of a page, what it says of itself, and a note where its encoding was guessed.
+
+    ``whole`` takes all of its text for the main text: the asides of a book are its notes, and no margins.
+    """
     try:
         from selectolax.lexbor import LexborHTMLParser
     except ImportError as error:
@@ -50,7 +55,7 @@ def parse_html(data: bytes, options: ParserOptions) -> tuple[StructuredText, dic
     page = LexborHTMLParser(source.replace("\0", "\ufffd"))
     options.tick()
     note = f"read as {guess}, which was guessed (--encoding says it)" if guess else None
-    return _read_page(page, options.tick), _read_metadata(page), note
+    return _read_page(page, options.tick, whole), _read_metadata(page), note
 
 
 def _decode(data: bytes, encoding: str | None) -> tuple[str, str | None]:
@@ -72,15 +77,15 @@ def _decode(data: bytes, encoding: str | None) -> tuple[str, str | None]:
         return decode(data, None)  # it is not what it says
 
 
-def _read_page(page: LexborHTMLParser, tick: Callable[[], None]) -> StructuredText:
+def _read_page(page: LexborHTMLParser, tick: Callable[[], None], whole: bool) -> StructuredText:
     body = page.body or page.root
-    for root in _main_parts(page):
+    for root in [] if whole else _main_parts(page):
         text = render(root, tick, drop_margins=False)
         if str(text):
             return text
     if body is None:
         return StructuredText()
-    text = render(body, tick, drop_margins=True)
+    text = render(body, tick, drop_margins=not whole)
     return text if str(text) else render(body, tick, drop_margins=False)
 
 
