@@ -50,6 +50,13 @@ def test_the_main_text_of_a_page(read):
         ),
         ("<p>Around</p><article>One.</article>", "One."),
         ("<article>One.</article><article>Two.</article>", "One.\n\nTwo."),
+        (
+            "<article><header><h2>A</h2></header>One.<footer>F</footer></article><article>Two.</article><footer>G</footer>",
+            "A\n\nOne.\n\nF\n\nTwo.",
+        ),
+        ("<section><header><h2>A</h2></header>One.</section><header><h2>B</h2></header>", "A\n\nOne."),
+        ("<h1>Story</h1><p>Text.</p><aside><article>A teaser.</article></aside>", "Story\n\nText."),
+        ("<h2>Site</h2><article><h1>Story</h1>Text.</article>", "Story\n\nText."),
         ("<main></main><p>Outside.</p>", "Outside."),
         ("<header><h1>Title</h1></header><p>Text.</p>", "Title\n\nText."),
         ("<footer>Only this.</footer>", "Only this."),
@@ -60,6 +67,38 @@ def test_the_main_text_of_a_page(read):
 )
 def test_what_belongs_to_the_main_text(read, page, text):
     assert read("a.htm", f"<!doctype html>{page}")[0][0].text == text
+
+
+@pytest.mark.parametrize(
+    ("page", "text", "blocks"),
+    [
+        ('<h2>Setup<a href="#s">¶</a></h2>', "Setup", [("heading2", "Setup")]),
+        ('<h2><a href="p.html#s">§</a>Setup<a href="#s">&#8203;</a></h2>', "Setup", [("heading2", "Setup")]),
+        ('<p>See <a href="#f">*</a> and <a href="x">#</a>', "See * and #", []),
+        ("<h3><button>When?</button></h3><button>Send</button><p>At six.", "When?\n\nAt six.", [("heading3", "When?")]),
+        (
+            "<table><tr><td><pre>9\n10</pre><td><pre>def f():\n  return 1</pre></table>",
+            "def f():\n  return 1",
+            [("code", "def f():\n  return 1")],
+        ),
+        (
+            "<table><tr><td>a<td><pre>7</pre><tr><td>b<td><pre>x\ny</pre></table>",
+            "a | 7\nb | x y",
+            [("table", "a | 7\nb | x y")],
+        ),
+        (
+            '<p>So <span style="display: none"><math><semantics><msup><mi>x</mi><mn>2</mn></msup>'
+            '<annotation encoding="application/x-tex">x^2</annotation></semantics></math></span>.',
+            "So x^2.",
+            [],
+        ),
+    ],
+)
+def test_what_generators_add_to_pages(read, page, text, blocks):
+    ((document,), _) = read("a.html", f"<!doctype html>{page}")
+
+    assert document.text == text
+    assert parts(document) == blocks
 
 
 @pytest.mark.parametrize(

@@ -90,9 +90,10 @@ def _read_page(page: LexborHTMLParser, tick: Callable[[], None], whole: bool) ->
 
 
 def _main_parts(page: LexborHTMLParser) -> list[LexborNode]:
-    """What the page marks as its main part."""
+    """What the page marks as its main part; an article beside the heading of the page is none, but a teaser."""
     articles = page.css("article")
-    return [*page.css(_MAIN)[:1], *(articles if len(articles) == 1 else [])]
+    is_main = len(articles) == 1 and (page.css_first("h1") is None or articles[0].css_first("h1") is not None)
+    return [*page.css(_MAIN)[:1], *(articles if is_main else [])]
 
 
 def _read_metadata(page: LexborHTMLParser) -> dict[str, Any]:

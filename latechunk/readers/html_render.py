@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import re
+from collections import Counter
 from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from itertools import pairwise
 from typing import TYPE_CHECKING
 
 from latechunk.readers.structured import StructuredText
@@ -25,6 +28,10 @@ _SKIPPED = frozenset({
 })  # fmt: skip
 _STEPS = 100_000
 _MARGINS = frozenset({"header", "footer", "aside"})
+_PERMALINKS = frozenset({"", "#", "¶", "§", "🔗", "\uf0c1"})  # what generators of documentation put beside each heading
+_UNSEEN = " \t\n\r\u200b\ufeff"
+_TEX = 'annotation[encoding="application/x-tex"]'
+_SECTIONS = frozenset({"article", "section"})
 _MARGIN_ROLES = frozenset({"navigation", "banner", "contentinfo", "search", "complementary"})
 _HIDDEN = re.compile(r"display\s*:\s*none", re.I)
 _SPACE = re.compile(r"[ \t\n\r\f]+")
@@ -67,27 +74,61 @@ def _walk(
                 child = child.prev
 
 
+@dataclass(slots=True)
+class _Table:
+    mem_id: int
+    n_rows: int = 0
+    has_code: bool = False
+
+
 def _layout_tables(root: LexborNode, tick: Callable[[], None]) -> frozenset[int]:
-    """Tables that lay out a page and hold no data: those that hold headings or other tables, or say so."""
+    """Tables that lay out a page and hold no data: those that hold headings or other tables, or say so.
+
+    So does one that holds code in its only row, which is a listing with the numbers of its lines in the first cell.
+    """
     found: set[int] = set()
-    tables: list[LexborNode] = []
+    tables: list[_Table] = []
 
     def enter(node: LexborNode) -> bool:
-        if tables and (node.tag in _HEADINGS or node.tag == "table"):
-            found.add(tables[-1].mem_id)
+        if tables:
+            if node.tag in _HEADINGS or node.tag == "table":
+                found.add(tables[-1].mem_id)
+            tables[-1].n_rows += node.tag == "tr"
+            tables[-1].has_code |= node.tag == "pre"
         if node.tag == "table":
-            tables.append(node)
+            tables.append(_Table(node.mem_id))
             if node.attributes.get("role") in ("presentation", "none"):
                 found.add(node.mem_id)
         return True
 
     def leave(node: LexborNode) -> None:
         if node.tag == "table":
-            tables.pop()
+            table = tables.pop()
+            if table.has_code and table.n_rows == 1:
+                found.add(table.mem_id)
 
     if root.css_first("table") is not None:
         _walk(root, enter, leave, tick)
     return frozenset(found)
+
+
+def _are_line_numbers(text: str) -> bool:
+    numbers = text.split()
+    if not all(number.isdecimal() and len(number) < 10 for number in numbers):
+        return False
+    return all(int(other) == int(one) + 1 for one, other in pairwise(numbers))
+
+
+def _is_permalink(node: LexborNode) -> bool:
+    """Whether this is the link to itself that generators of documentation put beside a heading."""
+    if "#" not in (node.attributes.get("href") or ""):
+        return False
+    return (node.text() or "").strip(_UNSEEN) in _PERMALINKS
+
+
+def _is_formula(node: LexborNode) -> bool:
+    """Whether this holds what an image shows, as in Wikipedia."""
+    return node.child is not None and node.child.tag == "math"
 
 
 class _Renderer:
@@ -104,6 +145,7 @@ class _Renderer:
         self._tables: list[bool] = []  # whether each table that is open holds data
         self._cells: list[str] = []
         self._in_cell = False
+        self._open: Counter[str] = Counter()  # articles and sections
 
     def enter(self, node: LexborNode) -> bool:
         """Take the start of a node; whether it is to be read on."""
@@ -111,15 +153,19 @@ class _Renderer:
         if tag == "-text":
             self._line.append((node.text_content or "").replace(_BREAK, " "))
             return False
-        if tag in _SKIPPED or self._is_hidden(node, tag):
+        if self._is_skipped(node, tag) or self._is_hidden(node, tag):
             return False
         if tag == "pre":
             self._take_code(node)
+            return False
+        if tag == "math" and (tex := node.css_first(_TEX)):
+            self._line.append(tex.text())
             return False
         self._begin(node, tag)
         return True
 
     def _begin(self, node: LexborNode, tag: str) -> None:
+        self._open[tag] += tag in _SECTIONS
         if tag == "br":
             self._line.append(_BREAK)
         elif tag in _HEADINGS:
@@ -139,6 +185,7 @@ class _Renderer:
     def leave(self, node: LexborNode) -> None:
         """Take the end of a node."""
         tag = node.tag or ""
+        self._open[tag] -= tag in _SECTIONS
         if tag in _CELLS and self._holds_data():
             self._cells.append(" ".join(_collapse(self._line).split()))
             self._in_cell, self._line = False, []
@@ -177,8 +224,13 @@ class _Renderer:
         else:
             self.out.paragraph(text)
 
+    def _is_skipped(self, node: LexborNode, tag: str) -> bool:
+        if tag == "button":  # in a heading it is what opens the section
+            return not self._level
+        return tag in _SKIPPED or (tag == "a" and _is_permalink(node))
+
     def _is_hidden(self, node: LexborNode, tag: str) -> bool:
-        if self._drop_margins and tag in _MARGINS and not node.css("h1"):
+        if self._drop_margins and tag in _MARGINS and self._is_margin(node, tag):
             return True
         attributes: Mapping[str, str | None] = node.attributes
         if not attributes:
@@ -188,8 +240,13 @@ class _Renderer:
             "hidden" in attributes
             or attributes.get("aria-hidden") == "true"
             or (role in _MARGIN_ROLES and (self._drop_margins or role == "navigation"))
-            or bool(_HIDDEN.search(attributes.get("style") or ""))
+            or (bool(_HIDDEN.search(attributes.get("style") or "")) and not _is_formula(node))
         )
+
+    def _is_margin(self, node: LexborNode, tag: str) -> bool:
+        """Whether a header, footer or aside is of the page: what has its title is not, nor is that of an article."""
+        titles = "h1, h2, h3, h4, h5, h6" if tag == "header" and self._open["section"] else "h1"
+        return not self._open["article"] and node.css_first(titles) is None
 
     def _holds_data(self) -> bool:
         return bool(self._tables) and self._tables[-1]
@@ -224,6 +281,8 @@ class _Renderer:
             elif inner.tag == "br":
                 parts.append("\n")
         text = "".join(parts).strip("\r\n").rstrip()
+        if self._tables and not self._tables[-1] and _are_line_numbers(text):
+            return
         if self._in_cell:
             self._line += [" ", text, " "]
             return
