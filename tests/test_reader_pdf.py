@@ -153,6 +153,26 @@ def test_text_from_right_to_left_ligatures_and_signs_beyond_the_basic_plane(read
     assert document.text.split("\n") == ["שלום", "final \U0001d465 = 0", "Next"]
 
 
+def test_arabic_words_are_in_order_however_their_letters_are_drawn(read):
+    def replaced(number, text):  # as Chromium draws letters, from left to right
+        return b"/Span << /ActualText <feff%s> >> BDC (%s) Tj EMC " % (text.encode("utf-16-be").hex().encode(), number)
+
+    # Salam, with a ligature for its second and third letter: drawn from left to right, from right to left in one piece,
+    # and letter by letter with replacements.
+    words = [
+        b"BT /F1 11 Tf 72 720 Td (123) Tj ET",
+        b"BT /F1 11 Tf 90 690 Td [(3) 1112 (2) 1112 (1)] TJ ET",
+        b"BT /ReversedChars BMC /F1 11 Tf 72 660 Td " + b"".join(map(replaced, b"1 2 3".split(), "م لا س".split())),
+    ]
+    for ligature in ("لا", "\ufefb"):
+        content = b" ".join(words[:2] if ligature == "\ufefb" else words)
+        mapped = [("1", "م"), ("2", ligature), ("3", "س")]
+
+        ((document,), _) = read(make_pdf([content + b"EMC ET"], to_unicode=mapped))
+
+        assert set(document.text.split()) == {"سلام"}
+
+
 def test_vertical_text_is_read_column_by_column(read):
     font = Path(pytest.importorskip("matplotlib").get_data_path(), "fonts/ttf/DejaVuSans.ttf").read_bytes()
     glyphs = dict(zip("東京は首都", range(36, 41), strict=True))

@@ -9,6 +9,7 @@ import ctypes
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
+from functools import partial
 from itertools import pairwise
 from pathlib import Path
 from statistics import median
@@ -20,6 +21,7 @@ from latechunk.readers.limits import MAX_BYTES
 from latechunk.readers.parsed import Parsed, ParserOptions
 from latechunk.readers.pdf_headings import Line, find_headings
 from latechunk.readers.pdf_hyphens import BROKEN, join_words
+from latechunk.readers.pdf_letters import Place, order_letters
 from latechunk.readers.reader import parsed_reader
 from latechunk.types import Page
 
@@ -159,6 +161,8 @@ def _read_lines(page: pypdfium2.PdfTextPage) -> Iterator[_PageLine]:
             # Only East Asian lines are asked for their ends, since that takes as long as all the rest.
             end_x, end_y, _ = _measure(page, place + blank + len(line) - 1) if line[0] > _EAST_ASIAN else (x, y, 0)
             is_vertical = y - end_y > abs(x - end_x)
+            if not is_wide and not line.isascii():
+                line = order_letters(line, partial(_place_of_letter, page, place + blank))
             yield _PageLine(line, x, y, size, found is not None and found[0] in _HYPHENS, is_vertical)
         place += len(text[start:after].encode("utf-16-le")) // 2 if is_wide else after - start
         start = after
@@ -188,6 +192,17 @@ def _measure(page: pypdfium2.PdfTextPage, place: int) -> tuple[float, float, flo
         return 0.0, 0.0, 0.0
     pdfium.FPDFText_GetLooseCharBox(page, index, box)
     return x.value, y.value, round(abs(box.top - box.bottom), 1)
+
+
+def _place_of_letter(page: pypdfium2.PdfTextPage, start: int, at: int) -> Place:
+    """The origin and the left edge of the character at this place of the line that starts here."""
+    import pypdfium2.raw as pdfium
+
+    index = pdfium.FPDFText_GetCharIndexFromTextIndex(page, start + at)
+    x, y, left, other = ctypes.c_double(), ctypes.c_double(), ctypes.c_double(), ctypes.c_double()
+    pdfium.FPDFText_GetCharOrigin(page, index, x, y)
+    pdfium.FPDFText_GetCharBox(page, index, left, other, other, other)
+    return x.value, left.value
 
 
 def _usual_distance(lines: list[_PageLine]) -> float:
