@@ -120,6 +120,18 @@ def test_lines_of_larger_type_are_headings(read):
     assert headings == [("Guide to\npumps", 1), ("Care", 2), ("More", 1)]
 
 
+@pytest.mark.parametrize("n_pages", [2, 4])
+def test_running_heads_of_larger_type_are_no_headings(read, n_pages):
+    head, care = write_lines(["Pumps Ltd"], size=14, y=760), write_lines(["Care"], size=14, y=560)
+    pages = [care + write_lines(PROSE * 3, y=540), *[write_lines(PROSE * 3, y=540)] * (n_pages - 1)]
+
+    ((document,), _) = read(make_pdf([head + page for page in pages]))
+
+    headings = [document.text[one.start : one.end] for one in document.outline]
+    assert headings == ["Care"]
+    assert document.text.count("Pumps Ltd") == n_pages
+
+
 def test_bookmarks_are_headings_where_the_text_says_them(read):
     pages = [write_lines(["1.2 Care of pumps", *PROSE]), write_lines([*PROSE, "Sparing", "parts"])]
 

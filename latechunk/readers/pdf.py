@@ -123,7 +123,7 @@ class _Text:
         for number, line in enumerate(lines):
             if number:
                 self._write(_between(lines[number - 1], line, usual))
-            self.lines.append(Line(len(self.pages), self.length, self.length + len(line.text), line.size))
+            self.lines.append(Line(len(self.pages), self.length, self.length + len(line.text), line.size, line.y))
             self._write(line.text)
         self.pages.append(Page(start, self.length, label))
 

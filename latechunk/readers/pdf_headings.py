@@ -19,12 +19,16 @@ _MOST_LEVELS = 6
 
 @dataclass(frozen=True, slots=True)
 class Line:
-    """A line of the document: its page, its characters, and its height in points, 0 if that is not known."""
+    """A line of the document: its page, its characters, and its height in points, 0 if that is not known.
+
+    ``y`` is where it stands on the page, in points.
+    """
 
     page: int
     start: int
     end: int
     size: float
+    y: float = 0.0
 
 
 def find_headings(text: str, lines: Sequence[Line], bookmarks: Iterable[tuple[int, str, int]]) -> tuple[Block, ...]:
@@ -68,6 +72,9 @@ def _large_lines(text: str, lines: Sequence[Line]) -> Iterator[Block]:
     large = sorted((size for size in n_characters if usual and size >= _LARGER * usual), reverse=True)
     if sum(n_characters[size] for size in large) > _MOST_OF_TEXT * sum(n_characters.values()):
         return
+    n_pages = len({line.page for line in lines})
+    heads = _running_heads(text, [line for line in lines if line.size in large], n_pages)
+    lines = [line for line in lines if line not in heads]
     levels = {size: min(level, _MOST_LEVELS) for level, size in enumerate(large, start=1)}
     for (_, size), run in groupby(lines, lambda line: (line.page, line.size)):
         members = list(run)
@@ -75,3 +82,12 @@ def _large_lines(text: str, lines: Sequence[Line]) -> Iterator[Block]:
         is_title = len(members) <= _MOST_LINES and end - start <= _MOST_TITLE
         if size in levels and is_title and any(one.isalpha() for one in text[start:end]):
             yield Block("heading", start, end, levels[size])
+
+
+def _running_heads(text: str, lines: Sequence[Line], n_pages: int) -> set[Line]:
+    """The lines that say the same in the same place of both of two pages, or of at least 3, and half, of more."""
+    places: dict[tuple[str, int], list[Line]] = {}
+    for line in lines:
+        places.setdefault((text[line.start : line.end], round(line.y)), []).append(line)
+    least = max(min(3, n_pages), n_pages / 2)
+    return {line for same in places.values() if len({one.page for one in same}) >= max(2, least) for line in same}
