@@ -293,8 +293,29 @@ def test_a_bad_row_costs_no_other_row_and_no_type(read):
 
 
 @pytest.mark.parametrize(
+    ("content", "text"),
+    [
+        ("Price (EUR, net);Count\n1,50;3\n", "Price (EUR, net) | Count\n1,50 | 3"),
+        ('"Name, first";Age\n"Doe, J";3\n', "Name, first | Age\nDoe, J | 3"),
+        ("Prices of May\nname;price\nBolt;1,50\n", "Prices of May\nname | price\nBolt | 1,50"),
+        ("name,tags\na,x;y\nb,z\n", "name | tags\na | x;y\nb | z"),
+        ("sep=;\nname;age\nAnn, B;3\n", "\nname | age\nAnn, B | 3"),
+        ('"sep=|"\r\na|b\r\n', "\na | b"),
+        ("a,b\r1,2\r", "a | b\n1 | 2"),
+        ('a,b\n"x\ry",2\n3,4', "a | b\nx y | 2\n\n3 | 4"),
+        ("one\ntwo, and more\n", "one\ntwo | and more"),
+    ],
+)
+def test_the_delimiter_is_the_one_that_cuts_rows_alike(read, content, text):
+    ((document,), problems) = read("a.csv", content)
+
+    assert (document.text, problems) == (text, [])
+
+
+@pytest.mark.parametrize(
     ("content", "rows", "place", "reason"),
     [
+        ('name,note\nAnn,"hello\nBob,x\nCid,y\n', False, "", "line 2: a quotation mark is left open"),
         ("a,a\n1,2\n", True, "", "'a' repeats"),
         ('a,b\n"' + "x" * 200_000, False, "", "line 2: field larger than field limit"),
         ("a,metadata\n1,2\n", True, ":2", '"metadata" must be an object'),

@@ -174,7 +174,7 @@ def test_arabic_words_are_in_order_however_their_letters_are_drawn(read):
     words = [
         b"BT /F1 11 Tf 72 720 Td (123) Tj ET",
         b"BT /F1 11 Tf 90 690 Td [(3) 1112 (2) 1112 (1)] TJ ET",
-        b"BT /ReversedChars BMC /F1 11 Tf 72 660 Td " + b"".join(map(replaced, b"1 2 3".split(), "م لا س".split())),
+        b"BT /ReversedChars BMC /F1 11 Tf 72 660 Td " + b"".join(map(replaced, b"1 2 3".split(), ["م", "لا", "س"])),
     ]
     for ligature in ("لا", "\ufefb"):
         content = b" ".join(words[:2] if ligature == "\ufefb" else words)

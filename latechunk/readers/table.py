@@ -6,8 +6,11 @@ import contextlib
 import csv
 import io
 import re
+from collections import Counter
 from collections.abc import Collection, Iterator
 from functools import partial
+from itertools import chain, islice
+from operator import length_hint
 from pathlib import Path
 
 from latechunk.errors import DocumentError
@@ -18,12 +21,18 @@ from latechunk.types import FIRST_LINE, TABLE_ROW, Block, Document
 _NUMBER = re.compile(r"-?(?:0|[1-9]\d*)(?:\.\d+)?", re.ASCII)
 _MOST_DIGITS = 15
 _OWN_KEYS = (TABLE_ROW, FIRST_LINE, "source", "file_path", "file_name")  # by which passages are cited
-_DELIMITERS = ",;\t|"  # of .csv files; the one that the header has most of
+_DELIMITERS = "\t;|,"  # of .csv files; a comma is the likeliest within a cell
+_SAMPLE = 20  # rows
+_HEAD = 100_000  # characters that these may have
+_SAID = re.compile(r'"?sep=([^\r\n"])"?[ \t]*(?=\r|\n|\Z)')  # a first line that tells Excel the delimiter
 
 
 def _read(file: SourceFile, reading: Reading) -> Iterator[Document]:
     text = read_text(file, reading)
-    delimiter = "\t" if file.path.suffix.lower() == ".tsv" else _find_delimiter(text)
+    said = _SAID.match(text)
+    if said:
+        text = text[said.end() :]  # its line end stays, so that lines are those of the file
+    delimiter = said[1] if said else "\t" if file.path.suffix.lower() == ".tsv" else _find_delimiter(text)
     if reading.rows:
         numeric = _find_numeric(_rows(text, delimiter))
         yield from _row_documents(_rows(text, delimiter), file, reading, numeric)
@@ -33,10 +42,13 @@ def _read(file: SourceFile, reading: Reading) -> Iterator[Document]:
 
 def _rows(text: str, delimiter: str) -> Iterator[tuple[int, list[str]]]:
     """The rows that have a cell with text, each with the number of its first line."""
-    reader = csv.reader(io.StringIO(text, newline=""), delimiter=delimiter)
+    ends = iter(['"'])  # a row of its own, unless a quotation mark before it was left open
+    reader = csv.reader(chain(io.StringIO(text, newline=""), ends), delimiter=delimiter)
     line = 1
     try:
         for row in reader:
+            if row != [""] and not length_hint(ends):
+                raise DocumentError(f"line {line}: a quotation mark is left open; end the cell with one")
             if any(cell.strip() for cell in row):
                 yield line, [cell.strip() for cell in row]
             line = reader.line_num + 1
@@ -45,8 +57,17 @@ def _rows(text: str, delimiter: str) -> Iterator[tuple[int, list[str]]]:
 
 
 def _find_delimiter(text: str) -> str:
-    header = text.lstrip().partition("\n")[0]
-    return max(_DELIMITERS, key=header.count)
+    """The one that cuts most of the first rows into as many cells, and then into the most."""
+    return max(_DELIMITERS, key=lambda delimiter: _count_alike(text[:_HEAD], delimiter))
+
+
+def _count_alike(text: str, delimiter: str) -> tuple[int, int]:
+    """Of the first rows that are cut, how many have as many cells as most of them, and how many cells these are."""
+    widths: Counter[int] = Counter()
+    with contextlib.suppress(DocumentError):  # which reading the rows will tell
+        for _, row in islice(_rows(text, delimiter), _SAMPLE):
+            widths[len(row)] += len(row) > 1
+    return max(((count, width) for width, count in widths.items()), default=(0, 0))
 
 
 def _table_document(rows: Iterator[tuple[int, list[str]]], file: SourceFile) -> Document:
