@@ -209,6 +209,9 @@ CHINESE = "北京是中国的首都。它有两千多万人口！你去过吗？
         (GERMAN, "utf-16", False),
         (GERMAN, "utf-32", False),
         ("short", "utf-16", False),
+        (GERMAN, "utf-16-le", True),
+        ("Москва — столица России.\nВ ней живут миллионы.\n", "utf-16-be", True),
+        ("a log of a machine\0that was turned off\0\0\0\0\n" * 9, "utf-8", False),
         (GERMAN, "latin-1", True),
         (CHINESE, "gb18030", True),
         ("Москва — столица России. В ней живёт тринадцать миллионов человек. " * 3, "cp1251", True),
@@ -225,6 +228,17 @@ def test_texts_of_any_encoding_that_is_marked_or_sure(tmp_path, problems, text, 
 
     assert document.text == text
     assert [("guessed" in what) for _, what in notes] == [True] * guessed
+    assert problems == []
+
+
+@pytest.mark.parametrize("encoding", ["iso-2022-jp", "utf-16-le", "utf-32-be"])
+def test_encodings_that_look_like_utf8_are_read_as_they_are_said(tmp_path, problems, encoding):
+    (tmp_path / "a.txt").write_bytes("a 東京".encode(encoding))
+    (tmp_path / "b.txt").write_text("caf\u00e9 +1", encoding="utf-8")
+
+    documents = read_documents(find_files([tmp_path], problems.append), problems.append, encoding=encoding)
+
+    assert [one.text for one in documents] == ["a 東京", "caf\u00e9 +1"]
     assert problems == []
 
 

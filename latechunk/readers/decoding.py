@@ -17,6 +17,10 @@ _MARKS = {  # the longer first, as UTF-32's begins like UTF-16's
 # differ by 0.09 on 400 characters of French; a single word reads like nothing.
 _LEAST_COHERENCE = 0.25
 _LEAST_LEAD = 0.05
+# Without a mark, UTF-16 is what has bytes 0 on one side of its pairs only: those of spaces, lines and Latin letters.
+_LEAST_ZEROS = 4
+_LEAST_SHARE_OF_ZEROS = 0.02
+_LIKE_ASCII = ("iso2022", "hz")  # begins of names of encodings whose every byte is one of ASCII
 
 
 def require_encoding(name: str | None) -> None:
@@ -43,7 +47,11 @@ def decode(data: bytes, encoding: str | None) -> tuple[str, str | None]:
         UnicodeDecodeError: If it is not in that encoding; if none is sure, the error is UTF-8's.
     """
     marked = marked_encoding(data)
+    if not marked and (wide := _unmarked_wide(data, encoding)):
+        return data.decode(wide), None if wide == encoding else wide
     try:
+        if encoding and not marked and codecs.lookup(encoding).name.startswith(_LIKE_ASCII):
+            return _decode_either(data, encoding), None
         return data.decode(marked or "utf-8"), None
     except UnicodeDecodeError:
         if marked:
@@ -54,6 +62,25 @@ def decode(data: bytes, encoding: str | None) -> tuple[str, str | None]:
         if guess is None:
             raise
         return data.decode(guess), guess
+
+
+def _decode_either(data: bytes, encoding: str) -> str:
+    try:
+        return data.decode(encoding)
+    except UnicodeDecodeError:
+        return data.decode()
+
+
+def _unmarked_wide(data: bytes, encoding: str | None) -> str | None:
+    """The encoding of texts in UTF-16 and UTF-32 without a mark: the one that is said, or UTF-16 where it is sure."""
+    n_zeros = data.count(0)
+    if not n_zeros:
+        return None
+    if encoding and codecs.lookup(encoding).name.startswith(("utf-16", "utf-32")):
+        return encoding
+    if len(data) % 2 or n_zeros < max(_LEAST_ZEROS, _LEAST_SHARE_OF_ZEROS * len(data)):
+        return None
+    return {0: "utf-16-le", n_zeros: "utf-16-be"}.get(data[::2].count(0))
 
 
 def _guess(data: bytes) -> str | None:
