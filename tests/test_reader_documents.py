@@ -213,6 +213,30 @@ def test_insertions_are_read_deletions_are_not_and_text_boxes_are_read_once(read
     assert document.outline == ()
 
 
+def test_notes_of_a_word_file_stand_in_the_section_that_refers_to_them(read):
+    run = lambda text, number: (  # noqa: E731
+        f'<w:p><w:r><w:t>{text}</w:t></w:r><w:r><w:footnoteReference w:id="{number}"/></w:r></w:p>'
+    )
+    note = lambda number, text: f'<w:footnote w:id="{number}">{paragraph(text)}</w:footnote>'  # noqa: E731
+    table = f"<w:tbl><w:tr><w:tc>{run('Cell', 3)}</w:tc><w:tc>{paragraph('b')}</w:tc></w:tr></w:tbl>"
+    heading = '<w:pStyle w:val="berschrift2"/>'
+    body = run("Text", 2) + run("again", 2) + table + paragraph("Next", heading) + paragraph("More.")
+    notes = note(-1, "") + note(1, "Unused.") + note(3, "Third.") + note(2, "Second.<w:tbl/>")
+    xml = f"<w:footnotes {W}>{notes}</w:footnotes>"
+
+    ((document,), _) = read("a.docx", make_docx(body, styles=STYLES, notes=xml))
+
+    assert document.text == "Text\n\nSecond.\n\nagain\n\nCell Third. | b\n\nNext\n\nMore.\n\nUnused."
+
+
+def test_signs_of_a_word_file_are_letters(read):
+    signs = [("Symbol", "F0B0"), ("Symbol", "F0A3"), ("Symbol", "6D"), ("Wingdings", "F0FC"), ("Arial", "2265")]
+    unknown = [("Wingdings", "F021"), ("Symbol", "x"), ("Arial", "D800"), ("Own", "F041"), ("Symbol", "F0FF")]
+    body = "".join(f'<w:sym w:font="{font}" w:char="{code}"/>' for font, code in signs + unknown)
+
+    assert read("a.docx", make_docx(f"<w:p><w:r>{body}<w:t>.</w:t></w:r></w:p>"))[0][0].text == "°≤μ✓≥."
+
+
 def test_a_word_file_agrees_with_python_docx(read, tmp_path):
     made = pytest.importorskip("docx").Document()
     made.add_heading("Guide", 0)

@@ -1,6 +1,6 @@
 """Word files (.docx): paragraphs, headings, lists and tables. Insertions are read and deletions are not.
 
-Text boxes and notes come after the paragraph and the text that they belong to. Headers, footers and comments are left
+Text boxes and notes come after the paragraph that they belong to. Headers, footers and comments are left
 out.
 """
 
@@ -10,21 +10,35 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 from latechunk.errors import DocumentError
 from latechunk.readers.archive import Archive
-from latechunk.readers.office import find_main_part, read_metadata
 from latechunk.readers.parsed import Parsed, ParserOptions
 from latechunk.readers.reader import parsed_reader
 from latechunk.readers.structured import StructuredText
 
 _MAIN = "word/document.xml"
 _NOTES = ("word/footnotes.xml", "word/endnotes.xml")
+_REFERENCES = {"footnoteReference": "footnote", "endnoteReference": "endnote"}
+_CORE = "docProps/core.xml"
+_METADATA = {"title": "title", "creator": "author", "created": "created"}
 
 # What is deleted, a second form of what stands before it, ruby, former settings, and places of tabs.
 _SKIPPED = {"del", "moveFrom", "Fallback", "rt", "pPrChange", "rPrChange", "tabs", "instrText", "delText"}
 _SIGNS = {"tab": "\t", "ptab": "\t", "br": "\n", "cr": "\n", "noBreakHyphen": "\u2011", "softHyphen": "\u00ad"}
 _BODY_LEVEL = 9  # of an outline level that is none
+
+# Letters of fonts of signs, of which a file has the place in the font.
+_SYMBOL = (
+    " !∀#∃%&∋()∗+,−./0123456789:;<=>?≅ΑΒΧΔΕΦΓΗΙϑΚΛΜΝΟΠΘΡΣΤΥςΩΞΨΖ[∴]⊥_‾αβχδεφγηιϕκλμνοπθρστυϖωξψζ{|}∼"
+    + " " * 33
+    + "€ϒ′≤⁄∞ƒ♣♦♥♠↔←↑→↓°±″≥×∝∂•÷≠≡≈…⏐⎯↵ℵℑℜ℘⊗⊕∅∩∪⊃⊇⊄⊂⊆∈∉∠∇®©™∏√⋅¬∧∨⇔⇐⇑⇒⇓◊〈®©™∑"
+)
+_FONTS: Mapping[str, Mapping[int, str]] = {
+    "Symbol": dict(enumerate(_SYMBOL, 0x20)),
+    "Wingdings": {0x6F: "☐", 0x78: "☒", 0xA8: "☐", 0xE0: "→", 0xFB: "✗", 0xFC: "✓", 0xFD: "☒", 0xFE: "☑"},
+}
 
 
 def parse(path: Path, options: ParserOptions) -> Parsed:  # noqa: ARG001
@@ -32,13 +46,11 @@ def parse(path: Path, options: ParserOptions) -> Parsed:  # noqa: ARG001
     with Archive(path) as archive:
         styles = _read_styles(archive)
         body = _Body(styles)
-        main = find_main_part(archive, _MAIN)
-        if main is None:
-            raise DocumentError(f"it is no Word file: it lacks {_MAIN}")
-        for part in (main, *(one for one in _NOTES if one in archive)):
+        main = _main_part(archive)
+        for part in (*(one for one in _NOTES if one in archive), main):
             archive.parse(part, body.start, body.end, body.text)
         body.close()
-        return Parsed(str(body.out), outline=body.out.outline, metadata=read_metadata(archive))
+        return Parsed(str(body.out), outline=body.out.outline, metadata=_read_metadata(archive))
 
 
 @dataclass(slots=True)
@@ -57,7 +69,7 @@ class _Paragraph:
     is_item: bool | None = None
     depth: int = 1
     parts: list[str] = field(default_factory=list)
-    boxes: list[_Paragraph] = field(default_factory=list)
+    boxes: list[_Paragraph] = field(default_factory=list)  # and notes
 
     @property
     def text(self) -> str:
@@ -66,7 +78,7 @@ class _Paragraph:
 
 
 class _Body:
-    """Takes the events of the main part and of notes, and writes the text."""
+    """Takes the events of notes and then of the main part, and writes the text."""
 
     def __init__(self, styles: Mapping[str, Style]) -> None:
         self.out = StructuredText()
@@ -77,6 +89,8 @@ class _Body:
         self._n_tables = 0
         self._cells: list[list[str]] = []
         self._in_list = False
+        self._note: tuple[str, str] | None = None  # the one that is open, as its kind and number
+        self._notes: dict[tuple[str, str], list[_Paragraph]] = {}  # that no text has referred to yet
 
     def start(self, tag: str, attributes: Mapping[str, str]) -> None:
         """Take the start of an element."""
@@ -84,14 +98,16 @@ class _Body:
             self._skipping += 1
         elif tag == "p":
             self._paragraphs.append(_Paragraph())
-        elif tag == "tbl":
+        elif tag in _REFERENCES.values():
+            self._note = (tag, attributes.get("id", ""))
+        elif tag == "tbl" and not self._note:
             self._begin_table()
         elif tag == "tr" and self._n_tables == 1:
             self._cells = []
         elif tag == "tc" and self._n_tables == 1:
             self._cells.append([])
         elif self._paragraphs:
-            self._set(self._paragraphs[-1], tag, attributes.get("val", ""))
+            self._set(self._paragraphs[-1], tag, attributes)
 
     def end(self, tag: str) -> None:
         """Take the end of an element."""
@@ -101,7 +117,9 @@ class _Body:
             self._end_paragraph()
         elif tag == "t":
             self._takes_text = False
-        elif tag == "tbl":
+        elif tag in _REFERENCES.values():
+            self._note = None
+        elif tag == "tbl" and not self._note:
             self._n_tables -= 1
             if not self._n_tables:
                 self.out.end()
@@ -114,16 +132,25 @@ class _Body:
             self._paragraphs[-1].parts.append(text)
 
     def close(self) -> None:
-        """End a list that is open."""
+        """Write the notes that nothing refers to."""
+        for note in self._notes.values():
+            for paragraph in note:
+                self._emit(paragraph)
+        self._end_list()
+
+    def _end_list(self) -> None:
         if self._in_list:
             self.out.end()
         self._in_list = False
 
-    def _set(self, paragraph: _Paragraph, tag: str, value: str) -> None:
+    def _set(self, paragraph: _Paragraph, tag: str, attributes: Mapping[str, str]) -> None:
+        value = attributes.get("val", "")
         if tag == "t":
             self._takes_text = True
         elif tag in _SIGNS:
             paragraph.parts.append(_SIGNS[tag])
+        elif tag == "sym":
+            paragraph.parts.append(_to_sign(attributes.get("font", ""), attributes.get("char", "")))
         elif tag == "pStyle":
             paragraph.style = value
         elif tag == "outlineLvl":
@@ -132,17 +159,21 @@ class _Body:
             paragraph.is_item = value != "0"
         elif tag == "ilvl" and value.isdecimal():
             paragraph.depth = 1 + int(value)
+        elif tag in _REFERENCES:
+            paragraph.boxes += self._notes.pop((_REFERENCES[tag], attributes.get("id", "")), [])
 
     def _begin_table(self) -> None:
         self._n_tables += 1
         if self._n_tables == 1:
-            self.close()
+            self._end_list()
             self.out.begin("table")
 
     def _end_paragraph(self) -> None:
         paragraph = self._paragraphs.pop()
         if self._paragraphs:
             self._paragraphs[-1].boxes.append(paragraph)
+        elif self._note:
+            self._notes.setdefault(self._note, []).append(paragraph)
         else:
             self._emit(paragraph)
 
@@ -158,7 +189,7 @@ class _Body:
         level, is_item = self._find_style(paragraph)
         is_item = is_item and not level
         if not is_item:
-            self.close()
+            self._end_list()
         if level:
             self.out.heading(" ".join(paragraph.text.split()), level)
         elif is_item:
@@ -180,6 +211,22 @@ class _Body:
             is_item = style.is_item if is_item is None else is_item
             name = style.base
         return level or 0, bool(is_item)
+
+
+def _main_part(archive: Archive) -> str:
+    if _MAIN in archive:
+        return _MAIN
+    targets: list[str] = []
+
+    def start(tag: str, attributes: Mapping[str, str]) -> None:
+        if tag == "Relationship" and attributes.get("Type", "").endswith("/officeDocument"):
+            targets.append(attributes.get("Target", "").lstrip("/"))
+
+    if "_rels/.rels" in archive:
+        archive.parse("_rels/.rels", start, lambda tag: None, lambda text: None)  # noqa: ARG005
+    if not targets or not targets[0].startswith("word/"):
+        raise DocumentError(f"it is no Word file: it lacks {_MAIN}")
+    return targets[0]
 
 
 def _read_styles(archive: Archive) -> dict[str, Style]:
@@ -211,9 +258,35 @@ def _level_of_name(name: str) -> int | None:
     return int(found[1]) if found else 1 if name.casefold() == "title" else None
 
 
+def _to_sign(font: str, code: str) -> str:
+    """The sign that a hexadecimal number stands for in a font, most often with 0xf000 added; none if nobody knows."""
+    number = int(code, 16) if re.fullmatch("[0-9a-fA-F]{1,6}", code) else 0
+    if font in _FONTS:
+        return _FONTS[font].get(number & 0xFFF, "")
+    is_sign = 0x20 < number < 0xD800 or 0xF900 <= number < 0xFFFE  # what lies between has no meaning, or is half a sign
+    return chr(number) if is_sign else ""
+
+
 def _to_level(value: str) -> int:
     level = int(value) if value.isdecimal() and len(value) < 3 else _BODY_LEVEL
     return 0 if level >= _BODY_LEVEL else level + 1
+
+
+def _read_metadata(archive: Archive) -> dict[str, Any]:
+    parts: dict[str, list[str]] = {}
+    name: str | None = None
+
+    def start(tag: str, attributes: Mapping[str, str]) -> None:  # noqa: ARG001
+        nonlocal name
+        name = _METADATA.get(tag)
+
+    def text(text: str) -> None:
+        if name:
+            parts.setdefault(name, []).append(text)
+
+    if _CORE in archive:
+        archive.parse(_CORE, start, lambda tag: start("", {}), text)  # noqa: ARG005
+    return {name: said for name, texts in parts.items() if (said := "".join(texts).strip())}
 
 
 DOCX = parsed_reader(__name__, ".docx", ".docm")
