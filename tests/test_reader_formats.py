@@ -356,6 +356,18 @@ def test_a_file_beyond_the_limit_is_refused(read, monkeypatch):
     assert read("a.txt", "x" * 10)[0]
 
 
+def test_a_line_beyond_the_limit_is_refused_and_takes_little_memory(read, monkeypatch):
+    monkeypatch.setattr("latechunk.readers.limits.MAX_BYTES", 40)
+    monkeypatch.setattr("latechunk.readers.limits._BLOCK", 8)
+    for encoding in ("utf-8", "utf-16"):
+        content = '{"id": "a", "text": "short"}\n\n{"text": "' + "x" * 99 + '"}\n{"text": "more"}'
+
+        documents, problems = read("a.jsonl", content.encode(encoding))
+
+        assert [one.id for one in documents] == ["a"]
+        assert problems == [("", "line 3 holds more than 0 MB; are its line ends lost?")]
+
+
 def test_a_file_that_changes_while_it_is_read_is_named(read, monkeypatch):
     def read_and_change(path):
         data = read_whole(path)

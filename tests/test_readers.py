@@ -8,6 +8,7 @@ from latechunk import Span, name_documents
 from latechunk.chunking.places import make_chunks
 from latechunk.errors import InputError
 from latechunk.readers import READERS, SourceFile, count_documents, find_files, read_documents
+from tests.documents import pack
 
 
 @pytest.fixture
@@ -56,6 +57,7 @@ def test_a_folder_is_read_recursively_in_order_and_others_are_passed_over(tmp_pa
         (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
         (tmp_path / name).write_text("text")
     (tmp_path / "image.png").write_bytes(b"\x89PNG\0\0")
+    (tmp_path / "keyword.zip").write_bytes(pack({"keyword/a.txt": "text"}))
     (tmp_path / "empty.py").touch()
     others = []
 
@@ -63,7 +65,7 @@ def test_a_folder_is_read_recursively_in_order_and_others_are_passed_over(tmp_pa
 
     read = ["Makefile", "a.md", "b.txt", "results.json", "sub/c.TXT", "sub/code.py", "sub/deep/d.md"]
     assert [one.name for one in files] == read
-    assert [one.name for one in others] == ["empty.py", "image.png"]
+    assert [one.name for one in others] == ["empty.py", "image.png", "keyword.zip"]
     assert problems == []
 
 

@@ -10,6 +10,7 @@ from typing import Any
 
 from latechunk.errors import DocumentError
 from latechunk.readers.decoding import explain_decoding, marked_encoding
+from latechunk.readers.limits import count_lines, read_lines
 from latechunk.readers.reader import Problem, Reader, Reading, SourceFile
 from latechunk.readers.rows import line_document
 from latechunk.types import Document
@@ -35,10 +36,10 @@ def _lines(path: Path, marked: str | None) -> Iterator[bytes | str]:
     """Lines as bytes, or as text where no byte ends a line, in UTF-16 and UTF-32."""
     if marked in (None, "utf-8-sig"):
         with path.open("rb") as raw:
-            yield from raw
+            yield from read_lines(raw)
     else:
         with path.open(encoding=marked, newline="\n") as text:
-            yield from text
+            yield from read_lines(text)
 
 
 def _decode_line(line: bytes, encoding: str | None) -> str:
@@ -62,12 +63,4 @@ def _parse_line(line: str) -> dict[str, Any]:
     return fields
 
 
-def _count(path: Path, rows: bool) -> int:  # noqa: ARG001
-    try:
-        with path.open("rb") as lines:
-            return sum(bool(line.strip()) for line in lines)
-    except OSError:
-        return 0  # read_documents says why
-
-
-JSONL = Reader(suffixes=(".jsonl", ".ndjson"), read=_read, count=_count)
+JSONL = Reader(suffixes=(".jsonl", ".ndjson"), read=_read, count=lambda path, rows: count_lines(path))  # noqa: ARG005

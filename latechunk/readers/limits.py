@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from pathlib import Path
+from typing import IO, AnyStr
 
 from latechunk.errors import DocumentError
 
 MAX_BYTES = 100_000_000
-"""Of a file that is read whole, such as text, Markdown, HTML or JSON."""
+"""Of a file that is read whole, such as text, Markdown, HTML or JSON, and of a line of one that is not."""
+
+_BLOCK = 65_536
 
 
 def read_whole(path: Path) -> bytes:
@@ -20,3 +24,27 @@ def read_whole(path: Path) -> bytes:
             f"document; split it into several files"
         )
     return data
+
+
+def read_lines(file: IO[AnyStr]) -> Iterator[AnyStr]:
+    """The lines of a file; DocumentError at one that holds more than ``MAX_BYTES``, or as many characters."""
+    number = 0
+    while line := file.readline(MAX_BYTES + 1):
+        number += 1
+        if len(line) > MAX_BYTES:
+            raise DocumentError(f"line {number} holds more than {MAX_BYTES / 1e6:,.0f} MB; are its line ends lost?")
+        yield line
+
+
+def count_lines(path: Path) -> int:
+    """How many lines of a file are not blank; 0 if it cannot be opened, which reading it will tell."""
+    n_lines, has_text = 0, False
+    try:
+        with path.open("rb") as file:
+            while piece := file.readline(_BLOCK):
+                has_text = has_text or bool(piece.strip())
+                if piece.endswith(b"\n"):
+                    n_lines, has_text = n_lines + has_text, False
+    except OSError:
+        return 0
+    return n_lines + has_text

@@ -32,7 +32,8 @@ BINARY = (PDF, DOCX, PPTX, EPUB)
 """Those whose files are no text, whatever they hold."""
 
 _HEAD = 8_192
-_OFFICE = {b"word/": DOCX, b"ppt/": PPTX}  # folders in the archive
+_MEMBER = re.compile(rb"PK\x03\x04.{26}(word|ppt)/", re.S)  # the header of a member of a zip archive, and its name
+_OFFICE = {b"word": DOCX, b"ppt": PPTX}
 _PAGE = re.compile(rb"\s*<(?:!doctype html|html)\b", re.I)
 
 
@@ -59,7 +60,8 @@ def _find_by_content(head: bytes, suffix: str) -> Reader | None:
     if head.startswith(b"PK\x03\x04"):
         if b"application/epub+zip" in head[:100]:
             return EPUB
-        return next((reader for part, reader in _OFFICE.items() if part in head), None)
+        member = _MEMBER.search(head)
+        return _OFFICE[member[1]] if member else None
     is_page = _PAGE.match(head.removeprefix(codecs.BOM_UTF8))
     return HTML if is_page and (not suffix or READERS.get(suffix) in BINARY) else None
 

@@ -14,6 +14,7 @@ from operator import length_hint
 from pathlib import Path
 
 from latechunk.errors import DocumentError
+from latechunk.readers.limits import count_lines
 from latechunk.readers.reader import Problem, Reader, Reading, SourceFile, read_text
 from latechunk.readers.rows import row_document
 from latechunk.types import FIRST_LINE, TABLE_ROW, Block, Document
@@ -126,13 +127,7 @@ def _row_documents(
 
 
 def _count(path: Path, rows: bool) -> int:
-    if not rows:
-        return 1
-    try:
-        with path.open("rb") as lines:
-            return max(0, sum(bool(line.strip()) for line in lines) - 1)
-    except OSError:
-        return 0  # read_documents says why
+    return max(0, count_lines(path) - 1) if rows else 1
 
 
 TABLE = Reader(suffixes=(".csv", ".tsv"), read=_read, count=_count)
