@@ -33,6 +33,8 @@ def make_pdf(
     info: str = "",
     to_unicode: Sequence[tuple[str, str]] = (),
     vertical: bytes = b"",
+    page_entries: str = "",
+    appearance: bytes = b"",
 ) -> bytes:
     """A file of pages with these contents.
 
@@ -43,6 +45,8 @@ def make_pdf(
         info: What stands in the information dictionary.
         to_unicode: Letters of /F1, or glyphs of /F2, and what they stand for.
         vertical: A TrueType font, for vertical text as /F2, whose letters are the numbers of its glyphs, in two bytes.
+        page_entries: More entries of each page, such as ``"/Rotate 90"``.
+        appearance: The content of object 9, for annotations to show.
     """
     objects: dict[int, bytes] = {3: _HELVETICA, 5: _stream(b"\0", _BLACK)}
     first = 10
@@ -52,7 +56,8 @@ def make_pdf(
         if content is not None:
             objects[first + 2 * number] = (
                 b"<< /Type /Page /Parent 2 0 R /MediaBox [0 0 612 792] /Contents %d 0 R /Resources << /Font"
-                b" << /F1 3 0 R /F2 4 0 R >> /XObject << /I1 5 0 R >> >> >>" % (first + 2 * number + 1)
+                b" << /F1 3 0 R /F2 4 0 R >> /XObject << /I1 5 0 R >> >> %s >>"
+                % (first + 2 * number + 1, page_entries.encode("cp1252"))
             )
             objects[first + 2 * number + 1] = _stream(content)
     catalog = "/Type /Catalog /Pages 2 0 R" + (f" /PageLabels << /Nums [{labels}] >>" if labels else "")
@@ -75,6 +80,11 @@ def make_pdf(
             f"{len(to_unicode)} beginbfchar\n{pairs}\nendbfchar endcmap".encode()
         )
         objects[3] = objects[3].replace(b"/Encoding", b"/ToUnicode 6 0 R /Encoding")
+    if appearance:
+        look = (
+            b"<< /Type /XObject /Subtype /Form /BBox [0 0 300 30] /Resources << /Font << /F1 3 0 R >> >> /Length %d >>"
+        )
+        objects[9] = _stream(appearance, look % len(appearance))
     if vertical:
         objects[4] = _VERTICAL
         objects[8] = _stream(vertical)

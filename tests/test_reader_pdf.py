@@ -150,6 +150,52 @@ def test_what_is_mostly_large_has_no_headings():
     assert find_headings("x" * 100, [Line(0, 0, 5, 20.0), *lines[1:]], [(0, "?!", 1)]) == (Block("heading", 0, 5, 1),)
 
 
+def test_a_page_that_is_turned_has_paragraphs_and_headings(read):
+    lines = ["I am narrow, and so on, and on.", "We are wide, and so on, and on."]
+    turned = [
+        write_lines(["Care"], size=20) + write_lines(lines * 2, y=690) + write_lines(lines * 2, y=620),
+    ]
+
+    texts = []
+    for matrix, rotation in ((b"1 0 0 1 0 0", 0), (b"0 1 -1 0 792 0", 90), (b"0 -1 1 0 0 612", 270)):
+        pages = [b"q %s cm %s Q" % (matrix, page) for page in turned]
+        ((document,), _) = read(make_pdf(pages, page_entries=f"/Rotate {rotation}"))
+        texts.append(document.text)
+        assert [document.text[one.start : one.end] for one in document.outline] == ["Care"]
+
+    paragraph = "\n".join(lines * 2)
+    assert texts == [f"Care\n\n{paragraph}\n\n{paragraph}"] * 3
+
+
+def test_cells_of_a_row_that_are_drawn_one_by_one_stand_on_one_line(read):
+    rows = [["Part", "Price", "Stock"], ["Pump", "12", "3"], ["Valve", "5", "9"]]
+    content = b"".join(
+        write_lines([cell], x=72 + 110 * column, y=700 - 22 * row)
+        for row, cells in enumerate(rows)
+        for column, cell in enumerate(cells)
+    )
+
+    assert read(make_pdf([content]))[0][0].text.split("\n") == ["Part Price Stock", "Pump 12 3", "Valve 5 9"]
+
+
+@pytest.mark.parametrize(
+    ("entries", "text"),
+    [
+        ("/Subtype /Widget /FT /Tx /T (name) /V (Ann Lee)", "Name:\nAnn Lee"),
+        ("/Subtype /FreeText /Contents (Ann Lee)", "Name:\nAnn Lee"),
+        ("/Subtype /Widget /FT /Tx /T (name) /V (Ann Lee) /F 2", "Name:"),  # hidden
+        ("/Subtype /Link", "Name:"),
+    ],
+)
+def test_what_is_filled_in_or_typed_upon_a_page_is_text(read, entries, text):
+    annotation = f"/Annots [<< /Type /Annot /Rect [72 600 372 630] /AP << /N 9 0 R >> {entries} >>]"
+    shown = write_lines(["Ann Lee"], x=2, y=4)
+
+    ((document,), _) = read(make_pdf([write_lines(["Name:"])], page_entries=annotation, appearance=shown))
+
+    assert document.text.split() == text.split()
+
+
 def test_columns_come_one_after_the_other(read):
     content = write_lines(["left one", "left two"]) + write_lines(["right one", "right two"], x=320)
 

@@ -6,6 +6,7 @@ Text comes in the order in which the file has it, which is the order of reading 
 from __future__ import annotations
 
 import ctypes
+import math
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
@@ -34,6 +35,7 @@ _HYPHENS = f"{BROKEN}\x02"  # what PDFium has in place of a hyphen and the line 
 _LINE_END = re.compile(rf"\r?\n|[{_HYPHENS}]")
 _PARAGRAPH = 1.3  # times the usual distance of lines
 _MOST_DISTANCE = 4.0  # in sizes of type; what is farther apart are no lines of one text
+_SAME_LINE = 0.1  # sizes of type that what stands on one line may differ in height
 _PASSWORD_ERROR = 4  # FPDF_ERR_PASSWORD
 _EAST_ASIAN = "\u2e80"  # the first character of such scripts
 _DATE = re.compile(r"(?:D:)?(\d{4})(\d\d)?(\d\d)?(?:(\d\d)(\d\d)(\d\d)?)?")
@@ -54,7 +56,7 @@ def parse(path: Path, options: ParserOptions) -> Parsed:
     for number in range(n_pages):
         options.tick()
         try:
-            with_image = text.add_page(document[number], document.get_page_label(number) or None)
+            with_image = text.add_page(_open_page(document, number), document.get_page_label(number) or None)
         except RuntimeError as error:  # PdfiumError is one
             text.add_lines([], None)
             problems.append((f"page {number + 1}", f"the page is damaged: {error}"))
@@ -90,6 +92,28 @@ def _to_parsed(document: pypdfium2.PdfDocument, text: _Text, n_images: int, prob
     lines = [replace(line, start=moved(line.start), end=moved(line.end)) for line in text.lines]
     outline = find_headings(whole, lines, _bookmarks(document))
     return Parsed(whole, pages, outline or None, _metadata(document), tuple(notes), tuple(problems))
+
+
+def _open_page(document: pypdfium2.PdfDocument, number: int) -> pypdfium2.PdfPage:
+    """Open a page with what was filled in or typed upon it as a part of its text."""
+    import pypdfium2.raw as pdfium
+
+    page = document[number]
+    if not any(_is_typed(page, place) for place in range(pdfium.FPDFPage_GetAnnotCount(page))):
+        return page
+    pdfium.FPDFPage_Flatten(page, pdfium.FLAT_NORMALDISPLAY)  # in memory; it holds from the next opening on
+    page.close()
+    return document[number]
+
+
+def _is_typed(page: pypdfium2.PdfPage, place: int) -> bool:
+    """Whether this annotation of a page is a field of a form, or text that was put on the page."""
+    import pypdfium2.raw as pdfium
+
+    annotation = pdfium.FPDFPage_GetAnnot(page, place)
+    kind = pdfium.FPDFAnnot_GetSubtype(annotation)
+    pdfium.FPDFPage_CloseAnnot(annotation)
+    return kind in (pdfium.FPDF_ANNOT_WIDGET, pdfium.FPDF_ANNOT_FREETEXT, pdfium.FPDF_ANNOT_STAMP)
 
 
 class _Text:
@@ -183,7 +207,7 @@ def _order_columns(lines: list[_PageLine]) -> list[_PageLine]:
 
 
 def _measure(page: pypdfium2.PdfTextPage, place: int) -> tuple[float, float, float]:
-    """The origin and the height of the character at this place of the text."""
+    """The origin and the height of the character at this place of the text, as if its line ran from left to right."""
     import pypdfium2.raw as pdfium
 
     index = pdfium.FPDFText_GetCharIndexFromTextIndex(page, place)
@@ -191,7 +215,14 @@ def _measure(page: pypdfium2.PdfTextPage, place: int) -> tuple[float, float, flo
     if index < 0 or not pdfium.FPDFText_GetCharOrigin(page, index, x, y):
         return 0.0, 0.0, 0.0
     pdfium.FPDFText_GetLooseCharBox(page, index, box)
-    return x.value, y.value, round(abs(box.top - box.bottom), 1)
+    width, height = abs(box.right - box.left), abs(box.top - box.bottom)
+    angle = pdfium.FPDFText_GetCharAngle(page, index)  # clockwise, as tables that are turned on their sides have it
+    if angle <= 0:
+        return x.value, y.value, round(height, 1)
+    sine, cosine = math.sin(angle), math.cos(angle)
+    is_upright = abs(sine) < abs(cosine)
+    across, up = x.value * cosine - y.value * sine, x.value * sine + y.value * cosine
+    return across, up, round(height if is_upright else width, 1)
 
 
 def _place_of_letter(page: pypdfium2.PdfTextPage, start: int, at: int) -> Place:
@@ -218,6 +249,8 @@ def _between(line: _PageLine, following: _PageLine, usual: float) -> str:
         is_one_word = line.text[-1].isalpha() and following.text[0].islower()
         return BROKEN if is_one_word else "-"
     distance = line.y - following.y
+    if abs(distance) < _SAME_LINE * line.size and following.x > line.x and not line.is_vertical:
+        return " "  # cells of a row that were drawn one by one
     is_far = usual > 0 and distance > _PARAGRAPH * usual * min(line.size, following.size)
     is_other_size = distance > 0 and abs(line.size - following.size) > 0.1 * line.size
     return "\n\n" if is_far or is_other_size else "\n"
