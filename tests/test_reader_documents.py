@@ -102,6 +102,30 @@ def test_what_generators_add_to_pages(read, page, text, blocks):
 
 
 @pytest.mark.parametrize(
+    ("page", "text"),
+    [
+        ("<ol start=3><li>c<li value=7>g<li>h</ol>", "3. c\n7. g\n8. h"),
+        ("<ol type=a><li>x<ol type=I start=4><li>y</ol><li>z</ol>", "a. x\n  IV. y\nb. z"),
+        ('<ol style="color: red; list-style: outside lower-roman"><li>x<li>y</ol>', "i. x\nii. y"),
+        ("<ol type=a start=0><li>x<li>y</ol><ol type=i start=4000><li>z</ol>", "0. x\na. y\n\n4000. z"),
+        ("<p>10<sup>6</sup>/ml, x<sup>n+1</sup>, text<sup>[1]</sup>, 1<sup>st</sup>", "10⁶/ml, xⁿ⁺¹, text[1], 1st"),
+        (
+            "<table><tr><th rowspan=2>City<th colspan=2>People<th>Note<tr><th>2000<th>2020"
+            "<tr><td rowspan=2>Rome<td>1<td>2<td rowspan=2>old<tr><td>3<td>4<tr><td>Oslo<td>5</table>",
+            "City | People |  | Note\nCity | 2000 | 2020\nRome | 1 | 2 | old\nRome | 3 | 4 | old\nOslo | 5",
+        ),
+        (
+            "<table><thead><tr><th rowspan=9>a<th>b</thead><tr><td>1<td>2<tr><td colspan=2 rowspan=2>3<tr><td>4"
+            f"<tr><td rowspan=2>{'long ' * 30}<td>5<tr><td>6</table>",
+            f"a | b\n1 | 2\n3\n3 |  | 4\n{('long ' * 30).strip()} | 5\n | 6",
+        ),
+    ],
+)
+def test_numbers_of_lists_powers_and_cells_of_several_rows_are_as_a_page_shows_them(read, page, text):
+    assert read("a.html", f"<!doctype html>{page}")[0][0].text == text
+
+
+@pytest.mark.parametrize(
     ("declaration", "encoding"),
     [
         ('<meta charset="latin-1">', "cp1252"),

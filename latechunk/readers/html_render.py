@@ -5,16 +5,16 @@ from __future__ import annotations
 import re
 from collections import Counter
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
 from itertools import pairwise
 from typing import TYPE_CHECKING
 
+from latechunk.readers.html_tables import HEADINGS, TableRows, layout_tables, walk
+from latechunk.readers.notation import raise_signs, to_letters, to_roman
 from latechunk.readers.structured import StructuredText
 
 if TYPE_CHECKING:
     from selectolax.lexbor import LexborNode
 
-_HEADINGS = {f"h{level}": level for level in range(1, 7)}
 _BLOCKS = frozenset({
     *("p", "div", "section", "article", "main", "header", "footer", "aside", "blockquote", "figure", "figcaption"),
     *("address", "details", "summary", "dl", "dt", "dd", "form", "fieldset", "legend", "hr", "center", "body", "html"),
@@ -22,11 +22,11 @@ _BLOCKS = frozenset({
 })  # fmt: skip
 _LISTS = frozenset({"ul", "ol"})
 _CELLS = frozenset({"td", "th"})
+_ROW_GROUPS = frozenset({"thead", "tbody", "tfoot"})
 _SKIPPED = frozenset({
     *("head", "nav", "script", "style", "noscript", "template", "iframe", "svg", "object", "embed", "canvas", "audio"),
     *("video", "select", "button", "textarea", "input", "dialog", "datalist", "rt", "rp", "-comment"),
 })  # fmt: skip
-_STEPS = 100_000
 _MARGINS = frozenset({"header", "footer", "aside"})
 _PERMALINKS = frozenset({"", "#", "¶", "§", "🔗", "\uf0c1"})  # what generators of documentation put beside each heading
 _UNSEEN = " \t\n\r\u200b\ufeff"
@@ -35,6 +35,10 @@ _SECTIONS = frozenset({"article", "section"})
 _MARGIN_ROLES = frozenset({"navigation", "banner", "contentinfo", "search", "complementary"})
 _HIDDEN = re.compile(r"display\s*:\s*none", re.I)
 _SPACE = re.compile(r"[ \t\n\r\f]+")
+_STYLES = {"lower-alpha": "a", "lower-latin": "a", "upper-alpha": "A", "upper-latin": "A"}
+_STYLES |= {"lower-roman": "i", "upper-roman": "I"}
+_STYLE = re.compile(r"list-style(?:-type)?\s*:[^;]*?\b((?:lower|upper)-(?:alpha|latin|roman))\b", re.I)
+_MOST_SPAN = 100  # columns or rows
 _BREAK = "\x0b"  # what stands for <br> until white space is collapsed
 _BROKEN = re.compile(rf" ?{_BREAK} ?")
 
@@ -44,72 +48,10 @@ def render(root: LexborNode, tick: Callable[[], None], *, drop_margins: bool) ->
 
     ``tick`` is called at least once for every 100,000 nodes.
     """
-    renderer = _Renderer(_layout_tables(root, tick), drop_margins)
-    _walk(root, renderer.enter, renderer.leave, tick)
+    renderer = _Renderer(layout_tables(root, tick), drop_margins)
+    walk(root, renderer.enter, renderer.leave, tick)
     renderer.end_line()
     return renderer.out
-
-
-def _walk(
-    root: LexborNode,
-    enter: Callable[[LexborNode], bool],
-    leave: Callable[[LexborNode], None],
-    tick: Callable[[], None],
-) -> None:
-    """Call ``enter`` and ``leave`` of each node, of those within it in between, unless ``enter`` says no."""
-    stack: list[tuple[LexborNode, bool]] = [(root, False)]
-    n_steps = 0
-    while stack:  # by hand, since documents nest deeper than Python recurses
-        n_steps += 1
-        if not n_steps % _STEPS:
-            tick()
-        node, is_done = stack.pop()
-        if is_done:
-            leave(node)
-        elif enter(node):
-            stack.append((node, True))
-            child = node.last_child
-            while child is not None:
-                stack.append((child, False))
-                child = child.prev
-
-
-@dataclass(slots=True)
-class _Table:
-    mem_id: int
-    n_rows: int = 0
-    has_code: bool = False
-
-
-def _layout_tables(root: LexborNode, tick: Callable[[], None]) -> frozenset[int]:
-    """Tables that lay out a page and hold no data: those that hold headings or other tables, or say so.
-
-    So does one that holds code in its only row, which is a listing with the numbers of its lines in the first cell.
-    """
-    found: set[int] = set()
-    tables: list[_Table] = []
-
-    def enter(node: LexborNode) -> bool:
-        if tables:
-            if node.tag in _HEADINGS or node.tag == "table":
-                found.add(tables[-1].mem_id)
-            tables[-1].n_rows += node.tag == "tr"
-            tables[-1].has_code |= node.tag == "pre"
-        if node.tag == "table":
-            tables.append(_Table(node.mem_id))
-            if node.attributes.get("role") in ("presentation", "none"):
-                found.add(node.mem_id)
-        return True
-
-    def leave(node: LexborNode) -> None:
-        if node.tag == "table":
-            table = tables.pop()
-            if table.has_code and table.n_rows == 1:
-                found.add(table.mem_id)
-
-    if root.css_first("table") is not None:
-        _walk(root, enter, leave, tick)
-    return frozenset(found)
 
 
 def _are_line_numbers(text: str) -> bool:
@@ -141,9 +83,11 @@ class _Renderer:
         self._line: list[str] = []
         self._level = 0  # of the heading that is open
         self._counters: list[int | None] = []  # of the lists that are open; None for one without numbers
+        self._styles: list[str] = []  # of their numbers
+        self._raised: list[int] = []  # where in the line each sup begins that is open
         self._mark = ""  # of the item that was begun and has no line yet
         self._tables: list[bool] = []  # whether each table that is open holds data
-        self._cells: list[str] = []
+        self._rows = TableRows()  # of the innermost table that holds data
         self._in_cell = False
         self._open: Counter[str] = Counter()  # articles and sections
 
@@ -168,13 +112,15 @@ class _Renderer:
         self._open[tag] += tag in _SECTIONS
         if tag == "br":
             self._line.append(_BREAK)
-        elif tag in _HEADINGS:
+        elif tag in HEADINGS:
             self.end_line()
-            self._level = _HEADINGS[tag]
+            self._level = HEADINGS[tag]
         elif tag in _LISTS:
             self._begin_list(node, tag)
         elif tag == "li":
-            self._begin_item()
+            self._begin_item(node)
+        elif tag == "sup":
+            self._raised.append(len(self._line))
         elif tag == "table":
             self._begin_table(node)
         elif tag in _CELLS and self._holds_data():
@@ -187,18 +133,25 @@ class _Renderer:
         tag = node.tag or ""
         self._open[tag] -= tag in _SECTIONS
         if tag in _CELLS and self._holds_data():
-            self._cells.append(" ".join(_collapse(self._line).split()))
+            text = " ".join(_collapse(self._line).split())
+            self._rows.add(text, n_columns=_span(node, "colspan"), n_rows=_span(node, "rowspan"))
             self._in_cell, self._line = False, []
         elif tag == "tr" and self._holds_data():
-            self.out.row(self._cells)
-            self._cells, self._line = [], []
-        elif tag in _HEADINGS or tag in _BLOCKS or tag in _CELLS or tag in ("li", "tr"):
+            self.out.row(self._rows.end())
+            self._line = []
+        elif tag in _ROW_GROUPS and self._holds_data():
+            self._rows.end_group()
+        elif tag == "sup" and self._raised:
+            start = self._raised.pop()
+            self._line[start:] = [raise_signs("".join(self._line[start:]))]
+        elif tag in HEADINGS or tag in _BLOCKS or tag in _CELLS or tag in ("li", "tr"):
             self.end_line()
-            self._level = 0 if tag in _HEADINGS else self._level
+            self._level = 0 if tag in HEADINGS else self._level
             self._mark = "" if tag == "li" else self._mark
         elif tag in _LISTS and self._counters:
             self.end_line()
             self._counters.pop()
+            self._styles.pop()
             if not self._in_cell:
                 self.out.end()
         elif tag == "table" and self._tables:
@@ -256,22 +209,26 @@ class _Renderer:
         holds_data = node.mem_id not in self._layout
         self._tables.append(holds_data)
         if holds_data:
+            self._rows = TableRows()
             self.out.begin("table")
 
     def _begin_list(self, node: LexborNode, tag: str) -> None:
         self.end_line()
-        start = node.attributes.get("start") or "1"
-        first = int(start) if start.isdecimal() and len(start) < 10 else 1
-        self._counters.append(first if tag == "ol" else None)
+        said = _STYLE.search(node.attributes.get("style") or "")
+        self._styles.append(_STYLES[said[1].casefold()] if said else node.attributes.get("type") or "1")
+        self._counters.append(_number(node, "start", 1) if tag == "ol" else None)
         if not self._in_cell:
             self.out.begin("list")
 
-    def _begin_item(self) -> None:
+    def _begin_item(self, node: LexborNode) -> None:
         self.end_line()
         number = self._counters[-1] if self._counters else None
-        self._mark = "- " if number is None else f"{number}. "
-        if number is not None:
-            self._counters[-1] = number + 1
+        if number is None:
+            self._mark = "- "
+            return
+        number = _number(node, "value", number)
+        self._mark = f"{_to_mark(number, self._styles[-1])}. "
+        self._counters[-1] = number + 1
 
     def _take_code(self, node: LexborNode) -> None:
         parts = []
@@ -289,6 +246,24 @@ class _Renderer:
         self.end_line()
         if text.strip():
             self.out.code(text)
+
+
+def _number(node: LexborNode, name: str, default: int) -> int:
+    """The whole number of an attribute."""
+    said = (node.attributes.get(name) or "").strip()
+    return int(said) if said.isdecimal() and len(said) < 10 else default
+
+
+def _span(node: LexborNode, name: str) -> int:
+    return min(max(_number(node, name, 1), 1), _MOST_SPAN)
+
+
+def _to_mark(number: int, style: str) -> str:
+    """The number of an item, as the type of its list has it."""
+    if style.casefold() not in ("a", "i") or not number:
+        return str(number)
+    mark = to_letters(number) if style in "aA" else to_roman(number)
+    return mark if style.islower() else mark.upper()
 
 
 def _collapse(parts: list[str]) -> str:

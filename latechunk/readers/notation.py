@@ -1,0 +1,53 @@
+"""Numbers of lists as letters and Roman numerals, and powers as raised signs, as a page shows them."""
+
+from __future__ import annotations
+
+from string import ascii_lowercase
+
+_RAISED = str.maketrans("0123456789+-−()ni", "⁰¹²³⁴⁵⁶⁷⁸⁹⁺⁻⁻⁽⁾ⁿⁱ")
+_ROMAN = [
+    *((1000, "m"), (900, "cm"), (500, "d"), (400, "cd"), (100, "c"), (90, "xc"), (50, "l"), (40, "xl"), (10, "x")),
+    *((9, "ix"), (5, "v"), (4, "iv"), (1, "i")),
+]
+_MOST_ROMAN = 3999
+
+
+def raise_signs(text: str) -> str:
+    """A text in raised signs, if there are such for all of it; else as it is.
+
+    Examples:
+        >>> "10" + raise_signs("−6"), raise_signs("[1]")
+        ('10⁻⁶', '[1]')
+    """
+    raised = text.translate(_RAISED)
+    return raised if all(one != other for one, other in zip(text, raised, strict=True)) else text
+
+
+def to_letters(number: int) -> str:
+    """A number from 1 as letters: a to z, then aa.
+
+    Examples:
+        >>> to_letters(2), to_letters(28)
+        ('b', 'ab')
+    """
+    letters = ""
+    while number > 0:
+        number, rest = divmod(number - 1, len(ascii_lowercase))
+        letters = ascii_lowercase[rest] + letters
+    return letters
+
+
+def to_roman(number: int) -> str:
+    """A number from 1 to 3999 as a Roman numeral in small letters; any other as it is.
+
+    Examples:
+        >>> to_roman(1994), to_roman(0)
+        ('mcmxciv', '0')
+    """
+    if not 0 < number <= _MOST_ROMAN:
+        return str(number)
+    letters = ""
+    for value, sign in _ROMAN:
+        n_signs, number = divmod(number, value)
+        letters += n_signs * sign
+    return letters
