@@ -46,9 +46,10 @@ STYLES = f"""<w:styles {W}>
 
 
 def make_docx(body="", **more):
-    """A Word file of this body; more parts by ``styles``, ``notes`` and ``core``."""
+    """A Word file of this body; more parts by ``styles``, ``numbering``, ``notes`` and ``core``."""
     document = f"<w:document {W} {MC}><w:body>{body}</w:body></w:document>"
     names = {"styles": "word/styles.xml", "notes": "word/footnotes.xml", "core": "docProps/core.xml"}
+    names["numbering"] = "word/numbering.xml"
     return pack({"word/document.xml": document, **{names[key]: value for key, value in more.items()}})
 
 

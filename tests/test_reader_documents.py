@@ -253,12 +253,67 @@ def test_notes_of_a_word_file_stand_in_the_section_that_refers_to_them(read):
     assert document.text == "Text\n\nSecond.\n\nagain\n\nCell Third. | b\n\nNext\n\nMore.\n\nUnused."
 
 
+def levels(*said):
+    return "".join(
+        f'<w:lvl w:ilvl="{depth}"><w:start w:val="{start}"/><w:numFmt w:val="{form}"/>'
+        f'<w:lvlText w:val="{text}"/>{more}</w:lvl>'
+        for depth, (start, form, text, more) in enumerate(said)
+    )
+
+
+def test_numbers_that_word_gives_are_read(read):
+    bases = [
+        levels((1, "upperRoman", "Part %1", ""), (1, "decimal", "%1.%2", "<w:isLgl/>"), (3, "lowerLetter", "(%3)", "")),
+        levels((1, "decimal", "%1.", ""), (1, "bullet", "\uf0b7", "")),
+    ]
+    override = '<w:lvlOverride w:ilvl="0"><w:startOverride w:val="5"/></w:lvlOverride>'
+    lists = [("1", 0, ""), ("2", 1, ""), ("3", 1, override), ("9", 7, "")]
+    made = [f'<w:abstractNum w:abstractNumId="{number}">{base}</w:abstractNum>' for number, base in enumerate(bases)]
+    made += [f'<w:num w:numId="{name}"><w:abstractNumId w:val="{base}"/>{more}</w:num>' for name, base, more in lists]
+    numbering = f"<w:numbering {W}>{''.join(made)}</w:numbering>"
+    item = lambda name, depth: (  # noqa: E731
+        f'<w:numPr><w:ilvl w:val="{depth}"/><w:numId w:val="{name}"/></w:numPr>'
+    )
+    heading = '<w:pStyle w:val="berschrift2"/>'
+    deleted = f"<w:p><w:pPr>{item('2', 0)}<w:rPr><w:del/></w:rPr></w:pPr><w:del><w:r><w:t>x</w:t></w:r></w:del></w:p>"
+    body = (
+        paragraph("Scope", heading + item("1", 0))
+        + paragraph("First clause.", item("1", 1))
+        + paragraph("third", item("1", 2))
+        + paragraph("fourth", item("1", 2))
+        + paragraph("Terms", heading + item("1", 0))
+        + paragraph("Second clause.", item("1", 1))
+        + paragraph("letter", item("1", 2))
+        + paragraph("Steps")
+        + paragraph("one", item("2", 0))
+        + paragraph("dot", item("2", 1))
+        + deleted
+        + paragraph("two", item("2", 0))
+        + f"<w:tbl><w:tr><w:tc>{paragraph('', item('2', 0))}</w:tc><w:tc>{paragraph('cell')}</w:tc></w:tr></w:tbl>"
+        + paragraph("five", item("3", 0))
+        + paragraph("six", item("3", 0))
+        + paragraph("unknown", item("8", 0))
+        + paragraph("no base", item("9", 0))
+    )
+
+    ((document,), _) = read("a.docx", make_docx(body, styles=STYLES, numbering=numbering))
+
+    assert document.text == (
+        "Part I Scope\n\n  1.1 First clause.\n    (c) third\n    (d) fourth\n\nPart II Terms\n\n  2.1 Second clause."
+        "\n    (c) letter\n\nSteps\n\n1. one\n  - dot\n2. two\n\n3. | cell\n\n5. five\n6. six\n- unknown\n- no base"
+    )
+    assert [text for kind, text in parts(document) if kind == "heading2"] == ["Part I Scope", "Part II Terms"]
+
+
 def test_signs_of_a_word_file_are_letters(read):
     signs = [("Symbol", "F0B0"), ("Symbol", "F0A3"), ("Symbol", "6D"), ("Wingdings", "F0FC"), ("Arial", "2265")]
     unknown = [("Wingdings", "F021"), ("Symbol", "x"), ("Arial", "D800"), ("Own", "F041"), ("Symbol", "F0FF")]
     body = "".join(f'<w:sym w:font="{font}" w:char="{code}"/>' for font, code in signs + unknown)
 
     assert read("a.docx", make_docx(f"<w:p><w:r>{body}<w:t>.</w:t></w:r></w:p>"))[0][0].text == "°≤μ✓≥."
+    raised = '<w:r><w:rPr><w:vertAlign w:val="superscript"/></w:rPr><w:t>6</w:t></w:r>'
+    body = f"<w:p><w:r><w:t>10</w:t></w:r>{raised}<w:r><w:t>/l</w:t></w:r></w:p>"
+    assert read("b.docx", make_docx(body))[0][0].text == "10⁶/l"
 
 
 def test_a_word_file_agrees_with_python_docx(read, tmp_path):

@@ -1,7 +1,7 @@
-"""Word files (.docx): paragraphs, headings, lists and tables. Insertions are read and deletions are not.
+"""Word files (.docx): paragraphs, headings, lists and tables, with their numbers.
 
-Text boxes and notes come after the paragraph that they belong to. Headers, footers and comments are left
-out.
+Insertions are read and deletions are not. Text boxes and notes come after the paragraph that they belong to. Headers,
+footers and comments are left out.
 """
 
 from __future__ import annotations
@@ -14,6 +14,9 @@ from typing import Any
 
 from latechunk.errors import DocumentError
 from latechunk.readers.archive import Archive
+from latechunk.readers.docx_numbers import Numbering
+from latechunk.readers.docx_styles import Style, read_styles, to_depth, to_level
+from latechunk.readers.notation import raise_signs
 from latechunk.readers.parsed import Parsed, ParserOptions
 from latechunk.readers.reader import parsed_reader
 from latechunk.readers.structured import StructuredText
@@ -27,7 +30,6 @@ _METADATA = {"title": "title", "creator": "author", "created": "created"}
 # What is deleted, a second form of what stands before it, ruby, former settings, and places of tabs.
 _SKIPPED = {"del", "moveFrom", "Fallback", "rt", "pPrChange", "rPrChange", "tabs", "instrText", "delText"}
 _SIGNS = {"tab": "\t", "ptab": "\t", "br": "\n", "cr": "\n", "noBreakHyphen": "\u2011", "softHyphen": "\u00ad"}
-_BODY_LEVEL = 9  # of an outline level that is none
 
 # Letters of fonts of signs, of which a file has the place in the font.
 _SYMBOL = (
@@ -44,8 +46,7 @@ _FONTS: Mapping[str, Mapping[int, str]] = {
 def parse(path: Path, options: ParserOptions) -> Parsed:  # noqa: ARG001
     """Read a Word file; see ``ParserProcess.parse``."""
     with Archive(path) as archive:
-        styles = _read_styles(archive)
-        body = _Body(styles)
+        body = _Body(read_styles(archive), Numbering(archive))
         main = _main_part(archive)
         for part in (*(one for one in _NOTES if one in archive), main):
             archive.parse(part, body.start, body.end, body.text)
@@ -54,20 +55,12 @@ def parse(path: Path, options: ParserOptions) -> Parsed:  # noqa: ARG001
 
 
 @dataclass(slots=True)
-class Style:
-    """A paragraph style: the level of headings in it, and whether it is of lists; None where its base says it."""
-
-    base: str = ""
-    level: int | None = None
-    is_item: bool | None = None
-
-
-@dataclass(slots=True)
 class _Paragraph:
     style: str = ""
     level: int | None = None
-    is_item: bool | None = None
-    depth: int = 1
+    numbering: str | None = None
+    depth: int | None = None
+    has_deletion: bool = False
     parts: list[str] = field(default_factory=list)
     boxes: list[_Paragraph] = field(default_factory=list)  # and notes
 
@@ -80,11 +73,13 @@ class _Paragraph:
 class _Body:
     """Takes the events of notes and then of the main part, and writes the text."""
 
-    def __init__(self, styles: Mapping[str, Style]) -> None:
+    def __init__(self, styles: Mapping[str, Style], numbering: Numbering) -> None:
         self.out = StructuredText()
         self._styles = styles
+        self._numbering = numbering
         self._skipping = 0
         self._takes_text = False
+        self._is_raised = False
         self._paragraphs: list[_Paragraph] = []  # the last one is a text box within those before it
         self._n_tables = 0
         self._cells: list[list[str]] = []
@@ -96,6 +91,8 @@ class _Body:
         """Take the start of an element."""
         if self._skipping or tag in _SKIPPED:
             self._skipping += 1
+            if tag == "del" and self._paragraphs:
+                self._paragraphs[-1].has_deletion = True
         elif tag == "p":
             self._paragraphs.append(_Paragraph())
         elif tag in _REFERENCES.values():
@@ -107,7 +104,7 @@ class _Body:
         elif tag == "tc" and self._n_tables == 1:
             self._cells.append([])
         elif self._paragraphs:
-            self._set(self._paragraphs[-1], tag, attributes)
+            self._take_run(self._paragraphs[-1], tag, attributes)
 
     def end(self, tag: str) -> None:
         """Take the end of an element."""
@@ -129,7 +126,7 @@ class _Body:
     def text(self, text: str) -> None:
         """Take text."""
         if self._takes_text and not self._skipping and self._paragraphs:
-            self._paragraphs[-1].parts.append(text)
+            self._paragraphs[-1].parts.append(raise_signs(text) if self._is_raised else text)
 
     def close(self) -> None:
         """Write the notes that nothing refers to."""
@@ -143,22 +140,31 @@ class _Body:
             self.out.end()
         self._in_list = False
 
-    def _set(self, paragraph: _Paragraph, tag: str, attributes: Mapping[str, str]) -> None:
-        value = attributes.get("val", "")
+    def _take_run(self, paragraph: _Paragraph, tag: str, attributes: Mapping[str, str]) -> None:
+        """Take what is within a line: text, raised or not, and signs."""
         if tag == "t":
             self._takes_text = True
-        elif tag in _SIGNS:
-            paragraph.parts.append(_SIGNS[tag])
+        elif tag == "r":
+            self._is_raised = False
+        elif tag == "vertAlign":
+            self._is_raised = attributes.get("val") == "superscript"
         elif tag == "sym":
             paragraph.parts.append(_to_sign(attributes.get("font", ""), attributes.get("char", "")))
-        elif tag == "pStyle":
+        elif tag in _SIGNS:
+            paragraph.parts.append(_SIGNS[tag])
+        else:
+            self._set(paragraph, tag, attributes)
+
+    def _set(self, paragraph: _Paragraph, tag: str, attributes: Mapping[str, str]) -> None:
+        value = attributes.get("val", "")
+        if tag == "pStyle":
             paragraph.style = value
         elif tag == "outlineLvl":
-            paragraph.level = _to_level(value)
+            paragraph.level = to_level(value)
         elif tag == "numId":
-            paragraph.is_item = value != "0"
-        elif tag == "ilvl" and value.isdecimal():
-            paragraph.depth = 1 + int(value)
+            paragraph.numbering = value
+        elif tag == "ilvl":
+            paragraph.depth = to_depth(value)
         elif tag in _REFERENCES:
             paragraph.boxes += self._notes.pop((_REFERENCES[tag], attributes.get("id", "")), [])
 
@@ -178,39 +184,43 @@ class _Body:
             self._emit(paragraph)
 
     def _emit(self, paragraph: _Paragraph) -> None:
+        style = self._find_style(paragraph)
+        is_item = style.numbering not in (None, "0")
+        is_counted = is_item and (paragraph.text or not paragraph.has_deletion)
+        mark = self._numbering.count(style.numbering or "", style.depth or 0) if is_counted else ""
         if self._n_tables and self._cells:
-            self._cells[-1].append(paragraph.text)
+            self._cells[-1].append(f"{mark} {paragraph.text}")
         elif paragraph.text:
-            self._write(paragraph)
+            self._write(paragraph.text, style, mark, is_item)
         for box in paragraph.boxes:
             self._emit(box)
 
-    def _write(self, paragraph: _Paragraph) -> None:
-        level, is_item = self._find_style(paragraph)
-        is_item = is_item and not level
-        if not is_item:
+    def _write(self, text: str, style: Style, mark: str, is_item: bool) -> None:
+        if style.level or not is_item:
             self._end_list()
-        if level:
-            self.out.heading(" ".join(paragraph.text.split()), level)
+        if style.level:
+            self.out.heading(" ".join(f"{mark} {text}".split()), style.level)
         elif is_item:
             if not self._in_list:
                 self.out.begin("list")
             self._in_list = True
-            self.out.item(paragraph.text, paragraph.depth)
+            self.out.item(text, 1 + (style.depth or 0), f"{mark or '-'} ")
         else:
-            self.out.paragraph(paragraph.text)
+            self.out.paragraph(text)
 
-    def _find_style(self, paragraph: _Paragraph) -> tuple[int, bool]:
-        """The level of a heading, 0 for none, and whether it is an item of a list; its own settings come first."""
-        level, is_item, name = paragraph.level, paragraph.is_item, paragraph.style
+    def _find_style(self, paragraph: _Paragraph) -> Style:
+        """What holds for a paragraph: its own settings come first, then those of its style and of what that is like."""
+        found = Style("", paragraph.level, paragraph.numbering, paragraph.depth)
+        name = paragraph.style
         for _ in range(len(self._styles)):  # styles that are based on each other end as well
-            if name not in self._styles or (level is not None and is_item is not None):
+            if name not in self._styles:
                 break
             style = self._styles[name]
-            level = style.level if level is None else level
-            is_item = style.is_item if is_item is None else is_item
+            found.level = style.level if found.level is None else found.level
+            found.numbering = style.numbering if found.numbering is None else found.numbering
+            found.depth = style.depth if found.depth is None else found.depth
             name = style.base
-        return level or 0, bool(is_item)
+        return found
 
 
 def _main_part(archive: Archive) -> str:
@@ -229,35 +239,6 @@ def _main_part(archive: Archive) -> str:
     return targets[0]
 
 
-def _read_styles(archive: Archive) -> dict[str, Style]:
-    styles: dict[str, Style] = {}
-    style = Style()
-
-    def start(tag: str, attributes: Mapping[str, str]) -> None:
-        nonlocal style
-        value = attributes.get("val", "")
-        if tag == "style":
-            style = styles[attributes.get("styleId", "")] = Style()
-        elif tag == "name":
-            style.level = _level_of_name(value)
-        elif tag == "basedOn":
-            style.base = value
-        elif tag == "outlineLvl":
-            style.level = _to_level(value)
-        elif tag == "numId":
-            style.is_item = value != "0"
-
-    if "word/styles.xml" in archive:
-        archive.parse("word/styles.xml", start, lambda tag: None, lambda text: None)  # noqa: ARG005
-    return styles
-
-
-def _level_of_name(name: str) -> int | None:
-    """Word's own styles have these names in every language."""
-    found = re.fullmatch(r"heading ([1-9])", name.casefold())
-    return int(found[1]) if found else 1 if name.casefold() == "title" else None
-
-
 def _to_sign(font: str, code: str) -> str:
     """The sign that a hexadecimal number stands for in a font, most often with 0xf000 added; none if nobody knows."""
     number = int(code, 16) if re.fullmatch("[0-9a-fA-F]{1,6}", code) else 0
@@ -265,11 +246,6 @@ def _to_sign(font: str, code: str) -> str:
         return _FONTS[font].get(number & 0xFFF, "")
     is_sign = 0x20 < number < 0xD800 or 0xF900 <= number < 0xFFFE  # what lies between has no meaning, or is half a sign
     return chr(number) if is_sign else ""
-
-
-def _to_level(value: str) -> int:
-    level = int(value) if value.isdecimal() and len(value) < 3 else _BODY_LEVEL
-    return 0 if level >= _BODY_LEVEL else level + 1
 
 
 def _read_metadata(archive: Archive) -> dict[str, Any]:
