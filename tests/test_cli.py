@@ -332,11 +332,25 @@ def test_delete_with_nothing_said_deletes_nothing(run):
 def test_the_same_files_from_anywhere_are_the_same_documents(run, monkeypatch):
     run("index", "x.latechunk", "docs")
 
-    for folder, given in ((".", "docs/berlin.md"), (".", Path("docs").absolute()), ("docs", ".")):
+    for folder, given in ((".", "docs/berlin.md"), (".", Path("docs").absolute()), ("docs", "."), (".", "../docs")):
         monkeypatch.chdir(folder)
         made = run("index", str(Path(run.root, "x.latechunk")), str(given))
         assert "0 added, 0 updated" in made.stderr, made.output
     assert "2 unchanged" in made.stderr
+
+
+def test_files_that_were_given_by_another_way_are_the_same_and_are_pruned(run, monkeypatch):
+    index = str(Path(run.root, "x.latechunk"))
+    Path("link").symlink_to("docs")
+    monkeypatch.chdir("docs")
+    run("index", index, "../docs")
+    monkeypatch.chdir("..")
+
+    assert "2 unchanged, 0 left out" in run("index", index, "docs").stderr
+    assert "2 updated, 0 unchanged, 0 left out" in run("index", index, "link").stderr  # with another source
+    assert "2 updated, 0 unchanged, 0 left out" in run("index", index, "docs/../link/../docs").stderr
+    Path("docs/paris.txt").rename("docs/rome.txt")
+    assert "1 added, 0 updated, 1 unchanged, 0 left out, 1 removed" in run("index", index, "docs", "--prune").stderr
 
 
 def test_a_file_does_not_replace_another_of_its_name(run):

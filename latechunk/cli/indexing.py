@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 from collections.abc import Iterable, Iterator, Sequence
+from os.path import realpath
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -179,7 +180,7 @@ def _without_conflicts(opened: Index, documents: Iterable[Document], sources: So
     for document in documents:
         stored = opened.get(document.id)
         was, now = (find_file(one.id, one.metadata) if one else None for one in (stored, document))
-        if stored and was and now and was != now and Path(was).is_file():
+        if stored and was and now and was != now and Path(was).is_file() and realpath(was) != realpath(now):
             reason = (
                 f"its id {document.id} is that of {sources.place_of(stored)} in the index; {_remedy(document, stored)}"
             )
@@ -215,9 +216,10 @@ def _is_row(document_id: str, file_id: str) -> bool:
 def _find_gone(opened: Index, paths: Sequence[Path], sources: Sources) -> list[str]:
     """Ids of documents that were files, or rows of files, at or below these paths, and are no more."""
     from latechunk.readers.origin import RECORD_FILE
+    from latechunk.readers.reader import full_path
 
     asked: list[dict[str, Any]] = []
-    for place in (path.absolute().as_posix() for path in paths):
+    for place in map(full_path, paths):
         asked += [{"source": place}, {"source": {"$startswith": f"{place.rstrip('/')}/"}}]
         asked += [{RECORD_FILE: {"$startswith": f"{place}{end}"}} for end in ("#", "/")]
     return sources.find_gone(paths, opened.metadata(opened.ids(filter={"$or": asked})).items()) if paths else []

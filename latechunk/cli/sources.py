@@ -16,6 +16,7 @@ from latechunk.readers.decoding import require_encoding
 from latechunk.readers.files import is_blank
 from latechunk.readers.jsonl import JSONL
 from latechunk.readers.origin import find_file, find_row
+from latechunk.readers.reader import full_path
 from latechunk.types import without_row
 
 if TYPE_CHECKING:
@@ -46,9 +47,7 @@ class Sources:
     def report(self, problem: Problem) -> None:
         """Tell what is left out."""
         self.n_problems += 1
-        kept = (
-            "; its text in the index stays as it was" if self.keeps(Path(problem.place).absolute().as_posix()) else ""
-        )
+        kept = "; its text in the index stays as it was" if self.keeps(full_path(Path(problem.place))) else ""
         message = printable(f"left out: {problem.place}: {problem.reason}{kept}")
         self.console.print(message, style="yellow", markup=False, soft_wrap=True)
 
@@ -98,7 +97,7 @@ class Sources:
             paths: What was given, all of it read.
             stored: Ids and metadata of what is stored.
         """
-        places = [path.absolute().as_posix() for path in paths]
+        places = [full_path(path) for path in paths]
         gone = []
         for document_id, metadata in stored:
             source = find_file(document_id, metadata)

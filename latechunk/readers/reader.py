@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -31,7 +32,14 @@ class SourceFile:
     @property
     def metadata(self) -> dict[str, Any]:
         """What every document of a file knows of it."""
-        return {"source": self.path.absolute().as_posix()}
+        return {"source": full_path(self.path)}
+
+
+def full_path(path: Path) -> str:
+    """The absolute path of a file or folder, the same from every working directory: ``..`` is left where a link is."""
+    plain = os.path.abspath(path)
+    is_same = ".." not in path.parts or os.path.realpath(plain) == os.path.realpath(path)
+    return (Path(plain) if is_same else path.absolute()).as_posix()
 
 
 @dataclass(frozen=True, slots=True)
