@@ -105,6 +105,24 @@ def test_a_hyphen_at_a_line_end_stays_where_the_document_has_the_word_with_it_on
     assert document.text[heading.start : heading.end] == "The end."
 
 
+def test_browsers_break_words_at_soft_hyphens_and_lines_at_those_of_words(read):
+    lines = [
+        "An organ_",
+        "ization of long-",
+        "term pre-",
+        "and postfix West_",
+        "Falia, see /a-",
+        "path and end.",
+    ]
+
+    mapped = [("_", "\u2010")]
+    ((printed,), _) = read(make_pdf([write_lines(lines)], info="/Producer (Skia/PDF m138)", to_unicode=mapped))
+    ((other,), _) = read(make_pdf([write_lines(lines)], to_unicode=mapped))
+
+    assert printed.text == ("An organization of long-term pre-\nand postfix West-Falia, see /a-path and end.")
+    assert other.text == "An organization of longterm pre-\nand postfix West-Falia, see /apath and end."
+
+
 def test_lines_of_larger_type_are_headings(read):
     pages = [
         write_lines(["Guide to", "pumps"], size=20, lead=24)

@@ -32,7 +32,9 @@ if TYPE_CHECKING:
 MAX_PAGES = 20_000
 
 _HYPHENS = f"{BROKEN}\x02"  # what PDFium has in place of a hyphen and the line end after it
-_LINE_END = re.compile(rf"\r?\n|[{_HYPHENS}]")
+_SOFT = "\u2010\u00ad"  # hyphens that break a word alone
+_LINE_END = re.compile(rf"[{_SOFT}]?\r?\n|[{_HYPHENS}]")
+_BROWSER = "Skia/PDF"  # the producer in what browsers and Google Docs write, whose own hyphens are soft ones
 _PARAGRAPH = 1.3  # times the usual distance of lines
 _MOST_DISTANCE = 4.0  # in sizes of type; what is farther apart are no lines of one text
 _SAME_LINE = 0.1  # sizes of type that what stands on one line may differ in height
@@ -50,7 +52,7 @@ def parse(path: Path, options: ParserOptions) -> Parsed:
         raise DocumentError(
             f"it has {n_pages:,} pages, and at most {MAX_PAGES:,} are read; split it into several files"
         )
-    text = _Text()
+    text = _Text(is_hard=_is_from_browser(document))
     problems: list[tuple[str, str]] = []
     n_images = 0
     for number in range(n_pages):
@@ -87,7 +89,7 @@ def _to_parsed(document: pypdfium2.PdfDocument, text: _Text, n_images: int, prob
         what = "its pages are images without text; recognise the text (OCR) first" if n_images else "it holds no text"
         raise DocumentError(what)
     notes = ["pages that are images without text, which OCR could recognise"] if n_images else []
-    whole, moved = join_words("".join(text.parts))
+    whole, moved = join_words("".join(text.parts), is_hard=text.is_hard)
     pages = tuple(Page(moved(page.start), moved(page.end), page.label) for page in text.pages)
     lines = [replace(line, start=moved(line.start), end=moved(line.end)) for line in text.lines]
     outline = find_headings(whole, lines, _bookmarks(document))
@@ -117,9 +119,13 @@ def _is_typed(page: pypdfium2.PdfPage, place: int) -> bool:
 
 
 class _Text:
-    """The text of the pages so far, and where its pages and lines are."""
+    """The text of the pages so far, and where its pages and lines are.
 
-    def __init__(self) -> None:
+    ``is_hard`` says that a hyphen at a line end is always the word's own, unless it is a soft one.
+    """
+
+    def __init__(self, *, is_hard: bool) -> None:
+        self.is_hard = is_hard
         self.parts: list[str] = []
         self.pages: list[Page] = []
         self.lines: list[Line] = []
@@ -146,7 +152,7 @@ class _Text:
         usual = _usual_distance(lines)
         for number, line in enumerate(lines):
             if number:
-                self._write(_between(lines[number - 1], line, usual))
+                self._write(_between(lines[number - 1], line, usual, is_hard=self.is_hard))
             self.lines.append(Line(len(self.pages), self.length, self.length + len(line.text), line.size, line.y))
             self._write(line.text)
         self.pages.append(Page(start, self.length, label))
@@ -167,6 +173,7 @@ class _PageLine:
     y: float
     size: float
     has_hyphen: bool
+    is_soft: bool  # its hyphen
     is_vertical: bool
 
 
@@ -187,7 +194,9 @@ def _read_lines(page: pypdfium2.PdfTextPage) -> Iterator[_PageLine]:
             is_vertical = y - end_y > abs(x - end_x)
             if not is_wide and not line.isascii():
                 line = order_letters(line, partial(_place_of_letter, page, place + blank))
-            yield _PageLine(line, x, y, size, found is not None and found[0] in _HYPHENS, is_vertical)
+            sign = found[0][0] if found else ""
+            is_soft = sign != "" and sign in _SOFT
+            yield _PageLine(line, x, y, size, is_soft or (sign != "" and sign in _HYPHENS), is_soft, is_vertical)
         place += len(text[start:after].encode("utf-16-le")) // 2 if is_wide else after - start
         start = after
 
@@ -243,10 +252,12 @@ def _usual_distance(lines: list[_PageLine]) -> float:
     return median(distances) if distances else 0.0
 
 
-def _between(line: _PageLine, following: _PageLine, usual: float) -> str:
+def _between(line: _PageLine, following: _PageLine, usual: float, *, is_hard: bool) -> str:
     """What stands between two lines: a break or a hyphen in a word, a line end, or a blank line between paragraphs."""
     if line.has_hyphen:
         is_one_word = line.text[-1].isalpha() and following.text[0].islower()
+        if is_one_word and line.is_soft and is_hard:
+            return ""
         return BROKEN if is_one_word else "-"
     distance = line.y - following.y
     if abs(distance) < _SAME_LINE * line.size and following.x > line.x and not line.is_vertical:
@@ -269,6 +280,10 @@ def _bookmarks(document: pypdfium2.PdfDocument) -> Iterator[tuple[int, str, int]
         page = target.get_index() if target else None
         if page is not None:
             yield page, entry.get_title(), entry.level + 1
+
+
+def _is_from_browser(document: pypdfium2.PdfDocument) -> bool:
+    return str(document.get_metadata_dict().get("Producer", "")).startswith(_BROWSER)
 
 
 def _metadata(document: pypdfium2.PdfDocument) -> dict[str, Any]:

@@ -17,11 +17,12 @@ _WORD = re.compile(r"[^\W\d_]+(?:-[^\W\d_]+)*")
 _CONJUNCTIONS = {"and", "or", "und", "oder", "bzw", "et", "ou"}
 
 
-def join_words(text: str) -> tuple[str, Callable[[int], int]]:
+def join_words(text: str, *, is_hard: bool = False) -> tuple[str, Callable[[int], int]]:
     r"""Join broken words, and give for a place in ``text`` the one in the joined text.
 
     Whether the hyphen is the word's own, the other pages know: it stays where they have the word with it and never
-    without. It stays with its line end in "pre- and postfix". Else it is taken out.
+    without. It stays with its line end in "pre- and postfix". Else it is taken out, unless ``is_hard`` says that all
+    hyphens are the words' own.
 
     Examples:
         >>> join_words("A well\ufffeknown word\ufffeless pump, well-known, pre\ufffeand postfix.")[0]
@@ -29,8 +30,9 @@ def join_words(text: str) -> tuple[str, Callable[[int], int]]:
     """
     places = [found.start() for found in re.finditer(BROKEN, text)]
     broken = [_parts(text, place) for place in places]
-    seen = _find_seen(text, {form for one, other in broken for form in (one + other, f"{one}-{other}")})
-    joints = [_joint(one, other, seen) for one, other in broken]
+    wanted = set() if is_hard else {form for one, other in broken for form in (one + other, f"{one}-{other}")}
+    seen = _find_seen(text, wanted)
+    joints = [_joint(one, other, seen, "-" if is_hard else "") for one, other in broken]
     shifts = list(accumulate((len(joint) - 1 for joint in joints), initial=0))
     bounds = pairwise([-1, *places, len(text)])
     pieces = [text[before + 1 : place] + joint for (before, place), joint in zip(bounds, [*joints, ""], strict=True)]
@@ -55,9 +57,9 @@ def _forms(word: str) -> Iterator[str]:
     yield from map("-".join, pairwise(parts))
 
 
-def _joint(one: str, other: str, seen: set[str]) -> str:
+def _joint(one: str, other: str, seen: set[str], default: str) -> str:
     if one + other in seen:
         return ""
     if f"{one}-{other}" in seen:
         return "-"
-    return "-\n" if other in _CONJUNCTIONS else ""
+    return "-\n" if other in _CONJUNCTIONS else default
