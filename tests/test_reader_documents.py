@@ -10,7 +10,20 @@ import pytest
 from latechunk.errors import DocumentError, MissingDependencyError
 from latechunk.readers import archive, html
 from latechunk.readers.parsed import ParserOptions
-from tests.documents import PAGE, STYLES, A, W, make_docx, make_epub, make_pptx, pack, paragraph, relationships, shape
+from tests.documents import (
+    OPF,
+    PAGE,
+    STYLES,
+    A,
+    W,
+    make_docx,
+    make_epub,
+    make_pptx,
+    pack,
+    paragraph,
+    relationships,
+    shape,
+)
 
 pytest.importorskip("selectolax")
 
@@ -454,6 +467,15 @@ def test_all_of_a_chapter_is_read_with_its_notes_and_examples(read):
 
     assert document.text == "One\n\nText.\n\nA note.\n\nEnd.\n\nTwo\n\nBefore.\n\nAn example.\n\nAfter."
     assert parts(document) == [("heading2", "One"), ("heading1", "Two")]
+
+
+def test_chapters_of_older_types_are_read(read):
+    package = OPF.replace("application/xhtml+xml", "text/x-oeb1-document", 1).replace("one.xhtml", "one.xhtml#top")
+    package = package.replace('#top" media-type="application/xhtml+xml', '#top" media-type="text/html; charset=utf-8')
+
+    ((document,), _) = read("a.epub", make_epub(**{"OEBPS/a.opf": package}))
+
+    assert document.text == "One\n\nText of One.\n\nTwo\n\nText of Two."
 
 
 def test_protected_chapters_are_named(read):

@@ -16,7 +16,7 @@ from latechunk.readers.structured import StructuredText
 
 _CONTAINER = "META-INF/container.xml"
 _ENCRYPTION = "META-INF/encryption.xml"
-_CHAPTERS = ("application/xhtml+xml", "text/html")
+_CHAPTERS = ("application/xhtml+xml", "text/html", "application/xml", "text/xml", "text/x-oeb1-document")
 _METADATA = {"title": "title", "creator": "author", "date": "created", "language": "lang"}
 
 
@@ -69,8 +69,9 @@ class _Package:
         if name and name not in self._said:
             self._said[name] = []
             self._open = name
-        elif tag == "item" and attributes.get("media-type") in _CHAPTERS:
-            target = posixpath.normpath(posixpath.join(self._folder, unquote(attributes.get("href", ""))))
+        elif tag == "item" and attributes.get("media-type", "").partition(";")[0].strip() in _CHAPTERS:
+            place = unquote(attributes.get("href", "").partition("#")[0])
+            target = posixpath.normpath(posixpath.join(self._folder, place))
             self._chapters[attributes.get("id", "")] = target
         elif tag == "itemref" and attributes.get("linear") != "no":
             self._order.append(attributes.get("idref", ""))
