@@ -141,9 +141,8 @@ class _Renderer:
             self._line = []
         elif tag in _ROW_GROUPS and self._holds_data():
             self._rows.end_group()
-        elif tag == "sup" and self._raised:
-            start = self._raised.pop()
-            self._line[start:] = [raise_signs("".join(self._line[start:]))]
+        elif tag == "sup":
+            self._raise_signs()
         elif tag in HEADINGS or tag in _BLOCKS or tag in _CELLS or tag in ("li", "tr"):
             self.end_line()
             self._level = 0 if tag in HEADINGS else self._level
@@ -200,6 +199,11 @@ class _Renderer:
         """Whether a header, footer or aside is of the page: what has its title is not, nor is that of an article."""
         titles = "h1, h2, h3, h4, h5, h6" if tag == "header" and self._open["section"] else "h1"
         return not self._open["article"] and node.css_first(titles) is None
+
+    def _raise_signs(self) -> None:
+        start = self._raised.pop()
+        if len(self._line) - start == 1:
+            self._line[start] = raise_signs(self._line[start])
 
     def _holds_data(self) -> bool:
         return bool(self._tables) and self._tables[-1]

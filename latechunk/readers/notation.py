@@ -10,6 +10,7 @@ _ROMAN = [
     *((9, "ix"), (5, "v"), (4, "iv"), (1, "i")),
 ]
 _MOST_ROMAN = 3999
+_MOST_RAISED = 20  # characters
 
 
 def raise_signs(text: str) -> str:
@@ -19,7 +20,7 @@ def raise_signs(text: str) -> str:
         >>> "10" + raise_signs("−6"), raise_signs("[1]")
         ('10⁻⁶', '[1]')
     """
-    raised = text.translate(_RAISED)
+    raised = text.translate(_RAISED) if len(text) <= _MOST_RAISED else text
     return raised if all(one != other for one, other in zip(text, raised, strict=True)) else text
 
 
