@@ -126,6 +126,17 @@ def test_titles_of_restructuredtext(read):
     assert parts(document, "table") == [("+---+---+\n| a | b |\n+---+---+", 0)]
 
 
+def test_simple_tables_of_restructuredtext(read):
+    border = "=====  ==="
+    table = f"{border}\nName   Age\n{border}\nAnn    31\n\nBob    5\n{border}"
+    text = f"{table}\n\nText.\n\n{border}\nCid    7\n{border}\n\nTitle\n=====\n\n=  ="
+
+    ((document,), _) = read("a.rst", text)
+
+    assert parts(document, "table") == [(table, 0), (f"{border}\nCid    7\n{border}", 0), ("=  =", 0)]
+    assert parts(document, "heading") == [("Title", 1)]
+
+
 def test_titles_of_asciidoc(read):
     lines = (
         "= Guide",
@@ -150,6 +161,13 @@ def test_titles_of_asciidoc(read):
     assert titles == ["Guide", "Intro", "Deep"]
     assert parts(document, "code") == [("----\r\n== no title\r\n----", 0)]
     assert parts(document, "table") == [("|===\r\n|a |b\r\n|===", 0)]
+
+
+def test_rich_text_is_named(read):
+    for name in ("a.rtf", "a.txt", "a"):
+        documents, ((_, reason),) = read(name, r"{\rtf1\ansi gr\'fcn}")
+        assert documents == []
+        assert "it is Rich Text (RTF)" in reason
 
 
 def test_code_has_no_headings(read):

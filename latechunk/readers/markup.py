@@ -11,6 +11,7 @@ from latechunk.types import Block, BlockKind, Document
 
 _LINE = re.compile(r"[^\n]+\n?|\n")
 _ADORNMENT = re.compile(r"""([!-/:-@[-`{-~])\1{2,}$""")
+_BORDER = re.compile(r"=+(?: +=+)+$")  # of a simple table
 _DIRECTIVE = re.compile(r"\.\. (?:code|code-block|sourcecode|parsed-literal)::")
 _ASCIIDOC_HEADING = re.compile(r"(={1,6}|#{1,6})[ \t]+\S")
 _ASCIIDOC_FENCES: dict[str, BlockKind] = {"----": "code", "....": "code", "```": "code", "|===": "table"}
@@ -31,7 +32,7 @@ class _Line:
 
 
 def outline_rst(text: str) -> tuple[Block, ...]:
-    """Find titles, literal blocks and grid tables. A title's level is the place of its adornment among those so far."""
+    """Find titles, literal blocks and tables. A title's level is the place of its adornment among those so far."""
     lines = _lines(text)
     blocks: list[Block] = []
     styles: list[tuple[str, bool]] = []
@@ -40,6 +41,10 @@ def outline_rst(text: str) -> tuple[Block, ...]:
         line = lines[number]
         if line.text.startswith("+-"):
             number = _extend(lines, number, blocks, "table", lambda one: one.text[:1] in ("+", "|"))
+        elif _BORDER.match(line.text):
+            last = _last_border(lines, number)
+            blocks.append(Block("table", line.start, lines[last].end))
+            number = last + 1
         elif _DIRECTIVE.match(line.text) or (line.text.endswith("::") and not line.text.startswith(".. ")):
             is_part = lambda one: one.is_indented or not one.text  # noqa: E731
             number = _extend(lines, number + 1, blocks, "code", is_part)
@@ -88,6 +93,17 @@ def _title_style(lines: Sequence[_Line], number: int) -> tuple[str, bool] | None
     if line.is_indented and not is_overlined:
         return None
     return adornment[1], is_overlined
+
+
+def _last_border(lines: Sequence[_Line], number: int) -> int:
+    """The border that ends the simple table that this one begins: the first like it before a blank line."""
+    last = number
+    for place in range(number + 1, len(lines)):
+        if lines[place].text == lines[number].text:
+            last = place
+            if place + 1 == len(lines) or not lines[place + 1].text:
+                break
+    return last
 
 
 def _extend(

@@ -20,7 +20,7 @@ from latechunk.readers.pdf import PDF
 from latechunk.readers.pptx import PPTX
 from latechunk.readers.reader import Reader
 from latechunk.readers.table import TABLE
-from latechunk.readers.text import CODE, TEXT
+from latechunk.readers.text import CODE, RTF, TEXT
 
 READERS: Mapping[str, Reader] = {
     suffix: reader
@@ -57,6 +57,8 @@ def find_reader(path: Path) -> Reader | None:
 def _find_by_content(head: bytes, suffix: str) -> Reader | None:
     if head.startswith(b"%PDF-"):
         return PDF
+    if head.startswith(b"{\\rtf"):
+        return RTF
     if head.startswith(b"PK\x03\x04"):
         if b"application/epub+zip" in head[:100]:
             return EPUB
