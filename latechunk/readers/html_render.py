@@ -109,7 +109,6 @@ class _Renderer:
         return True
 
     def _begin(self, node: LexborNode, tag: str) -> None:
-        self._open[tag] += tag in _SECTIONS
         if tag == "br":
             self._line.append(_BREAK)
         elif tag in HEADINGS:
@@ -127,14 +126,15 @@ class _Renderer:
             self._in_cell, self._line = True, []
         elif tag in _BLOCKS or tag in _CELLS or tag == "tr":
             self.end_line()
+            self._open[tag] += tag in _SECTIONS
 
     def leave(self, node: LexborNode) -> None:
         """Take the end of a node."""
         tag = node.tag or ""
-        self._open[tag] -= tag in _SECTIONS
         if tag in _CELLS and self._holds_data():
             text = " ".join(_collapse(self._line).split())
-            self._rows.add(text, n_columns=_span(node, "colspan"), n_rows=_span(node, "rowspan"))
+            attributes = node.attributes
+            self._rows.add(text, n_columns=_span(attributes, "colspan"), n_rows=_span(attributes, "rowspan"))
             self._in_cell, self._line = False, []
         elif tag == "tr" and self._holds_data():
             self.out.row(self._rows.end())
@@ -147,6 +147,7 @@ class _Renderer:
             self.end_line()
             self._level = 0 if tag in HEADINGS else self._level
             self._mark = "" if tag == "li" else self._mark
+            self._open[tag] -= tag in _SECTIONS
         elif tag in _LISTS and self._counters:
             self.end_line()
             self._counters.pop()
@@ -220,7 +221,7 @@ class _Renderer:
         self.end_line()
         said = _STYLE.search(node.attributes.get("style") or "")
         self._styles.append(_STYLES[said[1].casefold()] if said else node.attributes.get("type") or "1")
-        self._counters.append(_number(node, "start", 1) if tag == "ol" else None)
+        self._counters.append(_number(node.attributes, "start", 1) if tag == "ol" else None)
         if not self._in_cell:
             self.out.begin("list")
 
@@ -230,7 +231,7 @@ class _Renderer:
         if number is None:
             self._mark = "- "
             return
-        number = _number(node, "value", number)
+        number = _number(node.attributes, "value", number)
         self._mark = f"{_to_mark(number, self._styles[-1])}. "
         self._counters[-1] = number + 1
 
@@ -252,14 +253,14 @@ class _Renderer:
             self.out.code(text)
 
 
-def _number(node: LexborNode, name: str, default: int) -> int:
+def _number(attributes: Mapping[str, str | None], name: str, default: int) -> int:
     """The whole number of an attribute."""
-    said = (node.attributes.get(name) or "").strip()
+    said = (attributes.get(name) or "").strip()
     return int(said) if said.isdecimal() and len(said) < 10 else default
 
 
-def _span(node: LexborNode, name: str) -> int:
-    return min(max(_number(node, name, 1), 1), _MOST_SPAN)
+def _span(attributes: Mapping[str, str | None], name: str) -> int:
+    return min(max(_number(attributes, name, 1), 1), _MOST_SPAN)
 
 
 def _to_mark(number: int, style: str) -> str:
