@@ -318,6 +318,30 @@ def test_numbers_that_word_gives_are_read(read):
     assert [text for kind, text in parts(document) if kind == "heading2"] == ["Part I Scope", "Part II Terms"]
 
 
+def test_merged_cells_of_a_word_file_keep_columns_and_rows(read):
+    cell = lambda text, more="": f"<w:tc><w:tcPr>{more}</w:tcPr>{paragraph(text)}</w:tc>"  # noqa: E731
+    first, below = '<w:vMerge w:val="restart"/>', "<w:vMerge/>"
+    rows = [
+        cell("City", first) + cell("People", '<w:gridSpan w:val="2"/>') + cell("Note"),
+        cell("", below) + cell("2000") + cell("2020") + cell(""),
+        cell("Rome", first) + cell("1") + cell("2") + cell("long " * 30, first),
+        cell("", below) + cell("3") + cell("4") + cell("", below),
+        cell("", below) + cell("") + cell("") + cell("", below),
+        cell("Total", '<w:gridSpan w:val="4"/>'),
+    ]
+    body = "<w:tbl>" + "".join(f"<w:tr>{row}</w:tr>" for row in rows) + "</w:tbl>"
+
+    ((document,), _) = read("a.docx", make_docx(body))
+
+    assert document.text.split("\n") == [
+        "City | People |  | Note",
+        "City | 2000 | 2020 | ",
+        f"Rome | 1 | 2 | {('long ' * 30).strip()}",
+        "Rome | 3 | 4 | ",
+        "Total",
+    ]
+
+
 def test_signs_of_a_word_file_are_letters(read):
     signs = [("Symbol", "F0B0"), ("Symbol", "F0A3"), ("Symbol", "6D"), ("Wingdings", "F0FC"), ("Arial", "2265")]
     unknown = [("Wingdings", "F021"), ("Symbol", "x"), ("Arial", "D800"), ("Own", "F041"), ("Symbol", "F0FF")]

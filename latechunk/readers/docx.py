@@ -16,7 +16,7 @@ from latechunk.errors import DocumentError
 from latechunk.readers.archive import Archive
 from latechunk.readers.docx_numbers import Numbering
 from latechunk.readers.docx_styles import Style, read_styles, to_depth, to_level
-from latechunk.readers.notation import raise_signs
+from latechunk.readers.notation import MOST_REPEATED, MOST_SPAN, raise_signs
 from latechunk.readers.parsed import Parsed, ParserOptions
 from latechunk.readers.reader import parsed_reader
 from latechunk.readers.structured import StructuredText
@@ -29,6 +29,7 @@ _METADATA = {"title": "title", "creator": "author", "created": "created"}
 
 # What is deleted, a second form of what stands before it, ruby, former settings, and places of tabs.
 _SKIPPED = {"del", "moveFrom", "Fallback", "rt", "pPrChange", "rPrChange", "tabs", "instrText", "delText"}
+_CELL_TAGS = ("tr", "tc", "gridSpan", "vMerge")
 _SIGNS = {"tab": "\t", "ptab": "\t", "br": "\n", "cr": "\n", "noBreakHyphen": "\u2011", "softHyphen": "\u00ad"}
 
 # Letters of fonts of signs, of which a file has the place in the font.
@@ -70,6 +71,17 @@ class _Paragraph:
         return "\n".join(line.strip() for line in lines if line.strip())
 
 
+@dataclass(slots=True)
+class _Cell:
+    texts: list[str] = field(default_factory=list)
+    n_columns: int = 1
+    is_below: bool = False  # whether it is a further row of the cell above it
+
+    @property
+    def text(self) -> str:
+        return " ".join(" ".join(self.texts).split())
+
+
 class _Body:
     """Takes the events of notes and then of the main part, and writes the text."""
 
@@ -82,7 +94,8 @@ class _Body:
         self._is_raised = False
         self._paragraphs: list[_Paragraph] = []  # the last one is a text box within those before it
         self._n_tables = 0
-        self._cells: list[list[str]] = []
+        self._cells: list[_Cell] = []
+        self._above: dict[int, str] = {}  # by column: the cell that those below it may be rows of
         self._in_list = False
         self._note: tuple[str, str] | None = None  # the one that is open, as its kind and number
         self._notes: dict[tuple[str, str], list[_Paragraph]] = {}  # that no text has referred to yet
@@ -99,10 +112,8 @@ class _Body:
             self._note = (tag, attributes.get("id", ""))
         elif tag == "tbl" and not self._note:
             self._begin_table()
-        elif tag == "tr" and self._n_tables == 1:
-            self._cells = []
-        elif tag == "tc" and self._n_tables == 1:
-            self._cells.append([])
+        elif tag in _CELL_TAGS and self._n_tables == 1:
+            self._take_cell(tag, attributes.get("val", ""))
         elif self._paragraphs:
             self._take_run(self._paragraphs[-1], tag, attributes)
 
@@ -121,7 +132,7 @@ class _Body:
             if not self._n_tables:
                 self.out.end()
         elif tag == "tr" and self._n_tables == 1:
-            self.out.row([" ".join(" ".join(cell).split()) for cell in self._cells])
+            self.out.row(self._place_cells())
 
     def text(self, text: str) -> None:
         """Take text."""
@@ -139,6 +150,17 @@ class _Body:
         if self._in_list:
             self.out.end()
         self._in_list = False
+
+    def _take_cell(self, tag: str, value: str) -> None:
+        """Take the start of a row or cell, or what is said of one."""
+        if tag == "tr":
+            self._cells = []
+        elif tag == "tc":
+            self._cells.append(_Cell())
+        elif self._cells and tag == "gridSpan":
+            self._cells[-1].n_columns = _to_span(value)
+        elif self._cells:
+            self._cells[-1].is_below = value in ("", "continue")
 
     def _take_run(self, paragraph: _Paragraph, tag: str, attributes: Mapping[str, str]) -> None:
         """Take what is within a line: text, raised or not, and signs."""
@@ -168,8 +190,22 @@ class _Body:
         elif tag in _REFERENCES:
             paragraph.boxes += self._notes.pop((_REFERENCES[tag], attributes.get("id", "")), [])
 
+    def _place_cells(self) -> list[str]:
+        """The cells of the row in their columns; a short one of several rows stands in each; none if none has text."""
+        placed: list[str] = []
+        n_columns = 0
+        for cell in self._cells:
+            placed += [""] * (n_columns - len(placed))
+            if not cell.is_below:
+                self._above[n_columns] = cell.text if len(cell.text) <= MOST_REPEATED else ""
+            placed.append(cell.text or (self._above.get(n_columns, "") if cell.is_below else ""))
+            n_columns += cell.n_columns
+        return placed if any(cell.text for cell in self._cells) else []
+
     def _begin_table(self) -> None:
         self._n_tables += 1
+        if self._n_tables == 1:
+            self._above = {}
         if self._n_tables == 1:
             self._end_list()
             self.out.begin("table")
@@ -189,7 +225,7 @@ class _Body:
         is_counted = is_item and (paragraph.text or not paragraph.has_deletion)
         mark = self._numbering.count(style.numbering or "", style.depth or 0) if is_counted else ""
         if self._n_tables and self._cells:
-            self._cells[-1].append(f"{mark} {paragraph.text}")
+            self._cells[-1].texts.append(f"{mark} {paragraph.text}")
         elif paragraph.text:
             self._write(paragraph.text, style, mark, is_item)
         for box in paragraph.boxes:
@@ -237,6 +273,10 @@ def _main_part(archive: Archive) -> str:
     if not targets or not targets[0].startswith("word/"):
         raise DocumentError(f"it is no Word file: it lacks {_MAIN}")
     return targets[0]
+
+
+def _to_span(value: str) -> int:
+    return min(max(int(value), 1), MOST_SPAN) if value.isdecimal() and len(value) < 9 else 1
 
 
 def _to_sign(font: str, code: str) -> str:

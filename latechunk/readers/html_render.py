@@ -9,7 +9,7 @@ from itertools import pairwise
 from typing import TYPE_CHECKING
 
 from latechunk.readers.html_tables import HEADINGS, TableRows, layout_tables, walk
-from latechunk.readers.notation import raise_signs, to_letters, to_roman
+from latechunk.readers.notation import MOST_SPAN, raise_signs, to_letters, to_roman
 from latechunk.readers.structured import StructuredText
 
 if TYPE_CHECKING:
@@ -38,7 +38,6 @@ _SPACE = re.compile(r"[ \t\n\r\f]+")
 _STYLES = {"lower-alpha": "a", "lower-latin": "a", "upper-alpha": "A", "upper-latin": "A"}
 _STYLES |= {"lower-roman": "i", "upper-roman": "I"}
 _STYLE = re.compile(r"list-style(?:-type)?\s*:[^;]*?\b((?:lower|upper)-(?:alpha|latin|roman))\b", re.I)
-_MOST_SPAN = 100  # columns or rows
 _BREAK = "\x0b"  # what stands for <br> until white space is collapsed
 _BROKEN = re.compile(rf" ?{_BREAK} ?")
 
@@ -260,7 +259,7 @@ def _number(attributes: Mapping[str, str | None], name: str, default: int) -> in
 
 
 def _span(attributes: Mapping[str, str | None], name: str) -> int:
-    return min(max(_number(attributes, name, 1), 1), _MOST_SPAN)
+    return min(max(_number(attributes, name, 1), 1), MOST_SPAN)
 
 
 def _to_mark(number: int, style: str) -> str:

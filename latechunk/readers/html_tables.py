@@ -6,13 +6,14 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from latechunk.readers.notation import MOST_REPEATED
+
 if TYPE_CHECKING:
     from selectolax.lexbor import LexborNode
 
 HEADINGS = {f"h{level}": level for level in range(1, 7)}
 
 _STEPS = 100_000
-_MOST_REPEATED = 100  # characters of a cell that is repeated in each of its rows
 
 
 class TableRows:
@@ -40,7 +41,7 @@ class TableRows:
         self._add_spanning()
         if n_rows > 1:
             first = len(self._cells)
-            below = text if len(text) <= _MOST_REPEATED else ""
+            below = text if len(text) <= MOST_REPEATED else ""
             for column in range(first, first + n_columns):
                 self._spans[column] = (n_rows - 1, below if column == first else "")
         self._cells.append(text)

@@ -1,8 +1,13 @@
-"""Numbers of lists as letters and Roman numerals, and powers as raised signs, as a page shows them."""
+"""Numbers of lists as letters and Roman numerals, powers as raised signs, and cells of several rows and columns."""
 
 from __future__ import annotations
 
 from string import ascii_lowercase
+
+MOST_SPAN = 100
+"""Columns or rows that a cell may take."""
+MOST_REPEATED = 100
+"""Characters of a cell of several rows that is repeated in each of them, as each may be found alone."""
 
 _RAISED = str.maketrans("0123456789+-−()ni", "⁰¹²³⁴⁵⁶⁷⁸⁹⁺⁻⁻⁽⁾ⁿⁱ")
 _ROMAN = [
