@@ -10,13 +10,13 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
 
 from latechunk.errors import DocumentError
 from latechunk.readers.archive import Archive
 from latechunk.readers.docx_numbers import Numbering
 from latechunk.readers.docx_styles import Style, read_styles, to_depth, to_level
 from latechunk.readers.notation import MOST_REPEATED, MOST_SPAN, raise_signs
+from latechunk.readers.office import find_main_part, read_metadata
 from latechunk.readers.parsed import Parsed, ParserOptions
 from latechunk.readers.reader import parsed_reader
 from latechunk.readers.structured import StructuredText
@@ -24,8 +24,6 @@ from latechunk.readers.structured import StructuredText
 _MAIN = "word/document.xml"
 _NOTES = ("word/footnotes.xml", "word/endnotes.xml")
 _REFERENCES = {"footnoteReference": "footnote", "endnoteReference": "endnote"}
-_CORE = "docProps/core.xml"
-_METADATA = {"title": "title", "creator": "author", "created": "created"}
 
 # What is deleted, a second form of what stands before it, ruby, former settings, and places of tabs.
 _SKIPPED = {"del", "moveFrom", "Fallback", "rt", "pPrChange", "rPrChange", "tabs", "instrText", "delText"}
@@ -48,11 +46,13 @@ def parse(path: Path, options: ParserOptions) -> Parsed:  # noqa: ARG001
     """Read a Word file; see ``ParserProcess.parse``."""
     with Archive(path) as archive:
         body = _Body(read_styles(archive), Numbering(archive))
-        main = _main_part(archive)
+        main = find_main_part(archive, _MAIN)
+        if main is None:
+            raise DocumentError(f"it is no Word file: it lacks {_MAIN}")
         for part in (*(one for one in _NOTES if one in archive), main):
             archive.parse(part, body.start, body.end, body.text)
         body.close()
-        return Parsed(str(body.out), outline=body.out.outline, metadata=_read_metadata(archive))
+        return Parsed(str(body.out), outline=body.out.outline, metadata=read_metadata(archive))
 
 
 @dataclass(slots=True)
@@ -259,22 +259,6 @@ class _Body:
         return found
 
 
-def _main_part(archive: Archive) -> str:
-    if _MAIN in archive:
-        return _MAIN
-    targets: list[str] = []
-
-    def start(tag: str, attributes: Mapping[str, str]) -> None:
-        if tag == "Relationship" and attributes.get("Type", "").endswith("/officeDocument"):
-            targets.append(attributes.get("Target", "").lstrip("/"))
-
-    if "_rels/.rels" in archive:
-        archive.parse("_rels/.rels", start, lambda tag: None, lambda text: None)  # noqa: ARG005
-    if not targets or not targets[0].startswith("word/"):
-        raise DocumentError(f"it is no Word file: it lacks {_MAIN}")
-    return targets[0]
-
-
 def _to_span(value: str) -> int:
     return min(max(int(value), 1), MOST_SPAN) if value.isdecimal() and len(value) < 9 else 1
 
@@ -286,23 +270,6 @@ def _to_sign(font: str, code: str) -> str:
         return _FONTS[font].get(number & 0xFFF, "")
     is_sign = 0x20 < number < 0xD800 or 0xF900 <= number < 0xFFFE  # what lies between has no meaning, or is half a sign
     return chr(number) if is_sign else ""
-
-
-def _read_metadata(archive: Archive) -> dict[str, Any]:
-    parts: dict[str, list[str]] = {}
-    name: str | None = None
-
-    def start(tag: str, attributes: Mapping[str, str]) -> None:  # noqa: ARG001
-        nonlocal name
-        name = _METADATA.get(tag)
-
-    def text(text: str) -> None:
-        if name:
-            parts.setdefault(name, []).append(text)
-
-    if _CORE in archive:
-        archive.parse(_CORE, start, lambda tag: start("", {}), text)  # noqa: ARG005
-    return {name: said for name, texts in parts.items() if (said := "".join(texts).strip())}
 
 
 DOCX = parsed_reader(__name__, ".docx", ".docm")
