@@ -182,7 +182,7 @@ def test_pandas_and_polars_read_it(exported):
 
 
 def test_each_batch_is_a_group_of_rows(tmp_path, monkeypatch):
-    monkeypatch.setattr("latechunk.maintenance.export._BATCH", 1)
+    monkeypatch.setattr("latechunk.maintenance.export.BATCH", 1)
     with Index.create(tmp_path / "index", encoder=FakeEncoder(), chunker=TokenChunker(max_tokens=1)) as index:
         index.add([Document("long", "word " * 5_000), Document("longer", "other words " * 3_000)])
     export_index(tmp_path / "index", tmp_path / "x.parquet")
@@ -505,7 +505,7 @@ def test_an_import_that_fails_midway_leaves_nothing(exported, tmp_path, suffix, 
             raise OSError("the disk has gone")
         put(self, *arguments)
 
-    monkeypatch.setattr("latechunk.maintenance.export._BATCH", 2)
+    monkeypatch.setattr("latechunk.maintenance.export.BATCH", 2)
     monkeypatch.setattr(Store, "put", fail_later)
     with pytest.raises(LateChunkError, match="the disk has gone"):
         import_index(exported / f"index{suffix}", tmp_path / "back")

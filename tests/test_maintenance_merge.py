@@ -42,7 +42,7 @@ def test_documents_are_joined_as_a_model_joins_them(events, batch):
     source, run = 0, 0
     known = {}  # of each id its version, and the source and the run that gave it
     with tempfile.TemporaryDirectory() as folder, pytest.MonkeyPatch.context() as patch:
-        patch.setattr(merge, "_BATCH", batch)
+        patch.setattr(merge, "BATCH", batch)
         with closing(make_store(Path(folder))) as store:
             joined = Joined(store)
             joined.begin_source("first")
@@ -69,7 +69,7 @@ def test_documents_are_joined_as_a_model_joins_them(events, batch):
 
 
 def test_large_documents_are_not_kept_in_memory(tmp_path, monkeypatch):
-    monkeypatch.setattr(merge, "_BATCH_BYTES", 100)  # one has 15 characters and 16 bytes of vectors
+    monkeypatch.setattr(merge, "BATCH_BYTES", 100)  # one has 15 characters and 16 bytes of vectors
     with closing(make_store(tmp_path)) as store:
         joined = Joined(store)
         joined.begin_source("one")

@@ -8,15 +8,12 @@ from collections.abc import Sequence
 
 from latechunk.chunking.places import with_outline
 from latechunk.errors import IndexMismatchError, InputError, TransferError
-from latechunk.maintenance.export import stored_documents
+from latechunk.maintenance.export import BATCH, BATCH_BYTES, stored_documents
 from latechunk.manifest import IndexManifest
 from latechunk.storage.directory import STORE, as_folder, new_store, require_index, require_vacant
 from latechunk.storage.rows import Fingerprint
 from latechunk.storage.store import Counts, Store, StoredDocument
 from latechunk.storage.vectors import Precision
-
-_BATCH = 64  # documents
-_BATCH_BYTES = 2**25
 
 
 def merge_indexes(
@@ -108,7 +105,7 @@ class Joined:
             self.flush()
         self._batch[stored.document.id] = stored
         self._n_bytes += len(stored.document.text) + stored.vectors.nbytes
-        if len(self._batch) >= _BATCH or self._n_bytes >= _BATCH_BYTES:
+        if len(self._batch) >= BATCH or self._n_bytes >= BATCH_BYTES:
             self.flush()
 
     def flush(self) -> None:
