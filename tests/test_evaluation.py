@@ -985,6 +985,14 @@ def test_no_table_is_cut_off_at_1280_pixels(tmp_path):
 # What a hostile tester found.
 
 
+def test_a_report_of_few_questions_has_no_empty_tables_of_gains(tmp_path):
+    report = hostile_report(tmp_path)
+    page = render(replace(report, rows=[{**row, "parts": {"words of the question": {}}} for row in report.rows]))
+    gains = page.partition("Where gains come from")[2].partition("<h2>")[0]
+    assert "<tbody>" not in gains
+    assert "at least 10 questions" in gains
+
+
 def test_texts_of_the_report_are_read_in_the_direction_of_their_script(tmp_path):
     page = render(hostile_report(tmp_path))
     assert "<bdi>" in page.partition("The questions that changed most")[2]

@@ -246,6 +246,13 @@ def test_a_file_of_questions_that_is_not_there_is_not_said_to_be_in_another_enco
         read_questions(tmp_path / name, [Document("a", "The sky is blue.")])
 
 
+def test_two_files_of_questions_are_an_error(tmp_path):
+    folder = write_quotes(tmp_path / "x", "question,quote\nQ?,sky is blue\n")
+    (folder / "questions.jsonl").write_text('{"question": "Q?", "quote": "sky is blue"}')
+    with pytest.raises(InputError, match="both questions.csv and questions.jsonl"):
+        read_sets(folder)
+
+
 def test_errors_name_the_line_that_a_row_ends_on(tmp_path):
     with pytest.raises(InputError, match=r"questions.csv:5: the quote 'nowhere'"):
         read_sets(write_quotes(tmp_path / "x", 'question,quote\n\n"a\nb",sky is blue\nQ?,nowhere\n'))

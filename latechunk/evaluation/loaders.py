@@ -146,7 +146,9 @@ def _squad_questions(name: str, place: int, paragraph: Mapping[str, Any]) -> Ite
 
 
 def _read_quotes(folder: Path) -> EvaluationSet:
-    path = next(folder / name for name in _QUESTIONS if (folder / name).is_file())
+    path, *others = [folder / name for name in _QUESTIONS if (folder / name).is_file()]
+    if others:
+        raise InputError(f"{folder} has both {path.name} and {others[0].name}; keep the one whose questions are meant")
     files = [file for file in find_files([folder], _stop) if file.path.name not in _QUESTIONS]
     documents = list(read_documents(files, _stop))
     if not documents:
