@@ -516,6 +516,16 @@ def test_a_modules_file_cannot_name_foreign_code(tmp_path, folder):
         Encoder.load(str(copy))
 
 
+def test_weights_of_other_shapes_are_an_error_that_says_so(tmp_path, folder):
+    copy = tmp_path / "copy"
+    shutil.copytree(folder, copy)
+    config = json.loads((copy / "config.json").read_text())
+    (copy / "config.json").write_text(json.dumps(config | {"intermediate_size": 8}))
+
+    with pytest.raises(ModelError, match=r"does not load: its weights have other shapes than its config.json says"):
+        Encoder.load(str(copy), dtype="float32")
+
+
 def test_weights_that_give_nan_are_an_error(tmp_path, folder):
     from safetensors.torch import load_file, save_file
 

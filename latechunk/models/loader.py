@@ -85,7 +85,10 @@ def load_modules(
                     # of a kind without FlashAttention
                     model = _build(checkpoint, own_layout, architecture, device, dtype, "auto")
         except BROKEN_FILES as error:
-            raise ModelError(f"{checkpoint.name!r} at {checkpoint.folder} does not load: {error}") from error
+            # Which weights these are transformers only logs.
+            is_misshapen = "ignore_mismatched_sizes" in str(error)
+            reason = "its weights have other shapes than its config.json says" if is_misshapen else error
+            raise ModelError(f"{checkpoint.name!r} at {checkpoint.folder} does not load: {reason}") from error
         require_whole(checkpoint, missing)
         model.eval()
         transformer, pool = _check_modules(checkpoint.name, model, pooling)
