@@ -6,7 +6,6 @@ footers and comments are left out.
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -14,6 +13,7 @@ from pathlib import Path
 from latechunk.errors import DocumentError
 from latechunk.readers.archive import Archive
 from latechunk.readers.docx_numbers import Numbering
+from latechunk.readers.docx_signs import to_sign
 from latechunk.readers.docx_styles import Style, read_styles, to_depth, to_level
 from latechunk.readers.notation import MOST_REPEATED, MOST_SPAN, raise_signs
 from latechunk.readers.office import find_main_part, read_metadata
@@ -29,17 +29,6 @@ _REFERENCES = {"footnoteReference": "footnote", "endnoteReference": "endnote"}
 _SKIPPED = {"del", "moveFrom", "Fallback", "rt", "pPrChange", "rPrChange", "tabs", "instrText", "delText"}
 _CELL_TAGS = ("tr", "tc", "gridSpan", "vMerge")
 _SIGNS = {"tab": "\t", "ptab": "\t", "br": "\n", "cr": "\n", "noBreakHyphen": "\u2011", "softHyphen": "\u00ad"}
-
-# Letters of fonts of signs, of which a file has the place in the font.
-_SYMBOL = (
-    " !∀#∃%&∋()∗+,−./0123456789:;<=>?≅ΑΒΧΔΕΦΓΗΙϑΚΛΜΝΟΠΘΡΣΤΥςΩΞΨΖ[∴]⊥_‾αβχδεφγηιϕκλμνοπθρστυϖωξψζ{|}∼"
-    + " " * 33
-    + "€ϒ′≤⁄∞ƒ♣♦♥♠↔←↑→↓°±″≥×∝∂•÷≠≡≈…⏐⎯↵ℵℑℜ℘⊗⊕∅∩∪⊃⊇⊄⊂⊆∈∉∠∇®©™∏√⋅¬∧∨⇔⇐⇑⇒⇓◊〈®©™∑"
-)
-_FONTS: Mapping[str, Mapping[int, str]] = {
-    "Symbol": dict(enumerate(_SYMBOL, 0x20)),
-    "Wingdings": {0x6F: "☐", 0x78: "☒", 0xA8: "☐", 0xE0: "→", 0xFB: "✗", 0xFC: "✓", 0xFD: "☒", 0xFE: "☑"},
-}
 
 
 def parse(path: Path, options: ParserOptions) -> Parsed:  # noqa: ARG001
@@ -171,7 +160,7 @@ class _Body:
         elif tag == "vertAlign":
             self._is_raised = attributes.get("val") == "superscript"
         elif tag == "sym":
-            paragraph.parts.append(_to_sign(attributes.get("font", ""), attributes.get("char", "")))
+            paragraph.parts.append(to_sign(attributes.get("font", ""), attributes.get("char", "")))
         elif tag in _SIGNS:
             paragraph.parts.append(_SIGNS[tag])
         else:
@@ -261,15 +250,6 @@ class _Body:
 
 def _to_span(value: str) -> int:
     return min(max(int(value), 1), MOST_SPAN) if value.isdecimal() and len(value) < 9 else 1
-
-
-def _to_sign(font: str, code: str) -> str:
-    """The sign that a hexadecimal number stands for in a font, most often with 0xf000 added; none if nobody knows."""
-    number = int(code, 16) if re.fullmatch("[0-9a-fA-F]{1,6}", code) else 0
-    if font in _FONTS:
-        return _FONTS[font].get(number & 0xFFF, "")
-    is_sign = 0x20 < number < 0xD800 or 0xF900 <= number < 0xFFFE  # what lies between has no meaning, or is half a sign
-    return chr(number) if is_sign else ""
 
 
 DOCX = parsed_reader(__name__, ".docx", ".docm")
