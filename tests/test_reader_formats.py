@@ -330,6 +330,17 @@ def test_the_delimiter_is_the_one_that_cuts_rows_alike(read, content, text):
     assert (document.text, problems) == (text, [])
 
 
+def test_quotation_marks_of_a_table_of_tabs_are_text_unless_all_are_closed(read):
+    assert read("a.tsv", 'a\tb\n"x\ty"\t1\n')[0][0].text == "a | b\nx y | 1"
+    for name in ("a.tsv", "a.csv"):
+        content = 'a\tb\n"Open\t1\n"All" of it\t2\n'
+
+        ((document,), problems) = read(name, content)
+
+        assert (document.text, problems) == ('a | b\n"Open | 1\n"All" of it | 2', [])
+        assert [one.metadata["b"] for one in read(name, content, rows=True)[0]] == [1, 2]
+
+
 @pytest.mark.parametrize(
     ("content", "rows", "place", "reason"),
     [

@@ -6,12 +6,13 @@ import contextlib
 import csv
 import io
 import re
-from collections import Counter
+from collections import Counter, deque
 from collections.abc import Collection, Iterator
 from functools import partial
 from itertools import chain, islice
 from operator import length_hint
 from pathlib import Path
+from typing import Literal
 
 from latechunk.errors import DocumentError
 from latechunk.readers.limits import count_lines
@@ -34,21 +35,32 @@ def _read(file: SourceFile, reading: Reading) -> Iterator[Document]:
     if said:
         text = text[said.end() :]  # its line end stays, so that lines are those of the file
     delimiter = said[1] if said else "\t" if file.path.suffix.lower() == ".tsv" else _find_delimiter(text)
+    quotes = delimiter != "\t" or _has_quotes(text)
     if reading.rows:
-        numeric = _find_numeric(_rows(text, delimiter))
-        yield from _row_documents(_rows(text, delimiter), file, reading, numeric)
+        numeric = _find_numeric(_rows(text, delimiter, quotes=quotes))
+        yield from _row_documents(_rows(text, delimiter, quotes=quotes), file, reading, numeric)
     else:
-        yield _table_document(_rows(text, delimiter), file)
+        yield _table_document(_rows(text, delimiter, quotes=quotes), file)
 
 
-def _rows(text: str, delimiter: str) -> Iterator[tuple[int, list[str]]]:
+def _has_quotes(text: str) -> bool:
+    """Whether quotation marks hold cells of a table of tabs together, as Excel writes them; else they are text."""
+    try:
+        deque(csv.reader(io.StringIO(text, newline=""), delimiter="\t", strict=True), maxlen=0)
+    except csv.Error:
+        return False
+    return True
+
+
+def _rows(text: str, delimiter: str, *, quotes: bool = True) -> Iterator[tuple[int, list[str]]]:
     """The rows that have a cell with text, each with the number of its first line."""
-    ends = iter(['"'])  # a row of its own, unless a quotation mark before it was left open
-    reader = csv.reader(chain(io.StringIO(text, newline=""), ends), delimiter=delimiter)
+    ends = iter(['"' if quotes else ""])  # a row of its own, unless a quotation mark before it was left open
+    quoting: Literal[0, 3] = csv.QUOTE_MINIMAL if quotes else csv.QUOTE_NONE
+    reader = csv.reader(chain(io.StringIO(text, newline=""), ends), delimiter=delimiter, quoting=quoting)
     line = 1
     try:
         for row in reader:
-            if row != [""] and not length_hint(ends):
+            if quotes and row != [""] and not length_hint(ends):
                 raise DocumentError(f"line {line}: a quotation mark is left open; end the cell with one")
             if any(cell.strip() for cell in row):
                 yield line, [cell.strip() for cell in row]
