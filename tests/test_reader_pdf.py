@@ -138,16 +138,26 @@ def test_lines_of_larger_type_are_headings(read):
     assert headings == [("Guide to\npumps", 1), ("Care", 2), ("More", 1)]
 
 
+@pytest.mark.parametrize(
+    ("head", "is_running"),
+    [
+        ("Pumps Ltd", True),
+        ("Pumps Ltd, page {0} of 9", True),
+        ("Pumps Ltd, page {1} of 9", False),
+        ("Step {0}", False),
+    ],
+)
 @pytest.mark.parametrize("n_pages", [2, 4])
-def test_running_heads_of_larger_type_are_no_headings(read, n_pages):
-    head, care = write_lines(["Pumps Ltd"], size=14, y=760), write_lines(["Care"], size=14, y=560)
-    pages = [care + write_lines(PROSE * 3, y=540), *[write_lines(PROSE * 3, y=540)] * (n_pages - 1)]
+def test_running_heads_of_larger_type_are_no_headings(read, n_pages, head, is_running):
+    heads = [head.format(3 + page, [3, 8, 5, 20][page]) for page in range(n_pages)]
+    prose, care = write_lines(PROSE * 6, y=540), write_lines(["Care"], size=14, y=560)
+    pages = [write_lines([one], size=14, y=760) + care * (not page) + prose for page, one in enumerate(heads)]
 
-    ((document,), _) = read(make_pdf([head + page for page in pages]))
+    ((document,), _) = read(make_pdf(pages))
 
-    headings = [document.text[one.start : one.end] for one in document.outline]
-    assert headings == ["Care"]
-    assert document.text.count("Pumps Ltd") == n_pages
+    headings = [line for one in document.outline for line in document.text[one.start : one.end].split("\n") if line]
+    assert headings == (["Care"] if is_running else [heads[0], "Care", *heads[1:]])
+    assert [document.text.count(one) for one in heads] == [heads.count(one) for one in heads]
 
 
 def test_bookmarks_are_headings_where_the_text_says_them(read):

@@ -15,6 +15,8 @@ _MOST_TITLE = 200  # characters
 _MOST_LINES = 3  # of one heading
 _MOST_OF_TEXT = 0.3  # what is large beyond that is no heading
 _MOST_LEVELS = 6
+_NUMBER = re.compile(r"[0-9]{1,9}")
+_WORD = re.compile(r"[^\W\d_]+")
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,9 +87,25 @@ def _large_lines(text: str, lines: Sequence[Line]) -> Iterator[Block]:
 
 
 def _running_heads(text: str, lines: Sequence[Line], n_pages: int) -> set[Line]:
-    """The lines that say the same in the same place of both of two pages, or of at least 3, and half, of more."""
+    """The lines that say the same in the same place of both of two pages, or of at least 3, and half, of more.
+
+    In those of two words and more numbers may count the pages: "Annual Report, 3 of 12".
+    """
     places: dict[tuple[str, int], list[Line]] = {}
     for line in lines:
-        places.setdefault((text[line.start : line.end], round(line.y)), []).append(line)
-    least = max(min(3, n_pages), n_pages / 2)
-    return {line for same in places.values() if len({one.page for one in same}) >= max(2, least) for line in same}
+        said = text[line.start : line.end]
+        key = _NUMBER.sub("#", said) if len(_WORD.findall(said)) > 1 else said
+        places.setdefault((key, round(line.y)), []).append(line)
+    least = max(2, min(3, n_pages), n_pages / 2)
+    alike = (same for same in places.values() if len({one.page for one in same}) >= least)
+    return {line for same in alike if _counts_pages(text, same) for line in same}
+
+
+def _counts_pages(text: str, lines: Sequence[Line]) -> bool:
+    """Whether each number of lines that else say the same is one number, or grows with the pages."""
+    numbers = [[int(one) for one in _NUMBER.findall(text, line.start, line.end)] for line in lines]
+    pages = [line.page for line in lines]
+    return all(
+        len(set(column)) == 1 or len({n - page for n, page in zip(column, pages, strict=True)}) == 1
+        for column in zip(*numbers, strict=True)
+    )
