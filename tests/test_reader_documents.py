@@ -88,6 +88,7 @@ def test_what_belongs_to_the_main_text(read, page, text):
         ('<h2>Setup<a href="#s">¶</a></h2>', "Setup", [("heading2", "Setup")]),
         ('<h2><a href="p.html#s">§</a>Setup<a href="#s">&#8203;</a></h2>', "Setup", [("heading2", "Setup")]),
         ('<p>See <a href="#f">*</a> and <a href="x">#</a>', "See * and #", []),
+        ("<h2>Title <button>Copy</button></h2>", "Title", [("heading2", "Title")]),
         ("<h3><button>When?</button></h3><button>Send</button><p>At six.", "When?\n\nAt six.", [("heading3", "When?")]),
         (
             "<table><tr><td><pre>9\n10</pre><td><pre>def f():\n  return 1</pre></table>",

@@ -177,8 +177,8 @@ class _Renderer:
             self.out.paragraph(text)
 
     def _is_skipped(self, node: LexborNode, tag: str) -> bool:
-        if tag == "button":  # in a heading it is what opens the section
-            return not self._level
+        if tag == "button":  # that is all of a heading opens its section
+            return not self._level or bool(_collapse(self._line))
         return tag in _SKIPPED or (tag == "a" and _is_permalink(node))
 
     def _is_hidden(self, node: LexborNode, tag: str) -> bool:
