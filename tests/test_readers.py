@@ -36,7 +36,14 @@ def test_a_text_file_is_one_document_with_its_path_as_id(tmp_path, monkeypatch, 
 
 
 def test_a_folder_is_read_recursively_in_order_and_others_are_passed_over(tmp_path, problems):
-    hidden = (".git/HEAD", ".hidden.md", "node_modules/x/a.js", "sub/__pycache__/a.txt", "x.latechunk/store.sqlite3")
+    hidden = (
+        ".git/HEAD",
+        ".hidden.md",
+        "~$a.docx",
+        "node_modules/x/a.js",
+        "sub/__pycache__/a.txt",
+        "x.latechunk/store.sqlite3",
+    )
     embedded = ("out/manifest.json", f"out/part-000001-{'0' * 16}.parquet", f"failed/errors-000002-{'a' * 16}.parquet")
     left = ("sub/report/report.html", "sub/report/results.json", "sub/report/work/a.txt", "adapters/latechunk.json")
     for name in (
