@@ -96,6 +96,21 @@ def test_beir_with_a_judgement_of_nothing_is_an_error(tmp_path):
             read_sets(folder)
 
 
+def test_blank_documents_of_beir_are_left_out_with_what_was_judged_of_them(tmp_path, caplog):
+    folder = tmp_path / "fiqa"
+    rows = [{"_id": "1", "text": "Mice."}, {"_id": "2", "title": "", "text": " \n"}, {"_id": "3"}]
+    write_lines(folder / "corpus.jsonl", rows)
+    write_lines(folder / "queries.jsonl", [{"_id": "7", "text": "mice?"}, {"_id": "8", "text": "men?"}])
+    (folder / "qrels").mkdir()
+    (folder / "qrels" / "test.tsv").write_text("query-id\tcorpus-id\tscore\n7\t1\t1\n7\t2\t1\n8\t3\t1\n")
+
+    (one,) = read_sets(folder)
+
+    assert one.documents == (Document("1", "Mice."),)
+    assert one.questions == (Question("7", "mice?", (Gold("1", (), 1),)),)
+    assert [record.getMessage() for record in caplog.records] == [f"{folder}: blank documents are left out: 2"]
+
+
 def test_squad_articles_are_whole_documents(tmp_path):
     asked = [
         {"id": "1", "question": "Where?", "answers": [{"text": "here", "answer_start": 3}] * 2},

@@ -12,6 +12,7 @@ The layout is told by the files that are there:
 from __future__ import annotations
 
 import json
+import logging
 import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
@@ -23,6 +24,7 @@ from latechunk.evaluation.tables import field_of, read_beir_table, read_lines, r
 from latechunk.readers import find_files, read_documents
 from latechunk.types import Document, Span
 
+_LOG = logging.getLogger("latechunk")
 _QUESTIONS = ("questions.csv", "questions.jsonl")
 _COLUMNS = "question and quote (and document, if need be)"
 _SEPARATOR = "\n\n"
@@ -79,9 +81,14 @@ def _read_own(folder: Path) -> EvaluationSet:
 
 def _read_beir(folder: Path) -> EvaluationSet:
     documents = []
+    blank: set[str] = set()  # FiQA has some; an index takes none, and no search can find one
     for place, row in read_lines(folder / "corpus.jsonl"):
         parts = [str(row[name]) for name in ("title", "text") if row.get(name)]
-        documents.append(Document(_identifier(place, row), _SEPARATOR.join(parts)))
+        document = Document(_identifier(place, row), _SEPARATOR.join(parts))
+        if document.text.strip():
+            documents.append(document)
+        else:
+            blank.add(document.id)
     texts = {
         _identifier(place, row): field_of(place, row, "text", str)
         for place, row in read_lines(folder / "queries.jsonl")
@@ -96,9 +103,11 @@ def _read_beir(folder: Path) -> EvaluationSet:
             raise InputError(f"{place}: needed are query-id, corpus-id and a whole score, got {dict(row)}") from error
         if query not in texts:
             raise InputError(f"{place}: there is no query {query!r}")
-        if score > 0:
+        if score > 0 and document not in blank:
             gold.setdefault(query, []).append(Gold(document, (), int(score)))
     questions = tuple(Question(query, texts[query], tuple(answers)) for query, answers in gold.items())
+    if blank:
+        _LOG.warning("%s: blank documents are left out: %d", folder, len(blank))
     return EvaluationSet(folder.name, tuple(documents), questions)
 
 
