@@ -313,6 +313,14 @@ def test_a_write_that_fails_leaves_no_half_file(tmp_path, monkeypatch):
 # --- settings that differ
 
 
+class OtherEncoder(FakeEncoder):
+    """Of other weights."""
+
+    @property
+    def settings(self):
+        return {**super().settings, "weights_sha256": "0" * 64}
+
+
 def test_other_settings_are_named(tmp_path):
     embed(DOCUMENTS[:2], tmp_path / "out")
 
@@ -322,6 +330,8 @@ def test_other_settings_are_named(tmp_path):
         embed(DOCUMENTS, tmp_path / "out", mode="naive")
     with pytest.raises(IndexMismatchError, match=r"its encoder\.dims is 8, yours is 9"):
         estimate_embedding(DOCUMENTS, tmp_path / "out", encoder=FakeEncoder(dims=9), chunker=CHUNKER)
+    with pytest.raises(IndexMismatchError, match=r"its model is 'fake', yours is 'other'; to embed"):
+        embed(DOCUMENTS, tmp_path / "out", OtherEncoder(name="other"))
     renamed = FakeEncoder(name="the same under another name")
     assert embed(DOCUMENTS[:2], tmp_path / "out", renamed).n_unchanged == 2
 
