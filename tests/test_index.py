@@ -551,6 +551,15 @@ def test_a_half_deleted_index_says_what_is_lost(tmp_path, documents):
         Index.open(tmp_path / "index")
 
 
+def test_a_folder_of_embedded_documents_is_told_how_to_become_an_index(tmp_path):
+    (tmp_path / "embedded").mkdir()
+    for name in ("manifest.json", "write.lock"):
+        (tmp_path / "embedded" / name).touch()
+
+    with pytest.raises(IndexFormatError, match=r"holds embedded documents and is no index yet: `latechunk import"):
+        Index.open(tmp_path / "embedded")
+
+
 @pytest.mark.parametrize("name", ["store.sqlite3", "store.sqlite3-wal", "vectors.faiss", "vectors.json", "write.lock"])
 @pytest.mark.parametrize("kind", ["link", "fifo", "folder"])
 def test_files_of_an_index_that_lead_outside_are_refused(tmp_path, documents, name, kind):
@@ -1413,9 +1422,10 @@ def test_damaged_rows_are_named(stored, statement):
             index.search("the capital", k=50)
 
 
-def test_an_altered_text_is_noticed(stored):
+@pytest.mark.parametrize("altered", ["CAST('Madrid' || substr(text, 7) AS BLOB)", "CAST(text AS TEXT)", "7"])
+def test_an_altered_text_is_noticed(stored, altered):
     path, _ = stored
-    damage(path, "UPDATE documents SET text = CAST('Madrid' || substr(text, 7) AS BLOB) WHERE id = 'berlin'")
+    damage(path, f"UPDATE documents SET text = {altered} WHERE id = 'berlin'")
 
     with create_open(path) as index, pytest.raises(IndexDamagedError, match="'berlin' is no longer what was stored"):
         index.get("berlin")

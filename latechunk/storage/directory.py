@@ -27,6 +27,7 @@ from latechunk.errors import (
 STORE = "store.sqlite3"
 _VECTORS = "vectors"
 _LOCK = "write.lock"
+_EMBEDDED = "manifest.json"  # of a folder of embedded documents, see latechunk.distributed.folder
 _NEW = re.compile(r"new-[0-9a-f]{16}(-journal|-wal|-shm)?")  # a store that is being made, and SQLite's files for it
 
 
@@ -65,6 +66,10 @@ def require_index(folder: Path) -> None:
     _require_plain(folder)
     if (folder / STORE).is_file():
         return
+    if (folder / _EMBEDDED).is_file():
+        raise IndexFormatError(
+            f"{folder} holds embedded documents and is no index yet: `latechunk import {folder} INDEX` makes one"
+        )
     if (folder / f"{_VECTORS}.faiss").exists() or (folder / _LOCK).exists():
         raise IndexFormatError(
             f"{folder} has lost its {STORE}, which held everything: restore it from a backup, or delete the folder "

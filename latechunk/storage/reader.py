@@ -107,7 +107,7 @@ class StoreReader(ChunkReader):
             if row is None:
                 return None
             number, metadata, digest, text = row
-            if hashlib.sha256(text).digest() != digest:
+            if not isinstance(text, bytes) or hashlib.sha256(text).digest() != digest:
                 raise IndexDamagedError(f"the text of document {document_id!r} is no longer what was stored: {REMEDY}")
             pages, outline, digest = self._row(
                 "SELECT pages, outline, sha256 FROM structures WHERE document = ?", number
