@@ -10,10 +10,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from latechunk import Block, Document, SentenceChunker, Span, StructureChunker, TokenChunker
+from latechunk.chunking.languages import identifier
 from latechunk.chunking.registry import CHUNKERS, chunker_from_settings
 from latechunk.cli.options import ChunkerName
 from latechunk.embedding.chunks import token_ranges
-from latechunk.errors import InputError, MissingDependencyError
+from latechunk.errors import InputError, MissingDependencyError, StoreError
 from tests.conftest import SCRIPTS
 
 TEXT = "Berlin is big. It grows. Its mayor is here! Who knows?\n\nA new paragraph begins. Done."
@@ -277,6 +278,18 @@ def test_sentences_are_those_of_the_documents_language(kind, metadata):
     spans = kind(max_tokens=20).split_document(Document("a", GERMAN, metadata), word_offsets(GERMAN))
 
     assert all(chunk.startswith("Am 19. August") for chunk in texts_of(GERMAN, spans))
+
+
+def test_a_full_disk_says_what_the_identifier_of_languages_needs(monkeypatch):
+    from py3langid.langid import LanguageIdentifier
+
+    def fail(*_, **__):
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(LanguageIdentifier, "from_model_file", fail)
+    identifier.cache_clear()
+    with pytest.raises(StoreError, match="needs some space for temporary files, in /.*: .*No space left"):
+        identifier()
 
 
 def test_english_loads_no_identifier_of_languages():

@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import functools
 import re
+import tempfile
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
+
+from latechunk.errors import StoreError
 
 if TYPE_CHECKING:
     from py3langid.langid import LanguageIdentifier
@@ -72,7 +75,13 @@ def is_english(sample: str) -> bool:
 
 @functools.cache
 def identifier() -> LanguageIdentifier:
-    """What tells languages apart; it takes a second to load."""
+    """What tells languages apart; it takes a second to load. StoreError where there is no room to unpack its model."""
     from py3langid.langid import MODEL_FILE, LanguageIdentifier
 
-    return LanguageIdentifier.from_model_file(MODEL_FILE, norm_probs=True)
+    try:
+        return LanguageIdentifier.from_model_file(MODEL_FILE, norm_probs=True)
+    except OSError as error:
+        raise StoreError(
+            f"what tells languages apart needs some space for temporary files, in {tempfile.gettempdir()}: {error}; "
+            f"free some, set TMPDIR to another folder, or say the language of the texts"
+        ) from error
