@@ -112,6 +112,19 @@ def test_what_is_no_front_matter_is_text(read, text):
     assert (document.text, problems, read.notes) == (text, [], [])
 
 
+def test_a_long_table_as_one_document_says_that_its_rows_may_be_documents(read):
+    rows = [f"{number},{number * number}" for number in range(60)]
+
+    read("a.csv", "\n".join(["n,square", *rows]))
+    ((_, note),) = read.notes
+
+    assert note == "one document of many rows (--rows makes one of each, with its columns' names)"
+    read.notes.clear()
+    read("a.csv", "\n".join(["n,square", *rows[:40]]))
+    read("a.csv", "\n".join(["n,square", *rows]), rows=True)
+    assert read.notes == []
+
+
 def test_titles_of_restructuredtext(read):
     text = (
         "=====\nGuide\n=====\n\nIntro\n=====\nText::\n\n    code = 1\n\n    more\n\nNext\n----\n"

@@ -25,6 +25,7 @@ _MOST_DIGITS = 15
 _OWN_KEYS = (TABLE_ROW, FIRST_LINE, "source", "file_path", "file_name")  # by which passages are cited
 _DELIMITERS = "\t;|,"  # of .csv files; a comma is the likeliest within a cell
 _SAMPLE = 20  # rows
+_SHORT = 50  # rows, beyond which few chunks have the header
 _HEAD = 100_000  # characters that these may have
 _SAID = re.compile(r'"?sep=([^\r\n"])"?[ \t]*(?=\r|\n|\Z)')  # a first line that tells Excel the delimiter
 
@@ -40,7 +41,12 @@ def _read(file: SourceFile, reading: Reading) -> Iterator[Document]:
         numeric = _find_numeric(_rows(text, delimiter, quotes=quotes))
         yield from _row_documents(_rows(text, delimiter, quotes=quotes), file, reading, numeric)
     else:
-        yield _table_document(_rows(text, delimiter, quotes=quotes), file)
+        document, n_rows = _table_document(_rows(text, delimiter, quotes=quotes), file)
+        if n_rows > _SHORT:
+            reading.on_note(
+                str(file.path), "one document of many rows (--rows makes one of each, with its columns' names)"
+            )
+        yield document
 
 
 def _has_quotes(text: str) -> bool:
@@ -83,13 +89,16 @@ def _count_alike(text: str, delimiter: str) -> tuple[int, int]:
     return max(((count, width) for width, count in widths.items()), default=(0, 0))
 
 
-def _table_document(rows: Iterator[tuple[int, list[str]]], file: SourceFile) -> Document:
+def _table_document(rows: Iterator[tuple[int, list[str]]], file: SourceFile) -> tuple[Document, int]:
+    """All rows as one document, and how many there are."""
     lines: list[str] = []
+    n_rows = 0
     for line, row in rows:
+        n_rows += 1
         lines += [""] * (line - 1 - len(lines))  # so that a row is cited by its line of the file
         lines.append(" | ".join(" ".join(cell.split()) for cell in row))
     text = "\n".join(lines)
-    return Document(file.name, text, file.metadata, outline=(Block("table", 0, len(text)),) if text else ())
+    return Document(file.name, text, file.metadata, outline=(Block("table", 0, len(text)),) if text else ()), n_rows
 
 
 def _find_numeric(rows: Iterator[tuple[int, list[str]]]) -> set[str]:
