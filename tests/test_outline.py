@@ -64,6 +64,24 @@ def test_what_is_no_structure(text):
     assert find_outline(text) == ()
 
 
+@pytest.mark.parametrize(
+    "html",
+    [
+        "<!-- one line -->",
+        "<!--\nThe licence\nof this file.\n-->",
+        "<!--\nThe licence.\n\n# Commented out\n\nIts second paragraph.\n\nIts third.\n-->",
+        "<pre>\nWhat is\n\nset\n\nby hand\n</pre>",
+        "<STYLE>\np {}\n\nq {}\n\nb {}\n</STYLE>",
+        "<?php\n\nplain\n\nplain\n?>",
+    ],
+)
+def test_html_that_goes_on_over_blank_lines_ends_before_the_next_heading(html):
+    text = f"Before.\n\n{html}\n\n# Pumps\n\nCheck them.\n"
+
+    assert found(text) == [("heading", "# Pumps", 1)]
+    assert found(text.removeprefix("Before.\n\n")) == [("heading", "# Pumps", 1)]
+
+
 def test_plain_text_shows_headings_that_stand_alone():
     text = "Chapter IV\n\nHe came.\n\n3 Scope\n\nAll.\n\n3.1 Persons\n\nSome.\n\n § 12 Fees\n\nMany."
 

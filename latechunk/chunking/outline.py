@@ -20,6 +20,9 @@ _MARKDOWN = re.compile(
     r"\n[ \t>]*+(?:#{1,6}[ \t]|```|~~~|(?:=+|-+)[ \t]*(?:\n|\Z)|(?:[-*+]|\d{1,9}[.)])[ \t]+\S|\|?[ \t]*:?-+:?[ \t]*\|)"
 )
 _DASHES = re.compile(r"\n[ \t>]*(?:\|[ \t]*)?:?-+:?[ \t]*(?:\|[ \t]*:?-+:?[ \t]*)*(?:\|[ \t]*)?(?=\n|\Z)")
+# What begins or ends HTML that goes on over blank lines: comments, scripts, what is preformatted. All after a comment
+# whose end the parser is not shown would be a part of it.
+_HTML = re.compile(r"<(?:[!?]|/?(?:script|pre|style|textarea)\b)|(?:--|\?|\]\])>", re.I)
 _KINDS: dict[str, BlockKind] = {
     "heading_open": "heading",
     "paragraph_open": "table",  # one that has a row of dashes; the parser's own tables take 500 bytes for each cell
@@ -132,7 +135,7 @@ def _skeleton(text: str) -> tuple[str, list[int]]:
     kept, starts, place, is_plain = [], [], 0, False
     bounds = [(blank.start(), blank.end()) for blank in re.finditer(r"\n(?:[ \t]*\n)+", text)]
     for end, following in [*bounds, (len(text), len(text))]:
-        is_marked = _MARKDOWN.search("\n" + text[place:end]) is not None
+        is_marked = any(marks.search("\n" + text[place:end]) for marks in (_MARKDOWN, _HTML))
         was_plain, is_plain = is_plain, not is_marked and not text[place : place + 1].isspace()
         if not (was_plain and is_plain):
             own = text[place:end].split("\n") if is_marked else [text[place : min(end, place + 40)].partition("\n")[0]]
