@@ -448,6 +448,55 @@ def test_a_slide_that_cannot_be_read_is_named_and_the_numbers_are_those_on_the_s
     assert problems == [(", slide 3", "ppt/slides/slide1.xml is damaged: mismatched tag: line 1, column 197")]
 
 
+def test_a_slide_is_read_though_its_notes_or_what_it_names_cannot_be(read):
+    members = {
+        "ppt/slides/_rels/slide2.xml.rels": relationships(n=("notesSlide", "../notesSlides/notes1.xml")),
+        "ppt/notesSlides/notes1.xml": "<a>",
+        "ppt/slides/_rels/slide1.xml.rels": "<a>",
+    }
+
+    ((document,), problems) = read("a.pptx", make_pptx(shape("one"), shape("two"), **members))
+
+    assert pages(document) == [(None, "one"), (None, "two")]
+    assert [place for place, _ in problems] == [", slide 1", ", slide 2"]
+    assert [what.partition(":")[0] for _, what in problems] == [
+        "ppt/notesSlides/notes1.xml is damaged",
+        "ppt/slides/_rels/slide1.xml.rels is damaged",
+    ]
+
+
+def test_slides_are_found_by_their_relationships_in_any_order_of_attributes_and_a_lost_one_is_named(read):
+    listed = '<p:sldId r:id="r0" id="256"/><p:sldId id="257" r:id="gone"/><p:sldId id="258" r:id="r1"/>'
+    sections = '<p14:sldIdLst xmlns:p14="p14"><p14:sldId id="256"/><p14:sldId id="258"/></p14:sldIdLst>'
+    main = f'<p:presentation xmlns:p="p" xmlns:r="r"><p:sldIdLst>{listed}</p:sldIdLst>{sections}</p:presentation>'
+
+    ((document,), problems) = read("a.pptx", make_pptx(shape("a"), shape("b"), **{"ppt/presentation.xml": main}))
+
+    assert pages(document) == [(None, "a"), (None, ""), (None, "b")]
+    assert problems == [
+        (", slide 2", "it lacks the slide 'gone' of ppt/presentation.xml, which its format must have"),
+    ]
+
+
+def test_powers_and_cells_of_several_rows_of_a_slide(read):
+    cell = lambda text, more="": f"<a:tc {more}><a:p><a:r><a:t>{text}</a:t></a:r></a:p></a:tc>"  # noqa: E731
+    rows = [
+        cell("Q1", 'rowSpan="2"') + cell("May", 'gridSpan="2"') + cell("", 'hMerge="1"'),
+        cell("", 'vMerge="1"') + cell("1") + cell("2"),
+        cell("") + cell("3") + cell("4"),
+    ]
+    table = f"<p:graphicFrame><a:tbl>{''.join(f'<a:tr>{one}</a:tr>' for one in rows)}</a:tbl></p:graphicFrame>"
+    run = '<a:r><a:rPr baseline="{}"/><a:t>{}</a:t></a:r>'
+    power = (
+        f"<a:p><a:r><a:t>10</a:t></a:r>{run.format(30000, 6)}<a:r><a:t>/l of H</a:t></a:r>{run.format(-25000, 2)}</a:p>"
+    )
+
+    ((document,), problems) = read("a.pptx", make_pptx(shape(power) + table))
+
+    assert problems == []
+    assert document.text == "10⁶/l of H2\n\nQ1 | May | \nQ1 | 1 | 2\n | 3 | 4"
+
+
 def test_slides_agree_with_python_pptx(read, tmp_path):
     made = pytest.importorskip("pptx").Presentation()
     for number in range(6):

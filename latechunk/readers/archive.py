@@ -98,7 +98,10 @@ class Archive:
             depth += 1
             if depth > MAX_DEPTH:
                 raise DocumentError(f"{name} nests more than {MAX_DEPTH} elements")
-            start(_local(tag), {_local(key): value for key, value in attributes.items()})
+            found = {_local(key): value for key, value in attributes.items()}
+            if len(found) < len(attributes):  # "r:id" and "id" in whatever order: that of another namespace counts
+                found.update((_local(key), value) for key, value in attributes.items() if "}" in key)
+            start(_local(tag), found)
 
         def on_end(tag: str) -> None:
             nonlocal depth

@@ -6,12 +6,13 @@ after it. Dates, footers and slide numbers, charts, pictures and comments are le
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from latechunk.errors import DocumentError
 from latechunk.readers.archive import Archive
+from latechunk.readers.notation import MOST_REPEATED, raise_signs
 from latechunk.readers.office import find_main_part, read_metadata, read_relationships
 from latechunk.readers.parsed import Parsed, ParserOptions
 from latechunk.readers.reader import parsed_reader
@@ -22,6 +23,7 @@ _MAIN = "ppt/presentation.xml"
 _TITLES = {"title", "ctrTitle"}
 _CONTENT = {"", "body", "obj"}  # placeholders whose paragraphs have bullets unless they say otherwise
 _MARGINS = {"dt", "ftr", "hdr", "sldNum", "sldImg"}
+_RAISED = set("123456789")  # what a baseline above the line begins with, in hundredths of a percent or as "30%"
 _BULLETS = {"buChar": True, "buAutoNum": True, "buBlip": True, "buNone": False}
 
 
@@ -32,11 +34,12 @@ def parse(path: Path, options: ParserOptions) -> Parsed:
         first, slides = _find_slides(archive)
         for number, name in enumerate(slides):
             options.tick()
-            slide = StructuredText()
+            slide, failures = StructuredText(), list[DocumentError]()
             try:
-                slide = _read_slide(archive, name)
+                slide = _read_slide(archive, name, failures.append)
             except DocumentError as error:
-                problems.append((f"slide {number + 1}", str(error)))
+                failures.append(error)
+            problems += [(f"slide {number + 1}", str(error)) for error in failures]
             start, end = out.append(slide)
             pages.append(Page(start, end, str(first + number) if first != 1 else None))
         metadata = read_metadata(archive)
@@ -55,34 +58,42 @@ def _find_slides(archive: Archive) -> tuple[int, list[str]]:
     if main is None:
         raise DocumentError(f"it holds no slides: it lacks {_MAIN}")
     ids: list[str] = []
-    first = 1
+    first, is_listed = 1, False  # sections list the slides a second time, by other ids
 
     def start(tag: str, attributes: Mapping[str, str]) -> None:
         nonlocal first
-        if tag == "sldId":
+        if tag == "sldId" and not is_listed:
             ids.append(attributes.get("id", ""))
         elif tag == "presentation" and attributes.get("firstSlideNum", "").isdecimal():
             first = int(attributes["firstSlideNum"][:6])
 
-    archive.parse(main, start, lambda tag: None, lambda text: None)  # noqa: ARG005
+    def end(tag: str) -> None:
+        nonlocal is_listed
+        is_listed = is_listed or tag == "sldIdLst"
+
+    archive.parse(main, start, end, lambda text: None)  # noqa: ARG005
     parts = read_relationships(archive, main)
-    return first, [parts[one].target for one in ids if one in parts]
+    return first, [parts[one].target if one in parts else f"the slide {one!r:.80} of {main}" for one in ids]
 
 
-def _read_slide(archive: Archive, name: str) -> StructuredText:
+def _read_slide(archive: Archive, name: str, on_problem: Callable[[DocumentError], None]) -> StructuredText:
+    """A slide with its diagrams and notes, without those of them that cannot be read."""
     slide = _Shapes()
     archive.parse(name, slide.start, slide.end, slide.text)
-    parts = read_relationships(archive, name)
-    for one in slide.diagrams:
-        if one in parts and parts[one].target in archive:
-            diagram = _Shapes(as_items=True)
-            archive.parse(parts[one].target, diagram.start, diagram.end, diagram.text)
-            slide.blocks += diagram.blocks
-    for kind, target in parts.values():
-        if kind == "notesSlide" and target in archive:
-            notes = _Shapes(only="body")
-            archive.parse(target, notes.start, notes.end, notes.text)
-            slide.blocks += notes.blocks
+    try:
+        parts = read_relationships(archive, name)
+    except DocumentError as error:
+        on_problem(error)
+        parts = {}
+    diagrams = [(parts[one].target, _Shapes(as_items=True)) for one in slide.diagrams if one in parts]
+    notes = [(target, _Shapes(only="body")) for kind, target in parts.values() if kind == "notesSlide"]
+    for target, shapes in (*diagrams, *notes):
+        try:
+            if target in archive:
+                archive.parse(target, shapes.start, shapes.end, shapes.text)
+                slide.blocks += shapes.blocks
+        except DocumentError as error:
+            on_problem(error)
     return slide.write()
 
 
@@ -96,6 +107,16 @@ class _Paragraph:
     def text(self) -> str:
         lines = "".join(self.parts).split("\n")
         return "\n".join(line.strip() for line in lines if line.strip())
+
+
+@dataclass(slots=True)
+class _Cell:
+    is_below: bool  # the cell above it takes its row, too
+    parts: list[str] = field(default_factory=list)
+
+    @property
+    def text(self) -> str:
+        return " ".join(" ".join(self.parts).split())
 
 
 @dataclass(slots=True)
@@ -120,21 +141,22 @@ class _Shapes:
         self._skipping = self._shape = 0
         self._placeholder: str | None = None  # of the shape that is open; None if it is none
         self._paragraph: _Paragraph | None = None
-        self._takes_text = False
-        self._cells: list[list[str]] | None = None
+        self._takes_text = self._is_raised = False
+        self._cells: list[_Cell] | None = None
+        self._above: dict[int, str] = {}  # by column: the cell that those below it may be rows of
 
     def start(self, tag: str, attributes: Mapping[str, str]) -> None:
         """Take the start of an element."""
         if self._skipping or tag == "Fallback":  # a second form of what stands before it
             self._skipping += 1
         elif tag in ("sp", "graphicFrame"):
-            self._shape, self._placeholder = self._shape + 1, None
+            self._shape, self._placeholder, self._above = self._shape + 1, None, {}
         elif tag == "ph":
             self._placeholder = attributes.get("type", "")
         elif tag == "tr":
             self._cells = []
         elif tag == "tc" and self._cells is not None:
-            self._cells.append([])
+            self._cells.append(_Cell(attributes.get("vMerge") in ("1", "true")))
         elif tag == "relIds" and "dm" in attributes:
             self.diagrams.append(attributes["dm"])
         elif tag == "p":
@@ -152,14 +174,13 @@ class _Shapes:
             self._take(self._paragraph)
             self._paragraph = None
         elif tag == "tr" and self._cells is not None:
-            cells = [" ".join(" ".join(cell).split()) for cell in self._cells]
-            self.blocks.append(_Block("row", cells=cells, shape=self._shape))
+            self.blocks.append(_Block("row", cells=self._place_cells(self._cells), shape=self._shape))
             self._cells = None
 
     def text(self, text: str) -> None:
         """Take text."""
         if self._takes_text and not self._skipping and self._paragraph is not None:
-            self._paragraph.parts.append(text)
+            self._paragraph.parts.append(raise_signs(text) if self._is_raised else text)
 
     def write(self) -> StructuredText:
         """All blocks, the title first."""
@@ -187,6 +208,10 @@ class _Shapes:
     def _set(self, paragraph: _Paragraph, tag: str, attributes: Mapping[str, str]) -> None:
         if tag == "t":
             self._takes_text = True
+        elif tag in ("r", "fld"):
+            self._is_raised = False
+        elif tag == "rPr":
+            self._is_raised = attributes.get("baseline", "")[:1] in _RAISED
         elif tag == "br":
             paragraph.parts.append("\n")
         elif tag == "pPr" and attributes.get("lvl", "").isdecimal():
@@ -198,7 +223,7 @@ class _Shapes:
         text, placeholder = paragraph.text, self._placeholder
         if self._cells is not None:
             if self._cells:
-                self._cells[-1].append(text)
+                self._cells[-1].parts.append(text)
         elif not text or placeholder in _MARGINS or (self._only is not None and placeholder != self._only):
             return
         elif placeholder in _TITLES:
@@ -207,6 +232,15 @@ class _Shapes:
             self.blocks.append(_Block("item", text, paragraph.depth, shape=self._shape))
         else:
             self.blocks.append(_Block("paragraph", text))
+
+    def _place_cells(self, row: Sequence[_Cell]) -> list[str]:
+        """The cells of a row; a short one of several rows stands in each; none if none has text."""
+        for column, cell in enumerate(row):
+            if not cell.is_below:
+                self._above[column] = cell.text if len(cell.text) <= MOST_REPEATED else ""
+        if not any(cell.text for cell in row):
+            return []
+        return [cell.text or (self._above.get(column, "") if cell.is_below else "") for column, cell in enumerate(row)]
 
     def _is_item(self, paragraph: _Paragraph) -> bool:
         if paragraph.is_item is not None:
