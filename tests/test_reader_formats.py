@@ -2,10 +2,12 @@
 
 import json
 import os
+import re
 
+import numpy as np
 import pytest
 
-from latechunk import Index, Span, TokenChunker
+from latechunk import Index, Span, StructureChunker, TokenChunker
 from latechunk.chunking.outline import heading_title
 from latechunk.chunking.places import make_chunks, with_outline
 from latechunk.readers import count_documents, find_files, read_documents
@@ -134,7 +136,14 @@ def test_titles_of_restructuredtext(read):
     ((document,), _) = read("a.rst", text)
 
     assert document.text == text
-    assert parts(document, "heading") == [("Guide", 1), ("Intro", 2), ("Next", 3), ("Last", 2)]
+    assert parts(document, "heading") == [
+        ("=====\nGuide\n=====", 1),
+        ("Intro\n=====", 2),
+        ("Next\n----", 3),
+        ("Last\n====", 2),
+    ]
+    titles = [heading_title(text, one) for one in document.outline if one.kind == "heading"]
+    assert titles == ["Guide", "Intro", "Next", "Last"]
     assert parts(document, "code") == [("    code = 1\n\n    more", 0), ("   x", 0)]
     assert parts(document, "table") == [("+---+---+\n| a | b |\n+---+---+", 0)]
 
@@ -147,7 +156,20 @@ def test_simple_tables_of_restructuredtext(read):
     ((document,), _) = read("a.rst", text)
 
     assert parts(document, "table") == [(table, 0), (f"{border}\nCid    7\n{border}", 0), ("=  =", 0)]
-    assert parts(document, "heading") == [("Title", 1)]
+    assert parts(document, "heading") == [("Title\n=====", 1)]
+
+
+def test_a_title_of_restructuredtext_begins_a_chunk_and_stays_with_what_follows_it(read):
+    line = "*" * 9
+    text = "\n\n".join(f"{line}\nPart {number}\n{line}\n\n{' '.join(['word'] * (7 + number))}." for number in range(30))
+    ((document,), _) = read("a.rst", text)
+    offsets = np.array([one.span() for one in re.finditer(r"\w+|\*", text)])
+
+    for size in range(25, 60):
+        chunks = make_chunks(document, StructureChunker(max_tokens=size).split_document(document, offsets))
+
+        assert not [one.text for one in chunks if not re.search(r"word\.?\s*\Z", one.text)]
+        assert all(one.headings == (re.search(r"Part \d+", one.text)[0],) for one in chunks if line in one.text)
 
 
 def test_titles_of_asciidoc(read):

@@ -46,6 +46,9 @@ _CHAPTER = re.compile(
 )
 _NUMBERED = re.compile(r"(?:§ ?|section |article |artikel )?(\d{1,3}(?:\.\d{1,3})*)\.?\s+([^\W\d_])", re.I)
 _MOST_WORDS = 12
+# The lines over and under a title: "=" and "-" in Markdown, any sign three times in reStructuredText.
+_SIGN = r"([!-/:-@\[-`{-~])"
+_ADORNMENTS = re.compile(rf"\A{_SIGN}\1{{2,}}[ \t]*[\r\n]+\s*|\s*[\r\n]+[ \t]*(?:=+|-+|{_SIGN}\2{{2,}})\Z")
 
 
 def find_outline(text: str) -> tuple[Block, ...]:
@@ -72,14 +75,14 @@ def find_outline(text: str) -> tuple[Block, ...]:
 
 
 def heading_title(text: str, heading: Block) -> str:
-    r"""The words of a heading, without Markdown's marks around them.
+    r"""The words of a heading, without the marks of Markdown and reStructuredText around them.
 
     Examples:
         >>> text = "## Refunds, **quickly** ##\n\nWe pay them back."
         >>> heading_title(text, find_outline(text)[0])
         'Refunds, quickly'
     """
-    title = re.sub(r"\s*[\r\n]+[ \t]*(?:=+|-+)\Z", "", text[heading.start : heading.end].strip())
+    title = _ADORNMENTS.sub("", text[heading.start : heading.end].strip())
     title = re.sub(r"\A#{1,6}[ \t]+|(?:[ \t]+#+)?(?:[ \t]*\{[#.][^{}]*\})?\Z", "", title)
     wiki = _WIKI.match("\n" + title)
     title = wiki.group(3) if wiki else re.sub(r"\A={1,6}[ \t]+", "", title)  # of a wiki, or AsciiDoc

@@ -32,7 +32,10 @@ class _Line:
 
 
 def outline_rst(text: str) -> tuple[Block, ...]:
-    """Find titles, literal blocks and tables. A title's level is the place of its adornment among those so far."""
+    """Find titles with their adornments, literal blocks and tables.
+
+    A title's level is the place of its adornment among those so far.
+    """
     lines = _lines(text)
     blocks: list[Block] = []
     styles: list[tuple[str, bool]] = []
@@ -51,7 +54,8 @@ def outline_rst(text: str) -> tuple[Block, ...]:
         elif style := _title_style(lines, number):
             if style not in styles:
                 styles.append(style)
-            blocks.append(Block("heading", line.start, line.end, styles.index(style) + 1))
+            above = lines[number - 1] if style[1] else line
+            blocks.append(Block("heading", above.start, lines[number + 1].end, styles.index(style) + 1))
             number += 2
         else:
             number += 1
