@@ -3,6 +3,7 @@
 import json
 import os
 import re
+import time
 
 import numpy as np
 import pytest
@@ -12,6 +13,7 @@ from latechunk.chunking.outline import heading_title
 from latechunk.chunking.places import make_chunks, with_outline
 from latechunk.readers import count_documents, find_files, read_documents
 from latechunk.readers.limits import read_whole
+from latechunk.readers.markup import outline_asciidoc, outline_rst
 from latechunk.types import Block
 from tests.conftest import FakeEncoder
 from tests.documents import PEOPLE
@@ -170,6 +172,22 @@ def test_a_title_of_restructuredtext_begins_a_chunk_and_stays_with_what_follows_
 
         assert not [one.text for one in chunks if not re.search(r"word\.?\s*\Z", one.text)]
         assert all(one.headings == (re.search(r"Part \d+", one.text)[0],) for one in chunks if line in one.text)
+
+
+@pytest.mark.parametrize(
+    ("outline", "line"),
+    [
+        (outline_asciidoc, "```{}"),
+        (outline_rst, "= {:b}"),
+    ],
+)
+def test_what_is_never_closed_is_not_looked_for_again_and_again(outline, line):
+    lines = [line.format(number).replace("0", "= ").replace("1", "==").rstrip() for number in range(1, 40_000)]
+
+    start = time.process_time()
+    outline("\n".join(lines))
+
+    assert time.process_time() - start < 5
 
 
 def test_titles_of_asciidoc(read):

@@ -37,6 +37,7 @@ def outline_rst(text: str) -> tuple[Block, ...]:
     A title's level is the place of its adornment among those so far.
     """
     lines = _lines(text)
+    last_like = {line.text: number for number, line in enumerate(lines)}
     blocks: list[Block] = []
     styles: list[tuple[str, bool]] = []
     number = 0
@@ -45,7 +46,7 @@ def outline_rst(text: str) -> tuple[Block, ...]:
         if line.text.startswith("+-"):
             number = _extend(lines, number, blocks, "table", lambda one: one.text[:1] in ("+", "|"))
         elif _BORDER.match(line.text):
-            last = _last_border(lines, number)
+            last = _last_border(lines, number, last_like[line.text])
             blocks.append(Block("table", line.start, lines[last].end))
             number = last + 1
         elif _DIRECTIVE.match(line.text) or (line.text.endswith("::") and not line.text.startswith(".. ")):
@@ -65,6 +66,7 @@ def outline_rst(text: str) -> tuple[Block, ...]:
 def outline_asciidoc(text: str) -> tuple[Block, ...]:
     """Find titles, listing and literal blocks, and tables."""
     lines = _lines(text)
+    last_like = {line.text: number for number, line in enumerate(lines)}  # what is not closed is not looked for
     blocks: list[Block] = []
     number = 0
     while number < len(lines):
@@ -72,8 +74,8 @@ def outline_asciidoc(text: str) -> tuple[Block, ...]:
         fence = next((one for one in _ASCIIDOC_FENCES if line.text.startswith(one)), None)
         if fence and (fence == "```" or set(line.text) <= set(fence)):
             mark = "```" if fence == "```" else line.text
-            close = next((at for at in range(number + 1, len(lines)) if lines[at].text == mark), None)
-            if close is not None:
+            if last_like.get(mark, 0) > number:
+                close = next(at for at in range(number + 1, len(lines)) if lines[at].text == mark)
                 blocks.append(Block(_ASCIIDOC_FENCES[fence], line.start, lines[close].end))
                 number = close
         elif found := _ASCIIDOC_HEADING.match(line.text):
@@ -99,14 +101,11 @@ def _title_style(lines: Sequence[_Line], number: int) -> tuple[str, bool] | None
     return adornment[1], is_overlined
 
 
-def _last_border(lines: Sequence[_Line], number: int) -> int:
-    """The border that ends the simple table that this one begins: the first like it before a blank line."""
-    last = number
-    for place in range(number + 1, len(lines)):
-        if lines[place].text == lines[number].text:
-            last = place
-            if place + 1 == len(lines) or not lines[place + 1].text:
-                break
+def _last_border(lines: Sequence[_Line], number: int, last: int) -> int:
+    """The border that ends the simple table of this one: the first like it before a blank line, or the last one."""
+    for place in range(number + 1, last):
+        if lines[place].text == lines[number].text and not lines[place + 1].text:
+            return place
     return last
 
 
