@@ -102,6 +102,29 @@ def test_what_is_attached_to_a_contract_has_a_heading(line):
     assert found(text)[1:] == [("heading", line, 1)]
 
 
+@pytest.mark.parametrize(
+    ("line", "level"),
+    [
+        ("ARTICLE III", 1),
+        ("Article IV. Payment", 1),
+        ("ARTICLE V - TERM", 1),
+        ("Article 5", 1),
+        ("§ 312g Widerrufsrecht", 1),
+        ("§ 1004 Beseitigung", 1),
+        ("§ 3a", 1),
+        ("Art. 6 Rechtmäßigkeit", 1),
+        ("Section 3.02", 2),
+    ],
+)
+def test_articles_and_paragraphs_of_laws_and_contracts(line, level):
+    assert found(f"The law.\n\n{line}\n\nIt holds for all.") == [("heading", line, level)]
+
+
+@pytest.mark.parametrize("line", ["Article I read yesterday", "Section 3 of the law", "Article Ivory"])
+def test_what_only_begins_like_an_article_is_text(line):
+    assert found(f"The law.\n\n{line}\n\nIt holds for all.") == []
+
+
 def test_an_attachment_over_a_numbered_heading_is_no_list():
     first = "Foo.\n\nSchedule A\n\n1. Services\n\nThe supplier supplies.\n\n"
     text = first + "Appendix 2\n\n1 Proofs\n\nWe prove.\n\nChapter 3\n\nChapter 4\n\nEnd."

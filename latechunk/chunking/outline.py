@@ -41,10 +41,16 @@ _ALONE = re.compile(r"\n[ \t]*\n {0,3}(\S[^\n]{0,99}?)[ \t]*(?=\n[ \t]*\n)")
 _CHAPTER = re.compile(
     r"(?:(?:chapter|part|book|appendix|annex|chapitre|kapitel|teil|capítulo|capitolo)\s+[\dIVXLC]+\b"
     r"|(?:appendix|annexe?|schedule|exhibit|attachment|anhang|anlage|anexo|allegato)\s+(?:(?-i:[A-Z])|[\dIVXLC]+)"
-    r"(?=\s*(?:\Z|[-–—:(]\s*(?!\d))))",
+    r"(?=\s*(?:\Z|[-–—:(]\s*(?!\d)))"
+    r"|article\s+(?-i:[IVXLC]+)\.?(?=\s*(?:\Z|[-–—:]|(?-i:[A-Z]))))",
     re.I,
 )
-_NUMBERED = re.compile(r"(?:§ ?|section |article |artikel )?(\d{1,3}(?:\.\d{1,3})*)\.?\s+([^\W\d_])", re.I)
+_NUMBERED = re.compile(r"(\d{1,3}(?:\.\d{1,3})*)\.?\s+([^\W\d_])", re.I)
+# "§ 312g Widerrufsrecht", and "Article 5" though nothing follows it.
+_ARTICLE = re.compile(
+    r"(?:§ ?|(?:section|article|artikel|artículo|articolo|art\.) )(\d{1,4}(?:\.\d{1,3})*)[a-z]?\.?(?:\s+([^\W\d_])|\Z)",
+    re.I,
+)
 _MOST_WORDS = 12
 # The lines over and under a title: "=" and "-" in Markdown, any sign three times in reStructuredText.
 _SIGN = r"([!-/:-@\[-`{-~])"
@@ -57,7 +63,7 @@ def find_outline(text: str) -> tuple[Block, ...]:
     Headings (ATX and setext), fenced code, tables and lists are those of CommonMark and GitHub's tables. An indented
     paragraph is a paragraph, a heading inside a quotation or a list is no heading of the document, and code whose fence
     is never closed is text. A text without such headings has ``== Wiki ==``, or else those that stand alone between
-    blank lines: ``Chapter 3``, ``3.2 Scope``.
+    blank lines: ``Chapter 3``, ``§ 3a``, ``3.2 Scope``.
 
     Returns:
         Sorted by start, the longer first of those that start together. A heading is its lines without the white space
@@ -223,5 +229,5 @@ def _level(line: str) -> int:
         return 0
     if _CHAPTER.match(line):
         return 1
-    numbered = _NUMBERED.match(line)
-    return numbered.group(1).count(".") + 1 if numbered and not numbered.group(2).islower() else 0
+    numbered = _NUMBERED.match(line) or _ARTICLE.match(line)
+    return numbered.group(1).count(".") + 1 if numbered and not (numbered.group(2) or "").islower() else 0
