@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 
 from latechunk import Block, Document, SentenceChunker, Span, StructureChunker, TokenChunker
 from latechunk.chunking.languages import identifier
+from latechunk.chunking.layout import find_units
 from latechunk.chunking.registry import CHUNKERS, chunker_from_settings
 from latechunk.cli.options import ChunkerName
 from latechunk.embedding.chunks import token_ranges
@@ -457,3 +458,32 @@ def test_a_run_of_blanks_among_words_is_no_end_of_a_sentence():
         offsets = np.array([match.span() for match in re.finditer(r"\S+", text)])
         spans = SentenceChunker(max_tokens=5_000, max_sentences=1).split(text, offsets)
         assert [span.start for span in spans] == [0, text.index("And")]
+
+
+@pytest.mark.parametrize(
+    "question", ["How do I reset my password number {}?", "{}. Was kostet es?", "Q: 何日かかりますか？"]
+)
+@pytest.mark.parametrize("size", [24, 40, 64])
+def test_a_question_alone_on_its_line_stays_with_its_answer(question, size):
+    answers = [" ".join(["word"] * (5 + n % 9)) + "." for n in range(40)]
+    text = "\n\n".join(f"{question.format(n)}\n\n{answer}" for n, answer in enumerate(answers))
+
+    spans = StructureChunker(max_tokens=size).split(text, word_offsets(text))
+
+    assert [one for one in (text[span.start : span.end] for span in spans) if one.rstrip()[-1] != "."] == []
+
+
+def test_questions_without_answers_and_questions_of_a_story_are_cut_as_before():
+    paragraphs = [
+        "Contact",
+        "Who are you?",
+        "Where are you?",
+        "I was late. Why?",
+        "Ann: Who is it?",
+        "1. Is it he?",
+        "No",
+    ]
+
+    units = find_units("\n\n".join(paragraphs), (), lambda start, end: True)
+
+    assert [unit.is_bound for unit in units] == [True, False, True, False, False, True, True]

@@ -16,6 +16,8 @@ _CAPTION = re.compile(
 )
 _MOST_CAPTION = 300  # characters
 _MOST_TITLE, _MOST_WORDS = 60, 10
+# One question, perhaps with a number; a story has longer ones, and other sentences before them.
+_QUESTION = re.compile(r"(\d{1,3}[.)]\s+|Q\d*[.:]\s+)?(?:(?![.!]\s)[^\n。！]){1,120}[?？؟]")
 
 # What begins an item, a turn or an entry.
 _MARKER = re.compile(
@@ -80,10 +82,14 @@ def _paragraphs(text: str, start: int, end: int, following: str) -> Iterator[Uni
         return
     bounds = _paragraph_bounds(text, start, end)
     titles = [_is_title(text[first:last]) for first, last in bounds]
+    questions = [_is_question(text[first:last]) for first, last in bounds]
     for number, (first, last) in enumerate(bounds):
         is_last = number == len(bounds) - 1
         paragraph = text[first:last]
-        is_title = titles[number] and not (following == "heading" if is_last else titles[number + 1])
+        is_title = any(
+            alike[number] and not (following == "heading" if is_last else alike[number + 1])
+            for alike in (titles, questions)
+        )
         if is_title or (is_last and following in ("table", "code") and _is_caption(paragraph)):
             yield Unit(first, "block", is_whole=True, is_bound=True)
         elif "\n" in paragraph:
@@ -113,6 +119,13 @@ def _is_title(paragraph: str) -> bool:
         and (line[-1].isalnum() or line[-1] in ":：*_)]#")
         and not _is_marked(line + " ")
     )
+
+
+def _is_question(paragraph: str) -> bool:
+    """Whether it is a question alone on its line, which what follows it answers."""
+    line = paragraph.strip()
+    question = _QUESTION.fullmatch(line) if line[-1] in "?？؟" else None
+    return question is not None and (question[1] is not None or not _is_marked(line))
 
 
 def _is_caption(paragraph: str) -> bool:

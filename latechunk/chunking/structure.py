@@ -29,8 +29,8 @@ class StructureChunker(Validated):
     Sections are cut between paragraphs, lists, tables and code, then between lines, items and rows, then between
     sentences; a little of the size is given up for a better place. These stay whole wherever they fit a chunk: a
     heading, code, the row of a table, and a line of a text whose lines are units, such as a transcript, a log or CSV.
-    Headings, clause numbers, speakers, times, "Q." and "A.", captions and what ends with a colon stay with what follows
-    them. Where there is no structure, sentences are packed.
+    Headings, clause numbers, speakers, times, "Q." and "A.", questions alone on their line, captions and what ends with
+    a colon stay with what follows them. Where there is no structure, sentences are packed.
 
     The headings, tables and code are those of ``Document.outline``, or else what the text shows by the conventions of
     Markdown. The chunks cover the text without gaps: white space between two chunks belongs to the first of them.
