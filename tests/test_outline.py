@@ -114,6 +114,10 @@ def test_what_is_attached_to_a_contract_has_a_heading(line):
         ("§ 3a", 1),
         ("Art. 6 Rechtmäßigkeit", 1),
         ("Section 3.02", 2),
+        ("Article 1er", 1),
+        ("Article 16-1", 1),
+        ("Article L. 121-3", 1),
+        ("Art. 5 bis Rechte", 1),
     ],
 )
 def test_articles_and_paragraphs_of_laws_and_contracts(line, level):

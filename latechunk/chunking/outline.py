@@ -46,9 +46,10 @@ _CHAPTER = re.compile(
     re.I,
 )
 _NUMBERED = re.compile(r"(\d{1,3}(?:\.\d{1,3})*)\.?\s+([^\W\d_])", re.I)
-# "§ 312g Widerrufsrecht", and "Article 5" though nothing follows it.
+# "§ 312g Widerrufsrecht", and "Article 5", "Article L. 121-3" and "Art. 5 bis" though nothing follows them.
 _ARTICLE = re.compile(
-    r"(?:§ ?|(?:section|article|artikel|artículo|articolo|art\.) )(\d{1,4}(?:\.\d{1,3})*)[a-z]?\.?(?:\s+([^\W\d_])|\Z)",
+    r"(?:§ ?|(?:section|article|artikel|artículo|articolo|art\.) )(?:[LRDA]\.? ?)?(\d{1,4}(?:\.\d{1,3})*)(?:-\d{1,3})*"
+    r"(?:[a-z]|er| ?(?:bis|ter|quater|quinquies))?\.?(?:\s+([^\W\d_])|\Z)",
     re.I,
 )
 _MOST_WORDS = 12
