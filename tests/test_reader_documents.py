@@ -497,6 +497,17 @@ def test_powers_and_cells_of_several_rows_of_a_slide(read):
     assert document.text == "10⁶/l of H2\n\nQ1 | May | \nQ1 | 1 | 2\n | 3 | 4"
 
 
+def test_a_file_is_read_though_what_it_says_of_itself_is_damaged(read):
+    core = "<c><title>Deck</title><creator>"
+
+    for name, content in (
+        ("a.pptx", make_pptx(shape("x"), **{"docProps/core.xml": core})),
+        ("a.docx", make_docx(paragraph("x"), core=core)),
+    ):
+        ((document,), problems) = read(name, content)
+        assert (document.text, document.metadata["title"], problems) == ("x", "Deck", [])
+
+
 def test_slides_agree_with_python_pptx(read, tmp_path):
     made = pytest.importorskip("pptx").Presentation()
     for number in range(6):

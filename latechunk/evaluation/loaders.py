@@ -84,11 +84,11 @@ def _read_beir(folder: Path) -> EvaluationSet:
     blank: set[str] = set()  # FiQA has some; an index takes none, and no search can find one
     for place, row in read_lines(folder / "corpus.jsonl"):
         parts = [str(row[name]) for name in ("title", "text") if row.get(name)]
-        document = Document(_identifier(place, row), _SEPARATOR.join(parts))
-        if document.text.strip():
-            documents.append(document)
+        name, text = _identifier(place, row), _SEPARATOR.join(parts)
+        if text.strip():
+            documents.append(Document(name, text))
         else:
-            blank.add(document.id)
+            blank.add(name)
     texts = {
         _identifier(place, row): field_of(place, row, "text", str)
         for place, row in read_lines(folder / "queries.jsonl")

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import posixpath
 from collections.abc import Mapping
 from typing import Any, NamedTuple
 
+from latechunk.errors import DocumentError
 from latechunk.readers.archive import Archive
 
 _CORE = "docProps/core.xml"
@@ -46,7 +48,7 @@ def find_main_part(archive: Archive, usual: str) -> str | None:
 
 
 def read_metadata(archive: Archive) -> dict[str, Any]:
-    """Title, author and date, as far as the file says them."""
+    """Title, author and date, as far as the file says them; where what says them is damaged, what stood before that."""
     parts: dict[str, list[str]] = {}
     name: str | None = None
 
@@ -59,5 +61,6 @@ def read_metadata(archive: Archive) -> dict[str, Any]:
             parts.setdefault(name, []).append(text)
 
     if _CORE in archive:
-        archive.parse(_CORE, start, lambda tag: start("", {}), text)  # noqa: ARG005
+        with contextlib.suppress(DocumentError):  # no text is lost with it
+            archive.parse(_CORE, start, lambda tag: start("", {}), text)  # noqa: ARG005
     return {name: said for name, texts in parts.items() if (said := "".join(texts).strip())}
