@@ -1,14 +1,16 @@
-"""Tokens a second from text to chunk vectors: against bare forward passes, and against other late chunkers.
+"""Tokens a second from text to chunk vectors: against bare forward passes, and against others.
 
 Three comparisons, each of things that run in turn in one process on the same documents:
 
 - ``ratio_to_bare``: text to vectors stored in an index, against the bare forward passes over the same windows;
-- ``speedup_vs_*``: like for like, text to vectors: float32, windows of 256 tokens without overlap, chunks of 128;
-- ``best_speedup_vs_*``: each as it comes by default, ours with its overlap, its local-global context, its blend (which
-  reads every chunk twice) and ``dtype="auto"``; ``best_windows_speedup_vs_*`` is ours with late vectors of plain
-  windows.
+- ``same_vs_*``: like for like, text to vectors: float32, as many tokens a window as the model was published with, no
+  overlap, chunks of 128;
+- ``default_vs_*`` and ``late_vs_*``, with ``_float32`` where ours computes in that: each as it comes by default, with
+  the same weights. Ours reads in local-global context with its adapters and blends in vectors of chunks alone, which
+  it reads once more, or makes late vectors alone; the others compute in float32. ``naive`` is sentence-transformers,
+  which encodes the texts of our chunks.
 
-The others are installed by ``pip install -r benchmarks/requirements.txt``; left out where they are not.
+chonkie is installed by ``pip install -r benchmarks/requirements.txt``; left out where it is not.
 """
 
 from __future__ import annotations
@@ -17,19 +19,21 @@ import contextlib
 import tempfile
 from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
 from common import load_documents, parser, peak_rss_mb, report, stop, time_in_turn
 
-from latechunk import Document, Encoder, Index, SentenceChunker, TokenChunker
+from latechunk import Document, Encoder, Index, SentenceChunker, TokenChunker, embed_documents
 from latechunk.embedding import Embedding, chunk_documents, embed_chunks
 from latechunk.encoding.windows import plan_windows
-from latechunk.models.catalogue import LIGHT_MODEL
+from latechunk.models.catalogue import DEFAULT_MODEL, LIGHT_MODEL
 from latechunk.models.checkpoint import find_checkpoint
+from latechunk.models.packed import unpack
 from latechunk.protocols import Chunker
 
-WINDOW, CHUNK = 256, 128
+CHUNK = 128
 
 
 def window_batches(encoder: Encoder, documents: Sequence[Document]) -> list[dict[str, torch.Tensor]]:
@@ -74,32 +78,50 @@ def embed_all(encoder: Encoder, chunker: Chunker, embedding: Embedding, document
     embed_chunks(encoder, embedding, chunk_documents(encoder, [chunker], embedding, documents, stop))
 
 
-def chonkie(documents: Sequence[Document], chunk_size: int | None) -> Callable[[], object]:
-    """LateChunker with all-MiniLM-L6-v2, in windows of 256 tokens without overlap, as it does it."""
+def published(model: str, folder: Path) -> Path:
+    """A folder with a model's weights in float32, as sentence-transformers reads it; made in ``folder`` if need be."""
+    from sentence_transformers import SentenceTransformer
+    from sentence_transformers.sentence_transformer.modules import Normalize, Pooling, Transformer
+    from transformers import BertConfig, BertModel, PreTrainedTokenizerFast
+
+    checkpoint = find_checkpoint(model, revision=None, download=False)
+    if checkpoint.packed is None:
+        return checkpoint.folder
+    unpacked = unpack(checkpoint.packed)
+    bert = BertModel(BertConfig(**unpacked.config), add_pooling_layer=False)
+    words = unpacked.make_embedding(torch.float32)(torch.arange(len(unpacked.table)))
+    bert.load_state_dict(unpacked.weights | {"embeddings.word_embeddings.weight": words})
+    bert.save_pretrained(folder / "bert")
+    n_positions = unpacked.config["max_position_embeddings"]
+    special = {
+        f"{name}_token": f"<{word}>" for name, word in (("pad", "pad"), ("unk", "unk"), ("cls", "s"), ("sep", "/s"))
+    }
+    make: Any = PreTrainedTokenizerFast
+    make(tokenizer_object=unpacked.tokenizer, model_max_length=n_positions, **special).save_pretrained(folder / "bert")
+    transformer = Transformer(str(folder / "bert"))
+    pool = Pooling(transformer.get_embedding_dimension(), pooling_mode="mean")
+    SentenceTransformer(modules=[transformer, pool, Normalize()], device="cpu").save(str(folder / "model"))
+    return folder / "model"
+
+
+def chonkie(folder: Path, documents: Sequence[Document], chunk_size: int | None) -> Callable[[], object]:
+    """LateChunker, in windows of the model's length without overlap, as it does it."""
     from chonkie import LateChunker
     from chonkie.embeddings import SentenceTransformerEmbeddings
     from sentence_transformers import SentenceTransformer
 
-    folder = find_checkpoint(LIGHT_MODEL, revision=None, download=False).folder
     model = SentenceTransformer(str(folder), device="cpu", local_files_only=True)
     options = {"chunk_size": chunk_size} if chunk_size else {}
     chunker = LateChunker(embedding_model=SentenceTransformerEmbeddings(model), **options)
     return lambda: [chunker.chunk(document.text) for document in documents]
 
 
-def afterthoughts(documents: Sequence[Document], same: bool) -> Callable[[], object]:
-    """LateEncoder with all-MiniLM-L6-v2. Its ``prechunk_overlap_tokens`` is the share that is *not* repeated."""
-    from afterthoughts import LateEncoder
+def naive(folder: Path, texts: Sequence[str]) -> Callable[[], object]:
+    """sentence-transformers, which reads each chunk by itself."""
+    from sentence_transformers import SentenceTransformer
 
-    folder = find_checkpoint(LIGHT_MODEL, revision=None, download=False).folder
-    encoder = LateEncoder(str(folder), device="cpu")
-    texts = [document.text for document in documents]
-    options = (
-        {"max_length": WINDOW, "max_chunk_sents": None, "max_chunk_tokens": CHUNK, "prechunk_overlap_tokens": 0.99}
-        if same
-        else {}
-    )
-    return lambda: encoder.encode(texts, show_progress=False, **options)
+    model = SentenceTransformer(str(folder), device="cpu", local_files_only=True)
+    return lambda: model.encode(texts, batch_size=32)
 
 
 def compare(
@@ -115,18 +137,44 @@ def compare(
     }
 
 
-def collect_peers(documents: Sequence[Document], same: bool) -> dict[str, Callable[[], object]]:
-    peers: dict[str, Callable[[], object]] = {}
+def collect_peers(
+    folder: Path, documents: Sequence[Document], chunk_size: int | None
+) -> dict[str, Callable[[], object]]:
+    """The other late chunker, with chunks of so many tokens or as it comes, if it is installed."""
     with contextlib.suppress(ImportError):
-        peers["chonkie"] = chonkie(documents, CHUNK if same else None)
-    with contextlib.suppress(ImportError):
-        peers["afterthoughts"] = afterthoughts(documents, same)
-    return peers
+        return {"chonkie": chonkie(folder, documents, chunk_size)}
+    return {}
+
+
+def compare_with_peers(model: str, folder: Path, documents: Sequence[Document], rounds: int) -> dict[str, float]:
+    """Ours and theirs over some documents."""
+    from sentence_transformers import SentenceTransformer
+
+    window = SentenceTransformer(str(folder), device="cpu").max_seq_length
+    same = Encoder.load(
+        model, adapters=None, dtype="float32", context="windows", window_tokens=window, overlap_tokens=0
+    )
+    ours = {"same": lambda: embed_all(same, TokenChunker(max_tokens=CHUNK), Embedding("late"), documents)}
+    figures = compare(ours, collect_peers(folder, documents, CHUNK), rounds)
+    best: dict[str, Callable[[], object]] = {}
+    for suffix, dtype in (("", "auto"), ("_float32", "float32")):
+        encoder = Encoder.load(model, dtype=dtype)
+        best[f"default{suffix}"] = lambda encoder=encoder: embed_default(encoder, documents)
+        best[f"late{suffix}"] = lambda encoder=encoder: embed_default(encoder, documents, mode="late")
+    texts = [chunk.text for one in embed_documents(documents, encoder=encoder) for chunk in one.chunks]
+    return figures | compare(best, {**collect_peers(folder, documents, None), "naive": naive(folder, texts)}, rounds)
+
+
+def embed_default(encoder: Encoder, documents: Sequence[Document], **options: Any) -> None:
+    """Text to chunk vectors as anybody gets them."""
+    for _ in embed_documents(documents, encoder=encoder, **options):
+        pass
 
 
 def main() -> None:
     arguments = parser(__doc__)
     arguments.add_argument("--data", type=Path, required=True, help="a folder of documents")
+    arguments.add_argument("--model", choices=(DEFAULT_MODEL, LIGHT_MODEL), default=DEFAULT_MODEL)
     arguments.add_argument("--documents", type=int, default=40, help="how many of them to compare with others on")
     arguments.add_argument("--rounds", type=int, default=5)
     options = arguments.parse_args()
@@ -135,7 +183,7 @@ def main() -> None:
     figures: dict[str, float | str] = {}
     for dtype in ("auto", "float32"):
         # In plain windows, so that the bare passes are what anybody would run.
-        encoder = Encoder.load(LIGHT_MODEL, dtype=dtype, context="windows")
+        encoder = Encoder.load(options.model, dtype=dtype, context="windows")
         name = str(encoder.runtime["dtype"])
         batches = window_batches(encoder, documents)
         whole, forward = time_in_turn(
@@ -151,18 +199,15 @@ def main() -> None:
     figures["ratio_to_bare"] = min(value for name, value in figures.items() if name.startswith("ratio"))
 
     some = documents[: options.documents]
-    same = Encoder.load(LIGHT_MODEL, dtype="float32", context="windows", window_tokens=WINDOW, overlap_tokens=0)
-    chunker = SentenceChunker(max_tokens=CHUNK)
-    ours = {"speedup": lambda: embed_all(same, TokenChunker(max_tokens=CHUNK), Embedding("late"), some)}
-    figures |= compare(ours, collect_peers(some, same=True), options.rounds)
-    default, windows = Encoder.load(LIGHT_MODEL), Encoder.load(LIGHT_MODEL, context="windows")
-    best = {
-        "best_speedup": lambda: embed_all(default, chunker, Embedding("blend", 0.6), some),
-        "best_windows_speedup": lambda: embed_all(windows, chunker, Embedding("late"), some),
+    with tempfile.TemporaryDirectory() as scratch:
+        figures |= compare_with_peers(options.model, published(options.model, Path(scratch)), some, options.rounds)
+    figures |= {
+        "model": options.model,
+        "n_documents": len(some),
+        "threads": torch.get_num_threads(),
+        "peak_rss_mb": round(peak_rss_mb()),
     }
-    figures |= compare(best, collect_peers(some, same=False), options.rounds)
-    figures |= {"n_documents": len(some), "threads": torch.get_num_threads(), "peak_rss_mb": round(peak_rss_mb())}
-    report("encode", figures, save=options.save)
+    report("encode" if options.model == DEFAULT_MODEL else f"encode-{options.model}", figures, save=options.save)
 
 
 if __name__ == "__main__":
