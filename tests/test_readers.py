@@ -45,7 +45,12 @@ def test_a_folder_is_read_recursively_in_order_and_others_are_passed_over(tmp_pa
         "x.latechunk/store.sqlite3",
     )
     embedded = ("out/manifest.json", f"out/part-000001-{'0' * 16}.parquet", f"failed/errors-000002-{'a' * 16}.parquet")
-    left = ("sub/report/report.html", "sub/report/results.json", "sub/report/work/a.txt", "adapters/latechunk.json")
+    left = (
+        "sub/rep/report.html",
+        "sub/rep/results.json",
+        Path("sub", "rep", "work", "a.txt"),
+        "adapters/latechunk.json",
+    )
     for name in (
         "b.txt",
         "a.md",

@@ -16,7 +16,7 @@ from latechunk.readers.docx_numbers import Numbering
 from latechunk.readers.docx_signs import to_sign
 from latechunk.readers.docx_styles import Style, read_styles, to_depth, to_level
 from latechunk.readers.notation import MOST_REPEATED, MOST_SPAN, raise_signs
-from latechunk.readers.office import find_main_part, read_metadata
+from latechunk.readers.office import find_main_part, join_runs, read_metadata
 from latechunk.readers.parsed import Parsed, ParserOptions
 from latechunk.readers.reader import parsed_reader
 from latechunk.readers.structured import StructuredText
@@ -56,8 +56,7 @@ class _Paragraph:
 
     @property
     def text(self) -> str:
-        lines = "".join(self.parts).split("\n")
-        return "\n".join(line.strip() for line in lines if line.strip())
+        return join_runs(self.parts)
 
 
 @dataclass(slots=True)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import posixpath
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
 from latechunk.errors import DocumentError
@@ -45,6 +45,16 @@ def find_main_part(archive: Archive, usual: str) -> str | None:
     parts = (one.target for one in read_relationships(archive, "").values() if one.kind == "officeDocument")
     main = next(parts, "")
     return main if posixpath.dirname(main) == posixpath.dirname(usual) else None
+
+
+def join_runs(parts: Sequence[str]) -> str:
+    r"""The text of a paragraph: its parts, without white space at the ends of lines and without blank lines.
+
+    Examples:
+        >>> join_runs(["One ", "line.", "\n", " ", "\n", "Another."])
+        'One line.\nAnother.'
+    """
+    return "\n".join(line.strip() for line in "".join(parts).split("\n") if line.strip())
 
 
 def read_metadata(archive: Archive) -> dict[str, Any]:

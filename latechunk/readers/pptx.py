@@ -13,7 +13,7 @@ from pathlib import Path
 from latechunk.errors import DocumentError
 from latechunk.readers.archive import Archive
 from latechunk.readers.notation import MOST_REPEATED, raise_signs
-from latechunk.readers.office import find_main_part, read_metadata, read_relationships
+from latechunk.readers.office import find_main_part, join_runs, read_metadata, read_relationships
 from latechunk.readers.parsed import Parsed, ParserOptions
 from latechunk.readers.reader import parsed_reader
 from latechunk.readers.structured import StructuredText
@@ -105,8 +105,7 @@ class _Paragraph:
 
     @property
     def text(self) -> str:
-        lines = "".join(self.parts).split("\n")
-        return "\n".join(line.strip() for line in lines if line.strip())
+        return join_runs(self.parts)
 
 
 @dataclass(slots=True)
