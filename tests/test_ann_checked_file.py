@@ -17,7 +17,7 @@ def _small_blocks(monkeypatch):
 
 
 def opened(path):
-    return path.open("rb", buffering=0)
+    return path.open("rb")
 
 
 def drain(reader, into):

@@ -2,8 +2,10 @@ import re
 
 import pytest
 
+from latechunk import Encoder
 from latechunk.demo import WAYS, read_documents, read_questions, run
 from latechunk.demo.display import show
+from latechunk.embedding import choose_embedding
 
 
 def test_the_articles_are_long_and_refer_back():
@@ -43,6 +45,7 @@ def test_the_demo_ranks_every_answer_in_every_mode_on_the_same_chunks(capsys):
             if answer.ranks[way] == 1:
                 assert answer.best[way].chunk.document_id == answer.question.document_id
     assert comparison.late_weight == 0.5
+    assert choose_embedding(Encoder.load(), None, None).mode == "blend"  # what the default search is shown of
     show(comparison, full=True)
     assert capsys.readouterr().out.count("first comes:") == 2 * 40
     show(comparison)

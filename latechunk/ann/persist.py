@@ -84,7 +84,7 @@ def write_cache(index: VectorIndex, folder: Path, granularity: int, spec: IndexS
         _write_index(index.index, new[0])
         with new[1].open("wb") as rows:
             np.save(rows, np.stack([index.numbers, index.documents, index.alive]), allow_pickle=False)
-        with new[0].open("rb", buffering=0) as held, new[1].open("rb", buffering=0) as rows:
+        with new[0].open("rb") as held, new[1].open("rb") as rows:
             label = CacheLabel(
                 wanted=spec,
                 held=index.spec,
@@ -129,7 +129,7 @@ def read_cache(folder: Path, granularity: int, dims: int, spec: IndexSpec | None
         if spec not in (None, label.wanted):
             raise IndexDamagedError(f"it holds {label.held.factory!r} for {label.wanted}, and {spec} is wanted")
         # Through handles that stay open, since another process may replace the files at any moment.
-        with (folder / name).open("rb", buffering=0) as held, (folder / rows_name).open("rb", buffering=0) as rows:
+        with (folder / name).open("rb") as held, (folder / rows_name).open("rb") as rows:
             checked_index, checked_rows = (
                 CheckedReader(held, label.index_blocks),
                 CheckedReader(rows, label.rows_blocks),

@@ -66,7 +66,7 @@ def require_index(folder: Path) -> None:
     _require_plain(folder)
     if (folder / STORE).is_file():
         return
-    if (folder / _EMBEDDED).is_file():
+    if (folder / _EMBEDDED).is_file() and (folder / _LOCK).is_file():
         raise IndexFormatError(
             f"{folder} holds embedded documents and is no index yet: `latechunk import {folder} INDEX` makes one"
         )
