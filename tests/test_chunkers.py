@@ -171,6 +171,35 @@ def test_an_abbreviation_ends_no_sentence():
 BODY = "The pump must be checked each week by a trained person. " * 3
 
 
+@pytest.mark.parametrize(
+    ("language", "text"),
+    [
+        ("fr", "Le président, M. Macron, est venu.|Il a vu M. Le Pen.|Le Pr. Durand parle."),
+        ("hi", "डॉ. शर्मा दिल्ली में रहते हैं।|क्या आप जानते हैं?|यह अंत है।"),
+        ("ar", "قال د. أحمد إنه سيعود.|هل زرت القاهرة؟|نعم."),
+        ("vi", "TS. Nguyễn Văn A sống ở đó.|TP. Hồ Chí Minh lớn hơn."),
+        ("tr", "19. yüzyılda küçüktü.|Sn. Kaya geldi."),
+        ("ru", "Население около 13 млн. человек.|См. рис. 3 и гл. 2 ниже."),
+        ("nb", "Den 3. mai kom han.|Han gikk."),
+        ("pl", "Pan dr. Kowalski mieszka tu.|Zob. art. 5 ust. 2 pkt. 3 ustawy."),
+        ("en", "See vol. 3 and Eq. 5 of it.|Version 2.0. is out.|It was at com.acme.Pump.run here."),
+        ("en", "i went home.|then i slept.|it rained."),  # no sentence begins with a capital
+        ("ja", "「行きますか？」と彼は聞いた。|雨が降っていた。|『何!』そう。"),
+        ("km", "ភ្នំពេញជារាជធានី។|មានប្រជាជនច្រើន។|ទីក្រុងនេះស្អាតណាស់៕"),
+        ("my", "ရန်ကုန်မြို့သည် မြန်မာနိုင်ငံ၏ အကြီးဆုံးမြို့ဖြစ်သည်။|ဟုတ်ကဲ့၊ ရောက်ဖူးပါသည်။"),
+        ("bo", "ལྷ་ས་ནི་བོད་ཀྱི་རྒྱལ་ས་ཡིན།|ང་ལྷ་ས་ལ་འགྲོ་མྱོང་། །|ཆུ་ཚོད་གསུམ་པ་རེད།"),
+        ("am", "ከተማዋ በጣም ትልቅ ናት፡፡|ጥሩ ነው።"),
+        ("en", "Written by M.\n\n|Macron came."),
+    ],
+)
+def test_sentences_end_where_they_end_in_each_language(language, text):
+    whole = text.replace("|", "" if language == "ja" or "\n" in text else " ")
+
+    spans = SentenceChunker(max_sentences=1, language=language).split(whole, word_offsets(whole))
+
+    assert [one.strip() for one in texts_of(whole, spans)] == [one.strip() for one in text.split("|")]
+
+
 @pytest.mark.parametrize("kind", [SentenceChunker, StructureChunker])
 @pytest.mark.parametrize("size", [16, 32, 64])
 def test_a_heading_stays_with_what_follows_it(kind, size):

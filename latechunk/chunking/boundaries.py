@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Iterator
 from functools import cache
+from heapq import merge
 from typing import TYPE_CHECKING, Literal, TypeAlias
 
 import sentencex
@@ -25,6 +26,21 @@ _PART = 20_000
 # sentencex 1.0.32 panics where an abbreviation is followed by white space of more than one byte, such as U+00A0 or
 # U+2028. For the search of boundaries such a character is as good as a space, and a control character is no letter.
 _EXOTIC = re.compile(r"[^\S\n\r\t ]|[\x00-\x08\x0e-\x1f\x7f-\x9f\u200b-\u200f\u202a-\u202e\ufeff]")
+
+# What ends a sentence in Khmer, Tibetan and, where it is typed as two signs, Amharic, and sentencex does not know.
+_MARKS = re.compile(r"[។៕៚།༎፡]++(?<!(?<!፡)፡)(?:\s++[།༎]+)*+[”’»\"')\]]*+\s*+")
+# After these sentencex ends sentences in some languages: titles and the like before names, and words before numbers.
+_TITLES = (
+    " M MM Mme Mlle Dr Dra Pr Prof Mgr Dña Sta Sto Exma Exmo Sn Av TS ThS PGS GS TP BS dr dhr mevr ul św им ул вул ім "
+    "проф акад Проф Акад κα डॉ डा श्री सुश्री प्रो पं कु ড ডা মো திரு டாக்டர் د أ م "
+)
+_REFERENCES = (
+    " no nos nr n vol vols eq eqs fig figs p pp pág págs pag sec secs ch chap approx art arts al núm ref refs čl ust"
+    " pkt kap ст гл рис табл см стр п αρ σελ रु ص ج "
+)
+_BEFORE_WORD = re.compile(r"[\s.'’(\[{«“\"]")
+_MOST_SHORT = 4  # letters of an abbreviation that is not known, or digits of a number
+_NEAR = 40  # characters before a sentence's end that say whether it is one
 
 _PUNKT_LANGUAGES = {
     "cs": "czech",
@@ -66,6 +82,13 @@ def _sentencex_ends(language: str) -> SentenceEnds:
     def ends(text: str) -> Iterator[int]:
         plain = _EXOTIC.sub(" ", text)
         start = 0
+        for end in merge(found_ends(plain), (mark.end() for mark in _MARKS.finditer(plain))):
+            if end > start and (end == len(plain) or not _goes_on(plain, start, end)):
+                yield end
+            start = end
+
+    def found_ends(plain: str) -> Iterator[int]:
+        start = 0
         while start < len(plain):
             part = plain[start : start + _PART]
             found = [boundary["end_index"] for boundary in sentencex.get_sentence_boundaries(language, part)]
@@ -77,6 +100,30 @@ def _sentencex_ends(language: str) -> SentenceEnds:
             start += seam
 
     return ends
+
+
+def _goes_on(text: str, start: int, end: int) -> bool:
+    """Whether a sentence goes on after what sentencex takes for its end, on the same or the next line."""
+    near = text[max(start, end - _NEAR) : end]
+    left, following = near.rstrip(), text[end]
+    if not left or near.count("\n", len(left)) > 1:
+        return False
+    is_inside_word = len(left) == len(near)
+    if (
+        left[-1] in "၊၏"
+        or (left[-1] in "」』" and following in "とっ、")
+        or (is_inside_word and following in "」』”’»)]")
+    ):
+        return True
+    if left[-1] != ".":
+        return False
+    word = _BEFORE_WORD.split(left[:-1])[-1]
+    if following.isdigit():
+        return f" {word.lower()} " in _REFERENCES
+    if following.islower():  # but where sentences begin with small letters, this may be one
+        return len(word) <= _MOST_SHORT and not text[start].islower()
+    is_in_name = is_inside_word and "." in left.split()[-1][:-1]  # org.example.Pump
+    return following.isalpha() and (is_in_name or f" {word} " in _TITLES)
 
 
 def _find_seam(part: str) -> int:
