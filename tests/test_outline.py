@@ -87,10 +87,53 @@ def test_plain_text_shows_headings_that_stand_alone():
 
     assert found(text) == [
         ("heading", "Chapter IV", 1),
-        ("heading", "3 Scope", 1),
-        ("heading", "3.1 Persons", 2),
-        ("heading", "§ 12 Fees", 1),
+        ("heading", "3 Scope", 2),
+        ("heading", "3.1 Persons", 3),
+        ("heading", "§ 12 Fees", 2),
     ]
+
+
+@pytest.mark.parametrize(
+    ("text", "headings"),
+    [
+        (
+            "第一编 总则\n\n第二章 合同\n第一节 效力\n\n第三条\n\n合同有效。\n",
+            "1第一编 总则|2第二章 合同|3第一节 效力|4第三条",
+        ),
+        (
+            "目录\n第一章 总则\n第二章 附则\n\n第一章 总则\n第一条 本法。\n第二章 附则\n第二条 略。\n",
+            "1第一章 总则|1第二章 附则",
+        ),
+        ("제1장 총칙\n제1조(목적) 이 법은 이렇다.\n\n제2조\n\n원칙.\n", "1제1장 총칙|2제2조"),
+        ("LEAR\n\nACT I\n\nSCENE II. A room.\n\nEnter Kent.\n", "1ACT I|2SCENE II. A room."),
+        (
+            "CHAPTER I.\nThe Rabbit-Hole\n\nShe sat.\n\nCHAPTER II.\n\nShe fell.\n",
+            "1CHAPTER I.\nThe Rabbit-Hole|1CHAPTER II.",
+        ),
+        ("PART ONE\n\nChapter Two\n\nIt was cold.\n", "1PART ONE|2Chapter Two"),
+        ("Article 1\nAll are born free.\n\nArticle 2.\n\nAll have rights.\n", "1Article 1|1Article 2."),
+        ("Глава 1. Право\n\nСтатья 2\n\nЗакон.\n\nГлава 2\n\nТекст.\n", "1Глава 1. Право|2Статья 2|1Глава 2"),
+        ("Chương I\n\nĐiều 1. Phạm vi\n\nLuật này.\n", "1Chương I|2Điều 1. Phạm vi"),
+        ("الفصل الأول\n\nالمادة 2: العقد\n\nهو اتفاق.\n", "1الفصل الأول|2المادة 2: العقد"),
+        ("PART I\n\nChapter 1\n\nChapter 2\n\nPART II\n\nPART I\n\nChapter 1\n\nIt is.\n", "1PART I|2Chapter 1"),
+        ("2. Fees\n\nPay.\n\nSchedule A\n\n1. Services\n\nHelp.\n", "22. Fees|1Schedule A|21. Services"),
+    ],
+)
+def test_chapters_and_articles_of_plain_text_by_level(text, headings):
+    assert [f"{level}{line}" for kind, line, level in found(text) if kind == "heading"] == headings.split("|")
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "他来了。\n第一章讲述了他的童年，很有意思。\n他走了。",
+        "Read it.\n\nScene 3 was long.\n\nChapter one of the story\n\nBook two tickets\n\nGo.",
+        "It holds.\n\nArticle 5\nof the law says so, and more.",
+        "มาตรา\n\nมาตรา ๑ พระราชบัญญัตินี้เรียกว่า พระราชบัญญัติสัญญา\n\nจบ",
+    ],
+)
+def test_what_only_begins_like_a_chapter_is_text(text):
+    assert found(text) == []
 
 
 @pytest.mark.parametrize(

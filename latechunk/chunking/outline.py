@@ -8,6 +8,7 @@ from functools import cache
 from itertools import pairwise
 from typing import TYPE_CHECKING
 
+from latechunk.chunking.plain_headings import SENTENCE_END, WIKI, find_plain_headings
 from latechunk.types import Block, BlockKind
 
 if TYPE_CHECKING:
@@ -33,26 +34,7 @@ _KINDS: dict[str, BlockKind] = {
 _ITEM = re.compile(r"\n[ \t>]*(?:[-*+]|\d{1,9}[.)])[ \t]")
 _MOST_ITEMS = 20_000  # an item of a list takes the parser 45 us and 2 KB; lists of more are not looked for
 _MOST_TITLE = 200  # characters; more than that is a paragraph
-_SENTENCE_END = re.compile(r"[.!?;,:。！？…][\"'”’)\]]*\Z")
 
-# Headings of plain text: "== Wiki ==" (or " = = Wiki = = "), and "Chapter 3" and "3.2 Scope" alone between blank lines.
-_WIKI = re.compile(r"\n {0,3}((=(?: ?=){0,5}) *([^=\s][^\n]{0,199}?) *\2)[ \t]*(?=\n|\Z)")
-_ALONE = re.compile(r"\n[ \t]*\n {0,3}(\S[^\n]{0,99}?)[ \t]*(?=\n[ \t]*\n)")
-_CHAPTER = re.compile(
-    r"(?:(?:chapter|part|book|appendix|annex|chapitre|kapitel|teil|capítulo|capitolo)\s+[\dIVXLC]+\b"
-    r"|(?:appendix|annexe?|schedule|exhibit|attachment|anhang|anlage|anexo|allegato)\s+(?:(?-i:[A-Z])|[\dIVXLC]+)"
-    r"(?=\s*(?:\Z|[-–—:(]\s*(?!\d)))"
-    r"|article\s+(?-i:[IVXLC]+)\.?(?=\s*(?:\Z|[-–—:]|(?-i:[A-Z]))))",
-    re.I,
-)
-_NUMBERED = re.compile(r"(\d{1,3}(?:\.\d{1,3})*)\.?\s+([^\W\d_])", re.I)
-# "§ 312g Widerrufsrecht", and "Article 5", "Article L. 121-3" and "Art. 5 bis" though nothing follows them.
-_ARTICLE = re.compile(
-    r"(?:§ ?|(?:section|article|artikel|artículo|articolo|art\.) )(?:[LRDA]\.? ?)?(\d{1,4}(?:\.\d{1,3})*)(?:-\d{1,3})*"
-    r"(?:[a-z]|er| ?(?:bis|ter|quater|quinquies))?\.?(?:\s+([^\W\d_])|\Z)",
-    re.I,
-)
-_MOST_WORDS = 12
 # The lines over and under a title: "=" and "-" in Markdown, any sign three times in reStructuredText.
 _SIGN = r"([!-/:-@\[-`{-~])"
 _ADORNMENTS = re.compile(rf"\A{_SIGN}\1{{2,}}[ \t]*[\r\n]+\s*|\s*[\r\n]+[ \t]*(?:=+|-+|{_SIGN}\2{{2,}})\Z")
@@ -64,7 +46,7 @@ def find_outline(text: str) -> tuple[Block, ...]:
     Headings (ATX and setext), fenced code, tables and lists are those of CommonMark and GitHub's tables. An indented
     paragraph is a paragraph, a heading inside a quotation or a list is no heading of the document, and code whose fence
     is never closed is text. A text without such headings has ``== Wiki ==``, or else those that stand alone between
-    blank lines: ``Chapter 3``, ``§ 3a``, ``3.2 Scope``.
+    blank lines: ``Chapter 3``, ``ACT I``, ``第一章``, ``§ 3a``, ``3.2 Scope``.
 
     Returns:
         Sorted by start, the longer first of those that start together. A heading is its lines without the white space
@@ -77,7 +59,7 @@ def find_outline(text: str) -> tuple[Block, ...]:
     text = text.replace("\r\n", " \n").replace("\r", "\n")  # of the same length
     blocks = list(_markdown_blocks(text)) if _MARKDOWN.search("\n" + text) else []
     if not any(block.kind == "heading" for block in blocks):
-        blocks += _plain_headings(text)
+        blocks += find_plain_headings(text)
     return tuple(sorted(blocks, key=lambda block: (block.start, -block.end)))
 
 
@@ -91,7 +73,7 @@ def heading_title(text: str, heading: Block) -> str:
     """
     title = _ADORNMENTS.sub("", text[heading.start : heading.end].strip())
     title = re.sub(r"\A#{1,6}[ \t]+|(?:[ \t]+#+)?(?:[ \t]*\{[#.][^{}]*\})?\Z", "", title)
-    wiki = _WIKI.match("\n" + title)
+    wiki = WIKI.match("\n" + title)
     title = wiki.group(3) if wiki else re.sub(r"\A={1,6}[ \t]+", "", title)  # of a wiki, or AsciiDoc
     title = re.sub(r"!?\[([^\[\]]*)\]\([^()\s]*\)", r"\1", title)  # links
     title = re.sub(r"(?<!\w)(\*\*|__|\*|_|`+)(?=\S)(.+?)(?<=\S)\1(?!\w)", r"\2", title)
@@ -172,7 +154,7 @@ def _is_title(token: Token, title: str, text: str, block: Block) -> bool:
     if not title or len(title) > _MOST_TITLE or token.markup.startswith("#"):
         return 0 < len(title) <= _MOST_TITLE
     return not (
-        "\n" in title or _SENTENCE_END.search(title) or text[max(0, block.start - 9) : block.start].strip() == "---"
+        "\n" in title or SENTENCE_END.search(title) or text[max(0, block.start - 9) : block.start].strip() == "---"
     )
 
 
@@ -196,39 +178,3 @@ def _n_items(tokens: list[Token], number: int) -> int:
             break
         n_items += token.type == "list_item_open" and token.level == level + 1
     return n_items
-
-
-def _plain_headings(text: str) -> list[Block]:
-    text = "\n\n" + text
-    wiki = [one for one in _WIKI.finditer(text) if len(one.group(2)) > 1 or text[: one.start()].isspace()]
-    if wiki:
-        return [Block("heading", one.start(1) - 2, one.end(1) - 2, one.group(2).count("=")) for one in wiki]
-    found = [(match.start(1), match.group(1)) for match in _ALONE.finditer(text)]
-    blocks = [
-        Block("heading", start - 2, start - 2 + len(line), level) for start, line in found if (level := _level(line))
-    ]
-    # Two of one level with nothing between them are items of a list.
-    items = {
-        block
-        for pair in pairwise(blocks)
-        if pair[0].level == pair[1].level
-        and not text[pair[0].end + 2 : pair[1].start + 2].strip()
-        and _is_chapter(text, pair[0]) == _is_chapter(text, pair[1])  # "Schedule A" over "1. Services" is no list
-        for block in pair
-    }
-    return [block for block in blocks if block not in items]
-
-
-def _is_chapter(text: str, block: Block) -> bool:
-    """Whether a heading of plain text, which begins two characters later here, is a chapter's or an attachment's."""
-    return _CHAPTER.match(text, block.start + 2, block.end + 2) is not None
-
-
-def _level(line: str) -> int:
-    """The level of a heading that stands alone between blank lines; 0 if the line is none."""
-    if len(line.split()) > _MOST_WORDS or _SENTENCE_END.search(line):
-        return 0
-    if _CHAPTER.match(line):
-        return 1
-    numbered = _NUMBERED.match(line) or _ARTICLE.match(line)
-    return numbered.group(1).count(".") + 1 if numbered and not (numbered.group(2) or "").islower() else 0
