@@ -189,6 +189,7 @@ BODY = "The pump must be checked each week by a trained person. " * 3
         ("my", "ရန်ကုန်မြို့သည် မြန်မာနိုင်ငံ၏ အကြီးဆုံးမြို့ဖြစ်သည်။|ဟုတ်ကဲ့၊ ရောက်ဖူးပါသည်။"),
         ("bo", "ལྷ་ས་ནི་བོད་ཀྱི་རྒྱལ་ས་ཡིན།|ང་ལྷ་ས་ལ་འགྲོ་མྱོང་། །|ཆུ་ཚོད་གསུམ་པ་རེད།"),
         ("am", "ከተማዋ በጣም ትልቅ ናት፡፡|ጥሩ ነው።"),
+        ("th", "ในปี ค.ศ. 1606 และ พ.ศ. 2500 ดร. สมชาย มา."),
         ("en", "Written by M.\n\n|Macron came."),
     ],
 )
@@ -241,6 +242,19 @@ def test_lines_are_cut_where_they_end(kind):
     spans = kind(max_tokens=64).split(text, word_offsets(text))
 
     assert all(text[span.start - 1] == "\n" for span in spans[1:])
+
+
+def test_paragraphs_of_one_line_are_cut_where_they_end_though_no_spaces_part_words():
+    lines = ["他来到这个城市，" * (2 + n % 5) + "后来走了。" * (1 + n % 3) for n in range(40)]
+    wrapped = "".join(lines)
+    offsets = np.array([(n, n + 1) for n in range(9_000)], dtype=np.int64)
+
+    text = "\n".join(lines)
+    spans = StructureChunker(max_tokens=64).split(text, offsets[: len(text)])
+    units = find_units("\n".join(wrapped[n : n + 40] for n in range(0, len(wrapped), 40)), (), lambda *_: True)
+
+    assert all(text[span.start - 1] == "\n" for span in spans[1:])
+    assert len(units) == 1
 
 
 @pytest.mark.parametrize("rows", [["a,b,{n}", "c d,e,{n}"], ["2026-01-{n} INFO started"], ["key{n} = value of it"]])

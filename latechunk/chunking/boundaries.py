@@ -32,7 +32,7 @@ _MARKS = re.compile(r"[។៕៚།༎፡]++(?<!(?<!፡)፡)(?:\s++[།༎]+)*+[
 # After these sentencex ends sentences in some languages: titles and the like before names, and words before numbers.
 _TITLES = (
     " M MM Mme Mlle Dr Dra Pr Prof Mgr Dña Sta Sto Exma Exmo Sn Av TS ThS PGS GS TP BS dr dhr mevr ul św им ул вул ім "
-    "проф акад Проф Акад κα डॉ डा श्री सुश्री प्रो पं कु ড ডা মো திரு டாக்டர் د أ م "
+    "проф акад Проф Акад κα डॉ डा श्री सुश्री प्रो पं कु ড ডা মো திரு டாக்டர் د أ م ดร นพ พญ รศ ผศ "
 )
 _REFERENCES = (
     " no nos nr n vol vols eq eqs fig figs p pp pág págs pag sec secs ch chap approx art arts al núm ref refs čl ust"
@@ -104,7 +104,7 @@ def _sentencex_ends(language: str) -> SentenceEnds:
 
 def _goes_on(text: str, start: int, end: int) -> bool:
     """Whether a sentence goes on after what sentencex takes for its end, on the same or the next line."""
-    near = text[max(start, end - _NEAR) : end]
+    near = text[max(0, end - _NEAR) : end]
     left, following = near.rstrip(), text[end]
     if not left or near.count("\n", len(left)) > 1:
         return False
@@ -118,11 +118,12 @@ def _goes_on(text: str, start: int, end: int) -> bool:
     if left[-1] != ".":
         return False
     word = _BEFORE_WORD.split(left[:-1])[-1]
+    is_initials = len(word) == 1 and left[-3:-2] == "."  # ค.ศ. 1606, 345 U.S. 12
     if following.isdigit():
-        return f" {word.lower()} " in _REFERENCES
+        return is_initials or f" {word.lower()} " in _REFERENCES
     if following.islower():  # but where sentences begin with small letters, this may be one
         return len(word) <= _MOST_SHORT and not text[start].islower()
-    is_in_name = is_inside_word and "." in left.split()[-1][:-1]  # org.example.Pump
+    is_in_name = is_inside_word and (len(word) == 1 or "." in left.split()[-1][:-1])  # org.example.Pump
     return following.isalpha() and (is_in_name or f" {word} " in _TITLES)
 
 

@@ -26,6 +26,7 @@ _MARKER = re.compile(
     r"[^\W\d_][^\W_]{0,20}(?:[ .'-]{1,2}[^\W_]{1,20}){0,3}: )"
 )
 _DELIMITERS = "\t|;,=:"
+_MOST_UNSPACED = 8  # characters of a word
 _LEAST_DELIMITERS = 6  # of a paragraph; prose has the same few commas in two or three lines by chance
 
 
@@ -184,8 +185,9 @@ def _is_in_all(delimiter: str, lines: Sequence[str]) -> bool:
 
 
 def _first_word(line: str) -> int:
-    """How many characters its first word has."""
-    return len(next(iter(line.split(None, 1)), ""))
+    """How many characters its first word has; where no spaces part words, as in Chinese or Thai, so many as most."""
+    word = next(iter(line.split(None, 1)), "")
+    return min(len(word), _MOST_UNSPACED) if word[:1] >= "\u0e00" else len(word)
 
 
 def _rows(text: str, start: int, end: int, is_fitting: bool) -> Iterator[Unit]:
