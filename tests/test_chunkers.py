@@ -294,6 +294,40 @@ def test_code_too_long_for_a_chunk_is_cut_between_lines():
     assert all(text[span.start :].startswith("value_") for span in spans[1:])
 
 
+FUNCTION = "def pump_{n}(water, valve):\n    flow = water\n\n    if flow:\n        return valve\n    return flow\n\n\n"
+METHOD = "/* Pump {n}. */\nint pump_{n}(int w)\n{{\n    int flow = w;\n\n    return flow + {n};\n}}\n"
+SETTING = "[tool.pump_{n}]\nname = 'a b'\nlist = [\n  'a', 'b', 'c',\n  'd', 'e',\n]\nlast = {n}\n"
+YAML = "# Pump {n}\npump_{n}:\n  image: a/b\n  ports:\n    - 80:80\n    - 90:90\n  mode: fast\n  last: {n}\n"
+ENTRY = (
+    "2026-01-01 10:{n}:12 ERROR it failed {n}\ncom.acme.PumpError: x\n\tat com.Pump.a(A.java:1)\n\tat com.Pump.b(A:2)\n"
+)
+
+
+@pytest.mark.parametrize(
+    ("part", "first"),
+    [(FUNCTION, "def "), (METHOD, "/* "), (SETTING, "[tool"), (YAML, "# "), (ENTRY, "2026")],
+    ids=["py", "c", "toml", "yaml", "log"],
+)
+@pytest.mark.parametrize("size", [56, 64, 100])
+def test_code_is_cut_between_functions_and_the_like_that_fit(part, first, size):
+    text = "".join(part.format(n=n) for n in range(10, 90))
+    code = Document("a", text, outline=(Block("code", 0, len(text)),))
+
+    spans = StructureChunker(max_tokens=size).split_document(code, word_offsets(text))
+
+    assert len(spans) > 10
+    assert all(text[span.start :].startswith(first) for span in spans)
+
+
+def test_entries_of_a_log_in_plain_text_keep_their_traces():
+    text = "".join(ENTRY.format(n=n) for n in range(10, 90))
+
+    spans = StructureChunker(max_tokens=64).split(text, word_offsets(text))
+
+    assert len(spans) > 10
+    assert all(text[span.start :].startswith("2026") for span in spans)
+
+
 def test_a_caption_stays_with_its_table():
     table = "| a | b |\n| - | - |\n" + "| 1 | 2 |\n" * 3
     text = ("It is so. " * 5 + "\n\nTable 1: Fees by day. All in francs.\n\n" + table + "\n") * 4

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterator, Sequence
+from itertools import pairwise
 from typing import Literal, NamedTuple, TypeAlias
 
 from latechunk.types import Block
 
-UnitKind: TypeAlias = Literal["heading", "block", "line", "row"]
+UnitKind: TypeAlias = Literal["heading", "part", "block", "line", "row"]
 
 _BLANK = re.compile(r"\n(?:[ \t\f]*\n)+")
 _CAPTION = re.compile(
@@ -25,6 +26,18 @@ _MARKER = re.compile(
     r"[\[(<]?(?:\d{4}-\d\d-\d\d|\d{1,2}/\d{1,2}/\d{2,4}|\d{1,2}:\d\d)|"
     r"[^\W\d_][^\W_]{0,20}(?:[ .'-]{1,2}[^\W_]{1,20}){0,3}: )"
 )
+_TIME = re.compile(
+    r"[\[(<]?(?:\d{4}[-/.]\d\d[-/.]\d\d|\d\d[-/.]\d\d[-/.]\d{2,4}|\d\d:\d\d:\d\d|[A-Z][a-z]{2} [ \d]\d \d\d:\d\d:)"
+)
+_LEAST_ENTRIES = 3  # of a log
+_TRACE = re.compile(r"[ \t]+\S|(?:[\w$]+\.)*\w+(?:Error|Exception)\b|Caused by:|Traceback \(")
+# What ends a part of code, or goes on in it, at the indentation that the part began with.
+_CLOSING = re.compile(
+    r"[)\]}*]|(?:end|fi|done|esac|else|elif|elsif|elseif|except|finally|catch|begin|then|do)\b|[{(]\s*$|\$\$"
+    r"|#\s*(?:ifn?def|if|else|elif|endif)\b",
+    re.I,
+)
+_SECTION = re.compile(r"\[\[?[^\[\]\n]+\]\]?\s*(?:[#;]|$)", re.M)  # of INI and TOML
 _DELIMITERS = "\t|;,=:"
 _MOST_UNSPACED = 8  # characters of a word
 _LEAST_DELIMITERS = 6  # of a paragraph; prose has the same few commas in two or three lines by chance
@@ -35,8 +48,8 @@ class Unit(NamedTuple):
 
     Attributes:
         start: Its first character, the first of a line.
-        kind: A heading, the start of a block (paragraph, list, table, code), a further line or item of one, or a
-            further row of a table that fits a chunk.
+        kind: A heading, a part of code (a function, a table of settings, an entry of a log), the start of a block
+            (paragraph, list, table, code), a further line or item of one, or a further row of a table that fits.
         level: Of a heading, 1 being the outermost; else 0.
         is_whole: It is not to be cut at sentences if it fits a chunk.
         is_bound: It says nothing without what follows it.
@@ -137,14 +150,17 @@ def _lines(paragraph: str, start: int) -> Iterator[Unit]:
     """Units of a paragraph of several lines: each line, each item, or the whole."""
     lines = paragraph.split("\n")
     is_marked = [_is_marked(line) for line in lines]
+    entries = _log_entries(lines)
+    is_trace = [bool(entries) and _TRACE.match(line) is not None for line in lines]
+    is_unit = [any(own) for own in zip(is_marked, is_trace, strict=True)]
     are_units = are_lines_units(lines, is_marked)
-    begins = [number == 0 or are_units or marked for number, marked in enumerate(is_marked)]
+    begins = [number == 0 or are_units or own for number, own in enumerate(is_unit)]
     place = start
     for number, line in enumerate(lines):
         if begins[number]:
             is_one_line = number + 1 == len(lines) or begins[number + 1]
-            kind: UnitKind = "line" if number else "block"
-            yield Unit(place, kind, is_whole=is_one_line and (are_units or is_marked[number]))
+            kind: UnitKind = "part" if number in entries else "line" if number else "block"
+            yield Unit(place, kind, is_whole=is_one_line and (are_units or is_unit[number]))
         place += len(line) + 1
 
 
@@ -200,14 +216,47 @@ def _rows(text: str, start: int, end: int, is_fitting: bool) -> Iterator[Unit]:
 
 
 def _code_lines(text: str, start: int, end: int) -> Iterator[Unit]:
-    """The lines of code that does not fit; those after a blank line begin a block of it."""
+    """The lines of code that does not fit; those after a blank line begin a block of it, and some of them a part."""
     starts = _line_starts(text, start, end)
     is_fenced = text.startswith(("```", "~~~"), start + len(text[start:end]) - len(text[start:end].lstrip()))
     if is_fenced and len(starts) > 2:
         starts.pop()  # the fence that closes it stays with the last line
+    parts = _code_parts([text[place:after] for place, after in pairwise([*starts, end])], int(is_fenced))
     for number, place in enumerate(starts):
         is_block = number == 0 or text.count("\n", starts[number - 1], place) > 1
-        yield Unit(place, "block" if is_block else "line", 0, True, is_fenced and number == 0)
+        kind: UnitKind = "part" if number in parts else "block" if is_block else "line"
+        yield Unit(place, kind, 0, True, is_fenced and number == 0)
+
+
+def _code_parts(lines: Sequence[str], first: int) -> set[int]:
+    """Which lines begin a part: a function or the like at the least indentation, ``[section]``, or an entry of a log.
+
+    Lines hold the blank ones after them; those before ``first`` are none.
+    """
+    if entries := _log_entries(lines):
+        return entries
+    indents = [len(line) - len(line.lstrip()) for line in lines]
+    least = min(indents[first:], default=0)
+    is_closing = [_CLOSING.match(line.lstrip()) is not None for line in lines]
+    return {
+        number
+        for number in range(first + 1, len(lines))
+        if indents[number] == least
+        and not is_closing[number]
+        and (
+            indents[number - 1] > least
+            or is_closing[number - 1]
+            or lines[number - 1].count("\n") > 1
+            or _SECTION.match(lines[number])
+        )
+    }
+
+
+def _log_entries(lines: Sequence[str]) -> set[int]:
+    """Lines that begin the entries of a log, if any of them holds more lines, such as the trace of an error."""
+    entries = {number for number, line in enumerate(lines) if _TIME.match(line)}
+    is_log = len(entries) >= _LEAST_ENTRIES and 10 * len(entries) >= len(lines) and any(map(_TRACE.match, lines))
+    return entries if is_log else set()
 
 
 def _line_starts(text: str, start: int, end: int) -> list[int]:
