@@ -381,6 +381,26 @@ def test_english_loads_no_identifier_of_languages():
     assert subprocess.check_output([sys.executable, "-c", code], text=True).strip() == "False"
 
 
+@pytest.mark.parametrize("kind", [SentenceChunker, StructureChunker])
+def test_rows_on_one_line_are_cut_between_them(kind):
+    text = "INSERT INTO users VALUES " + ",".join(f"({n}, 'User {n}', 'It is so. Yes.')" for n in range(200)) + ";"
+    code = Document("a.sql", text, outline=(Block("code", 0, len(text)),))
+
+    spans = kind(max_tokens=100, language="en").split_document(code, word_offsets(text))
+
+    assert len(spans) > 10
+    assert all(re.match(r"\(\d", text[span.start :]) for span in spans[1:])
+
+
+def test_a_sentence_that_is_too_long_is_cut_after_a_clause():
+    text = "他到达这里的城市看见市长，" * 40 + "走了。"
+    offsets = np.array([(n, n + 1) for n in range(len(text))])
+
+    spans = StructureChunker(max_tokens=60).split(text, offsets)
+
+    assert all(text[span.start - 1] == "，" for span in spans[1:])
+
+
 def test_a_long_text_without_sentences_is_cut_between_words():
     # Its parts of 20,000 characters were taken for sentences, wherever they ended.
     text = ", ".join(f"word{n:05d}" for n in range(6_000))

@@ -9,6 +9,9 @@ import numpy as np
 
 from latechunk.types import IntArray, Span
 
+_ROW_END = re.compile(r"(?:[)\]}][,;，；]|;(?=\s)|；)\s*")
+_CLAUSE_END = re.compile(r"(?:[,:،؛](?=\s)|[，、：])\s*")
+
 
 def cut_places(text: str, offsets: IntArray) -> tuple[list[bool], list[bool]]:
     """Say of each token whether it begins a character of its own, and whether it begins a word."""
@@ -31,6 +34,18 @@ def line_places(text: str, offsets: IntArray) -> list[bool]:
     return begins_line.tolist()
 
 
+def clause_places(text: str, offsets: IntArray) -> list[list[bool]]:
+    """Say of each token whether it is the first after a row, a statement or the like, and whether after a clause."""
+    found = []
+    for ends in (_ROW_END, _CLAUSE_END):
+        start, stop = int(offsets[0, 0]), int(offsets[-1, 1])
+        starts = np.array([end.end() for end in ends.finditer(text, start, stop)], dtype=np.int64)
+        begins = np.zeros(len(offsets) + 1, dtype=bool)
+        begins[np.searchsorted(offsets[:, 0], starts, side="left")] = True
+        found.append(begins.tolist())
+    return found
+
+
 def next_cut(
     begin: int,
     after: int,
@@ -38,19 +53,19 @@ def next_cut(
     size: int,
     begins_character: list[bool],
     begins_word: list[bool],
-    begins_line: Sequence[bool] = (),
+    *better: Sequence[bool],
 ) -> int:
-    """The token after ``after`` before which to cut: at most ``size`` from ``begin`` where a character allows it."""
+    """The token after ``after`` before which to cut: at most ``size`` from ``begin`` where a character allows it.
+
+    In the second half of that, places in ``better`` come first, those of its first sequence before those of the next.
+    """
     limit = begin + size
     if limit >= stop:
         return stop
     half = max(begin + (size - 1) // 2, after)
-    for token in range(limit, half, -1) if begins_line else ():
-        if begins_line[token] and begins_word[token]:
-            return token
-    for places, least in ((begins_word, half), (begins_character, after)):
+    for places, least in (*((one, half) for one in better), (begins_word, half), (begins_character, after)):
         for token in range(limit, least, -1):
-            if places[token]:
+            if places[token] and begins_character[token]:
                 return token
     return next((token for token in range(limit + 1, stop) if begins_character[token]), stop)
 

@@ -9,7 +9,7 @@ from itertools import pairwise
 
 import numpy as np
 
-from latechunk.chunking.cuts import cut_places, next_cut
+from latechunk.chunking.cuts import clause_places, cut_places, next_cut
 from latechunk.chunking.layout import Unit, find_units
 from latechunk.types import Block, IntArray
 
@@ -180,10 +180,10 @@ def _cut_group(
 
 
 def _cut_words(text: str, offsets: IntArray, max_tokens: int) -> Iterator[int]:
-    """Cuts inside a piece that is longer than a chunk, where words begin, or characters."""
+    """Cuts inside a piece that is longer than a chunk, where clauses begin, or words, or characters."""
     if len(offsets) <= max_tokens:
         return
-    begins_character, begins_word = cut_places(text, offsets)
+    places = (*cut_places(text, offsets), *clause_places(text, offsets))
     begin = 0
-    while (begin := next_cut(begin, begin, len(offsets), max_tokens, begins_character, begins_word)) < len(offsets):
+    while (begin := next_cut(begin, begin, len(offsets), max_tokens, *places)) < len(offsets):
         yield int(offsets[begin, 0])

@@ -21,7 +21,8 @@ class SentenceChunker(Validated):
 
     The chunks cover the text without gaps: white space between two sentences belongs to the first of them, white
     space at the start of the text to the first chunk. A sentence longer than ``max_tokens`` is split where a token
-    begins, at a word's start if one is near; one that holds no token stays with the chunk before it.
+    begins, at the start of a clause or else a word if one is near; one that holds no token stays with the chunk
+    before it.
 
     Attributes:
         max_tokens: The most tokens of a chunk, counted in the tokenised document. Only a single character that takes
