@@ -13,7 +13,7 @@ from latechunk.chunking.outline import heading_title
 from latechunk.chunking.places import make_chunks, with_outline
 from latechunk.readers import count_documents, find_files, read_documents
 from latechunk.readers.limits import read_whole
-from latechunk.readers.markup import outline_asciidoc, outline_rst
+from latechunk.readers.markup import outline_asciidoc, outline_latex, outline_rst
 from latechunk.types import Block
 from tests.conftest import FakeEncoder
 from tests.documents import PEOPLE
@@ -179,6 +179,8 @@ def test_a_title_of_restructuredtext_begins_a_chunk_and_stays_with_what_follows_
     [
         (outline_asciidoc, "```{}"),
         (outline_rst, "= {:b}"),
+        (outline_latex, "\\begin{{verbatim}}"),
+        (outline_latex, "\\section{{a{{b}}"),
     ],
 )
 def test_what_is_never_closed_is_not_looked_for_again_and_again(outline, line):
@@ -188,6 +190,19 @@ def test_what_is_never_closed_is_not_looked_for_again_and_again(outline, line):
     outline("\n".join(lines))
 
     assert time.process_time() - start < 5
+
+
+def test_titles_and_code_of_latex(read):
+    formula = "\\begin{equation}\r\n  E\r\n\\end{equation}"
+    title = "\\section[S]{On \\emph{pumps}}"
+    text = f"{title} \\label{{s}}\r\nIt is.\r\n{formula}\r\n\\subsection*{{Oil}}\r\n\\begin{{align}} x\r\n"
+
+    ((document,), _) = read("a.tex", text)
+
+    assert parts(document, "heading") == [(title, 3), ("\\subsection*{Oil}", 4)]
+    assert parts(document, "code") == [(formula, 0)]
+    titles = [heading_title(document.text, one) for one in document.outline if one.kind == "heading"]
+    assert titles == ["On \\emph{pumps}", "Oil"]
 
 
 def test_titles_of_asciidoc(read):

@@ -64,7 +64,7 @@ def find_outline(text: str) -> tuple[Block, ...]:
 
 
 def heading_title(text: str, heading: Block) -> str:
-    r"""The words of a heading, without the marks of Markdown and reStructuredText around them.
+    r"""The words of a heading, without the marks of Markdown, reStructuredText and LaTeX around them.
 
     Examples:
         >>> text = "## Refunds, **quickly** ##\n\nWe pay them back."
@@ -73,6 +73,7 @@ def heading_title(text: str, heading: Block) -> str:
     """
     title = _ADORNMENTS.sub("", text[heading.start : heading.end].strip())
     title = re.sub(r"\A#{1,6}[ \t]+|(?:[ \t]+#+)?(?:[ \t]*\{[#.][^{}]*\})?\Z", "", title)
+    title = re.sub(r"\A\\[a-z]+\*?(?:\[[^\]\n]*\])?\{([^\n]*)\}\Z", r"\1", title)  # of LaTeX
     wiki = WIKI.match("\n" + title)
     title = wiki.group(3) if wiki else re.sub(r"\A={1,6}[ \t]+", "", title)  # of a wiki, or AsciiDoc
     title = re.sub(r"!?\[([^\[\]]*)\]\([^()\s]*\)", r"\1", title)  # links

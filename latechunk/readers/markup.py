@@ -1,4 +1,4 @@
-"""reStructuredText and AsciiDoc files: one document each, as it is, with its headings, code and tables as outline."""
+"""reStructuredText, AsciiDoc and LaTeX files: one document each, as it is, with its headings, code and tables."""
 
 from __future__ import annotations
 
@@ -15,6 +15,13 @@ _BORDER = re.compile(r"=+(?: +=+)+$")  # of a simple table
 _DIRECTIVE = re.compile(r"\.\. (?:code|code-block|sourcecode|parsed-literal)::")
 _ASCIIDOC_HEADING = re.compile(r"(={1,6}|#{1,6})[ \t]+\S")
 _ASCIIDOC_FENCES: dict[str, BlockKind] = {"----": "code", "....": "code", "```": "code", "|===": "table"}
+_LATEX_LEVELS = ("part", "chapter", "section", "subsection", "subsubsection", "paragraph", "subparagraph")
+_LATEX_HEADING = re.compile(
+    rf"[ \t]*\\({'|'.join(_LATEX_LEVELS)})\*?(?:\[[^\]\n]*\])?\{{(?:[^{{}}\n]|\{{[^{{}}\n]*\}})*+\}}"
+)
+_LATEX_BEGIN = re.compile(
+    r"[ \t]*\\begin\{((?:verbatim|lstlisting|minted|equation|align|gather|tikzpicture|tabular)\*?)\}"
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,6 +91,26 @@ def outline_asciidoc(text: str) -> tuple[Block, ...]:
     return tuple(blocks)
 
 
+def outline_latex(text: str) -> tuple[Block, ...]:
+    """Find sections, and the environments of code, formulas and tables, which count as code."""
+    lines = _lines(text)
+    last_like = {line.text.strip(): number for number, line in enumerate(lines)}  # as above
+    blocks: list[Block] = []
+    number = 0
+    while number < len(lines):
+        line = lines[number]
+        start = line.start + len(line.text) - len(line.text.lstrip())
+        if begun := _LATEX_BEGIN.match(line.text):
+            close = f"\\end{{{begun[1]}}}"
+            if last_like.get(close, 0) > number:
+                number = next(at for at in range(number + 1, len(lines)) if lines[at].text.strip() == close)
+                blocks.append(Block("code", start, lines[number].end))
+        elif found := _LATEX_HEADING.match(line.text):
+            blocks.append(Block("heading", start, line.start + found.end(), _LATEX_LEVELS.index(found[1]) + 1))
+        number += 1
+    return tuple(blocks)
+
+
 def _lines(text: str) -> list[_Line]:
     return [_Line(found.start(), found[0].rstrip()) for found in _LINE.finditer(text)]
 
@@ -132,3 +159,4 @@ def _reader(outline: Callable[[str], tuple[Block, ...]], *suffixes: str) -> Read
 
 RST = _reader(outline_rst, ".rst")
 ASCIIDOC = _reader(outline_asciidoc, ".adoc", ".asciidoc")
+LATEX = _reader(outline_latex, ".tex")

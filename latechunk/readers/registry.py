@@ -14,7 +14,7 @@ from latechunk.readers.html import HTML
 from latechunk.readers.jsonfile import JSON
 from latechunk.readers.jsonl import JSONL
 from latechunk.readers.markdown import MARKDOWN
-from latechunk.readers.markup import ASCIIDOC, RST
+from latechunk.readers.markup import ASCIIDOC, LATEX, RST
 from latechunk.readers.notebook import NOTEBOOK
 from latechunk.readers.pdf import PDF
 from latechunk.readers.pptx import PPTX
@@ -24,7 +24,7 @@ from latechunk.readers.text import CODE, RTF, TEXT
 
 READERS: Mapping[str, Reader] = {
     suffix: reader
-    for reader in (TEXT, MARKDOWN, RST, ASCIIDOC, NOTEBOOK, TABLE, JSONL, JSON, PDF, DOCX, PPTX, EPUB, HTML)
+    for reader in (TEXT, MARKDOWN, RST, ASCIIDOC, LATEX, NOTEBOOK, TABLE, JSONL, JSON, PDF, DOCX, PPTX, EPUB, HTML)
     for suffix in reader.suffixes
 }
 """By suffix. A new format is a module in this package and an entry here."""
