@@ -1,4 +1,4 @@
-"""Files of Word and slides, books and pages of HTML for the tests, by hand, so that each part of them can be wrong."""
+"""Files of Office, books and pages of HTML for the tests, by hand, so that each part of them can be wrong."""
 
 from __future__ import annotations
 
@@ -85,6 +85,51 @@ def make_pptx(*slides, first="1", **members):
         **members,
     }
     return pack({name: content for name, content in parts.items() if content is not None})
+
+
+def cell(value, place="", kind="n", style=""):
+    """A cell of a sheet: a number, text, or a value of another kind (``t``) and style."""
+    of = f' r="{place}"' if place else ""
+    if isinstance(value, str) and kind == "n":
+        return f'<c{of} t="inlineStr"><is><t>{value}</t></is></c>'
+    return f'<c{of} t="{kind}" s="{style}"><v>{value}</v></c>'
+
+
+def sheet_row(number, *cells):
+    """A row of a sheet; cells that are no XML are made by ``cell``, and None is an empty one."""
+    made = (
+        "<c/>" if one is None else one if isinstance(one, str) and one.startswith("<") else cell(one) for one in cells
+    )
+    return f'<row r="{number}">{"".join(made)}</row>'
+
+
+def make_xlsx(sheets, *, codes=(), texts=(), merged=(), states=(), settings="", **members):
+    """A workbook of sheets, by name, as rows; styles are format codes, by their numbers from 1."""
+    formats = "".join(f'<numFmt numFmtId="{200 + n}" formatCode="{code}"/>' for n, code in enumerate(codes))
+    styles = "".join(f'<xf numFmtId="{200 + n}"/>' for n in range(len(codes)))
+    ranges = "".join(f'<mergeCell ref="{one}"/>' for one in merged)
+    named = {f"xl/worksheets/sheet{n}.xml": rows for n, rows in enumerate(sheets.values(), start=1)}
+    parts = {f"r{n}": ("worksheet", f"worksheets/sheet{n}.xml") for n in range(1, len(sheets) + 1)}
+    parts |= {"s": ("styles", "styles.xml"), "t": ("sharedStrings", "/xl/texts.xml")}
+    listed = "".join(
+        f'<sheet name="{name}" sheetId="{n}" r:id="r{n}" {"".join(states[n - 1 : n])}/>'
+        for n, name in enumerate(sheets, start=1)
+    )
+    return pack(
+        {
+            "[Content_Types].xml": "<Types/>",
+            "xl/workbook.xml": f'<workbook xmlns="x" xmlns:r="r"><workbookPr {settings}/>{listed}</workbook>',
+            "xl/_rels/workbook.xml.rels": relationships(**parts),
+            "xl/styles.xml": f'<styleSheet><numFmts>{formats}</numFmts><cellStyleXfs><xf numFmtId="9"/></cellStyleXfs>'
+            f'<cellXfs><xf numFmtId="0"/>{styles}</cellXfs></styleSheet>',
+            "xl/texts.xml": f"<sst>{''.join(f'<si>{one}</si>' for one in texts)}</sst>",
+            **{
+                name: f'<worksheet xmlns="x"><sheetData>{rows}</sheetData><mergeCells>{ranges}</mergeCells></worksheet>'
+                for name, rows in named.items()
+            },
+            **members,
+        }
+    )
 
 
 OPF = """<package xmlns="http://www.idpf.org/2007/opf" xmlns:dc="http://purl.org/dc/elements/1.1/"><metadata>

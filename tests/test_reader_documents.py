@@ -592,7 +592,7 @@ OUTSIDE = '<!DOCTYPE d [<!ENTITY a SYSTEM "file:///etc/passwd">]><d>&a;</d>'
         ("a.docx", pack({"word/document.xml": BOMB}), "unpacks to more than 200 times its size"),
         ("a.docx", pack({"word/document.xml": "<a/>"}, zipfile.ZIP_LZMA).replace(b"\x0e\0", b"\x63\0"), "is damaged"),
         ("a.pptx", b"", "it is no zip archive"),
-        ("a.pptx", b"\xd0\xcf\x11\xe0" + b"\0" * 99, "save it as .docx or .pptx without a password"),
+        ("a.pptx", b"\xd0\xcf\x11\xe0" + b"\0" * 99, "save it as .docx, .pptx or .xlsx without a password"),
         ("a.pptx", pack({"a.txt": "x"}), "it holds no slides: it lacks ppt/presentation.xml"),
         ("a.pptx", make_pptx(), "its slides hold no text; pictures and charts are not read"),
         ("a.pptx", make_pptx("<a:p>"), "slide 1: ppt/slides/slide1.xml is damaged"),

@@ -48,13 +48,13 @@ def test_the_documented_way_from_docling_keeps_pages_and_headings(monkeypatch):
 def test_the_documented_way_from_markitdown_keeps_headings_and_tables(tmp_path, monkeypatch):
     pytest.importorskip("markitdown")
     monkeypatch.chdir(tmp_path)
-    (tmp_path / "prices.html").write_text("<h1>Pumps &amp; more</h1><table><tr><th>day</th></tr></table><p>Oil</p>")
+    (tmp_path / "offer.html").write_text("<h1>Pumps &amp; more</h1><table><tr><th>day</th></tr></table><p>Oil</p>")
     names = {"Document": Document}
 
-    exec(example("markitdown").replace("prices.xlsx", "prices.html"), names)
+    exec(example("markitdown").replace("offer.msg", "offer.html"), names)
 
-    prices = with_outline(names["prices"])
-    assert [(block.kind, prices.text[block.start : block.end]) for block in prices.outline] == [
+    mail = with_outline(names["mail"])
+    assert [(block.kind, mail.text[block.start : block.end]) for block in mail.outline] == [
         ("heading", "# Pumps & more"),
         ("table", "| day |\n| --- |"),
     ]

@@ -10,7 +10,19 @@ import pytest
 from hypothesis import settings
 
 from latechunk.readers import READERS, find_files, read_documents
-from tests.documents import PAGE, PEOPLE, STYLES, make_docx, make_epub, make_pptx, paragraph, shape
+from tests.documents import (
+    PAGE,
+    PEOPLE,
+    STYLES,
+    cell,
+    make_docx,
+    make_epub,
+    make_pptx,
+    make_xlsx,
+    paragraph,
+    shape,
+    sheet_row,
+)
 from tests.pdfs import IMAGE, make_pdf, write_lines
 
 pytest.importorskip("pypdfium2")
@@ -30,6 +42,16 @@ SEEDS = {
     ),
     "a.docx": make_docx(paragraph("Care", ITEM) * 3 + paragraph("Text."), styles=STYLES),
     "a.pptx": make_pptx(shape("Care", kind="title") + shape("Check.", "Clean.", kind=""), shape("End")),
+    "a.xlsx": make_xlsx(
+        {
+            "Sales": sheet_row(1, "region", "units", "day")
+            + sheet_row(2, cell(0, kind="s"), 7, cell(45382.5, style=1)),
+            "Notes": sheet_row(3, "Text.") + sheet_row(4, cell("#N/A", kind="e"), "<c><f>A1</f><v>1</v></c>"),
+        },
+        codes=["d/m/yy h:mm"],
+        texts=["<r><t>North</t></r>"],
+        merged=["A1:A2"],
+    ),
     "a.epub": make_epub(),
     "a.html": PAGE.encode(),
     "a.ipynb": json.dumps(NOTEBOOK).encode(),
@@ -125,12 +147,13 @@ def test_mutated_files_are_read_or_named(tmp_path):
     assert {name.partition(".")[2] for name in SEEDS} == {name.split()[0][1:] for name in counts}
     assert {
         suffix
-        for suffix in (".pdf", ".docx", ".pptx", ".epub")
+        for suffix in (".pdf", ".docx", ".pptx", ".xlsx", ".epub")
         if counts[f"{suffix} named"] and counts[f"{suffix} read"]
     } == {
         ".pdf",
         ".docx",
         ".pptx",
+        ".xlsx",
         ".epub",
     }
     assert all(suffix in READERS for suffix in {name.split()[0] for name in counts})

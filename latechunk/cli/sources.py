@@ -17,7 +17,7 @@ from latechunk.readers.files import is_blank
 from latechunk.readers.jsonl import JSONL
 from latechunk.readers.origin import find_file, find_row
 from latechunk.readers.reader import full_path
-from latechunk.types import without_row
+from latechunk.types import TABLE_ROW, cite_row, without_row
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -88,7 +88,8 @@ class Sources:
         path, row = self._sources.get(source, source), find_row(document.metadata)
         if row is None:
             return path
-        return f"{path}:{row}" if path.lower().endswith(JSONL.suffixes) else f"{path}, row {row}"
+        is_line = path.lower().endswith(JSONL.suffixes)
+        return f"{path}:{row}" if is_line else f"{path}, {cite_row({**document.metadata, TABLE_ROW: row})}"
 
     def find_gone(self, paths: Sequence[Path], stored: Iterable[tuple[str, Mapping[str, Any]]]) -> list[str]:
         """Ids of documents that were files, or rows of files, at or below these paths, and are no more.

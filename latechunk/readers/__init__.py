@@ -39,7 +39,7 @@ def read_documents(
         on_problem: Called for each file or part of it that cannot be read, which is then left out.
         on_note: Called with a place and what was done with it, such as the encoding that was guessed.
         encoding: Of what has no mark and is not UTF-8; None to guess.
-        rows: Make a document of each row of a CSV or TSV file and of each element of a JSON array.
+        rows: Make a document of each row of a CSV or TSV file or workbook and of each element of a JSON array.
         password: Of encrypted files.
     """
     require_encoding(encoding)

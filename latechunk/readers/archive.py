@@ -42,7 +42,8 @@ class Archive:
             with path.open("rb") as file:
                 if file.read(len(_OLE)) == _OLE:
                     raise DocumentError(
-                        "it is encrypted, or of a format of before 2007; save it as .docx or .pptx without a password"
+                        "it is encrypted, or of a format of before 2007; save it as .docx, .pptx or .xlsx without a "
+                        "password"
                     ) from error
             raise DocumentError(f"it is no zip archive, as its format must be, or damaged: {error}") from error
         self._members = {one.filename: one for one in self._zip.infolist()}
@@ -58,6 +59,11 @@ class Archive:
 
     def __contains__(self, name: str) -> bool:
         return name in self._members
+
+    @property
+    def names(self) -> list[str]:
+        """Of the members."""
+        return [*self._members]
 
     def chunks(self, name: str) -> Iterator[bytes]:
         """The content of a member, piece by piece.

@@ -14,7 +14,7 @@ from latechunk.readers.registry import BINARY, READERS, find_reader
 ONE_FOLDER = "give the folder that holds both, so that their paths from it differ"
 _BLOCK = 8_192
 _PASSED_OVER = frozenset({"node_modules", "__pycache__"})  # besides what is hidden
-_HIDDEN = (".", "~$")  # the second is how Word marks a file that is open
+_HIDDEN = (".", "~$")  # the second is how Office marks a file that is open
 _INDEX = "store.sqlite3"  # what only the folder of an index holds
 _EMBEDDED = re.compile(r"(?:part|errors)-\d{6,}-[0-9a-f]{16}\.parquet")  # what only a folder that `embed` filled holds
 _ADAPTERS = "latechunk.json"  # what only a folder of adapters holds, which `train` filled
@@ -29,7 +29,7 @@ def find_files(
     """List the regular files to read: those given, and those of a known format in folders given, in order, none twice.
 
     A file is named by its path from the folder given, or its own name if it was given itself, wherever the working
-    directory is. Links inside a folder are not followed; hidden files and folders in it, Word's marks of open files,
+    directory is. Links inside a folder are not followed; hidden files and folders in it, Office's marks of open files,
     ``node_modules``, ``__pycache__``, indexes, folders that ``latechunk embed`` or ``train`` filled, and what
     ``latechunk evaluate`` leaves are passed over. ``on_problem`` is called for each path given that is missing or holds
     no text, and for a file of another one's name; ``on_other`` for each file in a folder that is blank or of an unknown
@@ -73,7 +73,7 @@ def _why_not(path: Path) -> str | None:
 def is_blank(path: Path) -> bool:
     """Whether a text file holds nothing but white space.
 
-    One that cannot be opened does not, nor does an empty PDF, book, or file of Word or slides, which is damaged.
+    One that cannot be opened does not, nor does an empty file of a format that is no text, which is damaged.
     """
     if READERS.get(path.suffix.lower()) in BINARY:
         return False

@@ -12,12 +12,30 @@ from latechunk.types import Block, Page
 
 
 @dataclass(frozen=True, slots=True)
+class Sheet:
+    """A table of a workbook, where each row becomes a document.
+
+    Attributes:
+        rows: Each as (number in the sheet from 1, texts by column, numbers by column or None where a cell is an error).
+    """
+
+    name: str
+    rows: tuple[tuple[int, Mapping[str, str], Mapping[str, float | None]], ...]
+
+    @property
+    def n_characters(self) -> int:
+        """How many characters the texts have together."""
+        return sum(len(text) for _, fields, _ in self.rows for text in fields.values())
+
+
+@dataclass(frozen=True, slots=True)
 class Parsed:
     """The text of a file and what is known of it.
 
     Attributes:
         notes: What was done that the user may want to know.
         problems: Parts that could not be read, each as (part, reason), such as ``("page 3", "it is damaged")``.
+        sheets: In place of the text, where rows are asked for.
     """
 
     text: str
@@ -26,6 +44,7 @@ class Parsed:
     metadata: Mapping[str, Any] = field(default_factory=dict)
     notes: tuple[str, ...] = ()
     problems: tuple[tuple[str, str], ...] = ()
+    sheets: tuple[Sheet, ...] = ()
 
     def to_json(self) -> str:
         """Write it as one line of ASCII."""
@@ -45,6 +64,7 @@ class Parsed:
             fields["metadata"],
             tuple(fields["notes"]),
             tuple((part, reason) for part, reason in fields["problems"]),
+            tuple(Sheet(one["name"], tuple((*row,) for row in one["rows"])) for one in fields["sheets"]),
         )
 
 
@@ -55,9 +75,11 @@ class ParserOptions:
     Attributes:
         password: Of an encrypted file.
         encoding: Of text that does not say it and is not UTF-8.
+        rows: Whether each row of a sheet becomes a document.
         tick: To be called at each page or chapter, since a parser that goes on for long without it is ended.
     """
 
     password: str | None = None
     encoding: str | None = None
+    rows: bool = False
     tick: Callable[[], None] = lambda: None

@@ -1,7 +1,8 @@
 """What runs in the process of ``ParserProcess``: it reads requests and writes answers, each a line of JSON.
 
-A request is ``{"module", "path", "password", "encoding"}``, and the module has a function ``parse(path, options)``.
-The answer is what ``Parsed.to_json`` writes, or ``{"error"}``. The process ends when its input does.
+A request is ``{"module", "path", "options": {"password", "encoding", "rows"}}``, and the module has a function
+``parse(path, options)``. The answer is what ``Parsed.to_json`` writes, or ``{"error"}``. The process ends when its
+input does.
 """
 
 from __future__ import annotations
@@ -50,7 +51,7 @@ def serve(seconds: float, memory: int) -> None:
 def _answer(request: dict[str, Any], tick: Callable[[], None]) -> str:
     try:
         parse: Callable[[Path, ParserOptions], Parsed] = importlib.import_module(request["module"]).parse
-        return parse(Path(request["path"]), ParserOptions(request["password"], request["encoding"], tick)).to_json()
+        return parse(Path(request["path"]), ParserOptions(**request["options"], tick=tick)).to_json()
     except UnicodeDecodeError as error:
         return _error(explain_decoding(error))
     except LateChunkError as error:

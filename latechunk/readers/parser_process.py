@@ -33,14 +33,23 @@ class ParserProcess:
     def __init__(self) -> None:
         self._process: subprocess.Popen[bytes] | None = None
 
-    def parse(self, module: str, path: Path, *, password: str | None = None, encoding: str | None = None) -> Parsed:
+    def parse(
+        self,
+        module: str,
+        path: Path,
+        *,
+        password: str | None = None,
+        encoding: str | None = None,
+        rows: bool = False,
+    ) -> Parsed:
         """Parse a file by the function ``parse`` of a module.
 
         Raises:
             DocumentError: With the reason if it cannot be parsed, or took the process down.
         """
         process = self._running()
-        request = {"module": module, "path": os.fspath(path.absolute()), "password": password, "encoding": encoding}
+        options = {"password": password, "encoding": encoding, "rows": rows}
+        request = {"module": module, "path": os.fspath(path.absolute()), "options": options}
         answer = _exchange(process, json.dumps(request))
         if not answer:
             raise DocumentError(self._why_lost(process))

@@ -10,6 +10,7 @@ from typing import Any
 
 from latechunk.readers.decoding import decode
 from latechunk.readers.limits import read_whole
+from latechunk.readers.parsed import Parsed
 from latechunk.readers.parser_process import ParserProcess
 from latechunk.types import Document
 
@@ -91,15 +92,23 @@ def parsed_reader(module: str, *suffixes: str) -> Reader:
     """A reader whose files are parsed by ``module.parse`` in a process of its own."""
 
     def read(file: SourceFile, reading: Reading) -> Iterator[Document]:
-        parsed = reading.process.parse(module, file.path, password=reading.password, encoding=reading.encoding)
-        for note in parsed.notes:
-            reading.on_note(str(file.path), note)
-        for part, reason in parsed.problems:
-            reading.on_problem(Problem(f"{file.path}, {part}", reason))
+        parsed = parse_file(module, file, reading)
         metadata = with_source(parsed.metadata, file)
         yield Document(file.name, parsed.text, metadata, pages=parsed.pages, outline=parsed.outline)
 
     return Reader(suffixes, read)
+
+
+def parse_file(module: str, file: SourceFile, reading: Reading) -> Parsed:
+    """Parse a file by ``module.parse`` in a process of its own, and tell what is noted and wrong."""
+    parsed = reading.process.parse(
+        module, file.path, password=reading.password, encoding=reading.encoding, rows=reading.rows
+    )
+    for note in parsed.notes:
+        reading.on_note(str(file.path), note)
+    for part, reason in parsed.problems:
+        reading.on_problem(Problem(f"{file.path}, {part}", reason))
+    return parsed
 
 
 def with_source(metadata: Mapping[str, Any], file: SourceFile) -> dict[str, Any]:

@@ -21,28 +21,29 @@ from latechunk.readers.pptx import PPTX
 from latechunk.readers.reader import Reader
 from latechunk.readers.table import TABLE
 from latechunk.readers.text import CODE, RTF, TEXT
+from latechunk.readers.xlsx import XLSX
 
 READERS: Mapping[str, Reader] = {
     suffix: reader
-    for reader in (TEXT, MARKDOWN, RST, ASCIIDOC, LATEX, NOTEBOOK, TABLE, JSONL, JSON, PDF, DOCX, PPTX, EPUB, HTML)
+    for reader in (TEXT, MARKDOWN, RST, ASCIIDOC, LATEX, NOTEBOOK, TABLE, JSONL, JSON, PDF, DOCX, PPTX, XLSX, EPUB, HTML)
     for suffix in reader.suffixes
 }
 """By suffix. A new format is a module in this package and an entry here."""
-BINARY = (PDF, DOCX, PPTX, EPUB)
+BINARY = (PDF, DOCX, PPTX, XLSX, EPUB)
 """Those whose files are no text, whatever they hold."""
 
 _HEAD = 8_192
-_MEMBER = re.compile(rb"PK\x03\x04.{26}(word|ppt)/", re.S)  # the header of a member of a zip archive, and its name
-_OFFICE = {b"word": DOCX, b"ppt": PPTX}
+_MEMBER = re.compile(rb"PK\x03\x04.{26}(word|ppt|xl)/", re.S)  # the header of a member of a zip archive, and its name
+_OFFICE = {b"word": DOCX, b"ppt": PPTX, b"xl": XLSX}
 _PAGE = re.compile(rb"\s*<(?:!doctype html|html)\b", re.I)
 
 
 def find_reader(path: Path) -> Reader | None:
     """The reader of a file; None if it is of no known format and holds no text.
 
-    A PDF, book, or file of Word or slides is one under any name, and a page of HTML under the name of such a file, as
-    failed downloads have it, or without a suffix. What is of no known suffix is text if its first 8 KB are: not empty,
-    without the byte 0, UTF-8 or with a mark.
+    A PDF, book, or file of Word, slides or sheets is one under any name, and a page of HTML under the name of such a
+    file, as failed downloads have it, or without a suffix. What is of no known suffix is text if its first 8 KB are:
+    not empty, without the byte 0, UTF-8 or with a mark.
     """
     suffix = path.suffix.lower()
     with path.open("rb") as file:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from latechunk.errors import DocumentError
@@ -11,7 +11,7 @@ from latechunk.readers.naming import name_documents
 from latechunk.readers.origin import with_origin
 from latechunk.readers.pages import unpack_document
 from latechunk.readers.reader import SourceFile
-from latechunk.types import TABLE_ROW, Document, require_text
+from latechunk.types import TABLE_ROW, TABLE_SHEET, Document, require_text
 
 _CITED_BY = ("source", "file_path", "file_name")
 
@@ -37,23 +37,26 @@ def row_document(
     number: int,
     note: Callable[[str], None],
     *,
-    numeric: Collection[str] = (),
+    numbers: Mapping[str, float | None] | None = None,
+    sheet: str | None = None,
 ) -> Document:
     """Make a document of a row; without ``text`` its text is its fields, one a line; all but the id are metadata.
 
-    Its id is its own, or the name of the file with the row's number, from 1: ``people.csv#7``. Fields that ``numeric``
-    names are written as they are, and numbers in the metadata, or not there where they are empty.
+    Its id is its own, or the name of the file with the row's number, from 1: ``people.csv#7``, in a workbook with its
+    sheet: ``book.xlsx#Sales#7``. ``numbers`` stand in the metadata for fields that are written as they are; None: the
+    metadata lack the field.
     """
     text, chosen, metadata = _split(fields, note)
     if text is None:
         shown = {**{name: value for name, value in fields.items() if name != "metadata"}, **metadata}
         text = "\n".join(f"{name}: {_show(value)}" for name, value in shown.items() if value not in (None, ""))
     require_text(text, "the text of a row", DocumentError)
-    name = f"{file.name}#{number}" if chosen in (None, "") else chosen
-    numbers = {key: json.loads(metadata[key]) for key in numeric if metadata.get(key)}
-    empty = {key for key in numeric if metadata.get(key) == ""}
-    described = {TABLE_ROW: number, **with_origin({**metadata, **numbers}, file, number, ("source",))}
-    described = {key: value for key, value in described.items() if key not in empty}
+    place = "#".join(map(str, [file.name, *([sheet] if sheet is not None else []), number]))
+    name = place if chosen in (None, "") else chosen
+    known = {key: value for key, value in (numbers or {}).items() if key in metadata}
+    stated = {key: known.get(key, value) for key, value in metadata.items() if known.get(key, "") is not None}
+    origin = {TABLE_ROW: number, **({TABLE_SHEET: sheet} if sheet is not None else {})}
+    described = {**origin, **with_origin(stated, file, number, ("source",))}
     return Document(name, text, described, outline=None if "text" in fields else ())
 
 

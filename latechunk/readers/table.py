@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import csv
 import io
+import json
 import re
 from collections import Counter, deque
 from collections.abc import Collection, Iterator
@@ -18,14 +19,17 @@ from latechunk.errors import DocumentError
 from latechunk.readers.limits import count_lines
 from latechunk.readers.reader import Problem, Reader, Reading, SourceFile, read_text
 from latechunk.readers.rows import row_document
-from latechunk.types import FIRST_LINE, TABLE_ROW, Block, Document
+from latechunk.types import FIRST_LINE, TABLE_ROW, TABLE_SHEET, Block, Document
 
 _NUMBER = re.compile(r"-?(?:0|[1-9]\d*)(?:\.\d+)?", re.ASCII)
 _MOST_DIGITS = 15
-_OWN_KEYS = (TABLE_ROW, FIRST_LINE, "source", "file_path", "file_name")  # by which passages are cited
+OWN_KEYS = (TABLE_ROW, TABLE_SHEET, FIRST_LINE, "source", "file_path", "file_name")
+"""Columns by which passages are cited, which stay as they are."""
+SHORT = 50
+"""Rows of a table, beyond which few chunks have the header."""
+MANY_ROWS = "one document of many rows (--rows makes one of each, with its columns' names)"
 _DELIMITERS = "\t;|,"  # of .csv files; a comma is the likeliest within a cell
 _SAMPLE = 20  # rows
-_SHORT = 50  # rows, beyond which few chunks have the header
 _HEAD = 100_000  # characters that these may have
 _SAID = re.compile(r'"?sep=([^\r\n"])"?[ \t]*(?=\r|\n|\Z)')  # a first line that tells Excel the delimiter
 
@@ -42,10 +46,8 @@ def _read(file: SourceFile, reading: Reading) -> Iterator[Document]:
         yield from _row_documents(_rows(text, delimiter, quotes=quotes), file, reading, numeric)
     else:
         document, n_rows = _table_document(_rows(text, delimiter, quotes=quotes), file)
-        if n_rows > _SHORT:
-            reading.on_note(
-                str(file.path), "one document of many rows (--rows makes one of each, with its columns' names)"
-            )
+        if n_rows > SHORT:
+            reading.on_note(str(file.path), MANY_ROWS)
         yield document
 
 
@@ -110,7 +112,7 @@ def _find_numeric(rows: Iterator[tuple[int, list[str]]]) -> set[str]:
     columns: dict[int, set[tuple[int, bool]]] = {}
     with contextlib.suppress(DocumentError):  # which reading the rows will tell
         _, header = next(rows, (0, []))
-        columns = {place: set() for place, name in enumerate(header) if name not in _OWN_KEYS}
+        columns = {place: set() for place, name in enumerate(header) if name not in OWN_KEYS}
         for _, row in rows:
             for place, cell in enumerate(row if len(row) <= len(header) else []):
                 if not cell or place not in columns:
@@ -142,7 +144,8 @@ def _row_documents(
             continue
         try:
             fields = dict(zip(header, row, strict=False))  # cells that are missing at the end are not there
-            yield row_document(fields, file, number, partial(reading.on_note, place), numeric=numeric)
+            numbers = {key: json.loads(fields[key]) if fields[key] else None for key in numeric if key in fields}
+            yield row_document(fields, file, number, partial(reading.on_note, place), numbers=numbers)
         except DocumentError as error:
             reading.on_problem(Problem(place, str(error)))
 

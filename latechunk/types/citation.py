@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import PurePosixPath, PureWindowsPath
 from typing import Any, NamedTuple
 
-from latechunk.types.metadata import TABLE_ROW
+from latechunk.types.metadata import TABLE_ROW, TABLE_SHEET
 
 _MOST_NAMED = 3  # sections that begin in a passage
 _MOST_SECTIONS = 16
@@ -30,8 +30,7 @@ def cite(
 ) -> str:
     """The place of a passage as people cite it; see ``latechunk.Chunk.citation``."""
     source = _name_source(document_id, metadata)
-    row = metadata.get(TABLE_ROW)
-    parts = [_cite_pages(pages), f"row {row}" if type(row) is int else "", " > ".join(headings)]
+    parts = [_cite_pages(pages), cite_row(metadata), " > ".join(headings)]
     if not any(parts) and line is not None:
         source = f"{source}:{line}"
     parts[-1] = _cite_headings(headings, sections)
@@ -52,8 +51,17 @@ def _name_source(document_id: str, metadata: Mapping[str, Any]) -> str:
 
 
 def without_row(document_id: str, metadata: Mapping[str, Any]) -> str:
-    """The id that the file of a row has, ``people.csv`` for ``people.csv#7``; any other id as it is."""
-    return document_id.removesuffix(f"#{metadata.get(TABLE_ROW)}")
+    """The id that the file of a row has, ``a.csv`` for ``a.csv#7`` or ``a.xlsx#Sheet#7``; any other id as it is."""
+    sheet = f"#{metadata[TABLE_SHEET]}" if TABLE_SHEET in metadata else ""
+    return document_id.removesuffix(f"{sheet}#{metadata.get(TABLE_ROW)}")
+
+
+def cite_row(metadata: Mapping[str, Any]) -> str:
+    """The row that a document is, and its sheet if it has one, as ``Sales, row 7``; nothing if it is no row."""
+    row, sheet = metadata.get(TABLE_ROW), metadata.get(TABLE_SHEET)
+    if type(row) is not int:
+        return ""
+    return f"{sheet}, row {row}" if isinstance(sheet, str) and sheet else f"row {row}"
 
 
 def _cite_headings(headings: Sequence[str], sections: Sequence[str]) -> str:

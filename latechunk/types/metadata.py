@@ -20,6 +20,9 @@ FIRST_LINE = "first_line"
 TABLE_ROW = "table_row"
 """The metadata key of the number, from 1, of the row of its table that a document is."""
 
+TABLE_SHEET = "table_sheet"
+"""The metadata key of the name of the sheet that this row stands on, in a workbook."""
+
 MOST_LEVELS = 100  # of metadata, of which SQLite reads 1,000 and no more
 
 
