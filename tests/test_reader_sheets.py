@@ -294,7 +294,22 @@ def test_sheets_of_too_much_text_are_refused(read, monkeypatch):
 
 def test_a_workbook_is_one_under_any_name_and_what_other_programs_call_so_is_read(read):
     assert read("a.download", make_xlsx({"A": sheet_row(1, "x")}))[0][0].text == "A\n\nx"
-    assert read("a.xlsx", "<html><table><tr><td>a<td>b</table>")[0][0].text == "a | b"
+    for name in ("a.xlsx", "a.xls"):
+        assert read(name, "<html><table><tr><td>a<td>b</table>")[0][0].text == "a | b"
+        assert read(name, "\ufeff<meta charset=utf-8>\n<table><tr><td>ä<td>b</table>")[0][0].text == "ä | b"
+        ((document,), _) = read(name, "name\tage\nAnn\t31\n".encode("utf-16"))
+        assert parts(document) == [("table", "name | age\nAnn | 31")]
+    assert read("a.xls", "name;age\nAnn;31\n", rows=True)[0][0].metadata["age"] == 31
+    assert read("a.xls", make_xlsx({"A": sheet_row(1, "x")}))[0][0].text == "A\n\nx"
+
+
+@pytest.mark.parametrize(
+    ("name", "better"), [("a.xls", ".xlsx"), ("a.ods", ".xlsx"), ("a.DOC", ".docx"), ("a.ppt", ".pptx")]
+)
+def test_a_format_of_office_that_is_not_read_says_what_is(read, name, better):
+    documents, ((_, why),) = read(name, b"\xd0\xcf\x11\xe0\0")
+
+    assert (documents, why) == ([], f"its format is not read; save it as {better}")
 
 
 def test_a_workbook_that_a_library_wrote(read, tmp_path):

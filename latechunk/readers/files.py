@@ -15,6 +15,11 @@ ONE_FOLDER = "give the folder that holds both, so that their paths from it diffe
 _BLOCK = 8_192
 _PASSED_OVER = frozenset({"node_modules", "__pycache__"})  # besides what is hidden
 _HIDDEN = (".", "~$")  # the second is how Office marks a file that is open
+_SAVED_AS = {
+    **dict.fromkeys((".doc", ".odt"), ".docx"),
+    **dict.fromkeys((".ppt", ".odp"), ".pptx"),
+    **dict.fromkeys((".xls", ".xlsb", ".ods"), ".xlsx"),
+}
 _INDEX = "store.sqlite3"  # what only the folder of an index holds
 _EMBEDDED = re.compile(r"(?:part|errors)-\d{6,}-[0-9a-f]{16}\.parquet")  # what only a folder that `embed` filled holds
 _ADAPTERS = "latechunk.json"  # what only a folder of adapters holds, which `train` filled
@@ -66,6 +71,8 @@ def _why_not(path: Path) -> str | None:
     if is_blank(path):
         return "it is blank"
     if not _is_read(path):
+        if better := _SAVED_AS.get(path.suffix.lower()):
+            return f"its format is not read; save it as {better}"
         return f"it holds no text, and is of no format that is read: {', '.join(READERS)}"
     return None
 

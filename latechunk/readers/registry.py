@@ -35,15 +35,17 @@ BINARY = (PDF, DOCX, PPTX, XLSX, EPUB)
 _HEAD = 8_192
 _MEMBER = re.compile(rb"PK\x03\x04.{26}(word|ppt|xl)/", re.S)  # the header of a member of a zip archive, and its name
 _OFFICE = {b"word": DOCX, b"ppt": PPTX, b"xl": XLSX}
-_PAGE = re.compile(rb"\s*<(?:!doctype html|html)\b", re.I)
+_PAGE = re.compile(rb"\s*<(?:!doctype html|html|head|meta|style|body|table)\b", re.I)
+_SHEETS = (".xlsx", ".xlsm", ".xls")
+"""Names under which programs also give out pages and tables of text."""
 
 
 def find_reader(path: Path) -> Reader | None:
     """The reader of a file; None if it is of no known format and holds no text.
 
     A PDF, book, or file of Word, slides or sheets is one under any name, and a page of HTML under the name of such a
-    file, as failed downloads have it, or without a suffix. What is of no known suffix is text if its first 8 KB are:
-    not empty, without the byte 0, UTF-8 or with a mark.
+    file, as failed downloads have it, or without a suffix. Text under the name of a workbook is a table. What is of no
+    known suffix is text if its first 8 KB are: not empty, without the byte 0, UTF-8 or with a mark.
     """
     suffix = path.suffix.lower()
     with path.open("rb") as file:
@@ -66,7 +68,10 @@ def _find_by_content(head: bytes, suffix: str) -> Reader | None:
         member = _MEMBER.search(head)
         return _OFFICE[member[1]] if member else None
     is_page = _PAGE.match(head.removeprefix(codecs.BOM_UTF8))
-    return HTML if is_page and (not suffix or READERS.get(suffix) in BINARY) else None
+    if is_page and (not suffix or suffix in _SHEETS or READERS.get(suffix) in BINARY):
+        return HTML
+    is_table = suffix in _SHEETS and _is_text(head) and not head.lstrip().startswith(b"<")
+    return TABLE if is_table else None
 
 
 def _is_text(head: bytes) -> bool:
