@@ -33,6 +33,37 @@ BATCH = 100
 
 NOTEBOOK = {"cells": [{"cell_type": "markdown", "source": ["# A\n"]}, {"cell_type": "code", "source": "x = 1"}]}
 ITEM = '<w:pStyle w:val="Own"/><w:numPr><w:numId w:val="1"/></w:numPr>'
+MESSAGE = b"""From: =?utf-8?q?=C3=84nn?= <ann@example.com>
+Date: Sun, 31 Mar 2024 14:30:00 +0200
+Subject: Offer
+Content-Type: multipart/mixed; boundary="a"
+
+--a
+Content-Type: multipart/alternative; boundary=b
+
+--b
+Content-Type: text/plain; charset=iso-8859-1
+Content-Transfer-Encoding: quoted-printable
+
+Gr=FC=DFe
+--b
+Content-Type: text/html; charset=utf-8
+
+<p>Hi</p>
+--b--
+--a
+Content-Type: application/pdf; name="=?utf-8?b?w6QucGRm?="
+Content-Transfer-Encoding: base64
+
+JVBERg==
+--a
+Content-Type: message/rfc822
+
+Subject: Inner
+
+Text.
+--a--
+"""
 SEEDS = {
     "plain.pdf": make_pdf([write_lines(["Guide", "to pumps."], size=20), b"", IMAGE], labels="0 << /S /r >>"),
     "marked.pdf": make_pdf(
@@ -52,6 +83,7 @@ SEEDS = {
         texts=["<r><t>North</t></r>"],
         merged=["A1:A2"],
     ),
+    "a.eml": MESSAGE,
     "a.epub": make_epub(),
     "a.html": PAGE.encode(),
     "a.ipynb": json.dumps(NOTEBOOK).encode(),

@@ -64,6 +64,27 @@ def decode(data: bytes, encoding: str | None) -> tuple[str, str | None]:
         return data.decode(guess), guess
 
 
+def decode_declared(data: bytes, name: str, encoding: str | None) -> tuple[str, str | None]:
+    """Decode as ``decode`` does a text that declares its encoding, which is taken where ``encoding`` is None.
+
+    Raises:
+        UnicodeDecodeError: As ``decode`` does.
+    """
+    try:
+        name = {"iso8859-1": "cp1252", "ascii": "cp1252"}.get(codecs.lookup(name).name, name)  # as browsers take them
+        is_text = codecs.lookup(name)._is_text_encoding
+    except (LookupError, ValueError):
+        is_text = False
+    if not is_text or marked_encoding(data):
+        return decode(data, encoding)
+    if codecs.lookup(name).name.startswith("iso2022"):  # which looks like ASCII
+        encoding, data = None, data.decode(name).encode()
+    try:
+        return decode(data, encoding or name)
+    except UnicodeDecodeError:
+        return decode(data, None)  # it is not what it says
+
+
 def _decode_either(data: bytes, encoding: str) -> str:
     try:
         return data.decode(encoding)

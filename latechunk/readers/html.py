@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import codecs
 import re
 from collections.abc import Callable
 from pathlib import Path
@@ -10,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from latechunk.errors import MissingDependencyError
 from latechunk.extras import how_to_install
-from latechunk.readers.decoding import decode, marked_encoding
+from latechunk.readers.decoding import decode_declared
 from latechunk.readers.html_render import render
 from latechunk.readers.limits import read_whole
 from latechunk.readers.parsed import Parsed, ParserOptions
@@ -61,20 +60,7 @@ def parse_html(
 def _decode(data: bytes, encoding: str | None) -> tuple[str, str | None]:
     """Decode by a mark, as UTF-8, by ``encoding``, by what the page declares, or by a guess, which is told."""
     declared = _CHARSET.search(data[:_HEAD])
-    name = declared[1].decode("ascii") if declared else ""
-    try:
-        name = {"iso8859-1": "cp1252", "ascii": "cp1252"}.get(codecs.lookup(name).name, name)  # as browsers take them
-        is_text = codecs.lookup(name)._is_text_encoding
-    except (LookupError, ValueError):
-        is_text = False
-    if not is_text or marked_encoding(data):
-        return decode(data, encoding)
-    if codecs.lookup(name).name.startswith("iso2022"):  # which looks like ASCII
-        encoding, data = None, data.decode(name).encode()
-    try:
-        return decode(data, encoding or name)
-    except UnicodeDecodeError:
-        return decode(data, None)  # it is not what it says
+    return decode_declared(data, declared[1].decode("ascii") if declared else "", encoding)
 
 
 def _read_page(page: LexborHTMLParser, tick: Callable[[], None], whole: bool) -> StructuredText:

@@ -9,6 +9,7 @@ from pathlib import Path
 
 from latechunk.readers.decoding import marked_encoding
 from latechunk.readers.docx import DOCX
+from latechunk.readers.eml import EML
 from latechunk.readers.epub import EPUB
 from latechunk.readers.html import HTML
 from latechunk.readers.jsonfile import JSON
@@ -25,7 +26,7 @@ from latechunk.readers.xlsx import XLSX
 
 READERS: Mapping[str, Reader] = {
     suffix: reader
-    for reader in (TEXT, MARKDOWN, RST, ASCIIDOC, LATEX, NOTEBOOK, TABLE, JSONL, JSON, PDF, DOCX, PPTX, XLSX, EPUB, HTML)
+    for reader in (TEXT, MARKDOWN, RST, ASCIIDOC, LATEX, NOTEBOOK, TABLE, JSONL, JSON, PDF, DOCX, PPTX, XLSX, EML, EPUB, HTML)
     for suffix in reader.suffixes
 }
 """By suffix. A new format is a module in this package and an entry here."""

@@ -1,0 +1,164 @@
+"""Messages (.eml): subject, sender, receivers and date, then the text, and messages within them.
+
+The text is the plain one, else that of HTML. Attachments are named and not read.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import re
+from dataclasses import dataclass, field
+from email import message_from_bytes
+from email.errors import HeaderParseError
+from email.header import decode_header, make_header
+from email.message import Message
+from email.utils import parsedate_to_datetime
+from pathlib import Path
+
+from latechunk.errors import DocumentError, MissingDependencyError
+from latechunk.readers.decoding import decode_declared, explain_decoding
+from latechunk.readers.html import parse_html
+from latechunk.readers.limits import read_whole
+from latechunk.readers.parsed import Parsed, ParserOptions
+from latechunk.readers.reader import parsed_reader
+from latechunk.readers.structured import StructuredText
+
+_HEADERS = ("from", "to", "cc", "date", "subject")
+_METADATA = {"subject": "title", "from": "author", "to": "to", "date": "created"}
+_MOST_LEVELS = 20  # of parts within each other
+_BLANK_LINES = re.compile(r"\n{3,}")
+_MARK = b"\xef\xbb\xbf"  # of UTF-8, which counts more than what a page declares
+_NO_TEXT = "a message without a text that is read: it is encrypted, or its attachments are all that it holds"
+
+
+def parse(path: Path, options: ParserOptions) -> Parsed:
+    """Read a message; see ``ParserProcess.parse``."""
+    data = read_whole(path)
+    try:
+        message = message_from_bytes(data)
+    except RecursionError as error:
+        raise DocumentError(f"its parts nest more than {_MOST_LEVELS} levels deep") from error
+    headers = _read_headers(message)
+    if not headers:
+        raise DocumentError(f"it is no message: it has no header of {', '.join(_HEADERS)}")
+    read = _Message(options)
+    read.add(message, 1)
+    metadata = {_METADATA[name]: said for name, said in headers.items() if name in _METADATA}
+    notes = [*dict.fromkeys(read.notes), *([] if read.n_texts else [_NO_TEXT])]
+    return Parsed(str(read.out), (), read.out.outline, metadata, tuple(notes), tuple(read.problems))
+
+
+@dataclass(slots=True)
+class _Message:
+    """Takes a message and those within it, and writes the text."""
+
+    options: ParserOptions
+    out: StructuredText = field(default_factory=StructuredText)
+    notes: list[str] = field(default_factory=list)
+    problems: list[tuple[str, str]] = field(default_factory=list)
+    n_texts: int = 0
+
+    def add(self, message: Message, level: int) -> None:
+        """Add a message of this level, from 1."""
+        if level > _MOST_LEVELS:
+            raise DocumentError(f"its messages nest more than {_MOST_LEVELS} levels deep")
+        headers = _read_headers(message)
+        attached = [name for part in message.walk() if (name := _attachment(part))] if level == 1 else []
+        if subject := headers.pop("subject", ""):
+            self.out.heading(subject, level)
+        if attached:
+            headers["attachments"] = ", ".join(attached)
+        if headers:
+            self.out.paragraph("\n".join(f"{name.capitalize()}: {said}" for name, said in headers.items()))
+        self._add_part(message, level, 1)
+
+    def _add_part(self, part: Message, level: int, depth: int) -> None:
+        """Add the texts of a part; of several forms of one text, the first that is read."""
+        self.options.tick()
+        if depth > _MOST_LEVELS:
+            raise DocumentError(f"its parts nest more than {_MOST_LEVELS} levels deep")
+        payload = part.get_payload()
+        kind = part.get_content_type()
+        parts = [one for one in payload if isinstance(one, Message)] if isinstance(payload, list) else []
+        is_text = kind in ("text/plain", "text/html") or kind.startswith("multipart/")  # whose parts are lost
+        if kind == "message/rfc822":
+            for one in parts:
+                self.add(one, level + 1)
+        elif kind == "multipart/alternative":
+            for one in sorted(parts, key=lambda one: one.get_content_type() != "text/plain"):
+                n_texts = self.n_texts
+                self._add_part(one, level, depth + 1)
+                if self.n_texts > n_texts:
+                    break
+        elif parts:
+            for one in parts:
+                self._add_part(one, level, depth + 1)
+        elif is_text and not _attachment(part):
+            self._add_text(part, kind)
+
+    def _add_text(self, part: Message, kind: str) -> None:
+        data = part.get_payload(decode=True)
+        if not isinstance(data, bytes) or not data.strip():
+            return
+        try:
+            text, guess = decode_declared(data, part.get_content_charset() or "", self.options.encoding)
+            if kind == "text/html":
+                page, _, _ = parse_html(_MARK + text.encode("utf-8", "replace"), self.options, whole=True)
+                written = self.out.append(page)
+                self.n_texts += written[1] > written[0]
+            elif plain := _tidy(text):
+                self.out.paragraph(plain)
+                self.n_texts += 1
+        except MissingDependencyError:
+            raise
+        except UnicodeDecodeError as error:
+            self.problems.append((f"its part of {kind}", explain_decoding(error)))
+        else:
+            self.notes += [f"read as {guess}, which was guessed (--encoding says it)"] if guess else []
+
+
+def _tidy(text: str) -> str:
+    lines = "\n".join(line.rstrip() for line in text.replace("\0", "").splitlines())
+    return _BLANK_LINES.sub("\n\n", lines).strip("\n")
+
+
+def _read_headers(message: Message) -> dict[str, str]:
+    """What is read of the headers, by small names, in an order of our own."""
+    found: dict[str, str] = {}
+    for key, value in message.raw_items():
+        name = key.lower()
+        if name in _HEADERS and name not in found and (said := _decode_header(value)):
+            found[name] = _to_iso(said) if name == "date" else said
+    return {name: found[name] for name in _HEADERS if name in found}
+
+
+def _decode_header(raw: object) -> str:
+    """A header in one line: encoded words decoded, and bytes as UTF-8 or else Windows-1252."""
+    data = str(raw).encode("utf-8", "surrogateescape")
+    try:
+        text = data.decode()
+    except UnicodeDecodeError:
+        text = data.decode("cp1252", "replace")
+    with contextlib.suppress(HeaderParseError, LookupError, ValueError):  # a UnicodeDecodeError is a ValueError
+        text = str(make_header(decode_header(text)))
+    return " ".join(text.encode("utf-8", "replace").decode().replace("\0", "").split())
+
+
+def _to_iso(date: str) -> str:
+    try:
+        return parsedate_to_datetime(date).isoformat(" ", "minutes")
+    except (ValueError, TypeError, OverflowError):
+        return date
+
+
+def _attachment(part: Message) -> str:
+    """The name of a part if it is an attachment; nothing if it is text or a picture within it."""
+    if part.is_multipart():
+        return ""
+    is_attached = part.get_content_disposition() == "attachment"
+    name = _decode_header(part.get_filename() or "")
+    is_shown = part.get_content_maintype() == "image" or not name
+    return (name or part.get_content_type()) if is_attached or not is_shown else ""
+
+
+EML = parsed_reader(__name__, ".eml")

@@ -1,0 +1,109 @@
+"""Messages: headers, the text that is read, what lies within, and what is no message."""
+
+from email.message import EmailMessage
+
+import pytest
+
+pytest.importorskip("selectolax")
+
+
+def make(body="Hello Bob,\n\n\n\nsee below.\n\n> old\n", **headers):
+    message = EmailMessage()
+    for name, value in {"From": "Änn <ann@example.com>", "Subject": "Offer for pümps", **headers}.items():
+        message[name] = value
+    message.set_content(body)
+    return message
+
+
+def test_a_message_is_its_subject_its_headers_and_its_text(read):
+    message = make(To="bob@example.com, c@example.com", Date="Sun, 31 Mar 2024 14:30:00 +0200", Cc="d@example.com")
+    message.add_alternative("<h1>Not read</h1>", subtype="html")
+    message.add_attachment(b"%PDF", maintype="application", subtype="pdf", filename="Angebot für.pdf")
+    message.add_attachment("not read", filename="notes.txt")
+
+    ((document,), problems) = read("a.eml", bytes(message))
+
+    assert document.text == (
+        "Offer for pümps\n\nFrom: Änn <ann@example.com>\nTo: bob@example.com, c@example.com\nCc: d@example.com\n"
+        "Date: 2024-03-31 14:30+02:00\nAttachments: Angebot für.pdf, notes.txt\n\nHello Bob,\n\nsee below.\n\n> old"
+    )
+    assert [(one.kind, document.text[one.start : one.end]) for one in document.outline] == [
+        ("heading", "Offer for pümps")
+    ]
+    assert {key: value for key, value in document.metadata.items() if key != "source"} == {
+        "title": "Offer for pümps",
+        "author": "Änn <ann@example.com>",
+        "to": "bob@example.com, c@example.com",
+        "created": "2024-03-31 14:30+02:00",
+    }
+    assert problems == read.notes == []
+
+
+def test_html_is_read_where_there_is_no_plain_text_and_pictures_in_it_are_no_attachments(read):
+    message = make(body=" \n")
+    message.add_alternative("<meta charset=latin-1><footer>Grüße</footer><table><tr><td>a<td>b</table>", subtype="html")
+    logo = {"maintype": "image", "subtype": "png", "filename": "logo.png", "disposition": "inline", "cid": "<logo>"}
+    message.get_payload()[1].add_related(b"x", **logo)
+
+    ((document,), _) = read("a.eml", bytes(message))
+
+    assert document.text.endswith("ann@example.com>\n\nGrüße\n\na | b")
+
+
+def test_messages_within_a_message_are_read_below_it(read):
+    outer, inner = make(), make(body="Inside.", Subject="Inner")
+    outer.add_attachment(inner)
+
+    ((document,), _) = read("a.eml", bytes(outer))
+
+    assert document.text.endswith("> old\n\nInner\n\nFrom: Änn <ann@example.com>\n\nInside.")
+    assert [one.level for one in document.outline] == [1, 2]
+
+
+@pytest.mark.parametrize(
+    ("headers", "body", "text"),
+    [
+        (b"Subject: =?iso-8859-1?q?Gr=FC=DFe?= =?utf-8?b?IPCfmYI=?=", b"x", "Grüße 🙂\n\nx"),
+        ("Subject: Grüße".encode(), b"x", "Grüße\n\nx"),
+        ("Subject: Grüße".encode("latin-1"), b"x", "Grüße\n\nx"),
+        (b"Subject: a\r\n  folded =?nope?q?one?=", b"x", "a folded =?nope?q?one?=\n\nx"),
+        (b"Subject: a\r\nDate: yesterday", b"x", "a\n\nDate: yesterday\n\nx"),
+        (b"Subject: a\r\nContent-Type: text/plain; charset=iso-8859-1", "ü \x93".encode("latin-1"), "a\n\nü “"),
+        (b"Subject: a\r\nContent-Type: text/plain; charset=iso-2022-jp", "日本".encode("iso-2022-jp"), "a\n\n日本"),
+        (b"Subject: a\r\nContent-Type: text/plain; charset=nope", "ü".encode(), "a\n\nü"),
+        (b"Subject: a\r\nContent-Transfer-Encoding: base64", b"SGVsbG8=", "a\n\nHello"),
+        (b"Subject: a\r\nContent-Type: multipart/mixed", b"Its parts are lost.", "a\n\nIts parts are lost."),
+        (b"Subject:\r\nFrom: ann", b"x", "From: ann\n\nx"),
+    ],
+)
+def test_encodings_and_damages(read, headers, body, text):
+    ((document,), problems) = read("a.eml", headers + b"\r\n\r\n" + body)
+
+    assert (document.text, problems) == (text, [])
+
+
+def test_a_message_without_text_is_noted_and_one_of_an_unknown_encoding_named(read):
+    ((document,), _) = read("a.eml", b"Subject: a\nContent-Type: application/pkcs7-mime; name=smime.p7m\n\nMIIB")
+    assert document.text == "a\n\nAttachments: smime.p7m"
+    assert [note for _, note in read.notes] == [
+        "a message without a text that is read: it is encrypted, or its attachments are all that it holds"
+    ]
+    ((document,), ((place, why),)) = read("a.eml", b"Subject: a\n\nx \x81\xff")
+    assert (document.text, place) == ("a", ", its part of text/plain")
+    assert "name it (--encoding)" in why
+
+
+@pytest.mark.parametrize(
+    ("content", "reason"),
+    [
+        (b"No message.", "it is no message: it has no header of from, to, cc, date, subject"),
+        (b"\0\0\0", "it is no message"),
+        (b"Subject: a\nContent-Type: message/rfc822\n\n" * 40 + b"x", "nest more than 20 levels deep"),
+        (b"Subject: a\nContent-Type: message/rfc822\n\n" * 4000 + b"x", "nest more than 20 levels deep"),
+    ],
+)
+def test_what_is_no_message_is_named(read, content, reason):
+    documents, ((place, why),) = read("a.eml", content)
+
+    assert (documents, place) == ([], "")
+    assert reason in why
