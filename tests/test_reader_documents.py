@@ -589,6 +589,8 @@ OUTSIDE = '<!DOCTYPE d [<!ENTITY a SYSTEM "file:///etc/passwd">]><d>&a;</d>'
         ("a.docx", pack({"word/document.xml": "<w>" * 600}), "nests more than 500 elements"),
         ("a.docx", pack({"word/document.xml": LAUGHS}), "declares entities, which are not read"),
         ("a.docx", pack({"word/document.xml": OUTSIDE}), "declares entities, which are not read"),
+        ("a.docx", pack({"word/document.xml": '<?xml version="1.0" encoding="x"?><a/>'}), "declares the encoding 'x'"),
+        ("a.docx", pack({"word/document.xml": '<?xml version="1.0" encoding="utf-7"?><a/>'}), "the encoding 'utf-7'"),
         ("a.docx", pack({"word/document.xml": BOMB}), "unpacks to more than 200 times its size"),
         ("a.docx", pack({"word/document.xml": "<a/>"}, zipfile.ZIP_LZMA).replace(b"\x0e\0", b"\x63\0"), "is damaged"),
         ("a.pptx", b"", "it is no zip archive"),

@@ -73,6 +73,8 @@ def test_messages_within_a_message_are_read_below_it(read):
         (b"Subject: a\r\nContent-Type: text/plain; charset=nope", "ü".encode(), "a\n\nü"),
         (b"Subject: a\r\nContent-Transfer-Encoding: base64", b"SGVsbG8=", "a\n\nHello"),
         (b"Subject: a\r\nContent-Type: multipart/mixed", b"Its parts are lost.", "a\n\nIts parts are lost."),
+        (b"Subject: =?\xe9?q?one?=", b"x", "=?\u00e9?q?one?=\n\nx"),
+        (b"Subject: a\r\nContent-Type: text/plain; charset*=utf\x00-8''b; name*=u\x00'x'c", b"x", "a\n\nx"),
         (b"Subject:\r\nFrom: ann", b"x", "From: ann\n\nx"),
     ],
 )

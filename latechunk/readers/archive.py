@@ -21,6 +21,7 @@ MAX_DEPTH = 500
 
 _CHUNK = 65_536
 _FREE_OF_RATIO = 1_000_000
+_EXPAT_ENCODINGS = ("UTF-8", "UTF-16", "UTF-16LE", "UTF-16BE", "US-ASCII", "ISO-8859-1")
 _OLE = b"\xd0\xcf\x11\xe0"
 
 Start = Callable[[str, Mapping[str, str]], None]
@@ -117,6 +118,11 @@ class Archive:
         def on_entity(*_: object) -> None:
             raise DocumentError(f"{name} declares entities, which are not read")
 
+        def on_declaration(_: str, encoding: str | None, __: int) -> None:
+            if encoding and not _is_known(encoding):
+                raise DocumentError(f"{name} declares the encoding {encoding!r:.40}, which is not read in XML")
+
+        parser.XmlDeclHandler = on_declaration
         parser.StartElementHandler, parser.EndElementHandler = on_start, on_end
         parser.CharacterDataHandler, parser.EntityDeclHandler = text, on_entity
         try:
@@ -131,6 +137,16 @@ class Archive:
             raise DocumentError(f"{name} unpacks to more than {MAX_RATIO} times its size, as only bombs do")
         if self._n_bytes > MAX_UNPACKED:
             raise DocumentError(f"it unpacks to more than {MAX_UNPACKED / 1e6:,.0f} MB")
+
+
+def _is_known(encoding: str) -> bool:
+    """Whether expat reads this encoding: one of its own, or one of single bytes."""
+    if encoding.upper() in _EXPAT_ENCODINGS:
+        return True
+    try:
+        return len(bytes(range(256)).decode(encoding, "replace")) == 256
+    except (LookupError, ValueError):
+        return False
 
 
 def _local(name: str) -> str:

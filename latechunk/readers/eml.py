@@ -9,7 +9,7 @@ import contextlib
 import re
 from dataclasses import dataclass, field
 from email import message_from_bytes
-from email.errors import HeaderParseError
+from email.errors import MessageError
 from email.header import decode_header, make_header
 from email.message import Message
 from email.utils import parsedate_to_datetime
@@ -101,7 +101,7 @@ class _Message:
         if not isinstance(data, bytes) or not data.strip():
             return
         try:
-            text, guess = decode_declared(data, part.get_content_charset() or "", self.options.encoding)
+            text, guess = decode_declared(data, _charset(part), self.options.encoding)
             if kind == "text/html":
                 page, _, _ = parse_html(_MARK + text.encode("utf-8", "replace"), self.options, whole=True)
                 written = self.out.append(page)
@@ -139,7 +139,7 @@ def _decode_header(raw: object) -> str:
         text = data.decode()
     except UnicodeDecodeError:
         text = data.decode("cp1252", "replace")
-    with contextlib.suppress(HeaderParseError, LookupError, ValueError):  # a UnicodeDecodeError is a ValueError
+    with contextlib.suppress(MessageError, LookupError, ValueError):  # a UnicodeDecodeError is a ValueError
         text = str(make_header(decode_header(text)))
     return " ".join(text.encode("utf-8", "replace").decode().replace("\0", "").split())
 
@@ -151,12 +151,24 @@ def _to_iso(date: str) -> str:
         return date
 
 
+def _charset(part: Message) -> str:
+    with contextlib.suppress(ValueError):  # an encoding of its own that has the byte 0
+        return part.get_content_charset() or ""
+    return ""
+
+
+def _file_name(part: Message) -> str:
+    with contextlib.suppress(ValueError):
+        return _decode_header(part.get_filename() or "")
+    return ""
+
+
 def _attachment(part: Message) -> str:
     """The name of a part if it is an attachment; nothing if it is text or a picture within it."""
     if part.is_multipart():
         return ""
     is_attached = part.get_content_disposition() == "attachment"
-    name = _decode_header(part.get_filename() or "")
+    name = _file_name(part)
     is_shown = part.get_content_maintype() == "image" or not name
     return (name or part.get_content_type()) if is_attached or not is_shown else ""
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import partial
 from pathlib import Path
@@ -136,7 +137,7 @@ def _to_sheet(name: str, rows: Sequence[Row]) -> Sheet:
     columns = sorted({column for _, cells in rows for column in cells})
     named = rows[0][1] if rows else {}
     names = {one: _in_line(named[one].text) if one in named else to_letters(one).upper() for one in columns}
-    if repeated := sorted({one for one in names.values() if [*names.values()].count(one) > 1}):
+    if repeated := sorted(one for one, n_columns in Counter(names.values()).items() if n_columns > 1):
         raise DocumentError(
             f"the first row of its table must name the columns, and {', '.join(map(repr, repeated))} repeats"
         )
