@@ -8,7 +8,7 @@ import pytest
 from latechunk import Chunk
 from latechunk.chunking.places import make_chunks
 from latechunk.errors import DocumentError
-from latechunk.readers import count_documents, find_files
+from latechunk.readers import count_documents, find_files, sheets
 from latechunk.readers.number_formats import BUILT_IN, show_number
 from latechunk.types import Span
 from tests.documents import cell, make_xlsx, pack, sheet_row
@@ -210,9 +210,9 @@ def test_a_short_cell_of_several_rows_stands_in_each(read):
 
 
 def test_hidden_sheets_are_read_and_those_of_programs_are_not(read):
-    sheets = {name: sheet_row(1, name.lower()) for name in ("Shown", "Hidden", "Cache")}
+    made = {name: sheet_row(1, name.lower()) for name in ("Shown", "Hidden", "Cache")}
 
-    ((document,), _) = read("a.xlsx", make_xlsx(sheets, states=["", 'state="hidden"', 'state="veryHidden"']))
+    ((document,), _) = read("a.xlsx", make_xlsx(made, states=["", 'state="hidden"', 'state="veryHidden"']))
 
     assert document.text == "Shown\n\nshown\n\nHidden\n\nhidden"
 
@@ -227,9 +227,9 @@ def test_places_that_are_not_said_follow_those_before_and_far_cells_cost_nothing
 
 
 def test_a_sheet_that_cannot_be_read_is_named_and_the_others_are_read(read):
-    sheets = {"Good": sheet_row(1, "x"), "Torn": "<row>", "Lost": sheet_row(1, cell(5, kind="s"))}
+    made = {"Good": sheet_row(1, "x"), "Torn": "<row>", "Lost": sheet_row(1, cell(5, kind="s"))}
 
-    ((document,), problems) = read("a.xlsx", make_xlsx(sheets, texts=["<t>one</t>"]))
+    ((document,), problems) = read("a.xlsx", make_xlsx(made, texts=["<t>one</t>"]))
 
     assert document.text == "Good\n\nx"
     assert [place for place, _ in problems] == [", sheet Torn", ", sheet Lost"]
@@ -280,16 +280,12 @@ def test_what_is_no_workbook_is_named(read, name, content, reason, rows):
     assert reason in why
 
 
-def test_sheets_of_too_much_text_are_refused(read, monkeypatch):
-    from latechunk.readers import sheets, structured
-    from latechunk.readers.sheets import Cell, to_parsed
-
+@pytest.mark.parametrize("rows", [False, True])
+def test_sheets_of_too_much_text_are_refused_before_it_is_joined(monkeypatch, rows):
     monkeypatch.setattr(sheets, "MAX_BYTES", 50)
-    monkeypatch.setattr(structured, "MAX_BYTES", 50)
-    for rows in (False, True):
-        table = [(number, {1: Cell("x" * 30), 2: Cell("y")}) for number in range(1, 4)]
-        with pytest.raises(DocumentError, match="holds? more than 50 characters; split it into several files"):
-            to_parsed([("A", table)], {}, [], [], rows=rows)
+    table = [(number, {1: sheets.Cell("x" * 30)}) for number in range(1, 4)]
+    with pytest.raises(DocumentError, match="holds more than 50 characters; split it into several files"):
+        sheets.to_parsed([("A", table)], {}, [], [], rows=rows)
 
 
 def test_a_workbook_is_one_under_any_name_and_what_other_programs_call_so_is_read(read):

@@ -22,11 +22,6 @@ class Sheet:
     name: str
     rows: tuple[tuple[int, Mapping[str, str], Mapping[str, float | None]], ...]
 
-    @property
-    def n_characters(self) -> int:
-        """How many characters the texts have together."""
-        return sum(len(text) for _, fields, _ in self.rows for text in fields.values())
-
 
 @dataclass(frozen=True, slots=True)
 class Parsed:

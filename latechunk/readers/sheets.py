@@ -70,6 +70,8 @@ def to_parsed(
     """Make of sheets, by name, what a parser tells: a text, or rows with the names of their columns."""
     if not any(lines for _, lines in sheets):
         raise DocumentError(": ".join(problems[0]) if problems else _EMPTY)
+    if sum(len(cell.text) for _, lines in sheets for _, cells in lines for cell in cells.values()) > MAX_BYTES:
+        raise DocumentError(f"it holds more than {MAX_BYTES:,} characters; split it into several files")
     if rows:
         return _to_rows(sheets, notes, problems)
     out = StructuredText()
@@ -121,8 +123,6 @@ def _to_rows(
             found.append(_to_sheet(name, rows[at:]))
         except DocumentError as error:
             failed.append((f"sheet {name}", str(error)))
-    if sum(sheet.n_characters for sheet in found) > MAX_BYTES:
-        raise DocumentError(f"its rows hold more than {MAX_BYTES:,} characters; split it into several files")
     return Parsed("", (), (), {}, (*notes, *([_TITLES] if has_titles else [])), tuple(failed), tuple(found))
 
 
