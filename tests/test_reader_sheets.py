@@ -99,6 +99,18 @@ def test_columns_of_numbers_hold_numbers_for_filters(read):
     assert documents[0].text == "units: 3\nrate: 7.5%\nday: 2024-03-31\ncode: 00042\nmixed: #N/A\ntable_row: 9"
 
 
+def test_the_names_of_columns_are_found_below_titles_and_above_groups(read):
+    titles = sheet_row(1, "Budget") + sheet_row(2, "As of:", "May") + sheet_row(3, "By:", "Ann")
+    header = sheet_row(5, "item", "units", "price", "note")
+    groups = sheet_row(6, "Pump", 1, 2) + "".join(sheet_row(number, "Valve", 1, 2) for number in range(8, 12))
+    notes = "".join(sheet_row(number, "Notes") for number in range(13, 30))
+
+    documents, _ = read("a.xlsx", make_xlsx({"A": titles + header + groups + notes}), rows=True)
+
+    assert documents[0].text == "item: Pump\nunits: 1\nprice: 2"
+    assert [one.metadata["table_row"] for one in documents] == [6, *range(8, 12), *range(13, 30)]
+
+
 def test_columns_without_a_name_have_their_letters_and_names_that_repeat_are_named(read):
     twice = sheet_row(1, "a", "a") + sheet_row(2, 1, 2)
     unnamed = sheet_row(1, None, "x", "y") + sheet_row(2, 0, "p", "q")

@@ -127,8 +127,9 @@ def _to_rows(
 
 
 def _find_header(rows: Sequence[Row]) -> int:
-    """The place of the first row that has more than half as many cells as rows usually have."""
-    usual = median_high(len(cells) for _, cells in rows) if rows else 0
+    """The place of the first row that has more than half as many cells as rows of the largest table usually have."""
+    largest = max(_blocks(rows), key=lambda block: sum(len(cells) for _, cells in block), default=[])
+    usual = median_high(len(cells) for _, cells in largest) if largest else 0
     return next((at for at, (_, cells) in enumerate(rows) if 2 * len(cells) > usual), 0)
 
 
