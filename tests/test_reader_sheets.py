@@ -113,7 +113,7 @@ def test_the_names_of_columns_are_found_below_titles_and_above_groups(read):
 
 def test_columns_without_a_name_have_their_letters_and_names_that_repeat_are_named(read):
     twice = sheet_row(1, "a", "a") + sheet_row(2, 1, 2)
-    unnamed = sheet_row(1, None, "x", "y") + sheet_row(2, 0, "p", "q")
+    unnamed = sheet_row(1, "Sizes") + sheet_row(3, None, "x", "y") + sheet_row(4, 0, "p", "q")
 
     (document,), problems = read("a.xlsx", make_xlsx({"Twice": twice, "Index": unnamed}), rows=True)
 

@@ -127,10 +127,21 @@ def _to_rows(
 
 
 def _find_header(rows: Sequence[Row]) -> int:
-    """The place of the first row that has more than half as many cells as rows of the largest table usually have."""
-    largest = max(_blocks(rows), key=lambda block: sum(len(cells) for _, cells in block), default=[])
+    """The place of the names of columns: below titles, which are narrower than the largest table.
+
+    They are the first row with more than half as many cells as rows of that usually have, in the first table with a
+    row of as many.
+    """
+    blocks = [*_blocks(rows)]
+    largest = max(blocks, key=lambda block: sum(len(cells) - 1 for _, cells in block), default=[])
     usual = median_high(len(cells) for _, cells in largest) if largest else 0
-    return next((at for at, (_, cells) in enumerate(rows) if 2 * len(cells) > usual), 0)
+    n_above = 0
+    for block in blocks:
+        widths = [len(cells) for _, cells in block]
+        if max(widths) >= usual:
+            return n_above + next(at for at, width in enumerate(widths) if 2 * width > usual)
+        n_above += len(block)
+    return 0
 
 
 def _to_sheet(name: str, rows: Sequence[Row]) -> Sheet:
