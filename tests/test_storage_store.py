@@ -239,6 +239,23 @@ def test_a_commit_reads_no_more_than_the_last_one(with_words):
             assert not any("SCAN commits" in step for step in plan), (query, plan)
 
 
+def test_a_change_of_documents_reads_no_table_whole(with_words):
+    queries = []
+    with with_words.change() as connection:
+        connection.set_trace_callback(queries.append)
+    with_words.put([stored("d1", "Kirschen. Birnen.")], [Document("d2", "Äpfel 2 東京. Birnen.", {"new": [1, "x"]})])
+    with_words.delete(["d3"])
+    with with_words.change() as connection:
+        connection.set_trace_callback(None)
+        changes = [one for one in queries if one.startswith(("DELETE", "UPDATE"))]
+        assert sum(one.startswith("DELETE FROM fields") for one in changes) == 3
+        for query in changes:
+            plan = [row[3] for row in connection.execute(f"EXPLAIN QUERY PLAN {query}")]
+            assert not any(f"SCAN {table}" in step for step in plan for table in ("fields", "documents", "chunks")), (
+                query
+            )
+
+
 def test_only_the_last_commits_are_kept(with_words, monkeypatch):
     monkeypatch.setattr("latechunk.storage.schema.MOST_COMMITS", 5)
     with_words.delete(["d0"])

@@ -43,7 +43,8 @@ def add_fields(connection: sqlite3.Connection, document: int) -> None:
 
 def remove_fields(connection: sqlite3.Connection, document: int) -> None:
     """Take out the rows of a stored document, within a transaction and before its metadata change."""
-    query = f"DELETE FROM fields WHERE (path, atom, type, document) IN ({_OF_ONE})"
+    # In a SELECT of its own, as for rows IN a UNION itself SQLite reads the whole table.
+    query = f"DELETE FROM fields WHERE (path, atom, type, document) IN (SELECT * FROM ({_OF_ONE}))"
     connection.execute(query, (document,))
 
 
