@@ -53,6 +53,7 @@ from latechunk.errors import (
     StoreError,
 )
 from latechunk.maintenance.verify import verify
+from latechunk.storage import directory
 from latechunk.storage.schema import FORMAT
 from tests.conftest import SCRIPTS, FakeEncoder
 
@@ -585,6 +586,14 @@ def test_files_of_an_index_that_lead_outside_are_refused(tmp_path, documents, na
         with pytest.raises(IndexFormatError, match="is a link, a folder or a device"):
             Index.open(path, encoder=FakeEncoder(), read_only=read_only)
     assert outside.read_bytes() == before
+
+
+def test_a_file_that_another_process_renames_meanwhile_is_passed_over(tmp_path, monkeypatch, fake):
+    Index.create(tmp_path / "index", encoder=fake).close()
+    listed = directory._list
+    monkeypatch.setattr(directory, "_list", lambda folder: [folder / "vectors.npy.new", *listed(folder)])
+    with Index.open(tmp_path / "index", encoder=fake) as index:
+        assert len(index) == 0
 
 
 def test_a_rollback_journal_is_not_obeyed(tmp_path):
@@ -1124,6 +1133,35 @@ def test_threads_may_share_an_index(tmp_path):
         with ThreadPoolExecutor(8) as pool:
             assert set(pool.map(work, range(80))) == {3}
         assert len(index) == 30
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="this system has no fork")
+@pytest.mark.filterwarnings("ignore:.*fork:DeprecationWarning")
+def test_a_forked_process_keeps_what_it_adds_when_the_parent_closes_the_index(tmp_path, documents):
+    index = Index.create(tmp_path / "test.latechunk", encoder=FakeEncoder())
+    index.add(documents[:1])
+    index.search("Berlin", mode="lexical")
+    ready, go = os.pipe()
+    child = os.fork()
+    if not child:
+        status = 1
+        try:
+            os.read(ready, 1)  # until the parent has closed the index
+            index.add(documents[1:2])
+            status = 0 if index.search("Paris", k=1, mode="lexical")[0].chunk.document_id == "paris" else 2
+        finally:
+            os._exit(status)
+    index.close()
+    with Index.open(tmp_path / "test.latechunk", encoder=FakeEncoder()) as other:
+        os.write(go, b".")
+        assert os.waitpid(child, 0)[1] == 0
+        assert other.ids() == ["berlin", "paris"]
+        other.add(documents[2:])
+    os.close(ready)
+    os.close(go)
+    assert verify(tmp_path / "test.latechunk") == []
+    with Index.open(tmp_path / "test.latechunk", encoder=FakeEncoder()) as again:
+        assert again.ids() == ["berlin", "paris", "stub"]
 
 
 def test_a_closed_index_says_so(tmp_path, documents):

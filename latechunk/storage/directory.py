@@ -88,7 +88,11 @@ def _require_plain(folder: Path) -> None:
     for file in _list(folder):
         if not file.name.startswith((STORE, _VECTORS, _LOCK)):
             continue
-        if not stat.S_ISREG(file.lstat().st_mode):
+        try:
+            mode = file.lstat().st_mode
+        except FileNotFoundError:  # another process has renamed or removed it since
+            continue
+        if not stat.S_ISREG(mode):
             raise IndexFormatError(
                 f"{file} is a link, a folder or a device, and the files of an index are plain files: copy the index "
                 f"with what its links point to"

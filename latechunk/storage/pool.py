@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import contextlib
+import os
 import sqlite3
 import threading
+import weakref
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -23,6 +25,10 @@ class ConnectionPool:
     Here each thread borrows a connection of its own for as long as its outermost ``snapshot`` lasts, and gives it
     back afterwards, so that a thread that ends leaves nothing open. In WAL mode readers wait neither for each other
     nor for the writer. Writing goes over one connection under a lock, as SQLite allows one writer at a time anyway.
+
+    A connection must not live through a fork: the child would go on with the parent's locks, which the system does not
+    hand on, and what it writes would be lost when the parent closes the file. So what is idle is closed before a fork,
+    and each process opens its own when it needs one.
     """
 
     def __init__(self, path: Path, *, read_only: bool) -> None:
@@ -32,7 +38,7 @@ class ConnectionPool:
         self._identity = _identify(path)
         self._guard = threading.Lock()  # protects the next two attributes
         self._idle: list[sqlite3.Connection] = []
-        self._is_closed = False
+        self._is_closed = self._is_alone = False
         self._write_lock = threading.RLock()
         self._of_thread = threading.local()  # has ``connection`` while its thread is in a snapshot or a change
         self._writer: sqlite3.Connection | None = None
@@ -46,6 +52,7 @@ class ConnectionPool:
             except BaseException:
                 self.close()
                 raise
+        _OPEN.add(self)
 
     @contextlib.contextmanager
     def snapshot(self) -> Iterator[sqlite3.Connection]:
@@ -82,16 +89,17 @@ class ConnectionPool:
 
         Reads of this thread see what it has written. Other threads go on reading, and wait if they want to write.
         """
-        if self._writer is None:
+        if self.read_only:
             raise IndexReadOnlyError("the index is open for reading only; open it with read_only=False to change it")
-        whole = transaction(self._writer) if in_transaction else contextlib.nullcontext()
         with translated(self._path), self._write_lock:
             self.require_open()
+            writer = self._writer = self._writer or self._in_place(_open_writer(self._path))
+            whole = transaction(writer) if in_transaction else contextlib.nullcontext()
             before = getattr(self._of_thread, "connection", None)
-            self._of_thread.connection = self._writer
+            self._of_thread.connection = writer
             try:
                 with whole:
-                    yield self._writer
+                    yield writer
             finally:
                 self._of_thread.connection = before
 
@@ -130,9 +138,12 @@ class ConnectionPool:
             self.require_open()
             if self._idle:
                 return self._idle.pop()  # the one last used, whose cached pages are the newest
-        connection = self._open_reader()
+        return self._in_place(self._open_reader())
+
+    def _in_place(self, connection: sqlite3.Connection) -> sqlite3.Connection:
+        """A connection just opened, which is closed if it is to another file, as that would be another index."""
         try:
-            self.require_in_place()  # another file at this path would be another index
+            self.require_in_place()
         except StoreError:
             connection.close()
             raise
@@ -142,6 +153,43 @@ class ConnectionPool:
         connection = connect(self._path, self._mode)
         connection.execute("PRAGMA query_only = ON")
         return connection
+
+    def pause(self) -> None:
+        """Close what no thread uses, and lend nothing until ``resume``."""
+        self._guard.acquire()
+        self._is_alone = self._write_lock.acquire(blocking=False)
+        idle, self._idle = self._idle, []
+        if self._is_alone and self._writer and not self._writer.in_transaction:
+            idle.append(self._writer)
+            self._writer = None
+        for connection in idle:
+            with contextlib.suppress(sqlite3.Error):
+                connection.close()
+
+    def resume(self) -> None:
+        """Go on after ``pause``."""
+        if self._is_alone:
+            self._write_lock.release()
+        self._guard.release()
+
+
+_OPEN: weakref.WeakSet[ConnectionPool] = weakref.WeakSet()
+_paused: list[ConnectionPool] = []
+
+
+def _pause_all() -> None:
+    for pool in list(_OPEN):
+        pool.pause()
+        _paused.append(pool)
+
+
+def _resume_all() -> None:
+    while _paused:
+        _paused.pop().resume()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(before=_pause_all, after_in_parent=_resume_all, after_in_child=_resume_all)
 
 
 def _open_writer(path: Path) -> sqlite3.Connection:
