@@ -3,6 +3,7 @@
 import math
 import re
 import threading
+import time
 from collections import Counter
 from dataclasses import replace
 
@@ -421,6 +422,51 @@ def test_one_passage_that_joins_two_others():
     assert (joined.score, joined.chunk.start, joined.chunk.end, len(joined.chunk.text)) == (0.9, 0, 30, 30)
     assert [chunk.start for chunk in joined.found] == [0, 20, 10]
     assert other == hit(0.7, 40, 50)
+
+
+@given(bounds=st.lists(st.tuples(st.sampled_from("ab"), st.integers(0, 60), st.integers(1, 5)), max_size=25))
+def test_joined_passages_do_not_touch_and_each_hit_is_in_the_place_of_its_best(bounds):
+    def hit(rank, document, start, size):
+        text = "".join(chr(97 + place % 26) for place in range(start, start + size))
+        return Hit(-float(rank), Chunk(document, rank, start, start + size, text, {}))
+
+    hits = [hit(rank, *one) for rank, one in enumerate(bounds)]
+    joined = join_adjacent(hits)
+
+    assert [one.score for one in joined] == sorted((one.score for one in joined), reverse=True)
+    for number, one in enumerate(joined):
+        found = one.found or (one.chunk,)
+        assert one.score == max(-chunk.number for chunk in found)
+        assert (one.chunk.start, one.chunk.end) == (min(c.start for c in found), max(c.end for c in found))
+        assert one.chunk.text == "".join(chr(97 + place % 26) for place in range(one.chunk.start, one.chunk.end))
+        for other in joined[:number]:
+            apart = other.chunk.end < one.chunk.start or one.chunk.end < other.chunk.start
+            assert apart or other.chunk.document_id != one.chunk.document_id
+    assert sorted(chunk.number for one in joined for chunk in one.found or (one.chunk,)) == list(range(len(hits)))
+
+
+def test_joining_many_hits_compares_each_with_few():
+    hits = [Hit(0.0, Chunk("a", place, 2 * place + 1, 2 * place + 2, "x", {})) for place in range(15_000)]
+    begin = time.process_time()
+
+    assert join_adjacent([Hit(1.0, Chunk("a", -1, 0, 1, "x", {})), *hits])[1:] == hits[1:]
+    assert time.process_time() - begin < 5  # a comparison of each with all took half a minute
+
+
+def test_the_chunk_that_shares_most_is_given_back_the_first_on_a_tie(tmp_path):
+    chunkers = {
+        "small": Cut((0, 3), (4, 7), (8, 13), (14, 18), (19, 23)),
+        "big": Cut((0, 6), (4, 13), (5, 9), (10, 18)),
+    }
+    with Index.create(tmp_path / "index", encoder=FakeEncoder(), chunkers=chunkers) as index:
+        index.add([Document("a", "one two three four five")])
+        for word, number in (("one", 0), ("two", 1), ("three", 1), ("four", 3)):
+            (hit,) = index.search(word, 1, within="big", mode="lexical")
+            assert (hit.chunk.number, [chunk.text for chunk in hit.found]) == (number, [word])
+        with pytest.raises(
+            InputError, match="chunk 4 of document 'a', characters 19 to 23, lies in no chunk of within"
+        ):
+            index.search("five", 1, within="big", mode="lexical")
 
 
 class Cut:

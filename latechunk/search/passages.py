@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from bisect import bisect_left, bisect_right
 from collections.abc import Callable, Hashable, Sequence
 from dataclasses import dataclass, replace
+from itertools import chain
 
 import numpy as np
 
@@ -135,19 +137,18 @@ def join_adjacent(hits: Sequence[Hit]) -> list[Hit]:
     Args:
         hits: Best first.
     """
-    joined: list[Hit] = []
-    for hit in hits:
-        touching = [other for other in joined if _touch(other.chunk, hit.chunk)]
-        if not touching:
-            joined.append(hit)
-            continue
-        place = joined.index(touching[0])
+    joined: dict[str, list[tuple[int, Hit]]] = {}  # of each document, in order; no two touch. A look at all is too slow
+    for rank, hit in enumerate(hits):
+        own = joined.setdefault(hit.chunk.document_id, [])
+        first = bisect_left(own, hit.chunk.start, key=lambda one: one[1].chunk.end)
+        last = bisect_right(own, hit.chunk.end, key=lambda one: one[1].chunk.start)
+        touching = sorted(own[first:last], key=lambda one: one[0])
         passage, found = hit.chunk, _parts(hit)
-        for other in reversed(touching):
+        for _, other in reversed(touching):
             passage, found = _union(other.chunk, passage), (*_parts(other), *found)
-        joined = [other for other in joined if other not in touching]
-        joined.insert(place, replace(touching[0], chunk=passage, found=found))
-    return joined
+        best = touching[0] if touching else (rank, hit)
+        own[first:last] = [(best[0], replace(best[1], chunk=passage, found=found) if touching else hit)]
+    return [hit for _, hit in sorted(chain.from_iterable(joined.values()), key=lambda one: one[0])]
 
 
 def _parts(hit: Hit) -> tuple[Chunk, ...]:

@@ -7,6 +7,7 @@ import json
 import logging
 from collections.abc import Callable, Hashable, Iterator, Sequence
 from dataclasses import replace
+from typing import NoReturn
 
 import numpy as np
 
@@ -24,7 +25,7 @@ from latechunk.search.options import SearchOptions
 from latechunk.search.passages import Candidate, choose_hits, join_adjacent
 from latechunk.search.query import Query, make_query, with_mode
 from latechunk.search.ranking import rank_chunks
-from latechunk.search.sections import Sections
+from latechunk.search.sections import LargerChunks, Sections
 from latechunk.storage.filter_sql import Condition, Selection
 from latechunk.storage.rows import join_rows
 from latechunk.storage.store import ChunkRow, Store
@@ -109,8 +110,7 @@ class Searcher:
             ranked = ranked[: n if query.options.chooses else query.options.k]
             rows = self._store.rows([one.number for one in ranked])
             as_found = query.within is None and not query.options.expand
-            sections = Sections(self._store)
-            passages = rows if as_found else [self._passage_of(row, query, sections) for row in rows]
+            passages = rows if as_found else self._passages_of(rows, query)
             chunks = self._store.chunks(rows)
             texts = chunks if passages == rows else self._store.chunks(passages)
             found = [
@@ -134,23 +134,25 @@ class Searcher:
             for one, vector, similarity in zip(found, matrix, _similarities(found, matrix, query.vector), strict=True)
         ]
 
-    def _passage_of(self, row: ChunkRow, query: Query, sections: Sections) -> ChunkRow:
-        """Where the passage stands that is given back for a chunk."""
+    def _passages_of(self, rows: Sequence[ChunkRow], query: Query) -> Sequence[ChunkRow]:
+        """Where the passages stand that are given back for chunks."""
         if query.within == len(self._store.granularities):
-            return sections.around(row)
+            sections = Sections(self._store)
+            return [sections.around(row) for row in rows]
         if query.within is not None:
-            around = self._store.row_over(row, query.within)
-            if around is None:
-                (chunk,) = self._store.chunks([row])
-                raise InputError(
-                    f"chunk {chunk.number} of document {chunk.document_id!r}, characters {chunk.start} to {chunk.end}, "
-                    f"lies in no chunk of within={query.options.within!r}, so there is none to give back: search "
-                    f"without within, or leave the document out by filter or document_ids"
-                )
-            row = around
+            larger = LargerChunks(self._store, query.within)
+            rows = [larger.around(row) or self._raise_alone(row, query) for row in rows]
         if not query.options.expand:
-            return row
-        return join_rows(self._store.rows_around(row, query.options.expand))
+            return rows
+        return [join_rows(self._store.rows_around(row, query.options.expand)) for row in rows]
+
+    def _raise_alone(self, row: ChunkRow, query: Query) -> NoReturn:
+        (chunk,) = self._store.chunks([row])
+        raise InputError(
+            f"chunk {chunk.number} of document {chunk.document_id!r}, characters {chunk.start} to {chunk.end}, "
+            f"lies in no chunk of within={query.options.within!r}, so there is none to give back: search "
+            f"without within, or leave the document out by filter or document_ids"
+        )
 
     def _select(self, corpus: Corpus, options: SearchOptions) -> IntArray | None:
         """Numbers of the documents to search, None for all."""

@@ -1,4 +1,4 @@
-"""Find the section of a document that a chunk lies in, for small to big without a second chunking."""
+"""Find what a chunk lies in, for small to big: a chunk of another granularity, or a section of its document."""
 
 from __future__ import annotations
 
@@ -6,10 +6,32 @@ from bisect import bisect_left, bisect_right
 from collections.abc import Sequence
 from dataclasses import replace
 
+import numpy as np
+
 from latechunk.chunking.places import find_places, find_sections
 from latechunk.storage.rows import encode_place
 from latechunk.storage.store import ChunkRow, Store
-from latechunk.types import Document, Span
+from latechunk.types import Document, IntArray, Span
+
+
+class LargerChunks:
+    """The chunks of another granularity, each document's places read once; to be used within one ``snapshot``."""
+
+    def __init__(self, store: Store, granularity: int) -> None:
+        self._store = store
+        self._granularity = granularity
+        self._read: dict[int, IntArray] = {}
+
+    def around(self, row: ChunkRow) -> ChunkRow | None:
+        """The chunk that shares the most characters with this one, the first on a tie; None if none does."""
+        if row.document not in self._read:
+            self._read[row.document] = self._store.spans(row.document, self._granularity)
+        spans = self._read[row.document]
+        shared = np.minimum(spans[:, 1], row.end) - np.maximum(spans[:, 0], row.start)
+        place = int(shared.argmax()) if len(shared) else 0
+        if not len(shared) or shared[place] <= 0:
+            return None
+        return self._store.row_at(row.document, self._granularity, place)
 
 
 class Sections:

@@ -151,11 +151,17 @@ class ChunkReader:
             return own, before, find("= ?", place + 1)
         return own, before, find('> ? AND c."end" > ?', place, end)
 
-    def row_over(self, row: ChunkRow, granularity: int) -> ChunkRow | None:
-        """The chunk of another granularity that shares the most characters with this one, the first on a tie."""
-        best = 'AND c."start" < ? AND c."end" > ? ORDER BY min(c."end", ?) - max(c."start", ?) DESC, c.place LIMIT 1'
-        found = self._find_chunks(row.document, granularity, best, row.end, row.start, row.end, row.start)
-        return found[0] if found else None
+    def spans(self, document: int, granularity: int) -> IntArray:
+        """Where the chunks of a document start and end, in order, shape ``(n, 2)``, within one ``snapshot``."""
+        query = 'SELECT "start", "end" FROM chunks WHERE document = ? AND granularity = ? ORDER BY place'
+        rows = self._pool.connection.execute(query, (document, granularity)).fetchall()
+        return np.array(rows, dtype=np.int64).reshape(-1, 2)
+
+    def row_at(self, document: int, granularity: int, place: int) -> ChunkRow:
+        """The chunk at a place, within one ``snapshot``; IndexDamagedError if there is none."""
+        for row in self._find_chunks(document, granularity, "AND c.place = ?", place):
+            return row
+        raise IndexDamagedError(f"{self._path}: a document of {place + 1} chunks has none at place {place}: {REMEDY}")
 
     def chunks(self, rows: Sequence[ChunkRow]) -> list[Chunk]:
         """Read the text and metadata of chunks, or of any ranges of documents, within one ``snapshot``."""
