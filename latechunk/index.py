@@ -35,6 +35,7 @@ from latechunk.storage.directory import (
     STORE,
     as_folder,
     folder_size,
+    has_store,
     new_store,
     require_index,
     require_timeout,
@@ -159,7 +160,7 @@ class Index:
         """
         folder = as_folder(path)
         require_timeout(lock_timeout)
-        is_there = exist_ok and (folder / STORE).is_file()
+        is_there = exist_ok and has_store(folder)
         if not is_there:
             require_vacant(folder)
         named = name_chunkers(chunker, chunkers)
@@ -173,7 +174,7 @@ class Index:
                 with new_store(folder, lock_timeout if exist_ok else 0.0) as new:
                     Store.create(new, manifest.settings())
         except IndexExistsError:
-            if not (exist_ok and (folder / STORE).is_file()):  # another process has made it since
+            if not (exist_ok and has_store(folder)):  # another process has made it since
                 raise
         if exist_ok:
             with closing(Store.open(folder / STORE, read_only=True)) as store:
@@ -663,6 +664,7 @@ class Index:
 
     def _upkeep(self, task: Callable[[SyncedIndex], OptimizeReport | None]) -> list[OptimizeReport]:
         """Do it to each granularity over a connection of its own; this index is searched and changed meanwhile."""
+        self._store.require_in_place()
         reports = []
         for number in range(len(self._vectors)):
             with closing(Store.open(self.path / STORE, read_only=True)) as own:

@@ -55,6 +55,7 @@ from latechunk.errors import (
 from latechunk.maintenance.verify import verify
 from latechunk.storage import directory
 from latechunk.storage.schema import FORMAT
+from latechunk.storage.store import Store
 from tests.conftest import SCRIPTS, FakeEncoder
 
 CHUNKER = SentenceChunker(max_tokens=8)
@@ -1413,9 +1414,28 @@ def test_nothing_is_added_to_an_index_that_was_removed(tmp_path):
     with pytest.raises(StoreError, match="removed or replaced"):
         index.add([Document("a", "Text.")])
     create(tmp_path / "index").close()
-    with pytest.raises(StoreError, match="removed or replaced"):
-        index.add([Document("a", "Text.")])
+    for change in (lambda: index.add([Document("a", "Text.")]), index.update_vectors, index.optimize):
+        with pytest.raises(StoreError, match="removed or replaced"):
+            change()
     index.close()
+
+
+def test_an_index_that_was_removed_says_so(tmp_path):
+    with create(tmp_path / "index") as index:
+        shutil.rmtree(tmp_path / "index")
+
+        with pytest.raises(StoreError, match="cannot be read"):
+            index.info()
+        with pytest.raises(StoreError, match="cannot be read"):
+            Store.open(tmp_path / "index" / "store.sqlite3", read_only=True)
+
+
+@pytest.mark.parametrize("exist_ok", [False, True])
+def test_a_path_that_is_too_long_for_the_database_in_it_is_refused(exist_ok):
+    path = "/missing/" + "a/" * 2_040
+
+    with pytest.raises(StoreError):
+        Index.create(path, encoder=FakeEncoder(), exist_ok=exist_ok)
 
 
 @pytest.mark.parametrize("ids", [(one for one in ["a"]), 5, {"a"}])

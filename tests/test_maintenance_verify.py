@@ -7,9 +7,10 @@ import stat
 import pytest
 
 from latechunk import Document, Index, SentenceChunker
-from latechunk.errors import IndexFormatError, IndexMissingError
+from latechunk.errors import IndexFormatError, IndexMissingError, StoreError
 from latechunk.maintenance.problems import Problem
-from latechunk.maintenance.verify import verify
+from latechunk.maintenance.verify import _damage_noted, verify
+from latechunk.storage.connection import connect
 from latechunk.storage.directory import STORE
 from latechunk.storage.schema import FORMAT
 from tests.conftest import SCRIPTS, FakeEncoder
@@ -63,6 +64,17 @@ def test_it_needs_no_right_to_write(index_path):
     (index_path / STORE).chmod(stat.S_IRUSR)
 
     assert verify(index_path) == []
+
+
+def test_a_folder_that_cannot_be_written_is_no_damage(tmp_path):
+    connection = connect(tmp_path / "new", "rwc")
+    connection.execute("PRAGMA query_only = ON")
+    problems = []
+
+    with pytest.raises(StoreError, match="get write permission"), _damage_noted(problems, "database", "it fails"):
+        connection.execute("CREATE TABLE t (a)")
+    assert problems == []
+    connection.close()
 
 
 @pytest.mark.parametrize("one", [*ENCODED, *MENDED, *LOST], ids=str)

@@ -22,6 +22,7 @@ from latechunk.storage.schema import FORMAT, LAST_NUMBER, read_settings_table, r
 from latechunk.storage.store import Store
 
 _MOST_LINES = 100  # of SQLite's own check
+_NO_DAMAGE = {getattr(sqlite3, f"SQLITE_{name}") for name in ("BUSY", "LOCKED", "CANTOPEN", "FULL", "READONLY")}
 
 
 def verify(path: str | os.PathLike[str]) -> list[Problem]:
@@ -77,7 +78,7 @@ def _damage_noted(problems: list[Problem], part: Part, what: str) -> Iterator[No
         yield
     except sqlite3.DatabaseError as error:
         code = getattr(error, "sqlite_errorcode", 0) & 0xFF
-        if code in (sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED, sqlite3.SQLITE_CANTOPEN, sqlite3.SQLITE_FULL):
+        if code in _NO_DAMAGE:
             with translated(Path(STORE)):
                 raise
         mending: Mending = "none" if code == sqlite3.SQLITE_NOTADB else "dump"

@@ -37,10 +37,13 @@ def reading_mode(path: Path) -> str:
     SQLite ignores the write-ahead log, and changes that a writer left there would silently be missing.
 
     Raises:
-        StoreError: If there are such changes.
+        StoreError: If there are such changes, or no such file.
     """
-    if not hasattr(os, "statvfs") or not os.statvfs(path).f_flag & os.ST_RDONLY:
-        return "ro"
+    try:
+        if not hasattr(os, "statvfs") or not os.statvfs(path).f_flag & os.ST_RDONLY:
+            return "ro"
+    except OSError as error:
+        raise StoreError(f"{path} cannot be read: {error}") from error
     log = path.with_name(f"{path.name}-wal")
     if log.exists() and log.stat().st_size:
         raise StoreError(

@@ -44,11 +44,19 @@ def as_folder(path: str | os.PathLike[str]) -> Path:
     return folder
 
 
+def has_store(folder: Path) -> bool:
+    """Whether there is an index's database; StoreError if nobody may look."""
+    try:
+        return (folder / STORE).is_file()
+    except OSError as error:
+        raise StoreError(f"{folder} cannot be read: {error}") from error
+
+
 def require_vacant(folder: Path) -> None:
     """Raise unless an index can be made at ``folder``."""
     if folder.is_dir() and all(file.name == _LOCK or _NEW.fullmatch(file.name) for file in _list(folder)):
         return
-    if (folder / STORE).is_file():
+    if has_store(folder):
         raise IndexExistsError(
             f"{folder} exists already: to open the index there use open (Index.open), or exist_ok=True to make it only "
             f"where it is missing; or choose another path"
@@ -64,7 +72,7 @@ def require_index(folder: Path) -> None:
     if not folder.is_dir():
         raise IndexFormatError(f"{folder} is a file, and an index is a folder")
     _require_plain(folder)
-    if (folder / STORE).is_file():
+    if has_store(folder):
         return
     if (folder / _EMBEDDED).is_file() and (folder / _LOCK).is_file():
         raise IndexFormatError(
@@ -210,7 +218,7 @@ def hold_write_lock(folder: Path, timeout: float) -> Iterator[None]:
 def folder_size(folder: Path) -> int:
     """Bytes that the files of an index take."""
     sizes = []
-    for file in folder.iterdir():
+    for file in _list(folder):
         with contextlib.suppress(FileNotFoundError):  # SQLite's own files come and go
             sizes.append(file.stat().st_size)
     return sum(sizes)
