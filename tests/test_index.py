@@ -1471,6 +1471,9 @@ def damage(path, statement, *values):
         "UPDATE vectors SET vector = 'text'",
         "UPDATE vectors SET vector = X'00'",
         "DELETE FROM chunks WHERE number = 1",
+        "UPDATE chunks SET granularity = 'x'",
+        "UPDATE chunks SET byte_end = X'00'",
+        "UPDATE chunks SET line = 1.5",
     ],
 )
 def test_damaged_rows_are_named(stored, statement):

@@ -9,6 +9,7 @@ import pytest
 
 from latechunk import Document, Index
 from latechunk.errors import IndexBusyError, ModelError, StoreError
+from latechunk.maintenance.dump import dump_documents
 from latechunk.maintenance.repair import repair
 from latechunk.maintenance.verify import verify
 from latechunk.readers import SourceFile, read_documents
@@ -320,6 +321,26 @@ def test_whatever_page_is_damaged_each_document_is_whole_or_written_or_named(sou
         n_saved += len(now) == len(original)
         shutil.rmtree(path)
     assert n_saved > n_pages / 3 or noise is None
+
+
+def test_chunks_of_documents_that_are_no_numbers_do_not_keep_the_rest_from_being_written(index_path, original):
+    by_sql(index_path, "UPDATE chunks SET document = x'00ff' WHERE number = 3")
+
+    path, n_saved = dump_documents(index_path)
+
+    assert n_saved == len(original)
+    assert len(path.read_text(encoding="utf-8").splitlines()) == n_saved
+
+
+def test_a_table_whose_definition_is_no_text_is_named_and_what_can_be_read_is_written(index_path, original):
+    content = (index_path / STORE).read_bytes()
+    place = content.index(b"CREATE TABLE settings")
+    (index_path / STORE).write_bytes(content[:place] + b"\xff" + content[place + 1 :])
+
+    assert "dump" in [one.mending for one in verify(index_path)]
+    report = mend(index_path)
+    assert report.remaining
+    assert report.done
 
 
 def test_what_is_no_database_is_left_alone(index_path):

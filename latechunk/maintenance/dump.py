@@ -45,7 +45,7 @@ def dump_documents(folder: Path, numbers: Iterable[int] | None = None) -> tuple[
     try:
         with (
             path.open("x", encoding="utf-8", newline="\n") as file,
-            suppress(sqlite3.DatabaseError),  # such as for a file that is no database at all
+            suppress(sqlite3.DatabaseError, UnicodeDecodeError),  # such as for a file that is no database at all
             closing(connect(store, reading_mode(store))) as connection,
         ):
             connection.execute("PRAGMA cell_size_check = ON")
@@ -74,7 +74,7 @@ def _find_numbers(connection: sqlite3.Connection) -> list[int]:
     ):
         with suppress(sqlite3.DatabaseError):
             if is_as_made(connection, table):  # nothing foreign is run
-                numbers.update(number for (number,) in connection.execute(query))
+                numbers.update(number for (number,) in connection.execute(query) if isinstance(number, int))
     return sorted(numbers)
 
 

@@ -83,6 +83,8 @@ def _damage_noted(problems: list[Problem], part: Part, what: str) -> Iterator[No
                 raise
         mending: Mending = "none" if code == sqlite3.SQLITE_NOTADB else "dump"
         problems.append(Problem(part, f"{what}: {error}", mending))
+    except UnicodeDecodeError as error:  # SQLite's message quotes what is damaged
+        problems.append(Problem(part, f"{what}: {error}", "dump"))
 
 
 def _check_pages(connection: sqlite3.Connection) -> Iterator[Problem]:

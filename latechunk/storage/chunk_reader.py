@@ -111,7 +111,7 @@ class ChunkReader:
     def rows(self, numbers: Sequence[int]) -> list[ChunkRow]:
         """Where chunks stand, in the order given, within one ``snapshot``."""
         rows = self._select_by(f"{_ROW} c.number IN", [int(one) for one in numbers])
-        found = {row[0]: ChunkRow(*row) for row in rows}
+        found = {row[0]: self._to_row(row) for row in rows}
         missing = [number for number in numbers if number not in found]
         if missing:
             raise IndexDamagedError(f"{self._path}: chunk {missing[0]} has a vector and no text: {REMEDY}")
@@ -132,7 +132,10 @@ class ChunkReader:
     def rows_around(self, row: ChunkRow, n: int) -> list[ChunkRow]:
         """A chunk with up to ``n`` neighbours on either side, in order, within one ``snapshot``."""
         near = "AND c.place BETWEEN ? AND ? ORDER BY c.place"
-        return self._find_chunks(row.document, row.granularity, near, row.place - n, row.place + n)
+        found = self._find_chunks(row.document, row.granularity, near, row.place - n, row.place + n)
+        if row not in found:
+            raise IndexDamagedError(f"{self._path}: chunk {row.number} cannot be found by its place: {REMEDY}")
+        return found
 
     def rows_beside(
         self, document: int, granularity: int, place: int, end: int
@@ -201,7 +204,12 @@ class ChunkReader:
 
     def _find_chunks(self, document: int, granularity: int, condition: str, *values: int) -> list[ChunkRow]:
         query = f"{_ROW} c.document = ? AND c.granularity = ? {condition}"
-        return [ChunkRow(*row) for row in self._pool.connection.execute(query, (document, granularity, *values))]
+        return [self._to_row(row) for row in self._pool.connection.execute(query, (document, granularity, *values))]
+
+    def _to_row(self, values: Sequence[Any]) -> ChunkRow:
+        if not all(isinstance(one, int) for one in (*values[:8], values[10])):
+            raise IndexDamagedError(f"{self._path}: chunk {values[0]} has a place that is no number: {REMEDY}")
+        return ChunkRow(*values)
 
     def _stack(self, numbers: Sequence[int], vectors: Sequence[Any], dims: int) -> FloatArray:
         for number, vector in zip(numbers, vectors, strict=True):
@@ -221,4 +229,5 @@ class ChunkReader:
         different = list(dict.fromkeys(values))  # one that came again in a later block would give its row again
         for begin in range(0, len(different), _VARIABLES):
             part = different[begin : begin + _VARIABLES]
-            yield from self._pool.connection.execute(f"{query} ({', '.join('?' * len(part))})", part)
+            # All at once: a statement left halfway by an error would fail aloud when its connection is closed.
+            yield from self._pool.connection.execute(f"{query} ({', '.join('?' * len(part))})", part).fetchall()
