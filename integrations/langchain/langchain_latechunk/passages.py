@@ -65,7 +65,7 @@ def provenance(chunk: Chunk) -> dict[str, Any]:
 def from_database(hit: Hit) -> Document:
     """A chunk that was found in a vector database, which does not tell whether it is a whole document."""
     chunk = hit.chunk
-    metadata = {**describe(chunk), **provenance(chunk), SCORE: hit.score}
+    metadata = {**describe(chunk), **provenance(chunk)}
     return Document(chunk.text, id=name_chunk(chunk.document_id, chunk.number), metadata=metadata)
 
 
@@ -84,8 +84,8 @@ class Passages:
     def from_hit(self, hit: Hit) -> Document:
         """A passage that was found."""
         chunk = hit.chunk
-        places = {**provenance(chunk), SCORE: hit.score}
-        return self._to_document(self._name(chunk, is_chunk=not hit.found), chunk.text, describe(chunk), places)
+        name = self._name(chunk, is_chunk=not hit.found)
+        return self._to_document(name, chunk.text, describe(chunk), provenance(chunk))
 
     def find(self, name: str) -> Document | None:
         """The document of this id, whole, or the passage of this id, or None."""

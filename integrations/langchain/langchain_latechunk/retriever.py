@@ -15,7 +15,7 @@ from pydantic import ConfigDict, Field, PrivateAttr, SkipValidation, model_valid
 from langchain_latechunk.arguments import diversity, require_none
 from langchain_latechunk.embeddings import LateChunkEmbeddings, require_encoder
 from langchain_latechunk.intake import Failures, OnError, closed_on_error, new_index, only_unambiguous, to_latechunk
-from langchain_latechunk.passages import Passages, from_database
+from langchain_latechunk.passages import SCORE, Passages, from_database
 from latechunk import DatabaseSearcher, Hit, Index, SearchOptions
 from latechunk.errors import InputError
 from latechunk.protocols import Chunker, Reranker
@@ -26,8 +26,7 @@ class LateChunkRetriever(BaseRetriever):
 
     Each comes as a document whose metadata are those of the document that it is from, and beside them
     ``latechunk_document_id``, ``latechunk_chunk`` (its number there, from 0), ``latechunk_granularity``,
-    ``start_index``, ``end_index`` and ``latechunk_score``: ``index.get(document_id).text[start:end]`` is its
-    text, to the character. The headings above it are ``Header 1``, ``Header 2`` and so on, outermost first, as
+    ``start_index`` and ``end_index``: ``index.get(document_id).text[start:end]`` is its text, to the character. The headings above it are ``Header 1``, ``Header 2`` and so on, outermost first, as
     LangChain's splitters have them; for the pages of a PDF see ``join_pages``. Threads may share one; the index is the
     caller's to close.
 
@@ -40,6 +39,8 @@ class LateChunkRetriever(BaseRetriever):
         search_type: ``"similarity"``, or ``"mmr"`` for passages that also differ from each other.
         fetch_k: With ``"mmr"`` alone, of how many passages the ``k`` are chosen, at least ``k``; None for 20.
         lambda_mult: With ``"mmr"`` alone, 1 for relevance alone, 0 for difference alone; None for 0.5.
+        add_score: Put ``latechunk_score`` into the metadata. It depends on the question, so passages that several
+            questions find are then not equal, and ``MultiQueryRetriever`` gives them several times.
         mode: This and what follows are the fields of ``latechunk.SearchOptions``, which documents them.
 
     Examples:
@@ -51,6 +52,7 @@ class LateChunkRetriever(BaseRetriever):
 
     index: Index | DatabaseSearcher = Field(repr=False)
     search_type: Literal["similarity", "mmr"] = "similarity"
+    add_score: bool = False
     # All others are checked by SearchOptions, which takes no "2" for 2.
     k: Annotated[int, SkipValidation] = 4
     fetch_k: Annotated[int | None, SkipValidation] = None
@@ -148,11 +150,17 @@ class LateChunkRetriever(BaseRetriever):
     ) -> list[Document]:
         require_none(unknown, "invoke", "a query, k, filter")
         options = self._options(self.k if k is None else k, self.filter if filter is None else filter)
-        return [self._to_document(hit) for hit in self.index.search_with(query, options)]
+        return [self._to_passage(hit) for hit in self.index.search_with(query, options)]
 
     async def _aget_relevant_documents(self, query: str, *, run_manager: object, **settings: Any) -> list[Document]:  # noqa: ARG002
         # LangChain's own passes on no settings of one call.
         return await run_in_executor(None, self._get_relevant_documents, query, **settings)
+
+    def _to_passage(self, hit: Hit) -> Document:
+        passage = self._to_document(hit)
+        if self.add_score:
+            passage.metadata[SCORE] = hit.score
+        return passage
 
     def _options(self, k: int, filter: Mapping[str, Any] | None) -> SearchOptions:  # noqa: A002
         chosen = {name: getattr(self, name) for name in SearchOptions.model_fields if name in type(self).model_fields}

@@ -21,7 +21,7 @@ def filled(index, documents):
 
 
 def test_passages_know_their_place(filled):
-    retriever = LateChunkRetriever(index=filled, k=10)
+    retriever = LateChunkRetriever(index=filled, k=10, add_score=True)
 
     found = retriever.invoke("Which river?")
 
@@ -53,6 +53,13 @@ async def test_k_and_filter_in_the_call(filled):
         retriever.invoke("it", k=0)
 
 
+def test_a_passage_is_the_same_whatever_the_question(filled):
+    for retriever in (LateChunkRetriever(index=filled, k=6), LateChunkVectorStore(filled).as_retriever()):
+        many, river = ({one.id: one for one in retriever.invoke(question)} for question in ("many people", "river"))
+        assert len(many.keys() & river.keys()) > 1
+        assert all(many[name] == river[name] for name in many.keys() & river.keys())
+
+
 @pytest.mark.parametrize(
     ("settings", "options"),
     [
@@ -71,7 +78,7 @@ async def test_k_and_filter_in_the_call(filled):
     ],
 )
 async def test_settings_are_those_of_the_index(filled, settings, options):
-    retriever = LateChunkRetriever(index=filled, **settings)
+    retriever = LateChunkRetriever(index=filled, add_score=True, **settings)
 
     found = retriever.invoke("capital Spree")
 
