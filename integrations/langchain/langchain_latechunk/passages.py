@@ -13,9 +13,12 @@ from latechunk import Chunk, Hit, Index, page_metadata
 
 # Flat keys, since prompt templates reach no nested ones and many stores take none. `latechunk_` is ours.
 DOCUMENT_ID = "latechunk_document_id"
+CHUNK = "latechunk_chunk"
+GRANULARITY = "latechunk_granularity"
 START = "start_index"  # as text splitters write it
 END = "end_index"
 SCORE = "latechunk_score"
+KEYS = (DOCUMENT_ID, CHUNK, GRANULARITY, START, END, SCORE)
 
 _CHUNK_ID = re.compile(
     r"(?P<document>.+)#(?:(?P<number>[0-9]{1,12})|(?P<start>[0-9]{1,12}):(?P<end>[0-9]{1,12}))", re.DOTALL
@@ -55,8 +58,8 @@ def provenance(chunk: Chunk) -> dict[str, Any]:
     """Where a passage comes from, as metadata."""
     return {
         DOCUMENT_ID: chunk.document_id,
-        "latechunk_chunk": chunk.number,
-        "latechunk_granularity": chunk.granularity,
+        CHUNK: chunk.number,
+        GRANULARITY: chunk.granularity,
         START: chunk.start,
         END: chunk.end,
     }

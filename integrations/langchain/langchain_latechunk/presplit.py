@@ -13,7 +13,7 @@ from itertools import pairwise
 
 from langchain_core.documents import Document
 
-from langchain_latechunk.passages import DOCUMENT_ID
+from langchain_latechunk.passages import DOCUMENT_ID, KEYS
 from latechunk.errors import DocumentError
 
 _LEAST_OVERLAP = 20  # characters; splitters overlap by hundreds, whole documents hardly by a word
@@ -38,7 +38,8 @@ def require_whole(documents: Sequence[Document], names: Sequence[str | None]) ->
     """Let only documents pass that are not known to be pieces.
 
     Certain, and refused: ``start_index`` in the metadata, which text splitters write; the metadata of a chunk that
-    this package gave back; neighbours with the same metadata of which one begins with the end of the other. Likely, and
+    this package gave back; neighbours with the same metadata of which one begins with the end of the other. A key of
+    the metadata that passages have is refused, too. Likely, and
     warned about: several documents with the same metadata, whose ``source`` is a file or an address; and several that
     have headings in their metadata, as splitters at headings write them.
     """
@@ -56,6 +57,12 @@ def require_whole(documents: Sequence[Document], names: Sequence[str | None]) ->
             raise PreSplitError(
                 f"{name} is a chunk that was found in {document.metadata[DOCUMENT_ID]!r}; {_REMEDY}. Keys that begin "
                 f"with {DOCUMENT_ID.removesuffix('document_id')!r} are for chunks that were found"
+            )
+        taken = [key for key in KEYS if key in document.metadata]
+        if taken:
+            raise DocumentError(
+                f"{name} has {', '.join(map(repr, taken))} in its metadata, where each passage has its place, so what "
+                f"it says would be lost; give it another name"
             )
     for name, (left, right) in zip(called[1:], pairwise(documents), strict=True):
         if left.metadata == right.metadata and _overlap(left.page_content, right.page_content):

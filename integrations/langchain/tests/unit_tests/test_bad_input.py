@@ -97,6 +97,26 @@ def test_what_a_search_gave_is_not_taken_back(store, documents):
     assert len(store.index) == 3
 
 
+@pytest.mark.parametrize(
+    "metadata", [{"end_index": 7}, {"start_index": "first"}, {"latechunk_chunk": 1}, {"latechunk_score": 0.5}]
+)
+def test_a_metadata_key_that_passages_have_is_refused(store, embedding, metadata):
+    (key,) = metadata
+    documents = [Document(TEXT, metadata=metadata)]
+    other = InMemoryVectorStore(embedding)
+
+    for add in (
+        store.add_documents,
+        lambda them: LateChunkRetriever.from_documents(them, embedding=embedding),
+        lambda them: add_late_chunks(other, them),
+    ):
+        with pytest.raises(DocumentError, match=f"has '{key}' in its metadata, .* give it another name"):
+            add(documents)
+
+    assert not store.index.ids()
+    assert not other.store
+
+
 def test_likely_pieces_are_warned_about(store):
     with pytest.warns(
         PreSplitWarning, match=r"several documents have the source 'docs/a\.txt' and the same metadata"
@@ -126,7 +146,6 @@ def test_pieces_of_a_file_or_of_its_headings_are_warned_about(store, metadatas):
         [Document("word " * number) for number in (9, 19, 29)],
         [Document(TEXT[begin : begin + 60], metadata={"page": begin}) for begin in (0, 35)],  # headers repeat footers
         [Document("One ends in words. "), Document("words. Two.")],
-        [Document("x", metadata={"start_index": "A to F"})],
     ],
 )
 def test_whole_documents_are_not_suspected(store, documents):
