@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import inspect
 from collections.abc import Callable, Iterable, Iterator
 from typing import Any, TypeAlias
@@ -14,8 +15,8 @@ from langchain_latechunk.intake import Failures, OnError, convert, only_document
 from langchain_latechunk.passages import describe, name_chunk, provenance
 from langchain_latechunk.presplit import require_whole
 from langchain_latechunk.vectorstore import LateChunkVectorStore
-from latechunk import Mode, embed_documents
-from latechunk.errors import IndexMismatchError
+from latechunk import Chunk, Mode, embed_documents
+from latechunk.errors import IndexMismatchError, InputError
 from latechunk.protocols import Chunker, FloatArray, SpanEncoder
 
 _Write: TypeAlias = Callable[[list[str], FloatArray, list[dict[str, Any]], list[str]], object]
@@ -50,12 +51,14 @@ def add_late_chunks(
         on_error: What to do with a document that cannot be embedded: ``"raise"`` the error, ``"skip"`` it with a line
             in the log, or a function that takes both.
         show_progress: Show a bar on stderr, or a line now and then where that is no terminal.
-        name: Makes a chunk's id from its document's and its number, for stores that want ids of a certain form.
+        name: Makes a chunk's id from its document's and its number, for stores that want ids of a certain form; a
+            string, and another one for each chunk.
 
     Returns:
         Ids of all chunks, in order.
 
     Raises:
+        InputError: If ``store`` is none, or ``name`` gives an id twice; the documents before it are written.
         NotLateChunkError: If the store cannot take vectors; IndexMismatchError if another model reads its queries.
         DocumentError: If a document cannot be embedded, or is a piece; the batches before it are written.
 
@@ -77,14 +80,25 @@ def add_late_chunks(
         on_error=failures.for_index,
         show_progress=show_progress,
     )
-    written: list[str] = []
+    written: dict[str, None] = {}
     for embedded in stream:
         chunks = embedded.chunks
-        ids = [name(embedded.document.id, chunk.number) for chunk in chunks]
-        metadatas = [{**describe(chunk), **provenance(chunk)} for chunk in chunks]
+        ids = [_note(written, name(chunk.document_id, chunk.number), chunk) for chunk in chunks]
+        # Stores in memory keep what they get: a change of one chunk's metadata must not reach the others'.
+        metadatas = [copy.deepcopy({**describe(chunk), **provenance(chunk)}) for chunk in chunks]
         write([chunk.text for chunk in chunks], embedded.vectors, metadatas, ids)
-        written.extend(ids)
-    return written
+    return list(written)
+
+
+def _note(names: dict[str, None], name: object, chunk: Chunk) -> str:
+    """The id of a chunk, noted among those before it; InputError unless it is a string that is not there yet."""
+    what = f"name must give each chunk an id of its own, and gave chunk {chunk.number} of {chunk.document_id!r:.80}"
+    if not isinstance(name, str):
+        raise InputError(f"{what} {name!r:.80}, which is no string")
+    if name in names:
+        raise InputError(f"{what} {name!r:.80}, which another one has, whose place it would take: use the number, too")
+    names[name] = None
+    return name
 
 
 def _whole(documents: Iterable[Document]) -> Iterator[Document]:
@@ -97,6 +111,10 @@ def _whole(documents: Iterable[Document]) -> Iterator[Document]:
 
 
 def _choose_encoder(store: VectorStore, encoder: SpanEncoder | str | None) -> SpanEncoder:
+    if not isinstance(store, VectorStore):
+        raise InputError(
+            f"store must be a LangChain vector store, got {type(store).__name__}; of a retriever pass its vectorstore"
+        )
     if isinstance(store, LateChunkVectorStore):
         raise NotLateChunkError("a LateChunkVectorStore cuts and embeds documents itself: use its add_documents")
     own = store.embeddings

@@ -26,9 +26,9 @@ class LateChunkRetriever(BaseRetriever):
 
     Each comes as a document whose metadata are those of the document that it is from, and beside them
     ``latechunk_document_id``, ``latechunk_chunk`` (its number there, from 0), ``latechunk_granularity``,
-    ``start_index`` and ``end_index``: ``index.get(document_id).text[start:end]`` is its text, to the character. The headings above it are ``Header 1``, ``Header 2`` and so on, outermost first, as
-    LangChain's splitters have them; for the pages of a PDF see ``join_pages``. Threads may share one; the index is the
-    caller's to close.
+    ``start_index`` and ``end_index``: ``index.get(document_id).text[start:end]`` is its text, to the character. The
+    headings above it are ``Header 1``, ``Header 2`` and so on, outermost first, as LangChain's splitters have them; for
+    the pages of a PDF see ``join_pages``. Threads may share one; the index is the caller's to close.
 
     ``k`` and ``filter`` may also be passed to ``invoke`` and ``ainvoke``.
 

@@ -17,7 +17,7 @@ from langchain_latechunk import (
 )
 
 from latechunk import SentenceChunker
-from latechunk.errors import DocumentError, IndexMismatchError
+from latechunk.errors import DocumentError, IndexMismatchError, InputError
 
 CHUNKER = SentenceChunker(max_tokens=8)
 IDS = ["berlin#0", "berlin#1", "berlin#2", "paris#0", "paris#1", "stub#0"]
@@ -145,6 +145,33 @@ def test_ids_of_another_form(embedding, documents):
 
 
 @pytest.mark.parametrize(
+    ("name", "message"),
+    [
+        (lambda document, number: document, "gave chunk 1 of 'berlin' 'berlin', which another one has"),
+        (lambda document, number: f"{number}", "gave chunk 0 of 'paris' '0', which another one has"),
+        (lambda document, number: number, "gave chunk 0 of 'berlin' 0, which is no string"),
+    ],
+)
+def test_ids_that_would_replace_each_other(embedding, documents, name, message):
+    store = InMemoryVectorStore(embedding)
+
+    with pytest.raises(InputError, match=message):
+        add_late_chunks(store, documents, chunker=CHUNKER, name=name)
+
+    assert {row["metadata"]["latechunk_document_id"] for row in store.store.values()} <= {"berlin"}
+
+
+def test_chunks_share_no_metadata(embedding, documents):
+    store = InMemoryVectorStore(embedding)
+    add_late_chunks(store, [Document(documents[0].page_content, metadata={"seen": {"by": []}})], chunker=CHUNKER)
+
+    first, second, _ = store.similarity_search("people", k=3)
+    first.metadata["seen"]["by"].append("me")
+
+    assert second.metadata["seen"] == {"by": []}
+
+
+@pytest.mark.parametrize(
     ("make", "message"),
     [
         (lambda ours, theirs, index: _Store(), "takes no ready vectors"),
@@ -160,6 +187,11 @@ def test_stores_that_cannot(embedding, fake, index, documents, make, message):
     with pytest.raises(NotLateChunkError, match=message):
         add_late_chunks(store, documents, encoder=fake, chunker=CHUNKER)
     assert len(index) == 0
+
+
+def test_what_is_no_store(embedding, documents):
+    with pytest.raises(InputError, match="got VectorStoreRetriever; of a retriever pass its vectorstore"):
+        add_late_chunks(InMemoryVectorStore(embedding).as_retriever(), documents)
 
 
 def test_a_store_of_another_model(embedding, other, documents):
