@@ -143,6 +143,16 @@ def test_a_citation_stands_where_an_llm_reads_it(index):
         LateChunkRetriever(index, citation_key="year").retrieve("Berlin")
 
 
+def test_metadata_that_no_llm_is_shown(index):
+    (found,) = LateChunkRetriever(index, similarity_top_k=1, excluded_metadata_keys=["year"]).retrieve("Germany")
+
+    assert found.metadata == {"year": 1237, "tags": ["river", "wall"]}
+    for mode in (MetadataMode.LLM, MetadataMode.EMBED):
+        assert found.node.get_content(mode).startswith("tags: ['river', 'wall']\n\nBerlin")
+    with pytest.raises(InputError, match="excluded_metadata_keys must be a list of strings, got 'year'"):
+        LateChunkRetriever(index, excluded_metadata_keys="year")
+
+
 def test_a_vector_that_another_retriever_left_is_passed_over(index):
     retriever = LateChunkRetriever(index)
 

@@ -160,12 +160,17 @@ def to_nodes(original: BaseNode, embedded: EmbeddedDocument, *, citation_key: st
 
 
 def to_scored_node(
-    hit: Hit, previous: Chunk | None, following: Chunk | None, *, citation_key: str | None
+    hit: Hit, previous: Chunk | None, following: Chunk | None, *, citation_key: str | None, hidden: Sequence[str]
 ) -> NodeWithScore:
-    """Make a node of a hit, with its neighbours where they are wanted; see ``to_nodes``."""
+    """Make a node of a hit, with its neighbours where they are wanted; see ``to_nodes``.
+
+    The metadata keys ``hidden`` are in what LlamaIndex excludes for LLMs and for embed models, as which it reads nodes
+    for rerankers, too.
+    """
     metadata = copy.deepcopy(dict(hit.chunk.metadata))
     source = RelatedNodeInfo(node_id=hit.chunk.document_id, node_type=ObjectType.DOCUMENT, metadata=metadata)
-    node = TextNode(**_fields_of(hit.chunk, source, previous, following, citation_key))
+    fields = _fields_of(hit.chunk, source, previous, following, citation_key)
+    node = TextNode(**fields, excluded_llm_metadata_keys=list(hidden), excluded_embed_metadata_keys=list(hidden))
     return NodeWithScore(node=node, score=hit.score)
 
 

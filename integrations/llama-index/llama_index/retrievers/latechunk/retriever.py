@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Sequence
 from typing import Unpack
 
 import numpy as np
@@ -38,6 +39,7 @@ class LateChunkRetriever(BaseRetriever):
         embed_model: LateChunkEmbedding | None = None,
         link_neighbours: bool = True,
         citation_key: str | None = None,
+        excluded_metadata_keys: Sequence[str] = (),
         callback_manager: CallbackManager | None = None,
         **options: Unpack[SearchKeywords],
     ) -> None:
@@ -53,6 +55,8 @@ class LateChunkRetriever(BaseRetriever):
             link_neighbours: Name the chunks before and behind as PREVIOUS and NEXT.
             citation_key: Put ``document:start-end`` under this metadata key, for an LLM to cite. No document may have
                 that key already: what ``latechunk index`` and ``latechunk embed`` read has ``source``.
+            excluded_metadata_keys: Metadata that no LLM and no reranker is shown. An index keeps a document's metadata,
+                and not what LlamaIndex excludes: ``file_size``, dates and so on of ``SimpleDirectoryReader``.
             callback_manager: LlamaIndex's own.
             options: The fields of ``latechunk.SearchOptions``, which documents them.
 
@@ -71,6 +75,8 @@ class LateChunkRetriever(BaseRetriever):
             if name in options:
                 raise InputError(f"how many nodes to give is similarity_top_k here; got {name}")
         require_citation_key(citation_key)
+        if isinstance(excluded_metadata_keys, str) or not all(isinstance(one, str) for one in excluded_metadata_keys):
+            raise InputError(f"excluded_metadata_keys must be a list of strings, got {excluded_metadata_keys!r:.80}")
         if filters is not None:
             if options.get("filter") is not None:
                 raise InputError("filters and filter both say what to search; pass one of them")
@@ -85,6 +91,7 @@ class LateChunkRetriever(BaseRetriever):
         self._embed_model = embed_model
         self._link_neighbours = link_neighbours
         self._citation_key = citation_key
+        self._hidden = tuple(excluded_metadata_keys)
         super().__init__(callback_manager=callback_manager)
 
     def _retrieve(self, query_bundle: QueryBundle) -> list[NodeWithScore]:
@@ -93,7 +100,7 @@ class LateChunkRetriever(BaseRetriever):
         if self._link_neighbours:
             neighbours = self._index.neighbours([hit.chunk for hit in hits])
         return [
-            to_scored_node(hit, previous, following, citation_key=self._citation_key)
+            to_scored_node(hit, previous, following, citation_key=self._citation_key, hidden=self._hidden)
             for hit, (previous, following) in zip(hits, neighbours, strict=True)
         ]
 
