@@ -69,3 +69,8 @@ def test_it_comes_back_from_pickle_and_its_serialised_form(encoder):
     assert pickle.loads(pickle.dumps(own)).get_query_embedding("a") == own.get_query_embedding("a")
     assert pickle.loads(pickle.dumps(named)).to_dict() == named.to_dict()
     assert LateChunkEmbedding.from_dict(named.to_dict()).to_dict() == named.to_dict()
+    again = LateChunkEmbedding.from_dict(own.to_dict(), encoder=encoder)
+    assert again.get_query_embedding("a") == own.get_query_embedding("a")
+    for data in (own.to_dict(), {**own.to_dict(), "model_name": "unknown"}):
+        with pytest.raises(InputError, match=r"made with an encoder of your own, .*'words'.*pass it"):
+            LateChunkEmbedding.from_dict(data)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from typing import Self
+from typing import Any, Self
 
 from llama_index.core.base.embeddings.base import BaseEmbedding, Embedding
 from llama_index.retrievers.latechunk.model import ModelFields
@@ -30,10 +30,16 @@ class LateChunkEmbedding(ModelFields, BaseEmbedding):
 
     @model_validator(mode="after")
     def _name_model(self) -> Self:
-        if self.model_name not in ("unknown", self.model):
+        name = self.model if self.encoder is None else str(self.encoder.settings.get("model", "unknown"))
+        if self.model_name not in ("unknown", name):
             raise InputError(f"the model's name goes into model=, and model_name was given, {self.model_name!r}")
-        self.model_name = self.model if self.encoder is None else str(self.encoder.settings.get("model", "unknown"))
+        self.model_name = name
         return self
+
+    def to_dict(self, **kwargs: Any) -> dict[str, Any]:
+        """The fields, and the settings of an encoder of your own, which ``from_dict`` asks for."""
+        made_by = {} if self.encoder is None else {"made_by": self.fingerprint()}
+        return super().to_dict(**kwargs) | made_by
 
     def _get_query_embedding(self, query: str) -> Embedding:
         vector: Embedding = self.load_encoder().encode_query(query).tolist()

@@ -142,6 +142,18 @@ class ModelFields(BaseComponent):
             Encoder.fingerprint(self.model, revision=self.revision, adapters=self.adapters, download=self.download)
         )
 
+    @classmethod
+    def from_dict(cls, data: dict[str, Any], **kwargs: Any) -> Self:
+        """Make one from what ``to_dict`` gave; InputError unless an encoder or chunker of your own is passed."""
+        fields = {name: value for name, value in data.items() if name != "made_by"}
+        made_by = data.get("made_by", {}).get("encoder")
+        encoder = kwargs.get("encoder")
+        if made_by is not None and (encoder is None or encoder.settings != made_by):
+            raise InputError(
+                f"this was made with an encoder of your own, {made_by}: pass it, from_dict(data, encoder=...)"
+            )
+        return super().from_dict(fields, **kwargs)
+
     def __getstate__(self) -> dict[str, Any]:
         """What is pickled. LlamaIndex leaves out what cannot be, with a line in the log; here that is an error."""
         for name in ("encoder", "chunker"):

@@ -97,18 +97,6 @@ class LateChunkTransform(ModelFields, TransformComponent):
         """The fields and the model's fingerprint, which a pipeline makes its cache's key of; ModelError without one."""
         return {**super().to_dict(**kwargs), "made_by": self.fingerprint()}
 
-    @classmethod
-    def from_dict(cls, data: dict[str, Any], **kwargs: Any) -> Self:
-        """Make one from what ``to_dict`` gave; InputError unless an encoder or chunker of your own is passed."""
-        fields = {name: value for name, value in data.items() if name != "made_by"}
-        made_by = data.get("made_by", {}).get("encoder")
-        encoder = kwargs.get("encoder")
-        if made_by is not None and (encoder is None or encoder.settings != made_by):
-            raise InputError(
-                f"this was made with an encoder of your own, {made_by}: pass it, from_dict(data, encoder=...)"
-            )
-        return super().from_dict(fields, **kwargs)
-
     def __call__(self, nodes: Sequence[BaseNode], **kwargs: Any) -> list[BaseNode]:  # noqa: ARG002
         """Cut and encode whole documents of different ids, in order; ``kwargs`` have no effect.
 
