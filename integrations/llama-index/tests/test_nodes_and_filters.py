@@ -201,3 +201,12 @@ def test_documents_without_an_id_are_named_by_file_or_text(index):
     assert index.add(to_documents(given)).n_added == 3
     again = [Document(text=one.text, metadata=one.metadata) for one in given[:2]]  # with new random ids
     assert index.add(to_documents(again)).n_unchanged == 2
+
+
+@pytest.mark.parametrize("kind", [type("Note", (Document,), {}), TextNode])
+def test_whole_texts_of_other_classes_are_named_and_joined_as_documents_are(index, kind):
+    pages = [{"file_path": "/a.pdf", "page_label": str(number)} for number in (1, 2)]
+    for n_unchanged in (0, 2):
+        given = [kind(text="A text."), *(kind(text=f"Page {one['page_label']}.", metadata=one) for one in pages)]
+        assert index.add(to_documents(given)).n_unchanged == n_unchanged
+    assert index.get("/a.pdf").text == "Page 1.\nPage 2."

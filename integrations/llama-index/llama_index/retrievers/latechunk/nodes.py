@@ -226,9 +226,9 @@ def _read(node: object) -> tuple[str | None, str, dict[str, Any]]:
     if not isinstance(node, BaseNode):
         hint = ", which Index.add takes as it is" if isinstance(node, Document) else ""
         raise InputError(f"late chunking takes {_NEEDED}, got {type(node).__module__}.{type(node).__name__}{hint}")
-    if type(node) is not LlamaDocument:  # it may be a piece, which is refused later
+    if _find_fault(node) is not None:  # refused later
         return node.node_id, "", {}
-    return None if _is_random(node.node_id) else node.node_id, node.text, node.metadata
+    return None if _is_random(node.node_id) else node.node_id, node.get_content(MetadataMode.NONE), node.metadata
 
 
 def _is_random(name: str) -> bool:
@@ -247,13 +247,21 @@ def _make_joined(pages: Sequence[BaseNode], name: str, text: str, metadata: dict
 
 
 def _require_whole(node: BaseNode) -> None:
+    fault = _find_fault(node)
+    if fault is not None:
+        raise InputError(fault)
+
+
+def _find_fault(node: BaseNode) -> str | None:
+    """Why this is not a whole document of text, or None."""
     if not isinstance(node, LlamaDocument) and type(node) is not TextNode:
-        raise InputError(f"late chunking takes {_NEEDED}, got {type(node).__name__}")
+        return f"late chunking takes {_NEEDED}, got {type(node).__name__}"
     if node.source_node is not None or getattr(node, "start_char_idx", None) is not None:
-        raise InputError(
+        return (
             f"node {node.node_id!r} is a piece of a document already, and late chunking needs whole documents to read "
             f"each chunk in context: leave out the splitter before it (SentenceSplitter and the like), and say how to "
             f"cut with chunker="
         )
     if any(getattr(node, f"{kind}_resource", None) is not None for kind in ("image", "audio", "video")):
-        raise InputError(f"document {node.node_id!r} holds more than text, which would be lost; pass its text alone")
+        return f"document {node.node_id!r} holds more than text, which would be lost; pass its text alone"
+    return None
