@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 from llama_index.core import Document, SimpleDirectoryReader, VectorStoreIndex
 from llama_index.core.ingestion import DocstoreStrategy, IngestionPipeline
-from llama_index.core.schema import MetadataMode
+from llama_index.core.schema import ImageDocument, MetadataMode
 from llama_index.core.storage.docstore import SimpleDocumentStore
 from llama_index.core.vector_stores import SimpleVectorStore
 from llama_index.retrievers.latechunk import (
@@ -149,17 +149,21 @@ def test_pages_in_several_calls_are_an_error(papers, index):
 
 
 def test_bad_documents_are_left_out(transform, index, caplog):
-    bad = [Document(id_="blank", text=" "), Document(id_="object", text="x", metadata={"key": object()})]
+    bad = [
+        Document(id_="blank", text=" "),
+        Document(id_="object", text="x", metadata={"key": object()}),
+        ImageDocument(id_="picture", image=b"x"),  # as SimpleDirectoryReader gives one for each picture of a folder
+    ]
     good = Document(id_="good", text="Good.")
     told = []
 
     transform.on_error = lambda node, error: told.append(node.id_)
     assert {node.ref_doc_id for node in transform([*bad, good])} == {"good"}
-    assert sorted(told) == ["blank", "object"]
+    assert sorted(told) == ["blank", "object", "picture"]
 
     report = index.add(to_documents([*bad, good], on_error="skip"), on_error="skip")
     assert (report.n_added, report.n_failed) == (1, 1)
-    assert len(caplog.records) == 2
+    assert len(caplog.records) == 3
     with pytest.raises(InputError, match="on_error must be"):
         to_documents([], on_error="ignore")
 

@@ -46,9 +46,9 @@ def test_pieces_are_refused(node):
 def test_other_nodes_are_refused():
     with pytest.raises(InputError, match="got IndexNode"):
         list(to_documents([IndexNode(text="a", index_id="b")]))
-    with pytest.raises(InputError, match="holds more than text"):
-        list(to_documents([ImageDocument(text="a", image=b"x")]))
-    with pytest.raises(InputError, match="holds more than text"):
+    with pytest.raises(DocumentError, match="document 'a.png' holds more than text, image, .*on_error"):
+        list(to_documents([ImageDocument(text="a", image=b"x", metadata={"file_path": "a.png"})]))
+    with pytest.raises(DocumentError, match="holds more than text, audio"):
         list(to_documents([Document(text="a", audio_resource=MediaResource(data=b"x", mimetype="audio/wav"))]))
 
 

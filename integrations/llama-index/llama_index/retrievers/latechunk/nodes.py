@@ -249,19 +249,24 @@ def _make_joined(pages: Sequence[BaseNode], name: str, text: str, metadata: dict
 def _require_whole(node: BaseNode) -> None:
     fault = _find_fault(node)
     if fault is not None:
-        raise InputError(fault)
+        raise fault
 
 
-def _find_fault(node: BaseNode) -> str | None:
-    """Why this is not a whole document of text, or None."""
+def _find_fault(node: BaseNode) -> InputError | None:
+    """The error if this is not a whole document of text, or None."""
     if not isinstance(node, LlamaDocument) and type(node) is not TextNode:
-        return f"late chunking takes {_NEEDED}, got {type(node).__name__}"
+        return InputError(f"late chunking takes {_NEEDED}, got {type(node).__name__}")
     if node.source_node is not None or getattr(node, "start_char_idx", None) is not None:
-        return (
+        return InputError(
             f"node {node.node_id!r} is a piece of a document already, and late chunking needs whole documents to read "
             f"each chunk in context: leave out the splitter before it (SentenceSplitter and the like), and say how to "
             f"cut with chunker="
         )
-    if any(getattr(node, f"{kind}_resource", None) is not None for kind in ("image", "audio", "video")):
-        return f"document {node.node_id!r} holds more than text, which would be lost; pass its text alone"
+    more = [kind for kind in ("image", "audio", "video") if getattr(node, f"{kind}_resource", None) is not None]
+    if more:
+        name = node.metadata.get("file_path", node.node_id)
+        return DocumentError(
+            f"document {name!r} holds more than text, {' and '.join(more)}, which would be lost; pass its text alone, "
+            f'or leave it out, as on_error="skip" does'
+        )
     return None
