@@ -149,10 +149,14 @@ def test_pages_without_labels_count_from_1():
     }
 
 
-def test_the_bytes_of_a_pdf_are_refused_where_a_remedy_is_known():
+def test_the_bytes_of_a_file_are_refused_where_a_remedy_is_known():
     with pytest.raises(DocumentError, match=r"document 'a' begins with '%PDF-', .* bytes of a PDF file.*: install x"):
-        unpack_document("a", "%PDF-1.7 ...", {}, pdf_remedy="install x")
-    assert unpack_document("a", "On %PDF-1.7", {}, pdf_remedy="install x").text == "On %PDF-1.7"
+        unpack_document("a", "%PDF-1.7 ...", {}, bytes_remedy="install x")
+    assert unpack_document("a", "On %PDF-1.7", {}, bytes_remedy="install x").text == "On %PDF-1.7"
+    for raw in (b"PK\x03\x04\x14\x00\x06\x00[Content_Types].xml", b"\xff\xd8\xff\xe0\x00\x10JFIF"):
+        with pytest.raises(DocumentError, match=r"document 'a' has a NUL .* bytes of a file, .*: install x"):
+            unpack_document("a", raw.decode("utf-8", "ignore"), {}, bytes_remedy="install x")
+    assert unpack_document("a", "\0", {}).text == "\0"
     assert unpack_document("a", "%PDF-1.7", {}).text == "%PDF-1.7"
 
 

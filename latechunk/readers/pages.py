@@ -29,6 +29,7 @@ OUTLINE = "latechunk_outline"
 _MOST_PAGES = 100_000  # of one file; a number above it counts something else
 _SEPARATOR = "\n"  # a sentence may go on over the page
 _PAGE_KEYS = ("page", "page_label")
+_HEAD = 1_024  # characters; a NUL is among the first of Word files, spreadsheets and pictures
 
 Original = TypeVar("Original")
 
@@ -84,12 +85,12 @@ def join_pages(
 
 
 def unpack_document(
-    document_id: str, text: str, metadata: Mapping[str, Any], *, pdf_remedy: str | None = None
+    document_id: str, text: str, metadata: Mapping[str, Any], *, bytes_remedy: str | None = None
 ) -> Document:
     """Make a document whose pages and outline stand in its metadata, which is for adapters.
 
-    Loaders that cannot read PDF give the bytes of the file as its text. With ``pdf_remedy``, which says how PDF is
-    read where the document is from, such a text is refused.
+    Loaders that cannot read PDF, Word files or pictures give the bytes of the file as its text. With ``bytes_remedy``,
+    which says how such files are read where the document is from, these texts are refused.
 
     Raises:
         DocumentError: If they are not what ``pack_metadata`` and ``join_pages`` write, or no index can hold the
@@ -99,10 +100,15 @@ def unpack_document(
         >>> unpack_document("a.pdf", "Berlin", {"latechunk_pages": [[0, 6, "i"]]}).pages
         (Page(start=0, end=6, label='i'),)
     """
-    if pdf_remedy is not None and text.startswith("%PDF-"):
+    is_pdf = text.startswith("%PDF-")
+    if bytes_remedy is not None and (is_pdf or "\0" in text[:_HEAD]):
+        seen = (
+            "begins with '%PDF-', so it is the bytes of a PDF file"
+            if is_pdf
+            else "has a NUL near its beginning, so it is the bytes of a file"
+        )
         raise DocumentError(
-            f"the text of document {document_id!r} begins with '%PDF-', so it is the bytes of a PDF file, and not what "
-            f"is written in it: {pdf_remedy}"
+            f"the text of document {document_id!r} {seen}, and not what is written in it: {bytes_remedy}"
         )
     rest = {key: value for key, value in metadata.items() if key not in (PAGES, OUTLINE)}
     pages = parse_pages(metadata.get(PAGES, []))

@@ -22,7 +22,9 @@ from latechunk.protocols import SpanEncoder
 OnError: TypeAlias = Literal["raise", "skip"] | Callable[[Document, DocumentError], None]
 
 _NEEDED = "documents must be a list of langchain_core.documents.Document (for strings there is add_texts)"
-_PDF_REMEDY = "load it with PyPDFLoader, for which install langchain-community and pypdf, or with another loader of PDF"
+_BYTES_REMEDY = (
+    "load it with a loader of its format, PDF with PyPDFLoader, for which install langchain-community and pypdf"
+)
 
 
 def join_pages(documents: Iterable[Document]) -> list[Document]:
@@ -114,7 +116,7 @@ def convert(documents: Iterable[Document], failures: Failures) -> Iterator[latec
                     f"the id {name!r} comes twice in one call: a document replaces the one with the same id, so only "
                     f"one would be left. Give each whole document an id of its own"
                 )
-            document = latechunk.unpack_document(name, one.page_content, one.metadata, pdf_remedy=_PDF_REMEDY)
+            document = latechunk.unpack_document(name, one.page_content, one.metadata, bytes_remedy=_BYTES_REMEDY)
         except DocumentError as error:
             failures.note(one, error)
         else:

@@ -435,6 +435,8 @@ def test_the_bytes_of_a_pdf_are_refused(transform, documents):
     with pytest.raises(DocumentError, match=message):
         list(to_documents([raw]))
     assert [one.id for one in to_documents([raw, *documents], on_error="skip")] == ["berlin", "paris", "stub"]
+    with pytest.raises(DocumentError, match="'a.docx' has a NUL near its beginning.*install llama-index-readers-file"):
+        list(to_documents([Document(id_="a.docx", text="PK\3\4\x14\0\x06\0")]))
 
 
 @pytest.mark.parametrize("wrong", ["abc", None, Document(text="a"), OurDocument("a", "b"), {"a": "b"}, 7])

@@ -37,7 +37,9 @@ _PASSED_ON = (
 )
 
 _NEEDED = "LlamaIndex's Document objects, Document(text=...)"
-_PDF_REMEDY = "install llama-index-readers-file and pypdf, without which SimpleDirectoryReader reads no PDF"
+_BYTES_REMEDY = (
+    "install llama-index-readers-file and pypdf, without which SimpleDirectoryReader reads no PDF, Word file or slides"
+)
 
 
 class LateChunkNode(TextNode):
@@ -140,7 +142,7 @@ def to_document(node: BaseNode) -> Document:
     """See ``to_documents``."""
     _require_whole(node)
     text = node.get_content(MetadataMode.NONE)
-    return latechunk.unpack_document(node.node_id, text, node.metadata, pdf_remedy=_PDF_REMEDY)
+    return latechunk.unpack_document(node.node_id, text, node.metadata, bytes_remedy=_BYTES_REMEDY)
 
 
 def to_nodes(original: BaseNode, embedded: EmbeddedDocument, *, citation_key: str | None) -> list[TextNode]:
