@@ -94,9 +94,9 @@ def index_command(
     """Add files to an index, making it if there is none; a file that changed replaces its former self.
 
     The model, chunker and mode of an index are fixed when it is made. It reads PDF, Word (.docx),
-    slides (.pptx), workbooks (.xlsx), messages (.eml), EPUB, HTML, Markdown, reStructuredText, AsciiDoc, LaTeX, notebooks
-    (.ipynb), .csv, .tsv, .json, source code and any other text. A file is a document, whose id is its path from the
-    folder given; a .jsonl file has one document a line, with "id", "text" and metadata.
+    slides (.pptx), workbooks (.xlsx), messages (.eml), EPUB, HTML, Markdown, reStructuredText, AsciiDoc, LaTeX,
+    notebooks (.ipynb), .csv, .tsv, .json, source code and any other text. A file is a document, whose id is its path
+    from the folder given; a .jsonl file has one document a line, with "id", "text" and metadata.
     """
     from latechunk.cli.sources import Sources
     from latechunk.index import Index

@@ -26,7 +26,24 @@ from latechunk.readers.xlsx import XLSX
 
 READERS: Mapping[str, Reader] = {
     suffix: reader
-    for reader in (TEXT, MARKDOWN, RST, ASCIIDOC, LATEX, NOTEBOOK, TABLE, JSONL, JSON, PDF, DOCX, PPTX, XLSX, EML, EPUB, HTML)
+    for reader in (
+        TEXT,
+        MARKDOWN,
+        RST,
+        ASCIIDOC,
+        LATEX,
+        NOTEBOOK,
+        TABLE,
+        JSONL,
+        JSON,
+        PDF,
+        DOCX,
+        PPTX,
+        XLSX,
+        EML,
+        EPUB,
+        HTML,
+    )
     for suffix in reader.suffixes
 }
 """By suffix. A new format is a module in this package and an entry here."""
