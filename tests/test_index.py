@@ -1471,7 +1471,7 @@ def damage(path, statement, *values):
         "UPDATE vectors SET vector = 'text'",
         "UPDATE vectors SET vector = X'00'",
         "DELETE FROM chunks WHERE number = 1",
-        "UPDATE chunks SET granularity = 'x'",
+        "UPDATE chunks SET place = 'x' || number",
         "UPDATE chunks SET byte_end = X'00'",
         "UPDATE chunks SET line = 1.5",
     ],
