@@ -1,6 +1,7 @@
 import copy
 import datetime
 import pickle
+import uuid
 
 import numpy as np
 import pytest
@@ -201,6 +202,18 @@ def test_documents_without_an_id_are_named_by_file_or_text(index):
     assert index.add(to_documents(given)).n_added == 3
     again = [Document(text=one.text, metadata=one.metadata) for one in given[:2]]  # with new random ids
     assert index.add(to_documents(again)).n_unchanged == 2
+
+
+@pytest.mark.parametrize("kind", [Document, TextNode])
+def test_a_random_id_that_was_chosen_is_kept(index, kind):
+    name = str(uuid.uuid4())
+    index.add(to_documents([kind(id_=name, text="Berlin is big.")]))
+    index.add(to_documents([kind(id_=name, text="Berlin is bigger.")]))
+
+    assert index.get(name).text == "Berlin is bigger."
+    (pickled,) = to_documents([pickle.loads(pickle.dumps(kind(text="Nobody named it.")))])  # as workers of readers do
+    assert pickled.id == next(to_documents([kind(text="Nobody named it.")])).id
+    assert index.delete([name]) == 1
 
 
 @pytest.mark.parametrize("kind", [type("Note", (Document,), {}), TextNode])

@@ -230,13 +230,19 @@ def _read(node: object) -> tuple[str | None, str, dict[str, Any]]:
         raise InputError(f"late chunking takes {_NEEDED}, got {type(node).__module__}.{type(node).__name__}{hint}")
     if _find_fault(node) is not None:  # refused later
         return node.node_id, "", {}
-    return None if _is_random(node.node_id) else node.node_id, node.get_content(MetadataMode.NONE), node.metadata
+    return None if _is_random(node) else node.node_id, node.get_content(MetadataMode.NONE), node.metadata
 
 
-def _is_random(name: str) -> bool:
-    """Whether it is an id that LlamaIndex makes where none is given."""
+def _is_random(node: BaseNode) -> bool:
+    """Whether LlamaIndex made the id, as it does where none is given.
+
+    A node that was pickled, as between a reader's workers, or stored no longer tells: all its fields were set. There a
+    random UUID is taken for LlamaIndex's.
+    """
+    if "id_" in node.model_fields_set and "relationships" not in node.model_fields_set:
+        return False
     try:
-        return uuid.UUID(name).version == 4
+        return uuid.UUID(node.node_id).version == 4
     except ValueError:
         return False
 
