@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import codecs
+import re
 
 from latechunk.errors import InputError
 
@@ -20,7 +21,22 @@ _LEAST_LEAD = 0.05
 # Without a mark, UTF-16 is what has bytes 0 on one side of its pairs only: those of spaces, lines and Latin letters.
 _LEAST_ZEROS = 4
 _LEAST_SHARE_OF_ZEROS = 0.02
-_LIKE_ASCII = ("iso2022", "hz")  # begins of names of encodings whose every byte is one of ASCII
+_LIKE_ASCII = ("iso2022", "hz", "utf-7")  # begins of names of encodings whose every byte is one of ASCII
+# What programs write that declare the encoding on the left, as browsers know; the right one has all signs of it.
+_MEANT = {
+    "ascii": "cp1252",
+    "big5": "big5hkscs",
+    "euc_kr": "cp949",
+    "gb2312": "gb18030",
+    "gbk": "gb18030",
+    "iso8859-1": "cp1252",
+    "iso8859-9": "cp1254",
+    "iso8859-11": "cp874",
+    "shift_jis": "cp932",
+    "tis-620": "cp874",
+}
+_NOT_PYTHONS = {"iso-8859-8-e": "iso8859-8", "iso-8859-8-i": "iso8859-8", "windows-874": "cp874", "x-sjis": "cp932"}
+_SIGNS = re.compile(rb"\x1b\$[@B]((?:[!-~]{2})*)|\x1b\(I([!-_]*)|\x1b\([BJ]")  # of ISO-2022-JP: of two bytes, of one
 
 
 def require_encoding(name: str | None) -> None:
@@ -70,19 +86,58 @@ def decode_declared(data: bytes, name: str, encoding: str | None) -> tuple[str, 
     Raises:
         UnicodeDecodeError: As ``decode`` does.
     """
-    try:
-        name = {"iso8859-1": "cp1252", "ascii": "cp1252"}.get(codecs.lookup(name).name, name)  # as browsers take them
-        is_text = codecs.lookup(name)._is_text_encoding
-    except (LookupError, ValueError):
-        is_text = False
-    if not is_text or marked_encoding(data):
+    meant = _meant_encoding(name)
+    if not meant or marked_encoding(data):
         return decode(data, encoding)
-    if codecs.lookup(name).name.startswith("iso2022"):  # which looks like ASCII
-        encoding, data = None, data.decode(name).encode()
+    if meant.startswith("iso2022"):  # which looks like ASCII
+        encoding, data = None, _decode_iso2022(data, meant).encode()
     try:
-        return decode(data, encoding or name)
+        return decode(data, encoding or meant)
     except UnicodeDecodeError:
         return decode(data, None)  # it is not what it says
+
+
+def decode_word(data: bytes, name: str) -> str:
+    """Decode a few words of this encoding, too few to tell by them whether they are UTF-8 instead.
+
+    Raises:
+        LookupError: If it is not known.
+        UnicodeDecodeError: If they are not in it.
+    """
+    meant = _meant_encoding(name)
+    if not meant:
+        raise LookupError(f"no encoding {name!r:.40}")
+    return _decode_iso2022(data, meant) if meant.startswith("iso2022") else data.decode(meant)
+
+
+def _meant_encoding(name: str) -> str | None:
+    """Python's name of an encoding that a text declares, as browsers take it; None of one that is not known."""
+    name = name.strip().lower()
+    try:
+        known = codecs.lookup(_NOT_PYTHONS.get(name, name))
+    except (LookupError, ValueError):
+        return None
+    return _MEANT.get(known.name, known.name) if known._is_text_encoding else None
+
+
+def _decode_iso2022(data: bytes, name: str) -> str:
+    """Decode ISO-2022, that of Japan with the signs that Microsoft's programs add, such as ``①``."""
+    try:
+        return data.decode(name)
+    except UnicodeDecodeError:
+        if name != "iso2022_jp":
+            raise
+        return _SIGNS.sub(lambda found: _to_shift_jis(found[1] or b"", found[2] or b""), data).decode("cp932")
+
+
+def _to_shift_jis(pairs: bytes, kana: bytes) -> bytes:
+    """The same signs, of two bytes each or one, as Shift JIS writes them."""
+    signs = bytearray(sign + 0x80 for sign in kana)
+    for first, second in zip(pairs[::2], pairs[1::2], strict=False):
+        row, rest = divmod(first - 0x21, 2)
+        signs.append(row + (0x81 if row < 31 else 0xC1))
+        signs.append(second + (0x7E if rest else 0x1F if second < 0x60 else 0x20))
+    return bytes(signs)
 
 
 def _decode_either(data: bytes, encoding: str) -> str:
