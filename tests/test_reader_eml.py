@@ -1,5 +1,6 @@
 """Messages: headers, the text that is read, what lies within, and what is no message."""
 
+import base64
 from email.message import EmailMessage
 
 import pytest
@@ -60,6 +61,73 @@ def test_messages_within_a_message_are_read_below_it(read):
     assert [one.level for one in document.outline] == [1, 2]
 
 
+def multipart(kind, *parts, before="From: ann"):
+    """A message, or a part, of parts that are written out."""
+    mark = f"mark{len(parts)}{kind}"
+    return (
+        f"{before}\nContent-Type: multipart/{kind}; boundary={mark}\n\n"
+        + "".join(f"--{mark}\n{one.lstrip()}\n" for one in (*parts, "")).removesuffix("\n\n")
+        + "--\n"
+    )
+
+
+INNER = "From: bob\nSubject: Inner\n\nInside."
+
+
+def test_a_message_in_base64_is_read_as_one_and_not_as_its_letters(read):
+    letters = base64.encodebytes(INNER.encode()).decode()
+    for said, text in ((letters, "Inner\n\nFrom: bob\n\nInside."), (INNER, "Inner\n\nFrom: bob\n\nInside.")):
+        part = f"Content-Type: message/rfc822\nContent-Transfer-Encoding: base64\n\n{said}"
+
+        ((document,), problems) = read("a.eml", multipart("mixed", "Content-Type: text/plain\n\nSee.", part))
+
+        assert (document.text, problems) == (f"From: ann\n\nSee.\n\n{text}", [])
+
+
+def test_a_message_beside_the_form_of_the_text_that_is_not_read_is_read(read):
+    page = multipart(
+        "mixed", "Content-Type: text/html\n\n<p>See", f"Content-Type: message/rfc822\n\n{INNER}", before=""
+    )
+
+    ((document,), _) = read("a.eml", multipart("alternative", "Content-Type: text/plain\n\nSee.", page))
+
+    assert document.text == "From: ann\n\nSee.\n\nInner\n\nFrom: bob\n\nInside."
+
+
+@pytest.mark.parametrize("before", [b"\r\n\n", b"\xef\xbb\xbf", b"\xef\xbb\xbf\r\n"])
+def test_what_editors_and_exports_write_before_a_message_is_no_part_of_it(read, before):
+    message = "From: änn\nSubject: a\n\nü".encode()
+    assert read("a.eml", before + message)[0][0].text == "a\n\nFrom: änn\n\nü"
+    assert read("a.eml", message.decode().encode("utf-16"))[0][0].text == "a\n\nFrom: änn\n\nü"
+    assert read("a.eml", message.decode().encode("utf-16") + b"\0")[1] == []
+
+
+@pytest.mark.parametrize(
+    ("declared", "encoding", "text"),
+    [
+        ("gb2312", "gbk", "朱镕基说"),
+        ("Shift_JIS", "cp932", "①髙テスト"),
+        ("ISO-2022-JP", None, "テスト①アa"),
+        ("ks_c_5601-1987", "cp949", "똠방각하"),
+        ("big5", "big5hkscs", "香港嘅"),
+        ("windows-874", "cp874", "สวัสดี"),
+        ("iso-8859-8-i", "iso8859-8", "שלום"),
+        ("iso-8859-9", "cp1254", "“ş”"),
+        ("us-ascii", "cp1252", "“hi”"),
+        ("utf-7", "utf-7", "Grüße"),
+    ],
+)
+def test_encodings_that_are_declared_are_those_that_programs_mean(read, declared, encoding, text):
+    data = text.encode(encoding) if encoding else b"\x1b$B\x25\x46\x25\x39\x25\x48\x2d\x21\x1b(I\x31\x1b(Ba"
+    text = text if encoding else "テスト①ｱa"
+    word = f"=?{declared}*xx?b?{base64.b64encode(data).decode()}?=".encode()
+
+    message = b"Subject: " + word + b"\nContent-Type: text/plain; charset=" + declared.encode() + b"\n\n" + data
+    ((document,), problems) = read("a.eml", message)
+
+    assert (document.text, problems) == (f"{text}\n\n{text}", [])
+
+
 @pytest.mark.parametrize(
     ("headers", "body", "text"),
     [
@@ -73,6 +141,8 @@ def test_messages_within_a_message_are_read_below_it(read):
         (b"Subject: a\r\nContent-Type: text/plain; charset=nope", "ü".encode(), "a\n\nü"),
         (b"Subject: a\r\nContent-Transfer-Encoding: base64", b"SGVsbG8=", "a\n\nHello"),
         (b"Subject: a\r\nContent-Type: multipart/mixed", b"Its parts are lost.", "a\n\nIts parts are lost."),
+        (b'From: "=?utf-8?q?M=C3=BCller=2C_Ann?=" <a@b.c>', b"x", 'From: "Müller, Ann" <a@b.c>\n\nx'),
+        (b"Subject: \xc3\xbc =?utf-8?q?=C3=BC?=\r\n =?utf-8?q?=C3=BC?=", b"x", "ü üü\n\nx"),
         (b"Subject: =?\xe9?q?one?=", b"x", "=?\u00e9?q?one?=\n\nx"),
         (b"Subject: a\r\nContent-Type: text/plain; charset*=utf\x00-8''b; name*=u\x00'x'c", b"x", "a\n\nx"),
         (b"Subject:\r\nFrom: ann", b"x", "From: ann\n\nx"),

@@ -10,13 +10,13 @@ import re
 from dataclasses import dataclass, field
 from email import message_from_bytes
 from email.errors import MessageError
-from email.header import decode_header, make_header
+from email.header import decode_header
 from email.message import Message
 from email.utils import parsedate_to_datetime
 from pathlib import Path
 
 from latechunk.errors import DocumentError, MissingDependencyError
-from latechunk.readers.decoding import decode_declared, explain_decoding
+from latechunk.readers.decoding import decode_declared, decode_word, explain_decoding, marked_encoding
 from latechunk.readers.html import parse_html
 from latechunk.readers.limits import read_whole
 from latechunk.readers.parsed import Parsed, ParserOptions
@@ -33,11 +33,7 @@ _NO_TEXT = "a message without a text that is read: it is encrypted, or its attac
 
 def parse(path: Path, options: ParserOptions) -> Parsed:
     """Read a message; see ``ParserProcess.parse``."""
-    data = read_whole(path)
-    try:
-        message = message_from_bytes(data)
-    except RecursionError as error:
-        raise DocumentError(f"its parts nest more than {_MOST_LEVELS} levels deep") from error
+    message = _parse(_without_mark(read_whole(path)).lstrip(b"\r\n"))
     headers = _read_headers(message)
     if not headers:
         raise DocumentError(f"it is no message: it has no header of {', '.join(_HEADERS)}")
@@ -46,6 +42,21 @@ def parse(path: Path, options: ParserOptions) -> Parsed:
     metadata = {_METADATA[name]: said for name, said in headers.items() if name in _METADATA}
     notes = [*dict.fromkeys(read.notes), *([] if read.n_texts else [_NO_TEXT])]
     return Parsed(str(read.out), (), read.out.outline, metadata, tuple(notes), tuple(read.problems))
+
+
+def _without_mark(data: bytes) -> bytes:
+    """A file without the mark of its encoding, which editors write before it; what is UTF-16 as UTF-8."""
+    if data.startswith(_MARK):
+        return data.removeprefix(_MARK)
+    wide = marked_encoding(data)
+    return data.decode(wide, "replace").encode() if wide else data
+
+
+def _parse(data: bytes) -> Message:
+    try:
+        return message_from_bytes(data)
+    except RecursionError as error:
+        raise DocumentError(f"its parts nest more than {_MOST_LEVELS} levels deep") from error
 
 
 @dataclass(slots=True)
@@ -72,8 +83,8 @@ class _Message:
             self.out.paragraph("\n".join(f"{name.capitalize()}: {said}" for name, said in headers.items()))
         self._add_part(message, level, 1)
 
-    def _add_part(self, part: Message, level: int, depth: int) -> None:
-        """Add the texts of a part; of several forms of one text, the first that is read."""
+    def _add_part(self, part: Message, level: int, depth: int, with_texts: bool = True) -> None:
+        """Add the texts of a part, of several forms of one text the first that is read, and all messages in it."""
         self.options.tick()
         if depth > _MOST_LEVELS:
             raise DocumentError(f"its parts nest more than {_MOST_LEVELS} levels deep")
@@ -83,17 +94,15 @@ class _Message:
         is_text = kind in ("text/plain", "text/html") or kind.startswith("multipart/")  # whose parts are lost
         if kind == "message/rfc822":
             for one in parts:
-                self.add(one, level + 1)
+                self.add(_unpack(one) if _is_base64(part) else one, level + 1)
         elif kind == "multipart/alternative":
+            n_texts = self.n_texts
             for one in sorted(parts, key=lambda one: one.get_content_type() != "text/plain"):
-                n_texts = self.n_texts
-                self._add_part(one, level, depth + 1)
-                if self.n_texts > n_texts:
-                    break
+                self._add_part(one, level, depth + 1, with_texts and self.n_texts == n_texts)
         elif parts:
             for one in parts:
-                self._add_part(one, level, depth + 1)
-        elif is_text and not _attachment(part):
+                self._add_part(one, level, depth + 1, with_texts)
+        elif is_text and with_texts and not _attachment(part):
             self._add_text(part, kind)
 
     def _add_text(self, part: Message, kind: str) -> None:
@@ -115,6 +124,19 @@ class _Message:
             self.problems.append((f"its part of {kind}", explain_decoding(error)))
         else:
             self.notes += [f"read as {guess}, which was guessed (--encoding says it)"] if guess else []
+
+
+def _is_base64(part: Message) -> bool:
+    return str(part.get("content-transfer-encoding", "")).strip().lower() == "base64"
+
+
+def _unpack(message: Message) -> Message:
+    """A message that a program wrote in base64, which its standard forbids: parsed as it stands, it has no headers."""
+    if message.keys() or message.is_multipart():
+        return message
+    message["Content-Transfer-Encoding"] = "base64"
+    data = message.get_payload(decode=True)
+    return _parse(data) if isinstance(data, bytes) else message
 
 
 def _tidy(text: str) -> str:
@@ -140,8 +162,15 @@ def _decode_header(raw: object) -> str:
     except UnicodeDecodeError:
         text = data.decode("cp1252", "replace")
     with contextlib.suppress(MessageError, LookupError, ValueError):  # a UnicodeDecodeError is a ValueError
-        text = str(make_header(decode_header(text)))
+        text = "".join(_decode_word(*one) for one in decode_header(text))
     return " ".join(text.encode("utf-8", "replace").decode().replace("\0", "").split())
+
+
+def _decode_word(word: str | bytes, charset: str | None) -> str:
+    """A part of a header; ``decode_header`` gives what is not encoded as text, or as bytes where another part is."""
+    if isinstance(word, str):
+        return word
+    return decode_word(word, charset.partition("*")[0]) if charset else word.decode("raw-unicode-escape")
 
 
 def _to_iso(date: str) -> str:
