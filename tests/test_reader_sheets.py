@@ -1,6 +1,7 @@
 """Workbooks: what cells show, sheets as sections, rows as documents, and what is wrong with such files."""
 
 import datetime
+import io
 import zipfile
 
 import pytest
@@ -11,7 +12,7 @@ from latechunk.errors import DocumentError
 from latechunk.readers import count_documents, find_files, sheets
 from latechunk.readers.number_formats import BUILT_IN, show_number
 from latechunk.types import Span
-from tests.documents import cell, make_xlsx, pack, sheet_row
+from tests.documents import cell, make_xlsx, pack, relationships, sheet_row
 
 
 def parts(document):
@@ -196,6 +197,35 @@ def test_what_cells_hold(read):
         "plain | rich text | a b_x | TRUE | #DIV/0! | of a formula | 2024-03-31 | 3"
     )
     assert problems == read.notes == []
+
+
+def test_texts_within_cells_stay_in_their_cells(read):
+    cells = ["<c><is><t>of no kind</t></is></c>", cell("one"), '<c t="inlineStr"/>', '<c t="inlineStr"><v>two</v></c>']
+
+    ((document,), _) = read("a.xlsx", make_xlsx({"A": sheet_row(1, *cells)}))
+
+    assert document.text == "A\n\none | two"
+
+
+def test_parts_are_found_by_names_as_other_programs_write_them(read):
+    made = make_xlsx({"A": sheet_row(1, cell(0, kind="s"))}, texts=["<t>x</t>"])
+    with zipfile.ZipFile(io.BytesIO(made)) as archive:
+        parts = {name: archive.read(name) for name in archive.namelist()}
+
+    for rename in (lambda name: name.replace("/", "\\"), lambda name: name.replace("texts", "Texts"), str.upper):
+        ((document,), problems) = read("a.xlsx", pack({rename(name): part for name, part in parts.items()}))
+
+        assert (document.text, problems) == ("A\n\nx", [])
+
+
+def test_a_sheet_whose_part_is_not_said_is_named(read):
+    rels = relationships(r1=("worksheet", "worksheets/sheet1.xml"))
+    made = make_xlsx({"Good": sheet_row(1, "x"), "Lost": sheet_row(1, "y")}, **{"xl/_rels/workbook.xml.rels": rels})
+
+    ((document,), problems) = read("a.xlsx", made)
+
+    assert document.text == "Good\n\nx"
+    assert problems == [(", sheet Lost", "it lacks the part of this sheet, which its format must have")]
 
 
 def test_formulas_without_values_are_noted(read):

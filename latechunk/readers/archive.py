@@ -47,7 +47,9 @@ class Archive:
                         "password"
                     ) from error
             raise DocumentError(f"it is no zip archive, as its format must be, or damaged: {error}") from error
-        self._members = {one.filename: one for one in self._zip.infolist()}
+        # Programs write "xl\\workbook.xml", and "xl/SharedStrings.xml" where another part says "sharedStrings.xml".
+        self._members = {one.filename.replace("\\", "/"): one for one in self._zip.infolist()}
+        self._in_any_case = {name.lower(): one for name, one in self._members.items()}
         self._n_bytes = 0
         if len(self._zip.infolist()) > MAX_MEMBERS:
             raise DocumentError(f"it has {len(self._zip.infolist()):,} members, and at most {MAX_MEMBERS:,} are read")
@@ -59,7 +61,7 @@ class Archive:
         self._zip.close()
 
     def __contains__(self, name: str) -> bool:
-        return name in self._members
+        return name in self._members or name.lower() in self._in_any_case
 
     @property
     def names(self) -> list[str]:
@@ -72,9 +74,9 @@ class Archive:
         Raises:
             DocumentError: If it is missing, damaged, encrypted, or unpacks to more than the limits.
         """
-        if name not in self._members:
+        member = self._members.get(name) or self._in_any_case.get(name.lower())
+        if member is None:
             raise DocumentError(f"it lacks {name}, which its format must have")
-        member = self._members[name]
         n_bytes = 0
         try:
             with self._zip.open(member) as file:

@@ -14,7 +14,7 @@ from pathlib import Path
 from latechunk.errors import DocumentError
 from latechunk.readers.archive import Archive
 from latechunk.readers.number_formats import BUILT_IN, show_number
-from latechunk.readers.office import find_main_part, read_metadata, read_relationships
+from latechunk.readers.office import Relationship, find_main_part, read_metadata, read_relationships
 from latechunk.readers.parsed import Parsed, ParserOptions
 from latechunk.readers.sheets import Cell, Merged, Row, repeat_merged, sheet_reader, to_parsed
 
@@ -87,8 +87,9 @@ def _open(archive: Archive) -> tuple[_Book, list[tuple[str, str]]]:
             book.texts = _read_texts(archive, target)
         elif kind == "styles":
             book.codes = _read_codes(archive, target)
-    sheets = [(name, parts[key].target) for name, key in listed if key in parts and parts[key].kind == "worksheet"]
-    return book, sheets
+    lost = Relationship("worksheet", "the part of this sheet")
+    found = [(name, parts.get(key, lost)) for name, key in listed]
+    return book, [(name, part.target) for name, part in found if part.kind == "worksheet"]  # and no chart alone
 
 
 def _ignore(_: str) -> None:
@@ -198,6 +199,7 @@ class _Sheet:
             self._column, self._row = place or (self._column + 1, self._row)
             self._type, self._style = attributes.get("t", "n"), attributes.get("s", "")
             self._is_cell, self._is_formula, self._parts = True, False, []
+            self._inline.found.clear()
         elif tag == "row":
             number = _to_int(attributes.get("r", ""))
             self._row, self._column = number if 0 < number <= _MOST_ROWS else self._row + 1, 0
@@ -245,7 +247,7 @@ class _Sheet:
     def _to_cell(self, value: str) -> Cell:
         """A cell of this type and style; see ``CT_Cell`` of ISO/IEC 29500-1."""
         if self._type == "inlineStr":
-            return Cell(self._inline.found.pop() if self._inline.found else "")
+            return Cell(self._inline.found[0] if self._inline.found else _unescape(value))
         if self._type == "s":
             number = _to_int(value.strip())
             if value and not 0 <= number < len(self._book.texts):
@@ -271,7 +273,7 @@ def _count(path: Path, rows: bool) -> int:
         with Archive(path) as archive:
             for name in archive.names:
                 rest = b""
-                for chunk in archive.chunks(name) if name.startswith(_SHEETS) else ():
+                for chunk in archive.chunks(name) if name.lower().startswith(_SHEETS) else ():
                     n_rows += (rest + chunk).count(_ROW_END)
                     rest = chunk[1 - len(_ROW_END) :]
     except (OSError, DocumentError):
