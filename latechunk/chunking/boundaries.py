@@ -118,7 +118,7 @@ def _goes_on(text: str, start: int, end: int) -> bool:
     if left[-1] != ".":
         return False
     word = _BEFORE_WORD.split(left[:-1])[-1]
-    is_initials = len(word) == 1 and left[-3:-2] == "."  # ค.ศ. 1606, 345 U.S. 12
+    is_initials = len(word) == 1 and not word.isdigit() and left[-3:-2] == "."  # ค.ศ. 1606, 345 U.S. 12
     if following.isdigit():
         return is_initials or f" {word.lower()} " in _REFERENCES
     if following.islower():  # but where sentences begin with small letters, this may be one
