@@ -191,6 +191,7 @@ BODY = "The pump must be checked each week by a trained person. " * 3
         ("am", "ከተማዋ በጣም ትልቅ ናት፡፡|ጥሩ ነው።"),
         ("th", "ในปี ค.ศ. 1606 และ พ.ศ. 2500 ดร. สมชาย มา."),
         ("en", "Written by M.\n\n|Macron came."),
+        ("en", "It ends as in Section 2.2.|2.2 Either party may end it under No. 3 of it.|7 of them did."),
     ],
 )
 def test_sentences_end_where_they_end_in_each_language(language, text):
@@ -566,6 +567,19 @@ def test_a_question_alone_on_its_line_stays_with_its_answer(question, size):
     text = "\n\n".join(f"{question.format(n)}\n\n{answer}" for n, answer in enumerate(answers))
 
     spans = StructureChunker(max_tokens=size).split(text, word_offsets(text))
+
+    assert [one for one in (text[span.start : span.end] for span in spans) if one.rstrip()[-1] != "."] == []
+
+
+@pytest.mark.parametrize("kind", [SentenceChunker, StructureChunker])
+@pytest.mark.parametrize("question", ["How do I reset it?\n", "Q: How do I reset it?\nA: ", "3. 何日かかりますか？\n"])
+@pytest.mark.parametrize("between", ["\n", "\n\n"])
+def test_a_question_stays_with_its_answer_on_the_next_line(kind, question, between):
+    text = between.join(
+        f"{question}You {'press it ' * (3 + n % 5)}now. Then wait {'long ' * (n % 4)}." for n in range(40)
+    )
+
+    spans = kind(max_tokens=34).split(text, word_offsets(text))
 
     assert [one for one in (text[span.start : span.end] for span in spans) if one.rstrip()[-1] != "."] == []
 
