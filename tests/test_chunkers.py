@@ -191,6 +191,16 @@ BODY = "The pump must be checked each week by a trained person. " * 3
         ("am", "ከተማዋ በጣም ትልቅ ናት፡፡|ጥሩ ነው።"),
         ("th", "ในปี ค.ศ. 1606 และ พ.ศ. 2500 ดร. สมชาย มา."),
         ("en", "Written by M.\n\n|Macron came."),
+        (
+            "de",
+            "Im 19. Jahrhundert war es so.|Die 3. Auflage kam.|Ende 20. Jh. kam er.|Das war 1999.|Er ging um 5.|So.",
+        ),
+        ("fr", "Il cite l'article L. 121-3 et R. 5 du code.|Il prend la vitamine D.|5 personnes vont."),
+        ("ar", "يزن ٣.٥ كيلو.|هذا هو."),
+        ("hi", "यह ३.५ किलो है।|हाँ।"),
+        ("id", "Harganya Rp. 5.000, lihat hlm. 3.|Ya."),
+        ("zh", "它价格３.５元，贵。|是。"),
+        ("sv", "Kl. 15 kom han.|Se där."),
         ("en", "It ends as in Section 2.2.|2.2 Either party may end it under No. 3 of it.|7 of them did."),
     ],
 )

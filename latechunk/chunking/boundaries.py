@@ -36,8 +36,12 @@ _TITLES = (
 )
 _REFERENCES = (
     " no nos nr n vol vols eq eqs fig figs p pp pág págs pag sec secs ch chap approx art arts al núm ref refs čl ust"
-    " pkt kap ст гл рис табл см стр п αρ σελ रु ص ج "
+    " pkt kap kl godz hlm rp ст гл рис табл см стр п αρ σελ रु ص ج "
 )
+# In German nouns are large, and a number before one may be its ordinal. Of French laws articles have letters, too.
+_ORDINAL = re.compile(r"\b(?:[Ii]m|[Aa]m|[Dd](?:er|em|en|es|as|ie)|[Vv]om|[Zz]u[mr]|[Bb]eim|[Ii]ns)\s+\d{1,2}\.\s*\Z")
+_CENTURY = re.compile(r"(?:Jahrhundert|Jahrtausend|Jh\b)")
+_ARTICLE_OF_LAW = re.compile(r"\b(?:[Aa]rt\.|[Aa]rticles?|et|ou|à)\s+[LRDA]\.\s*\Z")
 _BEFORE_WORD = re.compile(r"[\s.'’(\[{«“\"]")
 _MOST_SHORT = 4  # letters of an abbreviation that is not known, or digits of a number
 _NEAR = 40  # characters before a sentence's end that say whether it is one
@@ -83,7 +87,7 @@ def _sentencex_ends(language: str) -> SentenceEnds:
         plain = _EXOTIC.sub(" ", text)
         start = 0
         for end in merge(found_ends(plain), (mark.end() for mark in _MARKS.finditer(plain))):
-            if end > start and (end == len(plain) or not _goes_on(plain, start, end)):
+            if end > start and (end == len(plain) or not _goes_on(plain, start, end, language)):
                 yield end
             start = end
 
@@ -102,7 +106,7 @@ def _sentencex_ends(language: str) -> SentenceEnds:
     return ends
 
 
-def _goes_on(text: str, start: int, end: int) -> bool:
+def _goes_on(text: str, start: int, end: int, language: str) -> bool:
     """Whether a sentence goes on after what sentencex takes for its end, on the same or the next line."""
     near = text[max(0, end - _NEAR) : end]
     left, following = near.rstrip(), text[end]
@@ -120,9 +124,13 @@ def _goes_on(text: str, start: int, end: int) -> bool:
     word = _BEFORE_WORD.split(left[:-1])[-1]
     is_initials = len(word) == 1 and not word.isdigit() and left[-3:-2] == "."  # ค.ศ. 1606, 345 U.S. 12
     if following.isdigit():
-        return is_initials or f" {word.lower()} " in _REFERENCES
+        is_decimal = is_inside_word and word[-1:].isdigit()  # ٣.٥
+        is_of_law = language == "fr" and _ARTICLE_OF_LAW.search(near) is not None
+        return is_initials or is_decimal or is_of_law or f" {word.lower()} " in _REFERENCES
     if following.islower():  # but where sentences begin with small letters, this may be one
         return len(word) <= _MOST_SHORT and not text[start].islower()
+    if language == "de" and word.isdigit() and following.isupper():
+        return _ORDINAL.search(near) is not None or (len(word) < 3 and _CENTURY.match(text, end) is not None)
     is_in_name = is_inside_word and (len(word) == 1 or "." in left.split()[-1][:-1])  # org.example.Pump
     return following.isalpha() and (is_in_name or f" {word} " in _TITLES)
 
