@@ -23,6 +23,11 @@ def test_headings_of_both_kinds():
     ]
 
 
+def test_a_mark_of_an_encoding_hides_no_heading():
+    assert found("\ufeff# Pumps\n\nCheck them.\n") == [("heading", "# Pumps", 1)]
+    assert found("\ufeffChapter 1\n\nCheck them.\n") == [("heading", "Chapter 1", 1)]
+
+
 def test_code_tables_and_lists_with_what_is_in_them():
     text = (
         "- one\n\n  ```py\n  # no heading\n  ```\n- two\n\n"
@@ -222,6 +227,7 @@ def test_any_line_ends(line_end):
         ("== Refunds ==", "Refunds"),
         ("3.1 C# and 2*3*4", "3.1 C# and 2*3*4"),
         ("# snake_case_name", "snake_case_name"),
+        (r"## 1\. Of snake\_case\_names, \*p and **q\***", "1. Of snake_case_names, *p and q*"),
     ],
 )
 def test_the_title_of_a_heading(text, title):

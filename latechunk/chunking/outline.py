@@ -33,6 +33,7 @@ _KINDS: dict[str, BlockKind] = {
 }
 _ITEM = re.compile(r"\n[ \t>]*(?:[-*+]|\d{1,9}[.)])[ \t]")
 _MOST_ITEMS = 20_000  # an item of a list takes the parser 45 us and 2 KB; lists of more are not looked for
+_ESCAPED = re.compile(r"\\([!-/:-@\[-`{-~])")
 _MOST_TITLE = 200  # characters; more than that is a paragraph
 
 # The lines over and under a title: "=" and "-" in Markdown, any sign three times in reStructuredText.
@@ -57,6 +58,7 @@ def find_outline(text: str) -> tuple[Block, ...]:
         (Block(kind='heading', start=0, end=7, level=1),)
     """
     text = text.replace("\r\n", " \n").replace("\r", "\n")  # of the same length
+    text = f" {text[1:]}" if text.startswith("\ufeff") else text  # the mark of an encoding
     blocks = list(_markdown_blocks(text)) if _MARKDOWN.search("\n" + text) else []
     if not any(block.kind == "heading" for block in blocks):
         blocks += find_plain_headings(text)
@@ -77,8 +79,8 @@ def heading_title(text: str, heading: Block) -> str:
     wiki = WIKI.match("\n" + title)
     title = wiki.group(3) if wiki else re.sub(r"\A={1,6}[ \t]+", "", title)  # of a wiki, or AsciiDoc
     title = re.sub(r"!?\[([^\[\]]*)\]\([^()\s]*\)", r"\1", title)  # links
-    title = re.sub(r"(?<!\w)(\*\*|__|\*|_|`+)(?=\S)(.+?)(?<=\S)\1(?!\w)", r"\2", title)
-    return " ".join(title.split())
+    title = re.sub(r"(?<![\w\\])(\*\*|__|\*|_|`+)(?=\S)(.+?)(?<=\S)\1(?!\w)", r"\2", title)
+    return " ".join(_ESCAPED.sub(r"\1", title).split())
 
 
 @cache
