@@ -145,6 +145,8 @@ def test_encodings_that_are_declared_are_those_that_programs_mean(read, declared
         (b"Subject: \xc3\xbc =?utf-8?q?=C3=BC?=\r\n =?utf-8?q?=C3=BC?=", b"x", "ü üü\n\nx"),
         (b"Subject: =?\xe9?q?one?=", b"x", "=?\u00e9?q?one?=\n\nx"),
         (b"Subject: a\r\nContent-Type: text/plain; charset*=utf\x00-8''b; name*=u\x00'x'c", b"x", "a\n\nx"),
+        (b'Subject: a\r\nContent-Type: text/plain; name="a.txt"', b"x", "a\n\nx"),
+        (b"Subject: a\r\nContent-Transfer-Encoding: base64", b"SGVsbG8gV29y\nbGQhI!", "a\n\nHello World!"),
         (b"Subject:\r\nFrom: ann", b"x", "From: ann\n\nx"),
     ],
 )

@@ -7,9 +7,10 @@ from __future__ import annotations
 
 import contextlib
 import re
+from binascii import a2b_base64
 from dataclasses import dataclass, field
 from email import message_from_bytes
-from email.errors import MessageError
+from email.errors import InvalidBase64LengthDefect, MessageError
 from email.header import decode_header
 from email.message import Message
 from email.utils import parsedate_to_datetime
@@ -27,7 +28,9 @@ _HEADERS = ("from", "to", "cc", "date", "subject")
 _METADATA = {"subject": "title", "from": "author", "to": "to", "date": "created"}
 _MOST_LEVELS = 20  # of parts within each other
 _BLANK_LINES = re.compile(r"\n{3,}")
+_NO_LETTER = re.compile(rb"[^A-Za-z0-9+/]")  # of base64
 _MARK = b"\xef\xbb\xbf"  # of UTF-8, which counts more than what a page declares
+_CUT_OFF = "a text is read up to where its base64 breaks off"
 _NO_TEXT = "a message without a text that is read: it is encrypted, or its attachments are all that it holds"
 
 
@@ -109,6 +112,10 @@ class _Message:
         data = part.get_payload(decode=True)
         if not isinstance(data, bytes) or not data.strip():
             return
+        if any(isinstance(one, InvalidBase64LengthDefect) for one in part.defects):  # then it is not decoded
+            letters = _NO_LETTER.sub(b"", data)
+            data = a2b_base64(letters[: len(letters) // 4 * 4])
+            self.notes.append(_CUT_OFF)
         try:
             text, guess = decode_declared(data, _charset(part), self.options.encoding)
             if kind == "text/html":
@@ -198,7 +205,8 @@ def _attachment(part: Message) -> str:
         return ""
     is_attached = part.get_content_disposition() == "attachment"
     name = _file_name(part)
-    is_shown = part.get_content_maintype() == "image" or not name
+    is_message = part.get_content_type() in ("text/plain", "text/html") and bool(_read_headers(part))
+    is_shown = part.get_content_maintype() == "image" or is_message or not name
     return (name or part.get_content_type()) if is_attached or not is_shown else ""
 
 
