@@ -25,7 +25,7 @@ _LIKE_ASCII = ("iso2022", "hz", "utf-7")  # begins of names of encodings whose e
 # What programs write that declare the encoding on the left, as browsers know; the right one has all signs of it.
 _MEANT = {
     "ascii": "cp1252",
-    "big5": "big5hkscs",
+    "big5": "cp950",
     "euc_kr": "cp949",
     "gb2312": "gb18030",
     "gbk": "gb18030",
