@@ -770,3 +770,30 @@ def test_a_runtime_that_is_no_json_is_refused(tmp_path):
 
     with pytest.raises(InputError, match="the settings of the runtime must be a mapping that JSON can hold"):
         Index.create(tmp_path / "x", encoder=Broken())
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="other systems have no such names")
+def test_a_file_whose_name_is_not_utf8_is_named_and_the_others_are_read(run):
+    Path("docs/bad\udcff.txt").write_text("Plums are blue.")
+    Path("odd\udcff").mkdir()
+    Path("odd\udcff/pears.txt").write_text("Pears are green.")
+
+    made = run("index", "x.latechunk", "docs", "odd\udcff", "--prune")
+
+    assert made.exit_code == 3, made.output
+    reason = "its path is not UTF-8, which an index cannot hold; rename it"
+    assert f"left out: docs/bad\\udcff.txt: {reason}" in made.stderr
+    assert f"left out: odd\\udcff/pears.txt: {reason}" in made.stderr
+    assert "2 added, 0 updated, 0 unchanged, 2 left out" in made.stderr
+
+
+def test_a_dry_run_leaves_out_what_would_be_left_out(run):
+    Path("a.jsonl").write_text('{"id": "1", "text": "Seas are deep."}\n{"id": "2", "text": " "}\n')
+    Path("torn.pdf").write_bytes(b"%PDF-1.4 torn")
+
+    dry = run("index", "x.latechunk", "a.jsonl", "torn.pdf", "--dry-run")
+
+    assert dry.exit_code == 3, dry.output
+    assert dry.stdout.startswith("would add: 1\n  1\n")
+    assert "left out: a.jsonl:2: it is blank" in dry.stderr
+    assert "left out: torn.pdf: " in dry.stderr

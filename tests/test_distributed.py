@@ -612,6 +612,12 @@ def test_indexes_that_cannot_be_merged(tmp_path):
     assert not (tmp_path / "out").exists()
 
 
+def test_a_place_that_is_not_utf8_is_a_failure_as_any_other(tmp_path):
+    embed_folder([Problem("torn\udcff.pdf", "it is torn")], tmp_path / "out", encoder=FakeEncoder())
+
+    assert EmbeddedFolder.open(tmp_path / "out").errors() == [("torn\\udcff.pdf", "it is torn")]
+
+
 # --- the command line, and what it costs those who do not use it
 
 
@@ -651,6 +657,7 @@ def test_the_commands(run, tmp_path):
     torn = run("embed", "docs", "torn.pdf", "--out", "out", "--dry-run")
     assert "2 cannot be read" in torn.stdout
     assert "left out: torn.pdf" in torn.stderr
+    assert torn.exit_code == 3
     assert json.loads(run("embed", "docs", "--out", "out", "--dry-run", "--json").stdout)["n_documents"] == 2
 
     first = run("embed", "docs", "--out", "out", "--dtype", "float32")

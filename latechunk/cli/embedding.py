@@ -128,7 +128,7 @@ def embed_command(
                     estimate = estimate_embedding(_problems_told(documents, sources), out, **made)
                 sources.print_notes()
                 _print_estimate(estimate, as_json)
-                return
+                raise typer.Exit(EXIT_PARTIAL if sources.n_problems else 0)
             paths_of = {one.name: str(one.path) for one in files}
 
             def tell(outcome: Outcome) -> None:

@@ -112,9 +112,9 @@ def index_command(
         cut = given(max_tokens=max_tokens, overlap=overlap, language=language)
         documents = sources.read(files)
         if dry_run:
-            _print_dry_run(index, documents, paths, sources, prune, as_json)
+            _print_dry_run(index, _without_blank(documents, sources), paths, sources, prune, as_json)
             sources.print_notes()
-            return
+            raise typer.Exit(EXIT_PARTIAL if sources.n_problems else 0)
         runtime: dict[str, Any] = {"device": device, "dtype": dtype, "attention": attention}
         asked = {"model": model, "adapters": _recorded_adapters(adapters), "dims": dims, "chunker": chunker}
         try:
@@ -199,6 +199,17 @@ def _without_conflicts(opened: Index, documents: Iterable[Document], sources: So
         yield document
 
 
+def _without_blank(documents: Iterable[Document], sources: Sources) -> Iterator[Document]:
+    """Leave out what an index refuses, such as a blank line of JSON Lines."""
+    from latechunk.readers import Problem
+
+    for document in documents:
+        if document.text.strip():
+            yield document
+        else:
+            sources.leave_out(Problem(sources.place_of(document), "it is blank"))
+
+
 def _remedy(*documents: Document) -> str:
     """What to do about documents of one id."""
     from latechunk.readers.files import ONE_FOLDER
@@ -216,13 +227,13 @@ def _is_row(document_id: str, file_id: str) -> bool:
 def _find_gone(opened: Index, paths: Sequence[Path], sources: Sources) -> list[str]:
     """Ids of documents that were files, or rows of files, at or below these paths, and are no more."""
     from latechunk.readers.origin import RECORD_FILE
-    from latechunk.readers.reader import full_path
+    from latechunk.readers.reader import full_path, is_utf8
 
     asked: list[dict[str, Any]] = []
-    for place in map(full_path, paths):
+    for place in filter(is_utf8, map(full_path, paths)):
         asked += [{"source": place}, {"source": {"$startswith": f"{place.rstrip('/')}/"}}]
         asked += [{RECORD_FILE: {"$startswith": f"{place}{end}"}} for end in ("#", "/")]
-    return sources.find_gone(paths, opened.metadata(opened.ids(filter={"$or": asked})).items()) if paths else []
+    return sources.find_gone(paths, opened.metadata(opened.ids(filter={"$or": asked})).items()) if asked else []
 
 
 def _tell_gone(n_gone: int) -> str:

@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 from latechunk.readers.jsonl import JSONL
-from latechunk.readers.reader import Problem, SourceFile
+from latechunk.readers.reader import Problem, SourceFile, is_utf8
 from latechunk.readers.registry import BINARY, READERS, find_reader
 
 ONE_FOLDER = "give the folder that holds both, so that their paths from it differ"
@@ -37,8 +37,8 @@ def find_files(
     directory is. Links inside a folder are not followed; hidden files and folders in it, Office's marks of open files,
     ``node_modules``, ``__pycache__``, indexes, folders that ``latechunk embed`` or ``train`` filled, and what
     ``latechunk evaluate`` leaves are passed over. ``on_problem`` is called for each path given that is missing or holds
-    no text, and for a file of another one's name; ``on_other`` for each file in a folder that is blank or of an unknown
-    format.
+    no text, for a file of another one's name, and for one whose path is not UTF-8; ``on_other`` for each file in a
+    folder that is blank or of an unknown format.
     """
     found: dict[str, SourceFile] = {}
     names: dict[str, Path] = {}
@@ -53,6 +53,9 @@ def find_files(
         for file, name in files:
             place = os.path.abspath(file)
             if place in found:
+                continue
+            if not is_utf8(place):
+                on_problem(Problem(str(file), "its path is not UTF-8, which an index cannot hold; rename it"))
                 continue
             other = names.setdefault(name, file)
             if other is not file and file.suffix.lower() not in JSONL.suffixes:

@@ -22,6 +22,11 @@ class Problem:
     place: str
     reason: str
 
+    def __post_init__(self) -> None:
+        for name in ("place", "reason"):  # the name of a file may be any bytes, and reports are UTF-8
+            text = getattr(self, name).encode("utf-8", "backslashreplace").decode()
+            object.__setattr__(self, name, text)
+
 
 @dataclass(frozen=True, slots=True)
 class SourceFile:
@@ -41,6 +46,11 @@ def full_path(path: Path) -> str:
     plain = os.path.abspath(path)
     is_same = ".." not in path.parts or os.path.realpath(plain) == os.path.realpath(path)
     return (Path(plain) if is_same else path.absolute()).as_posix()
+
+
+def is_utf8(path: str) -> bool:
+    """Whether an index can hold a path; the name of a file may be any bytes."""
+    return path == path.encode("utf-8", "replace").decode()
 
 
 @dataclass(frozen=True, slots=True)
