@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -701,6 +702,23 @@ def test_prune_removes_the_documents_of_files_that_are_gone(run):
     Path("other/rome.md").unlink()
     assert "1 removed" in run("embed", "other", "--out", "out", "--prune").stderr
     assert [row["id"] for row in rows_of("out")] == ["paris"]
+
+
+def test_a_file_does_not_replace_another_one_of_its_name(run):
+    for folder, text in (("january", "It was cold."), ("february", "It was wet.")):
+        Path(folder).mkdir()
+        Path(folder, "report.md").write_text(text)
+    Path("february/more.md").write_text("It rained.")
+    run("embed", "january", "--out", "out")
+
+    for options in (["--dry-run"], []):
+        other = run("embed", "february", "--out", "out", *options)
+        assert other.exit_code == 3, other.output
+        assert "left out: february/report.md: its id report.md is that of /" in other.stderr
+
+    assert {row["id"]: row["text"] for row in rows_of("out")} == {"report.md": "It was cold.", "more.md": "It rained."}
+    shutil.rmtree("january")
+    assert "1 embedded" in run("embed", "february", "--out", "out").stderr
 
 
 def test_of_a_file_that_moved_the_row_that_counts_says_where_it_is(run):

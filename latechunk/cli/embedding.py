@@ -117,6 +117,7 @@ def embed_command(
             raise InputError("none of the paths holds a file that is read; nothing was embedded")
         if prune and dry_run:
             raise InputError("--prune would have no effect with --dry-run; leave one of them out")
+        files = _without_others(files, out, sources)
         sources.take(files)
         cut = make_chunker(chunker, given(max_tokens=max_tokens, overlap=overlap, language=language))
         runtime: dict[str, Any] = {"device": device, "dtype": dtype, "attention": attention}
@@ -150,6 +151,28 @@ def embed_command(
         _print_report(report, out, sources.n_problems, len(gone), as_json, quiet, console)
     if sources.n_problems:
         raise typer.Exit(EXIT_PARTIAL)
+
+
+def _without_others(files: Sequence[SourceFile], out: Path, sources: Sources) -> list[SourceFile]:
+    """Leave out files whose ids are those of other files in the folder, whose documents they would replace."""
+    from latechunk.distributed.folder import EmbeddedFolder, Known
+    from latechunk.readers import Problem
+    from latechunk.readers.files import ONE_FOLDER
+    from latechunk.readers.origin import find_file
+
+    if not (out / "manifest.json").exists():
+        return list(files)
+    names = {one.name for one in files}
+    stored = Known(EmbeddedFolder.open(out)).metadata()
+    places = {name: find_file(name, metadata) for name, metadata in stored if name in names}
+    left = []
+    for file in files:
+        place = places.get(file.name)
+        if place and Path(place).is_file() and not file.path.samefile(place):
+            sources.report(Problem(str(file.path), f"its id {file.name} is that of {place} in {out}; {ONE_FOLDER}"))
+        else:
+            left.append(file)
+    return left
 
 
 def _problems_told(documents: Iterable[Document | Problem], sources: Sources) -> Iterator[Document | Problem]:
