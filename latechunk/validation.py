@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import difflib
 import json
+import re
 from collections.abc import Collection, Mapping
 from typing import Any, ClassVar, Self
 
@@ -114,7 +115,7 @@ def _need(kind: str, message: str, limits: Mapping[str, Any]) -> str:
         return _SAID_BETTER[kind]
     if kind == "literal_error":
         return f"must be one of {limits['expected']}"
-    said = message.replace("Input should", "must", 1).replace("must be a valid", "must be a", 1)
+    said = re.sub(r"^\w+ should", "must", message).replace("must be a valid", "must be a", 1)
     return said.replace("must be a array", "must be an array", 1)
 
 

@@ -87,6 +87,18 @@ def test_a_mistake_in_a_filter_is_noted_where_nothing_was_found(client):
     assert ask(document_ids=[])["note"] == "document_ids leave none of the 3 documents"
     assert ask(mode="lexical", query="zebra", filter={"n": 2}) == {"passages": [], "note": None}
     assert ask()["note"] is None
+    named = ask(filter={"source": "p.txt"})  # as answers show it
+    assert named["note"] == (
+        "the filter leaves none of the 3 documents; 'source' is a whole path, of which answers show the name alone: "
+        'ask by {"source": {"$like": "%/NAME"}}'
+    )
+    assert ask(filter={"source": {"$like": "%/p.txt"}})["passages"][0]["document_id"] == "paris"
+
+
+def test_a_blank_query_is_refused_in_plain_words(client):
+    refused = client.post("/search", json={"query": ""})
+
+    assert (refused.status_code, refused.json()["detail"]) == (400, "query must have at least 1 character, got ''")
 
 
 def test_neighbours_stand_where_they_stand_in_the_document(client):

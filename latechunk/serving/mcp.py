@@ -45,7 +45,8 @@ _INSTRUCTIONS = (
 )
 _FILTER = (
     'Only documents with such metadata, as `documents` shows them: {"year": {"$gte": 2020}}, {"lang": "de"}, '
-    '{"tags": {"$contains": "a"}}, {"$or": [...]}.'
+    '{"tags": {"$contains": "a"}}, {"$or": [...]}. `source` is a whole path, of which the name is shown: '
+    '{"source": {"$like": "%/a.md"}}.'
 )
 Filter = Annotated[dict[str, Any] | None, Field(description=_FILTER)]
 IndexName = Annotated[str | None, Field(description="Name of an index, where the server has several; else leave out.")]

@@ -18,6 +18,7 @@ from latechunk.serving.served import Served
 from latechunk.types import Chunk, Document, Hit
 
 _FILE_KEYS = ("source", "file_path", "file_name", "path")  # where loaders write the place of a file
+_EXPLAINED = '{0!r} is a whole path, of which answers show the name alone: ask by {{"{0}": {{"$like": "%/NAME"}}}}'
 
 
 class Passage(BaseModel):
@@ -140,7 +141,8 @@ def _note(indexes: Sequence[Index], options: SearchOptions) -> str | None:
         return None
     n_documents = sum(len(index) for index in indexes)
     chosen = "the filter leaves" if given == ["filter"] else f"{' and '.join(given)} leave"
-    return f"{chosen} none of the {n_documents:,} documents"
+    hidden = [f"; {_EXPLAINED.format(key)}" for key in _FILE_KEYS if key in (options.filter or {})]
+    return f"{chosen} none of the {n_documents:,} documents{''.join(hidden[:1])}"
 
 
 def list_documents(
