@@ -680,7 +680,9 @@ def test_the_commands(run, tmp_path):
     merged = run("merge", "index", "index", "merged")
     assert (merged.exit_code, merged.stdout) == (0, "")
     assert "merged holds 2 documents in 2 chunks" in merged.stderr
-    assert run("import", "out", "out", "index").exit_code == 1  # it exists
+    taken = run("import", "out", "out", "index")
+    assert taken.exit_code == 1
+    assert "exists already, and holds an index: choose another path, or remove it first" in taken.stderr
     assert run("import", "x.jsonl", "y.jsonl", "new").exit_code == 2
 
 

@@ -58,8 +58,8 @@ def require_vacant(folder: Path) -> None:
         return
     if has_store(folder):
         raise IndexExistsError(
-            f"{folder} exists already: to open the index there use open (Index.open), or exist_ok=True to make it only "
-            f"where it is missing; or choose another path"
+            f"{folder} exists already, and holds an index: choose another path, or remove it first; in Python, open it "
+            f"(Index.open), or say exist_ok=True to go on with it"
         )
     if folder.exists() or folder.is_symlink():
         raise IndexExistsError(f"{folder} exists already, and is no index: choose another path")
