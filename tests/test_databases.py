@@ -558,6 +558,17 @@ def test_a_postgresql_url_that_cannot_be_read_is_said():
         open_database("postgresql://me@host:port:1/x?y")
 
 
+def test_asking_a_folder_of_lancedb_that_is_not_there_makes_none(tmp_path, folder):
+    pytest.importorskip("lancedb")
+    url = f"lancedb:{tmp_path / 'none'}"
+    with opened(url, "chunks") as database:
+        assert push_folders([folder], database, dry_run=True).n_written
+    with pytest.raises(IndexMissingError, match="there is no LanceDB table"):
+        DatabaseSearcher.open(url)
+
+    assert not (tmp_path / "none").exists()
+
+
 def test_a_folder_that_is_a_file_is_said(tmp_path, folder):
     pytest.importorskip("lancedb")
     (tmp_path / "file").write_text("text")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import json
 from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -57,14 +58,17 @@ class LanceDatabase:
         self.name = f"the LanceDB table {table!r} in {uri}"
         self._table_name = table
         self._opened: Any = None
-        with self._explained():
-            self._database = lancedb.connect(uri)
+        self._uri = uri
+        self._connection: Any = None
+        if not self._is_missing():
+            with self._explained():
+                self._connection = lancedb.connect(uri)
 
     def settings(self) -> Settings | None:
         """See ``ChunkDatabase``."""
         with self._explained():
             if self._opened is None:
-                if self._table_name not in self._database.list_tables(limit=100_000).tables:
+                if self._is_missing() or self._table_name not in self._database.list_tables(limit=100_000).tables:
                     return None
                 self._opened = self._database.open_table(self._table_name)
             found = (self._opened.schema.metadata or {}).get(_KEY)
@@ -146,6 +150,16 @@ class LanceDatabase:
 
     def close(self) -> None:
         """See ``ChunkDatabase``; LanceDB has nothing to close."""
+
+    def _is_missing(self) -> bool:
+        return "://" not in self._uri and not Path(self._uri).expanduser().exists()  # as LanceDB reads it
+
+    @property
+    def _database(self) -> Any:
+        """The database; makes its folder where it is missing."""
+        if self._connection is None:
+            self._connection = lancedb.connect(self._uri)
+        return self._connection
 
     @property
     def _table(self) -> Any:
