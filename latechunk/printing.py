@@ -1,4 +1,4 @@
-"""Make text of any origin safe to print: a terminal shows it and does not obey it."""
+"""Text for people: of any origin made safe to print, so that a terminal does not obey it, and numbers worded."""
 
 
 def printable_lines(text: str) -> str:
@@ -10,3 +10,8 @@ def printable_lines(text: str) -> str:
 def printable(text: str) -> str:
     """One line of text without control characters, which could otherwise steer a terminal."""
     return "".join(character if character.isprintable() else " " for character in text.strip())
+
+
+def counted(number: int, name: str) -> str:
+    """Word a number of things: ``1 chunk``, ``1,200 chunks``."""
+    return f"{number:,} {name}{'' if number == 1 else 's'}"

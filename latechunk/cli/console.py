@@ -117,11 +117,6 @@ def print_json(value: Any) -> None:
     typer.echo(json.dumps(value, ensure_ascii=False, indent=2))
 
 
-def counted(number: int, name: str) -> str:
-    """Word a number of things: ``1 chunk``, ``1,200 chunks``."""
-    return f"{number:,} {name}{'' if number == 1 else 's'}"
-
-
 def megabytes(n_bytes: int) -> str:
     """Word a size in units of 10^6 bytes."""
     return f"{n_bytes / 1e6:,.1f} MB"

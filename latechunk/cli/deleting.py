@@ -14,14 +14,13 @@ from latechunk.cli.console import (
     EXIT_ERROR,
     EXIT_NOTHING,
     EXIT_PARTIAL,
-    counted,
     errors_explained,
     has_terminal,
     stderr_console,
 )
 from latechunk.cli.options import IndexPath, Quiet
 from latechunk.errors import InputError
-from latechunk.printing import printable
+from latechunk.printing import counted, printable
 from latechunk.validation import parse_object
 
 if TYPE_CHECKING:

@@ -12,7 +12,6 @@ import typer
 
 from latechunk.cli.console import (
     EXIT_PARTIAL,
-    counted,
     documents_bar,
     errors_explained,
     megabytes,
@@ -45,7 +44,7 @@ from latechunk.cli.options import (
     split_list,
 )
 from latechunk.errors import InputError
-from latechunk.printing import printable
+from latechunk.printing import counted, printable
 
 if TYPE_CHECKING:
     from rich.console import Console

@@ -11,7 +11,6 @@ import typer
 
 from latechunk.cli.console import (
     EXIT_PARTIAL,
-    counted,
     errors_explained,
     percentage_bar,
     print_json,
@@ -29,7 +28,7 @@ from latechunk.cli.options import (
     split_numbers,
 )
 from latechunk.errors import InputError
-from latechunk.printing import printable
+from latechunk.printing import counted, printable
 
 if TYPE_CHECKING:
     from rich.console import Console

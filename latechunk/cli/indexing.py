@@ -13,7 +13,6 @@ import typer
 
 from latechunk.cli.console import (
     EXIT_PARTIAL,
-    counted,
     documents_bar,
     errors_explained,
     megabytes,
@@ -48,7 +47,7 @@ from latechunk.cli.options import (
     make_chunker,
 )
 from latechunk.errors import IndexMissingError, InputError
-from latechunk.printing import printable
+from latechunk.printing import counted, printable
 
 if TYPE_CHECKING:
     from rich.console import Console

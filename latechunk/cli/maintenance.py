@@ -14,7 +14,6 @@ import typer
 from latechunk.cli.console import (
     EXIT_ERROR,
     EXIT_PARTIAL,
-    counted,
     errors_explained,
     megabytes,
     print_json,
@@ -23,7 +22,7 @@ from latechunk.cli.console import (
 )
 from latechunk.cli.embedding import print_counts
 from latechunk.cli.options import Device, Dtype, IndexPath, Json, Quiet
-from latechunk.printing import printable
+from latechunk.printing import counted, printable
 
 if TYPE_CHECKING:
     from latechunk.ann.synced import OptimizeReport

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from latechunk.encoding.encoder import Encoder
-    from latechunk.protocols import Chunker
+    from latechunk.protocols import Chunker, Reranker
     from latechunk.types import Span
 
 
@@ -99,6 +99,13 @@ def load_encoder(model: str | None, adapters: str | None, **options: Any) -> Enc
     from latechunk.encoding.encoder import Encoder
 
     return Encoder.load(**given(model=model), adapters=parse_adapters(adapters), **options)
+
+
+def load_reranker(name: str, device: str) -> Reranker:
+    """The reranker of ``--rerank``."""
+    from latechunk.models.cross_encoder import CrossEncoderReranker
+
+    return CrossEncoderReranker.load(name, device=device)
 
 
 def make_chunker(name: ChunkerName | None, cut: Mapping[str, Any]) -> Chunker:

@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from latechunk.cli.console import counted, errors_explained, print_json, spinner, stderr_console
+from latechunk.cli.console import errors_explained, print_json, spinner, stderr_console
 from latechunk.cli.options import Json, Quiet
-from latechunk.printing import printable
+from latechunk.printing import counted, printable
 
 if TYPE_CHECKING:
     from latechunk.distributed import PushReport

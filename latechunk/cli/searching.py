@@ -22,6 +22,7 @@ from latechunk.cli.options import (
     Json,
     Quiet,
     SearchModeName,
+    load_reranker,
     parse_span,
 )
 from latechunk.errors import QueryError
@@ -32,7 +33,6 @@ if TYPE_CHECKING:
     from rich.console import Console
 
     from latechunk.index import Index
-    from latechunk.protocols import Reranker
     from latechunk.search.options import SearchOptions
     from latechunk.types import Hit
 
@@ -106,7 +106,7 @@ def search_command(
                 filter=metadata,
                 document_ids=document,
                 score_threshold=min_score,
-                rerank=_load_reranker(rerank, device) if rerank else None,
+                rerank=load_reranker(rerank, device) if rerank else None,
                 mmr=mmr,
                 per_document=per_document,
                 expand=expand,
@@ -189,12 +189,6 @@ def _why_nothing(index: Index, options: SearchOptions) -> str:
     if options.score_threshold is not None:
         return f"no passage {among} scores {options.score_threshold:g} or more"
     return f"no passage {among} holds a word of the query"
-
-
-def _load_reranker(name: str, device: str) -> Reranker:
-    from latechunk.models.cross_encoder import CrossEncoderReranker
-
-    return CrossEncoderReranker.load(name, device=device)
 
 
 def _answer(query: str, hits: list[Hit]) -> dict[str, Any]:

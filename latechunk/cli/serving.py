@@ -9,14 +9,14 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from latechunk.cli.console import counted, errors_explained, spinner, stderr_console
-from latechunk.cli.options import Device, Dtype, ModeName, Quiet, given, load_encoder, require_effect
+from latechunk.cli.console import errors_explained, spinner, stderr_console
+from latechunk.cli.options import Device, Dtype, ModeName, Quiet, given, load_encoder, load_reranker, require_effect
 from latechunk.errors import InputError
+from latechunk.printing import counted
 
 if TYPE_CHECKING:
     from rich.console import Console
 
-    from latechunk.protocols import Reranker
     from latechunk.serving import Limits, Served
 
 _where, _what, _limits = (partial(typer.Option, rich_help_panel=panel) for panel in ("Address", "Model", "Limits"))
@@ -85,7 +85,7 @@ def serve_command(
                 encoder=load if model or not indexes else None,
                 aliases=alias or [],
                 mode=mode,
-                reranker=_reranker(rerank, device) if rerank else None,
+                reranker=load_reranker(rerank, device) if rerank else None,
                 reranker_name=rerank,
                 limits=limits,
                 runtime={"device": device, "dtype": dtype},
@@ -162,12 +162,6 @@ def _announce(console: Console, host: str, what: str, quiet: bool) -> Callable[[
             console.print(f"serving {what} on http://{shown}:{port}", markup=False, soft_wrap=True)
 
     return announce
-
-
-def _reranker(name: str, device: str) -> Reranker:
-    from latechunk.models.cross_encoder import CrossEncoderReranker
-
-    return CrossEncoderReranker.load(name, device=device)
 
 
 def _make_limits(

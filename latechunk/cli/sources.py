@@ -8,9 +8,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from latechunk.cli.console import counted
 from latechunk.embedding.progress import Progress
-from latechunk.printing import printable
+from latechunk.printing import counted, printable
 from latechunk.readers import Problem, SourceFile, find_files, read_documents
 from latechunk.readers.decoding import require_encoding
 from latechunk.readers.files import is_blank

@@ -9,8 +9,9 @@ from typing import Any, Literal, TypeAlias
 import typer
 from rich.console import Console
 
-from latechunk.cli.console import counted, duration, megabytes, percentage_bar, print_json
+from latechunk.cli.console import duration, megabytes, percentage_bar, print_json
 from latechunk.errors import InputError
+from latechunk.printing import counted
 
 Task: TypeAlias = Literal["retrieval", "text-matching", "classification", "separation"]
 

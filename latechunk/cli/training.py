@@ -11,7 +11,6 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from latechunk.cli.console import (
-    counted,
     duration,
     errors_explained,
     megabytes,
@@ -22,6 +21,7 @@ from latechunk.cli.console import (
 from latechunk.cli.options import Device, Json, Quiet, split_numbers
 from latechunk.cli.text_training import Task, of_texts, require_of_task, train_texts
 from latechunk.errors import InputError
+from latechunk.printing import counted
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping

@@ -148,22 +148,29 @@ def require_adapter_files(label: str, folder: Path) -> None:
 
 def _load_adapter(label: str, model: torch.nn.Module, folder: Path) -> None:
     """Put peft's layers into a model and the adapter's weights into them, in float32."""
-    from peft import get_peft_model_state_dict, inject_adapter_in_model, set_peft_model_state_dict
+    from peft import get_peft_model_state_dict, set_peft_model_state_dict
     from peft.tuners.tuners_utils import BaseTunerLayer
 
     name, device = folder.name, next(model.parameters()).device
     config, weights = _read_adapter(label, folder)
     weights = {key: value.to(dtype=torch.float32, device=device) for key, value in weights.items()}
     try:
-        with warnings.catch_warnings():
-            warnings.filterwarnings("ignore", "Already found a `peft_config` attribute")  # several are meant
-            warnings.filterwarnings("ignore", "`is_gradient_checkpointing` is deprecated")  # between two libraries
-            inject_adapter_in_model(config, model, name)
+        put_layers(model, config, name)
         _convert([module for module in model.modules() if isinstance(module, BaseTunerLayer)], torch.float32)
         set_peft_model_state_dict(model, dict(weights), adapter_name=name)
     except (RuntimeError, ValueError, TypeError, LookupError, AttributeError, re.error) as error:
         raise ModelError(f"the adapter {name!r} of {label!r} does not fit its model: {error}") from error
     _require_same(label, name, weights, get_peft_model_state_dict(model, adapter_name=name))
+
+
+def put_layers(model: torch.nn.Module, config: LoraConfig, name: str) -> None:
+    """Put peft's layers of an adapter into a model, which may have others."""
+    from peft import inject_adapter_in_model
+
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", "Already found a `peft_config` attribute")  # several are meant
+        warnings.filterwarnings("ignore", "`is_gradient_checkpointing` is deprecated")  # between two libraries
+        inject_adapter_in_model(config, model, name)
 
 
 def _convert(tuners: Sequence[BaseTunerLayer], dtype: torch.dtype) -> None:

@@ -4,19 +4,18 @@ from __future__ import annotations
 
 import re
 import stat
-import warnings
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import torch
-from peft import LoraConfig, get_peft_model_state_dict, inject_adapter_in_model, set_peft_model_state_dict
+from peft import LoraConfig, get_peft_model_state_dict, set_peft_model_state_dict
 from peft.tuners.tuners_utils import BaseTunerLayer
 from safetensors.torch import load_file, save_file
 
 from latechunk.errors import InputError
-from latechunk.models.adapters import ADAPTER_CONFIG, ADAPTER_WEIGHTS, FILE_PREFIX
+from latechunk.models.adapters import ADAPTER_CONFIG, ADAPTER_WEIGHTS, FILE_PREFIX, put_layers
 from latechunk.training.settings import LoraSettings
 
 
@@ -40,10 +39,7 @@ class TrainableAdapters:
                 target_modules=list(self.targets),
                 lora_dropout=0.0,
             )
-            with warnings.catch_warnings():
-                warnings.filterwarnings("ignore", "Already found a `peft_config` attribute")  # several are meant
-                warnings.filterwarnings("ignore", "`is_gradient_checkpointing` is deprecated")  # between two libraries
-                inject_adapter_in_model(config, backbone, name)
+            put_layers(backbone, config, name)
         self._layers = [module for module in backbone.modules() if isinstance(module, BaseTunerLayer)]
         for parameter_name, parameter in backbone.named_parameters():
             parameter.requires_grad = ".lora_" in parameter_name

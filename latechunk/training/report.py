@@ -18,6 +18,7 @@ from latechunk.evaluation.ranking import Scope
 from latechunk.evaluation.statistics import Comparison
 from latechunk.manifest import package_versions
 from latechunk.models.catalogue import find_known_model
+from latechunk.printing import counted
 from latechunk.training.evaluator import CHUNK_TOKENS, DEPTH
 from latechunk.training.lookalikes import PREFIX
 from latechunk.training.request import TrainingRequest
@@ -54,12 +55,7 @@ def summarise(job: Job) -> dict[str, Any]:
 
 def write_results(job: Job, trained: Trained, rows: Sequence[Mapping[str, Any]]) -> None:
     """Write the log and the card."""
-    out = job.request.out
-    lines = [json.dumps(entry) + "\n" for entry in trained.log]
-    (out / "log.jsonl").write_text("".join(lines), encoding="utf-8")
-    (out / "README.md").write_text(
-        render_card("latechunk.training", _card_values(job, trained, rows)), encoding="utf-8"
-    )
+    write_files(job.request.out, "latechunk.training", _card_values(job, trained, rows), trained)
 
 
 def _card_values(job: Job, trained: Trained, rows: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
@@ -69,7 +65,6 @@ def _card_values(job: Job, trained: Trained, rows: Sequence[Mapping[str, Any]]) 
     is_hub = known is None and not Path(request.base).exists()
     counts = job.data.counts()
     sets = [{"name": name, **found, "lines": _find_facts(request, name)} for name, found in counts.items()]
-    versions = package_versions() | {"peft": version("peft")}
     return {
         "licence": request.licence,
         "base": bundle.base,
@@ -84,8 +79,8 @@ def _card_values(job: Job, trained: Trained, rows: Sequence[Mapping[str, Any]]) 
         "depth": DEPTH,
         "chunk_tokens": CHUNK_TOKENS,
         "held_out": {
-            "questions": _count(sum(len(one.questions) for one in job.held_out), "question"),
-            "documents": _count(sum(len(one.documents) for one in job.held_out), "document"),
+            "questions": counted(sum(len(one.questions) for one in job.held_out), "question"),
+            "documents": counted(sum(len(one.documents) for one in job.held_out), "document"),
             "origin": job.origin,
         },
         "sets": sets,
@@ -96,16 +91,19 @@ def _card_values(job: Job, trained: Trained, rows: Sequence[Mapping[str, Any]]) 
             ("index late weight", f"{bundle.late_weight:g}" if bundle.mode == "blend" else "none"),
         ],
         "command": request.command,
-        "versions": ", ".join(f"{name} {number}" for name, number in sorted(versions.items())),
     }
 
 
-def _count(number: int, name: str) -> str:
-    return f"{number:,} {name}{'' if number == 1 else 's'}"
+def write_files(folder: Path, package: str, values: Mapping[str, Any], trained: Trained) -> None:
+    """Write the log of a run, and a package's template of a card filled with ``values`` and versions."""
+    versions = package_versions() | {"peft": version("peft")}
+    told = ", ".join(f"{name} {number}" for name, number in sorted(versions.items()))
+    lines = [json.dumps(entry) + "\n" for entry in trained.log]
+    (folder / "log.jsonl").write_text("".join(lines), encoding="utf-8")
+    (folder / "README.md").write_text(_render_card(package, {**values, "versions": told}), encoding="utf-8")
 
 
-def render_card(package: str, values: Mapping[str, Any]) -> str:
-    """Fill a package's template of a card with all that it names."""
+def _render_card(package: str, values: Mapping[str, Any]) -> str:
     template = files(package).joinpath("card.md").read_text(encoding="utf-8")
     environment = Environment(  # noqa: S701  Markdown, not HTML; every value is made plain by _plain()
         undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True, keep_trailing_newline=True, finalize=_plain

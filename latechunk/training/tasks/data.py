@@ -151,11 +151,6 @@ class LabelledTexts:
 TextData: TypeAlias = ScoredPairs | LabelledTexts
 
 
-def split(data: TextData, seed: int) -> tuple[TextData, TextData | None]:
-    """What is trained on, and what is measured with, None where there is too little; see ``hold_out``."""
-    return data.hold_out(seed)
-
-
 def read_texts(path: Path, task: TextTask) -> TextData:
     """Read the rows of a file: ``sentence1``, ``sentence2`` and ``score``, or ``text`` and ``label``.
 

@@ -31,7 +31,7 @@ from latechunk.training.reading import Reading, move_to
 from latechunk.training.run import require_same_run, take_steps
 from latechunk.training.settings import LoraSettings, LossSettings, RunSettings
 from latechunk.training.tasks.batches import TextBatches, encode_tokenised, tokenize_texts
-from latechunk.training.tasks.data import TextData, read_texts, split
+from latechunk.training.tasks.data import TextData, read_texts
 from latechunk.training.tasks.folder import add_task, find_folder
 from latechunk.training.tasks.loss import TextLoss
 from latechunk.training.tasks.measure import measure_texts
@@ -115,7 +115,7 @@ def prepare_text_job(request: TextTrainingRequest, on_progress: OnProgress) -> T
     found = find_folder(request)
     on_progress("reading", 0.0)
     everything = read_texts(request.data, request.task)
-    train, held_out = (everything, None) if request.no_evaluate else split(everything, request.seed)
+    train, held_out = (everything, None) if request.no_evaluate else everything.hold_out(request.seed)
     on_progress("loading", 0.0)
     encoder = Encoder.load(
         request.base, device=request.device, dtype="float32", adapters=None, query_prompt=request.prompt

@@ -4,12 +4,10 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from latechunk.manifest import package_versions
-from latechunk.training.report import render_card
+from latechunk.training.report import write_files
 from latechunk.training.run import Trained
 from latechunk.training.tasks.data import TextTask
 from latechunk.training.tasks.measure import MEASURES
@@ -28,7 +26,6 @@ _RUN = ("n_steps", "learning_rate", "warmup_steps", "weight_decay", "max_gradien
 def write_card(job: TextJob, folder: Path, trained: Trained, measured: Mapping[str, float] | None) -> None:
     """Write README.md and log.jsonl into the adapter's folder."""
     summary, request = job.summary(), job.request
-    versions = package_versions() | {"peft": version("peft")}
     values = {
         "task": request.task,
         "base": summary["base"],
@@ -49,9 +46,6 @@ def write_card(job: TextJob, folder: Path, trained: Trained, measured: Mapping[s
             *((name.replace("_", " "), f"{value}") for name, value in summary["lora"].items()),
         ],
         "command": request.command,
-        "versions": ", ".join(f"{name} {number}" for name, number in sorted(versions.items())),
     }
     folder.mkdir(parents=True, exist_ok=True)
-    lines = [json.dumps(entry) + "\n" for entry in trained.log]
-    (folder / "log.jsonl").write_text("".join(lines), encoding="utf-8")
-    (folder / "README.md").write_text(render_card("latechunk.training.tasks", values), encoding="utf-8")
+    write_files(folder, "latechunk.training.tasks", values, trained)
