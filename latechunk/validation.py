@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import hashlib
 import json
 import re
 from collections.abc import Collection, Mapping
@@ -72,6 +73,20 @@ class Validated(BaseModel):
     def replaced(self, **changes: Any) -> Self:
         """Copy with some values changed, all checked again."""
         return type(self)(**{**dict(self), **changes})
+
+
+class Sealed(Validated):
+    """Settings with a checksum of everything else in them, for files that must come back as they were written."""
+
+    sha256: str = ""
+
+    def sealed(self) -> Self:
+        """The same with its checksum."""
+        return self.model_copy(update={"sha256": self.checksum()})
+
+    def checksum(self) -> str:
+        """SHA-256 of all other values as JSON."""
+        return hashlib.sha256(self.model_dump_json(exclude={"sha256"}).encode()).hexdigest()
 
 
 def explain(error: ValidationError, known: Mapping[str, object], subject: str = "") -> str:

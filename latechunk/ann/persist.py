@@ -8,7 +8,6 @@ It is no protection against somebody who writes the files on purpose: delete ``v
 
 from __future__ import annotations
 
-import hashlib
 import os
 from pathlib import Path
 from typing import ClassVar, Literal
@@ -22,10 +21,10 @@ from latechunk.ann.spec import FaissSpec, IndexSpec
 from latechunk.ann.vector_index import Tuning, VectorIndex
 from latechunk.errors import IndexDamagedError, LateChunkError
 from latechunk.storage.store import Commit
-from latechunk.validation import Validated
+from latechunk.validation import Sealed
 
 
-class CacheLabel(Validated):
+class CacheLabel(Sealed):
     """What the files of a vector index hold.
 
     Attributes:
@@ -37,7 +36,6 @@ class CacheLabel(Validated):
         commit: The state of the store that it holds.
         index_blocks: SHA-256 of each block of FAISS's file.
         rows_blocks: Those of the file of rows.
-        sha256: Of this label without it.
     """
 
     error: ClassVar[type[LateChunkError]] = IndexDamagedError
@@ -51,11 +49,6 @@ class CacheLabel(Validated):
     commit: Commit
     index_blocks: tuple[str, ...] = ()
     rows_blocks: tuple[str, ...] = ()
-    sha256: str = ""
-
-    def seal(self) -> str:
-        """What ``sha256`` is to be."""
-        return hashlib.sha256(self.model_dump_json(exclude={"sha256"}).encode()).hexdigest()
 
 
 def file_names(granularity: int) -> tuple[str, str, str]:
@@ -94,8 +87,7 @@ def write_cache(index: VectorIndex, folder: Path, granularity: int, spec: IndexS
                 index_blocks=hash_blocks(held),
                 rows_blocks=hash_blocks(rows),
             )
-        sealed = label.model_copy(update={"sha256": label.seal()})
-        new[2].write_text(sealed.model_dump_json(), encoding="utf-8")
+        new[2].write_text(label.sealed().model_dump_json(), encoding="utf-8")
         for path, name in zip(new, names, strict=True):
             os.replace(path, folder / name)
     finally:
@@ -134,7 +126,7 @@ def read_cache(folder: Path, granularity: int, dims: int, spec: IndexSpec | None
                 CheckedReader(held, label.index_blocks),
                 CheckedReader(rows, label.rows_blocks),
             )
-            if label.seal() != label.sha256:
+            if label.sha256 != label.checksum():
                 raise IndexDamagedError("its label is not the one that was written")
             index = faiss.read_index(faiss.PyCallbackIOReader(checked_index.read, BLOCK))
             numbers, documents, alive = np.lib.format.read_array(checked_rows, allow_pickle=False)

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Sequence
 from dataclasses import asdict
-from typing import Any, ClassVar, Literal, Self
+from typing import Any, ClassVar, Literal
 
 import numpy as np
 from pydantic import ConfigDict, Field
@@ -17,29 +16,13 @@ from latechunk.storage.schema import LAST_NUMBER
 from latechunk.storage.store import Counts, Store, StoredDocument
 from latechunk.types import Document, Span
 from latechunk.types.json_form import list_blocks, list_pages, parse_blocks, parse_pages
-from latechunk.validation import Validated
+from latechunk.validation import Sealed
 
 
-class _Signed(Validated):
-    """A part of an export with a checksum of everything else in it."""
-
-    model_config = ConfigDict(ser_json_bytes="base64", val_json_bytes="base64")
-    error: ClassVar[type[LateChunkError]] = TransferError
-
-    sha256: str = ""
-
-    def signed(self) -> Self:
-        """The same with its checksum."""
-        return self.replaced(sha256=self.checksum())
-
-    def checksum(self) -> str:
-        """SHA-256 of all other values as JSON."""
-        return hashlib.sha256(self.model_dump_json(exclude={"sha256"}).encode()).hexdigest()
-
-
-class ExportHeader(_Signed):
+class ExportHeader(Sealed):
     """What stands before the documents: the index's settings, and how much is to come."""
 
+    error: ClassVar[type[LateChunkError]] = TransferError
     subject: ClassVar[str] = "it is no header of an export of latechunk"
 
     kind: Literal["latechunk-export"]
@@ -63,7 +46,7 @@ class ExportHeader(_Signed):
     def of(cls, store: Store) -> ExportHeader:
         """Describe what a store holds, within one snapshot of it."""
         settings = {name: dict(one) for name, one in IndexManifest.read(store.settings()).settings().items()}
-        return cls(kind="latechunk-export", version=3, settings=settings, **asdict(store.counts())).signed()
+        return cls(kind="latechunk-export", version=3, settings=settings, **asdict(store.counts())).sealed()
 
     def require_sound(self) -> None:
         """Raise unless these are the settings that were exported, and an index can be made with them.
@@ -79,7 +62,7 @@ class ExportHeader(_Signed):
             raise TransferError("the settings are not those that were exported: their SHA-256 differs")
 
 
-class ExportedDocument(_Signed):
+class ExportedDocument(Sealed):
     """A document with all that is stored of it.
 
     Attributes:
@@ -88,6 +71,9 @@ class ExportedDocument(_Signed):
         chunks: Start and end in characters of each chunk, for each granularity by name.
         vectors: Of all chunks, granularity by granularity: float32, little-endian, row by row; base64 in JSON.
     """
+
+    model_config = ConfigDict(ser_json_bytes="base64", val_json_bytes="base64")
+    error: ClassVar[type[LateChunkError]] = TransferError
 
     id: str
     text: str
@@ -111,7 +97,7 @@ class ExportedDocument(_Signed):
             n_tokens=stored.n_tokens,
             chunks=dict(zip(granularities, spans, strict=True)),
             vectors=np.ascontiguousarray(stored.vectors, dtype="<f4").tobytes(),
-        ).signed()
+        ).sealed()
 
     def to_stored(self, header: ExportHeader) -> StoredDocument:
         """Give what a store takes.
