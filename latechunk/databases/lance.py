@@ -12,11 +12,11 @@ import numpy as np
 
 from latechunk.databases.filters import EQUALITY, Compares, FromDocuments, Junction, Negation, Where
 from latechunk.databases.protocol import FoundRow
+from latechunk.databases.record import missing_table
 from latechunk.databases.rows import ChunkRow, list_facets, pack_pages, read_chunk, to_facet, whole_documents
 from latechunk.errors import (
     FilterError,
     IndexFormatError,
-    IndexMissingError,
     MissingDependencyError,
     StoreError,
 )
@@ -164,7 +164,7 @@ class LanceDatabase:
     @property
     def _table(self) -> Any:
         if self._opened is None and self.settings() is None:
-            raise IndexMissingError(f"there is no {self.name.removeprefix('the ')}; `latechunk push` makes it")
+            raise missing_table(self.name)
         # What other processes wrote since is seen.
         self._opened.checkout_latest()
         return self._opened

@@ -23,9 +23,10 @@ from latechunk.databases.filters import (
     Where,
 )
 from latechunk.databases.protocol import FoundRow
+from latechunk.databases.record import missing_table
 from latechunk.databases.rows import ChunkRow, list_facets, read_chunk, to_facet
 from latechunk.databases.words import PLACES, idf, question_places, weigh_terms
-from latechunk.errors import IndexFormatError, IndexMissingError, MissingDependencyError, StoreError
+from latechunk.errors import IndexFormatError, MissingDependencyError, StoreError
 from latechunk.extras import how_to_install
 from latechunk.storage.filter_sql import escape_text, unescape_text
 from latechunk.types import FloatArray, Settings
@@ -314,9 +315,7 @@ class PostgresDatabase:
         try:
             yield
         except psycopg.errors.UndefinedTable as error:
-            raise IndexMissingError(
-                f"there is no {self.name.removeprefix('the ')}; `latechunk push` makes it"
-            ) from error
+            raise missing_table(self.name) from error
         except psycopg.Error as error:
             (said, *_) = str(error).strip().splitlines() or [type(error).__name__]  # and not the SQL
             raise StoreError(f"{self.name} cannot be used: {said}") from error

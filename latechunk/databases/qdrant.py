@@ -21,12 +21,12 @@ from latechunk.databases.filters import (
     Where,
 )
 from latechunk.databases.protocol import FoundRow
+from latechunk.databases.record import missing_table
 from latechunk.databases.rows import ChunkRow, list_facets, read_chunk, to_facet, whole_documents
 from latechunk.databases.words import question_places, weigh_terms
 from latechunk.errors import (
     FilterError,
     IndexFormatError,
-    IndexMissingError,
     MissingDependencyError,
     StoreError,
 )
@@ -180,8 +180,7 @@ class QdrantDatabase:
             if isinstance(error, StoreError | FilterError):
                 raise
             if str(error) == f"Collection {self._collection} not found" or getattr(error, "status_code", None) == 404:
-                missing = f"there is no {self.name.removeprefix('the ')}; `latechunk push` makes it"
-                raise IndexMissingError(missing) from error
+                raise missing_table(self.name) from error
             raise StoreError(f"{self.name} cannot be used: {error}") from error
 
 

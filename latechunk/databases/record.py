@@ -44,5 +44,10 @@ def require_record(database: ChunkDatabase) -> IndexManifest:
     """The same, or an IndexMissingError."""
     manifest = read_record(database)
     if manifest is None:
-        raise IndexMissingError(f"there is no {database.name.removeprefix('the ')}; `latechunk push` makes it")
+        raise missing_table(database.name)
     return manifest
+
+
+def missing_table(name: str) -> IndexMissingError:
+    """The error where there is no table of this name, as messages call it."""
+    return IndexMissingError(f"there is no {name.removeprefix('the ')}; `latechunk push` makes it")
