@@ -339,7 +339,7 @@ def test_more_pages_or_text_than_the_limit_are_refused(tmp_path, monkeypatch):
     with pytest.raises(DocumentError, match="it has 3 pages, and at most 2 are read"):
         parse(tmp_path, data)
     monkeypatch.setattr("latechunk.readers.pdf.MAX_PAGES", 3)
-    monkeypatch.setattr("latechunk.readers.pdf.MAX_BYTES", 100)
+    monkeypatch.setattr("latechunk.readers.limits.MAX_BYTES", 100)
     with pytest.raises(DocumentError, match="holds more than 100 characters"):
         parse(tmp_path, data)
 

@@ -324,7 +324,7 @@ def test_what_is_no_workbook_is_named(read, name, content, reason, rows):
 
 @pytest.mark.parametrize("rows", [False, True])
 def test_sheets_of_too_much_text_are_refused_before_it_is_joined(monkeypatch, rows):
-    monkeypatch.setattr(sheets, "MAX_BYTES", 50)
+    monkeypatch.setattr("latechunk.readers.limits.MAX_BYTES", 50)
     table = [(number, {1: sheets.Cell("x" * 30)}) for number in range(1, 4)]
     with pytest.raises(DocumentError, match="holds more than 50 characters; split it into several files"):
         sheets.to_parsed([("A", table)], {}, [], [], rows=rows)

@@ -27,6 +27,10 @@ _OLE = b"\xd0\xcf\x11\xe0"
 Start = Callable[[str, Mapping[str, str]], None]
 
 
+def _ignore(_: str) -> None:
+    pass
+
+
 class Archive:
     """A zip archive that is read; a context manager."""
 
@@ -96,7 +100,9 @@ class Archive:
         """The content of a member."""
         return b"".join(self.chunks(name))
 
-    def parse(self, name: str, start: Start, end: Callable[[str], None], text: Callable[[str], None]) -> None:
+    def parse(
+        self, name: str, start: Start, end: Callable[[str], None] = _ignore, text: Callable[[str], None] = _ignore
+    ) -> None:
         """Parse a member as XML, without namespaces: ``start`` of an element with its attributes, its end, and text."""
         parser = expat.ParserCreate(namespace_separator="}")
         parser.buffer_text = True

@@ -194,7 +194,6 @@ class _Body:
         self._n_tables += 1
         if self._n_tables == 1:
             self._above = {}
-        if self._n_tables == 1:
             self._end_list()
             self.out.begin("table")
 

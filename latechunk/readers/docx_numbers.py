@@ -49,7 +49,7 @@ class Numbering:
         self._list = _List()
         self._depth = 0
         if _PART in archive:
-            archive.parse(_PART, self._start, lambda tag: None, lambda text: None)  # noqa: ARG005
+            archive.parse(_PART, self._start)
 
     def count(self, name: str, depth: int) -> str:
         """Count a paragraph of a list at a depth from 0: its mark, such as ``4.2``; none if it has a bullet or none."""

@@ -46,7 +46,7 @@ def read_styles(archive: Archive) -> dict[str, Style]:
             style.depth = to_depth(value)
 
     if "word/styles.xml" in archive:
-        archive.parse("word/styles.xml", start, lambda tag: None, lambda text: None)  # noqa: ARG005
+        archive.parse("word/styles.xml", start)
     return styles
 
 

@@ -91,7 +91,7 @@ def _package_name(archive: Archive) -> str:
         if tag == "rootfile":
             names.append(attributes.get("full-path", ""))
 
-    archive.parse(_CONTAINER, start, lambda tag: None, lambda text: None)  # noqa: ARG005
+    archive.parse(_CONTAINER, start)
     if not names:
         raise DocumentError(f"it is no book: {_CONTAINER} names no package")
     return names[0]
@@ -106,7 +106,7 @@ def _protected(archive: Archive) -> set[str]:
             names.add(unquote(attributes.get("URI", "")))
 
     if _ENCRYPTION in archive:
-        archive.parse(_ENCRYPTION, start, lambda tag: None, lambda text: None)  # noqa: ARG005
+        archive.parse(_ENCRYPTION, start)
     return names
 
 

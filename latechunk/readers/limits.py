@@ -26,6 +26,12 @@ def read_whole(path: Path) -> bytes:
     return data
 
 
+def require_length(n_characters: int) -> None:
+    """Raise a DocumentError for a text of more characters than ``MAX_BYTES``."""
+    if n_characters > MAX_BYTES:
+        raise DocumentError(f"it holds more than {MAX_BYTES:,} characters; split it into several files")
+
+
 def read_lines(file: IO[AnyStr]) -> Iterator[AnyStr]:
     """The lines of a file; DocumentError at one that holds more than ``MAX_BYTES``, or as many characters."""
     number = 0

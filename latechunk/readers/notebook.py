@@ -30,11 +30,7 @@ def _cells(notebook: Any) -> list[Any]:
     if not isinstance(notebook, dict):
         raise DocumentError(f'a notebook must be an object with "cells", got {type(notebook).__name__}')
     sheets = notebook.get("worksheets")  # before format 4
-    lists = (
-        [notebook.get("cells"), *(_get(sheet, "cells") for sheet in sheets if isinstance(sheets, list))]
-        if (isinstance(sheets, list))
-        else [notebook.get("cells")]
-    )
+    lists = [_get(one, "cells") for one in (notebook, *(sheets if isinstance(sheets, list) else ()))]
     return [cell for cells in lists if isinstance(cells, list) for cell in cells]
 
 

@@ -34,7 +34,7 @@ def read_relationships(archive: Archive, part: str) -> dict[str, Relationship]:
 
     listed = posixpath.join(folder, "_rels", f"{name}.rels")
     if listed in archive:
-        archive.parse(listed, start, lambda tag: None, lambda text: None)  # noqa: ARG005
+        archive.parse(listed, start)
     return found
 
 

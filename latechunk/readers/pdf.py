@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any
 
 from latechunk.errors import DocumentError, MissingDependencyError
 from latechunk.extras import how_to_install
-from latechunk.readers.limits import MAX_BYTES
+from latechunk.readers.limits import require_length
 from latechunk.readers.parsed import Parsed, ParserOptions
 from latechunk.readers.pdf_headings import Line, find_headings
 from latechunk.readers.pdf_hyphens import BROKEN, join_words
@@ -160,8 +160,7 @@ class _Text:
     def _write(self, text: str) -> None:
         self.parts.append(text)
         self.length += len(text)
-        if self.length > MAX_BYTES:
-            raise DocumentError(f"it holds more than {MAX_BYTES:,} characters; split it into several files")
+        require_length(self.length)
 
 
 @dataclass(frozen=True, slots=True)

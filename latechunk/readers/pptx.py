@@ -71,7 +71,7 @@ def _find_slides(archive: Archive) -> tuple[int, list[str]]:
         nonlocal is_listed
         is_listed = is_listed or tag == "sldIdLst"
 
-    archive.parse(main, start, end, lambda text: None)  # noqa: ARG005
+    archive.parse(main, start, end)
     parts = read_relationships(archive, main)
     return first, [parts[one].target if one in parts else f"the slide {one!r:.80} of {main}" for one in ids]
 

@@ -10,7 +10,7 @@ from statistics import median_high
 from typing import Any, NamedTuple
 
 from latechunk.errors import DocumentError
-from latechunk.readers.limits import MAX_BYTES
+from latechunk.readers.limits import require_length
 from latechunk.readers.notation import MOST_REPEATED, to_letters
 from latechunk.readers.parsed import Parsed, Sheet
 from latechunk.readers.reader import Problem, Reader, Reading, SourceFile, parse_file, with_source
@@ -70,8 +70,7 @@ def to_parsed(
     """Make of sheets, by name, what a parser tells: a text, or rows with the names of their columns."""
     if not any(lines for _, lines in sheets):
         raise DocumentError(": ".join(problems[0]) if problems else _EMPTY)
-    if sum(len(cell.text) for _, lines in sheets for _, cells in lines for cell in cells.values()) > MAX_BYTES:
-        raise DocumentError(f"it holds more than {MAX_BYTES:,} characters; split it into several files")
+    require_length(sum(len(cell.text) for _, lines in sheets for _, cells in lines for cell in cells.values()))
     if rows:
         return _to_rows(sheets, notes, problems)
     out = StructuredText()

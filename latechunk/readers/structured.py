@@ -8,8 +8,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Literal
 
-from latechunk.errors import DocumentError
-from latechunk.readers.limits import MAX_BYTES
+from latechunk.readers.limits import require_length
 from latechunk.types import Block, BlockKind
 
 _MOST_INDENT = 8  # levels of a list that are shown; beyond that indents would outgrow the text
@@ -114,5 +113,4 @@ class StructuredText:
     def _write(self, text: str) -> None:
         self._parts.append(text)
         self._length += len(text)
-        if self._length > MAX_BYTES:
-            raise DocumentError(f"it holds more than {MAX_BYTES:,} characters; split it into several files")
+        require_length(self._length)

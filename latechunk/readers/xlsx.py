@@ -80,7 +80,7 @@ def _open(archive: Archive) -> tuple[_Book, list[tuple[str, str]]]:
         elif tag == "workbookPr":
             book.from_1904 = attributes.get("date1904") in ("1", "true")
 
-    archive.parse(main, start, _ignore, _ignore)
+    archive.parse(main, start)
     parts = read_relationships(archive, main)
     for kind, target in parts.values():
         if kind == "sharedStrings":
@@ -90,10 +90,6 @@ def _open(archive: Archive) -> tuple[_Book, list[tuple[str, str]]]:
     lost = Relationship("worksheet", "the part of this sheet")
     found = [(name, parts.get(key, lost)) for name, key in listed]
     return book, [(name, part.target) for name, part in found if part.kind == "worksheet"]  # and no chart alone
-
-
-def _ignore(_: str) -> None:
-    pass
 
 
 class _Texts:
@@ -153,7 +149,7 @@ def _read_codes(archive: Archive, part: str) -> list[str]:
         nonlocal is_of_cells
         is_of_cells = is_of_cells and tag != "cellXfs"
 
-    archive.parse(part, start, end, _ignore)
+    archive.parse(part, start, end)
     return [codes.get(number, "") for number in numbers]
 
 
