@@ -11,6 +11,7 @@ from latechunk.evaluation.harness import SetResult
 from latechunk.evaluation.metrics import Judgements, judge
 from latechunk.evaluation.ranking import Ranking
 from latechunk.evaluation.statistics import Comparison, Values, compare, questions_needed
+from latechunk.printing import counted
 
 _LEAST_DOCUMENTS = 6  # with fewer no difference is sure; see ``latechunk.evaluation.statistics``
 
@@ -67,7 +68,7 @@ def _tell_chance(compared: Comparison, n_questions: int, n_documents: int) -> st
     if compared.is_sure:
         return "that difference is larger than chance explains"
     needed = -(-questions_needed(compared.wins, compared.losses, n_questions) // 10) * 10
-    asked = "1 question" if n_questions == 1 else f"{n_questions:,} questions"
+    asked = counted(n_questions, "question")
     about = f", about {_LEAST_DOCUMENTS} documents or more" if n_documents < _LEAST_DOCUMENTS else ""
     if compared.wins == compared.losses:
         return f"with {asked} no difference shows: to see one of one answer in ten, ask at least {needed:,}{about}"

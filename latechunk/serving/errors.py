@@ -30,11 +30,10 @@ class RequestError(LateChunkError):
 class BusyError(LateChunkError):
     """There is more to do than may wait; come back after ``retry_after`` seconds."""
 
-    def __init__(self, message: str, retry_after: int, *, status: int = 503) -> None:
+    def __init__(self, message: str, retry_after: int) -> None:
         """Take what the client is told."""
         super().__init__(message)
         self.retry_after = retry_after
-        self.status = status
 
 
 def error_body(status: int, message: str, *, field: str | None = None, code: str | None = None) -> bytes:
@@ -52,7 +51,7 @@ def describe(error: Exception, private: Mapping[str, str]) -> tuple[int, str, di
     the client is told no more than that.
     """
     if isinstance(error, BusyError):
-        return error.status, str(error), {"Retry-After": str(error.retry_after)}
+        return HTTPStatus.SERVICE_UNAVAILABLE, str(error), {"Retry-After": str(error.retry_after)}
     if isinstance(error, RequestError):
         return error.status, _cleaned(str(error), private), {}
     if isinstance(error, InputError):

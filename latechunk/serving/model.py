@@ -9,8 +9,8 @@ import numpy as np
 import regex
 
 from latechunk.chunking.fixed import FixedSpans
-from latechunk.embedding import Embedding, chunk_documents, embed_chunks
-from latechunk.errors import DocumentError, InputError
+from latechunk.embedding import Embedding, chunk_documents, embed_chunks, error_handler
+from latechunk.errors import InputError
 from latechunk.protocols import Chunker, SpanEncoder
 from latechunk.serving.encoding import SharedEncoder, ShortEncoder
 from latechunk.serving.errors import RequestError
@@ -94,7 +94,7 @@ class ServedModel:
     ) -> tuple[list[Embedded], int]:
         self._require_characters(sum(len(one.text) for one in documents))
         encoder: SpanEncoder = self.encoder if dims is None else ShortEncoder(self.encoder, dims)
-        chunked = chunk_documents(encoder, [chunker], embedding, documents, _raise)
+        chunked = chunk_documents(encoder, [chunker], embedding, documents, error_handler("raise"))
         n_tokens = sum(len(one.tokens) for one in chunked)
         self._require_tokens(n_tokens)
         matrices = embed_chunks(encoder, embedding, chunked)
@@ -164,7 +164,3 @@ def require_nonblank(text: str, name: str) -> None:
     require_text(text, name, InputError)
     if not text.strip():
         raise RequestError(400, f"{name} must not be blank, got {text!r:.40}; leave it out", field="input")
-
-
-def _raise(_: Document, error: DocumentError) -> None:
-    raise error
