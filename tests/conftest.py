@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import re
+import shutil
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
@@ -137,6 +138,37 @@ def documents() -> list[Document]:
         Document("paris", "Paris is the capital of France. The Seine runs through it.", {"n": 2, "tags": ["a", "b"]}),
         Document("stub", "Hello there."),
     ]
+
+
+@pytest.fixture(scope="module")
+def chromium() -> Iterator[object]:
+    """A browser, where there is one, that asks for nothing of its own."""
+    path = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
+    if path is None:
+        pytest.skip("chromium is not installed")
+    playwright = pytest.importorskip("playwright.sync_api")
+    quiet = ["--no-sandbox", "--disable-gpu", "--no-first-run", "--disable-background-networking"]
+    quiet += ["--disable-component-update", "--disable-sync"]
+    with playwright.sync_playwright() as started:
+        browser = started.chromium.launch(executable_path=path, args=quiet)
+        yield browser
+        browser.close()
+
+
+@pytest.fixture(scope="module")
+def sound(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The folder of a sound index, which is not to be changed."""
+    from tests.damages import make
+
+    path = tmp_path_factory.mktemp("sound") / "index"
+    make(path)
+    return path
+
+
+@pytest.fixture
+def index_path(sound: Path, tmp_path: Path) -> Path:
+    """A copy of it, to be damaged."""
+    return Path(shutil.copytree(sound, tmp_path / "index"))
 
 
 def no_error(document: Document, error: Exception) -> None:

@@ -552,9 +552,14 @@ def test_weights_that_give_nan_are_an_error(tmp_path, folder):
         dict(document_prompt=7),
         dict(batch_tokens=0),
         dict(pooling="max"),
+        dict(window_tokens="x"),
+        dict(window_tokens=25.0),
+        dict(overlap_tokens="x"),
+        dict(batch_tokens="x"),
+        dict(device="meta"),
     ],
 )
-def test_settings_out_of_range_are_refused(folder, wrong):
+def test_settings_out_of_range_or_of_the_wrong_kind_are_refused(folder, wrong):
     with pytest.raises(InputError):
         Encoder.load(str(folder), **wrong)
 
@@ -591,21 +596,6 @@ def test_a_damaged_model_is_an_error_that_names_it(tmp_path, folder, name, conte
 
     with pytest.raises(ModelError, match="copy"):
         Encoder.load(str(copy))
-
-
-@pytest.mark.parametrize(
-    "wrong",
-    [
-        dict(window_tokens="x"),
-        dict(window_tokens=25.0),
-        dict(overlap_tokens="x"),
-        dict(batch_tokens="x"),
-        dict(device="meta"),
-    ],
-)
-def test_settings_of_the_wrong_kind_are_refused(folder, wrong):
-    with pytest.raises(InputError):
-        Encoder.load(str(folder), **wrong)
 
 
 def test_a_folder_has_no_revisions(folder):

@@ -27,19 +27,12 @@ from latechunk.maintenance.records import ExportedDocument
 from latechunk.maintenance.verify import verify
 from latechunk.storage.store import Counts, Store
 from tests.conftest import SCRIPTS, FakeEncoder
-from tests.damages import DOCUMENTS, VICTIM, answers, by_sql, contents, make, reopen
+from tests.damages import DOCUMENTS, VICTIM, answers, by_sql, contents, reopen
 
 pyarrow = pytest.importorskip("pyarrow")
 parquet = pytest.importorskip("pyarrow.parquet")
 
 SUFFIXES = (".jsonl", ".parquet")
-
-
-@pytest.fixture(scope="module")
-def sound(tmp_path_factory):
-    path = tmp_path_factory.mktemp("sound") / "index"
-    make(path)
-    return path
 
 
 @pytest.fixture(scope="module")

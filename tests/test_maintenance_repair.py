@@ -26,16 +26,8 @@ from tests.damages import (
     content,
     contents,
     damage,
-    make,
     reopen,
 )
-
-
-@pytest.fixture(scope="module")
-def sound(tmp_path_factory):
-    path = tmp_path_factory.mktemp("sound") / "index"
-    make(path)
-    return path
 
 
 @pytest.fixture(scope="module")
@@ -46,11 +38,6 @@ def original(sound):
 @pytest.fixture(scope="module")
 def found(sound):
     return answers(sound)
-
-
-@pytest.fixture
-def index_path(sound, tmp_path):
-    return shutil.copytree(sound, tmp_path / "index")
 
 
 class NoEncoder(FakeEncoder):

@@ -1,6 +1,5 @@
 """Every kind of damage is named."""
 
-import shutil
 import sqlite3
 import stat
 
@@ -14,19 +13,7 @@ from latechunk.storage.connection import connect
 from latechunk.storage.directory import STORE
 from latechunk.storage.schema import FORMAT
 from tests.conftest import SCRIPTS, FakeEncoder
-from tests.damages import CHUNKERS, ENCODED, LOST, MENDED, VICTIM, by_sql, damage, make, reopen
-
-
-@pytest.fixture(scope="module")
-def sound(tmp_path_factory):
-    path = tmp_path_factory.mktemp("sound") / "index"
-    make(path)
-    return path
-
-
-@pytest.fixture
-def index_path(sound, tmp_path):
-    return shutil.copytree(sound, tmp_path / "index")
+from tests.damages import CHUNKERS, ENCODED, LOST, MENDED, VICTIM, by_sql, damage, reopen
 
 
 def snapshot(path):

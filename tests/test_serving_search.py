@@ -1,7 +1,6 @@
 """Search, documents, reranking, metrics and the page of a server; no answer but the text and its exact place."""
 
 import re
-import shutil
 from urllib.parse import quote
 
 import httpx
@@ -303,21 +302,6 @@ def test_the_page_of_a_document_needs_the_key(folder):
     assert "default-src 'none'" in policy
     assert "frame-ancestors 'none'" in policy
     assert not re.search(r"""(?:src|href)=["']?(?:https?:)?//""", page.text)
-
-
-CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
-
-
-@pytest.fixture(scope="module")
-def chromium():
-    if CHROMIUM is None:
-        pytest.skip("chromium is not installed")
-    playwright = pytest.importorskip("playwright.sync_api")
-    quiet = ["--no-sandbox", "--disable-background-networking", "--disable-component-update", "--disable-sync"]
-    with playwright.sync_playwright() as started:
-        browser = started.chromium.launch(executable_path=CHROMIUM, args=quiet)
-        yield browser
-        browser.close()
 
 
 @pytest.fixture
