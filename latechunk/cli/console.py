@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, NoReturn
 import typer
 
 from latechunk.errors import InputError, LateChunkError
+from latechunk.printing import printable
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -31,6 +32,11 @@ def stderr_console() -> Console:
     from rich.console import Console
 
     return Console(stderr=True, highlight=False, emoji=False)
+
+
+def print_message(console: Console, text: str, style: str | None = None) -> None:
+    """Print a line for people, of any length, which the terminal shows and does not obey."""
+    console.print(printable(text), style=style, markup=False, soft_wrap=True)
 
 
 def has_terminal() -> bool:

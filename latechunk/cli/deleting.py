@@ -16,11 +16,12 @@ from latechunk.cli.console import (
     EXIT_PARTIAL,
     errors_explained,
     has_terminal,
+    print_message,
     stderr_console,
 )
 from latechunk.cli.options import IndexPath, Quiet
 from latechunk.errors import InputError
-from latechunk.printing import counted, printable
+from latechunk.printing import counted
 from latechunk.validation import parse_object
 
 if TYPE_CHECKING:
@@ -74,12 +75,11 @@ def delete_command(
         known = opened.ids() if unknown else []
     for place, one in enumerate(unknown):
         hint = _near(one, known) if place < _MOST_HINTS else ""
-        said = f"left out: {one}: there is no document of this id{hint}"
-        console.print(printable(said), style="yellow", markup=False, soft_wrap=True)
+        print_message(console, f"left out: {one}: there is no document of this id{hint}", "yellow")
     if reason is not None:
-        console.print(printable(f"nothing to delete: {reason}"), markup=False, soft_wrap=True)
+        print_message(console, f"nothing to delete: {reason}")
     elif not quiet:
-        console.print(f"{n_deleted} deleted; {n_left} left", markup=False)
+        print_message(console, f"{n_deleted} deleted; {n_left} left")
     if unknown:
         raise typer.Exit(EXIT_PARTIAL)
     if not chosen:
@@ -114,9 +114,9 @@ def _confirm(console: Console, ids: list[str], n_documents: int) -> None:
     """Ask whether to delete these documents; InputError if there is nobody to ask, Abort if they say no."""
     shown = ", ".join(ids[:5]) + (", ..." if len(ids) > 5 else "")
     what = f"{counted(len(ids), 'document')} of {n_documents:,}"
-    console.print(printable(f"{what}: {shown}"), markup=False, soft_wrap=True)
+    print_message(console, f"{what}: {shown}")
     if not has_terminal():
         raise InputError(f"this would delete {what}; there is no terminal to ask on, so say --yes if that is meant")
     if not typer.confirm(f"Delete {what}?", err=True):
-        console.print("nothing was deleted", markup=False)
+        print_message(console, "nothing was deleted")
         raise typer.Exit(EXIT_ERROR)

@@ -16,6 +16,7 @@ from latechunk.cli.console import (
     errors_explained,
     megabytes,
     print_json,
+    print_message,
     spinner,
     stderr_console,
 )
@@ -44,7 +45,7 @@ from latechunk.cli.options import (
     split_list,
 )
 from latechunk.errors import InputError
-from latechunk.printing import counted, printable
+from latechunk.printing import counted
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -240,7 +241,7 @@ def print_counts(where: Path, counts: Counts, quiet: bool) -> None:
     """Tell how much there is in what was made."""
     if not quiet:
         text = f"{where} holds {counted(counts.n_documents, 'document')} in {counted(counts.n_chunks, 'chunk')}"
-        stderr_console().print(printable(text), markup=False, soft_wrap=True)
+        print_message(stderr_console(), text)
 
 
 @contextmanager
@@ -282,10 +283,9 @@ def _print_report(
     elif not quiet:
         relabelled = f"{report.n_relabelled:,} with new metadata, " if report.n_relabelled else ""
         removed = f", {n_removed:,} removed" if n_removed else ""
-        console.print(
+        print_message(
+            console,
             f"{report.n_embedded:,} embedded ({counted(report.n_tokens, 'token')} in "
             f"{counted(report.n_chunks, 'chunk')}), {relabelled}{report.n_unchanged:,} unchanged, {n_problems:,} left "
             f"out{removed}; latechunk import {out} INDEX makes an index of them",
-            markup=False,
-            soft_wrap=True,
         )

@@ -14,6 +14,7 @@ from latechunk.cli.console import (
     errors_explained,
     percentage_bar,
     print_json,
+    print_message,
     print_table,
     stderr_console,
 )
@@ -121,7 +122,7 @@ def evaluate_command(
             typer.echo("\n".join([*map(printable, report.summary), ""]))
             print_table(to_table(report.rows, report.reference))
         if not quiet:
-            console.print(f"the report is in {out / 'report.html'}", markup=False, soft_wrap=True)
+            print_message(console, f"the report is in {out / 'report.html'}")
         if left_out:
             _tell_left_out(console, left_out)
             raise typer.Exit(EXIT_PARTIAL)
@@ -136,10 +137,10 @@ def _refuse_given(options: Mapping[str, object]) -> None:
 
 def _tell_left_out(console: Console, reasons: Sequence[str]) -> None:
     for reason in reasons[:_MOST_REASONS]:
-        console.print(printable(f"left out: {reason}"), style="red", markup=False, soft_wrap=True)
+        print_message(console, f"left out: {reason}", "red")
     n_more = len(reasons) - _MOST_REASONS
     if n_more > 0:
-        console.print(f"left out: {counted(n_more, 'more question')}", style="red", markup=False, soft_wrap=True)
+        print_message(console, f"left out: {counted(n_more, 'more question')}", "red")
 
 
 def demo_command(

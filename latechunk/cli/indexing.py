@@ -18,6 +18,7 @@ from latechunk.cli.console import (
     megabytes,
     percentage_bar,
     print_json,
+    print_message,
     stderr_console,
 )
 from latechunk.cli.options import (
@@ -324,10 +325,9 @@ def _print_report(
         return
     if quiet:
         return
-    console.print(
+    print_message(
+        console,
         f"{report.n_added} added, {report.n_updated} updated, {report.n_unchanged} unchanged, {n_problems} left out"
         f"{f', {n_gone} removed' if n_gone else ''}; {info.path} now holds "
         f"{counted(info.n_documents, 'document')} in {counted(info.n_chunks, 'chunk')} ({megabytes(info.size_bytes)})",
-        soft_wrap=True,
-        markup=False,
     )

@@ -17,6 +17,7 @@ from latechunk.cli.console import (
     errors_explained,
     megabytes,
     print_json,
+    print_message,
     spinner,
     stderr_console,
 )
@@ -41,7 +42,7 @@ def _working(text: str, quiet: bool) -> Iterator[None]:
 
 def _say(text: str) -> None:
     """Print a line for people, to stderr."""
-    stderr_console().print(printable(text), markup=False, soft_wrap=True)
+    print_message(stderr_console(), text)
 
 
 def verify_command(index: IndexPath, as_json: Json = False, quiet: Quiet = False) -> None:

@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from latechunk.cli.console import errors_explained, print_json, spinner, stderr_console
+from latechunk.cli.console import errors_explained, print_json, print_message, spinner, stderr_console
 from latechunk.cli.options import Json, Quiet
-from latechunk.printing import counted, printable
+from latechunk.printing import counted
 
 if TYPE_CHECKING:
     from latechunk.distributed import PushReport
@@ -51,8 +51,7 @@ def push_command(
     if as_json:
         print_json({**dataclasses.asdict(report), "database": database.name})
     elif not quiet:
-        text = f"{'would be ' if dry_run else ''}{_word(report)}; {database.name}"
-        console.print(printable(text), markup=False, soft_wrap=True)
+        print_message(console, f"{'would be ' if dry_run else ''}{_word(report)}; {database.name}")
 
 
 def _word(report: PushReport) -> str:

@@ -13,7 +13,15 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from latechunk.cli.console import EXIT_NOTHING, EXIT_PARTIAL, errors_explained, print_json, spinner, stderr_console
+from latechunk.cli.console import (
+    EXIT_NOTHING,
+    EXIT_PARTIAL,
+    errors_explained,
+    print_json,
+    print_message,
+    spinner,
+    stderr_console,
+)
 from latechunk.cli.options import (
     Device,
     Dtype,
@@ -123,7 +131,7 @@ def search_command(
         else:
             _print_hits(hits)
         if reason is not None:
-            console.print(f"nothing found: {reason}", markup=False, soft_wrap=True)
+            print_message(console, f"nothing found: {reason}")
             raise typer.Exit(EXIT_NOTHING)
 
 
@@ -162,7 +170,7 @@ def inspect_command(
             view = inspect(opened, question, document_id=document, gold=span, compare=compare)
         write_page(out, view)
     if not quiet:
-        console.print(printable(f"the page of {view.document_id} is in {out}"), markup=False, soft_wrap=True)
+        print_message(console, f"the page of {view.document_id} is in {out}")
 
 
 def _why_nothing(index: Index, options: SearchOptions) -> str:
@@ -179,7 +187,7 @@ def _why_nothing(index: Index, options: SearchOptions) -> str:
             if near
             else f"`latechunk info {shlex.quote(str(index.path))} --ids` lists them"
         )
-        return printable(f"no document of the index has the id {', '.join(map(repr, unknown))}: {known}")
+        return f"no document of the index has the id {', '.join(map(repr, unknown))}: {known}"
     left = set(index.ids(filter=options.filter) if options.filter is not None else ids)
     if named is not None:
         left &= set(named)
@@ -213,12 +221,13 @@ def _answer_lines(console: Console, lines: Iterable[bytes], search: Callable[[st
             hits = search(query)
         except UnicodeDecodeError as error:
             what = f"byte {error.object[error.start]:#04x} at place {error.start + 1} of it is not UTF-8"
+            remedy = "convert the questions first, as with iconv -f latin1 -t utf-8"
             n_left_out += 1
-            _tell_line(console, number, f"{what}; convert the questions first, as with iconv -f latin1 -t utf-8")
+            print_message(console, f"left out: line {number}: {what}; {remedy}", "red")
             continue
         except QueryError as error:
             n_left_out += 1
-            _tell_line(console, number, str(error))
+            print_message(console, f"left out: line {number}: {error}", "red")
             continue
         if as_json:
             typer.echo(json.dumps(_answer(query, hits), ensure_ascii=False))
@@ -228,10 +237,6 @@ def _answer_lines(console: Console, lines: Iterable[bytes], search: Callable[[st
             typer.echo()
     if n_left_out:
         raise typer.Exit(EXIT_PARTIAL)
-
-
-def _tell_line(console: Console, number: int, reason: str) -> None:
-    console.print(printable(f"left out: line {number}: {reason}"), style="red", markup=False, soft_wrap=True)
 
 
 def _print_hits(hits: list[Hit]) -> None:

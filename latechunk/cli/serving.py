@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from latechunk.cli.console import errors_explained, spinner, stderr_console
+from latechunk.cli.console import errors_explained, print_message, spinner, stderr_console
 from latechunk.cli.options import Device, Dtype, ModeName, Quiet, given, load_encoder, load_reranker, require_effect
 from latechunk.errors import InputError
 from latechunk.printing import counted
@@ -159,7 +159,7 @@ def _announce(console: Console, host: str, what: str, quiet: bool) -> Callable[[
 
     def announce(port: int) -> None:
         if not quiet:
-            console.print(f"serving {what} on http://{shown}:{port}", markup=False, soft_wrap=True)
+            print_message(console, f"serving {what} on http://{shown}:{port}")
 
     return announce
 

@@ -8,8 +8,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from latechunk.cli.console import print_message
 from latechunk.embedding.progress import Progress
-from latechunk.printing import counted, printable
+from latechunk.printing import counted
 from latechunk.readers import Problem, SourceFile, find_files, read_documents
 from latechunk.readers.decoding import require_encoding
 from latechunk.readers.files import is_blank
@@ -47,8 +48,7 @@ class Sources:
         """Tell what is left out."""
         self.n_problems += 1
         kept = "; its text in the index stays as it was" if self.keeps(full_path(Path(problem.place))) else ""
-        message = printable(f"left out: {problem.place}: {problem.reason}{kept}")
-        self.console.print(message, style="yellow", markup=False, soft_wrap=True)
+        print_message(self.console, f"left out: {problem.place}: {problem.reason}{kept}", "yellow")
 
     def leave_out(self, problem: Problem) -> None:
         """Tell what is left out of what the progress counts."""
@@ -121,7 +121,7 @@ class Sources:
     def say(self, text: str) -> None:
         """Tell what is no problem, unless nobody wants to know."""
         if not self.quiet:
-            self.console.print(printable(text), markup=False, soft_wrap=True)
+            print_message(self.console, text)
 
     def print_notes(self) -> None:
         """Tell what was noted of files that were read."""

@@ -9,7 +9,7 @@ from typing import Any, Literal, TypeAlias
 import typer
 from rich.console import Console
 
-from latechunk.cli.console import duration, megabytes, percentage_bar, print_json
+from latechunk.cli.console import duration, megabytes, percentage_bar, print_json, print_message
 from latechunk.errors import InputError
 from latechunk.printing import counted
 
@@ -48,9 +48,7 @@ def train_texts(options: Mapping[str, Any], console: Console) -> None:
     quiet, as_json = options["quiet"], options["as_json"]
     request = TextTrainingRequest(**{name: options[name] for name in TextTrainingRequest.model_fields})
     if request.resume and has_task(request):
-        console.print(
-            f"{request.out} has the task {request.task}; nothing is left to continue", markup=False, soft_wrap=True
-        )
+        print_message(console, f"{request.out} has the task {request.task}; nothing is left to continue")
         return
     with percentage_bar(console, quiet) as advance:
         job = prepare_text_job(request, advance)
@@ -77,7 +75,7 @@ def train_texts(options: Mapping[str, Any], console: Console) -> None:
         )
     if not quiet:
         card = request.out / request.adapter / "README.md"
-        console.print(f"{request.out} has the task {request.task}; {card} describes it", markup=False, soft_wrap=True)
+        print_message(console, f"{request.out} has the task {request.task}; {card} describes it")
 
 
 def _word(summary: Mapping[str, Any]) -> Iterator[str]:

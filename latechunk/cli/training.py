@@ -16,6 +16,7 @@ from latechunk.cli.console import (
     megabytes,
     percentage_bar,
     print_json,
+    print_message,
     stderr_console,
 )
 from latechunk.cli.options import Device, Json, Quiet, split_numbers
@@ -191,7 +192,7 @@ def train_command(
         if resume and is_finished(out):
             if not dry_run:
                 tidy_up(request)
-            console.print(f"{out} is finished; there is nothing to continue", markup=False, soft_wrap=True)
+            print_message(console, f"{out} is finished; there is nothing to continue")
             return
         with percentage_bar(console, quiet) as advance:
             job = prepare_job(request, advance, dry_run=dry_run)
@@ -213,9 +214,7 @@ def train_command(
                 f"{row['trained']:.2f}; gain over untrained {row['over_untrained']}"
             )
         if not quiet:
-            console.print(
-                f"the adapters are in {out}, and {out / 'README.md'} describes them", markup=False, soft_wrap=True
-            )
+            print_message(console, f"the adapters are in {out}, and {out / 'README.md'} describes them")
 
 
 def _command_line(context: typer.Context, options: Mapping[str, Any]) -> str:
