@@ -77,14 +77,10 @@ class BatchMaker:
     def of(
         self, segments: Sequence[Segment], keep: Keep = compute_states
     ) -> tuple[list[Features], dict[str, torch.Tensor]]:
-        """Features of the groups of segments and of the questions, and labels, as the loss takes them."""
-        size = self._settings.run.cached_segments or len(segments)
-        groups = [
-            self._read(segments[first : first + size], f"{first}", keep) for first in range(0, len(segments), size)
-        ]
-        return [*groups, self._read_questions(segments, keep)], self._label(segments)
+        """Features of the segments and of the questions, and labels, as the loss takes them."""
+        return [self._read(segments, keep), self._read_questions(segments, keep)], self._label(segments)
 
-    def _read(self, segments: Sequence[Segment], name: str, keep: Keep) -> Features:
+    def _read(self, segments: Sequence[Segment], keep: Keep) -> Features:
         documents = [self._data.documents[one.document] for one in segments]
         sequences = [
             self._plan.sequence(document.tokens.ids[one.start : one.end], document.tokens.prompt_ids)
@@ -100,12 +96,12 @@ class BatchMaker:
                 with torch.no_grad(), computing_in(self._settings.run.precision, self._encoder.device):
                     return long_pass.lower(sequences, layout, _BATCH_TOKENS), None
 
-            states, _ = keep(name, read)
+            states, _ = keep("segments", read)
             features |= {"states": states.to(self._encoder.device), "layout": layout, "sequences": sequences}
-        alone = None if self._settings.loss.late_weight == 1 else self._read_alone(segments, name, keep)
-        return {**self._with_untrained(features, name, keep), "adapter": PASSAGE, "alone": alone}
+        alone = None if self._settings.loss.late_weight == 1 else self._read_alone(segments, keep)
+        return {**self._with_untrained(features, "segments", keep), "adapter": PASSAGE, "alone": alone}
 
-    def _read_alone(self, segments: Sequence[Segment], name: str, keep: Keep) -> torch.Tensor:
+    def _read_alone(self, segments: Sequence[Segment], keep: Keep) -> torch.Tensor:
         """Vectors of the chunks as texts of their own; the shortest are read together and so on."""
 
         def read() -> States:
@@ -115,7 +111,7 @@ class BatchMaker:
             vectors = [self._untrained(self._reading.whole([alone[place] for place in part], "")) for part in parts]
             return torch.cat(vectors)[np.argsort(order)], None
 
-        return keep(f"{name}.alone", read)[0].to(self._encoder.device)
+        return keep("segments.alone", read)[0].to(self._encoder.device)
 
     def _with_untrained(self, features: Features, name: str, keep: Keep) -> Features:
         """Features, and the vectors that the model gives of them without adapters."""

@@ -62,9 +62,9 @@ class SpanContrastiveLoss(torch.nn.Module):
         """Compute the parts of the loss.
 
         Args:
-            features: Groups of segments, with ``alone``, the vectors of their chunks read alone, None where only late
-                vectors count, and ``untrained``, those of the untrained model, late; last the questions, with
-                ``untrained`` likewise, and with ``adapter`` None where they have none.
+            features: Segments, with ``alone``, the vectors of their chunks read alone, None where only late vectors
+                count, and ``untrained``, those of the untrained model, late; and the questions, with ``untrained``
+                likewise, and with ``adapter`` None where they have none.
             labels: ``documents``, the document of each segment; ``owner``, the segment of each chunk; ``asked_of``,
                 the segment of each question; ``gold``, shape ``(n_questions, n_chunks)``; ``own_only``, whether a
                 question is asked of many documents.
@@ -73,26 +73,14 @@ class SpanContrastiveLoss(torch.nn.Module):
             ``contrast``, and ``document``, ``anchor`` and ``query_anchor`` where they have a weight; the sum is
             minimised.
         """
-        groups, questions = features[:-1], features[-1]
-        queries = self._encode(questions) if questions["adapter"] else questions["untrained"]
-        if len(groups) == 1 or not torch.is_grad_enabled():
-            return self._parts(torch.cat([self._encode(group) for group in groups]), queries, features, labels)
-        return self._cached(features, queries, labels)
-
-    def _encode(self, features: Features) -> torch.Tensor:
-        return encode(self.model, features)
-
-    def _parts(
-        self, late: torch.Tensor, queries: torch.Tensor, features: Sequence[Features], labels: dict[str, torch.Tensor]
-    ) -> dict[str, torch.Tensor]:
-        """All parts of the loss, from the late vectors of the chunks of all segments."""
+        segments, questions = features
         settings = self._settings
-        *groups, questions = features
-        mixed = self._mix(late, groups)
+        queries = encode(self.model, questions) if questions["adapter"] else questions["untrained"]
+        late = encode(self.model, segments)
+        mixed = self._mix(late, segments["alone"])
         parts = self._contrasts(mixed, queries, labels)
         if settings.anchor:
-            untrained = torch.cat([group["untrained"] for group in groups])
-            parts["anchor"] = settings.anchor * self._moved(late, untrained)
+            parts["anchor"] = settings.anchor * self._moved(late, segments["untrained"])
         if settings.query_anchor and queries.requires_grad:
             parts["query_anchor"] = settings.query_anchor * self._moved(queries, questions["untrained"])
         if torch.is_grad_enabled():
@@ -147,12 +135,11 @@ class SpanContrastiveLoss(torch.nn.Module):
             candidates = gold | (candidates & (scores <= best[:, None] + self._settings.margin))
         return info_nce(scores, gold, candidates)
 
-    def _mix(self, late: torch.Tensor, groups: Sequence[Features]) -> torch.Tensor:
+    def _mix(self, late: torch.Tensor, alone: torch.Tensor) -> torch.Tensor:
         """The vectors that an index would hold, shape ``(n_chunks, dims)``."""
         weight = self._settings.late_weight
         if weight == 1:
             return late
-        alone = torch.cat([group["alone"] for group in groups])
         return functional.normalize(weight * late + (1 - weight) * alone, dim=1)
 
     def _bank_scores(self, queries: torch.Tensor) -> _Banked:
@@ -181,45 +168,6 @@ class SpanContrastiveLoss(torch.nn.Module):
         self._bank.clear()
         for place in range(len(state) // 2):
             self._bank.append((int(state[f"{place}.document"]), state[f"{place}.mixed"]))
-
-    def _cached(
-        self, features: Sequence[Features], queries: torch.Tensor, labels: dict[str, torch.Tensor]
-    ) -> dict[str, torch.Tensor]:
-        """The same loss and gradients with one group of segments in memory at a time (Gao et al. 2021, GradCache)."""
-        # The loss needs the vectors of all segments at once; activations of all do not fit the memory. So the step is
-        # taken in three passes: (1) vectors of all groups without activations; (2) the loss of these vectors and its
-        # gradient with respect to them, which is small; (3) in backward, each group is read again with activations,
-        # and the gradient of its vectors is passed through. By the chain rule the sum equals the gradient of a single
-        # pass. It needs equal vectors in passes 1 and 3, which is why the model is never in training mode (dropout).
-        groups = features[:-1]
-        with torch.no_grad():
-            late = torch.cat([self._encode(group) for group in groups])
-        late.requires_grad_()
-        query_leaf = queries.detach().requires_grad_(queries.requires_grad)
-        parts = self._parts(late, query_leaf, features, labels)
-        torch.stack(list(parts.values())).sum().backward()  # type: ignore[no-untyped-call]
-        gradients: Any = late.grad
-
-        def pass_on(scale: torch.Tensor) -> None:
-            first = 0
-            with torch.enable_grad():
-                for group in groups:
-                    again = self._encode(group)
-                    own = gradients[first : first + len(again)]
-                    first += len(again)
-                    # d(sum(again * own)) / d(weights) is own times the Jacobian of again: this group's chain rule.
-                    (again * own * scale).sum().backward()
-                if query_leaf.grad is not None:
-                    (queries * query_leaf.grad * scale).sum().backward()  # type: ignore[no-untyped-call]
-
-        # The trainer calls backward on the sum of what is returned. Its gradient arrives at `total`, whose hook runs
-        # pass 3; `scale` in there is what the trainer multiplied the loss by (gradient accumulation, mixed precision).
-        total = torch.stack([part.detach() for part in parts.values()]).sum().requires_grad_()
-        total.register_hook(pass_on)  # type: ignore[no-untyped-call]
-        shown = {name: part.detach() for name, part in parts.items()}
-        rest = torch.stack(list(shown.values())).sum()
-        # The parts are for show; their sum is the one tensor whose backward call runs the second pass.
-        return {**shown, "cached": total - rest}
 
 
 def encode(model: torch.nn.Module, features: Features) -> torch.Tensor:

@@ -61,7 +61,7 @@ class TaskReader(Module):
         return {**features, "token_embeddings": embeddings}
 
     def train(self, mode: bool = True) -> Self:  # noqa: ARG002  torch's own signature
-        """Never in training mode: with dropout, a gradient cache and the anchor would compare two draws of chance."""
+        """Never in training mode: with dropout, the anchor would compare two draws of chance."""
         return super().train(mode=False)
 
     def save(self, output_path: str, *args: Any, safe_serialization: bool = True, **kwargs: Any) -> None:

@@ -107,8 +107,6 @@ class RunSettings(Validated):
     Attributes:
         n_batches: How many different batches there are, gone through again and again; what frozen layers give of them
             is kept on disk. None draws a new one at each step.
-        cached_segments: Segments whose activations are in memory at once (a gradient cache); None for all of a step.
-            Fewer take less memory and a second forward pass; gradients are the same.
         learning_rate: At its peak, of AdamW.
         warmup_steps: Steps until the peak; after it the rate falls along a cosine.
         precision: What the forward pass computes in; weights are float32.
@@ -119,7 +117,6 @@ class RunSettings(Validated):
     n_steps: _Count = 450
     batch_segments: _Count = 4
     n_batches: _Count | None = None
-    cached_segments: _Count | None = None
     learning_rate: _Positive = 3e-4
     warmup_steps: _CountFromZero = 30
     weight_decay: _NotNegative = 0.01
