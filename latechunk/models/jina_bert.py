@@ -6,7 +6,8 @@ under the names that they have. There are two layouts. In the first a layer is a
 layer norm after its residual; the second ("qk-post-norm", jina-embeddings-v2-base-code) normalises queries and keys as
 well, and adds the layer's input a second time between the two.
 
-The model computes on tokens without padding, whatever comes in: it takes padded batches apart and pads the result.
+The model computes on tokens without padding, whatever comes in: it takes padded batches apart and pads the result. It
+has no dropout, since adapters are trained over it without.
 """
 
 from __future__ import annotations
@@ -128,11 +129,10 @@ class _Embeddings(nn.Module):
         self.word_embeddings = nn.Embedding(config.vocab_size, config.hidden_size, config.pad_token_id)
         self.token_type_embeddings = nn.Embedding(config.type_vocab_size, config.hidden_size)
         self.LayerNorm = nn.LayerNorm(config.hidden_size, eps=config.layer_norm_eps)
-        self.dropout = nn.Dropout(config.hidden_dropout_prob)
 
     def forward(self, ids: torch.Tensor, types: torch.Tensor | None) -> torch.Tensor:
         kinds = self.token_type_embeddings.weight[0] if types is None else self.token_type_embeddings(types)
-        states: torch.Tensor = self.dropout(self.LayerNorm(self.word_embeddings(ids) + kinds))
+        states: torch.Tensor = self.LayerNorm(self.word_embeddings(ids) + kinds)
         return states
 
 
@@ -158,10 +158,9 @@ class _AttentionOutput(nn.Module):
         super().__init__()
         self.dense = nn.Linear(config.hidden_size, config.hidden_size)
         self.LayerNorm = nn.LayerNorm(config.hidden_size, eps=config.layer_norm_eps)
-        self.dropout = nn.Dropout(config.hidden_dropout_prob)
 
     def forward(self, attended: torch.Tensor, states: torch.Tensor) -> torch.Tensor:
-        normed: torch.Tensor = self.LayerNorm(self.dropout(self.dense(attended)) + states)
+        normed: torch.Tensor = self.LayerNorm(self.dense(attended) + states)
         return normed
 
 
@@ -184,12 +183,11 @@ class _FeedForward(nn.Module):
         self.gated_layers = nn.Linear(config.hidden_size, 2 * config.intermediate_size, bias=False)
         self.activation = ACT2FN[_ACTIVATIONS[config.feed_forward_type]]
         self.wo = nn.Linear(config.intermediate_size, config.hidden_size)
-        self.dropout = nn.Dropout(config.hidden_dropout_prob)
         self.layernorm = nn.LayerNorm(config.hidden_size, eps=config.layer_norm_eps)
 
     def forward(self, states: torch.Tensor) -> torch.Tensor:
         gate, up = self.gated_layers(states).chunk(2, dim=-1)
-        normed: torch.Tensor = self.layernorm(self.wo(self.dropout(self.activation(gate) * up)) + states)
+        normed: torch.Tensor = self.layernorm(self.wo(self.activation(gate) * up) + states)
         return normed
 
 
@@ -201,11 +199,10 @@ class _PostNormFeedForward(nn.Module):
         self.up_gated_layer = nn.Linear(config.hidden_size, 2 * config.intermediate_size, bias=False)
         self.activation = ACT2FN[_ACTIVATIONS[config.feed_forward_type]]
         self.down_layer = nn.Linear(config.intermediate_size, config.hidden_size)
-        self.dropout = nn.Dropout(config.hidden_dropout_prob)
 
     def forward(self, states: torch.Tensor) -> torch.Tensor:
         up, gate = self.up_gated_layer(states).chunk(2, dim=-1)
-        result: torch.Tensor = self.down_layer(self.dropout(up * self.activation(gate)))
+        result: torch.Tensor = self.down_layer(up * self.activation(gate))
         return result
 
 
@@ -246,6 +243,7 @@ class JinaBertModel(PreTrainedModel):  # type: ignore[no-untyped-call]
 
     config_class = JinaBertConfig
     base_model_prefix = "bert"
+    _input_embed_layer = "word_embeddings"
     _supports_sdpa = True
     _supports_flash_attn = True
     _supports_attention_backend = True
@@ -256,14 +254,6 @@ class JinaBertModel(PreTrainedModel):  # type: ignore[no-untyped-call]
         self.embeddings = _Embeddings(config)
         self.encoder = _Encoder(config)
         self.post_init()  # type: ignore[no-untyped-call]
-
-    def get_input_embeddings(self) -> nn.Module:
-        """The embeddings of words."""
-        return self.embeddings.word_embeddings
-
-    def set_input_embeddings(self, value: nn.Module) -> None:
-        """Replace the embeddings of words."""
-        self.embeddings.word_embeddings = value  # type: ignore[assignment]
 
     def forward(
         self,
