@@ -7,8 +7,6 @@ without them. Memory is what one pass over 8,192 tokens adds to the process, mod
 
 from __future__ import annotations
 
-import tempfile
-from pathlib import Path
 from typing import Any
 
 from common import parser, peak_rss_mb, report, time_in_turn
@@ -33,11 +31,7 @@ def cut_to_tokens(encoder: Encoder, n_tokens: int, n_documents: int) -> list[Doc
 
 
 def index_all(encoder: Encoder, documents: list[Document], mode: Mode) -> None:
-    chunker = SentenceChunker(max_tokens=64)
-    with (
-        tempfile.TemporaryDirectory() as folder,
-        Index.create(Path(folder, "x"), encoder=encoder, chunker=chunker, mode=mode) as index,
-    ):
+    with Index.temporary(encoder=encoder, chunker=SentenceChunker(max_tokens=64), mode=mode) as index:
         index.add(documents)
 
 

@@ -59,11 +59,7 @@ def window_batches(encoder: Encoder, documents: Sequence[Document]) -> list[dict
 
 
 def index_all(encoder: Encoder, documents: Sequence[Document], max_tokens: int) -> None:
-    chunker = SentenceChunker(max_tokens=max_tokens)
-    with (
-        tempfile.TemporaryDirectory() as folder,
-        Index.create(Path(folder, "x"), encoder=encoder, chunker=chunker, mode="late") as index,
-    ):
+    with Index.temporary(encoder=encoder, chunker=SentenceChunker(max_tokens=max_tokens), mode="late") as index:
         index.add(documents)
 
 
