@@ -100,7 +100,7 @@ class Index:
         self._encoder = encoder
         self._chunkers = self.manifest.name_given(chunker, chunkers)
         if encoder is not None:
-            self.manifest.require_encoder(path, encoder.settings)
+            self.manifest.require_encoder(f"the index at {path}", encoder.settings)
         self.manifest.require_chunkers(path, self._chunkers)
         self._vectors = [self._open_vectors(store, number) for number in range(len(store.granularities))]
         self._searcher = Searcher(store, self._vectors, self.manifest.languages)
@@ -295,7 +295,7 @@ class Index:
             if self._encoder is None:
                 remedy = "pass it as Index.open(..., encoder=...)"
                 encoder = load_recorded(self.manifest.encoder, f"the index at {self.path}", remedy, self._runtime)
-                self.manifest.require_encoder(self.path, encoder.settings)
+                self.manifest.require_encoder(f"the index at {self.path}", encoder.settings)
                 self._encoder = encoder
             return self._encoder
 

@@ -182,9 +182,12 @@ class IndexManifest(Validated):
             one["encoder"] = {name: value for name, value in one["encoder"].items() if not name.endswith("_sha256")}
         return [f"its model is {models[0]!r:.80}, yours is {models[1]!r:.80}", *_differences(ours, theirs)]
 
-    def require_encoder(self, path: Path | str, given: Settings) -> None:
-        """Raise an IndexMismatchError unless an encoder of these settings makes the same vectors."""
-        _require_same("encoder", path, self.encoder, given, labels_of(self.encoder, given))
+    def require_encoder(self, where: str, given: Settings, remedy: str = "") -> None:
+        """Raise an IndexMismatchError unless an encoder of these settings makes the same vectors.
+
+        ``where`` names what holds the vectors, and ``remedy`` says what to do if it is no index.
+        """
+        _require_same("encoder", where, self.encoder, given, labels_of(self.encoder, given), remedy)
 
     def require_made_as(self, path: Path | str, other: IndexManifest) -> None:
         """Raise an IndexMismatchError unless an index of this manifest is what another one asks for.
@@ -219,7 +222,7 @@ class IndexManifest(Validated):
             if name not in self.chunkers:
                 known = ", ".join(map(repr, self.chunkers))
                 raise IndexMismatchError(f"the index at {path} has the granularities {known}, and none called {name!r}")
-            _require_same("chunker", path, self.chunkers[name], chunker.settings, set())
+            _require_same("chunker", f"the index at {path}", self.chunkers[name], chunker.settings, set())
 
     def complete_chunkers(self, path: Path, given: Mapping[str, Chunker]) -> dict[str, Chunker]:
         """All chunkers of the index: those given, and the others rebuilt from their settings."""
@@ -326,7 +329,9 @@ def _require_own_kind(chunker: Chunker) -> None:
         raise InputError(f"a chunker of your own needs settings with a kind of its own, got {chunker.settings!r:.200}")
 
 
-def _require_same(what: str, path: Path | str, recorded: Settings, given: Settings, labels: set[str]) -> None:
+def _require_same(
+    what: str, where: str, recorded: Settings, given: Settings, labels: set[str], remedy: str = ""
+) -> None:
     names = sorted((recorded.keys() | given.keys()) - labels)
     models = [str(one.get("model")) for one in (recorded, given)]
     hashes = [name for name in names if name.endswith("_sha256") and recorded.get(name) != given.get(name)]
@@ -338,8 +343,8 @@ def _require_same(what: str, path: Path | str, recorded: Settings, given: Settin
         differing = [named, *differing, f"{', '.join(hashes)} differ{'s' * (len(hashes) == 1)}"]
     if differing:
         raise IndexMismatchError(
-            f"the index at {path} was made with another {what}: {'; '.join(differing)}. "
-            f"Open the index (Index.open) without {what}= to use its own, or make a new index"
+            f"{where} was made with another {what}: {'; '.join(differing)}. "
+            + (remedy or f"Open the index (Index.open) without {what}= to use its own, or make a new index")
         )
 
 

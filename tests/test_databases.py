@@ -459,7 +459,7 @@ def test_both_retrievers_take_their_options_to_a_database(filled):
 
 
 def test_a_question_goes_in_with_the_encoder_of_the_vectors(filled, folder):
-    with pytest.raises(IndexMismatchError, match="another encoder"):
+    with pytest.raises(IndexMismatchError, match="^what is in a list was made with another.*another table"):
         DatabaseSearcher(filled.database, encoder=OtherEncoder())
     with pytest.raises(IndexMismatchError, match=r"encoder of your own.*DatabaseSearcher.open"):
         DatabaseSearcher(filled.database).search("kaba")

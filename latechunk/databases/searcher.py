@@ -29,6 +29,9 @@ if TYPE_CHECKING:
     from latechunk.models.device import Attention, Dtype
 
 
+_REMEDY = "Leave encoder= out to use its own, or push into another table what another encoder made"
+
+
 class DatabaseSearcher:
     """Searches a vector database that ``latechunk push`` filled, as ``latechunk.Index`` searches itself.
 
@@ -76,7 +79,7 @@ class DatabaseSearcher:
         self._runtime: dict[str, Any] = {"device": device, "dtype": dtype, "attention": attention}
         self._encoder = None if encoder is None else load_encoder(encoder, **self._runtime)
         if self._encoder is not None:
-            self.manifest.require_encoder(database.name, self._encoder.settings)
+            self.manifest.require_encoder(f"what is in {database.name}", self._encoder.settings, _REMEDY)
         self._lock = threading.Lock()
 
     @classmethod
@@ -114,7 +117,7 @@ class DatabaseSearcher:
                 encoder = load_recorded(
                     self.manifest.encoder, f"what is in {self.database.name}", remedy, self._runtime
                 )
-                self.manifest.require_encoder(self.database.name, encoder.settings)
+                self.manifest.require_encoder(f"what is in {self.database.name}", encoder.settings, _REMEDY)
                 self._encoder = encoder
             return self._encoder
 
