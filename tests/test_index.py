@@ -1139,6 +1139,8 @@ def test_threads_may_share_an_index(tmp_path):
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="this system has no fork")
 @pytest.mark.filterwarnings("ignore:.*fork:DeprecationWarning")
 def test_a_forked_process_keeps_what_it_adds_when_the_parent_closes_the_index(tmp_path, documents):
+    closed = Index.create(tmp_path / "closed.latechunk", encoder=FakeEncoder())
+    closed.close()  # and still there
     index = Index.create(tmp_path / "test.latechunk", encoder=FakeEncoder())
     index.add(documents[:1])
     index.search("Berlin", mode="lexical")

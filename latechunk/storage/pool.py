@@ -52,7 +52,8 @@ class ConnectionPool:
             except BaseException:
                 self.close()
                 raise
-        _OPEN.add(self)
+        with _listing:
+            _OPEN.add(self)
 
     @contextlib.contextmanager
     def snapshot(self) -> Iterator[sqlite3.Connection]:
@@ -117,7 +118,8 @@ class ConnectionPool:
             with self._guard:
                 self._is_closed = True
                 idle, self._idle = self._idle, []
-            for connection in [*idle, *([self._writer] if self._writer else [])]:
+            writer, self._writer = self._writer, None
+            for connection in [*idle, *([writer] if writer else [])]:
                 connection.close()
 
     def require_open(self) -> None:
@@ -174,18 +176,21 @@ class ConnectionPool:
 
 
 _OPEN: weakref.WeakSet[ConnectionPool] = weakref.WeakSet()
+_listing = threading.Lock()  # held over a fork, so that no other thread adds to the list meanwhile
 _paused: list[ConnectionPool] = []
 
 
 def _pause_all() -> None:
+    _listing.acquire()
     for pool in list(_OPEN):
-        pool.pause()
         _paused.append(pool)
+        pool.pause()
 
 
 def _resume_all() -> None:
     while _paused:
         _paused.pop().resume()
+    _listing.release()
 
 
 if hasattr(os, "register_at_fork"):
