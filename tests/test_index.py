@@ -687,7 +687,7 @@ def test_an_index_can_be_made_where_it_is_missing_and_opened_where_it_is_not(tmp
             index.add([Document(f"d{n_documents}", "Berlin is big. It lies on the Spree.")])
             assert len(index) == n_documents
 
-    with pytest.raises(IndexExistsError, match=r"Index\.open\), or exist_ok=True"):
+    with pytest.raises(IndexExistsError, match=r"Index\.open\), or say exist_ok=True"):
         Index.create(tmp_path / "index", encoder=FakeEncoder())
 
 

@@ -488,7 +488,7 @@ def test_names_with_newlines_and_bytes_are_ids_or_named(read, tmp_path):
     assert [one.id for one in read_documents(find_files([tmp_path], problems.append), problems.append)] == [
         "two\nlines.txt"
     ]
-    assert "lone surrogate" in problems[0].reason
+    assert "is not UTF-8" in problems[0].reason
 
 
 def test_a_file_that_cannot_be_opened_costs_itself(tmp_path):
