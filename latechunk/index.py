@@ -184,8 +184,8 @@ class Index:
     def temporary(cls, *, encoder: SpanEncoder | str | None = None, **settings: Unpack[IndexKeywords]) -> Self:
         """Make an empty index in a folder of its own, which ``close`` removes.
 
-        If it is never closed, the folder goes with the last reference to the index, or when the process ends. The
-        arguments are those of ``create``.
+        If it is never closed, the folder goes with the last reference to the index, or when the process ends; a
+        process that was forked from this one removes nothing. The arguments are those of ``create``.
 
         Examples:
             >>> with Index.temporary() as index:
@@ -202,7 +202,7 @@ class Index:
         except BaseException:
             shutil.rmtree(folder, ignore_errors=True)
             raise
-        index._remove = weakref.finalize(index, _remove_temporary, index._store, folder)
+        index._remove = weakref.finalize(index, _remove_temporary, index._store, folder, os.getpid())
         return index
 
     @classmethod
@@ -678,6 +678,7 @@ class Index:
             yield
 
 
-def _remove_temporary(store: Store, folder: Path) -> None:
+def _remove_temporary(store: Store, folder: Path, owner: int) -> None:
     store.close()
-    shutil.rmtree(folder, ignore_errors=True)
+    if os.getpid() == owner:  # a forked process has the index as well, and its parent still needs the folder
+        shutil.rmtree(folder, ignore_errors=True)

@@ -1636,6 +1636,24 @@ def test_a_temporary_index_goes_with_its_last_reference(fake):
     assert not folder.exists()
 
 
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="this system has no fork")
+@pytest.mark.filterwarnings("ignore:.*fork:DeprecationWarning")
+def test_a_forked_process_leaves_the_temporary_index_of_its_parent(fake, documents):
+    with Index.temporary(encoder=fake) as index:
+        index.add(documents)
+        child = os.fork()
+        if not child:
+            try:
+                index.close()
+            finally:
+                os._exit(0)
+        os.waitpid(child, 0)
+
+        assert index.search("Berlin", k=1)
+        assert index.path.is_dir()
+    assert not index.path.parent.exists()
+
+
 def test_a_temporary_index_that_cannot_be_made_leaves_nothing(tmp_path, monkeypatch, fake):
     monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
     with pytest.raises(InputError, match="mode must be"):
