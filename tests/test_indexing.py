@@ -1,5 +1,7 @@
 import dataclasses
 import itertools
+import subprocess
+import sys
 import threading
 import types
 
@@ -80,6 +82,28 @@ def test_a_caller_may_stop_early():
     results.close()
 
     assert taken == [0, 1]
+
+
+def test_a_thread_adds_and_searches_after_the_main_thread_has_ended(tmp_path):
+    script = """
+import sys, threading
+from latechunk import Document, Index
+from tests.conftest import FakeEncoder
+
+def work(path):
+    threading.main_thread().join()
+    documents = [Document(str(number), "Some words. " * 4_000) for number in range(3)]
+    with Index.create(path, encoder=FakeEncoder()) as index:
+        index.add(documents)
+        index.search("words", k=1)
+    with Index.open(path, encoder=FakeEncoder()) as index:
+        print(len(index), len(index.search("words", k=1)))
+
+threading.Thread(target=work, args=sys.argv[1:]).start()
+"""
+    run = subprocess.run([sys.executable, "-c", script, tmp_path / "index"], capture_output=True, text=True, timeout=60)
+
+    assert (run.stdout, run.stderr) == ("3 1\n", "")
 
 
 def test_an_empty_source_gives_nothing():

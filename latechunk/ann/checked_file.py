@@ -8,14 +8,14 @@ import os
 import threading
 from collections import deque
 from collections.abc import Iterator, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import Future
 from itertools import islice
 
+from latechunk.background import Background
 from latechunk.errors import IndexDamagedError
 
 BLOCK = 2**24  # bytes; FAISS is to ask for as many at once: with a sixteenth, its own, reading takes 2.6 times as long
-_THREADS = 2  # one core hashes 1.6 GB a second
-_AHEAD = 4  # blocks
+_AHEAD = 4  # blocks, each read and hashed by a thread of its own; one core hashes 1.6 GB a second
 _NOT_WRITTEN = "it is not the file that was written"
 
 
@@ -59,8 +59,8 @@ def _read_ahead(file: io.BufferedReader, n_blocks: int) -> Iterator[tuple[bytes,
             block = file.read(BLOCK)  # whole, since the file is buffered: a network's may give less at once
         return block, hashlib.sha256(block).hexdigest()
 
-    with ThreadPoolExecutor(_THREADS) as pool:
-        tasks = (pool.submit(read, number) for number in range(n_blocks))
+    with Background() as background:
+        tasks = (background.start(read, number) for number in range(n_blocks))
         ahead: deque[Future[tuple[bytes, str]]] = deque(islice(tasks, _AHEAD))
         while ahead:
             yield ahead.popleft().result()

@@ -5,11 +5,12 @@ from __future__ import annotations
 import logging
 import time
 from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import Future
 from contextlib import closing
 from dataclasses import dataclass, field
 from typing import Any, Literal, TypeAlias, TypeVar
 
+from latechunk.background import Background
 from latechunk.chunking.places import make_chunks
 from latechunk.chunking.registry import to_chunker
 from latechunk.embedding.chunks import ChunkedDocument, blank_error, chunk_documents
@@ -217,13 +218,12 @@ def prepare_ahead(source: Iterable[Source], prepare: Callable[[Source], Result])
     What ``prepare`` raises comes in the place of its item. If the source itself fails, the item before comes first.
     """
     running: Future[Result] | None = None
-    with ThreadPoolExecutor(max_workers=1, thread_name_prefix="latechunk-prepare") as pool:
+    with Background() as background:
         try:
             for item in source:
-                upcoming = pool.submit(prepare, item)
                 done, running = running, None  # if it failed, its error ends the stream
                 result = [done.result()] if done else []
-                running = upcoming
+                running = background.start(prepare, item)
                 yield from result
         except (GeneratorExit, KeyboardInterrupt, SystemExit):
             running = None  # the caller wants no more
