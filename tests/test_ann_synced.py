@@ -1,4 +1,6 @@
+import itertools
 import logging
+import sys
 import threading
 
 import faiss
@@ -315,6 +317,42 @@ def test_changes_of_a_cache_show_in_filters_used_before(tmp_path):
     with synced.snapshot() as vectors:
         assert sorted(vectors.search(query, 99, documents)[1]) == [*range(6, 11), *range(101, 106)]
     store.close()
+
+
+def interrupt_at_line(number):
+    """A trace function that interrupts at so many lines of the modules that hold vectors, counted from 1."""
+    left = itertools.count(number, -1)
+
+    def trace(frame, event, _):
+        if not frame.f_code.co_filename.endswith(("synced.py", "vector_index.py")):
+            return None
+        if event == "line" and next(left) == 1:
+            raise KeyboardInterrupt
+        return trace
+
+    return trace
+
+
+@pytest.mark.parametrize("kind", ["flat", "ivf"])
+def test_an_interrupt_at_any_line_leaves_what_the_next_search_puts_right(tmp_path, kind):
+    store = make_store(tmp_path, 600)
+    synced = open_synced(tmp_path, store, IndexSpec(kind))
+    synced.optimize()
+    query = clustered(1, DIMS, seed=1)[0]
+    for number in itertools.count(1):
+        put(store, clustered(10, seed=number))  # in the place of two others
+        previous = sys.gettrace()
+        sys.settrace(interrupt_at_line(number))
+        try:
+            search(synced, query, 5)
+            break  # it has fewer lines
+        except KeyboardInterrupt:
+            pass
+        finally:
+            sys.settrace(previous)
+        require_right(synced, store, number, 10)
+    assert number > 30
+    assert held(synced).spec == read_cache(tmp_path, 0, DIMS, IndexSpec(kind)).spec
 
 
 def test_what_cannot_be_written_is_logged_by_write_and_raised_by_optimize(tmp_path, monkeypatch, caplog):

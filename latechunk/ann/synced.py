@@ -199,7 +199,7 @@ class SyncedIndex:
 
     def _known(self) -> VectorIndex | None:
         """What is in memory or in the files, if it holds this store as it is or once was."""
-        if self._cache is None:
+        if self._cache is None or self._cache.commit is None:
             self._cache = self._read()
         if self._cache is None or self._cache.commit is None or not self._store.has_commit(self._cache.commit):
             return None
@@ -222,17 +222,18 @@ class SyncedIndex:
         numbers above the highest one held are new. There is nothing else that can have changed.
         """
         commit = self._store.last_commit()
-        if cache.commit != commit:
-            if cache.commit is not None and cache.commit.n_removed != commit.n_removed:
-                cache.keep(self._store.document_numbers())
+        known = cache.commit
+        if known != commit:
             cache.commit = None  # half a change must not be taken for a state, should this be interrupted
+            if known is not None and known.n_removed != commit.n_removed:
+                cache.keep(self._store.document_numbers())
             newest = int(cache.numbers[-1]) if len(cache.numbers) else 0
             for numbers, documents, vectors in self._store.vectors(
                 self._dims, after=newest, granularity=self._granularity
             ):
                 cache.add(numbers, documents, vectors)
+            cache.settle()
             cache.commit = commit
-        cache.settle()
 
     def _is_outgrown(self) -> bool:
         """Whether another index is wanted by now, or a newly trained one, for as many vectors as there are."""
@@ -264,8 +265,8 @@ class SyncedIndex:
             self._catch_up(cache)
         else:
             cache = train(self._store, self._dims, spec, granularity=self._granularity, on_step=on_step)
-            cache.commit = self._store.last_commit()
             cache.settle()
+            cache.commit = self._store.last_commit()
         self._cache = cache
         return cache
 
