@@ -1,5 +1,7 @@
 import itertools
 import logging
+import signal
+import subprocess
 import sys
 import threading
 
@@ -353,6 +355,38 @@ def test_an_interrupt_at_any_line_leaves_what_the_next_search_puts_right(tmp_pat
         require_right(synced, store, number, 10)
     assert number > 30
     assert held(synced).spec == read_cache(tmp_path, 0, DIMS, IndexSpec(kind)).spec
+
+
+@pytest.mark.skipif(not hasattr(signal, "setitimer"), reason="this system has no timers that interrupt")
+def test_interrupts_leave_no_lock_held():
+    script = """
+import signal, threading
+from latechunk.ann.read_write_lock import ReadWriteLock
+
+lock = ReadWriteLock()
+signal.signal(signal.SIGALRM, signal.default_int_handler)
+for number in range(2_000):
+    try:
+        signal.setitimer(signal.ITIMER_REAL, 1e-5 + number % 97 * 1e-6)
+        for _ in range(100):
+            with lock.shared():
+                pass
+            with lock.exclusive():
+                pass
+    except KeyboardInterrupt:
+        pass
+signal.signal(signal.SIGALRM, signal.SIG_IGN)
+
+def take():
+    with lock.exclusive():
+        print("taken", flush=True)
+
+threading.Thread(target=take, daemon=True).start()
+threading.Event().wait(0.5)
+"""
+    run = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, timeout=60)
+
+    assert run.stdout == "taken\n"
 
 
 def test_what_cannot_be_written_is_logged_by_write_and_raised_by_optimize(tmp_path, monkeypatch, caplog):

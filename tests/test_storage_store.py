@@ -4,6 +4,7 @@ import contextlib
 import gc
 import hashlib
 import os
+import sqlite3
 import threading
 from concurrent.futures import ThreadPoolExecutor
 
@@ -11,6 +12,7 @@ import numpy as np
 import pytest
 
 from latechunk.errors import IndexReadOnlyError, StoreError
+from latechunk.storage.connection import transaction
 from latechunk.storage.reader import LAST_COMMIT
 from latechunk.storage.schema import log_commit
 from latechunk.storage.store import Store, StoredDocument
@@ -304,3 +306,16 @@ def test_a_document_is_hashed_and_its_metadata_written_once(with_words, monkeypa
     assert document.text.encode() not in hashed
     monkeypatch.undo()
     assert with_words.fingerprints(["new"]) == {"new": (digest, document.metadata_json, "[]", "[]")}
+
+
+def test_an_interrupt_as_a_transaction_begins_leaves_none_open(tmp_path):
+    class Interrupted(sqlite3.Connection):
+        def execute(self, *statement):
+            super().execute(*statement)
+            if statement[0].startswith("BEGIN"):
+                raise KeyboardInterrupt
+
+    with contextlib.closing(sqlite3.connect(tmp_path / "a", isolation_level=None, factory=Interrupted)) as connection:
+        with pytest.raises(KeyboardInterrupt), transaction(connection):
+            pass
+        assert not connection.in_transaction

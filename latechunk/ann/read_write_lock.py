@@ -18,8 +18,12 @@ class ReadWriteLock:
         ...     pass  # nobody else is in either block
     """
 
+    # An interrupt, as of Ctrl-C, comes at a call. So ``with`` takes the bare lock, whose end is no Python function, and
+    # there is no call between a change of a count and the note that it was made here.
+
     def __init__(self) -> None:
-        self._changed = threading.Condition()
+        self._guard = threading.Lock()
+        self._changed = threading.Condition(self._guard)
         self._n_readers = 0
         self._n_waiting = 0
         self._is_written = False
@@ -27,31 +31,38 @@ class ReadWriteLock:
     @contextlib.contextmanager
     def shared(self) -> Iterator[None]:
         """Hold it together with other readers."""
-        with self._changed:
-            # A reader that comes while a writer waits stands back, or steady searching would keep the writer out for
-            # good. This is why a reader must not take the lock twice: it would wait for a writer that waits for it.
-            self._changed.wait_for(lambda: not self._is_written and not self._n_waiting)
-            self._n_readers += 1
+        is_held = False
         try:
+            with self._guard:
+                # A reader that comes while a writer waits stands back, or steady searching would keep the writer out
+                # for good. This is why a reader must not take the lock twice: it would wait for a writer that waits
+                # for it.
+                self._changed.wait_for(lambda: not self._is_written and not self._n_waiting)
+                self._n_readers += 1
+                is_held = True
             yield
         finally:
-            with self._changed:
-                self._n_readers -= 1
-                self._changed.notify_all()
+            if is_held:
+                with self._guard:
+                    self._n_readers -= 1
+                    self._changed.notify_all()
 
     @contextlib.contextmanager
     def exclusive(self) -> Iterator[None]:
         """Hold it alone, when all who hold it now have left."""
-        with self._changed:
-            self._n_waiting += 1
-            try:
-                self._changed.wait_for(lambda: not self._is_written and not self._n_readers)
-                self._is_written = True
-            finally:
-                self._n_waiting -= 1
+        is_held = False
         try:
+            with self._guard:
+                self._n_waiting += 1
+                try:
+                    self._changed.wait_for(lambda: not self._is_written and not self._n_readers)
+                    self._is_written = is_held = True
+                finally:
+                    self._n_waiting -= 1
+                    self._changed.notify_all()
             yield
         finally:
-            with self._changed:
-                self._is_written = False
-                self._changed.notify_all()
+            if is_held:
+                with self._guard:
+                    self._is_written = False
+                    self._changed.notify_all()

@@ -103,6 +103,7 @@ class ConnectionPool:
                     yield writer
             finally:
                 self._of_thread.connection = before
+                writer.rollback()  # does nothing, unless an interrupt came between the start of ``whole`` and its block
 
     @property
     def connection(self) -> sqlite3.Connection:

@@ -20,8 +20,9 @@ class WriteTurns:
         self.timeout = timeout
         self._store = store
         self._folder = folder
-        self._lock = threading.Lock()
-        self._holder: int | None = None
+        self._guard = threading.Lock()
+        self._left = threading.Condition(self._guard)
+        self._holder: int | None = None  # the thread that changes the index
 
     def require_writable(self) -> None:
         """Raise a ``StoreError`` if the index is closed, an ``IndexReadOnlyError`` if it is open for reading only."""
@@ -42,19 +43,25 @@ class WriteTurns:
             InputError: If this thread is changing it already.
         """
         self.require_writable()
-        if self._holder == threading.get_ident():
+        own = threading.get_ident()
+        if self._holder == own:
             raise InputError(
                 "an index cannot be changed from within a change of it, such as from on_error or the stream"
             )
-        if not self._lock.acquire(timeout=self.timeout):
-            raise IndexBusyError(
-                f"{self._folder} is being written by another thread; waited {self.timeout:g} s (lock_timeout)"
-            )
         try:
-            self._holder = threading.get_ident()
+            # An interrupt comes at a call, and there is none between this thread's becoming the holder and the end of
+            # the bare lock's block.
+            with self._guard:
+                if not self._left.wait_for(lambda: self._holder is None, self.timeout):
+                    raise IndexBusyError(
+                        f"{self._folder} is being written by another thread; waited {self.timeout:g} s (lock_timeout)"
+                    )
+                self._holder = own
             self._store.require_in_place()
             with hold_write_lock(self._folder, self.timeout):
                 yield
         finally:
-            self._holder = None
-            self._lock.release()
+            if self._holder == own:
+                with self._guard:
+                    self._holder = None
+                    self._left.notify()
