@@ -150,6 +150,25 @@ def test_fields_of_a_line_become_metadata(tmp_path, problems):
     assert count_documents([SourceFile(path, path.name)]) == 3
 
 
+def test_a_record_is_cited_by_its_own_source_alone_or_by_its_file(tmp_path, problems):
+    (tmp_path / "a.csv").write_text("id,name,source\nx,Ann,Reuters\ny,Bob,\nz,Cid, \n")
+    (tmp_path / "b.jsonl").write_text(
+        '{"id": "l", "text": "One.", "source": null}\n{"id": "m", "text": "Two.", "source": ""}\n'
+    )
+
+    documents = list(read_documents(find_files([tmp_path], problems.append), problems.append, rows=True))
+
+    assert [(one.id, make_chunks(one, [Span(0, 1)])[0].citation) for one in documents] == [
+        ("x", "Reuters"),
+        ("y", "a.csv, row 2"),
+        ("z", "a.csv, row 3"),
+        ("l", "b.jsonl, row 1"),
+        ("m", "b.jsonl, row 2"),
+    ]
+    assert documents[0].metadata["table_row"] == 1
+    assert documents[0].metadata["latechunk_file"] == f"{(tmp_path / 'a.csv').as_posix()}#1"
+
+
 @pytest.mark.parametrize(
     ("line", "reason"),
     [

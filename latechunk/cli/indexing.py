@@ -226,8 +226,8 @@ def _is_row(document_id: str, file_id: str) -> bool:
 
 def _find_gone(opened: Index, paths: Sequence[Path], sources: Sources) -> list[str]:
     """Ids of documents that were files, or rows of files, at or below these paths, and are no more."""
-    from latechunk.readers.origin import RECORD_FILE
     from latechunk.readers.reader import full_path, is_utf8
+    from latechunk.types import RECORD_FILE
 
     asked: list[dict[str, Any]] = []
     for place in filter(is_utf8, map(full_path, paths)):

@@ -13,11 +13,11 @@ from pathlib import Path
 from latechunk.chunking.outline import find_outline
 from latechunk.errors import StoreError
 from latechunk.maintenance.documents import parse_metadata, parse_structure, read_document
-from latechunk.readers.origin import RECORD_FILE
 from latechunk.readers.pages import OUTLINE, PAGES
 from latechunk.storage.connection import connect, reading_mode
 from latechunk.storage.directory import STORE, sync
 from latechunk.storage.schema import is_as_made
+from latechunk.types import RECORD_FILE
 from latechunk.types.json_form import list_blocks, list_pages
 
 

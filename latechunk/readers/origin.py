@@ -7,10 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from latechunk.readers.reader import SourceFile
-from latechunk.types import TABLE_ROW
-
-RECORD_FILE = "latechunk_file"
-"""The metadata key of the file and row, ``/data/corpus.jsonl#7``, of a record that names a source of its own."""
+from latechunk.types import RECORD_FILE, TABLE_ROW
 
 
 def with_origin(
@@ -18,15 +15,20 @@ def with_origin(
 ) -> dict[str, Any]:
     """Metadata of a record with its file as ``source`` and its number as ``table_row``.
 
-    Where the record has one of ``own_keys``, it says itself what it is cited by; file and number are then recorded
-    under ``RECORD_FILE`` alone. One that has this key, as documents that were salvaged do, keeps what it has, and
-    nothing is recorded where that is None.
+    Where the record has one of ``own_keys`` that is not blank, it says itself what it is cited by; file and number are
+    then recorded under ``RECORD_FILE`` alone. One that has this key, as documents that were salvaged do, keeps what it
+    has, and nothing is recorded where that is None.
     """
     if RECORD_FILE in metadata:
         return {key: value for key, value in metadata.items() if (key, value) != (RECORD_FILE, None)}
-    if any(key in metadata for key in own_keys):
+    stated = {key: value for key, value in metadata.items() if key not in own_keys or not _is_blank(value)}
+    if any(key in stated for key in own_keys):
         return {**metadata, RECORD_FILE: f"{file.metadata['source']}#{number}"}
-    return {**file.metadata, TABLE_ROW: number, **metadata}
+    return {**file.metadata, TABLE_ROW: number, **stated}
+
+
+def _is_blank(value: object) -> bool:
+    return value is None or (isinstance(value, str) and not value.strip())
 
 
 def find_file(document_id: str, metadata: Mapping[str, Any]) -> str | None:

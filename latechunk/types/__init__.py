@@ -5,6 +5,7 @@ from latechunk.types.citation import PageNumber, cite_row, without_row
 from latechunk.types.documents import Block, BlockKind, Document, Page
 from latechunk.types.metadata import (
     FIRST_LINE,
+    RECORD_FILE,
     TABLE_ROW,
     TABLE_SHEET,
     encode_metadata,
@@ -17,6 +18,7 @@ from latechunk.types.tokens import PoolingTask, Tokens, WindowPlan
 
 __all__ = [
     "FIRST_LINE",
+    "RECORD_FILE",
     "TABLE_ROW",
     "TABLE_SHEET",
     "Block",

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import PurePosixPath, PureWindowsPath
 from typing import Any, NamedTuple
 
-from latechunk.types.metadata import TABLE_ROW, TABLE_SHEET
+from latechunk.types.metadata import RECORD_FILE, TABLE_ROW, TABLE_SHEET
 
 _MOST_NAMED = 3  # sections that begin in a passage
 _MOST_SECTIONS = 16
@@ -30,8 +30,10 @@ def cite(
 ) -> str:
     """The place of a passage as people cite it; see ``latechunk.Chunk.citation``."""
     source = _name_source(document_id, metadata)
-    parts = [_cite_pages(pages), cite_row(metadata), " > ".join(headings)]
-    if not any(parts) and line is not None:
+    row = cite_row(metadata)
+    is_elsewhere = RECORD_FILE in metadata  # a row of a file other than the source
+    parts = [_cite_pages(pages), "" if is_elsewhere else row, " > ".join(headings)]
+    if not any(parts) and line is not None and not row:
         source = f"{source}:{line}"
     parts[-1] = _cite_headings(headings, sections)
     return ", ".join(part for part in (source, *parts) if part)

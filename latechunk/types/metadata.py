@@ -17,6 +17,9 @@ from latechunk.errors import DocumentError, InputError
 
 FIRST_LINE = "first_line"
 """The metadata key of the line of its file on which a document's text begins, where that is not the first."""
+RECORD_FILE = "latechunk_file"
+"""The metadata key of the file and row, ``/data/corpus.jsonl#7``, of a record that names a source of its own."""
+
 TABLE_ROW = "table_row"
 """The metadata key of the number, from 1, of the row of its table that a document is."""
 
