@@ -151,6 +151,7 @@ class Index:
             IndexExistsError: If there is something at ``path`` already.
             IndexMismatchError: With ``exist_ok``, if the index there was made with other settings.
             InputError: If a setting is out of range.
+            ModelError: If the model cannot be found or used; MissingDependencyError if its package is not installed.
             StoreError: If the disk does not take it.
 
         Examples:
@@ -238,6 +239,7 @@ class Index:
             IndexFormatError: If it is something else, incomplete, or of another format.
             IndexDamagedError: If the database is damaged.
             IndexMismatchError: If ``encoder`` or ``chunker`` is not what made the index.
+            ModelError: If ``encoder`` names a model that cannot be found or used.
 
         Examples:
             >>> with Index.open("handbook.latechunk", read_only=True) as index:
@@ -336,6 +338,7 @@ class Index:
                 unless the error shows only in the encoding; of a stream the batches before are stored. A note on the
                 error says how many documents.
             IndexBusyError: If another writer does not finish in time.
+            IndexReadOnlyError: If the index was opened with ``read_only``.
             StoreError: If the disk does not take it; the batch under way is then not stored.
 
         Examples:
@@ -362,9 +365,10 @@ class Index:
             How many were there.
 
         Raises:
-            InputError: If neither is given, or the filter is one that every document meets, such as ``{}``.
+            InputError: If there are no ids, and no filter or one that every document meets, such as ``{}``.
             FilterError: If the filter is not one.
             IndexBusyError: If another writer does not finish in time.
+            IndexReadOnlyError: If the index was opened with ``read_only``.
 
         Examples:
             >>> index.delete(["london"])  # not stored
@@ -581,7 +585,9 @@ class Index:
             What came of it, for each granularity.
 
         Raises:
+            InputError: If there is no such kind, or ``first_pass_dims`` comes without one.
             IndexBusyError: If another writer does not finish in time.
+            IndexReadOnlyError: If the index was opened with ``read_only``.
 
         Examples:
             >>> index.optimize(vectors="flat")[0].kind

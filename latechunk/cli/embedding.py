@@ -35,7 +35,7 @@ from latechunk.cli.options import (
     Model,
     Overlap,
     Password,
-    PrecisionChoice,
+    PrecisionName,
     Quiet,
     Rows,
     given,
@@ -200,7 +200,10 @@ def import_command(
         typer.Argument(metavar="SOURCE...", help="A file that export wrote, or folders that embed filled."),
     ],
     index: Annotated[Path, typer.Argument(metavar="INDEX", help="The folder to make.")],
-    precision: PrecisionChoice = None,
+    precision: Annotated[
+        PrecisionName | None,
+        typer.Option(help="What vectors are stored in  [default: as exported; of folders float32]."),
+    ] = None,
     quiet: Quiet = False,
 ) -> None:
     """Make an index from an exported file or from folders of embedded documents, without a model.
@@ -225,7 +228,9 @@ def import_command(
 def merge_command(
     indexes: Annotated[list[Path], typer.Argument(metavar="INDEX...", help="Indexes of the same model and settings.")],
     out: Annotated[Path, typer.Argument(metavar="OUT", help="The folder of the index to make.")],
-    precision: PrecisionChoice = None,
+    precision: Annotated[
+        PrecisionName | None, typer.Option(help="What vectors are stored in  [default: as in the first index].")
+    ] = None,
     quiet: Quiet = False,
 ) -> None:
     """Make one index of several, without a model; a document that several hold alike comes once."""

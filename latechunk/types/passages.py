@@ -85,7 +85,7 @@ class Chunk:
 
         The first is its source, as the metadata of files have it, else the document's id; a page without a label has
         its number from 1. A row of a table is cited by its number, ``people.csv, row 7``, and any other passage
-        without pages and headings by its line, ``notes.txt:12``.
+        without pages and headings by its line, ``notes.txt:12``. A row that names a source of its own has neither.
         """
         return cite(self.document_id, self.metadata, self.pages, self.headings, self.sections, self.line)
 

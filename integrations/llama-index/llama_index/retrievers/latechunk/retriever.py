@@ -50,8 +50,8 @@ class LateChunkRetriever(BaseRetriever):
                 ``within`` and ``expand``, and fuses by rank.
             similarity_top_k: How many nodes.
             filters: LlamaIndex's; see ``to_filter``. In latechunk's own words they go into ``filter``.
-            embed_model: Encodes the queries in place of the index's own encoder, for another query task or prompt;
-                for dense search.
+            embed_model: Encodes the queries in place of the index's own encoder, for another query task or prompt. The
+                search is then dense.
             link_neighbours: Name the chunks before and behind as PREVIOUS and NEXT.
             citation_key: Put ``document:start-end`` under this metadata key, for an LLM to cite. No document may have
                 that key already: what ``latechunk index`` and ``latechunk embed`` read has ``source``.
