@@ -313,6 +313,8 @@ def test_what_is_deleted_by_filter_or_path_is_counted_and_asked_for(run, monkeyp
     assert "none of 2 documents has the id 'dem/' or lies below it; did you mean 'den'" in mistyped.stderr
     strange = run("delete", "x.latechunk", "--prefix", "qqqq", "--yes")
     assert "'qqqq' or lies below it; ids begin as in 'den/1'" in strange.stderr
+    here = run("delete", "x.latechunk", "--prefix", ".", "--yes")
+    assert "'.' or lies below it; ids begin as in 'den/1'" in here.stderr
     assert "1 deleted; 1 left" in run("delete", "x.latechunk", "--filter", '{"lang": "en"}', "--yes").stderr
     assert "1 deleted; 0 left" in run("delete", "x.latechunk", "den/1", "--filter", '{"lang": "de"}').stderr
 

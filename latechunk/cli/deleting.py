@@ -90,7 +90,7 @@ def _why_none(ids: Sequence[str], prefix: str | None) -> str:
     """Why no document was chosen, with near names where ``--prefix`` is that of none."""
     if prefix is None or any(_is_below(one, prefix) for one in ids):
         return f"the filter leaves none of {counted(len(ids), 'document')}{' below --prefix' if prefix else ''}"
-    names = {*ids, *(str(parent) for one in ids for parent in PurePosixPath(one).parents)}
+    names = {*ids, *(str(parent) for one in ids for parent in PurePosixPath(one).parents if parent.name)}
     near = difflib.get_close_matches(prefix.rstrip("/"), sorted(names), n=3)
     hint = f"did you mean {' or '.join(map(repr, near))}?" if near else f"ids begin as in {min(ids, default='')!r}"
     return f"none of {counted(len(ids), 'document')} has the id {prefix!r} or lies below it; {hint}"
