@@ -269,6 +269,10 @@ def test_a_table_that_is_in_the_index_as_rows_is_noted(run):
     assert "people.csv, in the index as 2 rows already: the same file twice; --prune removes them" in result.stderr
     assert "2 removed" in run("index", "x.latechunk", "people.csv", "--prune").stderr
 
+    Path("one.csv").write_text("name,age\nAnn,31\n")
+    run("index", "x.latechunk", "one.csv", "--rows")
+    assert "one.csv, in the index as 1 row already" in run("index", "x.latechunk", "one.csv").stderr
+
 
 def test_an_id_that_no_document_has_is_put_right(run):
     lines = [{"id": name, "text": "Text."} for name in ("manuals/pump.md", "manuals/fan.md", "terms.md")]

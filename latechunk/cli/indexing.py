@@ -193,7 +193,7 @@ def _without_conflicts(opened: Index, documents: Iterable[Document], sources: So
                 sources.note(f"{document.id}, in the index as {twins[0]} already", what)
             elif twins:
                 sources.note(
-                    f"{document.id}, in the index as {len(twins):,} rows already",
+                    f"{document.id}, in the index as {counted(len(twins), 'row')} already",
                     "the same file twice; --prune removes them",
                 )
         yield document

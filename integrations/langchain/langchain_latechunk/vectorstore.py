@@ -295,7 +295,8 @@ class LateChunkVectorStore(VectorStore):
         """LangChain's retriever; what a search is to be told goes into ``search_kwargs``.
 
         Raises:
-            InputError: If a keyword is none of LangChain's, which would have no effect.
+            InputError: If a keyword is none of LangChain's, or is for ``search_type="mmr"`` alone, and so would have no
+                effect.
         """
         unknown = sorted(kwargs.keys() - VectorStoreRetriever.model_fields.keys())
         if unknown:
@@ -303,6 +304,10 @@ class LateChunkVectorStore(VectorStore):
                 f"as_retriever has no {', '.join(unknown)}; what a search takes goes into search_kwargs, such as "
                 f'as_retriever(search_kwargs={{"{unknown[0]}": ...}})'
             )
+        if kwargs.get("search_type") != "mmr":
+            idle = [name for name in ("fetch_k", "lambda_mult") if name in (kwargs.get("search_kwargs") or {})]
+            if idle:
+                raise InputError(f'{" and ".join(idle)} would have no effect: pass search_type="mmr", or leave it out')
         return super().as_retriever(**kwargs)
 
     def _similarity_search_with_relevance_scores(

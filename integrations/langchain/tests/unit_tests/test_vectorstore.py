@@ -304,6 +304,8 @@ def test_no_keyword_is_without_effect(store, documents):
         store.add_documents(documents, batch_size=0)
     with pytest.raises(InputError, match=r'as_retriever has no filter, k; .* as_retriever\(search_kwargs={"filter"'):
         store.as_retriever(k=1, filter={"n": 2})
+    with pytest.raises(InputError, match='fetch_k and lambda_mult would have no effect: pass search_type="mmr"'):
+        store.as_retriever(search_kwargs={"lambda_mult": 0.3, "fetch_k": 9})
     assert len(store.index) == 0
 
 
