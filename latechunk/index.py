@@ -337,6 +337,7 @@ class Index:
             DocumentError: If a document cannot be indexed or an id comes twice. Of a list nothing is stored then,
                 unless the error shows only in the encoding; of a stream the batches before are stored. A note on the
                 error says how many documents.
+            InputError: If something else than documents comes.
             IndexBusyError: If another writer does not finish in time.
             IndexReadOnlyError: If the index was opened with ``read_only``.
             StoreError: If the disk does not take it; the batch under way is then not stored.

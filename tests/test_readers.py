@@ -122,6 +122,12 @@ def test_a_file_that_is_not_utf8_is_named_with_the_byte(tmp_path, problems):
     assert "not UTF-8, and of no encoding that is sure: unexpected end of data at byte 3" in problems[0].reason
 
 
+@pytest.mark.parametrize("paths", ["docs", ["docs"], Path("docs")])
+def test_what_to_read_is_a_list_of_paths(paths, problems):
+    with pytest.raises(InputError, match=r"find_files takes a list of pathlib.Path, such as \[Path\(\"docs\"\)\], got"):
+        find_files(paths, problems.append)
+
+
 def test_a_byte_order_mark_is_no_text(tmp_path, problems):
     (tmp_path / "a.txt").write_bytes(b"\xef\xbb\xbfText")
 

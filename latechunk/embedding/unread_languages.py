@@ -8,6 +8,7 @@ from collections.abc import Collection, Iterable
 
 from latechunk.chunking.languages import identifier, is_english, sample_of
 from latechunk.models.catalogue import DEFAULT_MODEL, find_known_model
+from latechunk.printing import counted
 from latechunk.protocols import SpanEncoder
 from latechunk.types import Document
 
@@ -37,13 +38,13 @@ class UnreadLanguages:
     def say(self) -> None:
         """Say in the log what was found."""
         if self.counts:
-            counted = ", ".join(f"{code} {number:,}" for code, number in self.counts.most_common())
+            by_language = ", ".join(f"{code} {number:,}" for code, number in self.counts.most_common())
             _LOG.warning(
-                "%s does not read the language of %d documents (%s), and dense search will not find them well: make "
+                "%s does not read the language of %s (%s), and dense search will not find them well: make "
                 "the index with a model that does, such as %s; `latechunk models` lists others",
                 self._model,
-                self.counts.total(),
-                counted,
+                counted(self.counts.total(), "document"),
+                by_language,
                 DEFAULT_MODEL,
             )
 

@@ -7,6 +7,7 @@ import re
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
+from latechunk.errors import InputError
 from latechunk.readers.jsonl import JSONL
 from latechunk.readers.reader import Problem, SourceFile, is_utf8
 from latechunk.readers.registry import BINARY, READERS, find_reader
@@ -39,7 +40,12 @@ def find_files(
     ``latechunk evaluate`` leaves are passed over. ``on_problem`` is called for each path given that is missing or holds
     no text, for a file of another one's name, and for one whose path is not UTF-8; ``on_other`` for each file in a
     folder that is blank or of an unknown format.
+
+    Raises:
+        InputError: If ``paths`` is no list of ``pathlib.Path``.
     """
+    if not isinstance(paths, Sequence) or not all(isinstance(one, Path) for one in paths):
+        raise InputError(f'find_files takes a list of pathlib.Path, such as [Path("docs")], got {paths!r:.80}')
     found: dict[str, SourceFile] = {}
     names: dict[str, Path] = {}
     for path in paths:
