@@ -131,7 +131,7 @@ class Index:
             path: The folder to make; must not exist, or be empty, unless ``exist_ok``.
             encoder: An encoder, or the name of a model for ``Encoder.load``; None for the default model.
             chunker: A chunker, or ``"structure"``, ``"sentence"`` or ``"token"``; None for ``StructureChunker()``.
-            chunkers: Several granularities by name, in place of ``chunker``: the same documents cut in several ways,
+            chunkers: Up to 8 granularities by name, in place of ``chunker``: the same documents cut in several ways,
                 each encoded once for all. The first is the one that is searched where nothing else is said.
             mode: ``"late"``, ``"naive"`` or ``"blend"``; see ``latechunk.Embedding``. None for what
                 the encoder recommends, which was measured to be best with its model or adapters, else ``"late"``.

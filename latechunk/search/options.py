@@ -61,7 +61,8 @@ class SearchOptions(Validated):
         candidates: How many chunks are fused, re-ranked or thinned, at least ``k``; None for ``max(4 * k, 50)``.
         per_document: Only the best chunk of each document.
         within: Give back the chunks of this granularity that the found ones lie in, each once; ``"section"`` for the
-            text from one heading to the next, in any index. In a document without headings a chunk comes back itself.
+            text from one heading to the next, in any index that has no granularity of this name. In a document without
+            headings a chunk comes back itself.
         expand: Give back each hit with so many neighbours on either side, at most 1,000; passages that touch become
             one, so that there may be fewer than ``k``.
 
