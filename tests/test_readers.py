@@ -128,6 +128,12 @@ def test_what_to_read_is_a_list_of_paths(paths, problems):
         find_files(paths, problems.append)
 
 
+def test_what_to_read_may_be_found_by_a_pattern(tmp_path, problems):
+    (tmp_path / "a.txt").write_text("Text")
+
+    assert [file.name for file in find_files(tmp_path.glob("*.txt"), problems.append)] == ["a.txt"]
+
+
 def test_a_byte_order_mark_is_no_text(tmp_path, problems):
     (tmp_path / "a.txt").write_bytes(b"\xef\xbb\xbfText")
 

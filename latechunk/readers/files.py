@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 
 from latechunk.errors import InputError
@@ -28,7 +28,7 @@ _REPORT = frozenset({"report.html", "results.json", "work"})  # what `evaluate` 
 
 
 def find_files(
-    paths: Sequence[Path],
+    paths: Iterable[Path],
     on_problem: Callable[[Problem], None],
     on_other: Callable[[Path], None] | None = None,
 ) -> list[SourceFile]:
@@ -42,13 +42,14 @@ def find_files(
     folder that is blank or of an unknown format.
 
     Raises:
-        InputError: If ``paths`` is no list of ``pathlib.Path``.
+        InputError: If ``paths`` is no list, or other iterable, of ``pathlib.Path``.
     """
-    if not isinstance(paths, Sequence) or not all(isinstance(one, Path) for one in paths):
+    given = list(paths) if isinstance(paths, Iterable) else None
+    if given is None or not all(isinstance(one, Path) for one in given):
         raise InputError(f'find_files takes a list of pathlib.Path, such as [Path("docs")], got {paths!r:.80}')
     found: dict[str, SourceFile] = {}
     names: dict[str, Path] = {}
-    for path in paths:
+    for path in given:
         if path.is_dir():
             files = [(file, file.relative_to(path).as_posix()) for file in _files_below(path, on_problem, on_other)]
         elif reason := _why_not(path):
