@@ -154,7 +154,7 @@ def _lines(paragraph: str, start: int) -> Iterator[Unit]:
     is_trace = [bool(entries) and _TRACE.match(line) is not None for line in lines]
     is_unit = [any(own) for own in zip(is_marked, is_trace, strict=True)]
     are_units = are_lines_units(lines, is_marked)
-    questions = [*(bool(line.strip()) and _is_question(line) for line in lines), True]
+    questions = [*(bool(line.strip()) and _is_question(line) for line in lines), True]  # nothing follows the last line
     begins = [number == 0 or are_units or own or (number == 1 and questions[0]) for number, own in enumerate(is_unit)]
     place = start
     for number, line in enumerate(lines):
@@ -162,7 +162,8 @@ def _lines(paragraph: str, start: int) -> Iterator[Unit]:
             is_one_line = number + 1 == len(lines) or begins[number + 1]
             kind: UnitKind = "part" if number in entries else "line" if number else "block"
             is_asked = is_one_line and questions[number] and not questions[number + 1]
-            yield Unit(place, kind, 0, is_asked or (is_one_line and (are_units or is_unit[number])), is_asked)
+            is_whole = is_asked or (is_one_line and (are_units or is_unit[number]))
+            yield Unit(place, kind, is_whole=is_whole, is_bound=is_asked)
         place += len(line) + 1
 
 
