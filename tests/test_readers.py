@@ -347,3 +347,19 @@ def test_ids_of_documents_that_have_none():
     assert "a.csv" not in first
     assert again == first[3:4]  # a row that comes alone replaces no other row
     assert list(name_documents(["t"], lambda text: ("own", text, {"source": "s"}))) == [("own", "t")]
+
+
+@pytest.mark.parametrize(
+    ("sources", "is_whole"),
+    [(["a.md", "docs/a", r"C:\docs\a", "https://a.org", "a.c"], True), (["tweet", "Dr. Smith", "v1.2", "7"], False)],
+)
+def test_what_shares_a_source_that_is_no_file_is_not_replaced(sources, is_whole):
+    for source in sources:
+        given = [("one", {"source": source}), ("other", {"source": "news"}), ("two", {"source": source})]
+
+        names = [name for name, _ in name_documents(given, lambda one: (None, *one))]
+        alone = [name for one in given for name, _ in name_documents([one], lambda one: (None, *one))]
+
+        assert names == alone
+        assert (names[0] == names[2] == source) is is_whole
+        assert len(set(names)) == (2 if is_whole else 3)

@@ -1,8 +1,9 @@
-"""Give documents their ids: their own, else their source, else a hash of their text."""
+"""Give documents their ids: their own, else the file or address they are from, else a hash of their text."""
 
 from __future__ import annotations
 
 import hashlib
+import re
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from itertools import groupby
@@ -12,6 +13,7 @@ from latechunk.types import TABLE_ROW
 
 # Loaders number with these what is part of a source.
 _PARTS = ("page", "page_label", "page_number", "row", TABLE_ROW, "seq_num")
+_FILE = re.compile(r"[/\\]|\.[A-Za-z]\w{0,7}$")  # a path, an address, or a name that ends in one of a format
 
 Original = TypeVar("Original")
 
@@ -25,9 +27,9 @@ def name_documents(
     """Give each document the id that it has whenever it comes, so that adding it twice changes nothing.
 
     That is its own id, if it has one; else its source, the first of ``source_keys`` that its metadata have; else a hash
-    of its text. Neighbours that share a source, and what the metadata number as a part of it (``page``, ``row``), are
-    not the whole of it: their ids are hashes of source and text. Equal texts are numbered
-    as they come. This is for adapters, as ``join_pages``.
+    of its text. Neighbours that share a source, what the metadata number as a part of it (``page``, ``row``), and what
+    is from a source that is no file and no address, such as "tweet", are not the whole of it: their ids are hashes of
+    source and text. Equal texts are numbered as they come. This is for adapters, as ``join_pages``.
 
     Args:
         documents: Of any kind, one by one.
@@ -52,7 +54,7 @@ def name_documents(
             yield from ((hashed(text) if own is None else own, one) for one, own, text, _ in run)
             continue
         members = list(run)
-        is_whole = len(members) == 1 and not any(key in members[0][3] for key in _PARTS)
+        is_whole = len(members) == 1 and _FILE.search(source) and not any(key in members[0][3] for key in _PARTS)
         yield from ((source if is_whole else hashed(f"{source}\0{text}"), one) for one, _, text, _ in members)
 
 

@@ -187,8 +187,8 @@ class LateChunkVectorStore(VectorStore):
         line in the log, or a function that takes both. ``show_progress`` shows a bar on stderr, or a line now and then
         where that is no terminal.
 
-        ``ids`` come before the documents' own; where neither says one, it is the ``source`` in the
-        metadata, else a hash of the text, so that adding twice changes nothing. At most ``batch_size``
+        ``ids`` come before the documents' own; where neither says one, it is the ``source`` in the metadata where that
+        is a file or an address, else a hash of the text, so that adding twice changes nothing. At most ``batch_size``
         documents are committed together; None for what takes half a minute. ``kwargs`` are refused.
 
         Raises:

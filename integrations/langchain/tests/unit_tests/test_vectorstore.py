@@ -61,6 +61,13 @@ def test_adding_documents_without_ids_twice_changes_nothing(store, fake):
     assert len(store.index) == 4
 
 
+def test_what_comes_from_one_source_that_is_no_file_is_kept(store):
+    for text, source in (("One.", "tweet"), ("Two.", "news"), ("Three.", "tweet")):
+        store.add_documents([Document(text, metadata={"source": source})])
+
+    assert {one.page_content for one in store.similarity_search("tweet", k=4)} == {"One.", "Two.", "Three."}
+
+
 def test_replacing_a_document_drops_its_old_chunks(store, documents):
     store.add_documents(documents)
     store.add_documents([Document("Berlin is smaller now.", id="berlin")])
