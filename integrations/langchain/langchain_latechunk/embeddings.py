@@ -25,7 +25,7 @@ class NotLateChunkError(LateChunkError, TypeError):
 
 
 class LateChunkEmbeddings(Embeddings):
-    """Embeds queries, and texts whole.
+    """Embeds queries, and texts whole; pickled, it is its model's name or its encoder.
 
     LangChain's interface knows texts and no documents, so late chunking cannot happen behind it: a chunk handed to
     ``embed_documents`` is embedded without its context. Chunks get theirs from
@@ -45,6 +45,7 @@ class LateChunkEmbeddings(Embeddings):
                 f"encoder must be a latechunk encoder, such as latechunk.Encoder.load(...), which gives vectors of "
                 f"spans in their context, or the name of a model; got {type(encoder).__name__}"
             )
+        self._name = name if isinstance(name, str) else None
         self._load: Callable[[], SpanEncoder] = lambda: latechunk.Encoder.load(str(name))
         self._encoder = None if isinstance(encoder, str) else encoder
         self._lock = threading.Lock()
@@ -53,8 +54,11 @@ class LateChunkEmbeddings(Embeddings):
     def of_index(cls, index: Index) -> Self:
         """The embeddings that made an index; its encoder is loaded at first use."""
         embeddings = cls()
-        embeddings._load = lambda: index.encoder
+        embeddings._name, embeddings._load = None, lambda: index.encoder
         return embeddings
+
+    def __reduce__(self) -> tuple[type[Self], tuple[SpanEncoder | str]]:
+        return type(self), (self._name or self.encoder,)
 
     @property
     def encoder(self) -> SpanEncoder:

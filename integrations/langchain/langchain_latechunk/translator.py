@@ -22,7 +22,8 @@ _COMPARATORS = {
 class LateChunkTranslator(Visitor):
     """What ``SelfQueryRetriever`` of langchain-classic needs as ``structured_query_translator``.
 
-    Dates are compared as the texts of ISO 8601 that they are in an index.
+    Dates are compared as the texts of ISO 8601 that they are in an index. Give the retriever
+    ``use_original_query=True``: where a filter says all of a question, its LLM leaves an empty one, which is an error.
 
     Examples:
         >>> from langchain_core.structured_query import Comparator, Comparison, StructuredQuery

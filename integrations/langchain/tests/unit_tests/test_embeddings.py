@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import copy
 import math
+import pickle
 
 import numpy as np
 import pytest
@@ -81,3 +83,29 @@ def test_a_bare_encoder_is_refused_with_its_remedy(fake):
         LateChunkVectorStore.from_texts(["a"], fake)
     with pytest.raises(TypeError, match="got DeterministicFakeEmbedding"):
         LateChunkEmbeddings(DeterministicFakeEmbedding(size=8))
+
+
+def test_it_is_pickled_and_copied_by_its_model(minilm, index, fake):
+    by_name = LateChunkEmbeddings("all-MiniLM-L6-v2")
+    assert len(pickle.dumps(by_name)) < 200
+    assert by_name._encoder is None  # nothing was loaded for it
+    expected = by_name.embed_query("people")  # and it can be pickled after it was
+    for one in (by_name, LateChunkEmbeddings(minilm)):
+        again = pickle.loads(pickle.dumps(one))
+        np.testing.assert_allclose(again.embed_query("people"), expected, atol=0.01)  # float32 and bfloat16
+    assert copy.copy(LateChunkVectorStore(index).embeddings).encoder is fake
+
+
+def test_langchains_cache_keeps_its_vectors(embedding, fake):
+    classic = pytest.importorskip("langchain_classic.embeddings")
+    storage = pytest.importorskip("langchain_core.stores")
+    kept = storage.InMemoryByteStore()
+    cached = classic.CacheBackedEmbeddings.from_bytes_store(
+        embedding, kept, namespace="fake", query_embedding_cache=True, key_encoder="sha256"
+    )
+
+    first = cached.embed_documents(["a b", "c"]), cached.embed_query("a b")
+    n_encoded = fake.n_encoded
+    assert (cached.embed_documents(["a b", "c"]), cached.embed_query("a b")) == first
+    assert fake.n_encoded == n_encoded
+    assert first[0] == embedding.embed_documents(["a b", "c"])
