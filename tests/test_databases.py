@@ -447,6 +447,10 @@ def test_both_retrievers_take_their_options_to_a_database(filled):
     documents = langchain.LateChunkRetriever(index=filled, k=4).invoke(question, filter={"tags": "odd"})
     assert [(one.metadata["latechunk_document_id"], one.metadata["latechunk_chunk"]) for one in documents] == expected
     assert documents[0].id == "{}#{}".format(*expected[0])
+    field = pytest.importorskip("langchain_core.runnables").ConfigurableField(id="k")
+    configurable = langchain.LateChunkRetriever(index=filled).configurable_fields(k=field)
+    found = configurable.invoke(question, config={"configurable": {"k": 2}})  # LangChain passes all fields on
+    assert [one.page_content for one in found] == [hit.chunk.text for hit in filled.search(question, k=2)]
     diverse = langchain.LateChunkRetriever(index=filled, k=4, search_type="mmr", mode="dense").invoke(question)
     assert [one.page_content for one in diverse] == [
         hit.chunk.text for hit in filled.search(question, k=4, mmr=0.5, candidates=20, mode="dense")

@@ -41,7 +41,8 @@ class LateChunkRetriever(BaseRetriever):
         lambda_mult: With ``"mmr"`` alone, 1 for relevance alone, 0 for difference alone; None for 0.5.
         add_score: Put ``latechunk_score`` into the metadata. It depends on the question, so passages that several
             questions find are then not equal, and ``MultiQueryRetriever`` gives them several times.
-        mode: This and what follows are the fields of ``latechunk.SearchOptions``, which documents them.
+        mode: This and what follows are the fields of ``latechunk.SearchOptions``, which documents them. ``fusion`` is
+            None for the way of the index, or of the database.
 
     Examples:
         >>> LateChunkRetriever(index=index, k=1).invoke("people in Berlin")[0].metadata["latechunk_document_id"]
@@ -58,7 +59,7 @@ class LateChunkRetriever(BaseRetriever):
     fetch_k: Annotated[int | None, SkipValidation] = None
     lambda_mult: Annotated[float | None, SkipValidation] = None
     mode: Annotated[Literal["dense", "lexical", "hybrid"] | None, SkipValidation] = None
-    fusion: Annotated[Literal["calibrated", "rrf"], SkipValidation] = "calibrated"
+    fusion: Annotated[Literal["calibrated", "rrf"] | None, SkipValidation] = None
     dense_weight: Annotated[float | None, SkipValidation] = None
     filter: Annotated[Mapping[str, Any] | None, SkipValidation] = None
     document_ids: Annotated[Sequence[str] | None, SkipValidation] = None
@@ -174,8 +175,8 @@ class LateChunkRetriever(BaseRetriever):
 
     def _options(self, k: int, filter: Mapping[str, Any] | None) -> SearchOptions:  # noqa: A002
         chosen = {name: getattr(self, name) for name in SearchOptions.model_fields if name in type(self).model_fields}
-        if "fusion" not in self.model_fields_set and self.fusion == "calibrated":
-            del chosen["fusion"]  # the default, for which a database has its own
+        if self.fusion is None:
+            del chosen["fusion"]
         return SearchOptions(**chosen | self._diversity(k) | {"k": k, "filter": filter})
 
     def _diversity(self, k: int) -> dict[str, Any]:

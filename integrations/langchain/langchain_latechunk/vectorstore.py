@@ -241,7 +241,8 @@ class LateChunkVectorStore(VectorStore):
                 require_list(name, given, "ids")
                 self._require_no_chunks(given)
         if ids is not None and document_ids is not None:
-            ids = [one for one in ids if one in set(document_ids)]
+            among = set(document_ids)
+            ids = [one for one in ids if one in among]
         self.index.delete(document_ids if ids is None else ids, filter=filter)
         return True
 
