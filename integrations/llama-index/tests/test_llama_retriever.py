@@ -6,6 +6,8 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 from llama_index.core import VectorStoreIndex
+from llama_index.core.indices.query.query_transform import DecomposeQueryTransform
+from llama_index.core.llms import MockLLM
 from llama_index.core.schema import MetadataMode, NodeRelationship, ObjectType, QueryBundle
 from llama_index.core.vector_stores import MetadataFilter, MetadataFilters
 from llama_index.retrievers.latechunk import LateChunkEmbedding, LateChunkRetriever, read_nodes, to_documents
@@ -171,6 +173,15 @@ def test_hypothetical_answers_are_averaged(index, encoder):
     assert [found.text for found in nodes] == [hit.chunk.text for hit in hits]
     with pytest.raises(InputError, match='custom_embedding_strs.*mode="dense"'):
         LateChunkRetriever(index, mode="hybrid").retrieve(QueryBundle("x", custom_embedding_strs=texts))
+
+
+def test_a_decomposed_question_is_searched_for_as_any_other(index):
+    question = DecomposeQueryTransform(llm=MockLLM()).run("Which river?", metadata={"index_summary": "Cities."})
+    assert question.custom_embedding_strs == [question.query_str]
+
+    for options in ({}, {"mode": "hybrid"}):
+        retriever = LateChunkRetriever(index, **options)
+        assert retriever.retrieve(question) == retriever.retrieve(question.query_str)
 
 
 def test_bad_arguments_are_errors_at_once(index, encoder):

@@ -109,7 +109,7 @@ class LateChunkRetriever(BaseRetriever):
 
     def _search(self, query: QueryBundle) -> list[Hit]:
         texts, model = query.custom_embedding_strs, self._embed_model
-        if texts is not None:
+        if texts not in (None, [query.query_str]):  # as transforms of queries make of a string
             _require_dense(self._options, "a QueryBundle with custom_embedding_strs, as HyDE makes,")
         elif model is None:
             return self._index.search_with(query.query_str, self._options)
