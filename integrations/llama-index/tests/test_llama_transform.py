@@ -6,7 +6,7 @@ import threading
 
 import numpy as np
 import pytest
-from llama_index.core import Document, MockEmbedding, VectorStoreIndex
+from llama_index.core import Document, MockEmbedding, StorageContext, VectorStoreIndex, load_index_from_storage
 from llama_index.core.ingestion import IngestionCache, IngestionPipeline
 from llama_index.core.node_parser import SentenceSplitter
 from llama_index.core.schema import MetadataMode, NodeRelationship, TextNode
@@ -326,6 +326,19 @@ def test_a_vector_store_index_refreshes_only_what_was_edited(transform, encoder,
     texts = {found.text for found in index.as_retriever(similarity_top_k=50).retrieve("Hello there.")}
     assert "Something else is here." in texts
     assert "Hello there." not in texts
+
+
+def test_a_vector_store_index_that_was_stored_goes_on(transform, encoder, documents, tmp_path):
+    both = {"transformations": [transform], "embed_model": LateChunkEmbedding(encoder=encoder)}
+    VectorStoreIndex.from_documents(documents[:2], **both).storage_context.persist(tmp_path)
+
+    index = load_index_from_storage(StorageContext.from_defaults(persist_dir=tmp_path), **both)
+    index.insert(documents[2])
+    index.delete_ref_doc("paris", delete_from_docstore=True)
+
+    nodes = [found.node for found in index.as_retriever(similarity_top_k=50).retrieve("Hello there.")]
+    assert {node.ref_doc_id for node in nodes} == {"berlin", "stub"}
+    assert {node.node_id for node in nodes} == {node.node_id for node in transform([documents[0], documents[2]])}
 
 
 def test_running_it_does_not_block_the_loop(transform, encoder, documents, monkeypatch):

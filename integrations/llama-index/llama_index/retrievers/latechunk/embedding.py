@@ -16,7 +16,8 @@ class LateChunkEmbedding(ModelFields, BaseEmbedding):
     """Encodes queries, with the model's query task and prompt, and nothing else.
 
     Give it the settings of the ``LateChunkTransform`` that made the nodes, so that both share one model. It
-    refuses texts: a chunk's vector is made from its whole document, which an embed model does not see.
+    refuses texts: a chunk's vector is made from its whole document, which an embed model does not see. So whatever
+    compares texts, such as ``SemanticSimilarityEvaluator``, needs another embed model.
 
     Examples:
         >>> len(LateChunkEmbedding(encoder=encoder).get_query_embedding("people in Berlin"))
@@ -53,5 +54,6 @@ class LateChunkEmbedding(ModelFields, BaseEmbedding):
             f"LateChunkEmbedding encodes queries only, and was asked to embed the text {text!r:.60}. A chunk's late "
             f"vector comes from its whole document, which an embed model does not see: make the nodes with "
             f"LateChunkTransform, which sets their embeddings, as the last of the transformations, and leave this one "
-            f"out of them"
+            f"out of them. What compares texts of no document, such as an evaluator, an optimizer or a selector, needs "
+            f"another embed model"
         )

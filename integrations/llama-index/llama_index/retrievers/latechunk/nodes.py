@@ -71,7 +71,8 @@ def join_pages(documents: Iterable[BaseNode]) -> list[BaseNode]:
     its passage, and ``last_page_label`` if it ends on another page.
 
     ``to_documents`` and ``LateChunkTransform`` join pages themselves, unless they have ids of their own. A pipeline
-    with a docstore compares documents before any transform sees them: join pages before ``run``.
+    with a docstore compares documents before any transform sees them, and one with ``num_workers`` deals them out:
+    join pages before ``run``.
 
     Examples:
         >>> from llama_index.core import Document

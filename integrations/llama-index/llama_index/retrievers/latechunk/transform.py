@@ -39,7 +39,7 @@ class LateChunkTransform(ModelFields, TransformComponent):
 
     query_prompt: str | None = Field(default=None, exclude=True, description="As the query embedding's, to share it.")
     query_task: str | None = Field(default=None, exclude=True, description="As the query embedding's, to share it.")
-    chunker: Annotated[Chunker, SkipValidation] = Field(
+    chunker: Annotated[Chunker | str, SkipValidation] = Field(
         default_factory=StructureChunker,
         description="Where to cut: a StructureChunker, SentenceChunker or TokenChunker, the name of one, or your own.",
     )
