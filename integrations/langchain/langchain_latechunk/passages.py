@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
+from functools import lru_cache
 from typing import Any
 
 from langchain_core.documents import Document
@@ -82,7 +83,7 @@ class Passages:
     def __init__(self, index: Index, *, with_provenance: bool) -> None:
         self._index = index
         self._with_provenance = with_provenance
-        self._first = next(iter(index.info().chunkers))
+        self._first = next(iter(index.manifest.chunkers))
 
     def from_hit(self, hit: Hit) -> Document:
         """A passage that was found."""
@@ -90,8 +91,12 @@ class Passages:
         name = self._name(chunk, is_chunk=not hit.found)
         return self._to_document(name, chunk.text, describe(chunk), provenance(chunk))
 
-    def find(self, name: str) -> Document | None:
-        """The document of this id, whole, or the passage of this id, or None."""
+    def find(self, names: Sequence[str]) -> list[Document]:
+        """The documents of these ids, whole, and the passages of these ids, in order; unknown ids are passed over."""
+        chunks_of = lru_cache(maxsize=8)(self._index.chunks)  # reads all of a document's
+        return [found for name in names if (found := self._find(name, chunks_of)) is not None]
+
+    def _find(self, name: str, chunks_of: Callable[[str], Sequence[Chunk]]) -> Document | None:
         document = self._index.get(name)
         if document is not None:
             return from_latechunk(document)
@@ -100,7 +105,7 @@ class Passages:
             return None
         if match["number"] is not None:
             number = int(match["number"])
-            for chunk in self._index.chunks(match["document"])[number : number + 1]:
+            for chunk in chunks_of(match["document"])[number : number + 1]:
                 return self._to_document(name, chunk.text, describe(chunk), provenance(chunk))
             return None
         start, end = int(match["start"]), int(match["end"])

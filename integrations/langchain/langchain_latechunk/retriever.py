@@ -3,20 +3,20 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Annotated, Any, Literal, Self
 
 from langchain_core.callbacks import CallbackManagerForRetrieverRun
 from langchain_core.documents import Document
 from langchain_core.retrievers import BaseRetriever
 from langchain_core.runnables import run_in_executor
-from pydantic import ConfigDict, Field, PrivateAttr, SkipValidation, field_validator, model_validator
+from pydantic import ConfigDict, Field, SkipValidation, field_validator, model_validator
 
 from langchain_latechunk.arguments import diversity, require_none
 from langchain_latechunk.embeddings import LateChunkEmbeddings, require_encoder
 from langchain_latechunk.intake import Failures, OnError, closed_on_error, new_index, only_unambiguous, to_latechunk
 from langchain_latechunk.passages import SCORE, Passages, from_database
-from latechunk import DatabaseSearcher, Hit, Index, SearchOptions
+from latechunk import DatabaseSearcher, Index, SearchOptions
 from latechunk.errors import InputError
 from latechunk.protocols import Chunker, Reranker
 
@@ -70,8 +70,6 @@ class LateChunkRetriever(BaseRetriever):
     per_document: Annotated[bool, SkipValidation] = False
     within: Annotated[str | None, SkipValidation] = None
     expand: Annotated[int, SkipValidation] = 0
-
-    _to_document: Callable[[Hit], Document] = PrivateAttr()
 
     @classmethod
     def open(
@@ -143,11 +141,8 @@ class LateChunkRetriever(BaseRetriever):
         for name, value in (("granularity", self.granularity), ("within", self.within)):
             if value is not None and value not in known and (name, value) != ("within", "section"):
                 raise InputError(f"{name} must be one of the index's granularities, {known}, got {value!r:.80}")
-        if isinstance(self.index, Index):
-            self._to_document = Passages(self.index, with_provenance=True).from_hit
-        else:
+        if isinstance(self.index, DatabaseSearcher):
             self.index.check_options(options)
-            self._to_document = from_database
         return self
 
     def _get_relevant_documents(
@@ -161,17 +156,17 @@ class LateChunkRetriever(BaseRetriever):
     ) -> list[Document]:
         require_none(unknown, "invoke", "a query, k, filter")
         options = self._options(self.k if k is None else k, self.filter if filter is None else filter)
-        return [self._to_passage(hit) for hit in self.index.search_with(query, options)]
+        index = self.index  # which may be replaced at any time
+        convert = Passages(index, with_provenance=True).from_hit if isinstance(index, Index) else from_database
+        found = [(hit, convert(hit)) for hit in index.search_with(query, options)]
+        if self.add_score:
+            for hit, passage in found:
+                passage.metadata[SCORE] = hit.score
+        return [passage for _, passage in found]
 
     async def _aget_relevant_documents(self, query: str, *, run_manager: object, **settings: Any) -> list[Document]:  # noqa: ARG002
         # LangChain's own passes on no settings of one call.
         return await run_in_executor(None, self._get_relevant_documents, query, **settings)
-
-    def _to_passage(self, hit: Hit) -> Document:
-        passage = self._to_document(hit)
-        if self.add_score:
-            passage.metadata[SCORE] = hit.score
-        return passage
 
     def _options(self, k: int, filter: Mapping[str, Any] | None) -> SearchOptions:  # noqa: A002
         chosen = {name: getattr(self, name) for name in SearchOptions.model_fields if name in type(self).model_fields}

@@ -261,7 +261,7 @@ class LateChunkVectorStore(VectorStore):
     def get_by_ids(self, ids: Sequence[str], /) -> list[Document]:
         """Documents, whole, and chunks by their ids; unknown ids are passed over."""
         require_list("ids", ids, "ids")
-        return [found for name in ids if (found := self._passages.find(name)) is not None]
+        return self._passages.find(ids)
 
     def similarity_search(self, query: str, k: int = 4, **kwargs: Any) -> list[Document]:
         """The ``k`` chunks nearest to a query, best first; for the keywords see the class."""

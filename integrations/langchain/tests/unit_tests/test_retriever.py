@@ -262,6 +262,17 @@ def test_settings_of_one_call_as_langchain_knows_them(filled):
     }
 
 
+def test_an_index_may_be_replaced(filled, tmp_path, fake):
+    retriever = LateChunkRetriever(index=filled)
+    with Index.create(tmp_path / "new", encoder=fake) as new:
+        new.add([OurDocument("berlin", "Berlin is a state, too.")])
+        copied = retriever.model_copy(update={"index": new})
+        retriever.index = new
+        filled.close()
+        for one in (retriever, copied):
+            assert [found.id for found in one.invoke("Berlin")] == ["berlin"]
+
+
 def test_callbacks_see_the_passages(filled):
     from langchain_core.callbacks import BaseCallbackHandler
 

@@ -93,6 +93,17 @@ def test_get_by_ids_takes_documents_and_chunks(store, documents):
     assert store.get_by_ids(["no", "no#1", "berlin#9", "berlin#7:5", "berlin#0:1000", "", "#1", "berlin#-1"]) == []
 
 
+def test_the_chunks_of_a_document_are_read_once_for_all_their_ids(store, index, documents, monkeypatch):
+    store.add_documents(documents)
+    read, chunks = [], index.chunks
+    monkeypatch.setattr(index, "chunks", lambda name: read.append(name) or chunks(name))
+
+    found = store.get_by_ids(["berlin#0", "paris#1", "berlin#2", "berlin#0", "paris#0"])
+
+    assert [one.id for one in found] == ["berlin#0", "paris#1", "berlin#2", "berlin#0", "paris#0"]
+    assert sorted(read) == ["berlin", "paris"]
+
+
 def test_every_id_that_a_search_gives_can_be_looked_up(tmp_path, fake, documents):
     chunkers = {"small": SentenceChunker(max_tokens=8), "large": SentenceChunker(max_tokens=12)}
     with Index.create(tmp_path / "x", encoder=fake, chunkers=chunkers) as index:
