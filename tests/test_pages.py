@@ -86,6 +86,12 @@ def test_what_may_be_wrong_is_said_and_done_only_if_told(parts, reason):
     assert len(joined.pages) == 2
 
 
+def test_labels_may_be_numbers():  # as LlamaIndex numbers slides
+    (joined,) = join(page("A", label=1), page("B", label=2))
+
+    assert (joined.text, joined.pages) == ("A\nB", (Page(0, 1, "1"), Page(2, 3, "2")))
+
+
 @pytest.mark.parametrize("sure", [True, False])
 def test_repeated_numbers_are_never_joined(sure):
     with pytest.warns(PagesWarning, match="their page numbers repeat or are missing"):

@@ -160,7 +160,7 @@ class _Part(Generic[Original]):
 def _source_of(metadata: Mapping[str, Any], keys: Sequence[str]) -> str | None:
     """The file of which this is a page, or None."""
     source = next((metadata[key] for key in keys if key in metadata), None)
-    is_page = _number_of(metadata) is not None or isinstance(metadata.get("page_label"), str)
+    is_page = _number_of(metadata) is not None or type(metadata.get("page_label")) in (str, int)
     return source if is_page and isinstance(source, str) and source else None
 
 

@@ -141,6 +141,23 @@ def test_pages_with_ids_stay_apart_with_a_warning(papers, transform):
     assert [one.id_ for one in join_pages(pages)] == [str(papers / "berlin.pdf")]
 
 
+def test_slides_are_pages(tmp_path, transform):
+    pptx = pytest.importorskip("pptx")
+    deck = pptx.Presentation()
+    for title in ("Berlin", "Paris"):
+        slide = deck.slides.add_slide(deck.slide_layouts[1])
+        slide.shapes.title.text, slide.placeholders[1].text = title, f"Something of {title}."
+    deck.save(tmp_path / "cities.pptx")
+    slides = SimpleDirectoryReader(tmp_path).load_data()
+
+    with pytest.warns(PagesWarning, match=r"metadata differ in 'text_sections', 'title'.*join_pages\(documents\)"):
+        assert len(list(to_documents(slides))) == 2
+    (joined,) = join_pages(slides)
+    assert joined.id_ == str(tmp_path / "cities.pptx")
+    (node,) = transform([joined])[-1:]
+    assert (node.text.strip().splitlines()[-1], node.metadata["page_label"]) == ("Something of Paris.", "2")
+
+
 def test_pages_in_several_calls_are_an_error(papers, index):
     pages = read(papers)
     index.add(to_documents(pages[1:3]))

@@ -12,10 +12,11 @@ from llama_index.core.node_parser import SentenceSplitter
 from llama_index.core.schema import ImageDocument, IndexNode, MediaResource, NodeRelationship, RelatedNodeInfo, TextNode
 from llama_index.core.vector_stores import FilterCondition, FilterOperator, MetadataFilter, MetadataFilters
 from llama_index.core.vector_stores.utils import build_metadata_filter_fn
-from llama_index.retrievers.latechunk import LateChunkNode, LateChunkRetriever, to_documents, to_filter
+from llama_index.retrievers.latechunk import LateChunkNode, LateChunkRetriever, join_pages, to_documents, to_filter
 from llama_index.retrievers.latechunk.nodes import make_id
 
 import latechunk
+from latechunk import PagesWarning
 from latechunk.errors import DocumentError, FilterError, InputError
 
 
@@ -187,6 +188,18 @@ def test_filters_without_counterpart_are_refused(operator, value, message):
 def test_only_filters_are_translated():
     with pytest.raises(FilterError, match="got dict.*filter="):
         to_filter({"a": 1})
+
+
+@pytest.mark.parametrize("take", [lambda given: list(to_documents(given)), join_pages])
+def test_pieces_of_one_file_are_told(take):
+    def document(file, **metadata):
+        return Document(text="A cell.", metadata={"file_path": file, **metadata})
+
+    with pytest.warns(PagesWarning, match=r"several documents are from '/a\.ipynb'.*page_label") as told:
+        assert len(take([document("/a.ipynb"), document("/a.ipynb"), document("/a.ipynb")])) == 3
+    assert len(told) == 1
+    take([document("/a.ipynb"), document("/b.md"), Document(text="A."), Document(text="B.")])
+    assert len(take([document("/a.pdf", page_label="1"), document("/a.pdf", page_label="2")])) == 1
 
 
 def test_documents_without_an_id_are_named_by_file_or_text(index):

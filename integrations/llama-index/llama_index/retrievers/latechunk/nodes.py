@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 import json
 import uuid
+import warnings
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any, Literal, TypeAlias
 
@@ -21,7 +22,17 @@ from llama_index.core.schema import (
 from llama_index.core.schema import Document as LlamaDocument
 
 import latechunk
-from latechunk import OUTLINE, PAGES, Chunk, Document, EmbeddedDocument, Hit, error_handler, page_metadata
+from latechunk import (
+    OUTLINE,
+    PAGES,
+    Chunk,
+    Document,
+    EmbeddedDocument,
+    Hit,
+    PagesWarning,
+    error_handler,
+    page_metadata,
+)
 from latechunk.errors import DocumentError, InputError
 
 # Ids are UUIDs, since Qdrant takes no others, and never the document's own id, which a document store has in use.
@@ -92,9 +103,29 @@ def joined(
     """See ``join_pages``; unless ``sure`` pages with ids of their own are warned about, and come as they are."""
     if isinstance(documents, str | Mapping | BaseNode | Document) or not isinstance(documents, Iterable):
         raise InputError(f"late chunking takes a list of {_NEEDED}, got {type(documents).__name__}")
-    return latechunk.join_pages(
+    pages = latechunk.join_pages(
         documents, _read, make or _make_joined, source_keys=("file_path", "file_name"), sure=sure
     )
+    return _tell_of_pieces(pages)
+
+
+def _tell_of_pieces(nodes: Iterable[BaseNode]) -> Iterator[BaseNode]:
+    """The same, with a warning at the first two neighbours from one file that are not known to be its pages."""
+    last, told = None, False
+    for node in nodes:
+        file = None if "page_label" in node.metadata else node.metadata.get("file_path")
+        if file and file == last and not told:
+            told = True
+            warnings.warn(
+                f"several documents are from {file!r:.200}, such as the cells or sections that some readers give: if "
+                f"they are pieces of it, no passage will see beyond its piece. Read the file as one document; or, if "
+                f"they are pages, give each its page_label in the metadata. If they are whole, such as messages, this "
+                f"means nothing",
+                PagesWarning,
+                stacklevel=2,
+            )
+        last = file
+        yield node
 
 
 def join_under_first_id(pages: Sequence[BaseNode], _: str, text: str, metadata: dict[str, Any]) -> BaseNode:
