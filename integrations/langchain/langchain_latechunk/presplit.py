@@ -20,6 +20,7 @@ _LEAST_OVERLAP = 20  # characters; splitters overlap by hundreds, whole document
 _MOST_OVERLAP = 4_000  # what splitters are commonly told, and more
 _FILE = re.compile(r"[/\\]|\.[A-Za-z]\w{1,7}$")  # a path, an address, or a name that ends in one of a format
 _HEADING = re.compile(r"(Header|Heading|h)[ _]?[1-6]", re.IGNORECASE)  # what the splitters' documentation calls them
+_PIECE_KEYS = ("element_id", "dl_meta", "page_number")  # of UnstructuredLoader and DoclingLoader, which give pieces
 _REMEDY = (
     "add the document as it was before the splitter: this package cuts it itself, and each chunk's vector needs the "
     "text around it"
@@ -40,8 +41,8 @@ def require_whole(documents: Sequence[Document], names: Sequence[str | None]) ->
     Certain, and refused: ``start_index`` in the metadata, which text splitters write; the metadata of a chunk that
     this package gave back; neighbours with the same metadata of which one begins with the end of the other. A key of
     the metadata that passages have is refused, too. Likely, and
-    warned about: several documents with the same metadata, whose ``source`` is a file or an address; and several that
-    have headings in their metadata, as splitters at headings write them.
+    warned about: several documents whose ``source`` is the same file or address, with the same metadata or with a key
+    of loaders that give pieces; and several that have headings in their metadata, as splitters at headings write them.
     """
     called = [
         f"document number {number} of the list" if n is None else f"document {n!r}" for number, n in enumerate(names)
@@ -94,8 +95,12 @@ def _warn_of_shared_source(documents: Sequence[Document]) -> None:
         if not isinstance(source, str) or not _FILE.search(source):
             continue
         other = first.setdefault(source, document)
-        if other is not document and other.metadata == document.metadata:
-            _warn(f"several documents have the source {source!r:.80} and the same metadata")
+        if other is document:
+            continue
+        named = [key for key in _PIECE_KEYS if key in document.metadata]
+        if named or other.metadata == document.metadata:
+            shared = f"{named[0]!r}, which loaders of pieces write" if named else "the same metadata"
+            _warn(f"several documents have the source {source!r:.80} and {shared}")
             return
 
 

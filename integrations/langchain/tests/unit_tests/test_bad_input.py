@@ -131,6 +131,8 @@ def test_likely_pieces_are_warned_about(store):
         [{"source": "manual.md"}] * 2,
         [{"Header 1": "Manual"}, {"Header 1": "Manual", "Header 2": "Refunds"}],
         [{"source": "https://a.org", "h2": "A"}, {"source": "https://a.org", "h2": "B"}],
+        [{"source": "a.docx", "element_id": number} for number in "12"],  # UnstructuredLoader's
+        [{"source": "a.pdf", "dl_meta": {"origin": number}} for number in "12"],  # DoclingLoader's
     ],
 )
 def test_pieces_of_a_file_or_of_its_headings_are_warned_about(store, metadatas):
@@ -143,6 +145,7 @@ def test_pieces_of_a_file_or_of_its_headings_are_warned_about(store, metadatas):
     [
         [Document(text, metadata={"source": "tweet"}) for text in ("One.", "Two.", "Three.")],
         [Document("The same text twice, which may happen.") for _ in range(2)],
+        [Document("name: Ann", metadata={"source": "a.csv", "row": row}) for row in (0, 1)],
         [Document("word " * number) for number in (9, 19, 29)],
         [Document(TEXT[begin : begin + 60], metadata={"page": begin}) for begin in (0, 35)],  # headers repeat footers
         [Document("One ends in words. "), Document("words. Two.")],
