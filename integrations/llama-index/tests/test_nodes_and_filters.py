@@ -198,6 +198,8 @@ def test_pieces_of_one_file_are_told(take):
     with pytest.warns(PagesWarning, match=r"several documents are from '/a\.ipynb'.*page_label") as told:
         assert len(take([document("/a.ipynb"), document("/a.ipynb"), document("/a.ipynb")])) == 3
     assert len(told) == 1
+    with pytest.warns(PagesWarning, match="several documents are from 'a.pdf'"):
+        take([Document(text=f"Page {n}.", metadata={"file_name": "a.pdf", "page_number": n}) for n in (1, 2)])
     take([document("/a.ipynb"), document("/b.md"), Document(text="A."), Document(text="B.")])
     assert len(take([document("/a.pdf", page_label="1"), document("/a.pdf", page_label="2")])) == 1
 

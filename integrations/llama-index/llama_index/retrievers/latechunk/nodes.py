@@ -113,7 +113,8 @@ def _tell_of_pieces(nodes: Iterable[BaseNode]) -> Iterator[BaseNode]:
     """The same, with a warning at the first two neighbours from one file that are not known to be its pages."""
     last, told = None, False
     for node in nodes:
-        file = None if "page_label" in node.metadata else node.metadata.get("file_path")
+        named = node.metadata.get("file_path", node.metadata.get("file_name"))
+        file = None if "page_label" in node.metadata else named
         if file and file == last and not told:
             told = True
             warnings.warn(
