@@ -381,6 +381,15 @@ def test_operators_of_texts_and_what_has_a_form_in_json(one, found):
     assert find(FILES, one) == found
 
 
+@pytest.mark.parametrize("other", [5, 1.5, True, None, ["x", 5]])
+@pytest.mark.parametrize("operator", [{"$like": "Ann%"}, {"$ilike": "ann%"}, {"$startswith": "A"}, {"$contains": "n"}])
+def test_operators_of_texts_pass_over_other_values(other, operator):
+    for key, metadata in (("a", [{"a": other}, {"a": "Ann"}]), ("a.b", [{"a": {"b": other}}, {"a": {"b": "Ann"}}])):
+        assert find(metadata, {key: operator}) == [1]
+        assert find(metadata, {"$not": {key: operator}}) == [0]
+        assert find(metadata, {"$or": [{key: operator}, {"n": 1}]}) == [1]
+
+
 def test_a_path_does_not_lead_into_arrays_or_strings_of_json():
     assert not holds({"a": [{"b": 1}]}, {"a.b": 1})
     assert not holds({"a": '{"b":1}'}, {"a.b": 1})

@@ -254,9 +254,12 @@ def _write_chain(word: str, parts: Sequence[str]) -> str:
     return parts[0] if len(parts) == 1 else f"({f' {word} '.join(parts)})"
 
 
-def fold_case(text: str | None) -> str | None:
-    """What ``latechunk_fold`` is in SQL: the text without regard to case, as Unicode has it."""
-    return None if text is None else text.casefold()
+def fold_case(value: str | float | None) -> str | None:
+    """What ``latechunk_fold`` is in SQL: a text without regard to case, as Unicode has it, and NULL for all else.
+
+    SQLite may ask for what is no text, too, since it may compute both sides of an AND.
+    """
+    return value.casefold() if isinstance(value, str) else None
 
 
 def escape_text(text: str) -> str:
