@@ -468,6 +468,26 @@ def test_prune_removes_what_is_gone_from_the_folders_given(run):
         assert sorted(index.ids()) == ["7", "berlin.md", "rome.md"]
 
 
+def test_many_files_are_indexed_and_pruned_in_one_call(run):
+    files = [Path("docs", f"{number}.md") for number in range(60)]
+    for number, file in enumerate(files):
+        file.write_text(f"River {number} is long.")
+    names = [str(file) for file in files]
+
+    made = run("index", "x.latechunk", *names)
+    assert made.exit_code == 0, made.output
+    assert "60 added, 0 updated, 0 unchanged, 0 left out" in made.stderr
+    run("index", "x.latechunk", "docs/berlin.md")
+    Path("docs/berlin.md").unlink()  # of which nothing is said below
+    files[7].write_text(" ")
+
+    dry = run("index", "x.latechunk", *names[:7], *names[8:], "docs/7.md", "--prune", "--dry-run")
+    assert dry.stdout.endswith("would remove: 1\n  7.md\n"), dry.output
+    run("index", "x.latechunk", *names, "--prune")
+    with Index.open("x.latechunk", read_only=True) as index:
+        assert sorted(index.ids()) == sorted([*(file.name for file in files if file != files[7]), "berlin.md"])
+
+
 def test_rows_are_documents_where_that_is_asked(run):
     Path("people").mkdir()
     Path("people/list.csv").write_text("name,city\nAnn,Berlin\nBob,Paris\n")

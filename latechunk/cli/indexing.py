@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
+import posixpath
 from collections.abc import Iterable, Iterator, Sequence
 from os.path import realpath
 from pathlib import Path
@@ -58,6 +59,8 @@ if TYPE_CHECKING:
     from latechunk.indexing import AddReport
     from latechunk.manifest import IndexInfo
     from latechunk.types import Document
+
+_MOST_PLACES = 40  # each takes four conditions of a filter, which holds 200
 
 
 def index_command(
@@ -229,10 +232,13 @@ def _find_gone(opened: Index, paths: Sequence[Path], sources: Sources) -> list[s
     from latechunk.readers.reader import full_path, is_utf8
     from latechunk.types import RECORD_FILE
 
+    places = list(filter(is_utf8, map(full_path, paths)))
+    if len(places) > _MOST_PLACES:
+        places = [posixpath.commonpath(places)]  # what find_gone looks at is more, and what it finds the same
     asked: list[dict[str, Any]] = []
-    for place in filter(is_utf8, map(full_path, paths)):
+    for place in places:
         asked += [{"source": place}, {"source": {"$startswith": f"{place.rstrip('/')}/"}}]
-        asked += [{RECORD_FILE: {"$startswith": f"{place}{end}"}} for end in ("#", "/")]
+        asked += [{RECORD_FILE: {"$startswith": f"{place.rstrip('/')}{end}"}} for end in ("#", "/")]
     return sources.find_gone(paths, opened.metadata(opened.ids(filter={"$or": asked})).items()) if asked else []
 
 

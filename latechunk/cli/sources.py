@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence, Set
 from dataclasses import dataclass, field
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING, Any
 
 from latechunk.cli.console import print_message
@@ -97,11 +97,11 @@ class Sources:
             paths: What was given, all of it read.
             stored: Ids and metadata of what is stored.
         """
-        places = [full_path(path) for path in paths]
+        places = {full_path(path).rstrip("/") or "/" for path in paths}
         gone = []
         for document_id, metadata in stored:
             source = find_file(document_id, metadata)
-            if source is None or document_id in self._ids or not any(_is_at(source, place) for place in places):
+            if source is None or document_id in self._ids or not _is_at(source, places):
                 continue
             is_named_by_file = source.endswith(f"/{without_row(document_id, metadata)}")
             is_read = source in self._sources and not self.n_problems
@@ -129,5 +129,6 @@ class Sources:
             self.say(f"{places[0]}{f' and {len(places) - 1:,} more' if len(places) > 1 else ''}: {what}")
 
 
-def _is_at(source: str, place: str) -> bool:
-    return source == place or source.startswith(f"{place.rstrip('/')}/")
+def _is_at(source: str, places: Set[str]) -> bool:
+    """Whether a file is one of these places or below one; takes no longer for thousands of them."""
+    return source in places or any(str(parent) in places for parent in PurePosixPath(source).parents)
