@@ -660,6 +660,8 @@ def test_numbers_of_numpy_are_numbers():
     [
         ({"k": 3}, 3),
         ({"k": 3, "mmr": 0.5}, 50),
+        ({"k": 3, "mode": "dense"}, 3),
+        ({"k": 3, "mode": "lexical"}, 50),
         ({"k": 13, "mode": "hybrid"}, 52),
         ({"k": 3, "rerank": lambda question, texts: texts}, 50),
         ({"k": 3, "mode": "hybrid", "candidates": 7}, 7),

@@ -222,6 +222,23 @@ def test_a_chunk_counts_more_by_words_the_better_its_heading_says_what_is_asked(
     assert [hit.chunk.document_id for hit in fused] == [hit.chunk.document_id for hit in ranks] == names
 
 
+def test_a_heading_that_says_what_is_asked_comes_first_of_one_hit_too(tmp_path):
+    documents = [
+        *(Document(f"twice {number}", "pear pear fig", outline=()) for number in range(3)),
+        Document("heading", "pear\nplum fig", outline=(Block("heading", 0, 4, 1), Block("heading", 10, 13, 1))),
+        *(Document(str(number), "fig plum apple") for number in range(5)),
+    ]
+    with Index.create(tmp_path / "index", encoder=ByHand(), chunker=Cut("whole", (0, 13))) as index:
+        index.add(documents)
+        all_of_them = index.search("pear", 9, mode="lexical")
+
+        assert [hit.chunk.document_id for hit in all_of_them] == ["heading", "twice 0", "twice 1", "twice 2"]
+        assert all_of_them[0].lexical / 3 < all_of_them[1].lexical  # by its words alone it would be the last
+        for k in (1, 2, 3):
+            assert index.search("pear", k, mode="lexical") == all_of_them[:k]
+            assert index.search("pear", k, mode="lexical", per_document=True) == all_of_them[:k]
+
+
 def test_a_question_without_a_word_has_scores_of_the_same_kind(tmp_path):
     with make(tmp_path / "index", ["fig apple pear"]) as index:
         unknown, none = index.search("fruit", 3), index.search("?!", 3)

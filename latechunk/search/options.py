@@ -38,9 +38,8 @@ class SearchOptions(Validated):
     """How to search: what ``latechunk.Index.search`` takes as keywords, as one value to pass on.
 
     What is found is in a total order: by score, and by chunk number where scores are equal. With an exact index
-    (``vectors="flat"``), dense or lexical search, and no ``rerank``, ``mmr`` or ``expand``, the hits for a smaller
-    ``k`` are the first of those for a larger one; hybrid search promises the same for an equal number of
-    ``candidates``.
+    (``vectors="flat"``), dense search, and no ``rerank``, ``mmr`` or ``expand``, the hits for a smaller ``k`` are the
+    first of those for a larger one; lexical and hybrid search promise the same for an equal number of ``candidates``.
 
     Attributes:
         k: How many hits; all chunks come back if there are fewer.
@@ -58,7 +57,8 @@ class SearchOptions(Validated):
         rerank: Scores the candidates again; ``latechunk.CrossEncoderReranker`` or any function of a question and
             texts.
         mmr: Maximal marginal relevance: 1 for relevance alone, 0 for difference from better hits alone.
-        candidates: How many chunks are fused, re-ranked or thinned, at least ``k``; None for ``max(4 * k, 50)``.
+        candidates: How many chunks are fused, re-ranked or thinned, and how many of the best by words may gain by
+            their titles, at least ``k``; None for ``max(4 * k, 50)``.
         per_document: Only the best chunk of each document.
         within: Give back the chunks of this granularity that the found ones lie in, each once; ``"section"`` for the
             text from one heading to the next, in any index that has no granularity of this name. In a document without
@@ -114,7 +114,7 @@ class SearchOptions(Validated):
         """How many chunks to look at first: ``k`` where nothing is chosen among them."""
         if self.candidates is not None:
             return self.candidates
-        reorders = self.rerank is not None or self.mmr is not None or self.mode == "hybrid"
+        reorders = self.rerank is not None or self.mmr is not None or self.mode in ("lexical", "hybrid")
         return max(4 * self.k, 50) if reorders else self.k
 
     @property
