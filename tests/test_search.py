@@ -22,6 +22,7 @@ from latechunk.search.options import SearchKeywords, SearchOptions
 from latechunk.search.passages import join_adjacent
 from latechunk.search.word_scores import WordScores
 from latechunk.storage.rows import ChunkPlaces
+from latechunk.storage.store import Store
 from tests.conftest import SCRIPTS, FakeEncoder
 
 SENTENCES = {"passages": TokenChunker(max_tokens=12), "sentences": SentenceChunker(max_sentences=1)}
@@ -370,6 +371,46 @@ def test_a_reranker_orders_the_candidates(towns):
 def test_a_reranker_must_give_a_number_for_each_text(towns, scores):
     with pytest.raises(InputError, match="rerank must return"):
         towns.search("cheese", rerank=lambda question, passages: scores)
+
+
+@pytest.mark.parametrize("mode", ["dense", "lexical", "hybrid"])
+@pytest.mark.parametrize(("options", "n"), [({"per_document": True}, 2), ({"within": "section"}, 4)])
+def test_no_more_is_read_where_there_are_fewer_groups_than_hits(tmp_path, monkeypatch, options, n, mode):
+    n_reranked, n_read = [], []
+
+    def rerank(question, passages):
+        n_reranked.append(len(passages))
+        return range(len(passages))
+
+    def count(store, rows):
+        n_read.append(len(rows))
+        return chunks(store, rows)
+
+    text = "".join(f"\n# Part {part}\n" + "A boat is here. " * 100 for part in (1, 2))
+    chunks = Store.chunks
+    chunker = SentenceChunker(max_sentences=1)
+    with Index.create(tmp_path / "index", encoder=FakeEncoder(), chunker=chunker) as index:
+        index.add([Document(name, text) for name in "ab"])
+        monkeypatch.setattr(Store, "chunks", count)
+
+        assert len(index.search("boat", 10, mode=mode, rerank=rerank, **options)) == n
+        assert n_reranked == [pytest.approx(50, abs=4)]  # the candidates, and the best of what they are not of
+        assert sum(n_read) <= 60
+        n_read.clear()
+        assert len(index.search("boat", 10, mode=mode, **options)) == n
+        assert sum(n_read) <= 60
+
+
+def test_the_best_of_a_group_comes_back_however_far_down_it_is(tmp_path):
+    near, far = "A boat. " * 300, "Rome. " * 3 + "Oslo is far. " * 3
+    with Index.create(
+        tmp_path / "index", encoder=FakeEncoder(), chunker=SentenceChunker(max_sentences=1), mode="naive"
+    ) as index:
+        index.add([Document("near", near), Document("far", far)])
+        everything = index.search("A boat.", 1000, mode="dense")
+        best = [next(hit for hit in everything if hit.chunk.document_id == name) for name in ("near", "far")]
+
+        assert index.search("A boat.", 5, mode="dense", per_document=True) == best
 
 
 def test_a_search_within_a_rerank_is_no_deadlock(towns):

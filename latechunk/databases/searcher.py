@@ -21,7 +21,7 @@ from latechunk.errors import InputError, QueryError
 from latechunk.protocols import SpanEncoder
 from latechunk.search.fusion import best_first, fuse_by_rank
 from latechunk.search.options import SearchKeywords, SearchOptions
-from latechunk.search.passages import Candidate, choose_hits
+from latechunk.search.passages import Candidate, choose_hits, find_enough
 from latechunk.search.query import choose_dense_weight
 from latechunk.types import Chunk, FloatArray, Hit, require_text
 
@@ -200,7 +200,8 @@ class DatabaseSearcher:
     def _search(
         self, question: str, vector: FloatArray | None, options: SearchOptions, where: Where | None
     ) -> list[Hit]:
-        return choose_hits(question, options, lambda n: self._find(question, vector, n, options, where))
+        find = lambda n: self._find(question, vector, n, options, where)  # noqa: E731
+        return choose_hits(question, options, find_enough(options, find, lambda: options.k))
 
     def _find(
         self, question: str, vector: FloatArray | None, n: int, options: SearchOptions, where: Where | None
@@ -208,6 +209,8 @@ class DatabaseSearcher:
         terms = [] if options.mode == "dense" else question_words(question)
         if options.mode == "lexical" and not terms:
             raise QueryError(f"the question must hold a word to be searched for by its words, got {question!r:.80}")
+        if options.mode == "lexical" and not options.chooses:
+            n = options.k  # a database has no titles, by which others than the first might gain
         dense = [] if vector is None else _sorted(self.database.nearest(vector, n, where, exact=self._exact))
         words = _sorted(self.database.by_words(terms, n, where)) if terms else []
         rows = {one.row.id: one.row for one in (*dense, *words)}

@@ -6,6 +6,7 @@ from bisect import bisect_left, bisect_right
 from collections.abc import Callable, Hashable, Sequence
 from dataclasses import dataclass, replace
 from itertools import chain
+from typing import Protocol, TypeVar
 
 import numpy as np
 
@@ -46,20 +47,52 @@ class Candidate:
     lexical: float | None = None
 
 
-def choose_hits(question: str, options: SearchOptions, find: Callable[[int], Sequence[Candidate]]) -> list[Hit]:
+class Grouped(Protocol):
+    """What belongs to a group, of which only the best comes back."""
+
+    @property
+    def group(self) -> Hashable:
+        """The same for all of a group."""
+        ...
+
+
+_Found = TypeVar("_Found", bound=Grouped)
+
+
+def find_enough(
+    options: SearchOptions, find: Callable[[int], Sequence[_Found]], count_groups: Callable[[], int]
+) -> list[_Found]:
+    """As many of the best as are candidates, and of the groups beyond these the best until there are ``k`` groups.
+
+    So where a few documents or larger chunks have all that is near, a reranker still reads no more than it should.
+
+    Args:
+        options: How to choose.
+        find: Gives up to so many, best first, and fewer only if there are no more.
+        count_groups: How many groups there can be; asked where the candidates are of fewer than ``k``.
+    """
+    n = options.n_candidates
+    found = find(n)
+    while len(found) == n and (n_groups := len({one.group for one in found})) < options.k and n_groups < count_groups():
+        n *= 4
+        found = find(n)
+    kept = list(found[: options.n_candidates])
+    groups = {one.group for one in kept}
+    for one in found[options.n_candidates :]:
+        if len(groups) < options.k and one.group not in groups:
+            groups.add(one.group)
+            kept.append(one)
+    return kept
+
+
+def choose_hits(question: str, options: SearchOptions, candidates: Sequence[Candidate]) -> list[Hit]:
     """The hits of a search, best first.
 
     Args:
         question: What a reranker is given.
         options: How to choose.
-        find: Gives up to so many candidates, best first, and fewer only if there are no more.
+        candidates: What to choose from, best first, see ``find_enough``.
     """
-    n = options.n_candidates
-    candidates = list(find(n))
-    # Where chunks share documents or larger chunks, more of them make ``k`` groups.
-    while len(candidates) == n and len({one.group for one in candidates}) < options.k:
-        n *= 4
-        candidates = list(find(n))
     if options.rerank is not None:
         candidates = rerank(question, candidates, options.rerank)
     if options.score_threshold is not None:

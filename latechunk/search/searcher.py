@@ -6,7 +6,8 @@ import contextlib
 import json
 import logging
 from collections.abc import Callable, Hashable, Iterator, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
+from functools import cache
 from typing import NoReturn
 
 import numpy as np
@@ -22,9 +23,9 @@ from latechunk.search.filter_mistakes import find_mistakes
 from latechunk.search.filters import select_documents
 from latechunk.search.lexical import leave_out_names
 from latechunk.search.options import SearchOptions
-from latechunk.search.passages import Candidate, choose_hits, join_adjacent
+from latechunk.search.passages import Candidate, choose_hits, find_enough, join_adjacent
 from latechunk.search.query import Query, make_query, with_mode
-from latechunk.search.ranking import rank_chunks
+from latechunk.search.ranking import Ranked, rank_chunks
 from latechunk.search.sections import LargerChunks, Sections
 from latechunk.storage.filter_sql import Condition, Selection
 from latechunk.storage.rows import join_rows
@@ -32,6 +33,25 @@ from latechunk.storage.store import ChunkRow, Store
 from latechunk.types import FloatArray, Hit, IntArray
 
 _log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class _Found:
+    """A chunk that was found, with where it and the passage stand that is given back for it."""
+
+    ranked: Ranked
+    row: ChunkRow
+    passage: ChunkRow
+    query: Query
+
+    @property
+    def group(self) -> Hashable:
+        """Of those that have the same only the best comes back."""
+        if self.query.options.per_document:
+            return self.row.document
+        if self.query.within is None:
+            return self.row.number
+        return self.passage.document, self.passage.start, self.passage.end
 
 
 class Searcher:
@@ -87,7 +107,7 @@ class Searcher:
             return leave_out_names(corpus, query.text, query.terms, query.granularity)
 
     def _search(self, query: Query) -> list[Hit]:
-        hits = choose_hits(query.text, query.options, lambda n: self._find(query, n))
+        hits = choose_hits(query.text, query.options, self._find(query))
         return join_adjacent(hits) if query.options.expand else hits
 
     @contextlib.contextmanager
@@ -98,53 +118,77 @@ class Searcher:
                 stack.enter_context(one.alone())
             yield
 
-    def _find(self, query: Query, n: int) -> list[Candidate]:
-        """The ``n`` best chunks with all that is asked of them, best first."""
+    def _find(self, query: Query) -> list[Candidate]:
+        """The best chunks with all that is asked of them, best first."""
         # One state of the store; with its vectors, unless only words are searched, which needs no FAISS.
         needs_vectors = query.vector is not None or query.options.mmr is not None
         source = self._synced[query.granularity] if needs_vectors else self._store
         with source.snapshot() as opened:
             vectors = opened if isinstance(opened, VectorReader) else None
-            corpus = Corpus(self._store, self._cache)
-            ranked = rank_chunks(corpus, query, n, vectors, self._select(corpus, query.options))
-            ranked = ranked[: n if query.options.chooses else query.options.k]
-            rows = self._store.rows([one.number for one in ranked])
-            as_found = query.within is None and not query.options.expand
-            passages = rows if as_found else self._passages_of(rows, query)
-            chunks = self._store.chunks(rows)
-            texts = chunks if passages == rows else self._store.chunks(passages)
-            found = [
+            found = self._find_rows(query, vectors)
+            rows, passages = [one.row for one in found], [one.passage for one in found]
+            different = list(dict.fromkeys([*rows, *passages]))
+            chunks = dict(zip(different, self._store.chunks(different), strict=True))
+            candidates = [
                 Candidate(
-                    one.score,
-                    row.number,
-                    row.document,
-                    chunk,
-                    text,
-                    _group_of(row, passage, query),
-                    dense=one.dense,
-                    lexical=one.lexical,
+                    one.ranked.score,
+                    one.row.number,
+                    one.row.document,
+                    chunks[one.row],
+                    chunks[one.passage],
+                    one.group,
+                    dense=one.ranked.dense,
+                    lexical=one.ranked.lexical,
                 )
-                for one, row, chunk, text, passage in zip(ranked, rows, chunks, texts, passages, strict=True)
+                for one in found
             ]
-            if query.options.mmr is None or vectors is None or not found:
-                return found
+            if query.options.mmr is None or vectors is None or not candidates:
+                return candidates
             matrix = vectors.vectors_of([row.number for row in rows])
         return [
             replace(one, vector=vector, similarity=similarity)
-            for one, vector, similarity in zip(found, matrix, _similarities(found, matrix, query.vector), strict=True)
+            for one, vector, similarity in zip(
+                candidates, matrix, _similarities(candidates, matrix, query.vector), strict=True
+            )
         ]
 
-    def _passages_of(self, rows: Sequence[ChunkRow], query: Query) -> Sequence[ChunkRow]:
-        """Where the passages stand that are given back for chunks."""
+    def _find_rows(self, query: Query, vectors: VectorReader | None) -> list[_Found]:
+        """Where the best chunks stand, within a ``snapshot``, of which many may be looked at before a text is read."""
+        options = query.options
+        corpus = Corpus(self._store, self._cache)
+        documents = self._select(corpus, options)
+        passage_of = self._passage_finder(query)
+
+        def find(n: int) -> list[_Found]:
+            ranked = rank_chunks(corpus, query, n, vectors, documents)
+            ranked = ranked[: n if options.chooses else options.k]
+            rows = self._store.rows([one.number for one in ranked])
+            return [
+                _Found(one, row, row if options.per_document else passage_of(row), query)
+                for one, row in zip(ranked, rows, strict=True)
+            ]
+
+        def count_groups() -> int:
+            if not options.per_document:
+                return options.k
+            return len(corpus.places(query.granularity).documents if documents is None else documents)
+
+        found = find_enough(options, find, count_groups)
+        return [replace(one, passage=passage_of(one.row)) for one in found] if options.per_document else found
+
+    def _passage_finder(self, query: Query) -> Callable[[ChunkRow], ChunkRow]:
+        """Says where the passage stands that is given back for a chunk; to be used within one ``snapshot``."""
         if query.within == len(self._store.granularities):
-            sections = Sections(self._store)
-            return [sections.around(row) for row in rows]
-        if query.within is not None:
-            larger = LargerChunks(self._store, query.within)
-            rows = [larger.around(row) or self._raise_alone(row, query) for row in rows]
-        if not query.options.expand:
-            return rows
-        return [join_rows(self._store.rows_around(row, query.options.expand)) for row in rows]
+            return Sections(self._store).around
+        larger = None if query.within is None else LargerChunks(self._store, query.within)
+        expanded = cache(lambda row: join_rows(self._store.rows_around(row, query.options.expand)))
+
+        def passage_of(row: ChunkRow) -> ChunkRow:
+            if larger is not None:
+                row = larger.around(row) or self._raise_alone(row, query)
+            return expanded(row) if query.options.expand else row
+
+        return passage_of
 
     def _raise_alone(self, row: ChunkRow, query: Query) -> NoReturn:
         (chunk,) = self._store.chunks([row])
@@ -180,13 +224,6 @@ class Searcher:
             if options.document_ids and not self._store.numbers_of_ids(options.document_ids):
                 mistakes.append(f"no document has the id {options.document_ids[0]!r:.80}")
             return mistakes
-
-
-def _group_of(row: ChunkRow, passage: ChunkRow, query: Query) -> Hashable:
-    """Of candidates with equal values only the best comes back."""
-    if query.options.per_document:
-        return row.document
-    return row.number if query.within is None else (passage.document, passage.start, passage.end)
 
 
 def _similarities(found: Sequence[Candidate], matrix: FloatArray, vector: FloatArray | None) -> list[float]:

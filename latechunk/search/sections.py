@@ -15,12 +15,13 @@ from latechunk.types import Document, IntArray, Span
 
 
 class LargerChunks:
-    """The chunks of another granularity, each document's places read once; to be used within one ``snapshot``."""
+    """The chunks of another granularity, each and its document's places read once; to be used in one ``snapshot``."""
 
     def __init__(self, store: Store, granularity: int) -> None:
         self._store = store
         self._granularity = granularity
         self._read: dict[int, IntArray] = {}
+        self._found: dict[tuple[int, int], ChunkRow] = {}
 
     def around(self, row: ChunkRow) -> ChunkRow | None:
         """The chunk that shares the most characters with this one, the first on a tie; None if none does."""
@@ -31,15 +32,19 @@ class LargerChunks:
         place = int(shared.argmax()) if len(shared) else 0
         if not len(shared) or shared[place] <= 0:
             return None
-        return self._store.row_at(row.document, self._granularity, place)
+        key = row.document, place
+        if key not in self._found:
+            self._found[key] = self._store.row_at(row.document, self._granularity, place)
+        return self._found[key]
 
 
 class Sections:
-    """The sections of some documents, each document read once; to be used within one ``snapshot``."""
+    """The sections of some documents, each read once, each section found once; to be used in one ``snapshot``."""
 
     def __init__(self, store: Store) -> None:
         self._store = store
         self._read: dict[int, tuple[Document, Sequence[Span]]] = {}
+        self._found: dict[tuple[int, int], ChunkRow] = {}
 
     def around(self, row: ChunkRow) -> ChunkRow:
         """The section that shares the most characters with a chunk, the first on a tie.
@@ -55,7 +60,12 @@ class Sections:
         if first >= last:
             return row
         place = max(range(first, last), key=lambda one: (_shared(sections[one], row), -one))
-        section = sections[place]
+        key = row.document, place
+        if key not in self._found:
+            self._found[key] = self._row_of(row, document, place, sections[place])
+        return self._found[key]
+
+    def _row_of(self, row: ChunkRow, document: Document, place: int, section: Span) -> ChunkRow:
         (stands,) = find_places(document, [section])
         headings, pages, line, titles = encode_place(stands)
         begin = len(document.text[: section.start].encode("utf-8"))
