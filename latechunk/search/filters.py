@@ -62,6 +62,7 @@ from latechunk.search.filter_values import (
     read_scalar,
 )
 from latechunk.storage.filter_sql import (
+    NEVER,
     Condition,
     Logic,
     Selection,
@@ -201,6 +202,8 @@ def _read_operator(path: str, operator: str, operand: Any, place: Place) -> Logi
         filled = _find(path, is_filled, place)
         return negate(filled) if read_boolean(operand, place) else filled
     found = _find(path, _read_test(operator, operand, place), place, in_rows=operator != "$contains")
+    if operator in ("$in", "$nin") and not operand:
+        found = NEVER  # said so, lest a deletion by $nin and an empty list be taken for one that leaves some
     return negate(found) if operator in ("$ne", "$nin") else found
 
 

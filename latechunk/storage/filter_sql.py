@@ -71,6 +71,9 @@ class Logic:
     all_of: tuple[Logic, ...] = ()
 
 
+NEVER = Logic("0", ())
+"""What holds of no metadata."""
+
 Scalar: TypeAlias = str | bool | int | float | None
 Test: TypeAlias = Callable[[str], Condition]
 """Whether the row of ``json_each`` that has the given alias is what is looked for."""
