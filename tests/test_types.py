@@ -107,6 +107,8 @@ def test_what_has_a_form_in_json_comes_back_in_it():
         "half": np.float32(0.5),
         "true": np.bool_(True),
         "stamp": np.datetime64("2024-02-01"),
+        "stamps": np.array([["2024-02-01T10:30:00"]], dtype="datetime64[ns]"),
+        "no array": np.array("2024-02-01", dtype="datetime64[ns]"),
         "nested": [{"page": np.int64(3)}],
     }
 
@@ -120,8 +122,17 @@ def test_what_has_a_form_in_json_comes_back_in_it():
         "half": 0.5,
         "true": True,
         "stamp": "2024-02-01",
+        "stamps": [["2024-02-01T10:30:00.000000000"]],
+        "no array": "2024-02-01T00:00:00.000000000",
         "nested": [{"page": 3}],
     }
+
+
+class Missing(datetime):
+    """As pandas' NaT is."""
+
+    def isoformat(self, *_):
+        return "NaT"
 
 
 @pytest.mark.parametrize(
@@ -129,6 +140,9 @@ def test_what_has_a_form_in_json_comes_back_in_it():
     [
         ({"pages": [{"box": {1, 2}}]}, r"'pages\[0\].box' is of type set"),
         ({"x": {"y": float("nan")}}, "'x.y' is nan; leave it out, or give None"),
+        ({"x": {"y": np.datetime64("NaT")}}, "'x.y' is nan; leave it out, or give None"),
+        ({"x": Missing(2024, 1, 1)}, "'x' is nan; leave it out, or give None"),
+        ({"x": np.timedelta64(5, "ns")}, "'x' is of type numpy.timedelta64"),
         ({"x": {3: "a"}}, "3 in 'x' must be a string to be a key"),
         ({"x": b"raw"}, "'x' is of type bytes"),
     ],

@@ -68,18 +68,22 @@ def encode_metadata(metadata: Mapping[str, Any], document_id: str) -> str:
 
 
 def to_plain(value: Any) -> Any:
-    """Give dates, times, paths, UUIDs, enums and numpy's values their usual form in JSON; anything else as it is."""
+    """Give dates, times, paths, UUIDs, enums and numpy's values their usual form in JSON; anything else as it is.
+
+    A missing date is NaN, which is refused like a missing number.
+    """
     if type(value) in (str, int, float, bool, type(None)):
         return value
     if isinstance(value, Enum):
         return to_plain(value.value)
-    if isinstance(value, date | time):  # a datetime is a date
-        return value.isoformat()
-    if isinstance(value, np.datetime64):
-        return str(value)
+    if isinstance(value, date | time | np.datetime64):  # a datetime is a date
+        form = str(value) if isinstance(value, np.datetime64) else value.isoformat()
+        return math.nan if form == "NaT" else form  # a missing date of numpy or pandas
     if isinstance(value, UUID | PurePath):
         return str(value)
-    if isinstance(value, np.generic | np.ndarray):
+    if isinstance(value, np.ndarray):  # element by element, since tolist makes whole numbers of dates
+        return list(value) if value.ndim else to_plain(value[()])
+    if isinstance(value, np.generic) and not isinstance(value, np.timedelta64):
         return value.tolist()
     return str(value) if isinstance(value, str) else value
 
