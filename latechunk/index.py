@@ -464,7 +464,7 @@ class Index:
                 f"passages must be a list of chunks, such as [hit.chunk for hit in hits], got {passages!r:.80}"
             )
         with self._store.snapshot():
-            return [find_neighbours(self._store, one) for one in passages]
+            return find_neighbours(self._store, passages)
 
     def stored(self, document_id: str) -> StoredDocument | None:
         """All that is stored of a document, or None; IndexDamagedError if any of it is no longer what was stored."""

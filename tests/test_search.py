@@ -537,6 +537,20 @@ def test_neighbours_by_hand(tmp_path):
             assert index.neighbours([stale]) == [(None, None)]
 
 
+def test_the_chunks_of_a_long_document_are_read_in_one_go_through_its_text(tmp_path):
+    text = " ".join("x" * 4000 for _ in range(3000))
+    with Index.create(
+        tmp_path / "index", encoder=FakeEncoder(), chunker=TokenChunker(max_tokens=1), words=False, mode="late"
+    ) as index:
+        index.add([Document("a", text)])
+        begin = time.process_time()
+
+        chunks = index.chunks("a")
+        assert len(chunks) == 3000
+        assert index.neighbours(chunks)[1500] == (chunks[1499], chunks[1501])
+        assert time.process_time() - begin < 3  # each by itself took 2.6 s, and their neighbours 7.9
+
+
 # Several granularities.
 
 

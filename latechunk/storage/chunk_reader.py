@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator, Sequence
-from itertools import chain
+from itertools import chain, groupby
+from operator import attrgetter
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +22,7 @@ from latechunk.types import Chunk, FloatArray, IntArray
 from latechunk.types.citation import ELLIPSIS
 
 _VARIABLES = 500  # values bound in one statement; SQLite's default limit is 32,766, 999 in old builds
+_document_of = attrgetter("document")
 _ROW = (
     'SELECT c.number, c.document, c.granularity, c.place, c."start", c."end", c.byte_start, c.byte_end, c.headings, '
     "c.pages, c.line, c.titles FROM chunks c WHERE "
@@ -173,15 +175,10 @@ class ChunkReader:
         missing = [row.number for row in rows if row.document not in documents]
         if missing:
             raise IndexDamagedError(f"{self._path}: chunk {missing[0]} has no document: {REMEDY}")
+        texts = self._read_texts(rows)
         names = (*self.granularities, SECTION)
         chunks = []
         for row in rows:
-            with self._pool.connection.blobopen("documents", "text", row.document, readonly=True) as blob:
-                if not 0 <= row.byte_start < row.byte_end <= len(blob):
-                    where = f"{self._path}: chunk {row.number}"
-                    raise IndexDamagedError(f"{where} is outside its document's text: {REMEDY}")
-                blob.seek(row.byte_start)
-                text = blob.read(row.byte_end - row.byte_start).decode("utf-8")
             name = names[row.granularity] if row.granularity < len(names) else ""
             document_id, metadata_json = documents[row.document]
             metadata, place = json.loads(metadata_json), decode_place(row)
@@ -191,7 +188,7 @@ class ChunkReader:
                     row.place,
                     row.start,
                     row.end,
-                    text,
+                    texts[row],
                     metadata,
                     name,
                     headings=place.headings,
@@ -201,6 +198,19 @@ class ChunkReader:
                 )
             )
         return chunks
+
+    def _read_texts(self, rows: Sequence[ChunkRow]) -> dict[ChunkRow, str]:
+        """The texts of chunks; each document's is opened once, since SQLite must find each of its pages by the last."""
+        texts = {}
+        for document, own in groupby(sorted(rows, key=_document_of), key=_document_of):
+            with self._pool.connection.blobopen("documents", "text", document, readonly=True) as blob:
+                for row in own:
+                    if not 0 <= row.byte_start < row.byte_end <= len(blob):
+                        where = f"{self._path}: chunk {row.number}"
+                        raise IndexDamagedError(f"{where} is outside its document's text: {REMEDY}")
+                    blob.seek(row.byte_start)
+                    texts[row] = blob.read(row.byte_end - row.byte_start).decode("utf-8")
+        return texts
 
     def _find_chunks(self, document: int, granularity: int, condition: str, *values: int) -> list[ChunkRow]:
         query = f"{_ROW} c.document = ? AND c.granularity = ? {condition}"
