@@ -38,6 +38,8 @@ _POINTS = range(10, 37)
 # Signs at which a text may be cut: neither part of a word nor of another sign, as < is that becomes one with U+0338.
 _SIGNS = re.compile(r"[ \t\n\r.,;:!?()。、！？，；：（）「」]")
 _NEAR = 64  # characters about an end of a span in which such a sign is looked for
+# Of a phrase. One of 2,000 times the same common word, in an index of 28,000 chunks, took 15 s.
+_MOST_JOINED = 64
 _MOST_TERMS = 1_000  # of a question; a whole document asked as a question is cut here, for lexical search alone
 
 
@@ -107,14 +109,15 @@ def question_terms(question: str) -> list[str]:
     """What to look for: the different terms of a question, the first 1,000, and phrases, which hold spaces.
 
     What signs join, such as ``1.12.3`` or ``AB-114/7``, is a phrase beside its words, since they alone do not tell
-    1.12.3 from 3.12.1.
+    1.12.3 from 3.12.1. What is longer than 64 terms is looked for by them alone.
 
     Examples:
         >>> question_terms("Is 1.12.3 out?")
         ['is', '1', '12', '3', 'out', '1 12 3']
     """
-    phrases = [" ".join(to_terms(one)) for one in _COMPOUND.findall(fold(question))]
-    return list(dict.fromkeys([*to_terms(question), *filter(None, phrases)]))[:_MOST_TERMS]
+    joined = map(to_terms, _COMPOUND.findall(fold(question)))
+    phrases = [" ".join(terms) for terms in joined if 0 < len(terms) <= _MOST_JOINED]
+    return list(dict.fromkeys([*to_terms(question), *phrases]))[:_MOST_TERMS]
 
 
 def _terms_of(word: str) -> list[str]:
