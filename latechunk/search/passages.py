@@ -104,24 +104,27 @@ def choose_hits(question: str, options: SearchOptions, candidates: Sequence[Cand
 
 
 def rerank(question: str, candidates: Sequence[Candidate], reranker: Reranker) -> list[Candidate]:
-    """Order candidates by what a reranker says of their passages.
+    """Order candidates by what a reranker says of their passages, each of which it reads once.
 
     Raises:
         InputError: If it does not give one finite number for each.
     """
     if not candidates:
         return []
-    given = reranker(question, [one.passage.text for one in candidates])
+    places = [(one.passage.document_id, one.passage.start, one.passage.end) for one in candidates]
+    texts = {place: one.passage.text for place, one in zip(places, candidates, strict=True)}
+    given = reranker(question, list(texts.values()))
     try:
         scores = np.asarray(given, dtype=np.float64)
     except (TypeError, ValueError) as error:
         raise InputError(f"rerank must return numbers, got {given!r:.80}: {error}") from error
-    if scores.shape != (len(candidates),) or not np.isfinite(scores).all():
+    if scores.shape != (len(texts),) or not np.isfinite(scores).all():
         raise InputError(
-            f"rerank must return one finite number for each of the {len(candidates)} texts, got shape {scores.shape}: "
+            f"rerank must return one finite number for each of the {len(texts)} texts, got shape {scores.shape}: "
             f"{given!r:.80}"
         )
-    scored = [replace(one, score=float(score)) for one, score in zip(candidates, scores, strict=True)]
+    score_of = dict(zip(texts, scores.tolist(), strict=True))
+    scored = [replace(one, score=score_of[place]) for place, one in zip(places, candidates, strict=True)]
     return sorted(scored, key=lambda one: -one.score)
 
 
