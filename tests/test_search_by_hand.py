@@ -150,6 +150,15 @@ def test_a_reranker_reads_the_passage_and_not_the_small_chunk(tmp_path):
     assert asked == [["apple pear"], ["apple pear"]]
 
 
+def test_what_stands_next_to_a_passage_was_not_found_in_it(tmp_path):
+    halves = Cut("touching", (0, 4), (4, 9), (9, 14), (14, 19))
+    with make(tmp_path / "index", ["fig apple pear plum"], chunkers={"halves": halves}) as index:
+        (hit,) = index.search("fig", 5, mode="dense", per_document=True, expand=1, candidates=5)
+
+    assert hit.chunk.text == "fig apple"
+    assert found(Hit(0.0, one) for one in hit.found) == ["fig ", "apple"]  # pear was found as well, right after it
+
+
 def test_a_fused_score_counts_deviations_over_all_chunks(tmp_path):
     with make(tmp_path / "index", ["fig apple pear"]) as index:
         hits = index.search("fruit pear", 3, mode="hybrid", candidates=3)

@@ -163,7 +163,7 @@ def to_hit(members: Sequence[Candidate]) -> Hit:
     best = members[0]
     if best.passage == best.chunk:
         return Hit(best.score, best.chunk, dense=best.dense, lexical=best.lexical)
-    found = tuple(one.chunk for one in members if _touch(one.chunk, best.passage))
+    found = tuple(one.chunk for one in members if _overlap(one.chunk, best.passage))
     return Hit(best.score, best.passage, found, best.dense, best.lexical)
 
 
@@ -191,8 +191,8 @@ def _parts(hit: Hit) -> tuple[Chunk, ...]:
     return hit.found or (hit.chunk,)
 
 
-def _touch(one: Chunk, other: Chunk) -> bool:
-    return one.document_id == other.document_id and one.start <= other.end and other.start <= one.end
+def _overlap(one: Chunk, other: Chunk) -> bool:
+    return one.document_id == other.document_id and one.start < other.end and other.start < one.end
 
 
 def _union(one: Chunk, other: Chunk) -> Chunk:
