@@ -663,8 +663,8 @@ class Index:
                     self._remove()
 
     def _open_vectors(self, store: Store, granularity: int) -> SyncedIndex:
-        manifest = self.manifest
-        return SyncedIndex(self.path, store, manifest.dims, granularity=granularity, spec=manifest.search.spec)
+        search = IndexManifest.read(store.settings()).search  # which another process may have changed
+        return SyncedIndex(self.path, store, self.manifest.dims, granularity=granularity, spec=search.spec)
 
     def _upkeep(self, task: Callable[[SyncedIndex], OptimizeReport | None]) -> list[OptimizeReport]:
         """Do it to each granularity over a connection of its own; this index is searched and changed meanwhile."""
@@ -674,7 +674,9 @@ class Index:
             with closing(Store.open(self.path / STORE, read_only=True)) as own:
                 reports.append(task(self._open_vectors(own, number)))
         with self._searcher.alone():
+            self.manifest = IndexManifest.read(self._store.settings())
             for one in self._vectors:
+                one.change_spec(self.manifest.search.spec)
                 one.reload()
         return [one for one in reports if one]
 

@@ -35,6 +35,7 @@ from latechunk import (
     TokenChunker,
     embed_documents,
 )
+from latechunk.ann.persist import read_label
 from latechunk.chunking.places import with_outline
 from latechunk.embedding.progress import Lines, show_progress
 from latechunk.errors import (
@@ -1055,6 +1056,25 @@ def test_closing_trains_nothing(tmp_path, monkeypatch):
 
 
 # Several users of one index.
+
+
+@pytest.mark.parametrize("upkeep", [None, Index.update_vectors, Index.optimize])
+def test_what_another_process_has_optimised_stays_so(tmp_path, upkeep):
+    path, text = tmp_path / "index", " ".join(f"word{number}" for number in range(600))
+    with Index.create(path, encoder=FakeEncoder(), chunker=TokenChunker(max_tokens=1), vectors="flat") as index:
+        index.add([Document("a", text)])
+        with Index.open(path, encoder=FakeEncoder()) as other:
+            assert other.optimize(vectors="ivf")[0].kind.startswith("IVF")
+        index.add([Document("b", "another")])
+        assert index.search("another", 1, mode="dense")[0].chunk.document_id == "b"
+        if upkeep is not None:
+            upkeep(index)
+            assert index.info().search["vectors"] == "ivf"
+
+    assert read_label(path, 0).held.factory.startswith("IVF")
+    with Index.open(path, encoder=FakeEncoder()) as index:
+        assert index.search("another", 1, mode="dense")[0].chunk.document_id == "b"
+        assert len(index.search("another", 1000, mode="dense")) == 601
 
 
 def test_a_read_only_index_refuses_changes_and_writes_nothing(stored, documents):

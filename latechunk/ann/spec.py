@@ -66,6 +66,11 @@ class IndexSpec:
         if dims is not None and (isinstance(dims, bool) or not isinstance(dims, int) or dims < 1):
             raise InputError(f"first_pass_dims must be a whole number of at least 1, or None, got {dims!r:.80}")
 
+    @property
+    def settings(self) -> dict[str, str | int | None]:
+        """The same by the names under which an index records it."""
+        return {"vectors": self.kind, "first_pass_dims": self.first_pass_dims}
+
     def faiss_spec(self, n: int, dims: int) -> FaissSpec:
         """What to build for ``n`` vectors of ``dims`` numbers.
 

@@ -108,8 +108,9 @@ class SyncedIndex:
     def write(self) -> None:
         """Write what is in memory if the files are behind it; builds, trains and catches up with nothing.
 
-        An exact index that only stands in for one that has yet to be trained is not written. What fails here is
-        logged: it costs the next opening some time, and nothing else. To be called within ``alone``.
+        An exact index that only stands in for one that has yet to be trained is not written, nor one of a kind that
+        another process has changed. What fails here is logged: it costs the next opening some time, and nothing else.
+        To be called within ``alone``.
         """
         cache = self._cache
         if cache is None or cache.commit is None or cache.commit == self._written or self._is_stand_in(cache):
@@ -117,7 +118,7 @@ class SyncedIndex:
         try:
             self._store.require_in_place()
             with hold_write_lock(self._folder, timeout=0):
-                if not self._is_newer_on_disk(cache.commit):
+                if self._is_of_recorded_kind() and not self._is_newer_on_disk(cache.commit):
                     self._write(cache)
         except IndexBusyError:
             _log.info("the vector cache of %s is left to the process that is writing", self._folder)
@@ -248,6 +249,11 @@ class SyncedIndex:
 
     def _is_stand_in(self, cache: VectorIndex) -> bool:
         return cache.is_exact(self._dims) and not is_exact(self._spec.faiss_spec(len(cache), self._dims), self._dims)
+
+    def _is_of_recorded_kind(self) -> bool:
+        """Whether no other process has optimised the index for another kind meanwhile."""
+        recorded = self._store.settings().get("search", {})
+        return all(recorded.get(name, own) == own for name, own in self._spec.settings.items())
 
     def _is_newer_on_disk(self, commit: Commit) -> bool:
         """Whether another process has written a later state of this store, or trained at this very one."""
