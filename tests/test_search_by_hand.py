@@ -11,6 +11,7 @@ from latechunk.search.cache import StoreCache
 from latechunk.search.passages import join_adjacent
 from latechunk.search.ranking import add_deviations
 from latechunk.search.word_scores import WordScores
+from latechunk.storage.filter_sql import Condition, Selection
 from latechunk.storage.rows import ChunkPlaces
 from latechunk.storage.store import Store
 from latechunk.types import Tokens
@@ -426,7 +427,7 @@ def test_which_documents_meet_a_filter_is_remembered_until_the_store_changes(tmp
 
 
 def test_what_was_not_used_for_longest_is_forgotten_first():
-    remembered = StoreCache(most_bytes=3 * 1_256)
+    remembered = StoreCache(most_bytes=3 * 1_400)
     read = []
 
     def ask(key, token="now"):
@@ -440,6 +441,16 @@ def test_what_was_not_used_for_longest_is_forgotten_first():
     ask("b", "later")
 
     assert read == ["a", "b", "c", "d", "b", "b", "b"]
+
+
+def test_a_filter_of_many_ids_counts_as_what_is_remembered(tmp_path):
+    remembered = StoreCache(most_bytes=100_000)
+    for user in range(20):
+        ids = tuple(f"{user}-{number}" for number in range(1_000))
+        where = Selection((Condition("f.value IN ?", ids),), None)
+        remembered.get("now", ("documents", where), lambda: np.zeros(1))
+
+    assert len(remembered._values) <= 2  # each holds 1,000 strings of some 55 bytes
 
 
 def test_a_filter_and_ids_by_hand(tmp_path):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 import threading
 from collections import OrderedDict
 from collections.abc import Callable, Hashable
@@ -12,7 +13,7 @@ import numpy as np
 _Value = TypeVar("_Value")
 
 _MOST_BYTES = 128 * 2**20
-_ENTRY_BYTES = 256  # of a value beside its arrays
+_ENTRY_BYTES = 256  # of a value beside its key and its arrays
 
 
 class StoreCache:
@@ -39,13 +40,22 @@ class StoreCache:
                 self._token, self._n_bytes = token, 0
             if key not in self._values:
                 self._values[key] = value
-                self._n_bytes += _size(value)
+                self._n_bytes += _size(key, value)
             while self._n_bytes > self._most_bytes and len(self._values) > 1:
-                self._n_bytes -= _size(self._values.popitem(last=False)[1])
+                self._n_bytes -= _size(*self._values.popitem(last=False))
         return value
 
 
-def _size(value: object) -> int:
-    """About how many bytes a value takes: an array, or a value with arrays for attributes."""
-    parts = [value, *(getattr(value, name) for name in getattr(type(value), "__slots__", ()))]
-    return _ENTRY_BYTES + sum(one.nbytes for one in parts if isinstance(one, np.ndarray))
+def _size(key: Hashable, value: object) -> int:
+    """About how many bytes an entry takes; a filter that lists thousands of ids is a larger key than its value."""
+    return _ENTRY_BYTES + _bytes_of(key) + _bytes_of(value)
+
+
+def _bytes_of(value: object) -> int:
+    """The bytes of a value, and of what it holds if it is a tuple or has slots."""
+    if isinstance(value, np.ndarray):
+        return value.nbytes
+    parts = (
+        value if isinstance(value, tuple) else (getattr(value, one) for one in getattr(type(value), "__slots__", ()))
+    )
+    return sys.getsizeof(value) + sum(map(_bytes_of, parts))
