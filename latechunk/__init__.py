@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import importlib
+import os
+import sys
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -85,3 +87,18 @@ def __getattr__(name: str) -> Any:
 
 def __dir__() -> list[str]:
     return sorted([*globals(), *_HOMES])
+
+
+def _compute_in_one_thread() -> None:
+    """Let a process that was just forked compute in one thread.
+
+    Those in which OpenMP computed stay with the parent, and the child would wait for them without end.
+    """
+    if "latechunk.models.loaded" in sys.modules:
+        sys.modules["torch"].set_num_threads(1)
+    if "latechunk.ann.faiss_ops" in sys.modules:
+        sys.modules["faiss"].omp_set_num_threads(1)
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_compute_in_one_thread)

@@ -1,5 +1,6 @@
 """Requests share passes: in fair turns, under a budget, each with its own results and errors."""
 
+import os
 import threading
 from concurrent.futures import ThreadPoolExecutor
 
@@ -153,6 +154,26 @@ def test_closing_finishes_what_waits_and_takes_nothing_new():
         assert [job.result(30) for job in jobs] == [[0], [2], [4], [6], [8]]
         with pytest.raises(BusyError, match="shutting down"):
             dispatcher.run(gate, [1], [1])
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="this system has no fork")
+@pytest.mark.filterwarnings("ignore:.*fork:DeprecationWarning")
+def test_a_forked_process_runs_what_it_is_asked(dispatcher):
+    """As a worker of gunicorn does whose application was loaded before the fork."""
+    double = lambda items: [2 * item for item in items]  # noqa: E731
+    assert dispatcher.run(double, [1], [1]) == [2]
+    child = os.fork()
+    if not child:
+        status = 1
+        try:
+            with ThreadPoolExecutor(1) as pool:
+                found = [pool.submit(dispatcher.run, double, [number], [1]).result(5) for number in range(3)]
+            status = 0 if found == [[0], [2], [4]] else 2
+        finally:
+            os._exit(status)
+
+    assert os.waitpid(child, 0)[1] == 0
+    assert dispatcher.run(double, [3], [1]) == [6]
 
 
 def test_shared_vectors_are_the_encoders_own(dispatcher):

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import os
 import threading
 import time
+import weakref
 from collections import deque
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future
@@ -40,7 +42,7 @@ class Dispatcher:
     def __init__(
         self, *, batch_tokens: int, patience: float, on_batch: Callable[[int, int], None] | None = None
     ) -> None:
-        """Start the thread.
+        """Start the thread with the first request.
 
         Args:
             batch_tokens: Tokens that go through the model together; one longer text goes alone.
@@ -50,13 +52,17 @@ class Dispatcher:
         self._budget = batch_tokens
         self._patience = patience
         self._on_batch = on_batch
+        self._closed = False
+        self._tokens_per_second = 0.0
+        self.forget()
+        _OPEN.add(self)
+
+    def forget(self) -> None:
+        """Have nothing waiting and no thread, as in a process just forked, which has none of its parent's."""
         self._jobs: deque[_Job] = deque()
         self._ready = threading.Condition()
-        self._closed = False
         self._waiting_tokens = 0
-        self._tokens_per_second = 0.0
-        self._thread = threading.Thread(target=self._loop, name="latechunk-encode", daemon=True)
-        self._thread.start()
+        self._thread: threading.Thread | None = None
 
     def run(self, function: Function, items: Sequence[Any], sizes: Sequence[int]) -> list[Any]:
         """The function's results for some items, in order; waits its turn.
@@ -77,6 +83,9 @@ class Dispatcher:
                 raise BusyError("the server is shutting down", self.retry_after)
             self._jobs.append(job)
             self._waiting_tokens += sum(sizes)
+            if self._thread is None:
+                self._thread = threading.Thread(target=self._loop, name="latechunk-encode", daemon=True)
+                self._thread.start()
             self._ready.notify()
         try:
             return job.future.result(self._patience)
@@ -103,7 +112,8 @@ class Dispatcher:
         with self._ready:
             self._closed = True
             self._ready.notify()
-        self._thread.join()
+        if self._thread is not None:
+            self._thread.join()
 
     def _loop(self) -> None:
         while True:
@@ -182,3 +192,15 @@ class Dispatcher:
         speed = n_tokens / max(seconds, 1e-6)
         known = self._tokens_per_second
         self._tokens_per_second = speed if not known else known + _SMOOTHING * (speed - known)
+
+
+_OPEN: weakref.WeakSet[Dispatcher] = weakref.WeakSet()
+
+
+def _forget_all() -> None:
+    for one in list(_OPEN):
+        one.forget()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_forget_all)
