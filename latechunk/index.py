@@ -302,6 +302,18 @@ class Index:
             return self._encoder
 
     @property
+    def is_in_place(self) -> bool:
+        """Whether the folder still holds what was opened; False says that it was removed or replaced: open it again.
+
+        On a read-only file system also False if the index was written from elsewhere, which cannot be followed there.
+
+        Examples:
+            >>> index.is_in_place
+            True
+        """
+        return self._store.is_in_place
+
+    @property
     def chunker(self) -> Chunker:
         """The first of ``chunkers``, whose chunks are searched where nothing else is said."""
         return next(iter(self.chunkers.values()))

@@ -1189,6 +1189,37 @@ def test_a_forked_process_keeps_what_it_adds_when_the_parent_closes_the_index(tm
         assert again.ids() == ["berlin", "paris", "stub"]
 
 
+FORKED = """
+import os, signal, sys
+from pathlib import Path
+from latechunk import Document, Index
+
+with Index.create(Path(sys.argv[1])) as index:
+    index.add([Document("berlin", "Berlin lies on the Spree. " * 100), Document("paris", "Paris lies on the Seine.")])
+    found = [hit.chunk for hit in index.search("Which river?")]
+    child = os.fork()
+    if not child:
+        signal.alarm(60)
+        same = [hit.chunk for hit in index.search("Which river?")] == found
+        index.add([Document("rome", "Rome lies on the Tiber. " * 100)])
+        os._exit(0 if same else 2)
+    print(os.waitpid(child, 0)[1], index.ids())
+"""
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="this system has no fork")
+def test_a_forked_process_computes_although_the_parent_has_computed_in_several_threads(tmp_path):
+    """OpenMP's threads stay with the parent, and a child that waited for them would never end."""
+    command = [sys.executable, "-W", "ignore", "-c", FORKED, str(tmp_path / "index")]
+    environment = {**os.environ, "OMP_NUM_THREADS": "2"}
+
+    run = subprocess.run(
+        command, capture_output=True, text=True, cwd=Path(__file__).parent.parent, env=environment, check=False
+    )
+
+    assert run.stdout.strip() == "0 ['berlin', 'paris', 'rome']", run.stderr
+
+
 def test_a_closed_index_says_so(tmp_path, documents):
     index = create(tmp_path / "index")
     index.close()
@@ -1377,6 +1408,41 @@ def test_changes_that_only_the_log_holds_are_never_passed_over(stored, monkeypat
         monkeypatch.setattr("latechunk.storage.connection.os.statvfs", lambda path: ReadOnlyFileSystem)
         with pytest.raises(StoreError, match="last changes are still in store.sqlite3-wal"):
             create_open(path, read_only=True)
+
+
+@pytest.mark.skipif(not hasattr(os, "statvfs"), reason="needs statvfs")
+def test_an_index_that_cannot_be_followed_says_that_it_was_written(stored, monkeypatch):
+    """As a container's volume that is mounted for reading alone, and that the host writes to."""
+    path, _ = stored
+    monkeypatch.setattr("latechunk.storage.connection.os.statvfs", lambda path: ReadOnlyFileSystem)
+
+    with create_open(path, read_only=True) as index:
+        assert index.is_in_place
+        with create_open(path) as writer:
+            writer.add([Document("rome", "Rome is old.")])
+        assert not index.is_in_place
+        for read in (lambda: index.search("Rome"), index.ids):
+            with pytest.raises(StoreError, match="was written since it was opened"):
+                read()
+    with create_open(path, read_only=True) as again:
+        assert "rome" in again.ids()
+
+
+@pytest.mark.skipif(not hasattr(os, "statvfs"), reason="needs statvfs")
+def test_what_is_written_while_it_is_read_is_not_called_damaged(stored, monkeypatch):
+    path, _ = stored
+    monkeypatch.setattr("latechunk.storage.connection.os.statvfs", lambda path: ReadOnlyFileSystem)
+
+    store = Store.open(path / "store.sqlite3", read_only=True)
+
+    def read():
+        with store.snapshot():
+            os.utime(path / "store.sqlite3")
+            raise IndexDamagedError("what a page of another state looks like")
+
+    with pytest.raises(StoreError, match="was written since it was opened"):
+        read()
+    store.close()
 
 
 # What a hostile tester found.

@@ -1,6 +1,10 @@
 """Search, documents, reranking, metrics and the page of a server; no answer but the text and its exact place."""
 
+import os
 import re
+import shutil
+from concurrent.futures import ThreadPoolExecutor
+from types import SimpleNamespace
 from urllib.parse import quote
 
 import httpx
@@ -266,7 +270,7 @@ def test_metrics_count_by_route(client):
     assert 'route="/documents/{document_id:any_text}",status="200"' in text
     assert 'route="other",status="404"' in text
     assert "nobody" not in text
-    assert re.search(r"^latechunk_requests_in_progress 1", text, re.MULTILINE)
+    assert re.search(r"^latechunk_requests_in_progress 0", text, re.MULTILINE)
     assert re.search(r"^latechunk_encoded_tokens_total [1-9]", text, re.MULTILINE)
 
 
@@ -281,6 +285,49 @@ def test_an_index_that_grows_is_served_as_it_is(tmp_path):
 
     assert {one["document_id"] for one in before} == {"a/berlin.md"}
     assert after[0]["document_id"] == "paris"
+
+
+def ask_many(url, query, n=16):
+    def ask(_):
+        answer = httpx.post(f"{url}/search", json={"query": query, "k": 1}, timeout=60, verify=False)
+        return answer.status_code, [one["document_id"] for one in answer.json().get("passages", ())]
+
+    with ThreadPoolExecutor(n) as pool:
+        return set(map(str, pool.map(ask, range(4 * n))))
+
+
+def test_an_index_that_takes_the_place_of_another_is_served(tmp_path):
+    folder, later = tmp_path / "live", tmp_path / "later"
+    for path, document in ((folder, DOCUMENTS[0]), (later, DOCUMENTS[1])):
+        with Index.create(path, encoder=FakeEncoder()) as index:
+            index.add([document])
+    with open_served([folder], encoder=FakeEncoder()) as served, running(make_app(served)) as url:
+        before = ask_many(url, "capital")
+        folder.rename(tmp_path / "before")
+        later.rename(folder)
+        after = ask_many(url, "capital")
+        shutil.rmtree(folder)
+        gone = ask_many(url, "capital", n=1)
+
+    assert before == {"(200, ['a/berlin.md'])"}
+    assert after == gone == {"(200, ['paris'])"}
+
+
+@pytest.mark.skipif(not hasattr(os, "statvfs"), reason="needs statvfs")
+def test_an_index_on_a_read_only_volume_is_served_as_it_was_last_closed(tmp_path, monkeypatch):
+    folder = tmp_path / "volume"
+    with Index.create(folder, encoder=FakeEncoder()) as index:
+        index.add(DOCUMENTS[:1])
+    read_only = SimpleNamespace(f_flag=os.ST_RDONLY)
+    monkeypatch.setattr("latechunk.storage.connection.os.statvfs", lambda path: read_only)
+    with open_served([folder], encoder=FakeEncoder()) as served, running(make_app(served)) as url:
+        before = ask_many(url, "Seine")
+        with Index.open(folder, encoder=FakeEncoder()) as index:
+            index.add(DOCUMENTS[1:2])
+        after = ask_many(url, "Seine")
+
+    assert before == {"(200, ['a/berlin.md'])"}
+    assert after == {"(200, ['paris'])"}
 
 
 def test_the_page_of_a_document_needs_the_key(folder):

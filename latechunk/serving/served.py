@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+import threading
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -18,6 +19,7 @@ from latechunk.serving.errors import RequestError
 from latechunk.serving.limits import Limits
 from latechunk.serving.metrics import Metrics
 from latechunk.serving.model import ServedModel
+from latechunk.storage.directory import has_store
 from latechunk.types import Mode, Settings
 
 Offered = TypeVar("Offered")
@@ -102,14 +104,15 @@ def open_served(
         encoders = _SharedEncoders(limits, metrics, stack)
         if encoder is not None:
             encoders.share(encoder() if callable(encoder) else encoder)
-        indexes: dict[str, Index] = {}
+        indexes = _OpenIndexes()
+        stack.callback(indexes.close)
         for path in paths:
             name = path.resolve().name.removesuffix(".latechunk")
             if name in indexes:
                 raise InputError(f"two indexes are named {name!r}; their folders must differ in name")
             with Index.open(path, read_only=True, **(runtime or {})) as index:
                 own = encoders.find(index.manifest.encoder) or encoders.share(index.encoder)
-            indexes[name] = stack.enter_context(Index.open(path, encoder=own, read_only=True))
+            indexes.open(name, path, own)
         models: dict[str, ServedModel] = {}
         for number, one in enumerate(encoders.shared):
             served = ServedModel(one, choose_embedding(one, mode, None), limits)
@@ -126,6 +129,36 @@ def open_served(
             private=_name_paths(indexes, encoders.shared),
             _stack=stack.pop_all(),
         )
+
+
+class _OpenIndexes(Mapping[str, Index]):
+    """Indexes by name. Where another one was put in the place of a folder, it is opened when it is next asked for."""
+
+    def __init__(self) -> None:
+        self._opened: dict[str, Index] = {}
+        self._lock = threading.Lock()
+
+    def open(self, name: str, path: Path, encoder: SpanEncoder) -> None:
+        self._opened[name] = Index.open(path, encoder=encoder, read_only=True)
+
+    def close(self) -> None:
+        for index in self._opened.values():
+            index.close()
+
+    def __getitem__(self, name: str) -> Index:
+        index = self._opened[name]
+        if index.is_in_place or not has_store(index.path):  # where nothing is, what is open is searched on
+            return index
+        with self._lock:
+            if self._opened[name] is index:
+                self.open(name, index.path, index.encoder)
+            return self._opened[name]  # the one before closes when those who search it have let it go
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._opened)
+
+    def __len__(self) -> int:
+        return len(self._opened)
 
 
 class _SharedEncoders:

@@ -54,6 +54,11 @@ class ChunkReader:
         self.has_words = search.get("words") is True
         self._precision: Precision = search.get("precision", "float32")
 
+    @property
+    def is_in_place(self) -> bool:
+        """Whether the file that is open is still the one at its path."""
+        return self._pool.is_in_place
+
     def close(self) -> None:
         """Close the database; everything committed is in it."""
         self._pool.close()

@@ -35,7 +35,6 @@ class ConnectionPool:
         """Open one connection that reads and, unless read-only, the one that writes."""
         self.read_only = read_only
         self._path = path
-        self._identity = _identify(path)
         self._guard = threading.Lock()  # protects the next two attributes
         self._idle: list[sqlite3.Connection] = []
         self._is_closed = self._is_alone = False
@@ -46,6 +45,7 @@ class ConnectionPool:
             # A reader of a writable index could write, too, but for query_only: the connection that is closed last
             # moves the write-ahead log into the database, and that may be a reader's.
             self._mode = reading_mode(path) if read_only else "rw"
+            self._identity = self._identify()
             try:
                 self._idle.append(self._open_reader())
                 self._writer = None if read_only else _open_writer(path)
@@ -70,10 +70,13 @@ class ConnectionPool:
             try:
                 with transaction(connection, "BEGIN"):
                     yield connection
-            except BaseException:
+                self._require_unwritten()
+            except BaseException as error:
                 # A statement that was left halfway keeps its old state alive on its connection, COMMIT or not. The
                 # next to borrow the connection would read that state, so it is not lent again.
                 connection.close()
+                if isinstance(error, Exception):
+                    self._require_unwritten()  # or the file would be called damaged
                 raise
             finally:
                 self._of_thread.connection = None
@@ -128,15 +131,47 @@ class ConnectionPool:
         if self._is_closed:
             raise StoreError("the index is closed: open it again")
 
+    @property
+    def is_in_place(self) -> bool:
+        """Whether the file that is open is still the one at its path, and as it was where it cannot be followed."""
+        return self._identify() == self._identity
+
     def require_in_place(self) -> None:
         """Raise a ``StoreError`` unless the file that is open is still the one at its path."""
-        if _identify(self._path) != self._identity:
+        if not self.is_in_place:
             raise StoreError(
                 f"{self._path} was removed or replaced since it was opened, so nothing was changed: "
                 f"open the index again"
             )
 
+    def _identify(self) -> tuple[int, ...] | None:
+        """Device and inode, which tell a file from any other; with size and time where SQLite takes it for immutable.
+
+        None if there is no file.
+        """
+        try:
+            found = self._path.stat()
+        except OSError:
+            return None
+        whole = (found.st_dev, found.st_ino, found.st_size, found.st_mtime_ns)
+        return whole if "immutable" in self._mode else whole[:2]
+
+    def _require_unwritten(self) -> None:
+        """Raise a ``StoreError`` if a file that SQLite takes for immutable was written: it keeps pages of before.
+
+        A file system that is read-only here may be writable elsewhere, as the volume of a container is.
+        """
+        if "immutable" not in self._mode:
+            return
+        before, now = self._identity, self._identify()
+        if before and now and before != now and before[:2] == now[:2]:
+            raise StoreError(
+                f"{self._path} was written since it was opened, which cannot be followed on a file system that is "
+                f"read-only here: when the writer has closed the index, open it again"
+            )
+
     def _borrow(self) -> sqlite3.Connection:
+        self._require_unwritten()
         with self._guard:
             self.require_open()
             if self._idle:
@@ -203,12 +238,3 @@ def _open_writer(path: Path) -> sqlite3.Connection:
     connection.execute("PRAGMA foreign_keys = ON")
     connection.execute("PRAGMA synchronous = FULL")
     return connection
-
-
-def _identify(path: Path) -> tuple[int, int] | None:
-    """Device and inode, which tell a file from any other; None if there is no file."""
-    try:
-        found = path.stat()
-    except OSError:
-        return None
-    return found.st_dev, found.st_ino
