@@ -19,7 +19,7 @@ pytest.importorskip("fastapi")
 
 from latechunk.errors import InputError
 from latechunk.serving import Limits, make_app, open_served
-from latechunk.serving.run import allowed_hosts, is_loopback, read_keys
+from latechunk.serving.run import _raise_file_limit, allowed_hosts, is_loopback, read_keys
 from latechunk.serving.run import serve as serve_alone
 from tests.conftest import FakeEncoder
 from tests.serving import connect, post_head, running
@@ -152,6 +152,23 @@ def test_beyond_so_many_requests_the_next_is_told_to_come_back():
             assert health.status_code == 200
             assert [one.result(60).status_code for one in taken] == [200] * 3
             assert post(url).status_code == 200
+
+
+def test_an_overload_can_be_seen():
+    encoder = SlowEncoder()
+    with serve(encoder, Limits(requests=1), keys=[KEY]) as url, ThreadPoolExecutor(1) as pool:
+        bearer = {"Authorization": f"Bearer {KEY}"}
+        first = pool.submit(post, url, headers=bearer)
+        assert encoder.entered.wait(30)
+        try:
+            refused = post(url, headers=bearer)
+            keyless, metrics = (httpx.get(f"{url}/metrics", headers=headers) for headers in ({}, bearer))
+        finally:
+            encoder.open.set()
+        assert first.result(60).status_code == 200
+
+    assert (refused.status_code, keyless.status_code, metrics.status_code) == (429, 401, 200)
+    assert "latechunk_requests_in_progress 1" in metrics.text
 
 
 def test_bodies_together_are_bounded():
@@ -316,6 +333,25 @@ def test_the_command_finishes_what_it_took_when_it_is_ended(tmp_path):
         process.kill()
         process.wait()
         process.stderr.close()
+
+
+@pytest.mark.skipif(os.name != "posix", reason="limits of POSIX")
+def test_as_many_files_as_connections_may_be_open_also_where_the_system_names_no_limit(monkeypatch):
+    import resource
+
+    asked = []
+
+    def set_limit(_, limits):
+        asked.append(limits)
+        if limits[0] == resource.RLIM_INFINITY:  # as macOS does, which says that it has no limit
+            raise ValueError("current limit exceeds maximum limit")
+
+    monkeypatch.setattr(resource, "setrlimit", set_limit)
+    for found in ((256, resource.RLIM_INFINITY), (1_024, 4_096), (1_024, 2**30), (2**20, 2**20)):
+        monkeypatch.setattr(resource, "getrlimit", lambda _, found=found: found)
+        _raise_file_limit(12_000)
+
+    assert asked == [(13_000, resource.RLIM_INFINITY), (4_096, 4_096), (13_000, 2**30)]
 
 
 def test_an_address_that_is_taken_is_said_once(capsys):

@@ -219,6 +219,21 @@ async def test_over_http_with_a_key(indexes):
     assert again == letter
 
 
+async def test_no_client_holds_a_place_while_it_waits_for_messages(indexes):
+    """GET asks for messages of the server, of which there are none; 256 clients would shut out all others."""
+    with open_served(indexes, encoder=FakeEncoder()) as served:
+        app = make_mcp_app(make_mcp(lambda: served), Limits(requests=1))
+        with running(app) as url:
+            headers = {"Accept": "application/json, text/event-stream"}
+            answer = httpx.get(f"{url}/mcp", headers=headers, timeout=10)
+            async with Client(f"{url}/mcp") as client:
+                assert client.server_capabilities.tools.list_changed is False
+                assert await call(client, "read", document_id="letter")
+
+    assert answer.status_code == 405
+    assert answer.headers["allow"] == "POST"
+
+
 def httpx_client(key):
     import httpx2
 

@@ -99,6 +99,7 @@ def make_app(served: Served, *, keys: Sequence[str] = (), hosts: Collection[str]
         served.limits,
         keys=keys,
         hosts=hosts,
+        free_paths=("/metrics",),  # an overload is to be seen
         form_paths=(INSPECT,),
         retry_after=lambda: max((one.retry_after for one in served.dispatchers), default=1),
         on_answer=served.metrics.note_request,

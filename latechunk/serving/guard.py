@@ -39,7 +39,9 @@ class Guard:
         keys: Sequence[str] = (),
         hosts: Collection[str] = (),
         open_paths: Collection[str] = ("/", "/health"),
+        free_paths: Collection[str] = (),
         form_paths: Collection[str] = (),
+        methods: Collection[str] = (),
         retry_after: Callable[[], int] = lambda: 1,
         on_answer: Callable[[str, int, float], None] = lambda _route, _status, _seconds: None,
     ) -> None:
@@ -52,7 +54,9 @@ class Guard:
             hosts: Names by which the server may be called, so that no page of another name can reach it through a
                 browser (DNS rebinding); none for any.
             open_paths: What needs no key.
+            free_paths: What is answered, as these are, however many requests wait.
             form_paths: What is sent as forms of HTML, and not as JSON; they have the key in a field ``key``.
+            methods: Of HTTP that are taken; none for any.
             retry_after: Seconds after which a client that was sent away may come back.
             on_answer: Called with the route, the status and the seconds of each answer.
         """
@@ -61,7 +65,9 @@ class Guard:
         self._keys = [key.encode("utf-8") for key in keys]
         self._hosts = frozenset(hosts)
         self._open_paths = frozenset(open_paths)
+        self._free_paths = self._open_paths.union(free_paths)
         self._form_paths = frozenset(form_paths)
+        self._methods = tuple(methods)
         self._retry_after = retry_after
         self._on_answer = on_answer
         self.n_requests = 0
@@ -91,7 +97,7 @@ class Guard:
     async def _answer(self, scope: Scope, receive: Receive, send: Send) -> None:
         headers = Headers(scope=scope)
         refusal = self._refuse(scope, headers)
-        if refusal is None and scope["path"] in self._open_paths:
+        if refusal is None and scope["path"] in self._free_paths:
             return await self._app(scope, receive, send)
         if refusal is None and self.n_requests >= self._limits.requests:
             refusal = self._busy(f"{self._limits.requests} requests are waiting")
@@ -117,6 +123,8 @@ class Guard:
             kind, _, given = headers.get("authorization", "").partition(" ")
             if not self._is_known(given.strip() if kind.lower() == "bearer" else ""):
                 return _keyless()
+        if self._methods and scope["method"] not in self._methods:
+            return _refuse_method(self._methods)
         form = "application/x-www-form-urlencoded" if scope["path"] in self._form_paths else "application/json"
         if scope["method"] == "POST" and headers.get("content-type", "").partition(";")[0].strip().lower() != form:
             return _refusal(HTTPStatus.UNSUPPORTED_MEDIA_TYPE, f"a request has Content-Type: {form}")
@@ -207,6 +215,12 @@ def _patient(send: Send, seconds: float) -> Send:
 def _keyless() -> Response:
     refusal = _refusal(HTTPStatus.UNAUTHORIZED, "an API key is needed: Authorization: Bearer KEY")
     refusal.headers["WWW-Authenticate"] = "Bearer"
+    return refusal
+
+
+def _refuse_method(taken: Sequence[str]) -> Response:
+    refusal = _refusal(HTTPStatus.METHOD_NOT_ALLOWED, f"only {' and '.join(taken)} requests are taken here")
+    refusal.headers["Allow"] = ", ".join(taken)
     return refusal
 
 

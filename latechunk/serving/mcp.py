@@ -70,7 +70,13 @@ class _Server(MCPServer[Any]):
 
 def make_mcp(served: Callable[[], Served]) -> MCPServer[Any]:
     """Make the server; ``served`` gives the indexes, and may wait until they are loaded."""
-    server = _Server("latechunk", version=latechunk.__version__, instructions=_INSTRUCTIONS, log_level="WARNING")
+    server = _Server(
+        "latechunk",
+        version=latechunk.__version__,
+        instructions=_INSTRUCTIONS,
+        log_level="WARNING",
+        subscriptions=False,  # nothing changes that clients could be told of
+    )
     read_only = ToolAnnotations(read_only_hint=True, idempotent_hint=True, open_world_hint=False)
 
     @server.tool(title="Search passages", annotations=read_only)
@@ -159,7 +165,8 @@ def make_mcp_app(
         max_request_body_size=limits.body_bytes,
         transport_security=security,
     )
-    return Guard(app, limits, keys=keys, hosts=hosts, open_paths=())
+    # A client that sends GET waits for messages of the server, for as long as it lives, and there are none.
+    return Guard(app, limits, keys=keys, hosts=hosts, open_paths=(), methods=("POST",))
 
 
 def _brief(metadata: Mapping[str, Any]) -> dict[str, Any]:

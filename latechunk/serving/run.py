@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import ipaddress
 import signal
 from collections.abc import Callable, Collection, Sequence
@@ -20,6 +21,7 @@ from latechunk.serving.limits import Limits
 
 LOOPBACK = ("localhost", "127.0.0.1", "[::1]", "::1")
 _SHORTEST_KEY = 16
+_OTHER_FILES = 1_000  # that may be open besides connections
 _Protocol: Any = AutoHTTPProtocol
 
 
@@ -31,7 +33,7 @@ def serve(app: ASGIApp, *, host: str, port: int, limits: Limits, on_ready: Calla
     Raises:
         InputError: If the address cannot be used.
     """
-    _raise_file_limit()
+    _raise_file_limit(limits.connections)
     config = make_config(app, host, port, limits)
     socket = _bind(host, port)
     for number in (signal.SIGINT, signal.SIGTERM):  # uvicorn raises again what it was ended by
@@ -174,12 +176,15 @@ def is_loopback(host: str) -> bool:
         return host == "localhost"
 
 
-def _raise_file_limit() -> None:
-    """Let the process have as many connections open as the system lets it."""
+def _raise_file_limit(n_connections: int) -> None:
+    """Let the process have so many connections open, or as many as the system lets it."""
     try:
         import resource
     except ImportError:  # not on Windows
         return
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    if soft < hard:
-        resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
+    most = n_connections + _OTHER_FILES
+    wanted = most if hard == resource.RLIM_INFINITY else min(most, hard)
+    if soft != resource.RLIM_INFINITY and soft < wanted:
+        with contextlib.suppress(ValueError, OSError):  # macOS says that there is no limit, and has one
+            resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))
