@@ -171,6 +171,27 @@ def test_an_overload_can_be_seen():
     assert "latechunk_requests_in_progress 1" in metrics.text
 
 
+def test_nothing_is_computed_for_a_client_that_has_gone():
+    encoder = SlowEncoder()
+    with open_served(encoder=encoder) as opened, ThreadPoolExecutor(1) as pool:
+        app = make_app(opened)
+        with running(app) as url:
+            first = pool.submit(post, url)
+            assert encoder.entered.wait(30)
+            body = json.dumps({"input": ["Berlin is big."] * 500}).encode()
+            with connect(url) as connection:
+                connection.sendall(post_head("/v1/embeddings", len(body)) + body)
+                while not opened.dispatchers[0].waiting_tokens:
+                    time.sleep(0.01)
+            time.sleep(0.5)  # until the server sees that the connection is closed
+            encoder.open.set()
+            assert first.result(60).status_code == 200
+            while app.n_requests:
+                time.sleep(0.01)
+
+    assert encoder.n_encoded == 1
+
+
 def test_bodies_together_are_bounded():
     encoder = SlowEncoder()
     limits = Limits(pending_bytes=2_000)

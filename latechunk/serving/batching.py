@@ -8,13 +8,17 @@ import time
 import weakref
 from collections import deque
 from collections.abc import Callable, Sequence
-from concurrent.futures import Future
+from concurrent.futures import CancelledError, Future
+from contextvars import ContextVar
 from dataclasses import dataclass, field
 from typing import Any, TypeAlias
 
 from latechunk.serving.errors import BusyError
 
 Function: TypeAlias = Callable[[list[Any]], Sequence[Any]]
+
+CLIENT_LEFT: ContextVar[threading.Event | None] = ContextVar("CLIENT_LEFT", default=None)
+"""Is set when the client of this context's request has gone, and nobody waits for what is computed."""
 
 _SMOOTHING = 0.2  # how much the newest pass counts in the measured speed
 
@@ -26,9 +30,15 @@ class _Job:
     function: Function
     items: Sequence[Any]
     sizes: Sequence[int]
+    client_left: threading.Event | None
     future: Future[list[Any]] = field(default_factory=Future)
     results: dict[int, Any] = field(default_factory=dict)
     n_taken: int = 0
+
+    @property
+    def is_given_up(self) -> bool:
+        """Whether nobody waits for it any more."""
+        return self.future.cancelled() or (self.client_left is not None and self.client_left.is_set())
 
 
 class Dispatcher:
@@ -73,11 +83,11 @@ class Dispatcher:
             sizes: Tokens of each item.
 
         Raises:
-            BusyError: If it takes longer than a request may.
+            BusyError: If it takes longer than a request may, or the client has gone.
         """
         if not items:
             return []
-        job = _Job(function, items, sizes)
+        job = _Job(function, items, sizes, CLIENT_LEFT.get())
         with self._ready:
             if self._closed:
                 raise BusyError("the server is shutting down", self.retry_after)
@@ -89,6 +99,8 @@ class Dispatcher:
             self._ready.notify()
         try:
             return job.future.result(self._patience)
+        except CancelledError as error:
+            raise BusyError("the client has gone", self.retry_after) from error
         except TimeoutError as error:
             if not job.future.cancel():  # it is done at this very moment
                 return job.future.result()
@@ -131,7 +143,8 @@ class Dispatcher:
 
         What was picked from joins the end of the queue with its rest, so that the others' functions come next.
         """
-        for job in [one for one in self._jobs if one.future.cancelled()]:
+        for job in [one for one in self._jobs if one.is_given_up]:
+            job.future.cancel()
             self._jobs.remove(job)
             self._waiting_tokens -= sum(job.sizes[job.n_taken :])
         picked: list[tuple[_Job, int]] = []

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import hmac
+import threading
 import time
 from collections import deque
 from collections.abc import Callable, Collection, Sequence
@@ -14,6 +15,7 @@ from starlette.datastructures import Headers
 from starlette.responses import Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from latechunk.serving.batching import CLIENT_LEFT
 from latechunk.serving.errors import error_body
 from latechunk.serving.limits import Limits
 
@@ -147,7 +149,13 @@ class Guard:
             async def replay() -> Message:
                 return messages.popleft() if messages else await receive()
 
-            await self._app(scope, replay, patient)
+            left = threading.Event()
+            CLIENT_LEFT.set(left)
+            watching = asyncio.create_task(_note_end(receive, left))
+            try:
+                await self._app(scope, replay, patient)
+            finally:
+                watching.cancel()
         finally:
             self.n_bytes -= len(body)
         return None
@@ -190,6 +198,13 @@ class Guard:
         refusal = _refusal(HTTPStatus.TOO_MANY_REQUESTS, f"{why}; come back in {seconds} s")
         refusal.headers["Retry-After"] = str(seconds)
         return refusal
+
+
+async def _note_end(receive: Receive, left: threading.Event) -> None:
+    """Wait until the client has gone."""
+    while (await receive())["type"] != "http.disconnect":
+        pass
+    left.set()
 
 
 def _patient(send: Send, seconds: float) -> Send:
