@@ -1520,6 +1520,34 @@ def test_an_index_that_was_removed_says_so(tmp_path):
             Store.open(tmp_path / "index" / "store.sqlite3", read_only=True)
 
 
+@pytest.mark.skipif(os.name != "posix", reason="rights of POSIX")
+def test_a_group_may_write_to_an_index_where_the_umask_lets_it(tmp_path, documents):
+    before = os.umask(0o002)
+    try:
+        index = create(tmp_path / "index")
+        index.add(documents)
+        index.search("the capital")
+        during = list((tmp_path / "index").iterdir())
+        rights = {one.name: oct(one.stat().st_mode & 0o777) for one in during}
+        index.close()
+    finally:
+        os.umask(before)
+
+    assert {"store.sqlite3", "store.sqlite3-wal", "store.sqlite3-shm", "write.lock"} <= rights.keys()
+    assert set(rights.values()) == {"0o664"}
+
+
+def test_a_folder_whose_files_nobody_may_look_at_is_named(tmp_path, monkeypatch):
+    create(tmp_path / "index").close()
+
+    def refuse(path):
+        raise PermissionError(13, "Permission denied", str(path))
+
+    monkeypatch.setattr(Path, "lstat", refuse)
+    with pytest.raises(StoreError, match="index cannot be read: .*Permission denied"):
+        create_open(tmp_path / "index")
+
+
 @pytest.mark.parametrize("exist_ok", [False, True])
 def test_a_path_that_is_too_long_for_the_database_in_it_is_refused(exist_ok):
     path = "/missing/" + "a/" * 2_040

@@ -95,7 +95,8 @@ def _explain(path: Path, error: sqlite3.DatabaseError) -> StoreError:
     if code == sqlite3.SQLITE_READONLY:
         return StoreError(
             f"{path} could be opened for reading only, so it was not changed: free some space or get write "
-            f"permission on its folder, and open the index again"
+            f"permission on its folder and on all files {path.name}* there, which may be another user's, and open the "
+            f"index again"
         )
     if code == sqlite3.SQLITE_CANTOPEN:
         return StoreError(

@@ -100,6 +100,8 @@ def _require_plain(folder: Path) -> None:
             mode = file.lstat().st_mode
         except FileNotFoundError:  # another process has renamed or removed it since
             continue
+        except OSError as error:
+            raise StoreError(f"{folder} cannot be read: {error}") from error
         if not stat.S_ISREG(mode):
             raise IndexFormatError(
                 f"{file} is a link, a folder or a device, and the files of an index are plain files: copy the index "

@@ -29,6 +29,7 @@ class Store(StoreReader):
     @classmethod
     def create(cls, path: Path, settings: Mapping[str, Settings]) -> None:
         """Make a new database with an empty store."""
+        path.touch()  # SQLite itself lets no group write, whatever the umask says
         with translated(path):
             connection = connect(path, "rwc")
         try:
