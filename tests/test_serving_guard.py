@@ -17,6 +17,7 @@ import pytest
 
 pytest.importorskip("fastapi")
 
+from latechunk import Document, Index
 from latechunk.errors import InputError
 from latechunk.serving import Limits, make_app, open_served
 from latechunk.serving.run import _raise_file_limit, allowed_hosts, is_loopback, read_keys
@@ -318,7 +319,8 @@ CLI = [sys.executable, "-c", "from latechunk.cli import run; run()"]
 
 def start(tmp_path, *words):
     environment = {**os.environ, "HF_HUB_OFFLINE": "1", "PYTHONPATH": os.pathsep.join(filter(None, sys.path))}
-    return subprocess.Popen([*CLI, *words], stderr=subprocess.PIPE, text=True, env=environment, cwd=tmp_path)
+    pipes = {"stdin": subprocess.PIPE, "stderr": subprocess.PIPE}
+    return subprocess.Popen([*CLI, *words], **pipes, text=True, env=environment, cwd=tmp_path)
 
 
 @pytest.mark.skipif(os.name != "posix", reason="signals of POSIX")
@@ -352,8 +354,39 @@ def test_the_command_finishes_what_it_took_when_it_is_ended(tmp_path):
         assert process.wait(60) == 0
     finally:
         process.kill()
-        process.wait()
-        process.stderr.close()
+        process.communicate()
+
+
+def catches(process, number):
+    """Whether a process has a handler of its own for a signal."""
+    status = Path(f"/proc/{process.pid}/status").read_text()
+    (caught,) = (line.split()[1] for line in status.splitlines() if line.startswith("SigCgt"))
+    return bool(int(caught, 16) >> (number - 1) & 1)
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="reads the signals of a process as Linux tells them")
+@pytest.mark.parametrize(
+    ("command", "sent", "code"),
+    [("serve", signal.SIGTERM, 143), ("mcp", signal.SIGTERM, 143), ("mcp", signal.SIGINT, 130)],
+)
+def test_a_server_that_loads_or_waits_for_its_input_ends_at_once(tmp_path, command, sent, code):
+    """As the first process of a container it would pass over SIGTERM, unless it has a handler."""
+    with Index.create(tmp_path / "a.latechunk", encoder="multilingual-e5-small-q4") as index:
+        index.add([Document("a", "Berlin is big.")])
+    process = start(tmp_path, command, "a.latechunk", *(["--port", "0"] if command == "serve" else []))
+    try:
+        end = time.monotonic() + 60
+        while not catches(process, signal.SIGTERM):
+            assert time.monotonic() < end
+            assert process.poll() is None
+            time.sleep(0.01)
+        process.send_signal(sent)
+
+        assert process.wait(30) == code
+        assert "serving" not in process.stderr.read()
+    finally:
+        process.kill()
+        process.communicate()
 
 
 @pytest.mark.skipif(os.name != "posix", reason="limits of POSIX")

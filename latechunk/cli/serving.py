@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
@@ -70,7 +71,7 @@ def serve_command(
     with errors_explained(console, quiet=quiet, interrupted="the server has ended"):
         _require_serving()
         from latechunk.serving.app import make_app
-        from latechunk.serving.run import allowed_hosts, read_keys, serve
+        from latechunk.serving.run import allowed_hosts, ended_at_once, read_keys, serve
         from latechunk.serving.served import open_served
 
         if indexes and not model:
@@ -79,7 +80,7 @@ def serve_command(
         hosts = allowed_hosts(host, keys)
         load = partial(load_encoder, model, adapters, device=device, dtype=dtype)
         limits = _make_limits(max_tokens, max_inputs, max_body_mb, max_requests, batch_tokens, timeout)
-        with spinner(console, "loading the models", quiet):
+        with ended_at_once(signal.SIGTERM), spinner(console, "loading the models", quiet):
             served = open_served(
                 indexes or [],
                 encoder=load if model or not indexes else None,
@@ -118,7 +119,7 @@ def mcp_command(
         _require_serving()
         from latechunk.serving.limits import Limits
         from latechunk.serving.mcp import loading, make_mcp, make_mcp_app
-        from latechunk.serving.run import allowed_hosts, read_keys, serve
+        from latechunk.serving.run import allowed_hosts, ended_at_once, read_keys, serve
         from latechunk.serving.served import open_served, require_indexes
 
         of_http = {"--host": host != "127.0.0.1", "--port": port != 8081, "--api-key-file": api_key_file is not None}
@@ -129,13 +130,14 @@ def mcp_command(
         if not http:
             served, close = loading(load)
             try:
-                make_mcp(served).run("stdio")
+                with ended_at_once(signal.SIGINT, signal.SIGTERM):
+                    make_mcp(served).run("stdio")
             finally:
                 close()
             return
         keys = read_keys(api_key_file) if api_key_file is not None else []
         hosts, limits = allowed_hosts(host, keys), Limits()
-        with spinner(console, "loading the models", quiet):
+        with ended_at_once(signal.SIGTERM), spinner(console, "loading the models", quiet):
             opened = load()
         with opened:
             app = make_mcp_app(make_mcp(lambda: opened), limits, keys=keys, hosts=hosts)

@@ -5,8 +5,9 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import ipaddress
+import os
 import signal
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from pathlib import Path
 from socket import AF_INET, AF_INET6, SO_REUSEADDR, SOL_SOCKET
 from socket import socket as Socket  # noqa: N812  the class
@@ -39,6 +40,21 @@ def serve(app: ASGIApp, *, host: str, port: int, limits: Limits, on_ready: Calla
     for number in (signal.SIGINT, signal.SIGTERM):  # uvicorn raises again what it was ended by
         signal.signal(number, lambda *_: None)
     _Server(config, lambda: on_ready(socket.getsockname()[1])).run(sockets=[socket])
+
+
+@contextlib.contextmanager
+def ended_at_once(*signals: int) -> Iterator[None]:
+    """Within this the process ends at these signals, as there is nothing to finish.
+
+    The first process of a container passes over SIGTERM unless it says what to do, and one that waits for standard
+    input cannot be interrupted.
+    """
+    before = {one: signal.signal(one, lambda number, _: os._exit(128 + number)) for one in signals}
+    try:
+        yield
+    finally:
+        for one, handler in before.items():
+            signal.signal(one, handler)
 
 
 def _bind(host: str, port: int) -> Socket:
