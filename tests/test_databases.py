@@ -123,6 +123,27 @@ def filled(folder):
     return DatabaseSearcher(database, encoder=FakeEncoder())
 
 
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="this system has no fork")
+@pytest.mark.filterwarnings("ignore:.*fork:DeprecationWarning")
+def test_a_forked_process_does_not_ask_over_its_parents_connections(filled):
+    """With pgvector it got answers to what others asked, with LanceDB it waited without end."""
+    found = filled.search("kaba", k=1)
+    child = os.fork()
+    if not child:
+        status = 1
+        try:
+            for ask in (lambda: filled.search("kaba"), lambda: filled.neighbours([found[0].chunk])):
+                with pytest.raises(StoreError, match="open it in this process"):
+                    ask()
+            filled.close()
+            status = 0
+        finally:
+            os._exit(status)
+
+    assert os.waitpid(child, 0)[1] == 0
+    assert filled.search("kaba", k=1) == found
+
+
 def places(hits):
     return [place(hit) for hit in hits]
 

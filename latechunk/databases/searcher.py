@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import threading
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, Self, Unpack
@@ -17,7 +18,7 @@ from latechunk.databases.words import question_words
 from latechunk.embedding import encode_queries
 from latechunk.embedding.stream import load_encoder, load_recorded
 from latechunk.embedding.vectors import to_unit
-from latechunk.errors import InputError, QueryError
+from latechunk.errors import InputError, QueryError, StoreError
 from latechunk.protocols import SpanEncoder
 from latechunk.search.fusion import best_first, fuse_by_rank
 from latechunk.search.options import SearchKeywords, SearchOptions
@@ -81,6 +82,7 @@ class DatabaseSearcher:
         if self._encoder is not None:
             self.manifest.require_encoder(f"what is in {database.name}", self._encoder.settings, _REMEDY)
         self._lock = threading.Lock()
+        self._process = os.getpid()
 
     @classmethod
     def open(
@@ -139,6 +141,7 @@ class DatabaseSearcher:
 
     def search_with(self, question: str | FloatArray, options: SearchOptions) -> list[Hit]:
         """Find passages for a text, or in dense search for a vector of shape ``(dims,)``."""
+        self._require_own_process()
         where = self.check_options(options)
         if isinstance(question, np.ndarray):
             if options.mode not in (None, "dense") or options.rerank is not None:
@@ -153,6 +156,7 @@ class DatabaseSearcher:
 
     def neighbours(self, passages: Sequence[Chunk]) -> list[tuple[Chunk | None, Chunk | None]]:
         """For each chunk that ``search`` gave the one before it and the one after it, None where there is none."""
+        self._require_own_process()
         asked = {
             chunk_id(one.document_id, one.number + step)
             for one in passages
@@ -169,8 +173,17 @@ class DatabaseSearcher:
         ]
 
     def close(self) -> None:
-        """Close the database."""
-        self.database.close()
+        """Close the database; a process that was forked from the one that opened it leaves it open to that one."""
+        if os.getpid() == self._process:
+            self.database.close()
+
+    def _require_own_process(self) -> None:
+        """Raise a StoreError in a forked process: two that ask over one connection get each other's answers."""
+        if os.getpid() != self._process:
+            raise StoreError(
+                f"{self.database.name} was opened by the process from which this one was forked, and its connections "
+                f"cannot be shared: open it in this process"
+            )
 
     def check_options(self, options: SearchOptions) -> Where | None:
         """Raise now what a search with these options would raise of them; gives what is asked of the database.
