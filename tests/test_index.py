@@ -1741,6 +1741,21 @@ def test_a_temporary_index_goes_when_it_is_closed(fake, documents):
     index.close()  # again, without effect
 
 
+def test_an_index_that_nobody_refers_to_has_no_file_open(stored):
+    path, _ = stored
+    index = create_open(path)
+    index.search("the capital")
+    writer, *readers = [index._store._pool._writer, *index._store._pool._idle]
+    gc.disable()
+    try:
+        del index
+        for connection in (writer, *readers):
+            with pytest.raises(sqlite3.ProgrammingError, match="closed"):
+                connection.execute("SELECT 1")
+    finally:
+        gc.enable()
+
+
 def test_a_temporary_index_goes_with_its_last_reference(fake):
     index = Index.temporary(encoder=fake)
     folder = index.path.parent
