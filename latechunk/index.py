@@ -107,7 +107,7 @@ class Index:
         self._changed = self._closed = False
         self._remove: Callable[[], object] | None = None
         self._encoder_lock = threading.Lock()
-        # Python frees connections late, since they refer to themselves; not at the end, where a change may be under way.
+        # Connections refer to themselves, so Python frees them late. Not at its end, where a change may be under way.
         weakref.finalize(self, store.close).atexit = False
 
     @classmethod
