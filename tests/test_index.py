@@ -1510,6 +1510,23 @@ def test_nothing_is_added_to_an_index_that_was_removed(tmp_path):
     index.close()
 
 
+@pytest.mark.parametrize("is_replaced", [False, True])
+def test_what_is_added_while_the_index_is_removed_or_replaced_is_not_called_stored(tmp_path, is_replaced):
+    class Removes(FakeEncoder):
+        def encode_spans(self, tasks, on_progress=None):
+            if any(len(task.tokens) == 3 for task in tasks):
+                (tmp_path / "index").rename(tmp_path / "elsewhere")
+                if is_replaced:
+                    shutil.copytree(tmp_path / "elsewhere", tmp_path / "index")
+            return super().encode_spans(tasks, on_progress)
+
+    with create(tmp_path / "index", encoder=Removes()) as index:
+        index.add([Document("a", "Text.")])
+        with pytest.raises(StoreError, match="removed or replaced") as caught:
+            index.add(Document(str(number), "Three words here." if number == 64 else "Text.") for number in range(100))
+        assert caught.value.__notes__ == ["64 documents of this call were stored before the error"]
+
+
 def test_an_index_that_was_removed_says_so(tmp_path):
     with create(tmp_path / "index") as index:
         shutil.rmtree(tmp_path / "index")

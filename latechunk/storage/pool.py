@@ -97,6 +97,7 @@ class ConnectionPool:
             raise IndexReadOnlyError("the index is open for reading only; open it with read_only=False to change it")
         with translated(self._path), self._write_lock:
             self.require_open()
+            self.require_in_place()  # a change may have been under way for hours
             writer = self._writer = self._writer or self._in_place(_open_writer(self._path))
             whole = transaction(writer) if in_transaction else contextlib.nullcontext()
             before = getattr(self._of_thread, "connection", None)
