@@ -240,6 +240,20 @@ def test_a_connection_is_closed_between_requests_however_it_drips():
         assert b"HTTP/1.1" not in read_to_end(connection)
 
 
+def test_a_connection_is_kept_between_requests_for_longer_than_a_head_may_take():
+    request = post_head("/v1/embeddings", len(body := json.dumps(BODY).encode())) + body
+    with serve(limits=Limits(read_seconds=0.5, idle_seconds=2)) as url, connect(url) as connection:
+        for _ in range(2):
+            connection.sendall(request)
+            assert connection.recv(65_536).startswith(b"HTTP/1.1 200")
+            time.sleep(1)
+        begin = time.monotonic()
+        while connection.recv(65_536):
+            pass
+
+    assert time.monotonic() - begin < 10
+
+
 def test_a_client_that_takes_no_answer_loses_it():
     limits = Limits(write_seconds=0.5, requests=1)
     with serve(limits=limits) as url:

@@ -22,6 +22,8 @@ class Limits(Validated):
         batch_tokens: Tokens of several requests that go through the model together.
         connections: Open at the same time; the next one is closed at once.
         read_seconds: For the head, and for the body of a request to arrive.
+        idle_seconds: Between two requests of a connection. Clients and proxies that keep theirs for longer, and most do
+            for 5 to 60 seconds, now and then ask over one that is closed at that very moment.
         write_seconds: For a client to take 64 KB of an answer.
         work_seconds: For a request to be worked on, and at shutdown for those under way to finish.
 
@@ -42,5 +44,6 @@ class Limits(Validated):
     batch_tokens: int = Field(default=8_192, ge=1)
     connections: int = Field(default=12_000, ge=1)
     read_seconds: FiniteFloat = Field(default=30.0, gt=0)
+    idle_seconds: FiniteFloat = Field(default=75.0, ge=1)
     write_seconds: FiniteFloat = Field(default=30.0, gt=0)
     work_seconds: FiniteFloat = Field(default=300.0, gt=0)

@@ -98,12 +98,13 @@ def make_config(app: ASGIApp, host: str, port: int, limits: Limits) -> uvicorn.C
         server_header=False,
         proxy_headers=False,
         backlog=2_048,
+        timeout_keep_alive=round(limits.idle_seconds),
         timeout_graceful_shutdown=max(1, round(limits.work_seconds)),
     )
 
 
 class TimedProtocol(_Protocol):  # type: ignore[misc]  # which of two it is depends on what is installed
-    """uvicorn's protocol, which closes what is silent too long between requests, and what is more than it may hold.
+    """uvicorn's protocol, which closes what does not send a head in time, and what is more than it may hold.
 
     uvicorn waits for ever for the head of a request; a client that opens connections and sends a byte a minute would
     hold them all.
@@ -126,19 +127,14 @@ class TimedProtocol(_Protocol):  # type: ignore[misc]  # which of two it is depe
         super().connection_lost(exc)
 
     def data_received(self, data: bytes) -> None:
-        """Read; the time stops with the end of the head."""
+        """Read; the time begins with the first byte of a head, and stops with its end."""
         super().data_received(data)
         if self.cycle is not None and not self.cycle.response_complete:
             self._stop_timer()
-
-    def on_response_complete(self) -> None:
-        """Wait for the next request."""
-        super().on_response_complete()
-        if self.cycle is None or self.cycle.response_complete:
+        elif self._head_timer is None:
             self._expect_head()
 
     def _expect_head(self) -> None:
-        self._stop_timer()
         self._head_timer = self.loop.call_later(self.limits.read_seconds, self.transport.abort)
 
     def _stop_timer(self) -> None:
