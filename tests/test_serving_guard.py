@@ -71,12 +71,14 @@ def test_a_key_is_needed_where_there_are_keys():
             )
         ]
         health, schema = httpx.get(f"{url}/health"), httpx.get(f"{url}/openapi.json")
+        head = httpx.head(f"{url}/health")
 
     assert right.status_code == 200
     assert [one.status_code for one in wrong] == [401] * 5
     assert wrong[0].headers["www-authenticate"] == "Bearer"
     assert KEY not in wrong[2].text
     assert (health.status_code, schema.status_code) == (200, 401)
+    assert (head.status_code, head.content) == (200, b"")
 
 
 @pytest.mark.parametrize(

@@ -84,6 +84,7 @@ def make_app(served: Served, *, keys: Sequence[str] = (), hosts: Collection[str]
         app.include_router(routes(served), dependencies=[Depends(_refuse_unknown_parameters)])
     app.include_router(page_routes(served))  # whose parameters are for the page's own script
 
+    @app.head("/health", include_in_schema=False)  # as wget --spider and many a watcher ask
     @app.get("/health", tags=["server"])
     async def health() -> dict[str, Any]:
         """Say that the server is there, and what it has."""
