@@ -28,6 +28,7 @@ from common import load_documents, parser, peak_rss_mb, report, stop, time_in_tu
 from latechunk import Document, Encoder, Index, SentenceChunker, TokenChunker, embed_documents
 from latechunk.embedding import Embedding, chunk_documents, embed_chunks
 from latechunk.encoding.windows import plan_windows
+from latechunk.models.bert import BertTransformer
 from latechunk.models.catalogue import DEFAULT_MODEL, LIGHT_MODEL
 from latechunk.models.checkpoint import find_checkpoint
 from latechunk.models.packed import unpack
@@ -51,6 +52,10 @@ def window_batches(encoder: Encoder, documents: Sequence[Document]) -> list[dict
     while sequences:
         size = max(1, encoder.batch_tokens // len(sequences[0]))
         batch, sequences = sequences[:size], sequences[size:]
+        transformer = encoder._model.transformer
+        if isinstance(transformer, BertTransformer):
+            batches.append(transformer.data_collator([{"input_ids": one.tolist()} for one in batch]))
+            continue
         ids = torch.nn.utils.rnn.pad_sequence([torch.from_numpy(one) for one in batch], batch_first=True)
         lengths = torch.tensor([len(one) for one in batch])
         mask = (torch.arange(ids.shape[1]) < lengths[:, None]).long()

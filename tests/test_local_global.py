@@ -141,7 +141,7 @@ def test_a_real_model_without_penalty_equals_itself_where_all_is_near():
 
     (got,) = LocalGlobalPass(model, long, pad_id=0)([TokenSequence(ids, 1, 1)], len(ids), 4096)
 
-    plain = model(input_ids=torch.from_numpy(ids)[None])[0]
+    plain = model(torch.from_numpy(ids)[None], [len(ids)])[0]
     torch.testing.assert_close(got, plain, atol=1e-5, rtol=1e-5)
 
 

@@ -18,6 +18,7 @@ from torch.nn import functional
 
 from latechunk.encoding.windows import TokenSequence, pad, plan_windows
 from latechunk.errors import ModelError
+from latechunk.models.attention import attend
 from latechunk.models.catalogue import LocalGlobal
 from latechunk.types import IntArray, WindowPlan
 
@@ -169,8 +170,8 @@ class _BlockAttention:
     value for every m tokens of the whole content, and the 3 * b tokens of their own block and its neighbours. That is
     n * (n / m + 3 * b) scores, with b = 128 and m = 64 a sixteenth. What a block sees is gathered into a tensor of its
     own (``_seen``) and not masked out of everything, so that time and memory do shrink. A block is then an entry of
-    the batch, which is why shapes begin with ``n * blocks``, and one call of ``scaled_dot_product_attention`` computes
-    all blocks of a group: on a CPU those of so many tokens, elsewhere all.
+    the batch, which is why shapes begin with ``n * blocks``, and one call of ``attend`` computes all blocks
+    of a group: on a CPU those of so many tokens, elsewhere all.
 
     A mean stands for several tokens, so its score gets the logarithm of their number added: in the softmax it then
     weighs as much as that many tokens with its key. Means of the three near blocks are hidden, since their tokens are
@@ -205,11 +206,11 @@ class _BlockAttention:
         near_key, near_value = self._padded(key), self._padded(value)
         content = []
         for first, last in self._groups:
-            attended = functional.scaled_dot_product_attention(
+            attended = attend(
                 self._blocks(query, first, last),
                 self._seen(far_key, near_key, first, last),
                 self._seen(far_value, near_value, first, last),
-                attn_mask=self._bias[:, first:last].flatten(0, 1).unsqueeze(1),
+                self._bias[:, first:last].flatten(0, 1).unsqueeze(1),
             )
             content.append(attended.view(n, last - first, heads, -1, size).transpose(1, 2).flatten(2, 3))
         return torch.cat([special, *content], dim=2).transpose(1, 2).reshape(n, rows, heads * size)

@@ -1,18 +1,22 @@
-"""BERT in plain torch, for inference: the token embeddings of transformers' BertModel, to the bit.
+"""BERT in plain torch, for inference: the token embeddings of transformers' BertModel, up to rounding.
 
 Importing transformers takes longer than importing torch, and a search by the command line would import both for one
 pass over a few tokens. Modules have the names and the layout of transformers', so that its weights fit and
-``latechunk.encoding.local_global`` runs both; they do the same operations in the same order, with SDPA.
+``latechunk.encoding.local_global`` runs both. Sequences of any lengths lie one after the other, without padding.
 """
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from itertools import chain, groupby
+from typing import Any, ClassVar, cast
 
 import torch
 from torch import nn
 from torch.nn import functional
+
+from latechunk.models.attention import attend
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,10 +48,11 @@ class _Embeddings(nn.Module):
         self.token_type_embeddings = _table(config.type_vocab_size, config)
         self.LayerNorm = nn.LayerNorm(config.hidden_size, eps=config.layer_norm_eps)
 
-    def forward(self, input_ids: torch.Tensor) -> torch.Tensor:
-        places = torch.arange(input_ids.shape[1], device=input_ids.device)[None]
+    def forward(self, input_ids: torch.Tensor, position_ids: torch.Tensor | None = None) -> torch.Tensor:
+        if position_ids is None:
+            position_ids = torch.arange(input_ids.shape[1], device=input_ids.device)[None]
         summed = self.word_embeddings(input_ids) + self.token_type_embeddings(torch.zeros_like(input_ids))
-        embeddings: torch.Tensor = self.LayerNorm(summed + self.position_embeddings(places))
+        embeddings: torch.Tensor = self.LayerNorm(summed + self.position_embeddings(position_ids))
         return embeddings
 
 
@@ -63,10 +68,7 @@ class _SelfAttention(nn.Module):
         query, key, value = (
             project(states).view(shape).transpose(1, 2) for project in (self.query, self.key, self.value)
         )
-        attended = functional.scaled_dot_product_attention(
-            query, key, value, attn_mask=attention_mask, scale=self.attention_head_size**-0.5
-        )
-        return attended.transpose(1, 2).reshape(states.shape)
+        return attend(query, key, value, attention_mask).transpose(1, 2).reshape(states.shape)
 
 
 class _Output(nn.Module):
@@ -115,6 +117,25 @@ class _Encoder(nn.Module):
         self.layer = nn.ModuleList([_Layer(config) for _ in range(config.num_hidden_layers)])
 
 
+class _PackedAttention:
+    """Self-attention of sequences that lie one after the other: those of one length in a row are computed together."""
+
+    def __init__(self, lengths: Sequence[int]) -> None:
+        self._runs = [(length, len(list(same))) for length, same in groupby(lengths)]
+
+    def __call__(self, attention: _SelfAttention, states: torch.Tensor) -> torch.Tensor:
+        """Attend with a layer's own projections; ``states`` and the result have shape ``(1, n_tokens, hidden)``."""
+        projected = [project(states) for project in (attention.query, attention.key, attention.value)]
+        attended, begin = torch.empty_like(states), 0
+        for length, n in self._runs:
+            own = slice(begin, begin + n * length)
+            shape = (n, length, attention.num_attention_heads, attention.attention_head_size)
+            rows = attend(*(one[:, own].view(shape).transpose(1, 2) for one in projected))
+            attended[:, own].view(shape).copy_(rows.transpose(1, 2))
+            begin = own.stop
+        return attended
+
+
 class Bert(nn.Module):
     """Token ids to token embeddings."""
 
@@ -140,26 +161,33 @@ class Bert(nn.Module):
         """Take another table of token embeddings."""
         self.embeddings.word_embeddings = table
 
-    def forward(self, input_ids: torch.Tensor, attention_mask: torch.Tensor | None = None) -> torch.Tensor:
-        """Token embeddings, shape ``(n, width, hidden)``; the mask is 1 where a token is, shape ``(n, width)``."""
-        states: torch.Tensor = self.embeddings(input_ids)
-        if attention_mask is not None:
-            n, width = attention_mask.shape
-            attention_mask = attention_mask.bool()[:, None, None, :].expand(n, 1, width, width)
-        for layer in self.encoder.layer:
-            states = layer(states, attention_mask)
+    def forward(self, input_ids: torch.Tensor, lengths: Sequence[int]) -> torch.Tensor:
+        """Token embeddings, shape ``(1, n_tokens, hidden)``, of sequences of these lengths, one after the other."""
+        places = torch.cat([torch.arange(length, device=input_ids.device) for length in lengths])
+        states: torch.Tensor = self.embeddings(input_ids, places[None])
+        attention, layers = _PackedAttention(lengths), cast(Iterable[_Layer], self.encoder.layer)
+        for layer in layers:
+            attended = layer.attention.output(attention(layer.attention.self, states), states)
+            states = layer.feed_forward_chunk(attended)
         return states
 
 
 class BertTransformer(nn.Module):
     """What inference needs of the Transformer module of sentence-transformers, around a ``Bert``."""
 
-    can_flatten_inputs = False  # batches are padded
+    can_flatten_inputs: ClassVar[bool] = True
+    _flatten_position_offset: ClassVar[int] = 0
 
     def __init__(self, model: Bert) -> None:
         """Wrap a model that has its weights."""
         super().__init__()
         self.model = model
+
+    @staticmethod
+    def data_collator(sequences: Sequence[Mapping[str, list[int]]]) -> dict[str, Any]:
+        """Lay the ``input_ids`` of sequences out one after the other, shape ``(1, n_tokens)``."""
+        ids = [one["input_ids"] for one in sequences]
+        return {"input_ids": torch.tensor([list(chain.from_iterable(ids))]), "lengths": [len(one) for one in ids]}
 
     def forward(self, features: dict[str, Any]) -> dict[str, Any]:
         """Add ``token_embeddings``."""

@@ -73,7 +73,7 @@ def load_fast(
     attention: Attention,
     adapters: tuple[Path, Sequence[str]],
 ) -> LoadedModel | None:
-    """Load what ``latechunk.models.loader.load_modules`` would, with the same vectors to the bit; None if it must.
+    """Load what ``latechunk.models.loader.load_modules`` would, with the same vectors up to rounding; None if it must.
 
     It must for models that are not supported here, on other devices than the CPU, for other attention than SDPA, and
     where anything about the files is unexpected: its errors say what is wrong.
