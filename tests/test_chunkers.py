@@ -201,6 +201,22 @@ BODY = "The pump must be checked each week by a trained person. " * 3
         ("id", "Harganya Rp. 5.000, lihat hlm. 3.|Ya."),
         ("zh", "它价格３.５元，贵。|是。"),
         ("sv", "Kl. 15 kom han.|Se där."),
+        ("he", 'ד"ר כהן וגב\' לוי חתמו.|לפי סעיף 5 זה אסור.|המחיר הוא 5 ש"ח לחודש.|עו"ד י. לוי הגיע.'),
+        ("ru", "— Придёшь? — спросил он.|«Нет!» — сказала она.|В ок. 5 км от него."),
+        ("el", "«Θα έρθεις;» ρώτησε.|Βλ. άρθ. 5 παρ. 2 του ν. 4412/2016."),
+        ("pl", "Sp. z o.o. odpowiada.|Pan mgr inż. Kowalski z dn. 3 maja.|Por. s. 12 i nast. tekstu."),
+        ("uk", "П. І. Іваненко та інші.|Їх бл. 5."),
+        ("fr", "J.-P. Sartre naquit à St. Cloud.|Voir l’art. L. 123-4 du 5 févr. 2010."),
+        ("pt", "Nos termos do art. 5, n.º 2, da Lei n.º 7/2009.|No séc. XIX era assim."),
+        ("cs", "Jan Novák, Ph.D. podepsal.|Tak."),
+        ("tr", "5. maddenin 2. fıkrası uyarınca.|Örn. İstanbul."),
+        ("ko", "2010. 3. 5. 시행되었다.|“네.”라고 말했다."),
+        ("ka", "ე.ი. თბილისში.|ე. წ. კანონი.|იხ. გვ. 12."),
+        ("ta", "மு. கருணாநிதி வந்தார்.|விலை ரூ. 5 ஆகும்."),
+        ("hi", "सी. वी. रमन आए।|वह ई.पू. 300 में हुआ।"),
+        ("fa", "در سال ۱۳۵۷ ه.ش. انقلاب شد.|تمام."),
+        ("th", "ในปีค.ศ.1625 เขามาถึง พ.ร.บ. คอมพิวเตอร์ เวลา 17:20 น. ตามเวลา"),
+        ("ja", "値は３．５である．|次に示す．"),
         ("en", "It ends as in Section 2.2.|2.2 Either party may end it under No. 3 of it.|7 of them did."),
     ],
 )
@@ -462,12 +478,18 @@ def test_exotic_white_space_behind_an_abbreviation_does_no_harm(name, text):
         assert "".join(texts_of(whole, spans)) == whole
 
 
-def test_a_long_text_has_the_sentences_that_its_parts_have():
-    # Texts beyond 20,000 characters are segmented in parts, none of which may cut a sentence.
-    sentence = "The quick brown fox jumps over the lazy dog and then does it all over again. "
+@pytest.mark.parametrize(
+    ("language", "sentence"),
+    [
+        ("en", "The quick brown fox jumps over the lazy dog and then does it all over again. "),
+        ("zh", "他到达这里的城市以后看见了市长，然后就走了。"),
+    ],
+)
+def test_a_long_text_has_the_sentences_that_its_parts_have(language, sentence):
+    # Texts beyond 20,000 characters (5,000 in Chinese) are segmented in parts, none of which may cut a sentence.
     text = sentence * 1_000
 
-    spans = SentenceChunker(max_sentences=1).split(text, word_offsets(text))
+    spans = SentenceChunker(max_sentences=1, language=language).split(text, word_offsets(text))
 
     assert texts_of(text, spans) == [sentence] * 1_000
 

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Literal, TypeAlias
 
 import sentencex
 
+from latechunk.chunking.cuts import is_caseless, is_small
 from latechunk.errors import InputError, MissingDependencyError
 from latechunk.extras import how_to_install
 
@@ -22,26 +23,38 @@ Segmenter: TypeAlias = Literal["sentencex", "nltk"]
 # sentencex looks for quotation pairs in time quadratic in their number: 500,000 unmatched ones took 48 s in one call,
 # and 20,000 take under 0.1 s. A longer text is given to it in parts, each beginning at a sentence it found.
 _PART = 20_000
+_PART_OF_DENSE, _DENSE = 5_000, ("ja", "zh")  # where as many characters are three times as many sentences
 
 # sentencex 1.0.32 panics where an abbreviation is followed by white space of more than one byte, such as U+00A0 or
 # U+2028. For the search of boundaries such a character is as good as a space, and a control character is no letter.
 _EXOTIC = re.compile(r"[^\S\n\r\t ]|[\x00-\x08\x0e-\x1f\x7f-\x9f\u200b-\u200f\u202a-\u202e\ufeff]")
+# In Hebrew quotation marks stand in words (ד"ר, ש"ח), and sentencex took what lay between two words for a quotation.
+_IN_HEBREW_WORD = re.compile("(?<=[א-ת])[\"'](?=[א-ת])")
 
 # What ends a sentence in Khmer, Tibetan and, where it is typed as two signs, Amharic, and sentencex does not know.
 _MARKS = re.compile(r"[។៕៚།༎፡]++(?<!(?<!፡)፡)(?:\s++[།༎]+)*+[”’»\"')\]]*+\s*+")
 # After these sentencex ends sentences in some languages: titles and the like before names, and words before numbers.
 _TITLES = (
-    " M MM Mme Mlle Dr Dra Pr Prof Mgr Dña Sta Sto Exma Exmo Sn Av TS ThS PGS GS TP BS dr dhr mevr ul św им ул вул ім "
-    "проф акад Проф Акад κα डॉ डा श्री सुश्री प्रो पं कु ড ডা মো திரு டாக்டர் د أ م ดร นพ พญ รศ ผศ "
+    " M MM Mme Mlle Dr Dra Pr Prof Mgr Dña Sta Sto St Ste Exma Exmo Sn Av TS ThS PGS GS TP BS dr dhr mevr ul św inż mgr"
+    " inkl exkl zzgl abzgl Örn Bkz Doç им ул вул ім проф акад Проф Акад κα डॉ डा श्री सुश्री प्रो पं कु ড ডা মো"
+    " திரு டாக்டர் د أ م ดร นพ พญ รศ ผศ იხ "
 )
 _REFERENCES = (
-    " no nos nr n vol vols eq eqs fig figs p pp pág págs pag sec secs ch chap approx art arts al núm ref refs čl ust"
-    " pkt kap kl godz hlm rp ст гл рис табл см стр п αρ σελ रु ص ج "
+    " no nos nr n vol vols eq eqs fig figs p pp pág págs pag s sec secs séc ch chap cap approx aprox art arts al núm"
+    " ref refs čl ust pkt dn ok kap kl godz hlm rp yakl md janv févr avr juil déc ст гл рис табл см стр п с ок бл άρθ αρ"
+    " παρ περ σελ ν रु খ্রি ரூ გვ ص ج "
 )
 # In German nouns are large, and a number before one may be its ordinal. Of French laws articles have letters, too.
 _ORDINAL = re.compile(r"\b(?:[Ii]m|[Aa]m|[Dd](?:er|em|en|es|as|ie)|[Vv]om|[Zz]u[mr]|[Bb]eim|[Ii]ns)\s+\d{1,2}\.\s*\Z")
 _CENTURY = re.compile(r"(?:Jahrhundert|Jahrtausend|Jh\b)")
 _ARTICLE_OF_LAW = re.compile(r"\b(?:[Aa]rt\.|[Aa]rticles?|et|ou|à)\s+[LRDA]\.\s*\Z")
+_NUMBER_OF_LAW = re.compile(r"[LRDA]\. ?\d")
+_ROMAN = re.compile(r"(?:[IVXLC]{2,}|[VX])\b")  # I is a word of English
+# Initials of names: A. S. Puškin, J.-P. Sartre; where letters are neither large nor small, short words one after the
+# other, too: ე. წ., ه.ش., พ.ร.บ.
+_INITIALS = re.compile(r"(?:\A|[\s(])(\w\w?)\.[ -](\w)\.\Z")
+_SHORT_WORDS = re.compile(r"(?:\A|[\s(«\"“])(?:[^\W\d_]\S?\.\s?){2,}\Z")
+_IN_WIDE = re.compile(r"[A-Za-z0-9０-９Ａ-Ｚａ-ｚ]．[A-Za-z0-9０-９Ａ-Ｚａ-ｚ]")
 _BEFORE_WORD = re.compile(r"[\s.'’(\[{«“\"]")
 _MOST_SHORT = 4  # letters of an abbreviation that is not known, or digits of a number
 _NEAR = 40  # characters before a sentence's end that say whether it is one
@@ -84,17 +97,17 @@ def sentence_ends(segmenter: Segmenter, language: str) -> SentenceEnds:
 
 def _sentencex_ends(language: str) -> SentenceEnds:
     def ends(text: str) -> Iterator[int]:
-        plain = _EXOTIC.sub(" ", text)
+        plain = _IN_HEBREW_WORD.sub("x", _EXOTIC.sub(" ", text))
         start = 0
         for end in merge(found_ends(plain), (mark.end() for mark in _MARKS.finditer(plain))):
             if end > start and (end == len(plain) or not _goes_on(plain, start, end, language)):
                 yield end
-            start = end
+                start = end
 
     def found_ends(plain: str) -> Iterator[int]:
-        start = 0
+        start, size = 0, _PART_OF_DENSE if language in _DENSE else _PART
         while start < len(plain):
-            part = plain[start : start + _PART]
+            part = plain[start : start + size]
             found = [boundary["end_index"] for boundary in sentencex.get_sentence_boundaries(language, part)]
             seam = found[-1]
             if start + len(part) < len(plain):
@@ -113,26 +126,51 @@ def _goes_on(text: str, start: int, end: int, language: str) -> bool:
     if not left or near.count("\n", len(left)) > 1:
         return False
     is_inside_word = len(left) == len(near)
+    if language == "ko" and left[-1] == "." and left[-2:-1].isdigit():  # 2010. 3. 5. 시행
+        return True
     if (
         left[-1] in "၊၏"
         or (left[-1] in "」』" and following in "とっ、")
         or (is_inside_word and following in "」』”’»)]")
+        or (is_inside_word and left[-1] in "”’\"'" and "가" <= following <= "힣")  # “네.”라고
     ):
         return True
     if left[-1] != ".":
-        return False
+        if left[-1] in '”“»"' or following in "–—":  # "Quoi ?" – demanda-t-il
+            return is_small(text[end : end + 4].lstrip("–— ")[:1]) and not _begins_small(text, start)
+        return left[-1] == "．" and _IN_WIDE.match(text, end - 2) is not None  # ３．５
     word = _BEFORE_WORD.split(left[:-1])[-1]
     is_initials = len(word) == 1 and not word.isdigit() and left[-3:-2] == "."  # ค.ศ. 1606, 345 U.S. 12
-    if following.isdigit():
+    if following.isdigit() or (following in "IVXLC" and len(word) > 1 and _ROMAN.match(text, end)):
         is_decimal = is_inside_word and word[-1:].isdigit()  # ٣.٥
         is_of_law = language == "fr" and _ARTICLE_OF_LAW.search(near) is not None
-        return is_initials or is_decimal or is_of_law or f" {word.lower()} " in _REFERENCES
-    if following.islower():  # but where sentences begin with small letters, this may be one
-        return len(word) <= _MOST_SHORT and not text[start].islower()
+        is_era = not left[-2:-1].isascii() and _SHORT_WORDS.search(left) is not None  # ई.पू. 300
+        return is_initials or is_decimal or is_of_law or is_era or f" {word.lower()} " in _REFERENCES
+    if is_small(following):  # but where sentences begin with small letters, this may be one
+        is_short = len(word) <= _MOST_SHORT or f" {word.lower()} " in _REFERENCES
+        return is_short and not _begins_small(text, start)
     if language == "de" and word.isdigit() and following.isupper():
         return _ORDINAL.search(near) is not None or (len(word) < 3 and _CENTURY.match(text, end) is not None)
-    is_in_name = is_inside_word and (len(word) == 1 or "." in left.split()[-1][:-1])  # org.example.Pump
-    return following.isalpha() and (is_in_name or f" {word} " in _TITLES)
+    if language == "fr" and _NUMBER_OF_LAW.match(text, end):
+        return True
+    is_in_name = is_inside_word and (len(word) == 1 or "." in left.split()[-1][:-1] or text[end + 1 : end + 2] == ".")
+    return following.isalpha() and (
+        is_in_name or f" {word} " in _TITLES or _are_initials(left, word, following, language)
+    )
+
+
+def _are_initials(left: str, word: str, following: str, language: str) -> bool:
+    """Whether initials or the like end here, and do not end a sentence."""
+    if following.isupper():
+        found = _INITIALS.search(left) if len(word) < 3 else None
+        return found is not None and found[1].istitle() and found[2].istitle()
+    n_letters = sum(map(str.isalpha, word)) if language == "ta" else len(word)  # a letter of Tamil may have a sign
+    return (n_letters == 1 and is_caseless(word[0])) or (len(word) < 3 and _SHORT_WORDS.search(left) is not None)
+
+
+def _begins_small(text: str, start: int) -> bool:
+    """Whether a sentence begins with a small letter."""
+    return is_small(next(filter(str.isalnum, text[start : start + _NEAR]), ""))
 
 
 def _find_seam(part: str) -> int:

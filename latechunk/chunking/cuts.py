@@ -70,6 +70,21 @@ def next_cut(
     return next((token for token in range(limit + 1, stop) if begins_character[token]), stop)
 
 
+def is_small(letter: str) -> bool:
+    """Whether a letter is a small one of a script that has large ones at the start of sentences, as Georgian has not.
+
+    Examples:
+        >>> is_small("a"), is_small("A"), is_small("ა")
+        (True, False, False)
+    """
+    return letter.islower() and not "ა" <= letter <= "ჿ"
+
+
+def is_caseless(letter: str) -> bool:
+    """Whether it is a letter of a script that does not begin sentences and names with large letters."""
+    return letter.isalpha() and not letter.isupper() and not is_small(letter)
+
+
 def trimmed(text: str, spans: Iterable[Span]) -> list[Span]:
     """Spans without the white space at both ends.
 
