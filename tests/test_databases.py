@@ -653,10 +653,10 @@ def test_rows_of_another_format_are_refused(filled, folder):
         push_folders([folder], filled.database)
     filled.database._settings = {**filled.database._settings, "format": 1}
     with pytest.raises(
-        IndexFormatError, match="format 1, and this latechunk writes 2: push the documents into another"
+        IndexFormatError, match="format 1, and this latechunk writes 3: push the documents into another"
     ):
         push_folders([folder], filled.database)
-    filled.database._settings = {"format": 2, "encoder": 3}
+    filled.database._settings = {"format": 3, "encoder": 3}
     with pytest.raises(IndexFormatError, match="cannot be read"):
         DatabaseSearcher(filled.database)
 

@@ -33,9 +33,9 @@ def test_an_index_of_another_format_is_refused_and_not_changed(tmp_path, number,
     assert store.read_bytes() == before
 
 
-def test_an_index_of_format_7_as_it_was_first_made_is_sound(tmp_path):
+def test_an_index_of_format_8_as_it_was_first_made_is_sound(tmp_path):
     path = tmp_path / "index"
-    shutil.copytree(FIXTURES / "format-7", path)
+    shutil.copytree(FIXTURES / "format-8", path)
     assert verify(path) == []
 
     with Index.open(path, encoder=FakeEncoder()) as index:

@@ -17,12 +17,12 @@ from tests.conftest import FakeEncoder
 @pytest.mark.parametrize(
     ("text", "terms"),
     [
-        ("The Cat's naïve Ægis", ["the", "cat", "s", "naive", "ægis"]),
-        ("Straße ΟΔΟΣ ŁÓDŹ", ["strasse", "οδοσ", "łodz"]),
+        ("The Cat's naïve Ægis", ["the", "cat", "s", "naive", "aegis"]),
+        ("Straße ΟΔΟΣ ŁÓDŹ", ["strasse", "οδοσ", "lodz"]),
         ("ﬁnance Ｑ３ １２", ["finance", "q3", "12"]),
         ("so\u00adft\u200bly", ["softly"]),
         ("re\u0301sume\u0301", ["resume"]),
-        ("हिन्दी में कितने", ["हिन्दी", "में", "कितने"]),
+        ("हिन्दी में कितने", ["हिंदी", "में", "कितने"]),
         ("مُحَمَّد שָׁלוֹם", ["محمد", "שלום"]),
         ("Йод ёлка", ["иод", "елка"]),
         ("한국어 각\u1100\u1161\u11a8", ["한국어", "각각"]),
@@ -35,6 +35,41 @@ from tests.conftest import FakeEncoder
 )
 def test_terms_by_hand(text, terms):
     assert to_terms(text) == terms
+
+
+@pytest.mark.parametrize(
+    ("written", "typed"),
+    [
+        ("IŞIK KIRKLARELİ", "ışık Kırklareli"),
+        ("kırmızı", "kirmizi"),
+        ("Łódź, đồng, søknad", "Lodz dong soknad"),
+        ("cœur, Ærø", "coeur aero"),
+        ("обʼєкт", "об'єкт"),
+        ("ԵՐԵՎԱՆ", "Երևան"),
+        ("مـــحـــمد على مدرسة", "محمد علي مدرسه"),
+        ("ایران کتاب", "ايران كتاب"),
+        ("کتاب‌ها", "کتاب ها"),
+        ("المادة ٢٠٢٤، ۱۲۳", "المادة 2024 123"),
+        ("पृष्ठ १२, ৫০, ๒๕๕๐, ១២, ၁၂", "पृष्ठ 12 50 2550 12 12"),
+        ("ज़मीन चाँद हिन्दी सम्बन्ध", "जमीन चांद हिंदी संबंध"),
+        ("นํ้า เเม่", "น้ำ แม่"),
+        ("Berlin¹, Nordwind™, №12, 10⁶, 3½", "Berlin 1 Nordwind no 12 10 6 3 1/2"),
+        ("120 m², CO₂", "120 m2 CO2"),
+    ],
+)
+def test_what_is_written_in_two_ways_has_the_same_terms(written, typed):
+    assert to_terms(written) == to_terms(typed)
+
+
+def test_latin_words_and_numbers_in_a_text_without_spaces_are_found(asked):
+    texts = [
+        "新しいiPhoneを2024年に発売した。",
+        "新しいPixelを2023年に発売した。",
+        "รถTesla รุ่นปี2021ขาย",
+        "รถVolvo รุ่นปี2020ขาย",
+    ]
+    questions = [("iPhone", 0), ("2024", 0), ("Pixel", 1), ("2023", 1), ("Tesla", 2), ("2021", 2), ("๒๕๖๓ 2020", 3)]
+    assert asked(texts, questions) == len(questions)
 
 
 @given(st.text(st.characters(exclude_categories=["Cs"]), max_size=60))
@@ -59,8 +94,9 @@ def test_what_signs_join_is_a_phrase_beside_its_words():
         ("Where is the pump of the boiler?", {"where", "is", "the", "of"}),
         ("Wie laut ist die Wärmepumpe nachts?", {"wie", "ist", "die"}),
         ("Où se trouve la pompe ?", {"ou", "se", "la"}),
-        ("पंप कहाँ है", {"कहाँ", "है"}),
-        ("ポンプはどこですか", {"は", "ど", "どこ", "こ", "で", "です", "す", "か"}),
+        ("पंप कहाँ है", {"कहां", "है"}),
+        ("ポンプはどこですか", {"は", "ど", "どこ", "こ", "で", "です", "す", "すか", "か"}),
+        ("泵多少钱", {"多", "多少", "少"}),
         ("pump pressure 7 bar", set()),
         ("Is die a German article?", {"is", "a"}),  # one language at a time
     ],

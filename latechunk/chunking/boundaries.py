@@ -41,8 +41,8 @@ _TITLES = (
 )
 _REFERENCES = (
     " no nos nr n vol vols eq eqs fig figs p pp pág págs pag s sec secs séc ch chap cap approx aprox art arts al núm"
-    " ref refs čl ust pkt dn ok kap kl godz hlm rp yakl md janv févr avr juil déc ст гл рис табл см стр п с ок бл άρθ αρ"
-    " παρ περ σελ ν रु খ্রি ரூ გვ ص ج "
+    " ref refs čl ust pkt dn ok kap kl godz hlm rp yakl md janv févr avr juil déc ст гл рис табл см стр п с ок бл άρθ"
+    " αρ παρ περ σελ ν रु খ্রি ரூ გვ ص ج "
 )
 # In German nouns are large, and a number before one may be its ordinal. Of French laws articles have letters, too.
 _ORDINAL = re.compile(r"\b(?:[Ii]m|[Aa]m|[Dd](?:er|em|en|es|as|ie)|[Vv]om|[Zz]u[mr]|[Bb]eim|[Ii]ns)\s+\d{1,2}\.\s*\Z")

@@ -7,7 +7,7 @@ from latechunk.errors import IndexDamagedError, IndexFormatError, IndexMissingEr
 from latechunk.manifest import IndexManifest
 from latechunk.types import Settings
 
-_FORMAT = 2  # of the rows, their terms and facets included
+_FORMAT = 3  # of the rows, their terms and facets included
 
 
 def to_record(manifest: IndexManifest) -> Settings:

@@ -14,7 +14,7 @@ from latechunk.storage.fields import TABLE as FIELDS
 from latechunk.storage.fulltext import word_tables
 from latechunk.types import Settings
 
-FORMAT = 7
+FORMAT = 8
 LAST_NUMBER = 2**62  # of a document or chunk; a larger one was not given here, and would end the numbers
 # States that a FAISS file may be brought up to date from; one of an older state is built again. Without a bound the
 # table would grow by a row with each change, for years.

@@ -1,9 +1,10 @@
 """The terms of a text, in any script, as lexical search indexes them and as it looks for them.
 
-A term is a word without regard to case, diacritics, ligatures and width. In scripts that put no spaces between words,
-the terms are the single characters and the pairs of neighbours of a whole run of word characters, digits and letters of
-other scripts in it too: cutting the run where the script changes found 7 to 12 points of nDCG@10 less in Japanese and
-Chinese, pairs alone 0.5 to 2 less.
+A term is a word without regard to case, diacritics, ligatures, width, the script of its digits, and letters that people
+write for one another. In scripts that put no spaces between words, the terms are the single characters and the pairs of
+neighbours of a whole run of word characters, digits and letters of other scripts in it too: cutting the run where the
+script changes found 7 to 12 points of nDCG@10 less in Japanese and Chinese, pairs alone 0.5 to 2 less. Latin words and
+numbers in a run are terms as well, so that "iPhone" and "2024" alone find it.
 """
 
 from __future__ import annotations
@@ -23,7 +24,30 @@ _ASCII_WORD = re.compile(r"[a-z0-9]+")
 # Marks are parts of words: without them a Hindi word falls apart at its vowel signs.
 _WORD = regex.compile(r"[\p{L}\p{M}\p{N}\p{Co}]+")
 _UNSPACED = regex.compile(r"[\p{Han}\p{Hiragana}\p{Katakana}\p{Thai}\p{Lao}\p{Khmer}\p{Myanmar}]")
-_INVISIBLE = regex.compile(r"[\p{Default_Ignorable_Code_Point}]+")  # soft hyphens, joiners, marks of direction
+_INVISIBLE = regex.compile(r"[\p{Default_Ignorable_Code_Point}\u0640]+")  # soft hyphens, joiners, direction, tatweel
+_LATIN = re.compile(r"[a-z0-9]{3,}")  # within a run of a script without spaces; two are a pair anyway
+# What would become letters or digits of the word before: signs of trade marks and numbers, and the numbers of notes,
+# which powers of units are not (Berlin¹ and 10⁶, but m²). In Persian an invisible sign parts endings from words.
+_APART = regex.compile(
+    r"[™℠№]|(?=[⁰¹²³⁴-⁹¼½¾])(?<=[\p{L}\p{M}\p{N}])(?<!(?:^|[^\p{L}\p{M}\p{N}])[A-Za-z]{1,3})[⁰¹²³⁴-⁹¼½¾]+"
+    r"|\u200c(?<=[\u0600-\u06ff]\u200c)(?=[\u0600-\u06ff])"
+)
+# Letters with strokes and ligatures, which Unicode does not take apart, letters of Arabic, Persian and Urdu that look
+# alike, the apostrophe of Ukrainian, the nukta and the two nasal signs of Hindi, and digits.
+_ALIKE = str.maketrans(
+    dict(zip("ıłđøħŧىیکةہٱʼʻँ", "ildohtييكهها''ं", strict=True))
+    | {"œ": "oe", "æ": "ae", "़": None}
+    | {chr(ord(zero) + n): str(n) for zero in "٠۰०০੦૦୦௦౦೦൦๐໐༠၀០᠐" for n in range(10)}
+)
+_HAS_ALIKE = re.compile(f"[{''.join(map(chr, _ALIKE))}]")  # to look is ten times as fast as to translate
+# Of several letters, each with one that it holds: nasals of Hindi before consonants, the Armenian word for "and" in
+# capitals, and the signs of a Thai vowel in the order in which some programs write them.
+_SPELLINGS = [
+    ("\u094d", re.compile("[ङञणन]\u094d(?=[क-ह])|म\u094d(?=[पफबभ])"), "ं"),
+    ("\u0582", re.compile("\u0565\u0582"), "\u0565\u057e"),
+    ("\u0e4d", re.compile("\u0e4d([\u0e48-\u0e4b])"), "\\1\u0e4d"),
+    ("เเ", re.compile("เเ"), "แ"),
+]
 # Marks, less those of the commonest classes that stay.
 _MARK = regex.compile(r"[\p{Mn}--[\p{ccc=0}\p{ccc=9}\p{ccc=103}\p{ccc=107}]]", regex.V1)
 # Words that a sign joins: versions, dates, codes, addresses, numbers with a decimal point. Possessive, and from the
@@ -51,6 +75,8 @@ def to_terms(text: str) -> list[str]:
         ['die', 'grosse', 'der', 'resumes']
         >>> to_terms("東京都")
         ['東', '東京', '京', '京都', '都']
+        >>> to_terms("新iOS")
+        ['新', '新i', 'i', 'io', 'o', 'os', 's', 'ios']
     """
     folded = fold(text)
     words = to_words(folded)
@@ -126,16 +152,32 @@ def _terms_of(word: str) -> list[str]:
     terms = [""] * (2 * len(word) - 1)
     terms[::2] = word
     terms[1::2] = map(add, word, word[1:])
-    return terms
+    return terms + latin_words(word)
+
+
+def latin_words(word: str) -> list[str]:
+    """Latin words and numbers of three or more characters in a word of a script without spaces."""
+    return _LATIN.findall(word)
 
 
 def fold(text: str) -> str:
-    """Text without regard to case, width, ligatures and diacritics."""
+    """Text without regard to case, width, ligatures, diacritics, scripts of digits and letters for one another."""
     if text.isascii():
         return text.lower()
-    plain = unicodedata.normalize("NFKC", _INVISIBLE.sub("", text)).casefold()
+    visible = _INVISIBLE.sub("", _APART.sub(_set_apart, text))
+    plain = unicodedata.normalize("NFKC", visible).casefold()
     decomposed = unicodedata.normalize("NFKD", plain)
-    return unicodedata.normalize("NFC", _MARK.sub(_fold_mark, decomposed))
+    bare = _MARK.sub(_fold_mark, decomposed)
+    folded = unicodedata.normalize("NFC", bare.translate(_ALIKE) if _HAS_ALIKE.search(bare) else bare)
+    for sign, letters, spelling in _SPELLINGS:
+        if sign in folded:
+            folded = letters.sub(spelling, folded)
+    return folded
+
+
+def _set_apart(found: regex.Match[str]) -> str:
+    sign = found.group()
+    return " no " if sign == "№" else " " if sign in "™℠\u200c" else f" {sign}"
 
 
 def _fold_mark(found: regex.Match[str]) -> str:

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from itertools import groupby
 
 import numpy as np
 
-from latechunk.storage.terms import fold, has_unspaced, to_words
+from latechunk.storage.terms import fold, has_unspaced, latin_words, to_words
 from latechunk.types import IntArray
 
 _CHARACTERS = 1 << 50  # numbers from here on are one or two characters; their code points are below 2**21
@@ -29,11 +29,22 @@ class Vocabulary:
         words = to_words(folded)
         if folded.isascii() or not has_unspaced(folded):
             return self._of_words(words)
-        found = [
-            _of_characters(list(some)) if unspaced else self._of_words(list(some))
-            for unspaced, some in groupby(words, has_unspaced)
-        ]
-        return np.concatenate([self._of_words(()), *found])
+        found = [self._of_words(())]
+        for unspaced, some in groupby(words, has_unspaced):
+            run = list(some)
+            found += self._of_unspaced(run) if unspaced else [self._of_words(run)]
+        return np.concatenate(found)
+
+    def _of_unspaced(self, words: Iterable[str]) -> Iterator[IntArray]:
+        run: list[str] = []
+        for word in words:
+            run.append(word)
+            if latin := latin_words(word):
+                yield _of_characters(run)
+                yield self._of_words(latin)
+                run = []
+        if run:
+            yield _of_characters(run)
 
     def _of_words(self, words: Sequence[str]) -> IntArray:
         return np.fromiter(map(self._numbers.__getitem__, words), dtype=np.int64, count=len(words))
