@@ -177,6 +177,39 @@ def test_what_only_begins_like_an_article_is_text(line):
     assert found(f"The law.\n\n{line}\n\nIt holds for all.") == []
 
 
+@pytest.mark.parametrize(
+    "lines",
+    [
+        "TITRE Ier|CHAPITRE Ier|Chapitre premier|Article premier|PREMIÈRE PARTIE",
+        "TÍTULO PRIMERO|Capítulo segundo|Sección 1.ª|Artículo 3.º|Artículo 4º. Objeto|CLÁUSULA PRIMERA",
+        "Seção I|Artigo 1.º|Art. 3º|Cláusula 1ª|CAPO I|Afdeling 1|Bijlage 1|Erster Abschnitt|Teil A|Part A",
+        "DZIAŁ PIERWSZY|Część I|Załącznik nr 1|ČÁST PRVNÍ|Hlava první|Článek 2 Účel|Příloha č. 1",
+        "Часть первая|Приложение № 1|Розділ І|Додаток 1|ΜΕΡΟΣ Α΄|ΚΕΦΑΛΑΙΟ 1|ΑΡΘΡΟ 1|Παράρτημα Ι|BİRİNCİ BÖLÜM|Bölüm 2",
+        "القسم الأول|المادة (1)|المادة الأولى|مادة 2|فصل اول|بخش ۱|ماده (۳)|פרק א׳: הגדרות|חלק 1|धारा 5 परिभाषाएँ",
+        "প্রথম অধ্যায়|ধারা ৫|அத்தியாயம் 1|பிரிவு 5|ส่วนที่ ๑|ข้อ ๑|ជំពូកទី ១|មាត្រា ១|အခန်း (၁)|ပုဒ်မ ၁|Mục 1|Phụ lục 1",
+        "一、引言|（一）背景|1．引言|１．はじめに|1、引言|附件一|附录A|別表第一|附則|부칙|별표 1",
+        "ምዕራፍ 1|አንቀጽ 1|თავი I|მუხლი 2. მიზანი|1. შესავალი|Գլուխ 1|Հոդված 2. Նպատակը",
+        "I. Einleitung|II. Verfahren|IV. Kosten",
+    ],
+)
+def test_headings_of_many_languages(lines):
+    headings = lines.split("|")
+    text = "Text.\n\n" + "\n\n".join(f"{heading}\n\nText." for heading in headings)
+
+    assert [heading for _, heading, _ in found(text)] == headings
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        *("1. यह समझौता लागू होगा।", "2. هل ينتهي العقد؟", "3. ይህ ውል ነው።", "一、甲方应当按时付款；", "3.5万人参加了活动"),
+        *("2008年北京奥运会", "I. Newton", "Cổ phần", "Dieser Teil gilt nicht für alle", "neuer Teil", "Hlava státu je doma"),
+    ],
+)
+def test_what_is_no_heading_in_any_language(line):
+    assert found(f"Text.\n\n{line}\n\nText.") == []
+
+
 def test_an_attachment_over_a_numbered_heading_is_no_list():
     first = "Foo.\n\nSchedule A\n\n1. Services\n\nThe supplier supplies.\n\n"
     text = first + "Appendix 2\n\n1 Proofs\n\nWe prove.\n\nChapter 3\n\nChapter 4\n\nEnd."

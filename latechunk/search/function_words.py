@@ -66,7 +66,8 @@ _WORDS = {
     "hanno aveva si suo sua suoi sue che chi cosa quando dove come perché quale quali quanto quanti "
     "quante questo questa questi queste non io tu lui lei noi loro ci vi",
     "ja": "の は が を に で と も へ や か な た て だ 何 誰 いつ どこ なぜ どの どう です ます した する ある "
-    "いる この その こと もの れ ら ですか ますか でしょうか どれ どちら どんな どのように いくら いくつ",
+    "いる この その こと もの れ ら "
+    "ですか ますか でしょうか どれ どちら どんな どのように いくら いくつ",
     "ko": "이 그 저 무엇 무엇인가 무엇인가요 누구 누가 언제 어디 어디에 어디에서 어떻게 왜 어떤 얼마나 몇 및 "
     "또는 그리고 는 은 을 를 의 에 에서",
     "nl": "de het een en of maar in op aan van voor met door bij uit tot naar om over onder na tussen is "
@@ -105,7 +106,8 @@ _WORDS = {
     "vi": "và hoặc nhưng của ở tại trong trên dưới từ đến với cho bởi là có được bị đã đang sẽ không này đó "
     "kia những các một cái gì ai khi nào đâu như thế sao bao nhiêu mà thì nó họ tôi bạn",
     "zh": "的 是 了 在 和 与 或 也 不 有 这 那 我 你 他 她 它 们 什 么 什么 谁 哪 何 吗 呢 为 怎 样 几 多 少 之 "
-    "于 其 被 把 個 个 這 們 麼 什麼 為 誰 多少 怎么 怎麼 怎样 怎樣 哪里 哪裡 哪些 为什么 為什麼 什么时候 什麼時候 如何 请问 請問",
+    "于 其 被 把 個 个 這 們 麼 什麼 為 誰 "
+    "多少 怎么 怎麼 怎样 怎樣 哪里 哪裡 哪些 为什么 為什麼 什么时候 什麼時候 如何 请问 請問",
 }
 
 
