@@ -242,7 +242,24 @@ def test_a_heading_stays_with_what_follows_it(kind, size):
 @pytest.mark.parametrize("kind", [SentenceChunker, StructureChunker])
 @pytest.mark.parametrize(
     "label",
-    ["7.\n\n", "(a)\n\n", "§ 12\n\n", "Q. ", "Refunds\n\n", "**Refunds.** ", "JOEL\n\n", "00:01:05\n", "Do this:\n\n"],
+    [
+        "7.\n\n",
+        "(a)\n\n",
+        "§ 12\n\n",
+        "Q. ",
+        "Section 5. ",
+        "Статья 5. ",
+        "Art. 7.2. ",
+        "১। ",
+        "１．",
+        "א. ",
+        "Refunds\n\n",
+        "कार्य विधि\n\n",
+        "**Refunds.** ",
+        "JOEL\n\n",
+        "00:01:05\n",
+        "Do this:\n\n",
+    ],
 )
 def test_a_label_stays_with_what_follows_it(kind, label):
     text = (label + "You may send it back within thirty days.\n\n") * 20
@@ -282,6 +299,12 @@ def test_paragraphs_of_one_line_are_cut_where_they_end_though_no_spaces_part_wor
 
     assert all(text[span.start - 1] == "\n" for span in spans[1:])
     assert len(units) == 1
+
+
+def test_georgian_letters_that_are_small_to_unicode_begin_lines_and_names():
+    lines = [f"{name}: დიახ, ასე არის. კარგი." for name in ("ნინო", "გიორგი", "ნანა")]
+
+    assert len(find_units("\n".join(lines), (), lambda *_: True)) == 3
 
 
 @pytest.mark.parametrize("rows", [["a,b,{n}", "c d,e,{n}"], ["2026-01-{n} INFO started"], ["key{n} = value of it"]])
@@ -355,13 +378,17 @@ def test_entries_of_a_log_in_plain_text_keep_their_traces():
     assert all(text[span.start :].startswith("2026") for span in spans)
 
 
-def test_a_caption_stays_with_its_table():
+@pytest.mark.parametrize(
+    "caption",
+    ["Table 1: Fees by day.", "Tabela 1. Ceny.", "Таблица 1. Цены.", "表1 价格。", "ตารางที่ 1 ราคา", "جدول 1. الأسعار."],
+)
+def test_a_caption_stays_with_its_table(caption):
     table = "| a | b |\n| - | - |\n" + "| 1 | 2 |\n" * 3
-    text = ("It is so. " * 5 + "\n\nTable 1: Fees by day. All in francs.\n\n" + table + "\n") * 4
+    text = ("It is so. " * 5 + f"\n\n{caption} All in francs.\n\n" + table + "\n") * 4
 
     chunks = texts_of(text, StructureChunker(max_tokens=60).split(text, word_offsets(text)))
 
-    assert all("Table 1" in chunk for chunk in chunks if "| a | b |" in chunk)
+    assert all(caption in chunk for chunk in chunks if "| a | b |" in chunk)
 
 
 def test_the_outline_of_a_document_is_used():
@@ -591,7 +618,11 @@ def test_a_run_of_blanks_among_words_is_no_end_of_a_sentence():
 
 
 @pytest.mark.parametrize(
-    "question", ["How do I reset my password number {}?", "{}. Was kostet es?", "Q: 何日かかりますか？"]
+    "question",
+    [
+        *("How do I reset my password number {}?", "{}. Was kostet es?", "Q: 何日かかりますか？", "Στις {} πότε λήγει;"),
+        *("መቼ ያበቃል፧", "Ե՞րբ է ավարտվում։"),
+    ],
 )
 @pytest.mark.parametrize("size", [24, 40, 64])
 def test_a_question_alone_on_its_line_stays_with_its_answer(question, size):

@@ -202,8 +202,21 @@ def test_headings_of_many_languages(lines):
 @pytest.mark.parametrize(
     "line",
     [
-        *("1. यह समझौता लागू होगा।", "2. هل ينتهي العقد؟", "3. ይህ ውል ነው።", "一、甲方应当按时付款；", "3.5万人参加了活动"),
-        *("2008年北京奥运会", "I. Newton", "Cổ phần", "Dieser Teil gilt nicht für alle", "neuer Teil", "Hlava státu je doma"),
+        *(
+            "1. यह समझौता लागू होगा।",
+            "2. هل ينتهي العقد؟",
+            "3. ይህ ውል ነው።",
+            "一、甲方应当按时付款；",
+            "3.5万人参加了活动",
+        ),
+        *(
+            "2008年北京奥运会",
+            "I. Newton",
+            "Cổ phần",
+            "Dieser Teil gilt nicht für alle",
+            "neuer Teil",
+            "Hlava státu je doma",
+        ),
     ],
 )
 def test_what_is_no_heading_in_any_language(line):

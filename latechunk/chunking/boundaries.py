@@ -97,7 +97,9 @@ def sentence_ends(segmenter: Segmenter, language: str) -> SentenceEnds:
 
 def _sentencex_ends(language: str) -> SentenceEnds:
     def ends(text: str) -> Iterator[int]:
-        plain = _IN_HEBREW_WORD.sub("x", _EXOTIC.sub(" ", text))
+        plain = _EXOTIC.sub(" ", text)
+        if language == "he":
+            plain = _IN_HEBREW_WORD.sub("x", plain)
         start = 0
         for end in merge(found_ends(plain), (mark.end() for mark in _MARKS.finditer(plain))):
             if end > start and (end == len(plain) or not _goes_on(plain, start, end, language)):
@@ -146,7 +148,7 @@ def _goes_on(text: str, start: int, end: int, language: str) -> bool:
         is_of_law = language == "fr" and _ARTICLE_OF_LAW.search(near) is not None
         is_era = not left[-2:-1].isascii() and _SHORT_WORDS.search(left) is not None  # ई.पू. 300
         return is_initials or is_decimal or is_of_law or is_era or f" {word.lower()} " in _REFERENCES
-    if is_small(following):  # but where sentences begin with small letters, this may be one
+    if following.islower() and is_small(following):  # but where sentences begin with small letters, this may be one
         is_short = len(word) <= _MOST_SHORT or f" {word.lower()} " in _REFERENCES
         return is_short and not _begins_small(text, start)
     if language == "de" and word.isdigit() and following.isupper():

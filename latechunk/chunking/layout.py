@@ -3,22 +3,30 @@
 from __future__ import annotations
 
 import re
+import unicodedata
 from collections.abc import Callable, Iterator, Sequence
 from itertools import pairwise
 from typing import Literal, NamedTuple, TypeAlias
 
+from latechunk.chunking.cuts import is_small
 from latechunk.types import Block
 
 UnitKind: TypeAlias = Literal["heading", "part", "block", "line", "row"]
 
 _BLANK = re.compile(r"\n(?:[ \t\f]*\n)+")
 _CAPTION = re.compile(
-    r"[*_]{0,2}(?:table|figure|fig\.|listing|tabelle|abb\.|abbildung|tableau|tabla|tabella)\s*\d", re.I
+    r"[*_]{0,2}(?:table|figure|fig\.|listing|tabelle|tab\.|abb\.|abbildung|tableau|tabla|tabella|tabela|figura|quadro|tabel"
+    r"|tabell|figur|tabulka|obr\.|rysunek|rys\.|таблица|таблиця|рисунок|рис\.|πίνακας|εικόνα|tablo|şekil|bảng|hình|جدول"
+    r"|الجدول|شكل|الشكل|شکل|טבלה|איור|तालिका|चित्र|ตารางที่|ภาพที่|รูปที่|[表图圖図]|표|그림)\s*\d",
+    re.I,
 )
 _MOST_CAPTION = 300  # characters
 _MOST_TITLE, _MOST_WORDS = 60, 10
 # One question, perhaps with a number; a story has longer ones, and other sentences before them.
-_QUESTION = re.compile(r"(\d{1,3}[.)]\s+|Q\d*[.:]\s+)?(?:(?![.!]\s)[^\n。！]){1,120}[?？؟]")
+_QUESTION = re.compile(
+    r"(\d{1,3}[.)]\s+|Q\d*[.:]\s+)?(?:(?![.!]\s)[^\n。！]){1,120}(?:[?？؟፧\u037e]|(?<=[\u0370-\u03ff]);|՞[^\n։]{0,60}[։:])"
+)
+_QUESTION_ENDS = "?？؟፧\u037e;։:"
 
 # What begins an item, a turn or an entry.
 _MARKER = re.compile(
@@ -130,7 +138,7 @@ def _is_title(paragraph: str) -> bool:
         len(line) <= _MOST_TITLE
         and "\n" not in line
         and len(line.split()) <= _MOST_WORDS
-        and (line[-1].isalnum() or line[-1] in ":：*_)]#")
+        and (line[-1].isalnum() or line[-1] in ":：*_)]#）】」』" or unicodedata.category(line[-1])[0] == "M")
         and not _is_marked(line + " ")
     )
 
@@ -138,7 +146,7 @@ def _is_title(paragraph: str) -> bool:
 def _is_question(paragraph: str) -> bool:
     """Whether it is a question alone on its line, which what follows it answers."""
     line = paragraph.strip()
-    question = _QUESTION.fullmatch(line) if line[-1] in "?？؟" else None
+    question = _QUESTION.fullmatch(line) if line[-1] in _QUESTION_ENDS else None
     return question is not None and (question[1] is not None or not _is_marked(line))
 
 
@@ -170,7 +178,7 @@ def _lines(paragraph: str, start: int) -> Iterator[Unit]:
 def _is_marked(line: str) -> bool:
     # Most lines of wrapped prose begin with a small letter and are not worth a look.
     return (
-        not (line[:1].islower() and line[1:2].isalpha() and line[4:5] not in ".)") and _MARKER.match(line) is not None
+        not (is_small(line[:1]) and line[1:2].isalpha() and line[4:5] not in ".)") and _MARKER.match(line) is not None
     )
 
 
@@ -187,7 +195,7 @@ def are_lines_units(lines: Sequence[str], is_marked: Sequence[bool]) -> bool:
         return True
     lengths = [len(line) for line in lines]
     width = sorted(lengths)[(len(lines) - 1) * 9 // 10]
-    n_small = sum(lines[number].lstrip()[:1].islower() for number in unmarked)
+    n_small = sum(is_small(lines[number].lstrip()[:1]) for number in unmarked)
     n_fitting = sum(lengths[number - 1] + 1 + _first_word(lines[number]) <= width for number in unmarked)
     is_narrow = width < 40
     return 5 * n_fitting >= 2 * len(unmarked) and (5 * n_small <= len(unmarked) or is_narrow)

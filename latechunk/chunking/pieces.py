@@ -13,9 +13,11 @@ from latechunk.chunking.cuts import clause_places, cut_places, next_cut
 from latechunk.chunking.layout import Unit, find_units
 from latechunk.types import Block, IntArray
 
-# Pieces that say nothing without the next: numbers and letters of clauses, times, Q and A, run-in heads in bold type.
+# Pieces that say nothing without the next: numbers and letters of clauses, a word with a number ("Section 5."), times,
+# Q and A, run-in heads in bold type.
 _LABEL = re.compile(
-    r"(?:§+\s*)?[(\[]?(?:\d{1,3}(?:\.\d{1,3})*|[A-Za-z]|[IVXLC]{1,6}|[ivx]{1,5})[.)\]:]{1,2}|§+\s*\d[\d.]*|"
+    r"(?:§+\s*)?[(\[]?(?:\d{1,3}(?:\.\d{1,3})*[．।။]?|[A-Za-zΑ-ωА-яა-ჰԱ-ֆא-ת]|[IVXLC]{1,6}|[ivx]{1,5})(?:(?<=[．।။])|[.)\]:]{1,2})"
+    r"|§+\s*\d[\d.]*|[^\W\d_][^\s\d]{1,12}\s+\d{1,4}(?:\.\d{1,3})*[.:]|"
     r"[\[(<]?\d{1,2}:\d\d(?::\d\d)?(?:[.,]\d+)?[\])>]?(?:\s*-->\s*[\d:.,]+)?(?:\s+[\w .'-]{1,30}:)?|"
     r"(?:\d+[.)]\s+|[-*+•]\s+)?(\*\*|__)(?=\S)(?:(?!\1).){1,80}[.:]?(?:\1[.:]?)?"
 )
