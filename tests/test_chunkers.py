@@ -620,7 +620,12 @@ def test_a_run_of_blanks_among_words_is_no_end_of_a_sentence():
 @pytest.mark.parametrize(
     "question",
     [
-        *("How do I reset my password number {}?", "{}. Was kostet es?", "Q: 何日かかりますか？", "Στις {} πότε λήγει;"),
+        *(
+            "How do I reset my password number {}?",
+            "{}. Was kostet es?",
+            "Q: 何日かかりますか？",
+            "Στις {} πότε λήγει;",
+        ),
         *("መቼ ያበቃል፧", "Ե՞րբ է ավարտվում։"),
     ],
 )

@@ -8,6 +8,7 @@ from latechunk import Span, name_documents
 from latechunk.chunking.places import make_chunks
 from latechunk.errors import InputError
 from latechunk.readers import READERS, SourceFile, count_documents, find_files, read_documents
+from latechunk.readers.decoding import decode
 from tests.documents import pack
 
 
@@ -274,6 +275,18 @@ def test_texts_of_any_encoding_that_is_marked_or_sure(tmp_path, problems, text, 
     assert document.text == text
     assert [("guessed" in what) for _, what in notes] == [True] * guessed
     assert problems == []
+
+
+@pytest.mark.parametrize("encoding", ["cp1253", "iso-8859-7"])
+def test_greek_with_abbreviations_is_not_read_as_cyrillic(encoding):
+    text = (
+        "Ο κ. Παπαδόπουλος και η κ. Γεωργίου υπέγραψαν. Σύμφωνα με το άρθ. 5 παρ. 2 του ν. 4412/2016 απαγορεύεται. "
+        "Η τιμή είναι περ. 1.234,50 ευρώ. Πότε λήγει; Τη Δευτέρα! Π.χ. στην Αθήνα. Βλ. σελ. 12 κ.ε. του κειμένου.\n"
+        "«Θα έρθεις;» ρώτησε. «Ναι.» Μετά έφυγε. Ο Δρ. Νίκος ήρθε στις 9 π.μ. τη Δευτέρα. Στον 19ο αι. ήταν αλλιώς.\n"
+    )
+
+    with pytest.raises(UnicodeDecodeError):  # it is not sure to be Greek, either
+        decode(text.encode(encoding), None)
 
 
 @pytest.mark.parametrize("encoding", ["iso-2022-jp", "utf-16-le", "utf-32-be"])
