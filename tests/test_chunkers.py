@@ -446,13 +446,14 @@ def test_rows_on_one_line_are_cut_between_them(kind):
     assert all(re.match(r"\(\d", text[span.start :]) for span in spans[1:])
 
 
-def test_a_sentence_that_is_too_long_is_cut_after_a_clause():
-    text = "他到达这里的城市看见市长，" * 40 + "走了。"
+@pytest.mark.parametrize("clause", ["他到达这里的城市看见市长，", "ကျွန်တော် ရောက်သည်၊", "ወደ ከተማው መጣ፣", "Նա քաղաք եկավ՝ "])
+def test_a_sentence_that_is_too_long_is_cut_after_a_clause(clause):
+    text = clause * 40 + "走了。"
     offsets = np.array([(n, n + 1) for n in range(len(text))])
 
     spans = StructureChunker(max_tokens=60).split(text, offsets)
 
-    assert all(text[span.start - 1] == "，" for span in spans[1:])
+    assert all(text[: span.start].endswith(clause) for span in spans[1:])
 
 
 def test_a_long_text_without_sentences_is_cut_between_words():

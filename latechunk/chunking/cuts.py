@@ -10,7 +10,7 @@ import numpy as np
 from latechunk.types import IntArray, Span
 
 _ROW_END = re.compile(r"(?:[)\]}][,;，；]|;(?=\s)|；)\s*")
-_CLAUSE_END = re.compile(r"(?:[,:،؛](?=\s)|[，、：])\s*")
+_CLAUSE_END = re.compile(r"(?:[,:،؛·՝](?=\s)|[，、：၊፣፤])\s*")
 
 
 def cut_places(text: str, offsets: IntArray) -> tuple[list[bool], list[bool]]:

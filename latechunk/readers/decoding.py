@@ -18,8 +18,8 @@ _MARKS = {  # the longer first, as UTF-32's begins like UTF-16's
 # differ by 0.09 on 400 characters of French; a single word reads like nothing.
 _LEAST_COHERENCE = 0.25
 _LEAST_LEAD = 0.05
-# Of 395 texts in ten languages 254 guesses were right, all with a chaos of at most 0.02, and 14 were wrong: Greek taken for
-# Cyrillic with 0.08 and more, and Turkish for ISO-8859-10, which reads less like a language than the right encoding.
+# Of 395 texts in ten languages 254 guesses were right, all with a chaos of at most 0.02, and 14 were wrong: Greek taken
+# for Cyrillic with 0.08 and more, and Turkish for ISO-8859-10, which reads less like a language than what it is in.
 _MOST_CHAOS = 0.05
 _MOST_LAG = 0.03
 _UNUSUAL = ["iso8859_3", "iso8859_4", "iso8859_10", "iso8859_14", "iso8859_16", "hp_roman8"]
