@@ -412,6 +412,15 @@ def test_sentences_are_those_of_the_documents_language(kind, metadata):
     assert all(chunk.startswith("Am 19. August") for chunk in texts_of(GERMAN, spans))
 
 
+@pytest.mark.parametrize(
+    "text", ['ד"ר כהן חתם. |לפי חוק זה אסור. |המחיר 5 ש"ח.', "甲方簽訂了契約。|他說：「好。」|『好！』"]
+)
+def test_sentences_of_a_short_text_are_those_of_its_script(text):
+    whole = text.replace("|", "")  # of fewer than 50 letters
+
+    assert texts_of(whole, SentenceChunker(max_sentences=1).split(whole, word_offsets(whole))) == text.split("|")
+
+
 def test_a_full_disk_says_what_the_identifier_of_languages_needs(monkeypatch):
     from py3langid.langid import LanguageIdentifier
 

@@ -138,9 +138,16 @@ def _is_title(paragraph: str) -> bool:
         len(line) <= _MOST_TITLE
         and "\n" not in line
         and len(line.split()) <= _MOST_WORDS
-        and (line[-1].isalnum() or line[-1] in ":：*_)]#）】」』" or unicodedata.category(line[-1])[0] == "M")
+        and (
+            line[-1].isalnum() or line[-1] in ":：*_)]#" or unicodedata.category(line[-1])[0] == "M" or _is_quoted(line)
+        )
         and not _is_marked(line + " ")
     )
+
+
+def _is_quoted(line: str) -> bool:
+    """Whether it ends with what Chinese or Japanese puts in brackets, and no sentence with it."""
+    return line[-1] in "）】」』" and line[-2:-1] not in ("。", "！", "？", "…")
 
 
 def _is_question(paragraph: str) -> bool:
