@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterable, Iterator, Sequence
-from itertools import groupby
+from collections.abc import Sequence
+from itertools import chain, groupby
 
 import numpy as np
 
@@ -32,19 +32,19 @@ class Vocabulary:
         found = [self._of_words(())]
         for unspaced, some in groupby(words, has_unspaced):
             run = list(some)
-            found += self._of_unspaced(run) if unspaced else [self._of_words(run)]
+            found.append(self._of_unspaced(run) if unspaced else self._of_words(run))
         return np.concatenate(found)
 
-    def _of_unspaced(self, words: Iterable[str]) -> Iterator[IntArray]:
-        run: list[str] = []
-        for word in words:
-            run.append(word)
-            if latin := latin_words(word):
-                yield _of_characters(run)
-                yield self._of_words(latin)
-                run = []
-        if run:
-            yield _of_characters(run)
+    def _of_unspaced(self, words: Sequence[str]) -> IntArray:
+        """The characters and pairs of each word, and after them its Latin words."""
+        found = _of_characters(words)
+        latin = list(map(latin_words, words))
+        if not any(latin):
+            return found
+        ends = np.cumsum([2 * len(word) - 1 for word in words])
+        return np.insert(
+            found, np.repeat(ends, list(map(len, latin))), self._of_words(list(chain.from_iterable(latin)))
+        )
 
     def _of_words(self, words: Sequence[str]) -> IntArray:
         return np.fromiter(map(self._numbers.__getitem__, words), dtype=np.int64, count=len(words))
