@@ -40,10 +40,11 @@ _TITLES = (
     " திரு டாக்டர் د أ م ดร นพ พญ รศ ผศ იხ "
 )
 _REFERENCES = (
-    " no nos nr n vol vols eq eqs fig figs p pp pág págs pag s sec secs séc ch chap cap approx aprox art arts al núm"
-    " ref refs čl ust pkt dn ok kap kl godz hlm rp yakl md janv févr avr juil déc ст гл рис табл см стр п с ок бл άρθ"
+    " no nos nr n vol vols eq eqs fig figs p pp pág págs pag sec secs séc ch chap cap approx aprox art arts al núm"
+    " ref refs čl ust pkt dn kap kl godz hlm rp yakl md janv févr avr juil déc ст гл рис табл см стр п с ок бл άρθ"
     " αρ παρ περ σελ ν रु খ্রি ரூ გვ ص ج "
 )
+_OWN_REFERENCES = {"cs": " s ", "pl": " ok s ", "tr": " s "}  # in English these end sentences
 # In German nouns are large, and a number before one may be its ordinal. Of French laws articles have letters, too.
 _ORDINAL = re.compile(r"\b(?:[Ii]m|[Aa]m|[Dd](?:er|em|en|es|as|ie)|[Vv]om|[Zz]u[mr]|[Bb]eim|[Ii]ns)\s+\d{1,2}\.\s*\Z")
 _CENTURY = re.compile(r"(?:Jahrhundert|Jahrtausend|Jh\b)")
@@ -101,7 +102,8 @@ def _sentencex_ends(language: str) -> SentenceEnds:
         if language == "he":
             plain = _IN_HEBREW_WORD.sub("x", plain)
         start = 0
-        for end in merge(found_ends(plain), (mark.end() for mark in _MARKS.finditer(plain))):
+        marks = _MARKS.finditer(plain) if any(mark in plain for mark in "។៕៚།༎፡") else ()
+        for end in merge(found_ends(plain), (mark.end() for mark in marks)):
             if end > start and (end == len(plain) or not _goes_on(plain, start, end, language)):
                 yield end
                 start = end
@@ -147,9 +149,9 @@ def _goes_on(text: str, start: int, end: int, language: str) -> bool:
         is_decimal = is_inside_word and word[-1:].isdigit()  # ٣.٥
         is_of_law = language == "fr" and _ARTICLE_OF_LAW.search(near) is not None
         is_era = not left[-2:-1].isascii() and _SHORT_WORDS.search(left) is not None  # ई.पू. 300
-        return is_initials or is_decimal or is_of_law or is_era or f" {word.lower()} " in _REFERENCES
+        return is_initials or is_decimal or is_of_law or is_era or _refers(word, language)
     if following.islower() and is_small(following):  # but where sentences begin with small letters, this may be one
-        is_short = len(word) <= _MOST_SHORT or f" {word.lower()} " in _REFERENCES
+        is_short = len(word) <= _MOST_SHORT or _refers(word, language)
         return is_short and not _begins_small(text, start)
     if language == "de" and word.isdigit() and following.isupper():
         return _ORDINAL.search(near) is not None or (len(word) < 3 and _CENTURY.match(text, end) is not None)
@@ -157,8 +159,13 @@ def _goes_on(text: str, start: int, end: int, language: str) -> bool:
         return True
     is_in_name = is_inside_word and (len(word) == 1 or "." in left.split()[-1][:-1] or text[end + 1 : end + 2] == ".")
     return following.isalpha() and (
-        is_in_name or f" {word} " in _TITLES or _are_initials(left, word, following, language)
+        is_in_name or f" {word} " in _TITLES or (len(word) < 4 and _are_initials(left, word, following, language))
     )
+
+
+def _refers(word: str, language: str) -> bool:
+    """Whether a number follows this abbreviation."""
+    return f" {word.lower()} " in _REFERENCES + _OWN_REFERENCES.get(language, "")
 
 
 def _are_initials(left: str, word: str, following: str, language: str) -> bool:
