@@ -11,6 +11,7 @@ import sqlite3
 import subprocess
 import sys
 import textwrap
+import threading
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -54,7 +55,7 @@ from latechunk.errors import (
     StoreError,
 )
 from latechunk.maintenance.verify import verify
-from latechunk.storage import directory
+from latechunk.storage import directory, pool
 from latechunk.storage.schema import FORMAT
 from latechunk.storage.store import Store
 from tests.conftest import SCRIPTS, FakeEncoder
@@ -1769,6 +1770,29 @@ def test_an_index_that_nobody_refers_to_has_no_file_open(stored):
         for connection in (writer, *readers):
             with pytest.raises(sqlite3.ProgrammingError, match="closed"):
                 connection.execute("SELECT 1")
+    finally:
+        gc.enable()
+
+
+def test_an_index_may_be_found_unused_while_a_process_forks(stored):
+    """Python looks for cycles at any time, and closing the index waited for a lock of the very same thread."""
+    path, _ = stored
+    index = create_open(path)
+    index.search("the capital")
+    index.itself = index
+
+    def fork():
+        pool._pause_all()
+        gc.collect()
+        pool._resume_all()
+
+    thread = threading.Thread(target=fork, daemon=True)
+    gc.disable()
+    try:
+        del index
+        thread.start()
+        thread.join(30)
+        assert not thread.is_alive()
     finally:
         gc.enable()
 

@@ -35,7 +35,9 @@ class ConnectionPool:
         """Open one connection that reads and, unless read-only, the one that writes."""
         self.read_only = read_only
         self._path = path
-        self._guard = threading.Lock()  # protects the next two attributes
+        # Protects the next two attributes; its own thread may take it again, as Python closes what nobody refers to at
+        # any time, also between ``pause`` and ``resume``.
+        self._guard = threading.RLock()
         self._idle: list[sqlite3.Connection] = []
         self._is_closed = self._is_alone = False
         self._write_lock = threading.RLock()
