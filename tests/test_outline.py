@@ -199,6 +199,12 @@ def test_headings_of_many_languages(lines):
     assert [heading for _, heading, _ in found(text)] == headings
 
 
+def test_letters_of_an_outline_are_no_roman_numbers():
+    lines = ["I. INTRODUCTION", "A. Background", "B. Scope", "C. Method", "D. Results", "II. DISCUSSION", "L. Jones"]
+
+    assert [heading for _, heading, _ in found("\n\nIt is so.\n\n".join(["", *lines, ""]))] == [lines[0], lines[5]]
+
+
 @pytest.mark.parametrize(
     "line",
     [

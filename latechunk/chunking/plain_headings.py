@@ -50,7 +50,7 @@ _TIERS = [
         rf"(?:chapter|capo|chương|scene|บทที่|หมวด|الفصل|الباب|ជំពូក(?:ទី)?|အခန်း|{_CHAPTERS}){_NUMBER}"
         rf"|(?:الفصل|الباب)\s+ال\w+|第{_COUNT}章|제\s?\d+\s?장",
         rf"(?:mục|{_SECTIONS}){_NUMBER}|第{_COUNT}[节節]|제\s?\d+\s?절",
-        r"(?-i:[IVXLC]{1,6}\.)(?=\s+[^\W\d_])",
+        r"(?-i:[IVX][IVXLC]{0,5}\.)(?=\s+[^\W\d_])",  # C. and L. are the third and the twelfth letter
         r"[一二三四五六七八九十]{1,3}、(?=[^\n]{1,30}\Z)",
         r"[（(][一二三四五六七八九十]{1,3}[）)](?=[^\n]{1,30}\Z)",
     )
