@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from latechunk import Document, Index, SentenceChunker
 from latechunk.embedding.unread_languages import find_unread_language
 from latechunk.search.function_words import function_words
-from latechunk.storage.terms import question_terms, to_terms
+from latechunk.storage.terms import fold, question_terms, to_terms
 from tests.conftest import FakeEncoder
 
 
@@ -55,10 +55,12 @@ def test_terms_by_hand(text, terms):
         ("นํ้า เเม่", "น้ำ แม่"),
         ("Berlin¹, Nordwind™, №12, 10⁶, 3½", "Berlin 1 Nordwind no 12 10 6 3 1/2"),
         ("120 m², CO₂", "120 m2 CO2"),
+        ("مﹷرحبا", "مرحبا"),  # a vowel on a tatweel, as PDF files have it
     ],
 )
 def test_what_is_written_in_two_ways_has_the_same_terms(written, typed):
     assert to_terms(written) == to_terms(typed)
+    assert fold(fold(written)) == fold(written)
 
 
 def test_latin_words_and_numbers_in_a_text_without_spaces_are_found(asked):

@@ -24,7 +24,7 @@ _ASCII_WORD = re.compile(r"[a-z0-9]+")
 # Marks are parts of words: without them a Hindi word falls apart at its vowel signs.
 _WORD = regex.compile(r"[\p{L}\p{M}\p{N}\p{Co}]+")
 _UNSPACED = regex.compile(r"[\p{Han}\p{Hiragana}\p{Katakana}\p{Thai}\p{Lao}\p{Khmer}\p{Myanmar}]")
-_INVISIBLE = regex.compile(r"[\p{Default_Ignorable_Code_Point}\u0640]+")  # soft hyphens, joiners, direction, tatweel
+_INVISIBLE = regex.compile(r"[\p{Default_Ignorable_Code_Point}]+")  # soft hyphens, joiners, marks of direction
 _LATIN = re.compile(r"[a-z0-9]{3,}")  # within a run of a script without spaces; two are a pair anyway
 # What would become letters or digits of the word before: signs of trade marks and numbers, and the numbers of notes,
 # which powers of units are not (Berlin¹ and 10⁶, but m²). In Persian an invisible sign parts endings from words.
@@ -33,10 +33,10 @@ _APART = regex.compile(
     r"|\u200c(?<=[\u0600-\u06ff]\u200c)(?=[\u0600-\u06ff])"
 )
 # Letters with strokes and ligatures, which Unicode does not take apart, letters of Arabic, Persian and Urdu that look
-# alike, the apostrophe of Ukrainian, the nukta and the two nasal signs of Hindi, and digits.
+# alike, tatweel, the apostrophe of Ukrainian, the nukta and the two nasal signs of Hindi, and digits.
 _ALIKE = str.maketrans(
     dict(zip("ıłđøħŧىیکةہٱʼʻँ", "ildohtييكهها''ं", strict=True))
-    | {"œ": "oe", "æ": "ae", "़": None}
+    | {"œ": "oe", "æ": "ae", "़": None, "\u0640": None}
     | {chr(ord(zero) + n): str(n) for zero in "٠۰०০੦૦୦௦౦೦൦๐໐༠၀០᠐" for n in range(10)}
 )
 _HAS_ALIKE = re.compile(f"[{''.join(map(chr, _ALIKE))}]")  # to look is ten times as fast as to translate
@@ -45,7 +45,7 @@ _HAS_ALIKE = re.compile(f"[{''.join(map(chr, _ALIKE))}]")  # to look is ten time
 _SPELLINGS = [
     ("\u094d", re.compile("[ङञणन]\u094d(?=[क-ह])|म\u094d(?=[पफबभ])"), "ं"),
     ("\u0582", re.compile("\u0565\u0582"), "\u0565\u057e"),
-    ("\u0e4d", re.compile("\u0e4d([\u0e48-\u0e4b])"), "\\1\u0e4d"),
+    ("\u0e4d", re.compile("\u0e4d([\u0e48-\u0e4b]+)"), "\\1\u0e4d"),
     ("เเ", re.compile("เเ"), "แ"),
 ]
 # Marks, less those of the commonest classes that stay.
