@@ -60,6 +60,12 @@ class LateChunkEmbeddings(Embeddings):
     def __reduce__(self) -> tuple[type[Self], tuple[SpanEncoder | str]]:
         return type(self), (self._name or self.encoder,)
 
+    def __deepcopy__(self, _: object) -> Self:
+        return self  # nothing changes it, and another one would load the model again
+
+    def __copy__(self) -> Self:
+        return self
+
     @property
     def encoder(self) -> SpanEncoder:
         """What makes the vectors; loaded now if it was not yet, which raises ModelError without the model's files."""

@@ -94,6 +94,8 @@ def test_it_is_pickled_and_copied_by_its_model(minilm, index, fake):
         again = pickle.loads(pickle.dumps(one))
         np.testing.assert_allclose(again.embed_query("people"), expected, atol=0.01)  # float32 and bfloat16
     assert copy.copy(LateChunkVectorStore(index).embeddings).encoder is fake
+    for copied in (copy.copy(by_name), copy.deepcopy({"embeddings": by_name})["embeddings"]):
+        assert copied.encoder is by_name.encoder  # the model is not loaded again
 
 
 def test_langchains_cache_keeps_its_vectors(embedding, fake):
