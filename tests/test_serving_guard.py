@@ -186,7 +186,9 @@ def test_nothing_is_computed_for_a_client_that_has_gone():
                 connection.sendall(post_head("/v1/embeddings", len(body)) + body)
                 while not opened.dispatchers[0].waiting_tokens:
                     time.sleep(0.01)
-            time.sleep(0.5)  # until the server sees that the connection is closed
+            (job,) = [one for one in opened.dispatchers[0]._jobs if len(one.items) == 500]
+            while not job.is_given_up:
+                time.sleep(0.01)
             encoder.open.set()
             assert first.result(60).status_code == 200
             while app.n_requests:
