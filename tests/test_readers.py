@@ -376,3 +376,11 @@ def test_what_shares_a_source_that_is_no_file_is_not_replaced(sources, is_whole)
         assert names == alone
         assert (names[0] == names[2] == source) is is_whole
         assert len(set(names)) == (2 if is_whole else 3)
+
+
+def test_a_path_of_a_file_is_one_whatever_it_looks_like():
+    given = [("Old.", {"file_path": "Makefile"}), ("New.", {"file_path": "app.properties", "source": "disk"})]
+
+    names = [name for name, _ in name_documents(given, lambda one: (None, *one), source_keys=("file_path", "source"))]
+
+    assert names == ["Makefile", "app.properties"]

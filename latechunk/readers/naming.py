@@ -28,7 +28,7 @@ def name_documents(
 
     That is its own id, if it has one; else its source, the first of ``source_keys`` that its metadata have; else a hash
     of its text. Neighbours that share a source, what the metadata number as a part of it (``page``, ``row``), and what
-    is from a source that is no file and no address, such as "tweet", are not the whole of it: their ids are hashes of
+    has a ``source`` that is no file and no address, such as "tweet", are not the whole of it: their ids are hashes of
     source and text. Equal texts are numbered as they come. This is for adapters, as ``join_pages``.
 
     Args:
@@ -54,7 +54,9 @@ def name_documents(
             yield from ((hashed(text) if own is None else own, one) for one, own, text, _ in run)
             continue
         members = list(run)
-        is_whole = len(members) == 1 and _FILE.search(source) and not any(key in members[0][3] for key in _PARTS)
+        metadata = members[0][3]
+        is_file = _FILE.search(source) or source != str(metadata.get("source"))  # as file_path says by its name
+        is_whole = len(members) == 1 and is_file and not any(key in metadata for key in _PARTS)
         yield from ((source if is_whole else hashed(f"{source}\0{text}"), one) for one, _, text, _ in members)
 
 
