@@ -202,6 +202,7 @@ BODY = "The pump must be checked each week by a trained person. " * 3
         ("zh", "它价格３.５元，贵。|是。"),
         ("sv", "Kl. 15 kom han.|Se där."),
         ("en", "He left, as in vol. IV of it.|It is Tom's.|5 came."),
+        ("en", "He lives on Main St.|The house is big.|She is in St. Louis."),
         ("he", 'ד"ר כהן וגב\' לוי חתמו.|לפי סעיף 5 זה אסור.|המחיר הוא 5 ש"ח לחודש.|עו"ד י. לוי הגיע.'),
         ("ru", "— Придёшь? — спросил он.|«Нет!» — сказала она.|В ок. 5 км от него."),
         ("el", "«Θα έρθεις;» ρώτησε.|Βλ. άρθ. 5 παρ. 2 του ν. 4412/2016."),

@@ -158,8 +158,9 @@ def _goes_on(text: str, start: int, end: int, language: str) -> bool:
     if language == "fr" and _NUMBER_OF_LAW.match(text, end):
         return True
     is_in_name = is_inside_word and (len(word) == 1 or "." in left.split()[-1][:-1] or text[end + 1 : end + 2] == ".")
+    is_title = f" {word} " in _TITLES and (word, language) != ("St", "en")  # a street; sentencex knows English saints
     return following.isalpha() and (
-        is_in_name or f" {word} " in _TITLES or (len(word) < 4 and _are_initials(left, word, following, language))
+        is_in_name or is_title or (len(word) < 4 and _are_initials(left, word, following, language))
     )
 
 
