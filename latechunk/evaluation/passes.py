@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from latechunk.chunking.languages import said_language
 from latechunk.chunking.structure import StructureChunker
 from latechunk.embedding import ChunkedDocument, Embedding, blend, chunk_documents, embed_chunks
 from latechunk.errors import DocumentError, InputError
@@ -46,8 +47,7 @@ class Vectors:
 
 def chunker_for(max_tokens: int, document: Document) -> Chunker:
     """As an index cuts by default, in the document's language."""
-    language = document.metadata.get("lang")
-    return StructureChunker(max_tokens=max_tokens, language=language if isinstance(language, str) else None)
+    return StructureChunker(max_tokens=max_tokens, language=said_language(document.metadata))
 
 
 def encode(

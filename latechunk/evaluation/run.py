@@ -9,6 +9,7 @@ from itertools import product
 from pathlib import Path
 from typing import Any
 
+from latechunk.chunking.languages import said_language
 from latechunk.chunking.structure import StructureChunker
 from latechunk.encoding.encoder import Encoder
 from latechunk.errors import InputError
@@ -38,7 +39,7 @@ class EvaluationRequest(Validated):
     adapters: str | None = "auto"
     dims: tuple[int, ...] = ()
     windows: tuple[int, ...] = ()
-    language: str = "en"
+    language: str | None = None
     depth: int = 10
     device: str = "auto"
     dtype: str = "auto"
@@ -66,7 +67,10 @@ def evaluate_folder(request: EvaluationRequest, on_progress: Callable[[str, floa
     if (request.data / STORE).is_file():
         raise InputError(f"{request.data} is an index: name the questions that it is to answer, too")
     work = _make_work(request.out)
-    sets = [_with_language(one, request.language) for one in read_sets(request.data)]
+    StructureChunker(language=request.language)  # an error if there is no such language
+    sets = read_sets(request.data)
+    if request.language is not None:
+        sets = [_with_language(one, request.language) for one in sets]
     setup = Setup(_load_encoders(request), max_tokens=request.max_tokens, arms=request.arms, depth=request.depth)
     return _evaluate(sets, setup, work, request.out, on_progress)
 
@@ -140,14 +144,12 @@ def _make_work(out: Path) -> Path:
 
 def _with_language(one: EvaluationSet, language: str) -> EvaluationSet:
     """Documents that do not say their language are taken to be of the one that the user says."""
-    documents = []
-    for document in one.documents:
-        told = document.metadata.get("lang", language)
-        try:
-            StructureChunker(language=told)
-        except InputError as error:
-            raise InputError(f"{one.name}: document {document.id!r}: {error}") from error
-        documents.append(replace(document, metadata={**document.metadata, "lang": told}))
+    documents = (
+        document
+        if said_language(document.metadata)
+        else replace(document, metadata={**document.metadata, "lang": language})
+        for document in one.documents
+    )
     return replace(one, documents=tuple(documents))
 
 
