@@ -53,7 +53,12 @@ class Validated(BaseModel):
     error: ClassVar[type[LateChunkError]] = InputError
     subject: ClassVar[str] = ""
 
-    def __init__(self, **values: Any) -> None:
+    def __init__(self, /, *nameless: Any, **values: Any) -> None:
+        if nameless:
+            meant = ", ".join(
+                f"{name}={value!r:.80}" for name, value in zip(type(self).model_fields, nameless, strict=False)
+            )
+            raise self.error(f"{type(self).__name__} takes its settings by name: {type(self).__name__}({meant})")
         try:
             super().__init__(**values)
         except ValidationError as error:

@@ -59,6 +59,14 @@ def test_messages(given, message):
     assert str(caught.value) == message
 
 
+def test_values_without_names_are_told_their_names():
+    with pytest.raises(InputError) as caught:
+        Window(128, 0.5, "left", (), "more")
+    assert str(caught.value) == (
+        "Window takes its settings by name: Window(size=128, overlap=0.5, side='left', names=())"
+    )
+
+
 def test_the_error_and_the_subject_are_the_class_own():
     with pytest.raises(ModelError) as caught:
         Weights.from_json('{"window": {"size": 0}}')
