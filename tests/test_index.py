@@ -1142,6 +1142,18 @@ def test_a_second_writer_gets_a_clear_error_and_readers_go_on(stored, documents)
             assert len(index) == 5
 
 
+def test_a_writer_in_another_thread_is_not_called_a_process(tmp_path):
+    with create(tmp_path / "index") as index, create_open(tmp_path / "index", lock_timeout=0.1) as other:
+
+        def stream():
+            yield Document("a", "Text.")
+            with ThreadPoolExecutor(1) as pool:
+                pool.submit(other.delete, ["b"]).result()
+
+        with pytest.raises(IndexBusyError, match=r"by another process or thread; waited 0\.1 s"):
+            index.add(stream())
+
+
 def test_threads_may_share_an_index(tmp_path):
     documents = [Document(f"d{number}", f"Text number {number}. It says {number} again.") for number in range(40)]
     with create(tmp_path / "index") as index:

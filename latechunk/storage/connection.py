@@ -84,7 +84,7 @@ def _explain(path: Path, error: sqlite3.DatabaseError) -> StoreError:
     if code == sqlite3.SQLITE_FULL:
         return StoreError(f"the disk is full, so {path} was not changed: free some space and try again")
     if code in (sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED):
-        return IndexBusyError(f"{path} is being written by another process; try again when it is done")
+        return IndexBusyError(f"{path} is being written by another process or thread; try again when it is done")
     if code in (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB):
         return IndexDamagedError(f"{path} is damaged ({error}): {REMEDY}")
     if code == sqlite3.SQLITE_TOOBIG:

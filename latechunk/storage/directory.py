@@ -206,8 +206,8 @@ def hold_write_lock(folder: Path, timeout: float) -> Iterator[None]:
         lock.acquire(timeout=timeout)
     except Timeout as error:
         raise IndexBusyError(
-            f"{folder} is being written by another process; waited {timeout:g} s (lock_timeout). Searching goes on "
-            f"meanwhile; try the change again when it is done"
+            f"{folder} is being written by another process or thread; waited {timeout:g} s (lock_timeout). Searching "
+            f"goes on meanwhile; try the change again when it is done"
         ) from error
     except OSError as error:
         raise StoreError(f"{folder / _LOCK} cannot be made, so nothing was changed: {error}") from error
