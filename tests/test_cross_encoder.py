@@ -65,6 +65,12 @@ def test_what_is_no_reranker_is_refused(folder, tmp_path):
         CrossEncoderReranker.load(str(tmp_path))
 
 
+def test_a_name_that_is_not_found_gets_a_reranker_as_example():
+    with pytest.raises(ModelError, match="a reranker is, for one, 'cross-encoder/ms-marco-MiniLM-L6-v2'") as caught:
+        CrossEncoderReranker.load("nobody/no-such-reranker")
+    assert "latechunk models" not in str(caught.value)  # those are encoders
+
+
 def test_a_model_without_its_head_is_incomplete(folder, tmp_path):
     from safetensors.torch import load_file, save_file
 

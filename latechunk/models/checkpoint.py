@@ -53,14 +53,20 @@ class Checkpoint:
     packed: Path | None = None
 
 
-def find_checkpoint(name: str, *, revision: str | None, download: bool) -> Checkpoint:
+def find_checkpoint(name: str, *, revision: str | None, download: bool, hint: str | None = None) -> Checkpoint:
     """Find a model's files, by a known name, a folder or a repository of the model hub, and take their fingerprint.
+
+    Args:
+        name: Known name, folder or repository.
+        revision: Branch, tag or commit of a repository.
+        download: Whether a repository that is not on this machine is downloaded.
+        hint: What else may be meant by a name that nobody knows; None for the encoders that are known.
 
     Raises:
         ModelError: If the model cannot be found, is incomplete, or is not what its name says.
     """
     known = find_known_model(name)
-    folder, commit = _locate(name, known, revision, download)
+    folder, commit = _locate(name, known, revision, download, hint)
     is_packaged = known is not None and _is_packaged(name, known, revision)
     if known and (is_packaged or commit):
         name = known.name if is_packaged else spell(name)
@@ -103,17 +109,19 @@ def _require_published(known: KnownModel, path: Path, sha256: str) -> None:
         )
 
 
-def _locate(name: str, known: KnownModel | None, revision: str | None, download: bool) -> tuple[Path, str | None]:
+def _locate(
+    name: str, known: KnownModel | None, revision: str | None, download: bool, hint: str | None
+) -> tuple[Path, str | None]:
     local = _packaged_folder(known) if known and _is_packaged(name, known, revision) else _existing_folder(name)
     if local and revision:
         raise ModelError(f"{name!r} is on this machine and has no revisions; revision is for a hub's repository")
     if local:
         return local, None
-    return _fetch((known.repository if known else None) or name, name, known, revision, download)
+    return _fetch((known.repository if known else None) or name, name, known, revision, download, hint)
 
 
 def _fetch(
-    repository: str, name: str, known: KnownModel | None, revision: str | None, download: bool
+    repository: str, name: str, known: KnownModel | None, revision: str | None, download: bool, hint: str | None
 ) -> tuple[Path, str | None]:
     """Find a repository of the hub in the cache, or download it."""
     from huggingface_hub import snapshot_download  # takes half a second to import
@@ -133,8 +141,8 @@ def _fetch(
             if download
             else f"nothing is downloaded unless named: load it once with Encoder.load({name!r}), or name a folder"
         )
-        hint = "" if known else f"; {suggest(name)}"
-        raise ModelError(f"the model {name!r} is not on this machine; {remedy}{hint}") from error
+        meant = "" if known else f"; {hint or suggest(name)}"
+        raise ModelError(f"the model {name!r} is not on this machine; {remedy}{meant}") from error
     except (HfHubHTTPError, OSError) as error:
         raise ModelError(f"the model {name!r} could not be fetched from the hub: {error}") from error
     return folder, folder.name

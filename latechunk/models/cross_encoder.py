@@ -14,6 +14,8 @@ from latechunk.models.checkpoint import find_checkpoint
 from latechunk.models.device import choose_device
 from latechunk.models.loader import BROKEN_FILES, LOADING, require_whole, watched_loading
 
+_EXAMPLE = "cross-encoder/ms-marco-MiniLM-L6-v2"
+
 
 class CrossEncoderReranker:
     """Any cross-encoder of sentence-transformers with one output, to be passed as ``Index.search(..., rerank=)``.
@@ -63,7 +65,9 @@ class CrossEncoderReranker:
             >>> reranker = CrossEncoderReranker.load("cross-encoder/ms-marco-MiniLM-L6-v2")  # doctest: +SKIP
             >>> index.search("people in Berlin", rerank=reranker)  # doctest: +SKIP
         """
-        checkpoint = find_checkpoint(name, revision=revision, download=True)
+        checkpoint = find_checkpoint(
+            name, revision=revision, download=True, hint=f"a reranker is, for one, {_EXAMPLE!r}"
+        )
         with LOADING:
             try:
                 with watched_loading() as missing:
