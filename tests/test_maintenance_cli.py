@@ -162,3 +162,13 @@ def test_optimize(run):
     assert set(json.loads(run("optimize", "x", "--json").stdout)) == {"chunks"}
     assert run("optimize", "x", "--first-pass-dims", "64").exit_code == 2
     assert run("verify", "x").exit_code == 0
+
+
+@pytest.mark.parametrize("name", ["nope.jsonl", "nope.parquet", "nope"])
+def test_an_import_of_nothing_is_wrong_usage(run, name):
+    for names in ([name], [name, "x"]):
+        result = run("import", *names, "y")
+
+        assert result.exit_code == 2
+        assert result.stderr == f"error: there is no file or folder {name}\n"
+        assert not Path("y").exists()

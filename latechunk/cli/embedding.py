@@ -212,6 +212,8 @@ def import_command(
     """
     console = stderr_console()
     with errors_explained(console, quiet=quiet, interrupted="no index was made"), spinner(console, "importing", quiet):
+        if missing := [str(one) for one in sources if not one.exists()]:
+            raise InputError(f"there is no file or folder {', '.join(missing)}")
         if sources[0].is_dir():
             from latechunk.distributed import import_folders
 
