@@ -614,6 +614,17 @@ def test_the_command_evaluates_an_index(tmp_path, small_index):
     assert "Left out were 4 rows" in (tmp_path / "report" / "report.html").read_text()
 
 
+@pytest.mark.parametrize("rows", [[], ["--rows"]])
+def test_an_index_that_holds_the_questions_is_refused(tmp_path, small_index, rows):
+    (tmp_path / "questions.csv").write_text("question,quote\nWhich country?,Paris is in France\n")
+    assert CliRunner().invoke(app, ["index", "my.latechunk", "questions.csv", *rows]).exit_code == 0
+
+    result = CliRunner().invoke(app, ["evaluate", "my.latechunk", "questions.csv"])
+
+    assert result.exit_code == 2
+    assert "the index holds questions.csv itself, as 'questions.csv" in result.stderr
+
+
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [

@@ -22,7 +22,10 @@ from latechunk.manifest import IndexInfo
 from latechunk.models.catalogue import DEFAULT_MODEL
 from latechunk.models.device import Dtype
 from latechunk.protocols import SpanEncoder
+from latechunk.readers.origin import find_file
+from latechunk.readers.reader import full_path
 from latechunk.storage.directory import STORE
+from latechunk.types import Document
 from latechunk.validation import Validated
 
 _MOST_TOKENS = 200_000  # of an index whose chunks are read alone unasked: at 4 to 5 thousand tokens a second
@@ -82,13 +85,15 @@ def evaluate_index(request: IndexRequest, on_progress: Callable[[str, float], No
         The report, and why rows of the questions were left out.
 
     Raises:
-        InputError: If the questions cannot be read, or none has its quote in one place of the index.
+        InputError: If the questions cannot be read, are in the index themselves, or none has its quote in one place of
+            it.
         StoreError: If the index cannot be opened.
         ModelError: If its model is not on this machine.
     """
     work = _make_work(request.out)
     with Index.open(request.index, read_only=True, device=request.device, dtype=request.dtype) as index:
         documents = tuple(document for name in index.ids() if (document := index.get(name)) is not None)
+        _require_elsewhere(request.questions, documents)
         questions, left_out = read_questions(request.questions, documents)
         one = EvaluationSet(request.index.resolve().name, documents, questions)
         model = str(index.encoder.settings.get("model", index.encoder.settings.get("kind", "encoder")))
@@ -96,6 +101,16 @@ def evaluate_index(request: IndexRequest, on_progress: Callable[[str, float], No
             {model: index.encoder}, arms=request.arms or choose_arms(index.info()), depth=request.depth, index=index
         )
         return _evaluate([one], setup, work, request.out, on_progress, len(left_out)), left_out
+
+
+def _require_elsewhere(questions: Path, documents: Sequence[Document]) -> None:
+    """Refuse an index of the questions, each of which would be found by itself."""
+    place = full_path(questions)
+    if held := [one.id for one in documents if find_file(one.id, one.metadata) == place]:
+        raise InputError(
+            f"the index holds {questions} itself, as {held[0]!r}, where each question would be found first: delete it "
+            f"from the index, and keep the questions outside of the folder of its documents"
+        )
 
 
 def choose_arms(info: IndexInfo) -> tuple[str, ...]:
