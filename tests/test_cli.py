@@ -258,6 +258,8 @@ def test_a_file_that_is_in_the_index_under_another_id_is_noted(run):
 
     assert "rome.txt, in the index as more/rome.txt already: the same file twice; give the folder" in result.stderr
     assert "1 added" in result.stderr
+    assert "gone" not in result.stderr  # the file is there
+    assert "removed" not in run("index", "x.latechunk", "docs/more", "--prune").stderr
 
 
 def test_a_table_that_is_in_the_index_as_rows_is_noted(run):

@@ -39,6 +39,7 @@ class Sources:
     notes: dict[str, list[str]] = field(default_factory=dict)
     keeps: Callable[[str], bool] = lambda _: False  # whether there is a document of this source
     _sources: dict[str, str] = field(default_factory=dict)  # of the files that were to be read, as they were given
+    _names: dict[str, str] = field(default_factory=dict)  # the ids of these files, where a file is a document
     _ids: set[str] = field(default_factory=set)  # of the documents that were
 
     def __post_init__(self) -> None:
@@ -74,6 +75,7 @@ class Sources:
     def take(self, files: Sequence[SourceFile]) -> None:
         """Note that these files are read, by whatever process."""
         self._sources |= {one.metadata["source"]: str(one.path) for one in files}
+        self._names |= {one.metadata["source"]: one.name for one in files}
 
     def note_read(self, document_id: str) -> None:
         """Note that a document was among what was read."""
@@ -104,7 +106,10 @@ class Sources:
             if source is None or document_id in self._ids or not _is_at(source, places):
                 continue
             is_named_by_file = source.endswith(f"/{without_row(document_id, metadata)}")
-            is_read = source in self._sources and not self.n_problems
+            is_whole = (
+                find_row(metadata) is None and self._names.get(source) in self._ids
+            )  # under another id, still there
+            is_read = source in self._sources and not self.n_problems and not is_whole
             if (is_named_by_file and is_read) or not Path(source).exists() or is_blank(Path(source)):
                 gone.append(document_id)
         return list(dict.fromkeys(gone))
