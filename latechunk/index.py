@@ -80,6 +80,14 @@ class Index:
         ['berlin']
     """
 
+    def __new__(cls, *arguments: object, **_: object) -> Self:
+        """Refuse what is no call of ``open``'s."""
+        if not isinstance(arguments[-1] if arguments else None, Store):
+            raise InputError(
+                "an index is made by Index.create(path), and one that is there is opened by Index.open(path)"
+            )
+        return super().__new__(cls)
+
     def __init__(
         self,
         path: Path,

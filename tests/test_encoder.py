@@ -607,3 +607,11 @@ def test_a_name_that_no_file_can_have_is_an_error():
     for name in ("x" * 5000, "a\0b", "~nobody-of-this-name/model"):
         with pytest.raises(ModelError):
             Encoder.load(name, download=False)
+
+
+@pytest.mark.parametrize(
+    ("given", "named"), [((), {}), (("all-MiniLM-L6-v2",), {}), ((), {"model": "all-MiniLM-L6-v2"})]
+)
+def test_an_encoder_is_loaded_and_not_called_for(given, named):
+    with pytest.raises(InputError, match=r"Encoder\.load\(name\)"):
+        Encoder(*given, **named)

@@ -1142,6 +1142,12 @@ def test_a_second_writer_gets_a_clear_error_and_readers_go_on(stored, documents)
             assert len(index) == 5
 
 
+@pytest.mark.parametrize("arguments", [(), ("notes",), ("notes", FakeEncoder())])
+def test_an_index_is_not_called_for(arguments):
+    with pytest.raises(InputError, match=r"Index\.create\(path\), .* Index\.open\(path\)"):
+        Index(*arguments)
+
+
 def test_a_writer_in_another_thread_is_not_called_a_process(tmp_path):
     with create(tmp_path / "index") as index, create_open(tmp_path / "index", lock_timeout=0.1) as other:
 

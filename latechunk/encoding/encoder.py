@@ -66,6 +66,12 @@ class Encoder:
     _runner: SpanRunner = field(repr=False)
     _adapter_of: Mapping[str | None, str] = field(repr=False)  # by the names of tasks
 
+    def __new__(cls, *parts: object, **_: object) -> Self:
+        """Refuse what is no call of ``load``'s."""
+        if not parts or not isinstance(parts[0], EncoderSettings):
+            raise InputError("an encoder is loaded: Encoder.load(), or Encoder.load(name) for another model")
+        return super().__new__(cls)
+
     @classmethod
     def load(
         cls,
