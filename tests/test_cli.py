@@ -238,6 +238,15 @@ def test_files_of_other_kinds_are_counted(run):
     assert f"passed over 13 files of other kinds or blank: .png 2, no suffix 1{kinds}" in result.stderr
 
 
+def test_an_index_that_is_named_last_is_told(run):
+    run("index", "x.latechunk", "docs")
+
+    result = run("index", "docs", "x.latechunk")
+
+    assert result.exit_code == 2
+    assert "nothing was changed; x.latechunk is an index, which comes first" in result.stderr
+
+
 def test_documents_are_deleted_by_id(run):
     run("index", "x.latechunk", "docs")
 

@@ -104,14 +104,15 @@ def index_command(
     from latechunk.cli.sources import Sources
     from latechunk.index import Index
     from latechunk.readers import Problem, count_documents
-    from latechunk.storage.directory import folder_size
+    from latechunk.storage.directory import folder_size, has_store
 
     console = stderr_console()
     with errors_explained(console, quiet=quiet):
         sources = Sources(console, quiet, encoding, rows, password)
         files = sources.find(paths)
         if not files and not prune:
-            raise InputError("none of the paths holds a file that is read; nothing was changed")
+            found = next((f"; {path} is an index, which comes first" for path in paths if has_store(path)), "")
+            raise InputError(f"none of the paths holds a file that is read; nothing was changed{found}")
         cut = given(max_tokens=max_tokens, overlap=overlap, language=language)
         documents = sources.read(files)
         if dry_run:
