@@ -343,7 +343,7 @@ def test_embed_documents_leaves_out_what_fails(fake):
 
     assert [one.document.id for one in embedded] == ["a", "b"]
     assert [text for text, _ in failed] == [" ", "Again."]
-    assert "no token" in failed[0][1]
+    assert "no token (1 character): a document needs text" in failed[0][1]
     assert "comes twice" in failed[1][1]
     assert sum(done) == pytest.approx(2)
     with pytest.raises(DocumentError, match="'blank' holds no token"):

@@ -10,6 +10,7 @@ import numpy as np
 from latechunk.chunking.places import with_outline
 from latechunk.embedding.settings import Embedding
 from latechunk.errors import DocumentError, ModelError, SpanError
+from latechunk.printing import counted
 from latechunk.protocols import Chunker, SpanEncoder, SplitsDocuments
 from latechunk.types import Document, IntArray, Span, Tokens
 
@@ -73,7 +74,7 @@ def blank_error(document: Document) -> DocumentError:
         need = f"none of its {len(document.pages)} pages has text; if they are pictures, read them with OCR first"
     else:
         need = "a document needs text that is not blank"
-    return DocumentError(f"{named} holds no token ({len(document.text)} characters): {need}")
+    return DocumentError(f"{named} holds no token ({counted(len(document.text), 'character')}): {need}")
 
 
 def _chunk(
