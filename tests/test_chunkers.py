@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from latechunk import Block, Document, SentenceChunker, Span, StructureChunker, TokenChunker
-from latechunk.chunking.languages import identifier
+from latechunk.chunking.languages import choose_language, identifier
 from latechunk.chunking.layout import find_units
 from latechunk.chunking.registry import CHUNKERS, chunker_from_settings
 from latechunk.cli.options import ChunkerName
@@ -404,6 +404,11 @@ def test_the_outline_of_a_document_is_used():
 
 
 GERMAN = "Am 19. August kam der Bürgermeister in die Stadt und sprach zu den Leuten über das Wetter. " * 12
+
+
+@pytest.mark.parametrize("said", ["deu", "ger", "de-AT", "gr", "xx"])
+def test_a_language_is_known_by_its_code_of_three_letters_and_not_by_one_that_is_none(said):
+    assert choose_language(None, GERMAN, {"lang": said}) == "de"
 
 
 @pytest.mark.parametrize("kind", [SentenceChunker, StructureChunker])
