@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
-import posixpath
 from collections.abc import Iterable, Iterator, Sequence
 from os.path import realpath
 from pathlib import Path
@@ -234,13 +233,15 @@ def _find_gone(opened: Index, paths: Sequence[Path], sources: Sources) -> list[s
     from latechunk.types import RECORD_FILE
 
     places = list(filter(is_utf8, map(full_path, paths)))
-    if len(places) > _MOST_PLACES:
-        places = [posixpath.commonpath(places)]  # what find_gone looks at is more, and what it finds the same
     asked: list[dict[str, Any]] = []
     for place in places:
         asked += [{"source": place}, {"source": {"$startswith": f"{place.rstrip('/')}/"}}]
         asked += [{RECORD_FILE: {"$startswith": f"{place.rstrip('/')}{end}"}} for end in ("#", "/")]
-    return sources.find_gone(paths, opened.metadata(opened.ids(filter={"$or": asked})).items()) if asked else []
+    if not asked:
+        return []
+    # Of all documents find_gone finds the same ones gone, only later.
+    found = opened.ids(filter={"$or": asked} if len(places) <= _MOST_PLACES else None)
+    return sources.find_gone(paths, opened.metadata(found).items())
 
 
 def _tell_gone(n_gone: int) -> str:
