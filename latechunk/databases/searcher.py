@@ -178,7 +178,7 @@ class DatabaseSearcher:
             self.database.close()
 
     def _require_own_process(self) -> None:
-        """Raise a StoreError in a forked process: two that ask over one connection get each other's answers."""
+        """Raise a StoreError in a forked process: two that ask over one connection disturb each other."""
         if os.getpid() != self._process:
             raise StoreError(
                 f"{self.database.name} was opened by the process from which this one was forked, and its connections "
@@ -213,7 +213,9 @@ class DatabaseSearcher:
     def _search(
         self, question: str, vector: FloatArray | None, options: SearchOptions, where: Where | None
     ) -> list[Hit]:
-        find = lambda n: self._find(question, vector, n, options, where)  # noqa: E731
+        def find(n: int) -> list[Candidate]:
+            return self._find(question, vector, n, options, where)
+
         return choose_hits(question, options, find_enough(options, find, lambda: options.k))
 
     def _find(

@@ -5,7 +5,8 @@ from __future__ import annotations
 import torch
 from torch.nn import functional
 
-# Scores of one product: 4 MB in bfloat16, which stay in the caches. 13 MB take twice as long for each score.
+# Scores of one product: 4 MB in bfloat16. Memory of 13 MB and more at times went back to the system after each product,
+# which then took twice as long for each score.
 _SCORES = 2**21
 
 
@@ -22,7 +23,7 @@ def attend(
         query: Of the tokens that attend.
         key: Of those that are attended to, as many as ``value`` has.
         value: What is averaged.
-        bias: Added to the scores, of a shape that broadcasts to ``(n, heads, tokens, tokens of the key)``, but for n.
+        bias: Added to the scores, shape ``(n, heads, tokens, tokens of the key)``; the middle two may be 1.
     """
     if query.device.type != "cpu" or query.dtype != torch.bfloat16 or query.requires_grad:
         return functional.scaled_dot_product_attention(query, key, value, attn_mask=bias)
