@@ -1,12 +1,14 @@
 import json
+from pathlib import Path
 
+import faiss
 import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from latechunk.ann import persist
-from latechunk.ann.faiss_ops import SearchParams
+from latechunk.ann.faiss_ops import SearchParams, core_of
 from latechunk.ann.id_filter import IdFilters
 from latechunk.ann.persist import read_cache, write_cache
 from latechunk.ann.spec import FaissSpec, IndexSpec
@@ -143,6 +145,45 @@ def test_what_is_written_is_read_back(tmp_path, factory, n):
         assert find(after, query, 5, np.arange(0, 350, 3)) == find(before, query, 5, np.arange(0, 350, 3))
 
 
+def is_mapped(cache):
+    return isinstance(faiss.downcast_InvertedLists(core_of(cache.index).invlists), faiss.OnDiskInvertedLists)
+
+
+@pytest.mark.skipif(not Path("/dev/fd").exists(), reason="this system has no names for open files")
+@pytest.mark.parametrize("factory", ["IVF5,SQ8", "IVF5,RaBitQ2", "RR8,IVF5,SQ6"])
+def test_lists_stay_in_their_file_until_they_change(tmp_path, factory):
+    before = filled(factory)
+    write(before, tmp_path)
+    written = (tmp_path / "vectors.faiss").read_bytes()
+    cache, kept, other = (read(tmp_path, factory) for _ in range(3))
+    assert is_mapped(cache)
+    write(filled(factory, 20), tmp_path)  # as another process does
+
+    assert is_mapped(read(tmp_path, factory))
+    for query in clustered(20, DIMS, seed=3):
+        assert find(cache, query, 7) == find(before, query, 7)
+    kept.keep(np.arange(1, 90))
+    assert is_mapped(kept)  # nothing was removed
+    kept.keep(np.arange(2, 90))
+    assert not is_mapped(kept)
+    assert sorted(find(kept, clustered(1, DIMS)[0], 99)) == list(range(50, 810, 10))
+    other.add(np.arange(900, 901), np.arange(300, 301), clustered(1, DIMS))
+    assert not is_mapped(other)
+    write(cache, tmp_path)  # in a later state of a store that changed no vector
+    assert (tmp_path / "vectors.faiss").read_bytes() == written
+
+
+def test_where_open_files_have_no_names_all_is_read(tmp_path, monkeypatch):
+    monkeypatch.setattr(persist, "_OPEN_FILES", tmp_path / "none")
+    before = filled("IVF5,SQ8")
+    write(before, tmp_path)
+
+    after = read(tmp_path, "IVF5,SQ8")
+
+    assert not is_mapped(after)
+    assert find(after, clustered(1, DIMS)[0], 7) == find(before, clustered(1, DIMS)[0], 7)
+
+
 @pytest.mark.parametrize("factory", ["HNSW8,SQ8", "IVF5,SQ8"])
 def test_the_dead_stay_dead_in_the_file(tmp_path, factory):
     before = filled(factory)
@@ -197,7 +238,7 @@ def test_any_cut_longer_or_missing_file_is_refused(tmp_path, name, change):
         ("tuning", None, "its label is not the one that was written"),
         ("commit", {"number": 4, "token": "ab", "n_removed": 0}, "its label is not the one that was written"),
         ("commit", None, "commit"),
-        ("rows_blocks", [], "not the file that was written"),
+        ("rows_blocks", [], "its label is not the one that was written"),
         ("sha256", "x", "its label is not the one that was written"),
         ("more", 1, "there is no 'more'"),
     ],

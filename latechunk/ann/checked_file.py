@@ -24,6 +24,12 @@ def hash_blocks(file: io.BufferedReader) -> tuple[str, ...]:
     return tuple(digest for _, digest in _read_ahead(file, _count_blocks(file)))
 
 
+def require_blocks(file: io.BufferedReader, digests: Sequence[str]) -> None:
+    """Raise IndexDamagedError unless the blocks of a file have the digests that ``hash_blocks`` gave."""
+    if hash_blocks(file) != tuple(digests):
+        raise IndexDamagedError(_NOT_WRITTEN)
+
+
 class CheckedReader:
     """Reads a file from its beginning to its end, as far as its blocks have the digests that ``hash_blocks`` gave."""
 

@@ -104,8 +104,30 @@ def can_renumber(index: faiss.Index) -> bool:
     return not isinstance(core_of(index), faiss.IndexIVF | faiss.IndexHNSW)
 
 
+def map_lists(path: str) -> faiss.Index:
+    """Read an IVF index, whose lists stay in the file and are read as they are searched."""
+    index = faiss.read_index(path, faiss.IO_FLAG_MMAP)
+    # Each search would start so many threads to read its lists ahead.
+    faiss.downcast_InvertedLists(core_of(index).invlists).prefetch_nthread = 0
+    return index
+
+
+def own_lists(index: faiss.Index) -> None:
+    """Copy lists that ``map_lists`` left in a file into memory, so that they can change."""
+    core = core_of(index)
+    mapped = faiss.downcast_InvertedLists(core.invlists) if isinstance(core, faiss.IndexIVF) else None
+    if not isinstance(mapped, faiss.OnDiskInvertedLists):
+        return
+    own = faiss.ArrayInvertedLists(core.nlist, core.code_size)
+    for number in range(core.nlist):
+        own.add_entries(number, mapped.list_size(number), mapped.get_ids(number), mapped.get_codes(number))
+    own.this.disown()
+    core.replace_invlists(own, True)
+
+
 def add(index: faiss.Index, first: int, vectors: FloatArray) -> None:
     """Add vectors, shape ``(n, dims)``, at the positions from ``first`` on, above all that there are or were."""
+    own_lists(index)
     if isinstance(core_of(index), faiss.IndexIVF):
         # Without ids it would count from the number of those that are left.
         index.add_with_ids(vectors, np.arange(first, first + len(vectors)))
@@ -116,6 +138,7 @@ def add(index: faiss.Index, first: int, vectors: FloatArray) -> None:
 def remove(index: faiss.Index, positions: IntArray) -> None:
     """Remove what can be removed; an HNSW graph keeps its nodes, which are then passed over."""
     if len(positions) and not isinstance(core_of(index), faiss.IndexHNSW):
+        own_lists(index)
         index.remove_ids(faiss.IDSelectorBatch(positions))
 
 

@@ -2,12 +2,14 @@
 
 Three files: FAISS's own, the rows that say which chunk and document each position holds, and a label, which has the
 SHA-256 of each block of the other two and of itself. FAISS gets no byte of a block that was not compared, so that a
-damaged file is rebuilt and not parsed.
+damaged file is rebuilt and not parsed. The lists of an IVF index stay in its file, mapped, until they change: they
+are not copied when it is opened, and processes share their memory.
 It is no protection against somebody who writes the files on purpose: delete ``vectors*`` in a folder from others first.
 """
 
 from __future__ import annotations
 
+import io
 import os
 from pathlib import Path
 from typing import ClassVar, Literal
@@ -15,13 +17,15 @@ from typing import ClassVar, Literal
 import faiss
 import numpy as np
 
-from latechunk.ann.checked_file import BLOCK, CheckedReader, hash_blocks
-from latechunk.ann.faiss_ops import SearchParams
+from latechunk.ann.checked_file import BLOCK, CheckedReader, hash_blocks, require_blocks
+from latechunk.ann.faiss_ops import SearchParams, map_lists, own_lists
 from latechunk.ann.spec import FaissSpec, IndexSpec
 from latechunk.ann.vector_index import Tuning, VectorIndex
 from latechunk.errors import IndexDamagedError, LateChunkError
 from latechunk.storage.store import Commit
 from latechunk.validation import Sealed
+
+_OPEN_FILES = Path("/dev/fd")  # names of the files that the process has open; there is no such thing on Windows
 
 
 class CacheLabel(Sealed):
@@ -122,14 +126,12 @@ def read_cache(folder: Path, granularity: int, dims: int, spec: IndexSpec | None
             raise IndexDamagedError(f"it holds {label.held.factory!r} for {label.wanted}, and {spec} is wanted")
         # Through handles that stay open, since another process may replace the files at any moment.
         with (folder / name).open("rb") as held, (folder / rows_name).open("rb") as rows:
-            checked_index, checked_rows = (
-                CheckedReader(held, label.index_blocks),
-                CheckedReader(rows, label.rows_blocks),
-            )
             if label.sha256 != label.checksum():
                 raise IndexDamagedError("its label is not the one that was written")
-            index = faiss.read_index(faiss.PyCallbackIOReader(checked_index.read, BLOCK))
-            numbers, documents, alive = np.lib.format.read_array(checked_rows, allow_pickle=False)
+            index = _read_index(held, label)
+            numbers, documents, alive = np.lib.format.read_array(
+                CheckedReader(rows, label.rows_blocks), allow_pickle=False
+            )
         if index.d != label.held.dims or index.d > dims:
             raise IndexDamagedError(f"it holds vectors of {index.d} numbers, and {dims} are wanted")
     except (OSError, ValueError, RuntimeError, IndexDamagedError) as error:
@@ -140,7 +142,16 @@ def read_cache(folder: Path, granularity: int, dims: int, spec: IndexSpec | None
     return cache
 
 
+def _read_index(file: io.BufferedReader, label: CacheLabel) -> faiss.Index:
+    if label.held.n_lists and _OPEN_FILES.exists():
+        require_blocks(file, label.index_blocks)
+        file.seek(0)  # where a name of an open file shares its position
+        return map_lists(str(_OPEN_FILES / str(file.fileno())))
+    return faiss.read_index(faiss.PyCallbackIOReader(CheckedReader(file, label.index_blocks).read, BLOCK))
+
+
 def _write_index(index: faiss.Index, path: Path) -> None:
+    own_lists(index)  # of mapped ones FAISS would write no more than the name of their file
     try:
         with path.open("wb") as file:  # FAISS itself takes no path that is not UTF-8
             faiss.write_index(index, faiss.PyCallbackIOWriter(file.write, BLOCK))
