@@ -126,6 +126,22 @@ def test_a_damaged_lexical_index_is_said_and_not_joined(tmp_path, monkeypatch, d
     store.close()
 
 
+def test_a_join_looks_up_no_more_than_the_range_of_its_rows(tmp_path):
+    # Adding takes a time that grows with the square of the index if it looks up all that came before.
+    made = {"chunkers": {"a": {}, "b": {}}, "search": {"words": True}, "encoder": {"dims": 16}}
+    Store.create(tmp_path / "store.sqlite3", made)
+    store = Store.open(tmp_path / "store.sqlite3", read_only=False)
+    store.put([stored(f"d{number}", ["a", "b", "c"]) for number in range(20)])
+    with store.change() as connection:
+        rows = connection.execute("SELECT number FROM chunks WHERE granularity = 1 ORDER BY number").fetchall()
+        numbers = np.array([number for (number,) in rows])
+
+        assert fulltext._live(connection, fulltext.DOCUMENTS, np.array([7, 9, 12])).tolist() == [7, 8, 9, 10, 11, 12]
+        assert fulltext._live(connection, 1, numbers[[10, 13]]).tolist() == numbers[10:14].tolist()
+        assert fulltext._live(connection, 1, numbers[:0]).tolist() == []
+    store.close()
+
+
 @given(
     st.text(st.sampled_from("aé'1 .,。、東กx²९ن\u200c\u0338\u0308\u00ad\u200d<=>ﬁ½Σς\u1100\u1161\n"), max_size=60),
     st.data(),

@@ -155,7 +155,9 @@ def _join(connection: sqlite3.Connection, granularity: int, segments: Sequence[i
 
 def _live(connection: sqlite3.Connection, granularity: int, numbers: IntArray) -> IntArray:
     """Numbers of the chunks or documents that are stored, in the range of some."""
-    within = (int(numbers.min(initial=0)), int(numbers.max(initial=0)))
+    if not len(numbers):
+        return numbers
+    within = (int(numbers.min()), int(numbers.max()))
     query = "SELECT number FROM documents WHERE number BETWEEN ? AND ?"
     if granularity != DOCUMENTS:
         query = f"SELECT number FROM chunks WHERE number BETWEEN ? AND ? AND granularity = {int(granularity)}"
