@@ -32,6 +32,10 @@ class FakeIndex:
     def params(self):
         return self
 
+    @property
+    def spec(self):
+        return self
+
     def of(self, documents):
         assert documents is None
         return Everything(len(self.places))

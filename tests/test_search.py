@@ -257,7 +257,8 @@ def test_scores_by_words_are_those_of_an_array_of_all_chunks(data):
     n, only_holding = data.draw(st.integers(1, 20)), data.draw(st.booleans())
     numbers = 10 + np.arange(len(document_of))
     places = ChunkPlaces(numbers, np.arange(len(sizes)), document_of, np.array(sizes))
-    words = WordScores.of(places, of_documents, np.flatnonzero(is_held), held)
+    n_others = np.bincount(document_of[~is_held], minlength=len(sizes))
+    words = WordScores(places, of_documents, n_others, np.flatnonzero(is_held), held)
 
     every = of_documents[document_of]
     every[is_held] = held
@@ -268,8 +269,7 @@ def test_scores_by_words_are_those_of_an_array_of_all_chunks(data):
 
     assert words.best(n, is_selected, only_holding=only_holding).tolist() == expected
     assert words.at(np.arange(len(every))).tolist() == every.tolist()
-    assert words.mean == pytest.approx(every.mean())
-    assert words.deviation == pytest.approx(every.std(), abs=1e-9)
+    assert words.mean_and_deviation() == pytest.approx((every.mean(), every.std()), abs=1e-9)
 
 
 def test_equal_scores_come_by_number():

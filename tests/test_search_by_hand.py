@@ -205,7 +205,7 @@ def test_words_that_deviate_by_more_than_two_count_by_their_deviation():
     # Words: mean 4, deviation 4. Cosines: mean 0.5, deviation 0.5.
     cosines = np.array([0.0, 1.0])
     places = ChunkPlaces(np.arange(1, 5), np.array([1]), np.zeros(4, dtype=np.int64), np.array([4]))
-    words = WordScores.of(places, np.zeros(1), np.array([1, 3]), np.array([8.0, 8.0]))
+    words = WordScores(places, np.zeros(1), np.array([2]), np.array([1, 3]), np.array([8.0, 8.0]))
     fused = add_deviations(0.6, {1: 0.75, 2: 1.0}, {1: 0.0, 2: 8.0}, cosines, words)
 
     assert fused == {1: pytest.approx(0.6 * 0.5 - 0.4 * 1), 2: pytest.approx(0.6 * 1 + 0.4 * 1)}

@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from latechunk.ann.id_filter import IdFilter
-from latechunk.ann.spec import EXACT, FaissSpec, IndexSpec
+from latechunk.ann.spec import FaissSpec, IndexSpec
 from latechunk.errors import InputError
 from latechunk.types import FloatArray, IntArray
 
@@ -285,11 +285,6 @@ def _one_thread() -> Iterator[None]:
         yield
     finally:
         faiss.omp_set_num_threads(n)
-
-
-def is_exact(spec: FaissSpec, dims: int) -> bool:
-    """Whether an index keeps vectors of ``dims`` numbers whole."""
-    return spec == FaissSpec(EXACT, dims)
 
 
 def _reason(error: RuntimeError) -> str:

@@ -53,7 +53,7 @@ class VectorReader:
             # FAISS sums in another order than `scores`, so its n best may lack some that tie with the k-th, or come
             # before it by a rounding error. None is missing if the worst of the n is worse by more than that.
             is_certain = len(numbers) >= allowed.n or scores[order[k - 1]] - scores[order[-1]] > _ROUNDING
-            if is_certain or not self.index.is_exact(self.dims):
+            if is_certain or not self.index.spec.is_exact(self.dims):
                 return scores[order[:k]].tolist(), numbers[order[:k]].tolist()
             n *= 4
         return [], []
@@ -73,6 +73,6 @@ class VectorReader:
         Raises:
             IndexDamagedError: If there is no chunk of one of these numbers.
         """
-        if self.index.is_exact(self.dims):
+        if self.index.spec.is_exact(self.dims):
             return self.index.vectors_of(np.asarray(numbers, dtype=np.int64))
         return self.store.vectors_of(numbers, self.dims)

@@ -101,6 +101,10 @@ class FaissSpec:
     factory: str
     dims: int
 
+    def is_exact(self, dims: int) -> bool:
+        """Whether it holds vectors of ``dims`` numbers whole."""
+        return self.factory == EXACT and self.dims == dims
+
     @property
     def n_lists(self) -> int:
         """Number of groups, 0 if there are none."""

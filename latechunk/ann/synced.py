@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from latechunk.ann.faiss_ops import is_exact, require_buildable
+from latechunk.ann.faiss_ops import require_buildable
 from latechunk.ann.persist import file_names, read_cache, read_label, write_cache
 from latechunk.ann.read_write_lock import ReadWriteLock
 from latechunk.ann.reader import VectorReader
@@ -81,6 +81,7 @@ class SyncedIndex:
         self._granularity = granularity
         self._spec = spec
         self._lock = ReadWriteLock()
+        self.alone = self._lock.exclusive  # within this nobody searches
         self._cache: VectorIndex | None = None
         self._written: Commit | None = None
 
@@ -99,12 +100,6 @@ class SyncedIndex:
         with self._lock.exclusive(), self._store.snapshot():
             yield VectorReader(self._sync(), self._store, self._dims)
 
-    @contextlib.contextmanager
-    def alone(self) -> Iterator[None]:
-        """Within this nobody searches."""
-        with self._lock.exclusive():
-            yield
-
     def write(self) -> None:
         """Write what is in memory if the files are behind it; builds, trains and catches up with nothing.
 
@@ -113,7 +108,9 @@ class SyncedIndex:
         To be called within ``alone``.
         """
         cache = self._cache
-        if cache is None or cache.commit is None or cache.commit == self._written or self._is_stand_in(cache):
+        if cache is None or cache.commit is None or cache.commit == self._written:
+            return
+        if cache.spec.is_exact(self._dims) and not self._wants_exact(len(cache)):
             return
         try:
             self._store.require_in_place()
@@ -240,15 +237,14 @@ class SyncedIndex:
         """Whether another index is wanted by now, or a newly trained one, for as many vectors as there are."""
         known = self._known()
         n = self._store.count_vectors(self._granularity)
-        wants_exact = is_exact(self._spec.faiss_spec(n, self._dims), self._dims)
         if known is None or known.tuning is None:
-            return not wants_exact
+            return not self._wants_exact(n)
         # Not back and forth where the number of vectors is about that from which on an index is trained.
-        is_too_small = is_exact(self._spec.faiss_spec(2 * n, self._dims), self._dims)
-        return is_too_small or n >= _GROWN * known.tuning.n_trained
+        return self._wants_exact(2 * n) or n >= _GROWN * known.tuning.n_trained
 
-    def _is_stand_in(self, cache: VectorIndex) -> bool:
-        return cache.is_exact(self._dims) and not is_exact(self._spec.faiss_spec(len(cache), self._dims), self._dims)
+    def _wants_exact(self, n: int) -> bool:
+        """Whether so many vectors are to be searched exactly."""
+        return self._spec.faiss_spec(n, self._dims).is_exact(self._dims)
 
     def _is_of_recorded_kind(self) -> bool:
         """Whether no other process has optimised the index for another kind meanwhile."""
@@ -266,7 +262,7 @@ class SyncedIndex:
     def _build(self, on_step: Callable[[str, int, int], None] | None) -> VectorIndex:
         spec = self._spec.faiss_spec(self._store.count_vectors(self._granularity), self._dims)
         self._cache = self._written = None  # its memory is wanted
-        if is_exact(spec, self._dims):
+        if spec.is_exact(self._dims):
             cache = VectorIndex.exact(self._dims)
             self._catch_up(cache)
         else:

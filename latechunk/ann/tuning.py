@@ -45,7 +45,7 @@ def train(store: Store, dims: int, spec: FaissSpec, *, granularity: int, on_step
         An index of all vectors with the cheapest parameters that find 98 % of the ten best hits of the probe's
         queries, or with the most thorough ones if none find so many.
     """
-    report = on_step or _ignore
+    report: OnStep = on_step or (lambda *_: None)
     n = store.count_vectors(granularity)
     random = np.random.default_rng(0)
     numbers, sample = _sample(store, dims, granularity, _choose(random, n, spec.training_size), report, n)
@@ -200,7 +200,3 @@ def _recall(
         # Any of several equal scores will do, as where the same text comes many times.
         shares.append(min(_K, int(np.count_nonzero(scores >= best.min() - 1e-6))) / _K)
     return float(np.mean(shares[::2])), float(np.mean(shares[1::2]))
-
-
-def _ignore(step: str, n_done: int, n: int) -> None:
-    del step, n_done, n

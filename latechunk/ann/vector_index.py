@@ -74,10 +74,6 @@ class VectorIndex:
         """Which part of the positions holds nothing any more."""
         return 1.0 - len(self) / max(1, len(self.numbers))
 
-    def is_exact(self, dims: int) -> bool:
-        """Whether vectors of ``dims`` numbers are held whole."""
-        return self.spec == FaissSpec(EXACT, dims)
-
     def add(self, numbers: IntArray, documents: IntArray, vectors: FloatArray) -> None:
         """Add chunks: ascending numbers above all that are held, their documents, vectors of shape ``(n, dims)``."""
         add(self.index, self._n_positions, first_pass(vectors, self.spec.dims))

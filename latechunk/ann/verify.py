@@ -55,6 +55,6 @@ def _is_same(cache: VectorIndex, store: Store, dims: int, granularity: int) -> b
         if not (np.array_equal(numbers[held], block) and np.array_equal(documents[held], owners)):
             return False
         # Codes of quantisers differ from the vectors by their nature; the checksum vouches for them.
-        if cache.is_exact(dims) and not np.array_equal(cache.vectors_of(block), vectors):
+        if cache.spec.is_exact(dims) and not np.array_equal(cache.vectors_of(block), vectors):
             return False
     return n_seen == len(numbers)

@@ -90,7 +90,8 @@ def score_words(corpus: Corpus, terms: Sequence[str], granularity: int) -> WordS
     of = places.document_of[holding]
     held = (own + named[of]) * whole_match + _root(np.maximum(lacking[of] - less, 0))  # rounding may leave less than 0
     # a chunk with none of the words has what its document's opening names, and lacks all else that its document has
-    return WordScores.of(places, named + _root(lacking), holding, held)
+    n_others = places.sizes - np.bincount(of, minlength=len(places.sizes))
+    return WordScores(places, named + _root(lacking), n_others, holding, held)
 
 
 def leave_out_names(corpus: Corpus, question: str, terms: Sequence[str], granularity: int) -> str:

@@ -122,5 +122,6 @@ def add_deviations(
     """
     by_vector = standardise(np.array(list(dense.values())), float(cosines.mean()), float(cosines.std()))
     scores = np.array([lexical[number] for number in dense])
-    by_word = standardise(scores, by_words.mean, max(by_words.deviation, _LEAST_DEVIATION))
+    mean, deviation = by_words.mean_and_deviation()
+    by_word = standardise(scores, mean, max(deviation, _LEAST_DEVIATION))
     return dict(zip(dense, (dense_weight * by_vector + (1 - dense_weight) * by_word).tolist(), strict=True))

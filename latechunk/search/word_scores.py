@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import Self
 
 import numpy as np
 
@@ -20,7 +19,7 @@ class WordScores:
     Attributes:
         places: All chunks.
         of_documents: What each document gives to its chunks that hold no term, shape ``(n_documents,)``.
-        n_others: How many such chunks it has.
+        n_others: How many such chunks each has.
         holding: Places of the chunks that hold a term, ascending.
         held: Their scores.
     """
@@ -31,12 +30,6 @@ class WordScores:
     holding: IntArray
     held: ScoreArray
 
-    @classmethod
-    def of(cls, places: ChunkPlaces, of_documents: ScoreArray, holding: IntArray, held: ScoreArray) -> Self:
-        """The same with the number of chunks that hold no term counted."""
-        n_held = np.bincount(places.document_of[holding], minlength=len(places.sizes))
-        return cls(places, of_documents, places.sizes - n_held, holding, held)
-
     def at(self, chunks: IntArray) -> ScoreArray:
         """The scores of chunks, by their places."""
         scores = self.of_documents[self.places.document_of[chunks]]
@@ -44,17 +37,13 @@ class WordScores:
         scores[is_held] = self.held[at[is_held]]
         return scores
 
-    @property
-    def mean(self) -> float:
+    def mean_and_deviation(self) -> tuple[float, float]:
         """Of all chunks."""
-        return self._sum_of(self.of_documents, self.held) / max(1, len(self.places))
-
-    @property
-    def deviation(self) -> float:
-        """The standard deviation, of all chunks."""
-        mean = self.mean
-        squares = self._sum_of((self.of_documents - mean) ** 2, (self.held - mean) ** 2)
-        return math.sqrt(max(0.0, squares) / max(1, len(self.places)))
+        # A sum over all is one over documents and one over chunks that hold a term; not by BLAS, see rank_chunks.
+        n = max(1, len(self.places))
+        mean = float((self.n_others * self.of_documents).sum() + self.held.sum()) / n
+        squares = (self.n_others * (self.of_documents - mean) ** 2).sum() + ((self.held - mean) ** 2).sum()
+        return mean, math.sqrt(float(squares) / n)
 
     def best(self, n: int, is_selected: BoolArray | None, *, only_holding: bool) -> IntArray:
         """The places of the ``n`` best chunks with a score above 0, best first, by place on a tie.
@@ -95,7 +84,3 @@ class WordScores:
             return np.zeros(len(chunks), dtype=np.int64), np.zeros(len(chunks), dtype=np.bool_)
         at = np.minimum(np.searchsorted(self.holding, chunks), len(self.holding) - 1)
         return at, self.holding[at] == chunks
-
-    def _sum_of(self, of_documents: ScoreArray, held: ScoreArray) -> float:
-        """The sum over all chunks of a value of documents, and another where a chunk holds a term."""
-        return float((self.n_others * of_documents).sum() + held.sum())  # not by BLAS, see rank_chunks
