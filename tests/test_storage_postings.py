@@ -13,6 +13,7 @@ from latechunk.maintenance.words import check_segments, check_words
 from latechunk.search.cache import StoreCache
 from latechunk.search.corpus import Corpus
 from latechunk.storage import fulltext, postings
+from latechunk.storage.fulltext import DOCUMENTS
 from latechunk.storage.postings import Postings, find_in_block, merge, pack_numbers, unpack_numbers
 from latechunk.storage.rows import StoredDocument
 from latechunk.storage.store import Store
@@ -55,7 +56,7 @@ def check(store):
             one: connection.execute(f"{query} ON d.number = c.document WHERE granularity = {one}").fetchall()
             for one in (0, 1)
         }
-        rows[None] = connection.execute("SELECT number, text FROM documents").fetchall()
+        rows[DOCUMENTS] = connection.execute("SELECT number, text FROM documents").fetchall()
         assert not [*check_segments(connection, 2)]
         for granularity, texts in rows.items():
             assert not [*check_words(connection, granularity)]
@@ -67,7 +68,7 @@ def check(store):
                 assert (np.diff(places) > 0).all()
                 found = dict(zip(numbers[places].tolist(), scores.tolist(), strict=True))
                 assert found == pytest.approx(fts.scores(term), rel=1e-12)
-                if granularity is not None:
+                if granularity != DOCUMENTS:
                     assert Corpus(store, StoreCache()).count(term, granularity, 3) == min(3, len(found))
 
 
@@ -117,7 +118,7 @@ def test_a_damaged_lexical_index_is_said_and_not_joined(tmp_path, monkeypatch, d
         connection.execute(damage)
 
     with store.snapshot(), pytest.raises(IndexDamagedError, match=r"lexical index.*latechunk repair"):
-        store.score_term("a b", None, store.word_rows(None, np.array([1, 2])))
+        store.score_term("a b", DOCUMENTS, store.word_rows(DOCUMENTS, np.array([1, 2])))
     monkeypatch.setattr(fulltext, "_TIER", 2)
     for change in (lambda: store.put([stored("r", ["c"])]), store.compact):
         with pytest.raises(IndexDamagedError, match=r"lexical index.*latechunk repair"):

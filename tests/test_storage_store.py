@@ -13,6 +13,7 @@ import pytest
 
 from latechunk.errors import IndexReadOnlyError, StoreError
 from latechunk.storage.connection import transaction
+from latechunk.storage.fulltext import DOCUMENTS
 from latechunk.storage.reader import LAST_COMMIT
 from latechunk.storage.schema import log_commit
 from latechunk.storage.store import Store, StoredDocument
@@ -213,8 +214,8 @@ def test_an_id_that_is_named_often_is_deleted_once(with_words, n):
             found, scores = with_words.score_term("apfel", granularity, known)
             assert len(found) == 3
             assert len(set(scores)) == 1
-        known = with_words.word_rows(None, np.array([1, 2, 3]))
-        assert with_words.score_term("apfel", None, known)[0].tolist() == [0, 1, 2]
+        known = with_words.word_rows(DOCUMENTS, np.array([1, 2, 3]))
+        assert with_words.score_term("apfel", DOCUMENTS, known)[0].tolist() == [0, 1, 2]
 
 
 @pytest.mark.parametrize("n", [1, 500, 1001])

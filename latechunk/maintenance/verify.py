@@ -18,6 +18,7 @@ from latechunk.manifest import IndexManifest
 from latechunk.storage.connection import connect, reading_mode, translated
 from latechunk.storage.directory import STORE, as_folder, require_index
 from latechunk.storage.fields import count_wrong_fields
+from latechunk.storage.fulltext import DOCUMENTS
 from latechunk.storage.schema import FORMAT, LAST_NUMBER, read_settings_table, require_format
 from latechunk.storage.store import Store
 
@@ -167,7 +168,7 @@ def _check_contents(
     granularities = range(len(settings["chunkers"]))
     if settings["search"]["words"]:
         damaged = {one.number or 0 for one in problems if one.mending in ("encode", "drop")}
-        for granularity in (*granularities, None):
+        for granularity in (*granularities, DOCUMENTS):
             problems += [Problem("words", what, "words") for what in check_words(connection, granularity, damaged)]
         problems += [Problem("words", what, "words") for what in check_segments(connection, len(granularities))]
     if any(one.mending not in ("words", "fields") for one in problems):

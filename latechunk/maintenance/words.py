@@ -13,23 +13,20 @@ from latechunk.storage.postings import Postings
 from latechunk.types import IntArray
 
 
-def check_words(
-    connection: sqlite3.Connection, granularity: int | None, damaged: Collection[int] = ()
-) -> Iterator[str]:
-    """Say what is wrong with the lexical index of a granularity, or of whole documents for None.
+def check_words(connection: sqlite3.Connection, granularity: int, damaged: Collection[int] = ()) -> Iterator[str]:
+    """Say what is wrong with the lexical index of a granularity, or of whole documents for ``DOCUMENTS``.
 
     ``damaged`` documents, and their chunks, may be missing in it. What was deleted may still be there.
 
     Each segment is read and compared with its SHA-256. Words are not compared with texts: to mend anything at all, the
     whole is rebuilt from the texts, which takes no longer than to compare it.
     """
-    what = "documents" if granularity is None else f"granularity {granularity}"
-    table = "documents" if granularity is None else "chunks"
+    is_of_documents = granularity == DOCUMENTS
+    what, table = ("documents", "documents") if is_of_documents else (f"granularity {granularity}", "chunks")
     try:
         query = "SELECT number FROM segments WHERE granularity = ? ORDER BY number"
-        key = DOCUMENTS if granularity is None else granularity
         numbers = [np.zeros(0, dtype=np.int64)]
-        for (segment,) in connection.execute(query, (key,)).fetchall():
+        for (segment,) in connection.execute(query, (granularity,)).fetchall():
             numbers.append(read_rows(connection, segment)[0])
             for said in _check_segment(connection, segment):
                 yield f"the lexical index of {what} {said}"
@@ -59,12 +56,10 @@ def check_segments(connection: sqlite3.Connection, n_granularities: int) -> Iter
             yield f"the lexical index has parts that belong to nothing: {n_others:,}"
 
 
-def _numbers(
-    connection: sqlite3.Connection, granularity: int | None, damaged: Collection[int]
-) -> tuple[IntArray, IntArray]:
+def _numbers(connection: sqlite3.Connection, granularity: int, damaged: Collection[int]) -> tuple[IntArray, IntArray]:
     """Numbers that must be there, and those that must not since they are of another granularity."""
     gone = f"NOT IN (SELECT value FROM json_each('{sorted(damaged)}'))"
-    if granularity is None:
+    if granularity == DOCUMENTS:
         return _read(connection, f"SELECT number FROM documents WHERE number {gone}"), np.zeros(0, dtype=np.int64)
     needed = f"SELECT number FROM chunks WHERE granularity = {granularity} AND document {gone}"
     return _read(connection, needed), _read(connection, f"SELECT number FROM chunks WHERE granularity <> {granularity}")

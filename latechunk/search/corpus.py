@@ -9,6 +9,7 @@ from typing import TypeVar
 from latechunk.ann.reader import VectorReader
 from latechunk.search.cache import StoreCache
 from latechunk.storage.filter_sql import Selection
+from latechunk.storage.fulltext import DOCUMENTS
 from latechunk.storage.lookup import WordRows
 from latechunk.storage.rows import ChunkPlaces
 from latechunk.storage.store import Store
@@ -79,7 +80,7 @@ class Corpus:
         def read() -> int:
             if " " not in term:  # those of phrases are not counted without looking for them
                 n_stored = self.store.count_term(term, granularity)
-                n_removed = self._chunk_rows(granularity).n_removed
+                n_removed = self._rows(granularity, granularity).n_removed
                 if not n_removed or n_stored - n_removed >= most:
                     return min(n_stored, most)
             return min(len(self.postings(term, granularity).chunks), most)
@@ -94,18 +95,18 @@ class Corpus:
         """
 
         def read() -> Postings:
-            documents = self.store.score_term(term, None, self._document_rows(granularity))
-            return Postings(*documents, *self.store.score_term(term, granularity, self._chunk_rows(granularity)))
+            kinds = (DOCUMENTS, granularity)
+            documents, chunks = (self.store.score_term(term, kind, self._rows(kind, granularity)) for kind in kinds)
+            return Postings(*documents, *chunks)
 
         return self._get(("postings", term, granularity), read)
 
-    def _chunk_rows(self, granularity: int) -> WordRows:
-        read = lambda: self.store.word_rows(granularity, self.places(granularity).numbers)  # noqa: E731
-        return self._get(("chunk rows", granularity, self.store.segments(granularity)), read)
-
-    def _document_rows(self, granularity: int) -> WordRows:
-        read = lambda: self.store.word_rows(None, self.places(granularity).documents)  # noqa: E731
-        return self._get(("document rows", granularity, self.store.segments(None)), read)
+    def _rows(self, kind: int, granularity: int) -> WordRows:
+        """What the lexical index has of the chunks of a granularity, or of their documents if ``kind`` says so."""
+        places = self.places(granularity)
+        stored = places.documents if kind == DOCUMENTS else places.numbers
+        key = ("rows", kind, granularity, self.store.segments(kind))
+        return self._get(key, lambda: self.store.word_rows(kind, stored))
 
     def _get(self, key: Hashable, read: Callable[[], _Value]) -> _Value:
         return self._cache.get(self._token, key, read)

@@ -100,7 +100,8 @@ def choose_hits(question: str, options: SearchOptions, candidates: Sequence[Cand
     groups = group(candidates)
     if options.mmr is not None:
         groups = choose_groups(groups, options.k, options.mmr)
-    return [to_hit(members) for members in groups[: options.k]]
+    hits = [to_hit(members) for members in groups[: options.k]]
+    return join_adjacent(hits) if options.expand else hits
 
 
 def rerank(question: str, candidates: Sequence[Candidate], reranker: Reranker) -> list[Candidate]:

@@ -67,7 +67,11 @@ def make_query(store: Store, languages: Sequence[str], text: str, options: Searc
     within = None if options.within is None else _number_within(store, options)
     if within == granularity:
         raise InputError(f"within must name another granularity than the one that is searched, {options.within!r}")
-    terms = None if options.mode == "dense" else _to_terms(store, text)
+    if options.mode != "dense" and not store.has_words:
+        raise InputError(
+            'this index was made without lexical search (words=False): search with mode="dense", or make a new one'
+        )
+    terms = None if options.mode == "dense" else question_terms(text)
     if options.mode == "lexical" and not terms:
         raise QueryError(f"the question must hold a word to be searched for by its words, got {text!r:.80}")
     weight = options.dense_weight
@@ -98,11 +102,3 @@ def _number_within(store: Store, options: SearchOptions) -> int:
     if options.expand:
         raise InputError(f"expand counts chunks, and within={SECTION!r} gives back sections; choose one")
     return len(store.granularities)
-
-
-def _to_terms(store: Store, text: str) -> list[str]:
-    if not store.has_words:
-        raise InputError(
-            'this index was made without lexical search (words=False): search with mode="dense", or make a new one'
-        )
-    return question_terms(text)

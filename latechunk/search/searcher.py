@@ -23,7 +23,7 @@ from latechunk.search.filter_mistakes import find_mistakes
 from latechunk.search.filters import select_documents
 from latechunk.search.lexical import leave_out_names
 from latechunk.search.options import SearchOptions
-from latechunk.search.passages import Candidate, choose_hits, find_enough, join_adjacent
+from latechunk.search.passages import Candidate, choose_hits, find_enough
 from latechunk.search.query import Query, make_query, with_mode
 from latechunk.search.ranking import Ranked, rank_chunks
 from latechunk.search.sections import LargerChunks, Sections
@@ -81,12 +81,13 @@ class Searcher:
         queries = [make_query(self._store, self._languages, text, options) for text in questions]
         if queries and options.mode != "lexical":
             queries = self._encode(queries, encoder())
-        return [self._search(query) for query in queries]
+        return [choose_hits(query.text, options, self._find(query)) for query in queries]
 
     def search_by_vector(self, vector: FloatArray, options: SearchOptions) -> list[Hit]:
         """Find the passages that are nearest to a unit vector, shape ``(dims,)``, by options that need no text."""
-        query = make_query(self._store, self._languages, "", with_mode(options, self._store, is_text=False))
-        return self._search(replace(query, vector=vector))
+        options = with_mode(options, self._store, is_text=False)
+        query = make_query(self._store, self._languages, "", options)
+        return choose_hits("", options, self._find(replace(query, vector=vector)))
 
     def _encode(self, queries: Sequence[Query], encoder: SpanEncoder) -> list[Query]:
         """Give queries their vectors, encoded together; what names a document gets one without the names as well."""
@@ -105,10 +106,6 @@ class Searcher:
         with self._store.snapshot():
             corpus = Corpus(self._store, self._cache)
             return leave_out_names(corpus, query.text, query.terms, query.granularity)
-
-    def _search(self, query: Query) -> list[Hit]:
-        hits = choose_hits(query.text, query.options, self._find(query))
-        return join_adjacent(hits) if query.options.expand else hits
 
     @contextlib.contextmanager
     def alone(self) -> Iterator[None]:

@@ -16,7 +16,7 @@ from latechunk.storage.chunk_reader import ChunkReader
 from latechunk.storage.connection import REMEDY
 from latechunk.storage.fields import list_keys, list_kinds
 from latechunk.storage.filter_sql import Condition, Selection
-from latechunk.storage.fulltext import DOCUMENTS, damage_named
+from latechunk.storage.fulltext import damage_named
 from latechunk.storage.lookup import WordRows, count_term, score_term
 from latechunk.storage.rows import (
     ChunkRow,
@@ -190,24 +190,23 @@ class StoreReader(ChunkReader):
         with self.snapshot():
             return [number for (number,) in self._select_by("SELECT number FROM documents WHERE id IN", ids)]
 
-    def segments(self, granularity: int | None) -> tuple[int, ...]:
-        """Numbers of the segments of the lexical index, which change without a commit when they are joined."""
-        query = "SELECT number FROM segments WHERE granularity = ? ORDER BY number"
-        rows = self._pool.connection.execute(query, (DOCUMENTS if granularity is None else granularity,))
-        return tuple(number for (number,) in rows)
+    def segments(self, granularity: int) -> tuple[int, ...]:
+        """Numbers of the segments of the lexical index, which change without a commit when they are joined.
 
-    def word_rows(self, granularity: int | None, stored: IntArray) -> WordRows:
-        """What the lexical index says of all chunks, or for None of documents; ``stored`` are their numbers, ascending.
-
-        To be called, as those beside it, within one ``snapshot``.
+        To be called, as those beside it, within one ``snapshot``; documents have the granularity ``DOCUMENTS`` there.
         """
-        with damage_named():
-            return WordRows.read(self._pool.connection, DOCUMENTS if granularity is None else granularity, stored)
+        query = "SELECT number FROM segments WHERE granularity = ? ORDER BY number"
+        return tuple(number for (number,) in self._pool.connection.execute(query, (granularity,)))
 
-    def score_term(self, term: str, granularity: int | None, known: WordRows) -> tuple[IntArray, ScoreArray]:
-        """Places, among those stored, of chunks or for None of documents with a term, and its BM25 there."""
+    def word_rows(self, granularity: int, stored: IntArray) -> WordRows:
+        """What the lexical index says of all chunks, or of documents; ``stored`` are their numbers, ascending."""
         with damage_named():
-            return score_term(self._pool.connection, DOCUMENTS if granularity is None else granularity, term, known)
+            return WordRows.read(self._pool.connection, granularity, stored)
+
+    def score_term(self, term: str, granularity: int, known: WordRows) -> tuple[IntArray, ScoreArray]:
+        """Places, among those stored, of chunks or documents with a term, and its BM25 there."""
+        with damage_named():
+            return score_term(self._pool.connection, granularity, term, known)
 
     def count_term(self, term: str, granularity: int) -> int:
         """How many chunks hold a term, with some of those that were deleted."""
