@@ -47,9 +47,9 @@ def require_language(language: str | None) -> None:
         raise ValueError(f'language must be an ISO 639 code such as "en" or "ja", or None, got {language!r}')
 
 
-def choose_language(asked: str | None, text: str, metadata: Mapping[str, Any] | None = None) -> str:
+def choose_language(asked: str | None, text: str, metadata: Mapping[str, Any]) -> str:
     """The language that is asked for, or else what the metadata says, or else what the text shows; no region."""
-    code = (asked or said_language(metadata or {}) or find_language(text)).partition("-")[0]
+    code = (asked or said_language(metadata) or find_language(text)).partition("-")[0]
     return _SHORTEST.get(code, code)  # the identifier and sentencex know no others
 
 

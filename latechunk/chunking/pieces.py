@@ -11,6 +11,7 @@ import numpy as np
 
 from latechunk.chunking.cuts import clause_places, cut_places, next_cut
 from latechunk.chunking.layout import Unit, find_units
+from latechunk.chunking.outline import find_outline
 from latechunk.types import Block, IntArray
 
 # Pieces that say nothing without the next: numbers and letters of clauses, a word with a number ("Section 5."), times,
@@ -47,18 +48,25 @@ class Pieces:
 
 
 def find_pieces(
-    text: str, outline: Sequence[Block], ends: Iterable[int], offsets: IntArray, max_tokens: int, *, keep_lines: bool
+    text: str,
+    outline: Sequence[Block] | None,
+    ends: Iterable[int],
+    offsets: IntArray,
+    max_tokens: int,
+    *,
+    keep_lines: bool,
 ) -> Pieces:
     """Cut a text at its sentences and units, join what belongs together, and cut what is longer than a chunk.
 
     Args:
         text: The text.
-        outline: Its headings, tables and code.
+        outline: Its headings, tables and code; None for those that the text shows.
         ends: Ends of its sentences, exclusive and ascending.
         offsets: Character range of each token, shape ``(n_tokens, 2)``.
         max_tokens: The most tokens of a piece; only a single character that takes more makes a larger one.
         keep_lines: Leave lines that are units, rows and code whole where they fit.
     """
+    outline = find_outline(text) if outline is None else outline
     text = text.replace("\r\n", " \n").replace("\r", "\n")  # of the same length
 
     def count(start: int, end: int) -> int:

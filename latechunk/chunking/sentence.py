@@ -10,7 +10,6 @@ from pydantic import Field, model_validator
 from latechunk.chunking.boundaries import Segmenter, sentence_ends
 from latechunk.chunking.cuts import trimmed
 from latechunk.chunking.languages import choose_language, require_language
-from latechunk.chunking.outline import find_outline
 from latechunk.chunking.pieces import Pieces, find_pieces
 from latechunk.types import Block, Document, IntArray, Settings, Span
 from latechunk.validation import Validated
@@ -67,14 +66,15 @@ class SentenceChunker(Validated):
 
     def split(self, text: str, offsets: IntArray) -> list[Span]:
         """Cut ``text`` into chunks; see ``latechunk.protocols.Chunker``."""
-        return self._split(text, offsets, find_outline(text), {})
+        return self._split(text, offsets, None, {})
 
     def split_document(self, document: Document, offsets: IntArray) -> list[Span]:
         """Cut a document into chunks; see ``latechunk.protocols.SplitsDocuments``."""
-        outline = find_outline(document.text) if document.outline is None else document.outline
-        return self._split(document.text, offsets, outline, document.metadata)
+        return self._split(document.text, offsets, document.outline, document.metadata)
 
-    def _split(self, text: str, offsets: IntArray, outline: Sequence[Block], metadata: Mapping[str, Any]) -> list[Span]:
+    def _split(
+        self, text: str, offsets: IntArray, outline: Sequence[Block] | None, metadata: Mapping[str, Any]
+    ) -> list[Span]:
         # Punkt has few languages, each with data to be installed, so it takes no language that nobody asked for.
         asked = self.language or ("en" if self.segmenter == "nltk" else None)
         language = choose_language(asked, text, metadata)

@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 from bisect import bisect_right
-from collections.abc import Sequence
-from typing import ClassVar, Self
+from collections.abc import Mapping, Sequence
+from typing import Any, ClassVar, Self
 
 from pydantic import Field, model_validator
 
 from latechunk.chunking.boundaries import sentence_ends
 from latechunk.chunking.languages import choose_language, require_language
 from latechunk.chunking.layout import Unit
-from latechunk.chunking.outline import find_outline
 from latechunk.chunking.pieces import Pieces, find_pieces
 from latechunk.types import Block, Document, IntArray, Settings, Span
 from latechunk.validation import Validated
@@ -66,18 +65,18 @@ class StructureChunker(Validated):
 
     def split(self, text: str, offsets: IntArray) -> list[Span]:
         """Cut ``text`` into chunks; see ``latechunk.protocols.Chunker``."""
-        return self._split(text, offsets, find_outline(text), choose_language(self.language, text))
+        return self._split(text, offsets, None, {})
 
     def split_document(self, document: Document, offsets: IntArray) -> list[Span]:
         """Cut a document into chunks; see ``latechunk.protocols.SplitsDocuments``."""
-        outline = find_outline(document.text) if document.outline is None else document.outline
-        language = choose_language(self.language, document.text, document.metadata)
-        return self._split(document.text, offsets, outline, language)
+        return self._split(document.text, offsets, document.outline, document.metadata)
 
-    def _split(self, text: str, offsets: IntArray, outline: Sequence[Block], language: str) -> list[Span]:
+    def _split(
+        self, text: str, offsets: IntArray, outline: Sequence[Block] | None, metadata: Mapping[str, Any]
+    ) -> list[Span]:
         if len(offsets) <= self.max_tokens:
             return [Span(0, len(text))]
-        ends = sentence_ends("sentencex", language)(text)
+        ends = sentence_ends("sentencex", choose_language(self.language, text, metadata))(text)
         return self._pack(find_pieces(text, outline, ends, offsets, self.max_tokens, keep_lines=True))
 
     def _pack(self, pieces: Pieces) -> list[Span]:

@@ -86,7 +86,11 @@ def _chunk(
     chunkings, ranges = [], []
     for chunker in chunkers:
         try:
-            spans = _require_ordered(_split(chunker, document, tokens.offsets), len(document.text))
+            if isinstance(chunker, SplitsDocuments):
+                spans = chunker.split_document(document, tokens.offsets)
+            else:
+                spans = chunker.split(document.text, tokens.offsets)
+            _require_ordered(spans, len(document.text))
             ranges.append(token_ranges(tokens.offsets, spans))
         except SpanError as error:
             raise DocumentError(f"document {document.id!r} is cut wrongly by {chunker.settings}: {error}") from error
@@ -101,12 +105,6 @@ def _chunk(
                 f"choose larger chunks, or late vectors"
             )
     return ChunkedDocument(document, tokens, chunkings, spans, np.concatenate(ranges), alone)
-
-
-def _split(chunker: Chunker, document: Document, offsets: IntArray) -> list[Span]:
-    if isinstance(chunker, SplitsDocuments):
-        return chunker.split_document(document, offsets)
-    return chunker.split(document.text, offsets)
 
 
 def token_ranges(offsets: IntArray, spans: Sequence[Span]) -> IntArray:
@@ -126,7 +124,7 @@ def token_ranges(offsets: IntArray, spans: Sequence[Span]) -> IntArray:
     return np.stack([first, last], axis=1).astype(np.int64)
 
 
-def _require_ordered(spans: Sequence[Span], n_characters: int) -> Sequence[Span]:
+def _require_ordered(spans: Sequence[Span], n_characters: int) -> None:
     if not isinstance(spans, list | tuple) or not all(isinstance(span, Span) for span in spans):
         raise SpanError(f"split must return a list of latechunk.Span, got {spans!r:.80}")
     if not spans:
@@ -139,4 +137,3 @@ def _require_ordered(spans: Sequence[Span], n_characters: int) -> Sequence[Span]
                 f"span [{span.start}, {span.end}) comes after [{previous.start}, {previous.end}); "
                 f"spans must be in order of their starts"
             )
-    return spans

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Mapping, Sequence
-from concurrent.futures import Future
 from typing import Annotated, Any, TypeVar
 
 from mcp.server import MCPServer
@@ -14,6 +13,7 @@ from mcp.types import CallToolResult, InputRequiredResult, ToolAnnotations
 from pydantic import Field
 
 import latechunk
+from latechunk.background import Background
 from latechunk.errors import LateChunkError
 from latechunk.search.options import SearchOptions
 from latechunk.serving import passages
@@ -193,22 +193,10 @@ def loading(load: Callable[[], Served]) -> tuple[Callable[[], Served], Callable[
     Returns:
         What waits for it and gives it, and what closes it.
     """
-    import threading
-
-    future: Future[Served] = Future()
-
-    def work() -> None:
-        try:
-            future.set_result(load())
-        except BaseException as error:  # noqa: BLE001  it is raised to whoever asks
-            future.set_exception(error)
-
-    thread = threading.Thread(target=work, name="latechunk-load", daemon=True)
-    thread.start()
+    future = Background().start(load)
 
     def close() -> None:
-        thread.join()
-        if future.exception() is None:
+        if future.exception() is None:  # which waits for it
             future.result().__exit__(None, None, None)
 
     return future.result, close

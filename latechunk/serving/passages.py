@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from itertools import chain, zip_longest
-from pathlib import PurePosixPath, PureWindowsPath
 from typing import Any
 
 from pydantic import BaseModel, Field
@@ -16,6 +15,7 @@ from latechunk.search.options import SearchOptions
 from latechunk.serving.errors import RequestError
 from latechunk.serving.served import Served
 from latechunk.types import Chunk, Document, Hit
+from latechunk.types.citation import file_name
 
 _FILE_KEYS = ("source", "file_path", "file_name", "path")  # where loaders write the place of a file
 _EXPLAINED = '{0!r} is a whole path, of which answers show the name alone: ask by {{"{0}": {{"$like": "%/NAME"}}}}'
@@ -117,19 +117,22 @@ def search(
         most_characters: Of one passage; what is longer is cut.
         neighbours: Whether the chunks before and after each passage are wanted.
     """
-    names = list(served.indexes) if index is None and served.indexes else [index]
+    asked = _choose_indexes(served, index)
     found = []
-    for name in names:
-        opened = served.index(name)
+    for name, opened in asked.items():
         hits = opened.search_with(question, options)
         beside = _beside(opened, hits) if neighbours else [("", "")] * len(hits)
-        label = name or next(iter(served.indexes))
-        found.append([_to_passage(label, hit, most_characters, *two) for hit, two in zip(hits, beside, strict=True)])
+        found.append([_to_passage(name, hit, most_characters, *two) for hit, two in zip(hits, beside, strict=True)])
     best = [one for one in chain.from_iterable(zip_longest(*found)) if one is not None][: options.k]
-    return SearchResult(passages=best, note=None if best else _note([served.index(name) for name in names], options))
+    return SearchResult(passages=best, note=None if best else _note(asked.values(), options))
 
 
-def _note(indexes: Sequence[Index], options: SearchOptions) -> str | None:
+def _choose_indexes(served: Served, index: str | None) -> dict[str, Index]:
+    """The index of this name, or for None all; RequestError if there is none."""
+    return dict(served.indexes) if index is None and served.indexes else {str(index): served.index(index)}
+
+
+def _note(indexes: Collection[Index], options: SearchOptions) -> str | None:
     """Say what looks like a mistake in a filter or ids, or that they leave no document."""
     mistakes = dict.fromkeys(chain.from_iterable(index.find_mistakes(options) for index in indexes))
     if mistakes:
@@ -149,16 +152,15 @@ def list_documents(
     served: Served, *, index: str | None, metadata: Mapping[str, Any] | None, page: int, per_page: int
 ) -> DocumentPage:
     """One page, from 1, of the documents of one index, or of all, that meet a filter of metadata."""
-    names = [index] if index is not None or not served.indexes else list(served.indexes)
-    ids = [(name, one) for name in names for one in served.index(name).ids(filter=metadata)]
+    asked = _choose_indexes(served, index)
+    ids = [(name, one) for name, opened in asked.items() for one in opened.ids(filter=metadata)]
     n_pages = -(-len(ids) // per_page)
     shown = ids[(page - 1) * per_page : page * per_page]
     documents: list[DocumentInfo] = []
     for name in dict.fromkeys(name for name, _ in shown):
-        known = served.index(name).metadata([one for owner, one in shown if owner == name])
-        label = name or next(iter(served.indexes))
+        known = asked[name].metadata([one for owner, one in shown if owner == name])
         documents += [
-            DocumentInfo(index=label, document_id=one, metadata=public_metadata(given)) for one, given in known.items()
+            DocumentInfo(index=name, document_id=one, metadata=public_metadata(given)) for one, given in known.items()
         ]
     return DocumentPage(documents=documents, n_documents=len(ids), page=page, n_pages=n_pages)
 
@@ -206,15 +208,14 @@ def find_document(served: Served, document_id: str, index: str | None) -> tuple[
     Raises:
         RequestError: If there is none of this id, or several indexes have one and none is named.
     """
-    names = list(served.indexes) if index is None else [index]
-    holders = [name for name in names if document_id in served.index(name)]
+    asked = _choose_indexes(served, index)
+    holders = [name for name, opened in asked.items() if document_id in opened]
     if len(holders) > 1:
         raise RequestError(
             400, f"{document_id!r:.200} is in several indexes, {', '.join(holders)}; name one", field="index"
         )
-    document = served.index(holders[0]).get(document_id) if holders else None
+    document = asked[holders[0]].get(document_id) if holders else None
     if document is None:
-        served.index(index)  # says so if there is no index at all
         raise RequestError(
             404, f"there is no document {document_id!r:.200}; documents lists the ids", code="document_not_found"
         )
@@ -223,14 +224,10 @@ def find_document(served: Served, document_id: str, index: str | None) -> tuple[
 
 def public_metadata(metadata: Mapping[str, Any]) -> dict[str, Any]:
     """Metadata in which the place of a file on this machine is its name alone."""
-    return {key: _file_name(value) if key in _FILE_KEYS else value for key, value in metadata.items()}
-
-
-def _file_name(value: Any) -> Any:
-    for flavour in (PurePosixPath, PureWindowsPath):
-        if isinstance(value, str) and flavour(value).is_absolute():
-            return flavour(value).name or value
-    return value
+    return {
+        key: file_name(value) if key in _FILE_KEYS and isinstance(value, str) else value
+        for key, value in metadata.items()
+    }
 
 
 def _to_passage(name: str, hit: Hit, most_characters: int | None, before: str, after: str) -> FoundPassage:

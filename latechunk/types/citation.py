@@ -46,10 +46,15 @@ def _name_source(document_id: str, metadata: Mapping[str, Any]) -> str:
     name = without_row(document_id, metadata)
     if source.endswith(f"/{name}"):  # the id is the path from the folder that was indexed
         source = name
+    return file_name(source)
+
+
+def file_name(path: str) -> str:
+    """The name alone of a file at a path of one machine, POSIX or Windows; any other path as it is."""
     for flavour in (PurePosixPath, PureWindowsPath):
-        if flavour(source).is_absolute():
-            return flavour(source).name or source
-    return source
+        if flavour(path).is_absolute():
+            return flavour(path).name or path
+    return path
 
 
 def without_row(document_id: str, metadata: Mapping[str, Any]) -> str:

@@ -50,12 +50,9 @@ def outline_to_json(outline: Sequence[Block]) -> str:
     return to_json(list_blocks(outline))
 
 
-_ENCODER = json.JSONEncoder(ensure_ascii=False, separators=(",", ":"))  # to make one takes longer than to write a list
-
-
-def to_json(rows: Sequence[Sequence[Any]]) -> str:
-    """The one way in which such lists are written, so that equal ones are equal strings."""
-    return _ENCODER.encode(rows)
+# To make an encoder takes longer than to write a list.
+to_json = json.JSONEncoder(ensure_ascii=False, separators=(",", ":")).encode
+"""The one way in which such lists are written, so that equal ones are equal strings."""
 
 
 def _rows(value: object, what: str, form: str, size: int) -> list[list[Any]]:
