@@ -36,6 +36,7 @@ from latechunk.cli.options import (
     Overlap,
     Password,
     PrecisionName,
+    Prune,
     Quiet,
     Rows,
     given,
@@ -72,9 +73,7 @@ def embed_command(
     encoding: Encoding = None,
     password: Password = None,
     rows: Rows = False,
-    prune: Annotated[
-        bool, typer.Option("--prune", help="Remove documents of files that are gone from the folders given.")
-    ] = False,
+    prune: Prune = False,
     dry_run: Annotated[
         bool, typer.Option("--dry-run", help="Say how many documents and tokens, hours and bytes; write nothing.")
     ] = False,

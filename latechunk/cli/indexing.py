@@ -41,6 +41,7 @@ from latechunk.cli.options import (
     Password,
     PrecisionChoice,
     PrecisionName,
+    Prune,
     Quiet,
     Rows,
     given,
@@ -83,9 +84,7 @@ def index_command(
     encoding: Encoding = None,
     password: Password = None,
     rows: Rows = False,
-    prune: Annotated[
-        bool, typer.Option("--prune", help="Remove documents of files that are gone from the folders given.")
-    ] = False,
+    prune: Prune = False,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Say what would be done, and do nothing.")] = False,
     device: Device = "auto",
     dtype: Dtype = "auto",

@@ -64,6 +64,7 @@ Password = Annotated[str | None, typer.Option(envvar="LATECHUNK_PASSWORD", help=
 Rows = Annotated[
     bool, typer.Option("--rows", help="A document for each row of .csv and .tsv and each element of .json.")
 ]
+Prune = Annotated[bool, typer.Option("--prune", help="Remove documents of files that are gone from the folders given.")]
 IndexPath = Annotated[Path, typer.Argument(metavar="INDEX", help="The folder of the index.")]
 Json = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="No progress, only errors and results.")]

@@ -6,7 +6,6 @@ Each has a module of ours, on transformers' classes, and reads the weights under
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -89,12 +88,9 @@ def load_parts(folder: Path, architecture: Architecture, model_kwargs: dict[str,
     if path.is_file():
         rest = [_load_module(folder, entry) for entry in json.loads(path.read_text(encoding="utf-8"))[1:]]
     else:
-        rest = [Pooling(transformer.get_embedding_dimension(), pooling_mode="mean"), *_own_finish(architecture)]
+        finish = [TanhInt8()] if architecture.model is PplxQwen3Model else []
+        rest = [Pooling(transformer.get_embedding_dimension(), pooling_mode="mean"), *finish]
     return [transformer, *rest]
-
-
-def _own_finish(architecture: Architecture) -> Sequence[nn.Module]:
-    return [TanhInt8()] if architecture.model is PplxQwen3Model else []
 
 
 def _load_module(folder: Path, entry: dict[str, Any]) -> nn.Module:

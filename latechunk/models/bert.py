@@ -71,13 +71,17 @@ class _SelfAttention(nn.Module):
         return attend(query, key, value, attention_mask).transpose(1, 2).reshape(states.shape)
 
 
-class _Output(nn.Module):
-    def __init__(self, n_in: int, config: BertConfig) -> None:
+class Output(nn.Module):
+    """A linear layer whose result is added to what came before it, and normalised."""
+
+    def __init__(self, n_in: int, n_out: int, eps: float) -> None:
+        """Make one with random weights."""
         super().__init__()
-        self.dense = nn.Linear(n_in, config.hidden_size)
-        self.LayerNorm = nn.LayerNorm(config.hidden_size, eps=config.layer_norm_eps)
+        self.dense = nn.Linear(n_in, n_out)
+        self.LayerNorm = nn.LayerNorm(n_out, eps=eps)
 
     def forward(self, states: torch.Tensor, residual: torch.Tensor) -> torch.Tensor:
+        """Of tensors of shapes ``(..., n_in)`` and ``(..., n_out)``, the second."""
         normed: torch.Tensor = self.LayerNorm(self.dense(states) + residual)
         return normed
 
@@ -86,7 +90,7 @@ class _Attention(nn.Module):
     def __init__(self, config: BertConfig) -> None:
         super().__init__()
         self.self = _SelfAttention(config)
-        self.output = _Output(config.hidden_size, config)
+        self.output = Output(config.hidden_size, config.hidden_size, config.layer_norm_eps)
 
 
 class _Intermediate(nn.Module):
@@ -100,7 +104,7 @@ class _Layer(nn.Module):
         super().__init__()
         self.attention = _Attention(config)
         self.intermediate = _Intermediate(config)
-        self.output = _Output(config.intermediate_size, config)
+        self.output = Output(config.intermediate_size, config.hidden_size, config.layer_norm_eps)
 
     def forward(self, states: torch.Tensor, attention_mask: torch.Tensor | None = None) -> torch.Tensor:
         attended = self.attention.output(self.attention.self(states, attention_mask), states)

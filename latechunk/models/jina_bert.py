@@ -24,6 +24,8 @@ from transformers import BertConfig, PreTrainedModel
 from transformers.activations import ACT2FN
 from transformers.modeling_outputs import BaseModelOutput
 
+from latechunk.models.bert import Output
+
 _MOST_BIAS = 2**26  # numbers of one block of the bias where it has to lie in memory: 128 MB in bfloat16
 
 
@@ -153,22 +155,11 @@ class _SelfAttention(nn.Module):
         return alibi(query.view(self.shape), key.view(self.shape), value.view(self.shape)).flatten(1)
 
 
-class _AttentionOutput(nn.Module):
-    def __init__(self, config: JinaBertConfig) -> None:
-        super().__init__()
-        self.dense = nn.Linear(config.hidden_size, config.hidden_size)
-        self.LayerNorm = nn.LayerNorm(config.hidden_size, eps=config.layer_norm_eps)
-
-    def forward(self, attended: torch.Tensor, states: torch.Tensor) -> torch.Tensor:
-        normed: torch.Tensor = self.LayerNorm(self.dense(attended) + states)
-        return normed
-
-
 class _Attention(nn.Module):
     def __init__(self, config: JinaBertConfig) -> None:
         super().__init__()
         self.self = _SelfAttention(config)
-        self.output = _AttentionOutput(config)
+        self.output = Output(config.hidden_size, config.hidden_size, config.layer_norm_eps)
 
     def forward(self, states: torch.Tensor, alibi: Alibi) -> torch.Tensor:
         normed: torch.Tensor = self.output(self.self(states, alibi), states)
