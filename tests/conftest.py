@@ -6,6 +6,7 @@ import hashlib
 import re
 import shutil
 from collections.abc import Callable, Iterator, Sequence
+from functools import cache
 from pathlib import Path
 
 import numpy as np
@@ -98,7 +99,12 @@ class FakeEncoder:
         return Tokens(prompt_ids=(), ids=np.array(ids, dtype=np.int64), offsets=offsets)
 
     def _vector(self, token: int) -> np.ndarray:
-        return np.random.default_rng(token).normal(size=self.dims)
+        return _draw(token, self.dims)
+
+
+@cache
+def _draw(token: int, dims: int) -> np.ndarray:
+    return np.random.default_rng(token).normal(size=dims)
 
 
 @pytest.fixture(autouse=True, scope="session")
