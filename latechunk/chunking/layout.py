@@ -58,14 +58,12 @@ class Unit(NamedTuple):
         start: Its first character, the first of a line.
         kind: A heading, a part of code (a function, a table of settings, an entry of a log), the start of a block
             (paragraph, list, table, code), a further line or item of one, or a further row of a table that fits.
-        level: Of a heading, 1 being the outermost; else 0.
         is_whole: It is not to be cut at sentences if it fits a chunk.
         is_bound: It says nothing without what follows it.
     """
 
     start: int
     kind: UnitKind
-    level: int = 0
     is_whole: bool = False
     is_bound: bool = False
 
@@ -87,7 +85,7 @@ def find_units(text: str, outline: Sequence[Block], fits: Callable[[int, int], b
         units += _paragraphs(text, place, start, block.kind)
         place = text.find("\n", block.end - 1) + 1 or len(text)
         if block.kind == "heading":
-            units.append(Unit(start, "heading", block.level, is_whole=True, is_bound=True))
+            units.append(Unit(start, "heading", is_whole=True, is_bound=True))
         elif block.kind == "table":
             units += _rows(text, start, place, fits(start, place))
         elif fits(start, place):
@@ -230,7 +228,9 @@ def _rows(text: str, start: int, end: int, is_fitting: bool) -> Iterator[Unit]:
     for number, place in enumerate(starts):
         line = text[place : text.find("\n", place) if number + 1 < len(starts) else end]
         is_header = number + 1 < len(starts) and (number == 0 or (number == 1 and not re.search(r"[^-=:|+\s]", line)))
-        yield Unit(place, "row" if number and is_fitting else "line" if number else "block", 0, True, is_header)
+        yield Unit(
+            place, "row" if number and is_fitting else "line" if number else "block", is_whole=True, is_bound=is_header
+        )
 
 
 def _code_lines(text: str, start: int, end: int) -> Iterator[Unit]:
@@ -243,7 +243,7 @@ def _code_lines(text: str, start: int, end: int) -> Iterator[Unit]:
     for number, place in enumerate(starts):
         is_block = number == 0 or text.count("\n", starts[number - 1], place) > 1
         kind: UnitKind = "part" if number in parts else "block" if is_block else "line"
-        yield Unit(place, kind, 0, True, is_fenced and number == 0)
+        yield Unit(place, kind, is_whole=True, is_bound=is_fenced and number == 0)
 
 
 def _code_parts(lines: Sequence[str], first: int) -> set[int]:

@@ -247,8 +247,6 @@ class DatabaseSearcher:
         return [
             Candidate(
                 score,
-                number,
-                0,
                 rows[one].chunk,
                 rows[one].chunk,
                 rows[one].chunk.document_id if options.per_document else one,
@@ -257,7 +255,7 @@ class DatabaseSearcher:
                 by_vector.get(one),
                 by_words.get(one),
             )
-            for number, (one, score) in enumerate(chosen)
+            for one, score in chosen
         ]
 
     def _fuse(

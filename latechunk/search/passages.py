@@ -24,8 +24,6 @@ class Candidate:
 
     Attributes:
         score: How well it answers, more being better.
-        number: The chunk's number in the store.
-        document: Its document's.
         chunk: The chunk itself.
         passage: What is given back for it: itself, a larger chunk around it, or it with its neighbours.
         group: Of candidates with equal values only the best comes back.
@@ -36,8 +34,6 @@ class Candidate:
     """
 
     score: float
-    number: int
-    document: int
     chunk: Chunk
     passage: Chunk
     group: Hashable
@@ -97,7 +93,10 @@ def choose_hits(question: str, options: SearchOptions, candidates: Sequence[Cand
         candidates = rerank(question, candidates, options.rerank)
     if options.score_threshold is not None:
         candidates = [one for one in candidates if one.score >= options.score_threshold]
-    groups = group(candidates)
+    by_group: dict[Hashable, list[Candidate]] = {}
+    for one in candidates:
+        by_group.setdefault(one.group, []).append(one)
+    groups = list(by_group.values())  # in the order of their first, which are their best
     if options.mmr is not None:
         groups = choose_groups(groups, options.k, options.mmr)
     hits = [to_hit(members) for members in groups[: options.k]]
@@ -127,14 +126,6 @@ def rerank(question: str, candidates: Sequence[Candidate], reranker: Reranker) -
     score_of = dict(zip(texts, scores.tolist(), strict=True))
     scored = [replace(one, score=score_of[place]) for place, one in zip(places, candidates, strict=True)]
     return sorted(scored, key=lambda one: -one.score)
-
-
-def group(candidates: Sequence[Candidate]) -> list[list[Candidate]]:
-    """Put candidates of one group together, the groups in the order of their first, which must be their best."""
-    groups: dict[Hashable, list[Candidate]] = {}
-    for one in candidates:
-        groups.setdefault(one.group, []).append(one)
-    return list(groups.values())
 
 
 def choose_groups(groups: Sequence[list[Candidate]], k: int, balance: float) -> list[list[Candidate]]:

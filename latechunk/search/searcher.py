@@ -129,8 +129,6 @@ class Searcher:
             candidates = [
                 Candidate(
                     one.ranked.score,
-                    one.row.number,
-                    one.row.document,
                     chunks[one.row],
                     chunks[one.passage],
                     one.group,
