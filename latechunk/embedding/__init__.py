@@ -6,7 +6,6 @@ from latechunk.embedding.settings import Embedding, choose_embedding
 from latechunk.embedding.stream import EmbeddedDocument, OnError, embed_batch, embed_documents, error_handler
 from latechunk.embedding.vectors import (
     blend,
-    check_vectors,
     context_shifts,
     embed_chunks,
     encode_queries,
@@ -20,7 +19,6 @@ __all__ = [
     "OnError",
     "Progress",
     "blend",
-    "check_vectors",
     "choose_embedding",
     "chunk_documents",
     "context_shifts",
