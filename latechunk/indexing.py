@@ -17,7 +17,7 @@ from latechunk.errors import DocumentError, LateChunkError
 from latechunk.protocols import Chunker, SpanEncoder
 from latechunk.storage.store import Fingerprint, Store, StoredDocument
 from latechunk.types import Document, Page
-from latechunk.types.json_form import outline_to_json, pages_to_json, parse_pages
+from latechunk.types.json_form import list_blocks, list_pages, parse_pages, to_json
 
 
 @dataclass(frozen=True, slots=True)
@@ -133,7 +133,7 @@ def _compare(store: Store, batch: Batch) -> _Work:
             work.failures.append((document, _explain_parts(document)))
         elif must_be_cut_again(document, stored):
             work.changed.append(document)
-        elif (stored.metadata, stored.pages) != (document.metadata_json, pages_to_json(document.pages)):
+        elif (stored.metadata, stored.pages) != (document.metadata_json, to_json(list_pages(document.pages))):
             work.relabelled.append(document)
         else:
             work.n_unchanged += 1
@@ -146,7 +146,7 @@ def must_be_cut_again(document: Document, stored: Fingerprint) -> bool:
         return True
     if said_language(json.loads(stored.metadata)) != said_language(document.metadata):
         return True
-    return document.outline is not None and outline_to_json(document.outline) != stored.outline
+    return document.outline is not None and to_json(list_blocks(document.outline)) != stored.outline
 
 
 def _explain_parts(document: Document) -> DocumentError:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 from collections import Counter
 from collections.abc import Collection, Iterable
+from dataclasses import dataclass, field
 
 from latechunk.chunking.languages import identifier, is_english, sample_of
 from latechunk.models.catalogue import DEFAULT_MODEL, find_known_model
@@ -20,12 +21,12 @@ _LETTERS = 50  # of a document; one that is shorter may be a name
 _LEAST = 0.001
 
 
+@dataclass(slots=True)
 class UnreadLanguages:
     """Counts the documents of one call whose language the model does not read, as far as that is sure."""
 
-    def __init__(self) -> None:
-        self.counts: Counter[str] = Counter()  # by ISO 639 code
-        self._model = ""
+    counts: Counter[str] = field(default_factory=Counter)  # by ISO 639 code
+    _model: str = ""
 
     def note(self, encoder: SpanEncoder, documents: Iterable[Document]) -> None:
         """Look at the language of documents that this encoder is about to read."""

@@ -24,7 +24,7 @@ class StoreCache:
         self._most_bytes = most_bytes
         self._lock = threading.Lock()  # only around what is remembered, since a lookup there also reorders it
         self._token = ""
-        self._values: OrderedDict[Hashable, Any] = OrderedDict()
+        self._values: OrderedDict[Hashable, tuple[Any, int]] = OrderedDict()  # with their bytes
         self._n_bytes = 0
 
     def get(self, token: str, key: Hashable, read: Callable[[], _Value]) -> _Value:
@@ -32,23 +32,20 @@ class StoreCache:
         with self._lock:
             if token == self._token and key in self._values:
                 self._values.move_to_end(key)
-                return cast("_Value", self._values[key])
+                return cast("_Value", self._values[key][0])
         value = read()  # outside the lock: two threads that ask the same at once both read
         with self._lock:
             if token != self._token:
                 self._values.clear()
                 self._token, self._n_bytes = token, 0
             if key not in self._values:
-                self._values[key] = value
-                self._n_bytes += _size(key, value)
+                # A filter that lists thousands of ids is a larger key than its value.
+                n_bytes = _ENTRY_BYTES + _bytes_of(key) + _bytes_of(value)
+                self._values[key] = value, n_bytes
+                self._n_bytes += n_bytes
             while self._n_bytes > self._most_bytes and len(self._values) > 1:
-                self._n_bytes -= _size(*self._values.popitem(last=False))
+                self._n_bytes -= self._values.popitem(last=False)[1][1]
         return value
-
-
-def _size(key: Hashable, value: object) -> int:
-    """About how many bytes an entry takes; a filter that lists thousands of ids is a larger key than its value."""
-    return _ENTRY_BYTES + _bytes_of(key) + _bytes_of(value)
 
 
 def _bytes_of(value: object) -> int:

@@ -30,7 +30,7 @@ class Query:
         dense_weight: Share of the dense side in a fusion.
         granularity: Number of the chunking to search.
         within: Number of the chunking to give back, None for the same; that of sections comes after all others.
-        options: Everything else.
+        options: Everything else, with a mode.
     """
 
     text: str
@@ -43,26 +43,22 @@ class Query:
     nameless: FloatArray | None = None
 
 
-def with_mode(options: SearchOptions, store: Store, *, is_text: bool) -> SearchOptions:
-    """The options with a mode: where none is asked for, hybrid for a text in an index with words, else dense."""
-    if options.mode is not None:
-        return options
-    return options.model_copy(update={"mode": "hybrid" if is_text and store.has_words else "dense"})
-
-
-def make_query(store: Store, languages: Sequence[str], text: str, options: SearchOptions) -> Query:
-    """Say what options that have a mode mean for a question in an index.
+def make_query(store: Store, languages: Sequence[str], text: str | None, options: SearchOptions) -> Query:
+    """Say what options mean for a question in an index.
 
     Args:
         store: The index's.
         languages: ISO 639 codes of what the model reads, none if that is many or not known.
-        text: The question.
-        options: How to search.
+        text: The question; None where a vector alone is given.
+        options: How to search. Without a mode it is hybrid for a text in an index with words, else dense.
 
     Raises:
         InputError: If the index has no such granularity, or no words, or two options contradict each other.
         QueryError: If words are searched for and the question holds none.
     """
+    if options.mode is None:
+        mode = "dense" if text is None or not store.has_words else "hybrid"
+        options = options.model_copy(update={"mode": mode})
     granularity = number_of_granularity(store, "granularity", options.granularity)
     within = None if options.within is None else _number_within(store, options)
     if within == granularity:
@@ -71,13 +67,13 @@ def make_query(store: Store, languages: Sequence[str], text: str, options: Searc
         raise InputError(
             'this index was made without lexical search (words=False): search with mode="dense", or make a new one'
         )
-    terms = None if options.mode == "dense" else question_terms(text)
+    terms = None if options.mode == "dense" else question_terms(text or "")
     if options.mode == "lexical" and not terms:
         raise QueryError(f"the question must hold a word to be searched for by its words, got {text!r:.80}")
     weight = options.dense_weight
     if weight is None:
-        weight = choose_dense_weight(text if terms else "", languages)
-    return Query(text, None, terms, weight, granularity, within, options)
+        weight = choose_dense_weight(text if text and terms else "", languages)
+    return Query(text or "", None, terms, weight, granularity, within, options)
 
 
 def choose_dense_weight(text: str, languages: Sequence[str]) -> float:

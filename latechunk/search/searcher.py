@@ -24,7 +24,7 @@ from latechunk.search.filters import select_documents
 from latechunk.search.lexical import leave_out_names
 from latechunk.search.options import SearchOptions
 from latechunk.search.passages import Candidate, choose_hits, find_enough
-from latechunk.search.query import Query, make_query, with_mode
+from latechunk.search.query import Query, make_query
 from latechunk.search.ranking import Ranked, rank_chunks
 from latechunk.search.sections import LargerChunks, Sections
 from latechunk.storage.filter_sql import Condition, Selection
@@ -77,16 +77,14 @@ class Searcher:
 
         ``encoder`` gives the encoder, and is called where a text must be encoded.
         """
-        options = with_mode(options, self._store, is_text=True)
         queries = [make_query(self._store, self._languages, text, options) for text in questions]
         if queries and options.mode != "lexical":
             queries = self._encode(queries, encoder())
-        return [choose_hits(query.text, options, self._find(query)) for query in queries]
+        return [choose_hits(query.text, query.options, self._find(query)) for query in queries]
 
     def search_by_vector(self, vector: FloatArray, options: SearchOptions) -> list[Hit]:
         """Find the passages that are nearest to a unit vector, shape ``(dims,)``, by options that need no text."""
-        options = with_mode(options, self._store, is_text=False)
-        query = make_query(self._store, self._languages, "", options)
+        query = make_query(self._store, self._languages, None, options)
         return choose_hits("", options, self._find(replace(query, vector=vector)))
 
     def _encode(self, queries: Sequence[Query], encoder: SpanEncoder) -> list[Query]:

@@ -13,7 +13,7 @@ from latechunk.errors import IndexDamagedError
 from latechunk.storage.connection import REMEDY
 from latechunk.types import Document, FloatArray, IntArray, PageNumber, Span
 from latechunk.types.citation import join_sections
-from latechunk.types.json_form import outline_to_json, pages_to_json, to_json
+from latechunk.types.json_form import list_blocks, list_pages, to_json
 
 SECTION = "section"
 """The granularity of passages from one heading to the next; those are in no table."""
@@ -40,7 +40,7 @@ class Fingerprint(NamedTuple):
     @classmethod
     def of(cls, document: Document) -> Fingerprint:
         """What a store would have of a document that has its outline."""
-        pages, outline = pages_to_json(document.pages), outline_to_json(document.outline or ())
+        pages, outline = to_json(list_pages(document.pages)), to_json(list_blocks(document.outline or ()))
         return cls(document.text_sha256, document.metadata_json, pages, outline)
 
 

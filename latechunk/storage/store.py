@@ -18,7 +18,7 @@ from latechunk.storage.rows import ChunkRow, Commit, Counts, Fingerprint, Stored
 from latechunk.storage.schema import create_tables, hash_structure, hash_vectors, log_commit, rows_to_hash
 from latechunk.storage.vectors import pack
 from latechunk.types import Document, Settings, Span
-from latechunk.types.json_form import outline_to_json, pages_to_json, to_json
+from latechunk.types.json_form import list_pages, to_json
 
 __all__ = ["ChunkRow", "Commit", "Counts", "Fingerprint", "Store", "StoredDocument"]
 
@@ -108,7 +108,7 @@ class Store(StoreReader):
             "INSERT INTO documents VALUES (?, ?, ?, ?, ?, ?, ?)",
             (number, document.id, document.metadata_json, document.text_sha256, digest, stored.n_tokens, text.encode()),
         )
-        pages, outline = pages_to_json(document.pages), outline_to_json(document.outline or ())
+        _, _, pages, outline = Fingerprint.of(document)
         structure = (number, pages, outline, hash_structure(pages, outline))
         connection.execute("INSERT INTO structures VALUES (?, ?, ?, ?)", structure)
         connection.executemany(f"INSERT INTO chunks VALUES ({', '.join('?' * 12)})", rows)
@@ -120,7 +120,7 @@ class Store(StoreReader):
 
     def _relabel(self, connection: sqlite3.Connection, document: Document) -> None:
         """Give a stored document, whose text and outline are the same, new metadata and pages."""
-        pages = pages_to_json(document.pages)
+        pages = to_json(list_pages(document.pages))
         query = (
             "SELECT d.number, s.pages, s.outline FROM documents d JOIN structures s ON s.document = d.number "
             "WHERE d.id = ?"

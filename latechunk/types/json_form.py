@@ -40,19 +40,9 @@ def parse_blocks(value: object) -> tuple[Block, ...]:
     return tuple(Block(*one) for one in _rows(value, "blocks", "[kind, start, end, level]", 4))
 
 
-def pages_to_json(pages: Sequence[Page]) -> str:
-    """The form in which pages are stored; equal ones are equal strings."""
-    return to_json(list_pages(pages))
-
-
-def outline_to_json(outline: Sequence[Block]) -> str:
-    """The form in which an outline is stored; equal ones are equal strings."""
-    return to_json(list_blocks(outline))
-
-
 # To make an encoder takes longer than to write a list.
 to_json = json.JSONEncoder(ensure_ascii=False, separators=(",", ":")).encode
-"""The one way in which such lists are written, so that equal ones are equal strings."""
+"""The one way in which pages, outlines and such lists are stored, so that equal ones are equal strings."""
 
 
 def _rows(value: object, what: str, form: str, size: int) -> list[list[Any]]:
