@@ -15,8 +15,6 @@ from hypothesis import HealthCheck, Phase, settings
 
 from latechunk import Document, Index, SentenceChunker
 from latechunk.errors import QueryError
-from latechunk.models import fast_path, packed
-from latechunk.models.packed import Unpacked
 from latechunk.readers import count_documents, find_files, read_documents
 from latechunk.types import FloatArray, PoolingTask, Tokens
 
@@ -110,9 +108,11 @@ def _draw(token: int, dims: int) -> np.ndarray:
 @pytest.fixture(autouse=True, scope="session")
 def unpacked_once() -> Iterator[None]:
     """A packed file is gone through once in a session: the default model is loaded by hundreds of tests."""
-    found: dict[object, Unpacked] = {}
+    from latechunk.models import fast_path, packed  # here, as processes that tests start import this and no torch
 
-    def unpack(path: Path) -> Unpacked:
+    found: dict[object, packed.Unpacked] = {}
+
+    def unpack(path: Path) -> packed.Unpacked:
         state = path.stat()
         key = path, state.st_mtime_ns, state.st_size
         if key not in found:
