@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Hashable
 from dataclasses import dataclass
-from typing import TypeVar
 
 from latechunk.ann.reader import VectorReader
 from latechunk.search.cache import StoreCache
@@ -14,8 +12,6 @@ from latechunk.storage.lookup import WordRows
 from latechunk.storage.rows import ChunkPlaces
 from latechunk.storage.store import Store
 from latechunk.types import FloatArray, IntArray, ScoreArray
-
-_Value = TypeVar("_Value")
 
 _SAMPLE = 2_048  # vectors that stand for all
 
@@ -48,17 +44,17 @@ class Corpus:
 
     def documents(self, where: Selection) -> IntArray:
         """Numbers of the documents that are selected."""
-        return self._get(("documents", where), lambda: self.store.document_numbers(where))
+        return self._cache.get(self._token, ("documents", where), lambda: self.store.document_numbers(where))
 
     def first_time(self, where: Selection) -> bool:
         """Whether nobody asked this before in this state of the store, or it was forgotten."""
         asked: list[bool] = []
-        self._get(("asked", where), lambda: asked.append(True))
+        self._cache.get(self._token, ("asked", where), lambda: asked.append(True))
         return bool(asked)
 
     def places(self, granularity: int) -> ChunkPlaces:
         """Where the chunks are."""
-        return self._get(("places", granularity), lambda: self.store.chunk_places(granularity))
+        return self._cache.get(self._token, ("places", granularity), lambda: self.store.chunk_places(granularity))
 
     def sample(self, granularity: int, vectors: VectorReader) -> FloatArray:
         """Vectors that stand for all, shape ``(n, dims)``: all of a small index, else every so many.
@@ -72,7 +68,7 @@ class Corpus:
             numbers = self.places(granularity).numbers
             return vectors.vectors_of(numbers[:: max(1, len(numbers) // _SAMPLE)].tolist())
 
-        return self._get(("sample", granularity), read)
+        return self._cache.get(self._token, ("sample", granularity), read)
 
     def count(self, term: str, granularity: int, most: int) -> int:
         """How many chunks hold a term, counted up to ``most``."""
@@ -85,7 +81,7 @@ class Corpus:
                     return min(n_stored, most)
             return min(len(self.postings(term, granularity).chunks), most)
 
-        return self._get(("count", term, granularity), read)
+        return self._cache.get(self._token, ("count", term, granularity), read)
 
     def postings(self, term: str, granularity: int) -> Postings:
         """Where a term stands.
@@ -99,14 +95,11 @@ class Corpus:
             documents, chunks = (self.store.score_term(term, kind, self._rows(kind, granularity)) for kind in kinds)
             return Postings(*documents, *chunks)
 
-        return self._get(("postings", term, granularity), read)
+        return self._cache.get(self._token, ("postings", term, granularity), read)
 
     def _rows(self, kind: int, granularity: int) -> WordRows:
         """What the lexical index has of the chunks of a granularity, or of their documents if ``kind`` says so."""
         places = self.places(granularity)
         stored = places.documents if kind == DOCUMENTS else places.numbers
         key = ("rows", kind, granularity, self.store.segments(kind))
-        return self._get(key, lambda: self.store.word_rows(kind, stored))
-
-    def _get(self, key: Hashable, read: Callable[[], _Value]) -> _Value:
-        return self._cache.get(self._token, key, read)
+        return self._cache.get(self._token, key, lambda: self.store.word_rows(kind, stored))
