@@ -219,15 +219,13 @@ def _answer_lines(console: Console, lines: Iterable[bytes], search: Callable[[st
         try:
             query = line.decode("utf-8-sig").strip()
             hits = search(query)
-        except UnicodeDecodeError as error:
-            what = f"byte {error.object[error.start]:#04x} at place {error.start + 1} of it is not UTF-8"
-            remedy = "convert the questions first, as with iconv -f latin1 -t utf-8"
+        except (UnicodeDecodeError, QueryError) as error:
+            reason = str(error)
+            if isinstance(error, UnicodeDecodeError):
+                what = f"byte {error.object[error.start]:#04x} at place {error.start + 1} of it is not UTF-8"
+                reason = f"{what}; convert the questions first, as with iconv -f latin1 -t utf-8"
             n_left_out += 1
-            print_message(console, f"left out: line {number}: {what}; {remedy}", "red")
-            continue
-        except QueryError as error:
-            n_left_out += 1
-            print_message(console, f"left out: line {number}: {error}", "red")
+            print_message(console, f"left out: line {number}: {reason}", "red")
             continue
         if as_json:
             typer.echo(json.dumps(_answer(query, hits), ensure_ascii=False))
