@@ -6,6 +6,7 @@ import shutil
 import signal
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -281,12 +282,12 @@ def test_bad_documents_are_rows_of_the_errors_files(tmp_path):
 
     assert (report.n_embedded, report.n_failed) == (2, 3)
     errors = EmbeddedFolder.open(tmp_path / "out").errors()
-    assert [name for name, _ in errors] == ["torn.pdf", "blank", "guide"]
+    assert [name for name, _ in errors] == ["torn.pdf", "guide", "blank"]
     assert [reason.partition(":")[0] for _, reason in errors] == [
         "it cannot be read",
-        "document 'blank' holds no token (2 characters)",
         "the document id 'guide' comes twice in one call; ids must differ, since each document replaces the one with "
         "the same id",
+        "document 'blank' holds no token (2 characters)",
     ]
     assert [(one.id, one.reason) for one in told if one.status == "failed"] == errors
     (file,) = (tmp_path / "out").glob("errors-*.parquet")
@@ -539,6 +540,37 @@ def test_a_folder_that_an_earlier_version_made_is_read(tmp_path):
 # --- what it would take
 
 
+def test_a_second_document_of_an_id_fails_in_every_run(tmp_path):
+    """If the first was there unchanged, the second replaced it, and the next run did the reverse."""
+    twins = [Document("one", "Berlin is big."), Document("one", "Rome is old.")]
+
+    reports = [embed(twins, tmp_path / "out") for _ in range(3)]
+
+    assert [(one.n_embedded, one.n_unchanged, one.n_failed) for one in reports] == [(1, 0, 1), (0, 1, 1), (0, 1, 1)]
+    assert [row["text"] for row in rows_of(tmp_path / "out")] == ["Berlin is big."]
+    found = estimate_embedding(twins, tmp_path / "out", encoder=FakeEncoder(), chunker=CHUNKER)
+    assert (found.n_documents, found.n_unchanged, found.n_failed) == (0, 1, 1)
+
+
+def test_what_is_no_document_is_said(tmp_path):
+    with pytest.raises(InputError, match=r"a latechunk\.Document is needed"):
+        embed(["Berlin is big."], tmp_path / "out")
+
+
+def test_new_metadata_cost_a_group_of_rows_in_any_order(tmp_path, monkeypatch):
+    """A row was looked for from the beginning of its part file: 300 documents took two minutes."""
+    documents = [Document(f"d{n}", f"Number {n} is here.") for n in range(200)]
+    embed(documents, tmp_path / "out")
+    read = []
+    before = EmbeddedFolder.sound_documents
+    monkeypatch.setattr(EmbeddedFolder, "sound_documents", lambda *a: read.append(len(a[2])) or before(*a))
+
+    report = embed([replace(one, metadata={"n": 1}) for one in reversed(documents)], tmp_path / "out")
+
+    assert report.n_relabelled == 200
+    assert sum(read) == 200
+
+
 def test_an_estimate_counts_what_would_be_done(tmp_path):
     n_tokens = sum(len(one.text.split()) for one in DOCUMENTS[3:])
     embed(DOCUMENTS[:3], tmp_path / "out")
@@ -651,8 +683,11 @@ def test_options_of_the_other_engine_are_refused(run, tmp_path, options, message
 
 def test_the_commands(run, tmp_path):
     would = run("embed", "docs", "--out", "out", "--dry-run")
-    assert would.exit_code == 0, would.output
+    assert would.exit_code == 3, would.output
     assert "would embed 2 documents: about 22 tokens in 2 chunks; 1 cannot be read" in would.stdout
+    source = tmp_path.joinpath("docs", "b.jsonl").as_posix()
+    blank = f"left out: {source}:2: document 'c' (source '{source}') holds no token"
+    assert blank in would.stderr
     assert not os.path.exists("out")
     Path("torn.pdf").write_bytes(b"%PDF-1.4 torn")
     torn = run("embed", "docs", "torn.pdf", "--out", "out", "--dry-run")
@@ -663,8 +698,7 @@ def test_the_commands(run, tmp_path):
 
     first = run("embed", "docs", "--out", "out", "--dtype", "float32")
     assert first.exit_code == 3
-    source = tmp_path.joinpath("docs", "b.jsonl").as_posix()
-    assert f"left out: c: document 'c' (source '{source}') holds no token" in first.stderr
+    assert blank in first.stderr
     assert "2 embedded (22 tokens in 2 chunks), 0 unchanged, 1 left out" in first.stderr
     again = json.loads(run("embed", "docs", "--out", "out", "--json").stdout)
     assert (again["n_unchanged"], again["n_embedded"], again["n_failed"]) == (2, 0, 1)
@@ -721,6 +755,28 @@ def test_a_file_does_not_replace_another_one_of_its_name(run):
     assert {row["id"]: row["text"] for row in rows_of("out")} == {"report.md": "It was cold.", "more.md": "It rained."}
     shutil.rmtree("january")
     assert "1 embedded" in run("embed", "february", "--out", "out").stderr
+
+
+def test_a_row_does_not_replace_that_of_another_file(run, tmp_path):
+    run("embed", "docs/b.jsonl", "--out", "out")
+    Path("later").mkdir()
+    Path("later/c.jsonl").write_text(
+        '{"id": "paris", "text": "Paris is old."}\n{"id": "rome", "text": "Rome is old."}\n'
+    )
+
+    for options in (["--dry-run"], [], []):
+        other = run("embed", "later", "--out", "out", *options)
+        assert other.exit_code == 3, other.output
+        ours, theirs = (tmp_path.joinpath(*one).as_posix() for one in (("later", "c.jsonl"), ("docs", "b.jsonl")))
+        assert f"left out: {ours}:1: its id paris is that of {theirs}:1 in " in other.stderr
+        assert "give it another id" in other.stderr
+
+    assert {row["id"]: row["text"] for row in rows_of("out")} == {
+        "paris": "Paris lies on the Seine.",
+        "rome": "Rome is old.",
+    }
+    Path("docs/b.jsonl").unlink()
+    assert "1 embedded" in run("embed", "later", "--out", "out").stderr
 
 
 def test_of_a_file_that_moved_the_row_that_counts_says_where_it_is(run):

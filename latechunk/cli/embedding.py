@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
@@ -51,12 +51,10 @@ from latechunk.printing import counted
 if TYPE_CHECKING:
     from rich.console import Console
 
-    from latechunk.cli.sources import Sources
     from latechunk.distributed import EmbedReport, Estimate, Outcome
     from latechunk.protocols import SpanEncoder
-    from latechunk.readers import Problem, SourceFile
+    from latechunk.readers import SourceFile
     from latechunk.storage.store import Counts
-    from latechunk.types import Document
 
 
 def embed_command(
@@ -116,26 +114,25 @@ def embed_command(
             raise InputError("none of the paths holds a file that is read; nothing was embedded")
         if prune and dry_run:
             raise InputError("--prune would have no effect with --dry-run; leave one of them out")
-        files = _without_others(files, out, sources)
         sources.take(files)
         cut = make_chunker(chunker, given(max_tokens=max_tokens, overlap=overlap, language=language))
         runtime: dict[str, Any] = {"device": device, "dtype": dtype, "attention": attention}
         with _loaded({"model": model, "dims": dims, "adapters": adapters} | runtime, devices) as encoder:
             made: dict[str, Any] = {"encoder": encoder, "chunker": cut, "mode": mode}
             documents = read_all(files, sources.note, **sources.options)
-            if dry_run:
-                with spinner(console, "reading and measuring", quiet):
-                    estimate = estimate_embedding(_problems_told(documents, sources), out, **made)
-                sources.print_notes()
-                _print_estimate(estimate, as_json)
-                raise typer.Exit(EXIT_PARTIAL if sources.n_problems else 0)
             paths_of = {one.name: str(one.path) for one in files}
 
             def tell(outcome: Outcome) -> None:
                 sources.note_read(outcome.id)
                 if outcome.status == "failed":
-                    sources.report(Problem(paths_of.get(outcome.id, outcome.id), outcome.reason))
+                    sources.report(Problem(paths_of.get(outcome.id, outcome.place), outcome.reason))
 
+            if dry_run:
+                with spinner(console, "reading and measuring", quiet):
+                    estimate = estimate_embedding(documents, out, **made, on_outcome=tell)
+                sources.print_notes()
+                _print_estimate(estimate, as_json)
+                raise typer.Exit(EXIT_PARTIAL if sources.n_problems else 0)
             with documents_bar(console, count_documents(files, rows=rows), quiet) as sources.advance:
                 told: dict[str, Any] = {"on_outcome": tell, "on_progress": sources.advance}
                 if engine == "ray":
@@ -150,38 +147,6 @@ def embed_command(
         _print_report(report, out, sources.n_problems, len(gone), as_json, quiet, console)
     if sources.n_problems:
         raise typer.Exit(EXIT_PARTIAL)
-
-
-def _without_others(files: Sequence[SourceFile], out: Path, sources: Sources) -> list[SourceFile]:
-    """Leave out files whose ids are those of other files in the folder, whose documents they would replace."""
-    from latechunk.distributed.folder import EmbeddedFolder, Known
-    from latechunk.readers import Problem
-    from latechunk.readers.files import ONE_FOLDER
-    from latechunk.readers.origin import find_file
-
-    if not (out / "manifest.json").exists():
-        return list(files)
-    names = {one.name for one in files}
-    stored = Known(EmbeddedFolder.open(out)).metadata()
-    places = {name: find_file(name, metadata) for name, metadata in stored if name in names}
-    left = []
-    for file in files:
-        place = places.get(file.name)
-        if place and Path(place).is_file() and not file.path.samefile(place):
-            sources.report(Problem(str(file.path), f"its id {file.name} is that of {place} in {out}; {ONE_FOLDER}"))
-        else:
-            left.append(file)
-    return left
-
-
-def _problems_told(documents: Iterable[Document | Problem], sources: Sources) -> Iterator[Document | Problem]:
-    """The same, where it is told what cannot be read."""
-    from latechunk.readers import Problem
-
-    for one in documents:
-        if isinstance(one, Problem):
-            sources.report(one)
-        yield one
 
 
 def _embed_on_ray(

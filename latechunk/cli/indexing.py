@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 from collections.abc import Iterable, Iterator, Sequence
-from os.path import realpath
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -177,12 +176,11 @@ def _create(
 def _without_conflicts(opened: Index, documents: Iterable[Document], sources: Sources) -> Iterator[Document]:
     """Leave out what has the id of another file, or of a row of one; note a file that has another id, too."""
     from latechunk.readers import Problem
-    from latechunk.readers.origin import find_file, find_row
+    from latechunk.readers.origin import find_file, find_row, is_of_another_file
 
     for document in documents:
-        stored = opened.get(document.id)
-        was, now = (find_file(one.id, one.metadata) if one else None for one in (stored, document))
-        if stored and was and now and was != now and Path(was).is_file() and realpath(was) != realpath(now):
+        stored, now = opened.get(document.id), find_file(document.id, document.metadata)
+        if stored and is_of_another_file(document, stored):
             reason = (
                 f"its id {document.id} is that of {sources.place_of(stored)} in the index; {_remedy(document, stored)}"
             )

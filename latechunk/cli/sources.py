@@ -13,11 +13,10 @@ from latechunk.embedding.progress import Progress
 from latechunk.printing import counted
 from latechunk.readers import Problem, SourceFile, find_files, read_documents
 from latechunk.readers.decoding import require_encoding
-from latechunk.readers.files import is_blank
-from latechunk.readers.jsonl import JSONL
+from latechunk.readers.files import find_place, is_blank
 from latechunk.readers.origin import find_file, find_row
 from latechunk.readers.reader import full_path
-from latechunk.types import TABLE_ROW, cite_row, without_row
+from latechunk.types import without_row
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -83,14 +82,7 @@ class Sources:
 
     def place_of(self, document: Document) -> str:
         """Where a document was read: its file as it was given, with the row or line; its id if that is unknown."""
-        source = find_file(document.id, document.metadata)
-        if source is None:
-            return document.id
-        path, row = self._sources.get(source, source), find_row(document.metadata)
-        if row is None:
-            return path
-        is_line = path.lower().endswith(JSONL.suffixes)
-        return f"{path}:{row}" if is_line else f"{path}, {cite_row({**document.metadata, TABLE_ROW: row})}"
+        return find_place(document, self._sources)
 
     def find_gone(self, paths: Sequence[Path], stored: Iterable[tuple[str, Mapping[str, Any]]]) -> list[str]:
         """Ids of documents that were files, or rows of files, at or below these paths, and are no more.

@@ -5,14 +5,17 @@ from __future__ import annotations
 import os
 import random
 import time
-from collections.abc import Iterable
+from collections import Counter
+from collections.abc import Callable, Iterable
 from contextlib import suppress
 from dataclasses import dataclass
 
 from latechunk.chunking.registry import to_chunker
 from latechunk.distributed.folder import EmbeddedFolder, Known
 from latechunk.distributed.local import make_manifest
+from latechunk.distributed.outcomes import Outcome, pass_changed
 from latechunk.embedding import Embedding, choose_embedding, chunk_documents, embed_chunks
+from latechunk.embedding.chunks import blank_error
 from latechunk.embedding.stream import Pace, load_encoder, require_documents, take_batches
 from latechunk.errors import InputError
 from latechunk.protocols import Chunker, SpanEncoder
@@ -55,8 +58,11 @@ def estimate_embedding(
     chunker: Chunker | str | None = None,
     mode: Mode | None = None,
     late_weight: float | None = None,
+    on_outcome: Callable[[Outcome], None] | None = None,
 ) -> Estimate:
     """Say what ``embed_folder`` with the same arguments would take. Reads all documents, and encodes some of them.
+
+    ``on_outcome`` is called with what would become of each document that would not be encoded.
 
     Raises:
         IndexMismatchError: If the vectors in ``out`` were made with other settings.
@@ -72,13 +78,17 @@ def estimate_embedding(
     known = _known(out, loaded, cut, embedding)
     sample: list[Document] = []
     draw = random.Random(0)  # noqa: S311  a sample, no secret
-    n_documents = n_unchanged = n_failed = n_characters = n_bytes = 0
-    for document in documents:
-        if isinstance(document, Problem) or not document.text.strip():
-            n_failed += 1
-            continue
-        if known and known.find(document) is not None:
-            n_unchanged += 1
+    n_documents = n_characters = n_bytes = 0
+    counts: Counter[str] = Counter()
+
+    def settle(outcome: Outcome) -> None:
+        counts[outcome.status] += 1
+        if on_outcome:
+            on_outcome(outcome)
+
+    for document in pass_changed(documents, known, settle):
+        if not document.text.strip():
+            settle(Outcome.failure(document, str(blank_error(document))))
             continue
         n_documents += 1
         n_characters += len(document.text)
@@ -91,8 +101,8 @@ def estimate_embedding(
     n_tokens, n_chunks = round(measured.n_tokens * share), round(measured.n_chunks * share)
     return Estimate(
         n_documents,
-        n_unchanged,
-        n_failed,
+        counts["unchanged"] + counts["relabelled"],
+        counts["failed"],
         n_tokens,
         n_chunks,
         tokens_per_second=round(measured.tokens_per_second, 1),

@@ -26,9 +26,11 @@ import pyarrow.parquet as parquet
 
 from latechunk.chunking.places import with_outline
 from latechunk.distributed.rows import LABELS, from_rows
-from latechunk.errors import IndexDamagedError, IndexMismatchError, InputError, TransferError
+from latechunk.errors import DocumentError, IndexDamagedError, IndexMismatchError, InputError, TransferError
 from latechunk.indexing import must_be_cut_again
 from latechunk.manifest import IndexManifest
+from latechunk.readers.files import ONE_FOLDER, find_place
+from latechunk.readers.origin import find_row, is_of_another_file
 from latechunk.storage.directory import as_folder, hold_write_lock, new_file
 from latechunk.storage.rows import Fingerprint
 from latechunk.storage.store import StoredDocument
@@ -180,9 +182,26 @@ class EmbeddedFolder:
         """The documents of a part file, up to 64 at a time; a TransferError says what is wrong with it."""
         with _explained(part):
             for rows in _read(part):
-                if set(rows.column("fingerprint").to_pylist()) != {self.manifest.fingerprint}:
-                    raise TransferError("it holds vectors of other settings than its folder's manifest says")
-                yield list(from_rows(rows, self.manifest.dims))
+                yield self.sound_documents(part, rows)
+
+    def rows_around(self, part: Path, row: int) -> tuple[int, arrow.Table]:
+        """The group of rows of a part file that holds a row, and the number of the first of them."""
+        with _explained(part):
+            file = parquet.ParquetFile(part, page_checksum_verification=True)
+            first = 0
+            for group in range(file.num_row_groups):
+                n_rows = file.metadata.row_group(group).num_rows
+                if row < first + n_rows:
+                    return first, file.read_row_group(group, use_threads=False)
+                first += n_rows
+            raise TransferError(f"it has {first:,} rows, and had more")
+
+    def sound_documents(self, part: Path, rows: arrow.Table) -> list[StoredDocument]:
+        """The documents of rows of a part file; a TransferError says what is wrong with it."""
+        with _explained(part):
+            if set(rows.column("fingerprint").to_pylist()) != {self.manifest.fingerprint}:
+                raise TransferError("it holds vectors of other settings than its folder's manifest says")
+            return list(from_rows(rows, self.manifest.dims))
 
 
 class Known:
@@ -193,7 +212,7 @@ class Known:
         self._folder = folder
         self._parts = folder.parts()
         self._rows: dict[str, tuple[bytes, int, int]] = {}
-        self._last: tuple[int, int, list[StoredDocument]] = (-1, 0, [])  # part, first row, documents
+        self._last: tuple[int, int, arrow.Table | None] = (-1, 0, None)  # part, first row, a group of rows
         for number, part in enumerate(self._parts):
             with _explained(part):
                 self._look_through(number, part)
@@ -240,6 +259,9 @@ class Known:
         """What of a document is there: all, its vectors with other metadata or pages, which are replaced, or nothing.
 
         Like ``latechunk.Index.add``: a document is encoded again if its text, its language or its outline is new.
+
+        Raises:
+            DocumentError: If one of another file, which is still there, has its id.
         """
         if document.id not in self._rows:
             return None
@@ -247,6 +269,12 @@ class Known:
         if digest == _digest(Fingerprint.of(with_outline(document))):
             return "unchanged"
         stored = self._read_row(part, row)
+        if is_of_another_file(document, stored.document):
+            is_row = any(find_row(one.metadata) for one in (document, stored.document))
+            raise DocumentError(
+                f"its id {document.id} is that of {find_place(stored.document)} in {self._folder.path}; "
+                f"{'give it another id' if is_row else ONE_FOLDER}"
+            )
         before = Fingerprint.of(stored.document)
         if must_be_cut_again(document, before):
             return None
@@ -254,16 +282,13 @@ class Known:
         return "unchanged" if Fingerprint.of(now) == before else replace(stored, document=now)
 
     def _read_row(self, part: int, row: int) -> StoredDocument:
-        """A document, from the rows that were read last, if it is among them."""
-        known, first, documents = self._last
-        if known != part or not first <= row < first + len(documents):
-            first = 0
-            for documents in self._folder.documents(self._parts[part]):
-                if row < first + len(documents):
-                    break
-                first += len(documents)
-            self._last = part, first, documents
-        return documents[row - first]
+        """A document, from the group of rows that was read last, if it is in it."""
+        known, first, rows = self._last
+        if rows is None or known != part or not first <= row < first + rows.num_rows:
+            first, rows = self._folder.rows_around(self._parts[part], row)
+            self._last = part, first, rows
+        (found,) = self._folder.sound_documents(self._parts[part], rows.slice(row - first, 1))
+        return found
 
 
 def run_of(part: Path) -> int:

@@ -9,8 +9,11 @@ from typing import Any, Literal, TypeAlias
 
 from latechunk.distributed.folder import Known
 from latechunk.embedding import Embedding, Progress, embed_documents
+from latechunk.embedding.stream import explain_foreign, twin_error
+from latechunk.errors import DocumentError, InputError
 from latechunk.protocols import Chunker, SpanEncoder
 from latechunk.readers import Problem, SourceFile, read_documents
+from latechunk.readers.files import find_place
 from latechunk.storage.store import StoredDocument
 from latechunk.types import Document, Span
 
@@ -19,7 +22,13 @@ Status: TypeAlias = Literal["embedded", "relabelled", "unchanged", "failed"]
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """What became of a document: ``stored`` if it has a new row, ``reason`` if it failed; the counts if encoded."""
+    """What became of a document.
+
+    Attributes:
+        stored: If it has a new row.
+        reason: If it failed; ``place`` is then the file and row that it was read from, or its id.
+        n_chunks: If it was encoded, as ``n_tokens``.
+    """
 
     status: Status
     id: str
@@ -27,6 +36,14 @@ class Outcome:
     reason: str = ""
     n_chunks: int = 0
     n_tokens: int = 0
+    place: str = ""
+
+    @classmethod
+    def failure(cls, document: Document | Problem, reason: str) -> Outcome:
+        """What becomes of one that cannot be read or embedded."""
+        if isinstance(document, Problem):
+            return cls("failed", document.place, reason=reason, place=document.place)
+        return cls("failed", document.id, reason=reason, place=find_place(document))
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,6 +94,33 @@ def read_all(
     yield from problems
 
 
+def pass_changed(
+    documents: Iterable[Document | Problem], known: Known | None, settle: Callable[[Outcome], None]
+) -> Iterator[Document]:
+    """The documents that are to be encoded; settles the others: unchanged, with new metadata alone, or failures."""
+    seen: set[str] = set()
+    for document in documents:
+        if isinstance(document, Problem):
+            settle(Outcome.failure(document, document.reason))
+            continue
+        if not isinstance(document, Document):
+            raise InputError(explain_foreign(document))
+        try:
+            if document.id in seen:  # the first one may be unchanged
+                raise twin_error(document)
+            found = known.find(document) if known else None
+        except DocumentError as error:
+            settle(Outcome.failure(document, str(error)))
+            continue
+        seen.add(document.id)
+        if found is None:
+            yield document
+        elif found == "unchanged":
+            settle(Outcome("unchanged", document.id))
+        else:
+            settle(Outcome("relabelled", document.id, found))
+
+
 def embed(
     documents: Iterable[Document | Problem],
     encoder: SpanEncoder,
@@ -93,25 +137,12 @@ def embed(
         if on_progress:
             on_progress(Progress(0, 0, left_out=1) if outcome.status == "failed" else Progress(1, 0))
 
-    def changed() -> Iterator[Document]:
-        for document in documents:
-            if isinstance(document, Problem):
-                settle(Outcome("failed", document.place, reason=document.reason))
-                continue
-            found = known.find(document) if known else None
-            if found is None:
-                yield document
-            elif found == "unchanged":
-                settle(Outcome("unchanged", document.id))
-            else:
-                settle(Outcome("relabelled", document.id, found))
-
     embedded = embed_documents(
-        changed(),
+        pass_changed(documents, known, settle),
         encoder=encoder,
         chunker=chunker,
         **embedding.settings,
-        on_error=lambda document, error: settle(Outcome("failed", document.id, reason=str(error))),
+        on_error=lambda document, error: settle(Outcome.failure(document, str(error))),
         on_progress=on_progress,
     )
     for one in embedded:

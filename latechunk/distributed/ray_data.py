@@ -248,7 +248,7 @@ def _embed_alone(dataset: ray.data.Dataset, job: Job, tally: _Tally) -> Iterator
         tally.take(_map(alone, job, lenient=True, alone=True))
     for (one,) in (list(to_documents([row])) for row in left):
         if name_of(one) not in tally.done:
-            yield Outcome("failed", name_of(one), reason=_DIED)
+            yield Outcome.failure(one, _DIED)
 
 
 def _cause(error: BaseException) -> LateChunkError:

@@ -32,7 +32,7 @@ PROBLEM = "latechunk_problem"
 """The column of the reason where a row is what could not be read."""
 _GROUP_CHARACTERS = 400_000  # that are embedded together, and of which a part file is made
 _SUMMARY = arrow.schema(
-    [(name, arrow.string()) for name in ("id", "status", "reason")]
+    [(name, arrow.string()) for name in ("id", "status", "reason", "place")]
     + [(name, arrow.int64()) for name in ("n_chunks", "n_tokens")]
 )
 

@@ -179,7 +179,8 @@ def embed_batch(
     return list(zip(chunked, embed_chunks(encoder, embedding, chunked) if chunked else [], strict=True))
 
 
-def _explain_foreign(document: object) -> str:
+def explain_foreign(document: object) -> str:
+    """Say what is needed in the place of something that is no document."""
     kind = type(document)
     hint = _FOREIGN.get(kind.__module__.partition(".")[0], "")
     return f"a latechunk.Document is needed, got {kind.__module__}.{kind.__name__}{hint}: {document!r:.80}"
@@ -191,13 +192,9 @@ def take_batches(documents: Iterable[Document], pace: Pace) -> Iterator[Batch]:
     batch, n_characters = Batch(), 0
     for document in documents:
         if not isinstance(document, Document):
-            raise InputError(_explain_foreign(document))
+            raise InputError(explain_foreign(document))
         if document.id in seen:
-            error = DocumentError(
-                f"the document id {document.id!r} comes twice in one call; ids must differ, since each document "
-                f"replaces the one with the same id"
-            )
-            batch.failures.append((document, error))
+            batch.failures.append((document, twin_error(document)))
             continue
         seen.add(document.id)
         if not document.text.strip():
@@ -210,6 +207,14 @@ def take_batches(documents: Iterable[Document], pace: Pace) -> Iterator[Batch]:
             batch, n_characters = Batch(), 0
     if batch.documents or batch.failures:
         yield batch
+
+
+def twin_error(document: Document) -> DocumentError:
+    """The error of a document whose id another one before it has."""
+    return DocumentError(
+        f"the document id {document.id!r} comes twice in one call; ids must differ, since each document replaces the "
+        f"one with the same id"
+    )
 
 
 def prepare_ahead(source: Iterable[Source], prepare: Callable[[Source], Result]) -> Generator[Result]:

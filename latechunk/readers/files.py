@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
 
 from latechunk.errors import InputError
 from latechunk.readers.jsonl import JSONL
+from latechunk.readers.origin import find_file, find_row
 from latechunk.readers.reader import Problem, SourceFile, is_utf8
 from latechunk.readers.registry import BINARY, READERS, find_reader
+from latechunk.types import TABLE_ROW, Document, cite_row
 
 ONE_FOLDER = "give the folder that holds both, so that their paths from it differ"
 _BLOCK = 8_192
@@ -70,6 +72,18 @@ def find_files(
                 continue
             found[place] = SourceFile(file, name)
     return list(found.values())
+
+
+def find_place(document: Document, names: Mapping[str, str] | None = None) -> str:
+    """Where a document was read: its file, named as in ``names``, with the row or line; else its id."""
+    source = find_file(document.id, document.metadata)
+    if source is None:
+        return document.id
+    path, row = (names or {}).get(source, source), find_row(document.metadata)
+    if row is None:
+        return path
+    is_line = path.lower().endswith(JSONL.suffixes)
+    return f"{path}:{row}" if is_line else f"{path}, {cite_row({**document.metadata, TABLE_ROW: row})}"
 
 
 def _why_not(path: Path) -> str | None:

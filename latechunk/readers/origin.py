@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping
+from os.path import realpath
 from pathlib import Path
 from typing import Any
 
 from latechunk.readers.reader import SourceFile
-from latechunk.types import RECORD_FILE, TABLE_ROW
+from latechunk.types import RECORD_FILE, TABLE_ROW, Document
 
 
 def with_origin(
@@ -51,3 +52,9 @@ def find_row(metadata: Mapping[str, Any]) -> int | None:
     number = recorded.rpartition("#")[2] if isinstance(recorded, str) else ""
     row = int(number) if number.isdecimal() else metadata.get(TABLE_ROW)
     return row if type(row) is int else None
+
+
+def is_of_another_file(document: Document, stored: Document) -> bool:
+    """Whether a document was read from another file than the stored one of its id, whose file is still there."""
+    was, now = (find_file(one.id, one.metadata) for one in (stored, document))
+    return bool(was and now and was != now and Path(was).is_file() and realpath(was) != realpath(now))
