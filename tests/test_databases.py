@@ -550,6 +550,8 @@ def test_facets_are_of_what_filters_can_name():
     assert facets[2] == f'["big", {float(2**70)!r}]'.replace("e+", "e+")
     assert facets[3].startswith("sha256 ")
     assert len(facets) == 4
+    least = -(2**63)
+    assert list_facets({"n": [least, float(least), least - 1]}) == [f'["n", {least}]']  # equal in an index
 
 
 # --- what is wrong
@@ -683,6 +685,27 @@ def test_a_search_goes_on_after_the_server_closed_its_connection(postgres_url, t
         expected = searcher.search(QUESTIONS[0])
         other._connection().execute("SELECT pg_terminate_backend(%s)", [database._connection().info.backend_pid])
         assert searcher.search(QUESTIONS[0]) == expected
+
+
+def test_of_several_first_pushes_one_makes_the_table(postgres_url, table, tmp_path):
+    """The others ended with an error of PostgreSQL's own catalogue."""
+    for name in "abcd":
+        embed([Document(f"{name}{n}", "Berlin is big.") for n in range(5)], tmp_path / name)
+    reports = []
+
+    def push(name):
+        with opened(postgres_url, table) as database:
+            reports.append(push_folders([tmp_path / name], database))
+
+    threads = [threading.Thread(target=push, args=(name,)) for name in "abcd"]
+    for one in threads:
+        one.start()
+    for one in threads:
+        one.join()
+
+    assert [one.n_written for one in reports] == [5] * 4
+    with opened(postgres_url, table) as database:
+        assert len(database.documents()) == 20
 
 
 def test_connections_of_threads_that_have_ended_are_closed(postgres_url, table, folder, monkeypatch):

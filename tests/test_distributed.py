@@ -715,7 +715,7 @@ def test_the_commands(run, tmp_path):
     assert (merged.exit_code, merged.stdout) == (0, "")
     assert "merged holds 2 documents in 2 chunks" in merged.stderr
     taken = run("import", "out", "out", "index")
-    assert taken.exit_code == 1
+    assert taken.exit_code == run("merge", "index", "index", "merged").exit_code == 2  # as that of export
     assert "exists already, and holds an index: choose another path, or remove it first" in taken.stderr
     assert run("import", "x.jsonl", "y.jsonl", "new").exit_code == 2
 

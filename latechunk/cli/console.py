@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, NoReturn
 
 import typer
 
-from latechunk.errors import InputError, LateChunkError
+from latechunk.errors import IndexExistsError, InputError, LateChunkError
 from latechunk.printing import printable
 
 if TYPE_CHECKING:
@@ -55,7 +55,7 @@ def errors_explained(
         log.setLevel(logging.ERROR)
     try:
         yield
-    except InputError as error:
+    except (InputError, IndexExistsError) as error:
         _fail(console, f"error: {error}", EXIT_USAGE)
     except LateChunkError as error:
         notes = "".join(f" ({note})" for note in getattr(error, "__notes__", []))

@@ -137,8 +137,11 @@ class PostgresDatabase:
         """See ``ChunkDatabase``."""
         comment = _COMMENT + json.dumps(settings)
         with self._explained(), self._connection().transaction():
+            self._run("SELECT pg_advisory_xact_lock(hashtext('latechunk'))")  # of several first pushes one makes it
             self._run("CREATE EXTENSION IF NOT EXISTS vector")
             self._require_version()
+            if self.settings() is not None:  # not at once after the lock, when PostgreSQL may not know it yet
+                return
             self._run(_TABLE, dims=sql.Literal(dims), places=sql.Literal(PLACES))
             self._run("CREATE INDEX ON {table} USING hash (document_id)")  # which takes ids of any length
             self._run("CREATE INDEX ON {table} USING gin (facets)")

@@ -37,7 +37,7 @@ class ChunkDatabase(Protocol):
         """What ``prepare`` was given; None if there is no such table yet, IndexFormatError if it is another's."""
 
     def prepare(self, settings: Settings, dims: int) -> None:
-        """Make the table for vectors of so many numbers."""
+        """Make the table for vectors of so many numbers; leave one as it is that another push has just made."""
 
     def documents(self) -> Mapping[str, str | None]:
         """The digest of each document, None for one of which not all chunks are there in one version.

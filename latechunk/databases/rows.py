@@ -92,7 +92,7 @@ def to_facet(path: str, value: Scalar) -> str:
     """What ``list_facets`` gives for this value at this path; equal for 1 and 1.0, and another for true."""
     if isinstance(value, int) and not isinstance(value, bool) and not -(2**63) <= value < 2**63:
         value = float(value)
-    if isinstance(value, float) and value.is_integer() and abs(value) < 2**63:
+    if isinstance(value, float) and value.is_integer() and -(2**63) <= value < 2**63:
         value = int(value)
     facet = json.dumps([path, value])
     return facet if len(facet) <= _LONGEST_FACET else f"sha256 {hashlib.sha256(facet.encode()).hexdigest()}"

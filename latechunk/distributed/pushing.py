@@ -77,21 +77,17 @@ def push_folders(
     if not folders:
         raise InputError("a push needs at least one folder of embedded documents")
     current = Current([EmbeddedFolder.open(one) for one in folders])
-    recorded = read_record(database)
-    if recorded is not None and (differing := recorded.differences(current.manifest)):
-        raise IndexMismatchError(
-            f"{database.name} holds vectors of other settings than {current.folders[0].path}, which is yours here: "
-            f"{'; '.join(differing)}; choose another table"
-        )
-    there = {} if recorded is None else dict(database.documents())
+    is_made = _holds_the_same(database, current)
+    there = dict(database.documents()) if is_made else {}
     digests = {name: to_digest(name, digest) for name, digest in current.digests.items()}
     changed = {name for name, digest in digests.items() if there.get(name) != digest}
     gone = [name for name in there if name not in digests]
     counts = {"n_unchanged": len(digests) - len(changed), "n_deleted" if prune else "n_gone": len(gone)}
     if dry_run:
         return PushReport(n_written=len(changed), n_chunks=current.count_chunks(changed), **counts)
-    if recorded is None:
+    if not is_made:
         database.prepare(to_record(current.manifest), current.manifest.dims)
+        _holds_the_same(database, current)  # which another push may have made
     n_chunks = 0
     for documents in _batches(current.documents(changed)):
         rows = [row for one in documents for row in to_rows(one, digests[one.document.id])]
@@ -104,6 +100,17 @@ def push_folders(
             database.delete(gone[begin : begin + _DELETED_AT_ONCE])
     database.finish()
     return PushReport(n_written=len(changed), n_chunks=n_chunks, **counts)
+
+
+def _holds_the_same(database: ChunkDatabase, current: Current) -> bool:
+    """Whether there is a table; IndexMismatchError if its vectors are of other settings than those of the folders."""
+    recorded = read_record(database)
+    if recorded is not None and (differing := recorded.differences(current.manifest)):
+        raise IndexMismatchError(
+            f"{database.name} holds vectors of other settings than {current.folders[0].path}, which is yours here: "
+            f"{'; '.join(differing)}; choose another table"
+        )
+    return recorded is not None
 
 
 def _batches(documents: Iterable[StoredDocument]) -> Iterator[list[StoredDocument]]:
