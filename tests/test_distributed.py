@@ -684,14 +684,14 @@ def test_options_of_the_other_engine_are_refused(run, tmp_path, options, message
 def test_the_commands(run, tmp_path):
     would = run("embed", "docs", "--out", "out", "--dry-run")
     assert would.exit_code == 3, would.output
-    assert "would embed 2 documents: about 22 tokens in 2 chunks; 1 cannot be read" in would.stdout
+    assert "would embed 2 documents: about 22 tokens in 2 chunks; 1 left out" in would.stdout
     source = tmp_path.joinpath("docs", "b.jsonl").as_posix()
     blank = f"left out: {source}:2: document 'c' (source '{source}') holds no token"
     assert blank in would.stderr
     assert not os.path.exists("out")
     Path("torn.pdf").write_bytes(b"%PDF-1.4 torn")
     torn = run("embed", "docs", "torn.pdf", "--out", "out", "--dry-run")
-    assert "2 cannot be read" in torn.stdout
+    assert "2 left out" in torn.stdout
     assert "left out: torn.pdf" in torn.stderr
     assert torn.exit_code == 3
     assert json.loads(run("embed", "docs", "--out", "out", "--dry-run", "--json").stdout)["n_documents"] == 2

@@ -88,3 +88,43 @@ def test_what_a_worker_wrote_before_it_died_is_counted(tmp_path):
     tally.add(Outcome("embedded", "later", n_chunks=4, n_tokens=7))
 
     assert tally.counts == {"n_unchanged": 1, "n_embedded": 2, "n_chunks": 3 + 4, "n_tokens": 5 + 7}
+
+
+def test_of_two_documents_of_an_id_the_second_fails_whoever_embeds_it(tmp_path):
+    """Both stayed, and no index could be made of the folder, whatever was embedded later."""
+    from latechunk import Document, TokenChunker
+    from latechunk.distributed import EmbeddedFolder, embed_folder, import_folders, read_embedded
+    from latechunk.distributed.outcomes import Outcome
+    from latechunk.distributed.ray_data import _Tally
+
+    options = {"encoder": FakeEncoder(), "chunker": TokenChunker(max_tokens=2)}
+    embed_folder([Document("old", "It was there before.")], tmp_path / "out", **options)
+    folder = EmbeddedFolder.open(tmp_path / "out")
+    told = []
+    tally = _Tally(folder, run=2, on_outcome=told.append)
+    texts = [
+        ("twin", "One two three."),
+        ("twin", "Four five."),
+        ("old", "Six."),
+        ("again", "Same."),
+        ("again", "Same."),
+    ]
+    for number, (name, text) in enumerate(texts):  # each by a worker of its own
+        embed_folder([Document(name, text)], tmp_path / str(number), **options)
+        (part,) = EmbeddedFolder.open(tmp_path / str(number)).parts()
+        part.rename(folder.path / f"part-000002-{number:016x}.parquet")
+    tally.add(Outcome("unchanged", "old"))
+    for name, _ in texts:
+        tally.add(Outcome("embedded", name, n_chunks=1, n_tokens=1))
+
+    tally.settle_twins()
+
+    assert {one.document.id: one.document.text for one in read_embedded(tmp_path / "out")} == {
+        "old": "It was there before.",
+        "twin": "One two three.",
+        "again": "Same.",
+    }
+    assert [one.id for one in told if one.status == "failed"] == ["old", "twin"]
+    assert (tally.counts["n_failed"], tally.counts["n_embedded"], tally.counts["n_unchanged"]) == (2, 2, 1)
+    assert [name for name, _ in folder.errors()] == ["old", "twin"]
+    assert import_folders([tmp_path / "out"], tmp_path / "index").n_documents == 3

@@ -145,7 +145,7 @@ def test_export_and_import(run, name):
     assert run("verify", "y").exit_code == 0
 
     assert run("export", "x", name).exit_code == 2  # it exists
-    assert run("import", name, "y").exit_code == 1
+    assert run("import", name, "y").exit_code == 2
     content = Path(name).read_bytes()
     Path(name).write_bytes(content[: len(content) // 2])
     broken = run("import", name, "z")

@@ -233,7 +233,7 @@ def _print_estimate(estimate: Estimate, as_json: bool) -> None:
         print_json(dataclasses.asdict(estimate))
         return
     left = [f"{estimate.n_unchanged:,} unchanged"] * bool(estimate.n_unchanged)
-    left += [f"{estimate.n_failed:,} cannot be read"] * bool(estimate.n_failed)
+    left += [f"{estimate.n_failed:,} left out"] * bool(estimate.n_failed)
     typer.echo(
         f"would embed {counted(estimate.n_documents, 'document')}: about {counted(estimate.n_tokens, 'token')} in "
         f"{counted(estimate.n_chunks, 'chunk')}{''.join(f'; {one}' for one in left)}\n"

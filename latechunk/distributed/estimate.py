@@ -33,7 +33,7 @@ class Estimate:
     """What ``embed_folder`` would do, and takes.
 
     Attributes:
-        n_documents: To be encoded; ``n_unchanged`` are there already, and ``n_failed`` cannot be read or are blank.
+        n_documents: To be encoded; ``n_unchanged`` are there already, and ``n_failed`` would fail, as blank ones do.
         n_tokens: About as many, as ``n_chunks``, by a sample of up to 256 documents; exact if they are no more.
         tokens_per_second: Measured here on that sample, with this encoder, for about ten seconds.
         hours: Of one such encoder for all tokens.

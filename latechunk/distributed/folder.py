@@ -15,7 +15,7 @@ import itertools
 import json
 import os
 import re
-from collections.abc import Collection, Iterator, Sequence, Set
+from collections.abc import Collection, Iterator, Mapping, Sequence, Set
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, Literal, Self
@@ -158,6 +158,29 @@ class EmbeddedFolder:
                     part.unlink()
             finally:
                 self._write_manifest(self.parts())
+
+    def drop_twins(self, run: int, n_kept: Mapping[str, int]) -> list[str]:
+        """Keep of the rows that a run wrote of these ids the first one or none; gives the ids of others that differ."""
+        kept: dict[str, list[tuple[str, ...]]] = {name: [] for name in n_kept}
+        differing = set()
+        for part in self.parts() if n_kept else []:
+            if run_of(part) != run:
+                continue
+            with _explained(part):
+                rows = parquet.read_table(part, page_checksum_verification=True)
+            stays = []
+            for name, *labels in zip(*(rows.column(one).to_pylist() for one in ["id", *LABELS]), strict=True):
+                stays.append(name not in n_kept or len(kept[name]) < n_kept[name])
+                if name in n_kept:
+                    if not stays[-1] and tuple(labels) not in kept[name]:
+                        differing.add(name)
+                    kept[name].append(tuple(labels))
+            if not all(stays):
+                left = rows.filter(arrow.array(stays))
+                if left.num_rows:
+                    self.write_part(run, left)
+                part.unlink()
+        return sorted(differing)
 
     def sizes(self, run: int) -> dict[str, tuple[int, int]]:
         """Numbers of chunks and of tokens of each document that a run wrote, by its id."""

@@ -9,7 +9,7 @@ from typing import Any, Literal, TypeAlias
 
 from latechunk.distributed.folder import Known
 from latechunk.embedding import Embedding, Progress, embed_documents
-from latechunk.embedding.stream import explain_foreign, twin_error
+from latechunk.embedding.stream import explain_foreign, explain_twin
 from latechunk.errors import DocumentError, InputError
 from latechunk.protocols import Chunker, SpanEncoder
 from latechunk.readers import Problem, SourceFile, read_documents
@@ -107,7 +107,7 @@ def pass_changed(
             raise InputError(explain_foreign(document))
         try:
             if document.id in seen:  # the first one may be unchanged
-                raise twin_error(document)
+                raise DocumentError(explain_twin(document.id))
             found = known.find(document) if known else None
         except DocumentError as error:
             settle(Outcome.failure(document, str(error)))

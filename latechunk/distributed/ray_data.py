@@ -21,6 +21,7 @@ from latechunk.distributed.folder import EmbeddedFolder, Known
 from latechunk.distributed.outcomes import EmbedReport, Outcome, count
 from latechunk.distributed.worker import Embedder, Job, Workers, name_of, read_rows, to_documents
 from latechunk.embedding import Progress
+from latechunk.embedding.stream import explain_twin
 from latechunk.errors import LateChunkError, MissingDependencyError, ModelError
 from latechunk.extras import how_to_install
 from latechunk.protocols import Chunker, SpanEncoder
@@ -161,6 +162,7 @@ def embed_dataset_to(
                 for outcome in _embed_alone(dataset, job, tally):
                     tally.add(outcome)
                     folder.write_errors(run, [(outcome.id, outcome.reason)])
+            tally.settle_twins()
         except ray.exceptions.RayError as error:
             raise _cause(error) from error
     return EmbedReport(**tally.counts)
@@ -181,6 +183,8 @@ class _Tally:
         self._folder, self._run, self._tell, self._advance = folder, run, on_outcome, on_progress
         self._before = Known(folder).ids
         self._sizes: dict[str, tuple[int, int]] = {}
+        self._unchanged: set[str] = set()
+        self._n_kept: dict[str, int] = {}  # of the rows that this run wrote of an id
 
     def take(self, summaries: ray.data.Dataset) -> None:
         """Run a job that writes part files."""
@@ -191,6 +195,8 @@ class _Tally:
     def add(self, outcome: Outcome) -> None:
         """Count a document, unless it was; one that a worker wrote before it died counts as embedded."""
         if outcome.id in self.done:
+            if outcome.status in ("embedded", "relabelled"):  # again, or another document of this id
+                self._n_kept[outcome.id] = int(outcome.id not in self._unchanged)
             return
         if outcome.status == "unchanged" and outcome.id not in self._before:
             if outcome.id not in self._sizes:
@@ -198,12 +204,23 @@ class _Tally:
             n_chunks, n_tokens = self._sizes[outcome.id]
             outcome = replace(outcome, status="embedded", n_chunks=n_chunks, n_tokens=n_tokens)
         self.done.add(outcome.id)
+        if outcome.status == "unchanged":
+            self._unchanged.add(outcome.id)
         self.counts += count(outcome)
         if self._advance:
             is_left_out = outcome.status == "failed"
             self._advance(Progress(not is_left_out, outcome.n_tokens, left_out=int(is_left_out)))
         if self._tell:
             self._tell(outcome)
+
+    def settle_twins(self) -> None:
+        """Have the second document of an id fail, which no worker sees if the first one is another's."""
+        for name in self._folder.drop_twins(self._run, self._n_kept):
+            outcome = Outcome("failed", name, reason=explain_twin(name), place=name)
+            self._folder.write_errors(self._run, [(name, outcome.reason)])
+            self.counts += count(outcome)
+            if self._tell:
+                self._tell(outcome)
 
 
 def _run_strictly(dataset: ray.data.Dataset, job: Job, tally: _Tally) -> bool:

@@ -194,7 +194,7 @@ def take_batches(documents: Iterable[Document], pace: Pace) -> Iterator[Batch]:
         if not isinstance(document, Document):
             raise InputError(explain_foreign(document))
         if document.id in seen:
-            batch.failures.append((document, twin_error(document)))
+            batch.failures.append((document, DocumentError(explain_twin(document.id))))
             continue
         seen.add(document.id)
         if not document.text.strip():
@@ -209,10 +209,10 @@ def take_batches(documents: Iterable[Document], pace: Pace) -> Iterator[Batch]:
         yield batch
 
 
-def twin_error(document: Document) -> DocumentError:
-    """The error of a document whose id another one before it has."""
-    return DocumentError(
-        f"the document id {document.id!r} comes twice in one call; ids must differ, since each document replaces the "
+def explain_twin(document_id: str) -> str:
+    """Say what is wrong with a document whose id another one before it has."""
+    return (
+        f"the document id {document_id!r} comes twice in one call; ids must differ, since each document replaces the "
         f"one with the same id"
     )
 
