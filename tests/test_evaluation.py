@@ -15,6 +15,7 @@ from typer.testing import CliRunner
 
 from latechunk import Document, Index, SentenceChunker, Span, StructureChunker
 from latechunk.cli import app
+from latechunk.embedding import embed_documents
 from latechunk.errors import InputError, MissingDependencyError
 from latechunk.evaluation.arms import ARMS, WEIGHTS
 from latechunk.evaluation.dataset import EvaluationSet, Gold, Question
@@ -311,6 +312,34 @@ def test_each_document_is_read_once_for_all_chunk_sizes():
         assert one.naive is None
         alone = encode(FakeEncoder(), evaluation_set, [size], late=True, naive={size: True}, on_progress=lambda n: None)
         np.testing.assert_allclose(one.late, alone[size].late, atol=1e-6)
+
+
+class WholeReader(FakeEncoder):
+    """Reads what is one span by itself, as trained adapters have it."""
+
+    def encode_spans(self, tasks, on_progress=None):
+        vectors = super().encode_spans(tasks, on_progress)
+        return [-one if task.is_whole else one for task, one in zip(tasks, vectors, strict=True)]
+
+
+@pytest.mark.parametrize("sizes", [[4], [9], [4, 9], [9, 4, 30]])
+def test_a_document_that_is_one_chunk_is_read_as_for_an_index(sizes):
+    evaluation_set = EvaluationSet(
+        "made",
+        (Document("short", "One two."), Document("middle", "A b c. " * 2), Document("long", "Three four five. " * 9)),
+        (asking("q", "short", (0, 3)),),
+    )
+
+    vectors = encode(
+        WholeReader(), evaluation_set, sizes, late=True, naive=dict.fromkeys(sizes, False), on_progress=lambda n: None
+    )
+
+    for size in sizes:
+        embedded = embed_documents(
+            evaluation_set.documents, encoder=WholeReader(), chunker=StructureChunker(max_tokens=size)
+        )
+        np.testing.assert_allclose(vectors[size].late, np.concatenate([one.vectors for one in embedded]), atol=1e-6)
+        assert len(vectors[size].whole) == len(evaluation_set.documents)
 
 
 def run(tmp_path, encoder, arms=tuple(ARMS), evaluation_set=None, **options):

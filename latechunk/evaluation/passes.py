@@ -129,14 +129,26 @@ def _cut(
 
 
 def _pool_once(encoder: SpanEncoder, cuts: Mapping[int, Sequence[ChunkedDocument]]) -> Iterator[Sequence[FloatArray]]:
-    """Of each document the vectors of each size's chunks, then of the whole, from one reading."""
-    tasks, bounds = [], []
-    for same in zip(*cuts.values(), strict=True):
-        tokens = same[0].tokens
-        ranges = [cut.ranges for cut in same] + [np.array([[0, len(tokens)]], dtype=np.int64)]
-        tasks.append(PoolingTask(tokens, np.concatenate(ranges)))
-        bounds.append(np.cumsum([len(one) for one in ranges])[:-1])
-    yield from map(np.split, encoder.encode_spans(tasks), bounds)
+    """Of each document the vectors of each size's chunks, then of the whole, from one reading.
+
+    A document that is one chunk has no context, and is read by itself, as for an index; twice where another size cuts
+    it.
+    """
+    documents = [[PoolingTask(cut.tokens, cut.ranges) for cut in same] for same in zip(*cuts.values(), strict=True)]
+    tasks = []
+    for same in documents:
+        if parted := [task.ranges for task in same if not task.is_whole]:
+            tasks.append(PoolingTask(same[0].tokens, np.concatenate([*parted, [[0, len(same[0].tokens)]]])))
+        if len(parted) < len(same):
+            tasks.append(PoolingTask.whole(same[0].tokens))
+    vectors = iter(encoder.encode_spans(tasks))
+    for same in documents:
+        bounds = np.cumsum([len(task.ranges) for task in same if not task.is_whole])
+        pooled = np.split(next(vectors), bounds) if len(bounds) else []
+        alone = [next(vectors)] if len(bounds) < len(same) else []
+        whole = (pooled or alone)[-1]
+        chunks = iter(pooled)
+        yield [*(alone[0] if task.is_whole else next(chunks) for task in same), whole]
 
 
 def _batches(documents: Sequence[Document]) -> list[list[Document]]:
