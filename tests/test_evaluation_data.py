@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from latechunk import Document, Span
+from latechunk import Block, Document, Span
 from latechunk.errors import InputError
 from latechunk.evaluation.dataset import EvaluationSet, Gold, Question
 from latechunk.evaluation.loaders import find_quote, read_questions, read_sets
@@ -212,13 +212,16 @@ def test_ids_must_differ():
 
 
 def test_the_fingerprint_tells_what_decides_a_measure():
-    def build(text="One.", asked="?", start=0, lang="en"):
+    def build(text="One.", asked="?", start=0, lang="en", outline=None):
         gold = Gold("a", (Span(start, 3),))
-        return EvaluationSet("x", (Document("a", text, {"lang": lang}),), (Question("q", asked, (gold,)),)).fingerprint
+        document = Document("a", text, {"lang": lang}, outline=outline)
+        return EvaluationSet("x", (document,), (Question("q", asked, (gold,)),)).fingerprint
 
     same = build()
     assert build() == same
-    assert len({same, build(text="Two."), build(asked="!"), build(start=1), build(lang="de")}) == 5
+    others = [build(text="Two."), build(asked="!"), build(start=1), build(lang="de")]
+    others += [build(outline=outline) for outline in ((), (Block("heading", 0, 3, 1),), (Block("heading", 0, 3, 2),))]
+    assert len({same, *others}) == 8
 
 
 # What a hostile tester found.

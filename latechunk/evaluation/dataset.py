@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from latechunk.chunking.languages import said_language
 from latechunk.errors import InputError
 from latechunk.types import Document, Span, require_text
+from latechunk.types.json_form import list_blocks
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,7 +78,9 @@ class EvaluationSet:
         """SHA-256 over all that decides a measure."""
         digest = hashlib.sha256()
         for document in self.documents:
-            digest.update(json.dumps([document.id, document.text, said_language(document.metadata)]).encode())
+            outline = None if document.outline is None else list_blocks(document.outline)
+            decisive = [document.id, document.text, said_language(document.metadata), outline]
+            digest.update(json.dumps(decisive).encode())
         for question in self.questions:
             gold = [[one.document_id, one.grade, [(s.start, s.end) for s in one.spans]] for one in question.gold]
             digest.update(json.dumps([question.id, question.text, gold]).encode())
