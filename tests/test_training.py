@@ -14,7 +14,8 @@ from hypothesis import strategies as st
 pytest.importorskip("datasets")
 pytest.importorskip("peft")
 
-from latechunk import Document, Encoder
+from latechunk import Block, Document, Encoder, StructureChunker
+from latechunk.embedding import embed_documents
 from latechunk.encoding.local_global import LocalGlobalPass
 from latechunk.encoding.pooling import SpanPool
 from latechunk.errors import InputError
@@ -508,6 +509,22 @@ def test_answers_become_tokens(folder):
     offsets = document.tokens.offsets[slice(*question.answers[0])]
     assert text[offsets[0, 0] : offsets[-1, 1]] == "three bridges"
     assert data.counts() == {"s": {"documents": 1, "questions": 1, "tokens": len(document.tokens)}}
+
+
+def test_documents_are_cut_by_their_outline_as_in_an_index(folder):
+    encoder = load(folder)
+    text = "The city lies on the river. " * 7 + "Bridges\n" + "It has three bridges. " * 12
+    start = text.index("Bridges")
+    document = Document("d", text, outline=(Block("heading", start, start + 7, 1),))
+    gold = Gold("d", (Span(0, 6),))
+
+    data = prepare(encoder, [EvaluationSet("s", (document,), (Question("q", "?a", (gold,)),))], (32,))
+
+    assert start in [span.start for span in data.documents[0].spans[32]]
+    (embedded,) = embed_documents([document], encoder=encoder, chunker=StructureChunker(max_tokens=32))
+    assert [(one.start, one.end) for one in embedded.chunks] == [
+        (span.start, span.end) for span in data.documents[0].spans[32]
+    ]
 
 
 def test_unusable_questions_are_named(folder):

@@ -45,7 +45,7 @@ class Vectors:
         return chosen
 
 
-def chunker_for(max_tokens: int, document: Document) -> Chunker:
+def chunker_for(max_tokens: int, document: Document) -> StructureChunker:
     """As an index cuts by default, in the document's language."""
     return StructureChunker(max_tokens=max_tokens, language=said_language(document.metadata))
 

@@ -144,7 +144,7 @@ def _find_answers(set_name: str, question: Question, document: Document, tokens:
 def _cut(
     set_name: str, document: Document, tokens: Tokens, sizes: Sequence[int], asked: tuple[int, ...]
 ) -> TrainingDocument:
-    spans = {size: chunker_for(size, document).split(document.text, tokens.offsets) for size in sizes}
+    spans = {size: chunker_for(size, document).split_document(document, tokens.offsets) for size in sizes}
     return TrainingDocument(
         set_name=set_name,
         id=document.id,
