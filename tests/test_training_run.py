@@ -306,7 +306,7 @@ def test_a_sample_has_whole_documents_with_their_own_questions(base, tmp_path):
 
 
 def asked_sets(n_documents):
-    documents = tuple(Document(f"d{number}", "One two. Three.") for number in range(n_documents))
+    documents = tuple(Document(f"d{number}", f"One two. Three {number}.") for number in range(n_documents))
     both = Question("both", "both?", (Gold("d0", (Span(0, 3),)), Gold("d1", (Span(0, 3),))))
     single = [Question(f"q{n}", "which?", (Gold(f"d{n}", (Span(4, 7),)),)) for n in range(n_documents)]
     return [EvaluationSet("made", (*documents, Document("unasked", "Nothing.")), (both, *single))]
@@ -322,6 +322,18 @@ def test_a_tenth_of_the_documents_is_held_out_and_no_text_is_in_both():
             assert {gold.document_id for q in one.questions for gold in q.gold} <= {d.id for d in one.documents}
     assert hold_out(asked_sets(9), seed=1)[1] == []
     assert hold_out(asked_sets(50), 3)[1][0].documents != hold_out(asked_sets(50), 4)[1][0].documents
+
+
+def test_documents_of_one_text_are_on_one_side():
+    (first,) = asked_sets(12)
+    other = replace(first, name="other", documents=first.documents[3:], questions=first.questions[4:])
+    for seed in range(9):
+        kept, held = hold_out([first, other], seed)
+        texts = [{document.text for one in part for document in one.documents} for part in (kept, held)]
+        assert texts[0] & texts[1] <= {"Nothing."}
+        assert len(texts[1]) == 1
+    copies = [replace(document, text="Always the same.") for document in first.documents]
+    assert hold_out([replace(first, documents=tuple(copies))], 0)[1] == []
 
 
 def test_a_question_that_is_answered_on_both_sides_is_not_trained_on():

@@ -63,17 +63,22 @@ def hold_out(sets: Sequence[EvaluationSet], seed: int) -> tuple[list[EvaluationS
 
     Returns:
         Sets of the other documents, and sets of those drawn; each with the questions that they answer. One that
-        documents of both answer is asked of those drawn alone: it is not trained on. Nothing is held out of less than
-        10 documents.
+        documents of both answer is asked of those drawn alone: it is not trained on. Documents of one text are drawn
+        together, and count as one. Nothing is held out of less than 10 documents.
     """
     asked = sorted(
         {(number, gold.document_id) for number, one in enumerate(sets) for q in one.questions for gold in q.gold}
     )
-    if len(asked) < _LEAST_DOCUMENTS:
+    texts = {(number, document.id): document.text for number, one in enumerate(sets) for document in one.documents}
+    alike: dict[str, list[tuple[int, str]]] = {}
+    for document in asked:
+        alike.setdefault(texts[document], []).append(document)
+    groups = list(alike.values())
+    if len(groups) < _LEAST_DOCUMENTS:
         return list(sets), []
-    n_held = min(_MOST_HELD_OUT, max(1, round(_SHARE * len(asked))))
-    chosen = np.random.default_rng(seed).choice(len(asked), n_held, replace=False)
-    held = {asked[int(one)] for one in chosen}
+    n_held = min(_MOST_HELD_OUT, max(1, round(_SHARE * len(groups))))
+    chosen = np.random.default_rng(seed).choice(len(groups), n_held, replace=False)
+    held = {document for number in chosen.tolist() for document in groups[number]}
     parts: list[list[EvaluationSet]] = [[], []]
     for number, one in enumerate(sets):
         for part, is_held in zip(parts, (False, True), strict=True):
