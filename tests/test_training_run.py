@@ -195,6 +195,20 @@ def test_a_run_can_begin_with_adapters_of_the_same_shape(base, sets, unbroken, t
         np.testing.assert_array_equal(begun.numpy(), value.numpy())
 
 
+def test_a_run_whose_loss_is_no_number_ends_with_an_error(base, sets, tmp_path):
+    wild = SETTINGS.replaced(run=SETTINGS.run.replaced(n_steps=20, learning_rate=1e20, save_steps=20))
+    with pytest.raises(InputError, match=r"training diverges: .* smaller --learning-rate than 1e\+20"):
+        begin(base, sets, tmp_path / "wild", wild)
+    assert not (tmp_path / "wild" / "retrieval_passage").exists()
+
+
+def test_weights_that_float16_cannot_hold_are_not_written(base, sets, tmp_path):
+    large = SETTINGS.replaced(run=SETTINGS.run.replaced(n_steps=1, learning_rate=1e6, warmup_steps=0))
+    with pytest.raises(InputError, match=r"not finite in torch\.float16"):
+        begin(base, sets, tmp_path / "large", large)
+    assert not (tmp_path / "large" / "retrieval_passage").exists()
+
+
 def test_an_encoder_in_half_precision_is_refused(base, sets, tmp_path):
     encoder = Encoder.load(str(base), dtype="bfloat16", adapters=None)
     with pytest.raises(InputError, match='dtype="float32"'):

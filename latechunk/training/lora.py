@@ -66,13 +66,22 @@ class TrainableAdapters:
         return {f"{FILE_PREFIX}{key}": value.detach().cpu().contiguous() for key, value in found.items()}
 
     def save(self, folder: Path, *, dtype: torch.dtype) -> None:
-        """Write each adapter into a subfolder of its name, with its weights in ``dtype``."""
+        """Write each adapter into a subfolder of its name, with its weights in ``dtype``.
+
+        Raises:
+            InputError: If a weight is not finite, or too large for ``dtype``.
+        """
         for name in self.names:
+            weights = {key: value.to(dtype) for key, value in self.state(name).items()}
+            if not all(value.isfinite().all() for value in weights.values()):
+                raise InputError(
+                    f"training diverges: the adapter {name!r} has weights that are not finite in {dtype}; train in "
+                    f"another folder with a smaller --learning-rate"
+                )
             target = folder / name
             target.mkdir(parents=True, exist_ok=True)
             config: Any = self._backbone.peft_config[name]  # type: ignore[index]
             config.save_pretrained(str(target))
-            weights = {key: value.to(dtype) for key, value in self.state(name).items()}
             save_file(weights, target / ADAPTER_WEIGHTS, metadata={"format": "pt"})
             # safetensors lets the owner alone read what it writes; adapters are shared as their settings are.
             (target / ADAPTER_WEIGHTS).chmod(stat.S_IMODE((target / ADAPTER_CONFIG).stat().st_mode))

@@ -70,6 +70,16 @@ class AdapterTrainer(SentenceTransformerTrainer):
         """The features of a batch as the collator made them, in place of columns of texts."""
         return inputs["features"], inputs["labels"]
 
+    def training_step(self, *args: Any, **kwargs: Any) -> torch.Tensor:
+        """One step; InputError where the loss is no number any more, which the trainer would log as 0 and go on."""
+        loss: torch.Tensor = super().training_step(*args, **kwargs)
+        if not loss.isfinite():
+            raise InputError(
+                f"training diverges: after {self.state.global_step} steps the loss is {loss.item()}; train in another "
+                f"folder with a smaller --learning-rate than {self.args.learning_rate:g}"
+            )
+        return loss
+
     def add_model_card_callback(self, default_args_dict: dict[str, Any]) -> None:
         """No card of the trainer's: a run of ours writes its own."""
 
