@@ -382,6 +382,27 @@ def test_an_interruption_says_how_to_go_on(base, data, tmp_path, monkeypatch):
     assert dry.stderr == "interrupted; nothing was trained or written\n"
 
 
+@pytest.mark.parametrize("error", [RuntimeError("unexpected pos 26944"), OSError(28, "No space left on device")])
+def test_a_full_disk_is_told_in_a_line_and_the_run_goes_on_when_there_is_room(
+    base, data, finished, tmp_path, monkeypatch, error
+):
+    out = stop(finished, tmp_path / "out")
+    given = (*AS_BEGUN, "--evaluate-every", "2", "--licence", "CC-BY-SA-4.0", "--quiet", "--resume")
+
+    def fail(*_, **__):
+        raise error
+
+    with monkeypatch.context() as patch:
+        patch.setattr("torch.save", fail)
+        full = call(data, out, base, *given)
+    assert full.exit_code == 2
+    assert full.stderr.startswith(f"error: training cannot write into {out}: ")
+    assert full.stderr.endswith("the same command with --resume continues\n")
+
+    assert call(data, out, base, *given).exit_code == 0
+    assert (out / "latechunk.json").is_file()
+
+
 def test_sets_may_be_named_of_which_nothing_is_left_to_train_on(base, tmp_path):
     """One of weight 0, one without a usable question, one that is held out whole."""
     folder = tmp_path / "data"

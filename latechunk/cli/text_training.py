@@ -44,6 +44,7 @@ def train_texts(options: Mapping[str, Any], console: Console) -> None:
     from latechunk.training.tasks.job import carry_out_text_job, prepare_text_job
     from latechunk.training.tasks.measure import MEASURES
     from latechunk.training.tasks.request import TextTrainingRequest
+    from latechunk.training.trainer import writing_explained
 
     quiet, as_json = options["quiet"], options["as_json"]
     request = TextTrainingRequest(**{name: options[name] for name in TextTrainingRequest.model_fields})
@@ -62,7 +63,7 @@ def train_texts(options: Mapping[str, Any], console: Console) -> None:
     if not quiet:
         console.print("\n".join(_word(summary)), markup=False, soft_wrap=True)
     begin = time.perf_counter()
-    with percentage_bar(console, quiet) as advance:
+    with percentage_bar(console, quiet) as advance, writing_explained(request.out):
         measured = carry_out_text_job(job, advance)
     if as_json:
         spent = time.perf_counter() - begin

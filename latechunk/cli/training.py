@@ -180,6 +180,7 @@ def train_command(
         from latechunk.training.job import carry_out, is_finished, prepare_job, tidy_up
         from latechunk.training.report import summarise
         from latechunk.training.request import TrainingRequest
+        from latechunk.training.trainer import writing_explained
 
         options |= {
             "chunk_tokens": split_numbers("--chunk-tokens", chunk_tokens),
@@ -203,7 +204,7 @@ def train_command(
         if not quiet:
             console.print("\n".join(_word(summary)), markup=False, soft_wrap=True)
         begin = time.perf_counter()
-        with percentage_bar(console, quiet) as advance:
+        with percentage_bar(console, quiet) as advance, writing_explained(out):
             rows = carry_out(job, advance)
         if as_json:
             print_json({**summary, "results": rows, "seconds": time.perf_counter() - begin, "folder": str(out)})

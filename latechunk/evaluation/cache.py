@@ -15,6 +15,7 @@ from pathlib import Path
 import numpy as np
 
 from latechunk.embedding import choose_embedding
+from latechunk.errors import InputError
 from latechunk.evaluation.dataset import EvaluationSet
 from latechunk.evaluation.ranking import NOTHING, SCOPES, Ranking, Rankings, Scope
 from latechunk.manifest import package_versions
@@ -83,12 +84,15 @@ def _are_numbers(array: np.ndarray, shape: tuple[int, int], n: int) -> bool:
 
 
 def write_arrays(path: Path, arrays: Mapping[str, np.ndarray]) -> None:
-    """Write a file whole or not at all."""
-    path.parent.mkdir(parents=True, exist_ok=True)
+    """Write a file whole or not at all; InputError if it cannot be."""
     unfinished = path.with_suffix(".unfinished")
-    with unfinished.open("wb") as file:
-        np.savez_compressed(file, **arrays)  # type: ignore[arg-type]
-    os.replace(unfinished, path)
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with unfinished.open("wb") as file:
+            np.savez_compressed(file, **arrays)  # type: ignore[arg-type]
+        os.replace(unfinished, path)
+    except OSError as error:
+        raise InputError(f"{path} cannot be written: {error}; free some space, or choose another folder") from error
 
 
 def read_arrays(path: Path) -> dict[str, np.ndarray]:

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import json
 import zipfile
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -83,6 +84,12 @@ class AdapterTrainer(SentenceTransformerTrainer):
     def add_model_card_callback(self, default_args_dict: dict[str, Any]) -> None:
         """No card of the trainer's: a run of ours writes its own."""
 
+    def _save_checkpoint(self, *args: Any, **kwargs: Any) -> None:
+        try:
+            super()._save_checkpoint(*args, **kwargs)
+        except RuntimeError as error:  # what torch makes of a disk that is full
+            raise OSError(f"a checkpoint could not be written: {error}") from error
+
     def _save(self, output_dir: str | None = None, state_dict: Any = None) -> None:  # noqa: ARG002  the trainer's
         folder = Path(output_dir or str(self.args.output_dir))
         self._adapters.save(folder, dtype=torch.float32)
@@ -94,6 +101,18 @@ class AdapterTrainer(SentenceTransformerTrainer):
         self._adapters.load(folder)
         if self._bank_loss:
             self._bank_loss.load_bank(load_file(folder / _BANK))
+
+
+@contextmanager
+def writing_explained(folder: Path) -> Iterator[None]:
+    """Within this, an InputError says what to do where a run cannot write into its folder."""
+    try:
+        yield
+    except (OSError, SafetensorError) as error:
+        raise InputError(
+            f"training cannot write into {folder}: {error}; free some space or mend the rights, and the same command "
+            f"with --resume continues"
+        ) from error
 
 
 def training_arguments(
