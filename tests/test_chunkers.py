@@ -203,6 +203,10 @@ BODY = "The pump must be checked each week by a trained person. " * 3
         ("sv", "Kl. 15 kom han.|Se där."),
         ("en", "He left, as in vol. IV of it.|It is Tom's.|5 came."),
         ("en", "He lives on Main St.|The house is big.|She is in St. Louis."),
+        ("en", "She has a BS.|The college gave a cap.|3 came by TS.|They left."),
+        ("es", "El cap. 3 lo dice.|Sí."),
+        ("tr", "Kanunun md. 5 uyarınca.|Evet."),
+        ("vi", "Ở TP. Hồ Chí Minh có ThS. Nam.|Đúng."),
         ("he", 'ד"ר כהן וגב\' לוי חתמו.|לפי סעיף 5 זה אסור.|המחיר הוא 5 ש"ח לחודש.|עו"ד י. לוי הגיע.'),
         ("ru", "— Придёшь? — спросил он.|«Нет!» — сказала она.|В ок. 5 км от него."),
         ("el", "«Θα έρθεις;» ρώτησε.|Βλ. άρθ. 5 παρ. 2 του ν. 4412/2016."),
@@ -409,6 +413,11 @@ GERMAN = "Am 19. August kam der Bürgermeister in die Stadt und sprach zu den Le
 @pytest.mark.parametrize("said", ["deu", "ger", "de-AT", "gr", "xx"])
 def test_a_language_is_known_by_its_code_of_three_letters_and_not_by_one_that_is_none(said):
     assert choose_language(None, GERMAN, {"lang": said}) == "de"
+
+
+def test_each_language_that_is_found_in_a_text_can_be_said():
+    assert [StructureChunker(language=code).language for code in identifier().nb_classes] == identifier().nb_classes
+    assert choose_language("tgl", "") == "tl"
 
 
 @pytest.mark.parametrize("kind", [SentenceChunker, StructureChunker])

@@ -40,11 +40,13 @@ _TITLES = (
     " திரு டாக்டர் د أ م ดร นพ พญ รศ ผศ იხ "
 )
 _REFERENCES = (
-    " no nos nr n vol vols eq eqs fig figs p pp pág págs pag sec secs séc ch chap cap approx aprox art arts al núm"
+    " no nos nr n vol vols eq eqs fig figs p pp pág págs pag sec secs séc ch chap approx aprox art arts al núm"
     " ref refs čl ust pkt dn kap kl godz hlm rp yakl md janv févr avr juil déc ст гл рис табл см стр п с ок бл άρθ"
     " αρ παρ περ σελ ν रु খ্রি ரூ გვ ص ج "
 )
-_OWN_REFERENCES = {"cs": " s ", "pl": " ok s ", "tr": " s "}  # in English these end sentences
+# In English these end sentences: a cap, a BS, a street. It is sentencex that knows English saints.
+_OWN_REFERENCES = {"cs": " s ", "pl": " ok s ", "tr": " s "} | dict.fromkeys(("ca", "es", "it", "pt", "ro"), " cap ")
+_ENGLISH = " St BS TS GS TP "
 # In German nouns are large, and a number before one may be its ordinal. Of French laws articles have letters, too.
 _ORDINAL = re.compile(r"\b(?:[Ii]m|[Aa]m|[Dd](?:er|em|en|es|as|ie)|[Vv]om|[Zz]u[mr]|[Bb]eim|[Ii]ns)\s+\d{1,2}\.\s*\Z")
 _CENTURY = re.compile(r"(?:Jahrhundert|Jahrtausend|Jh\b)")
@@ -158,7 +160,7 @@ def _goes_on(text: str, start: int, end: int, language: str) -> bool:
     if language == "fr" and _NUMBER_OF_LAW.match(text, end):
         return True
     is_in_name = is_inside_word and (len(word) == 1 or "." in left.split()[-1][:-1] or text[end + 1 : end + 2] == ".")
-    is_title = f" {word} " in _TITLES and (word, language) != ("St", "en")  # a street; sentencex knows English saints
+    is_title = f" {word} " in _TITLES and (language != "en" or f" {word} " not in _ENGLISH)
     return following.isalpha() and (
         is_in_name or is_title or (len(word) < 4 and _are_initials(left, word, following, language))
     )
