@@ -42,17 +42,25 @@ def find_places(document: Document, spans: Sequence[Span]) -> list[Place]:
         >>> find_places(with_outline(document), [Span(0, 26)])
         [Place(headings=('Guide', 'Refunds'), pages=(), line=1, titles=('Refunds',))]
     """
-    text = document.text
-    outline = _Outline(text, [block for block in document.outline or () if block.kind == "heading"])
-    pages = _Pages(document)
-    lines = _Lines(text)
-    places = []
-    for span in spans:
-        start, end = _trim(text, span)
-        places.append(
-            Place(outline.above(start, end), pages.of(start, end), lines.of(start), outline.within(start, end))
-        )
-    return places
+    places = Places(document)
+    return [places.of(span) for span in spans]
+
+
+class Places:
+    """Says where spans of a document stand, for which it goes through all of the document once; see ``find_places``."""
+
+    def __init__(self, document: Document) -> None:
+        self._text = document.text
+        headings = [block for block in document.outline or () if block.kind == "heading"]
+        self._outline = _Outline(document.text, headings)
+        self._pages = _Pages(document)
+        self._lines = _Lines(document.text)
+
+    def of(self, span: Span) -> Place:
+        """Where a span stands; spans in order take the least time."""
+        start, end = _trim(self._text, span)
+        outline, pages = self._outline, self._pages.of(start, end)
+        return Place(outline.above(start, end), pages, self._lines.of(start), outline.within(start, end))
 
 
 def make_chunks(document: Document, spans: Sequence[Span]) -> list[Chunk]:

@@ -4,14 +4,15 @@ from __future__ import annotations
 
 from bisect import bisect_left, bisect_right
 from collections.abc import Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
+from itertools import accumulate
 
 import numpy as np
 
-from latechunk.chunking.places import find_places, find_sections
+from latechunk.chunking.places import Places, find_sections
 from latechunk.storage.rows import encode_place
 from latechunk.storage.store import ChunkRow, Store
-from latechunk.types import Document, IntArray, Span
+from latechunk.types import IntArray, Span
 
 
 class LargerChunks:
@@ -38,12 +39,21 @@ class LargerChunks:
         return self._found[key]
 
 
+@dataclass(frozen=True, slots=True)
+class _Read:
+    """The sections of a document, which together are all of it, the bytes before each, and where they stand."""
+
+    sections: Sequence[Span]
+    bytes_before: Sequence[int]
+    places: Places
+
+
 class Sections:
     """The sections of some documents, each read once, each section found once; to be used in one ``snapshot``."""
 
     def __init__(self, store: Store) -> None:
         self._store = store
-        self._read: dict[int, tuple[Document, Sequence[Span]]] = {}
+        self._documents: dict[int, _Read] = {}
         self._found: dict[tuple[int, int], ChunkRow] = {}
 
     def around(self, row: ChunkRow) -> ChunkRow:
@@ -51,10 +61,9 @@ class Sections:
 
         In a document without headings it is the chunk itself.
         """
-        if row.document not in self._read:
-            document = self._store.document_of(row.document)
-            self._read[row.document] = (document, find_sections(document))
-        document, sections = self._read[row.document]
+        if row.document not in self._documents:
+            self._documents[row.document] = self._read(row.document)
+        sections = self._documents[row.document].sections
         first = bisect_right(sections, row.start, key=lambda one: one.end)
         last = bisect_left(sections, row.end, key=lambda one: one.start)
         if first >= last:
@@ -62,21 +71,27 @@ class Sections:
         place = max(range(first, last), key=lambda one: (_shared(sections[one], row), -one))
         key = row.document, place
         if key not in self._found:
-            self._found[key] = self._row_of(row, document, place, sections[place])
+            self._found[key] = self._row_of(row, place)
         return self._found[key]
 
-    def _row_of(self, row: ChunkRow, document: Document, place: int, section: Span) -> ChunkRow:
-        (stands,) = find_places(document, [section])
-        headings, pages, line, titles = encode_place(stands)
-        begin = len(document.text[: section.start].encode("utf-8"))
+    def _read(self, number: int) -> _Read:
+        document = self._store.document_of(number)
+        sections = find_sections(document)
+        sizes = (len(document.text[one.start : one.end].encode("utf-8")) for one in sections)
+        return _Read(sections, list(accumulate(sizes, initial=0)), Places(document))
+
+    def _row_of(self, row: ChunkRow, place: int) -> ChunkRow:
+        read = self._documents[row.document]
+        section = read.sections[place]
+        headings, pages, line, titles = encode_place(read.places.of(section))
         return replace(
             row,
             granularity=len(self._store.granularities),
             place=place,
             start=section.start,
             end=section.end,
-            byte_start=begin,
-            byte_end=begin + len(document.text[section.start : section.end].encode("utf-8")),
+            byte_start=read.bytes_before[place],
+            byte_end=read.bytes_before[place + 1],
             headings=headings,
             pages=pages,
             line=line,
