@@ -7,6 +7,7 @@ import signal
 import subprocess
 import sys
 import threading
+from collections import Counter
 from pathlib import Path
 
 import numpy as np
@@ -430,6 +431,23 @@ def test_the_options_of_a_search_have_the_effect_that_they_have_in_an_index(url,
         vector = FakeEncoder().encode_query(QUESTIONS[4])
         asked = SearchOptions(k=5)
         assert_same_hits(searcher.search_with(3 * vector, asked), index.search_with(vector, asked))
+
+
+def test_no_more_rows_are_asked_for_where_each_document_asked_for_is_found(filled, monkeypatch):
+    n_chunks = Counter(row.chunk.document_id for row in filled.database.rows.values())
+    (one, n), (other, _) = n_chunks.most_common(2)
+    nearest, asked = filled.database.nearest, []
+
+    def note(vector, n, where, *, exact):
+        asked.append(n)
+        return nearest(vector, n, where, exact=exact)
+
+    monkeypatch.setattr(filled.database, "nearest", note)
+
+    hits = filled.search("kaba", k=n + 1, mode="dense", per_document=True, document_ids=[one, other])
+
+    assert {hit.chunk.document_id for hit in hits} == {one, other}
+    assert asked == [n + 1]
 
 
 def test_what_a_database_cannot_do_is_refused(filled):

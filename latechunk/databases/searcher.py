@@ -216,7 +216,10 @@ class DatabaseSearcher:
         def find(n: int) -> list[Candidate]:
             return self._find(question, vector, n, options, where)
 
-        return choose_hits(question, options, find_enough(options, find, lambda: options.k))
+        def count_documents() -> int:
+            return options.k if options.document_ids is None else len(options.document_ids)
+
+        return choose_hits(question, options, find_enough(options, find, count_documents))
 
     def _find(
         self, question: str, vector: FloatArray | None, n: int, options: SearchOptions, where: Where | None
