@@ -410,6 +410,8 @@ class Index:
         with self._writing():
             if where is not None:
                 meeting = self._store.document_ids(where)
+                if not meeting:
+                    self._searcher.log_mistakes("delete", SearchOptions(filter=filter))
                 ids = meeting if ids is None else sorted(set(ids).intersection(meeting))
             return self._store.delete(ids or [])
 

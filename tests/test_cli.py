@@ -321,6 +321,8 @@ def test_what_is_deleted_by_filter_or_path_is_counted_and_asked_for(run, monkeyp
 
     nothing = run("delete", "x.latechunk", "--filter", '{"lang": "xx"}', "--yes")
     assert (nothing.exit_code, nothing.stderr) == (4, "nothing to delete: the filter leaves none of 2 documents\n")
+    wrong = run("delete", "x.latechunk", "--filter", '{"lnag": "en"}', "--yes")
+    assert "key 'lnag': did you mean 'lang'?" in " ".join(wrong.stderr.split())
     below = run("delete", "x.latechunk", "--filter", '{"lang": "xx"}', "--prefix", "den", "--yes")
     assert "nothing to delete: the filter leaves none of 2 documents below --prefix" in below.stderr
     mistyped = run("delete", "x.latechunk", "--prefix", "dem/", "--yes")

@@ -85,6 +85,16 @@ def test_ids_that_no_document_has_are_told(index, caplog):
     assert len(caplog.records) == 1
 
 
+def test_a_deletion_tells_a_mistake_in_its_filter(index, caplog):
+    assert index.delete(filter={"source": "z"}) == index.delete(["a"], filter={"source": "z"}) == 0
+    assert caplog.records == []
+    assert index.delete(filter={"sorce": "x"}) == 0
+    assert [one.message for one in caplog.records] == [
+        "there is no document to delete: no document has a plain value for the key 'sorce': did you mean 'source'?"
+    ]
+    assert index.delete(filter={"source": "x"}) == 1
+
+
 def test_an_index_says_what_is_wrong_with_options(index, caplog):
     wrong = SearchOptions(filter={"sorce": "x"}, document_ids=["c"])
     right = SearchOptions(filter={"source": "x", "year": 2024.5}, document_ids=["a"])

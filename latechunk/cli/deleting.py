@@ -52,6 +52,7 @@ def delete_command(
     """
     from latechunk.index import Index
     from latechunk.search.filters import select_documents
+    from latechunk.search.options import SearchOptions
 
     console = stderr_console()
     with errors_explained(console, quiet=quiet), Index.open(index) as opened:
@@ -69,7 +70,8 @@ def delete_command(
             chosen = [one for one in chosen if one in ids]
         elif chosen and not yes:
             _confirm(console, chosen, len(opened))
-        reason = None if chosen or ids else _why_none(opened.ids(), prefix)
+        mistakes = opened.find_mistakes(SearchOptions(filter=meets))
+        reason = None if chosen or ids else "; ".join(mistakes) or _why_none(opened.ids(), prefix)
         n_deleted = opened.delete(chosen)
         n_left = len(opened)
         known = opened.ids() if unknown else []

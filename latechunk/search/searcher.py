@@ -204,9 +204,14 @@ class Searcher:
             selection = replace(selection, rest=both)
         found = corpus.documents(selection)
         # Once for each state of the store, and in the log: silence would cost somebody an hour.
-        if not len(found) and corpus.first_time(selection) and (mistakes := self.find_mistakes(options)):
-            _log.warning("there is no document to search: %s", "; ".join(mistakes))
+        if not len(found) and corpus.first_time(selection):
+            self.log_mistakes("search", options)
         return found
+
+    def log_mistakes(self, what: str, options: SearchOptions) -> None:
+        """Warn in the log of what looks like a mistake in a filter or ids that leave no document to ``what``."""
+        if mistakes := self.find_mistakes(options):
+            _log.warning("there is no document to %s: %s", what, "; ".join(mistakes))
 
     def find_mistakes(self, options: SearchOptions) -> list[str]:
         """What looks like a mistake in a filter or ids that leave no document to search."""

@@ -207,7 +207,7 @@ def hold_write_lock(folder: Path, timeout: float) -> Iterator[None]:
     except Timeout as error:
         raise IndexBusyError(
             f"{folder} is being written by another process or thread; waited {timeout:g} s (lock_timeout). Searching "
-            f"goes on meanwhile; try the change again when it is done"
+            f"goes on meanwhile; try the change again when it is done, or open the index with a longer lock_timeout"
         ) from error
     except OSError as error:
         raise StoreError(f"{folder / _LOCK} cannot be made, so nothing was changed: {error}") from error

@@ -54,7 +54,9 @@ class WriteTurns:
             with self._guard:
                 if not self._left.wait_for(lambda: self._holder is None, self.timeout):
                     raise IndexBusyError(
-                        f"{self._folder} is being written by another thread; waited {self.timeout:g} s (lock_timeout)"
+                        f"{self._folder} is being written by another thread; waited {self.timeout:g} s (lock_timeout). "
+                        f"Searching goes on meanwhile; try the change again when it is done, or open the index with a "
+                        f"longer lock_timeout"
                     )
                 self._holder = own
             self._store.require_in_place()

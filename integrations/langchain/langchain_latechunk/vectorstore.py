@@ -91,19 +91,21 @@ class LateChunkVectorStore(VectorStore):
         embedding: LateChunkEmbeddings | None = None,
         chunker: Chunker | str | None = None,
         read_only: bool = False,
+        lock_timeout: float = 10.0,
         add_chunk_metadata: bool = True,
     ) -> Self:
         """A store on an index on disk.
 
         ``embedding`` and ``chunker`` are what made the index, if the first is loaded already, or the second is one of
-        your own; None for what it records, loaded at first use.
+        your own; None for what it records, loaded at first use. ``lock_timeout`` is how many seconds a change waits
+        for another writer, tasks and threads of this process included.
 
         Raises:
             IndexMissingError: If there is nothing at ``path``.
             IndexMismatchError: If ``embedding`` or ``chunker`` is not what made the index.
         """
         encoder = None if embedding is None else require_encoder(embedding)
-        index = Index.open(path, encoder=encoder, chunker=chunker, read_only=read_only)
+        index = Index.open(path, encoder=encoder, chunker=chunker, read_only=read_only, lock_timeout=lock_timeout)
         return cls(index, add_chunk_metadata=add_chunk_metadata)
 
     @classmethod

@@ -10,6 +10,9 @@ import pytest
 from langchain_core.documents import Document
 from langchain_latechunk import LateChunkRetriever, LateChunkVectorStore
 
+import latechunk
+from latechunk.errors import IndexBusyError
+
 N_DOCUMENTS = 60
 N_MORE = 120
 
@@ -69,6 +72,21 @@ def test_ten_threads(retriever):
 
     with ThreadPoolExecutor(10) as pool:
         list(pool.map(ask, range(40)))
+
+
+def test_tasks_wait_for_each_other_as_long_as_they_are_told(store):
+    def add_while(timeout):
+        with LateChunkVectorStore.open(store.index.path, embedding=store.embeddings, lock_timeout=timeout) as opened:
+            return opened.add_documents([document(1)])
+
+    def stream():
+        yield latechunk.Document("a", "Text.")
+        with pytest.raises(IndexBusyError, match=r"waited 0\.1 s"):
+            pool.submit(add_while, 0.1).result()
+
+    with ThreadPoolExecutor(1) as pool:
+        store.index.add(stream())
+    assert add_while(0.1) == ["d1"]
 
 
 @pytest.mark.usefixtures("adding")
