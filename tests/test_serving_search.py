@@ -17,6 +17,7 @@ from tests.serving import running
 pytest.importorskip("fastapi")
 
 from latechunk.serving import make_app, open_served
+from latechunk.serving.passages import public_metadata
 
 KEY = "0123456789abcdef"
 HOSTILE = "<script>alert(1)</script><img src=x onerror=alert(2)> & </mark> \u202ereversed\u202c \U0001f1e9\U0001f1ea"
@@ -96,6 +97,38 @@ def test_a_mistake_in_a_filter_is_noted_where_nothing_was_found(client):
         'ask by {"source": {"$like": "%/NAME"}}'
     )
     assert ask(filter={"source": {"$like": "%/p.txt"}})["passages"][0]["document_id"] == "paris"
+
+
+def test_answers_hold_no_path_of_the_machine():
+    places = {
+        "source": "file:///srv/secret/a.md",
+        "file_path": "C:\\secret\\a.pdf",
+        "file_directory": "/srv/secret",
+        "latechunk_file": "/srv/secret/corpus.jsonl#7",
+        "url": "https://example.org/a",
+    }
+
+    assert public_metadata({**places, "path": "https://example.org/a"}) == {
+        "source": "a.md",
+        "file_path": "a.pdf",
+        "file_directory": "secret",
+        "latechunk_file": "corpus.jsonl#7",
+        "url": "https://example.org/a",
+        "path": "https://example.org/a",
+    }
+
+
+def test_a_route_that_does_not_exist_is_named_with_the_one_that_was_meant(client):
+    def ask(path):
+        refused = client.post(path, json={"input": "a"})
+        return refused.status_code, refused.json()["detail"]
+
+    assert ask("/embeddings") == (404, "there is no route '/embeddings': did you mean '/v1/embeddings'?")
+    assert ask("/v1/chat/completions") == (
+        404,
+        "there is no route '/v1/chat/completions'; GET /openapi.json has all that there are",
+    )
+    assert client.get(f"/{'x' * 5_000}").status_code == 404
 
 
 def test_a_blank_query_is_refused_in_plain_words(client):

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Collection, Mapping, Sequence
+from collections.abc import AsyncIterator, Collection, Iterable, Mapping, Sequence
 from contextlib import asynccontextmanager
+from http import HTTPStatus
 from typing import Any
 
 import anyio.to_thread
@@ -129,8 +130,11 @@ def _answer_errors(app: FastAPI, served: Served) -> None:
         said, field = explain_request(error, _fields_of(request.scope["route"]))
         return Response(error_body(400, said, field=field), 400, media_type="application/json")
 
-    async def refused(_: Request, error: HTTPException) -> Response:
-        body = error_body(error.status_code, _explain_unreadable(error.__cause__) or str(error.detail))
+    async def refused(request: Request, error: HTTPException) -> Response:
+        said = _explain_unreadable(error.__cause__) or str(error.detail)
+        if error.status_code == HTTPStatus.NOT_FOUND:
+            said = _explain_no_route(request.url.path, request.app.openapi()["paths"])
+        body = error_body(error.status_code, said)
         return Response(body, error.status_code, error.headers, media_type="application/json")
 
     app.add_exception_handler(latechunk.LateChunkError, failed)
@@ -146,6 +150,13 @@ async def _refuse_unknown_parameters(request: Request) -> None:
     if unknown:
         said = "; ".join(explain_unknown(one, known) for one in unknown[:_MOST_SAID])
         raise RequestError(400, said, field=unknown[0])
+
+
+def _explain_no_route(path: str, known: Iterable[str]) -> str:
+    """Say that there is no such route, and which was meant where one ends like the other, as without ``/v1``."""
+    meant = next((one for one in known if len(one) > 1 and (one.endswith(path) or path.endswith(one))), None)
+    hint = f": did you mean {meant!r}?" if meant else "; GET /openapi.json has all that there are"
+    return f"there is no route {path!r:.80}{hint}"
 
 
 def _explain_unreadable(cause: BaseException | None) -> str | None:

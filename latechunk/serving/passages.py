@@ -14,10 +14,11 @@ from latechunk.index import Index
 from latechunk.search.options import SearchOptions
 from latechunk.serving.errors import RequestError
 from latechunk.serving.served import Served
-from latechunk.types import Chunk, Document, Hit
+from latechunk.types import RECORD_FILE, Chunk, Document, Hit
 from latechunk.types.citation import file_name
 
-_FILE_KEYS = ("source", "file_path", "file_name", "path")  # where loaders write the place of a file
+# Where loaders, and latechunk itself, write the place of a file.
+_FILE_KEYS = ("source", "file_path", "file_name", "file_directory", "path", RECORD_FILE)
 _EXPLAINED = '{0!r} is a whole path, of which answers show the name alone: ask by {{"{0}": {{"$like": "%/NAME"}}}}'
 
 

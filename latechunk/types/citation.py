@@ -50,10 +50,11 @@ def _name_source(document_id: str, metadata: Mapping[str, Any]) -> str:
 
 
 def file_name(path: str) -> str:
-    """The name alone of a file at a path of one machine, POSIX or Windows; any other path as it is."""
+    """The name alone of a file at a path or ``file://`` address of one machine; any other path as it is."""
+    local = path.removeprefix("file://")
     for flavour in (PurePosixPath, PureWindowsPath):
-        if flavour(path).is_absolute():
-            return flavour(path).name or path
+        if flavour(local).is_absolute():
+            return flavour(local).name or path
     return path
 
 
