@@ -137,6 +137,8 @@ CONTRACTS = [
         ("", ""),
         ("東京の notice of Harrow", "東京の notice of"),
         ("Harrow の東京 notice", "の東京 notice"),
+        ("東京のHarrow Dentalの通知は?", "東京の の通知は?"),
+        ("Ｈａｒｒｏｗ-Dentalー通知", "ー通知"),
         ("横浜では何 notice", ""),  # holds a name, and more that cannot be told from it
     ],
 )

@@ -85,6 +85,7 @@ def test_terms_do_not_depend_on_the_form_of_a_text(text):
 
 def test_what_signs_join_is_a_phrase_beside_its_words():
     assert question_terms("AB-114/7, then 1.12.3!") == ["ab", "114", "7", "then", "1", "12", "3", "ab 114 7", "1 12 3"]
+    assert question_terms("サーバーCX-21の値段")[-1] == question_terms("เครื่องCX-21ราคา")[-1] == "cx 21"
     assert question_terms("a a A") == ["a"]
     assert question_terms("7" + ".7" * 63) == ["7", "7" + " 7" * 63]
     assert question_terms("7" + ".7" * 64) == ["7"]  # each further word is looked for in all places of the others

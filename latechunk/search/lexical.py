@@ -12,7 +12,7 @@ from latechunk.search.corpus import Corpus, Postings
 from latechunk.search.function_words import function_words
 from latechunk.search.word_scores import WordScores
 from latechunk.storage.rows import ChunkPlaces
-from latechunk.storage.terms import fold, has_unspaced, to_terms
+from latechunk.storage.terms import fold, has_unspaced, split_scripts, to_terms
 from latechunk.types import IntArray, ScoreArray
 
 # Chosen with the dense weights of a query on parts of eight sets in fourteen languages. Shares of 1.0 and 1.2, and
@@ -112,11 +112,11 @@ def leave_out_names(corpus: Corpus, question: str, terms: Sequence[str], granula
         return ""
     best = int(named.argmax())
     names = {term for term, (documents, _, name) in zip(words, found, strict=True) if name[documents == best].any()}
-    written = question.split()
+    written = split_scripts(question)
     # what has no spaces between words is more than a name, and stays
     left = [word for word in written if has_unspaced(fold(word)) or not names.intersection(to_terms(word))]
     asks = any(term not in common for word in left for term in to_terms(word))
-    return " ".join(left) if asks and len(left) < len(written) else ""
+    return " ".join("".join(left).split()) if asks and len(left) < len(written) else ""
 
 
 def _find_names(term: Postings, places: ChunkPlaces) -> tuple[IntArray, IntArray, ScoreArray]:

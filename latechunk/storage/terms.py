@@ -24,6 +24,8 @@ _ASCII_WORD = re.compile(r"[a-z0-9]+")
 # Marks are parts of words: without them a Hindi word falls apart at its vowel signs.
 _WORD = regex.compile(r"[\p{L}\p{M}\p{N}\p{Co}]+")
 _UNSPACED = regex.compile(r"[\p{Han}\p{Hiragana}\p{Katakana}\p{Thai}\p{Lao}\p{Khmer}\p{Myanmar}]")
+_UNSPACED_RUN = regex.compile(f"(?:{_UNSPACED.pattern}|ー)+")  # the sign of long vowels is of no script
+_PIECE = regex.compile(rf"{_UNSPACED_RUN.pattern}|\s+|(?:(?!{_UNSPACED_RUN.pattern})\S)+")
 _INVISIBLE = regex.compile(r"[\p{Default_Ignorable_Code_Point}]+")  # soft hyphens, joiners, marks of direction
 _LATIN = re.compile(r"[a-z0-9]{3,}")  # within a run of a script without spaces; two are a pair anyway
 # What would become letters or digits of the word before: signs of trade marks and numbers, and the numbers of notes,
@@ -135,13 +137,14 @@ def question_terms(question: str) -> list[str]:
     """What to look for: the different terms of a question, the first 1,000, and phrases, which hold spaces.
 
     What signs join, such as ``1.12.3`` or ``AB-114/7``, is a phrase beside its words, since they alone do not tell
-    1.12.3 from 3.12.1. What is longer than 64 terms is looked for by them alone.
+    1.12.3 from 3.12.1. Next to a script without spaces it ends where that begins. What is longer than 64 terms is
+    looked for by them alone.
 
     Examples:
         >>> question_terms("Is 1.12.3 out?")
         ['is', '1', '12', '3', 'out', '1 12 3']
     """
-    joined = map(to_terms, _COMPOUND.findall(fold(question)))
+    joined = map(to_terms, _COMPOUND.findall(_UNSPACED_RUN.sub(" ", fold(question))))
     phrases = [" ".join(terms) for terms in joined if 0 < len(terms) <= _MOST_JOINED]
     return list(dict.fromkeys([*to_terms(question), *phrases]))[:_MOST_TERMS]
 
@@ -158,6 +161,17 @@ def _terms_of(word: str) -> list[str]:
 def latin_words(word: str) -> list[str]:
     """Latin words and numbers of three or more characters in a word of a script without spaces."""
     return _LATIN.findall(word)
+
+
+def split_scripts(text: str) -> list[str]:
+    """A text cut into runs of a script without spaces, words between these and white space, and white space.
+
+    Examples:
+        >>> split_scripts("新型CX-2 の価格")
+        ['新型', 'CX-2', ' ', 'の価格']
+    """
+    pieces: list[str] = _PIECE.findall(text)
+    return pieces
 
 
 def fold(text: str) -> str:
