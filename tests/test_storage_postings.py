@@ -85,7 +85,7 @@ def test_terms_and_phrases_score_as_in_fts5(tmp_path_factory, data):
     store = Store.open(path, read_only=False)
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(postings, "_BLOCK", 3)
-        for name, value in {"_MOST_TERMS": 20, "_TIER": 2, "_LEAST_TIER": 16, "_AT_ONCE": 2}.items():
+        for name, value in {"_MOST_TERMS": 20, "_TIER": 2, "_LEAST_TIER": 16, "_TOP_TIER": 2, "_AT_ONCE": 2}.items():
             patch.setattr(fulltext, name, value)
         for one in data.draw(st.lists(step, min_size=1, max_size=8)):
             if one == "compact":
@@ -125,6 +125,19 @@ def test_a_damaged_lexical_index_is_said_and_not_joined(tmp_path, monkeypatch, d
             change()
     assert store.document_ids() == ["p", "q"]
     store.close()
+
+
+def test_so_many_segments_of_a_size_are_joined():
+    connection = sqlite3.connect(":memory:")
+    connection.execute("CREATE TABLE segments (number INTEGER PRIMARY KEY, granularity INTEGER, n_terms INTEGER)")
+    sizes = [2**17 - 1] * 7 + [2**17, 2**20 - 1] + [2**20] * 7 + [2**26] * 40 + [2**31] * 23
+    connection.executemany("INSERT INTO segments VALUES (NULL, 0, ?)", [(size,) for size in sizes])
+    connection.execute("INSERT INTO segments VALUES (NULL, 1, 5)")
+
+    assert fulltext._full_tier(connection, 0) is None
+    for size, wanted in ((2**26, [*range(17, 80), 81]), (2**22, [*range(10, 17), 82]), (0, [*range(1, 8), 83])):
+        connection.execute("INSERT INTO segments VALUES (NULL, 0, ?)", (size,))
+        assert fulltext._full_tier(connection, 0) == wanted
 
 
 def test_a_join_looks_up_no_more_than_the_range_of_its_rows(tmp_path):

@@ -3,7 +3,8 @@
 It is an inverted index of segments, as Lucene has it. What a transaction adds becomes one segment of each granularity's
 chunks and one of the whole documents; a segment is never changed, but eight of about the same size are joined into one.
 To delete or replace a document touches no segment: numbers are never used again, so what its rows hold is passed over
-until their segment is joined with others.
+until their segment is joined with others. Of the largest segments 64 are joined, so that hardly any change has to write
+gigabytes.
 """
 
 from __future__ import annotations
@@ -41,6 +42,7 @@ COLUMNS = "terms, counts, first, differences, frequencies, positions"
 
 _MOST_TERMS = 2**20  # that wait to be written, of all texts
 _TIER, _LEAST_TIER = 8, 2**17  # segments of a tier are joined when there are so many; of fewer terms all are one tier
+_TOP_TIER = 4  # from 67,000,000 terms on, which take 0.3 GB and are about 200,000 chunks of 70 words; all are one tier
 _AT_ONCE = 16  # blocks of a segment that are read at once to be joined with others
 
 
@@ -124,15 +126,16 @@ def clear_words(connection: sqlite3.Connection) -> None:
 
 
 def _full_tier(connection: sqlite3.Connection, granularity: int) -> list[int] | None:
-    """The segments to be joined, of the lowest tier that has eight; a tier's are up to eight times as large."""
+    """The segments to be joined, of the lowest tier that has enough; a tier's are up to eight times as large."""
     tiers: dict[int, list[int]] = {}
     query = "SELECT number, n_terms FROM segments WHERE granularity = ? ORDER BY number"
     for number, n_terms in connection.execute(query, (granularity,)):
         tier, most = 0, _LEAST_TIER
-        while n_terms >= most:
+        while n_terms >= most and tier < _TOP_TIER:
             tier, most = tier + 1, most * _TIER
         tiers.setdefault(tier, []).append(number)
-    return next((tiers[tier] for tier in sorted(tiers) if len(tiers[tier]) >= _TIER), None)
+    enough = {tier: _TIER if tier < _TOP_TIER else _TIER**2 for tier in tiers}
+    return next((tiers[tier] for tier in sorted(tiers) if len(tiers[tier]) >= enough[tier]), None)
 
 
 def _join(connection: sqlite3.Connection, granularity: int, segments: Sequence[int]) -> None:
