@@ -45,7 +45,13 @@ def test_a_folder_is_read_recursively_in_order_and_others_are_passed_over(tmp_pa
         "sub/__pycache__/a.txt",
         "x.latechunk/store.sqlite3",
     )
-    embedded = ("out/manifest.json", f"out/part-000001-{'0' * 16}.parquet", f"failed/errors-000002-{'a' * 16}.parquet")
+    embedded = (
+        "out/manifest.json",
+        f"out/part-000001-{'0' * 16}.parquet",
+        f"failed/errors-000002-{'a' * 16}.parquet",
+        "begun/manifest.json",
+        "begun/write.lock",
+    )
     left = (
         "sub/rep/report.html",
         "sub/rep/results.json",

@@ -25,6 +25,7 @@ _SAVED_AS = {
 }
 _INDEX = "store.sqlite3"  # what only the folder of an index holds
 _EMBEDDED = re.compile(r"(?:part|errors)-\d{6,}-[0-9a-f]{16}\.parquet")  # what only a folder that `embed` filled holds
+_BEGUN = frozenset({"manifest.json", "write.lock"})  # what it holds before its first part
 _ADAPTERS = "latechunk.json"  # what only a folder of adapters holds, which `train` filled
 _REPORT = frozenset({"report.html", "results.json", "work"})  # what `evaluate` leaves together
 
@@ -129,7 +130,7 @@ def _files_below(
     for parent, folders, names in os.walk(folder, onerror=tell, followlinks=False):
         report = _REPORT if {*names, *folders} >= _REPORT else frozenset()
         folders[:] = sorted(name for name in {*folders} - report - _PASSED_OVER if not name.startswith("."))
-        if _INDEX in names or _ADAPTERS in names or any(map(_EMBEDDED.fullmatch, names)):
+        if _INDEX in names or _ADAPTERS in names or {*names} >= _BEGUN or any(map(_EMBEDDED.fullmatch, names)):
             folders.clear()
             continue
         for name in sorted({*names} - report):
