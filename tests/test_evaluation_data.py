@@ -237,6 +237,28 @@ def test_tables_as_spreadsheets_write_them(tmp_path, table):
     assert [question.text for question in one.questions] == ["Q?"]
 
 
+TABLE_WITH_QUOTES = 'question,quote\nQ?,"sky is\nR?,sky is blue\nS?,"blue"\n'
+
+
+@pytest.mark.parametrize(
+    "table", [TABLE_WITH_QUOTES, 'question,quote\nQ?,"sky" is blue\n', 'question,quote\nQ?,"sky\n']
+)
+def test_a_double_quote_that_is_not_closed_swallows_no_row(tmp_path, table):
+    with pytest.raises(InputError, match=r"questions.csv:[24]: the row .* double those in them"):
+        read_sets(write_quotes(tmp_path / "x", table))
+
+
+def test_all_rows_that_are_no_questions_are_told_at_once(tmp_path):
+    rows = "".join(f"Q?,gone {number}\n" for number in range(30))
+
+    with pytest.raises(InputError, match="rows that are no questions: 30\n") as raised:
+        read_sets(write_quotes(tmp_path / "x", f"question,quote\nQ?,sky is blue\n{rows}"))
+
+    assert str(raised.value).count("is in none of the documents") == 20
+    assert "questions.csv:3: the quote 'gone 0'" in str(raised.value)
+    assert str(raised.value).endswith("\n  ...")
+
+
 @pytest.mark.parametrize("table", ["q,a\nQ?,sky is blue\n", "Q?,sky is blue\n", ""])
 def test_a_table_without_its_columns_says_what_was_found(tmp_path, table):
     with pytest.raises(InputError, match="the first line must name the columns question and quote"):

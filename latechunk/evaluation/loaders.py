@@ -28,6 +28,7 @@ _LOG = logging.getLogger("latechunk")
 _QUESTIONS = ("questions.csv", "questions.jsonl")
 _COLUMNS = "question and quote (and document, if need be)"
 _SEPARATOR = "\n\n"
+_MOST_ERRORS = 20  # told of rows
 
 
 def read_sets(path: Path) -> list[EvaluationSet]:
@@ -165,7 +166,11 @@ def _read_quotes(folder: Path) -> EvaluationSet:
     named = {document.id: document for document in documents}
     for document in documents:  # by the path with the folder, too
         named.setdefault(f"{folder.as_posix()}/{document.id}", document)
-    return EvaluationSet(folder.name, tuple(documents), tuple(_quoted(path, documents, named, _raise)))
+    errors: list[InputError] = []
+    questions = tuple(_quoted(path, documents, named, errors.append))
+    if errors:
+        raise _join(errors)
+    return EvaluationSet(folder.name, tuple(documents), questions)
 
 
 def read_questions(path: Path, documents: Sequence[Document]) -> tuple[tuple[Question, ...], list[str]]:
@@ -213,8 +218,12 @@ def _quoted(
             yield question
 
 
-def _raise(error: InputError) -> None:
-    raise error
+def _join(errors: Sequence[InputError]) -> InputError:
+    """One error of several, so that all rows can be mended at once."""
+    if len(errors) == 1:
+        return errors[0]
+    lines = [f"rows that are no questions: {len(errors):,}", *(f"  {error}" for error in errors[:_MOST_ERRORS])]
+    return InputError("\n".join(lines + ["  ..."] * (len(errors) > _MOST_ERRORS)))
 
 
 def find_quote(place: str, quote: str, documents: Sequence[Document]) -> Gold:

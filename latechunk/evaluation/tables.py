@@ -59,15 +59,21 @@ def _rows(path: Path, columns: Sequence[str] | None = None, said: str = "") -> I
             delimiter = "\t" if columns is None else _find_delimiter(path, file.readline(), columns, said)
             file.seek(0)
             quoting: Literal[0, 3] = csv.QUOTE_NONE if columns is None else csv.QUOTE_MINIMAL
-            reader = csv.DictReader(file, delimiter=delimiter, quoting=quoting)
+            # A double quote that is not closed would swallow rows up to the next one.
+            reader = csv.DictReader(file, delimiter=delimiter, quoting=quoting, strict=True)
             for row in reader:
                 _require_fitting(f"{path}:{reader.line_num}", row, delimiter)
                 named = {str(name).strip().lower(): value for name, value in row.items() if name}
                 yield f"{path}:{reader.line_num}", {name: value for name, value in named.items() if value is not None}
     except OSError as error:
         raise _unreadable(path, error) from error
-    except (UnicodeDecodeError, csv.Error) as error:
+    except UnicodeDecodeError as error:
         raise InputError(f"{path} cannot be read as a table in UTF-8: {error}; save it as UTF-8") from error
+    except csv.Error as error:
+        raise InputError(
+            f"{path}:{reader.reader.line_num}: the row that ends or breaks off here cannot be read: {error}; put texts "
+            f"that begin with a double quote between double quotes, and double those in them"
+        ) from error
 
 
 def _unreadable(path: Path, error: OSError) -> InputError:
