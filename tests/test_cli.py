@@ -501,6 +501,28 @@ def test_many_files_are_indexed_and_pruned_in_one_call(run):
         assert sorted(index.ids()) == sorted([*(file.name for file in files if file != files[7]), "berlin.md"])
 
 
+def test_what_was_just_read_is_not_looked_at_again_for_what_is_gone(run, monkeypatch):
+    """A filter of the paths took 3.4 s for 40 paths and 10,000 documents, all metadata 0.1 s."""
+    asked = []
+    metadata = Index.metadata
+    monkeypatch.setattr(Index, "metadata", lambda index, ids: asked.append(ids) or metadata(index, ids))
+    monkeypatch.setattr("latechunk.cli.indexing._DOCUMENTS_AT_ONCE", 2)
+    for name in ("1.md", "2.md", "3.md", "4.md"):
+        Path("docs", name).write_text("A river.")
+    run("index", "x.latechunk", "docs")
+    assert asked == []
+    Path("docs/1.md").unlink()
+
+    again = run("index", "x.latechunk", "docs", "--prune", "--dry-run")
+
+    assert again.stdout.endswith("would remove: 1\n  1.md\n"), again.output
+    assert asked == [["1.md"]]
+    asked.clear()
+    run("index", "x.latechunk", "docs/2.md")
+    assert sorted(one for some in asked for one in some) == ["1.md", "3.md", "4.md", "berlin.md", "paris.txt"]
+    assert max(map(len, asked)) == 2
+
+
 def test_rows_are_documents_where_that_is_asked(run):
     Path("people").mkdir()
     Path("people/list.csv").write_text("name,city\nAnn,Berlin\nBob,Paris\n")

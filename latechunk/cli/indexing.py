@@ -59,7 +59,7 @@ if TYPE_CHECKING:
     from latechunk.manifest import IndexInfo
     from latechunk.types import Document
 
-_MOST_PLACES = 40  # each takes four conditions of a filter, which holds 200
+_DOCUMENTS_AT_ONCE = 10_000  # whose metadata are held together
 
 
 def index_command(
@@ -226,19 +226,10 @@ def _is_row(document_id: str, file_id: str) -> bool:
 
 def _find_gone(opened: Index, paths: Sequence[Path], sources: Sources) -> list[str]:
     """Ids of documents that were files, or rows of files, at or below these paths, and are no more."""
-    from latechunk.readers.reader import full_path, is_utf8
-    from latechunk.types import RECORD_FILE
-
-    places = list(filter(is_utf8, map(full_path, paths)))
-    asked: list[dict[str, Any]] = []
-    for place in places:
-        asked += [{"source": place}, {"source": {"$startswith": f"{place.rstrip('/')}/"}}]
-        asked += [{RECORD_FILE: {"$startswith": f"{place.rstrip('/')}{end}"}} for end in ("#", "/")]
-    if not asked:
-        return []
-    # Of all documents find_gone finds the same ones gone, only later.
-    found = opened.ids(filter={"$or": asked} if len(places) <= _MOST_PLACES else None)
-    return sources.find_gone(paths, opened.metadata(found).items())
+    # All others are looked at: a filter compares all metadata with each path, and with one takes as long.
+    others = [one for one in opened.ids() if not sources.has_read(one)]
+    parts = (others[begin : begin + _DOCUMENTS_AT_ONCE] for begin in range(0, len(others), _DOCUMENTS_AT_ONCE))
+    return sources.find_gone(paths, (one for part in parts for one in opened.metadata(part).items()))
 
 
 def _tell_gone(n_gone: int) -> str:

@@ -80,6 +80,10 @@ class Sources:
         """Note that a document was among what was read."""
         self._ids.add(document_id)
 
+    def has_read(self, document_id: str) -> bool:
+        """Whether a document was among what was read."""
+        return document_id in self._ids
+
     def place_of(self, document: Document) -> str:
         """Where a document was read: its file as it was given, with the row or line; its id if that is unknown."""
         return find_place(document, self._sources)
@@ -98,10 +102,8 @@ class Sources:
             if source is None or document_id in self._ids or not _is_at(source, places):
                 continue
             is_named_by_file = source.endswith(f"/{without_row(document_id, metadata)}")
-            is_whole = (
-                find_row(metadata) is None and self._names.get(source) in self._ids
-            )  # under another id, still there
-            is_read = source in self._sources and not self.n_problems and not is_whole
+            is_there = find_row(metadata) is None and self._names.get(source) in self._ids  # under another id
+            is_read = source in self._sources and not self.n_problems and not is_there
             if (is_named_by_file and is_read) or not Path(source).exists() or is_blank(Path(source)):
                 gone.append(document_id)
         return list(dict.fromkeys(gone))
