@@ -52,14 +52,14 @@ def serve_command(
     ] = None,
     device: Device = "auto",
     dtype: Dtype = "auto",
-    max_tokens: Annotated[int | None, _limits(help="Of one request  [default: 131,072].")] = None,
-    max_inputs: Annotated[int | None, _limits(help="Texts of one request  [default: 2,048].")] = None,
-    max_body_mb: Annotated[int | None, _limits(help="Of one request  [default: 8].")] = None,
-    max_requests: Annotated[int | None, _limits(help="At work or waiting  [default: 256].")] = None,
+    max_tokens: Annotated[int | None, _limits(min=1, help="Of one request  [default: 131,072].")] = None,
+    max_inputs: Annotated[int | None, _limits(min=1, help="Texts of one request  [default: 2,048].")] = None,
+    max_body_mb: Annotated[int | None, _limits(min=1, help="Of one request  [default: 8].")] = None,
+    max_requests: Annotated[int | None, _limits(min=1, help="At work or waiting  [default: 256].")] = None,
     batch_tokens: Annotated[
-        int | None, _limits(help="Of several requests that go through the model together  [default: 8,192].")
+        int | None, _limits(min=1, help="Of several requests that go through the model together  [default: 8,192].")
     ] = None,
-    timeout: Annotated[float | None, _limits(help="Seconds for a request  [default: 300].")] = None,
+    timeout: Annotated[float | None, _limits(min=0.001, help="Seconds for a request  [default: 300].")] = None,
     quiet: Quiet = False,
 ) -> None:
     """Serve vectors and search over HTTP: in the forms of OpenAI, Jina, Voyage and Perplexity.
