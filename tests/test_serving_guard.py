@@ -440,12 +440,16 @@ def test_the_command_says_what_is_wrong(tmp_path):
     outside = run(app, ["serve", "--host", "0.0.0.0"])
     keyless = run(app, ["serve", "--api-key-file", str(tmp_path / "none")])
     nothing = run(app, ["serve", str(tmp_path / "none.latechunk")])
-    limit = run(app, ["serve", "--max-tokens", "0"])
+    limits = ["--max-tokens", "--max-inputs", "--max-body-mb", "--max-requests", "--batch-tokens", "--timeout"]
+    beyond = {option: run(app, ["serve", option, "0"]) for option in limits}
     with socket.socket() as taken:
         taken.bind(("127.0.0.1", 0))
         taken.listen()
 
-    assert (outside.exit_code, keyless.exit_code, limit.exit_code) == (2, 2, 2)
+    assert (outside.exit_code, keyless.exit_code) == (2, 2)
+    assert {option: (one.exit_code, option in one.output) for option, one in beyond.items()} == dict.fromkeys(
+        limits, (2, True)
+    )
     assert nothing.exit_code == 1
     assert "--api-key-file" in outside.output
     assert Path("none.latechunk").name in nothing.output
