@@ -195,6 +195,21 @@ def test_a_page_that_is_turned_has_paragraphs_and_headings(read):
     assert texts == [f"Care\n\n{paragraph}\n\n{paragraph}"] * 3
 
 
+@pytest.mark.parametrize("matrix", ["1 0 0 1 0 0", "0 1 -1 0 792 0", "-1 0 0 -1 612 792", "0 -1 1 0 0 612"])
+@pytest.mark.parametrize("rotation", [0, 90, 180, 270])
+def test_a_page_that_lies_on_its_side_or_its_head_is_read_as_it_was_written(read, matrix, rotation):
+    rows = [["Part", "Price", "Stock"], ["Pump", "12", "3"], ["Valve", "5", "9"]]
+    shown = b"".join(
+        write_lines([cell], x=72 + 110 * column, y=500 - 22 * row)
+        for row, cells in enumerate(rows)
+        for column, cell in enumerate(cells)
+    ) + write_lines(PROSE, y=420)
+
+    ((document,), _) = read(make_pdf([b"q %s cm %s Q" % (matrix.encode(), shown)], page_entries=f"/Rotate {rotation}"))
+
+    assert document.text.split("\n") == ["Part Price Stock", "Pump 12 3", "Valve 5 9", "", *PROSE]
+
+
 def test_cells_of_a_row_that_are_drawn_one_by_one_stand_on_one_line(read):
     rows = [["Part", "Price", "Stock"], ["Pump", "12", "3"], ["Valve", "5", "9"]]
     content = b"".join(

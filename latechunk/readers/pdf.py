@@ -8,6 +8,7 @@ from __future__ import annotations
 import ctypes
 import math
 import re
+from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from functools import partial
@@ -38,6 +39,7 @@ _BROWSER = "Skia/PDF"  # the producer in what browsers and Google Docs write, wh
 _PARAGRAPH = 1.3  # times the usual distance of lines
 _MOST_DISTANCE = 4.0  # in sizes of type; what is farther apart are no lines of one text
 _SAME_LINE = 0.1  # sizes of type that what stands on one line may differ in height
+_SAMPLE = 100  # letters of a page that say how it is turned
 _PASSWORD_ERROR = 4  # FPDF_ERR_PASSWORD
 _EAST_ASIAN = "\u2e80"  # the first character of such scripts
 _DATE = re.compile(r"(?:D:)?(\d{4})(\d\d)?(\d\d)?(?:(\d\d)(\d\d)(\d\d)?)?")
@@ -134,7 +136,7 @@ class _Text:
     def add_page(self, page: pypdfium2.PdfPage, label: str | None) -> bool:
         """Add the text of a page; whether it is an image without text."""
         try:
-            text_page = page.get_textpage()
+            text_page = _open_text(page)
             try:
                 lines = _order_columns(list(_read_lines(text_page)))
             finally:
@@ -198,6 +200,34 @@ def _read_lines(page: pypdfium2.PdfTextPage) -> Iterator[_PageLine]:
             yield _PageLine(line, x, y, size, is_soft or (sign != "" and sign in _HYPHENS), is_soft, is_vertical)
         place += len(text[start:after].encode("utf-16-le")) // 2 if is_wide else after - start
         start = after
+
+
+def _open_text(page: pypdfium2.PdfPage) -> pypdfium2.PdfTextPage:
+    """The text of a page that is turned so that most of it stands upright.
+
+    PDFium takes lines that run down the page as it is shown from the last to the first, and cells of a row that stands
+    on its head from right to left.
+    """
+    text_page = page.get_textpage()
+    rotation = _upright_rotation(text_page)
+    if rotation in (None, page.get_rotation()):
+        return text_page
+    text_page.close()
+    page.set_rotation(rotation)
+    return page.get_textpage()
+
+
+def _upright_rotation(page: pypdfium2.PdfTextPage) -> int | None:
+    """By how many degrees a page must be turned for most of its letters to stand upright; None if it has none."""
+    import pypdfium2.raw as pdfium
+
+    n_characters = page.count_chars()
+    angles = Counter(
+        -round(pdfium.FPDFText_GetCharAngle(page, index) / (math.pi / 2)) * 90 % 360
+        for index in range(0, n_characters, 1 + n_characters // _SAMPLE)
+        if not pdfium.FPDFText_IsGenerated(page, index)
+    )
+    return max(angles, key=angles.__getitem__, default=None)
 
 
 def _order_columns(lines: list[_PageLine]) -> list[_PageLine]:
