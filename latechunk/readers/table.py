@@ -8,7 +8,7 @@ import io
 import json
 import re
 from collections import Counter, deque
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterator, Sequence
 from functools import partial
 from itertools import chain, islice
 from operator import length_hint
@@ -16,7 +16,8 @@ from pathlib import Path
 from typing import Literal
 
 from latechunk.errors import DocumentError
-from latechunk.readers.limits import count_lines
+from latechunk.readers.limits import MAX_BYTES, count_lines
+from latechunk.readers.notation import to_letters
 from latechunk.readers.reader import Problem, Reader, Reading, SourceFile, read_text
 from latechunk.readers.rows import row_document
 from latechunk.types import FIRST_LINE, TABLE_ROW, TABLE_SHEET, Block, Document
@@ -54,7 +55,7 @@ def _read(file: SourceFile, reading: Reading) -> Iterator[Document]:
 def _has_quotes(text: str) -> bool:
     """Whether quotation marks hold cells of a table of tabs together, as Excel writes them; else they are text."""
     try:
-        deque(csv.reader(io.StringIO(text, newline=""), delimiter="\t", strict=True), maxlen=0)
+        deque(_with_long_cells(csv.reader(io.StringIO(text, newline=""), delimiter="\t", strict=True)), maxlen=0)
     except csv.Error:
         return False
     return True
@@ -67,7 +68,7 @@ def _rows(text: str, delimiter: str, *, quotes: bool = True) -> Iterator[tuple[i
     reader = csv.reader(chain(io.StringIO(text, newline=""), ends), delimiter=delimiter, quoting=quoting)
     line = 1
     try:
-        for row in reader:
+        for row in _with_long_cells(reader):
             if quotes and row != [""] and not length_hint(ends):
                 raise DocumentError(f"line {line}: a quotation mark is left open; end the cell with one")
             if any(cell.strip() for cell in row):
@@ -75,6 +76,19 @@ def _rows(text: str, delimiter: str, *, quotes: bool = True) -> Iterator[tuple[i
             line = reader.line_num + 1
     except csv.Error as error:
         raise DocumentError(f"line {reader.line_num}: {error}; is a quotation mark left open?") from error
+
+
+def _with_long_cells(rows: Iterator[list[str]]) -> Iterator[list[str]]:
+    """The rows of a reader of ``csv``, whose limit of 131,072 characters is one of the process, and stays as it is."""
+    while True:
+        limit = csv.field_size_limit(MAX_BYTES)
+        try:
+            row = next(rows, None)
+        finally:
+            csv.field_size_limit(limit)
+        if row is None:
+            return
+        yield row
 
 
 def _find_delimiter(text: str) -> str:
@@ -103,6 +117,16 @@ def _table_document(rows: Iterator[tuple[int, list[str]]], file: SourceFile) -> 
     return Document(file.name, text, file.metadata, outline=(Block("table", 0, len(text)),) if text else ()), n_rows
 
 
+def _name_columns(names: Sequence[str]) -> list[str]:
+    """The names of columns; one without a name, as spreadsheets and pandas write them, has its letters."""
+    return [name or to_letters(number).upper() for number, name in enumerate(names, start=1)]
+
+
+def _n_cells(row: Sequence[str]) -> int:
+    """How many cells a row has without empty ones at its end."""
+    return max((number for number, cell in enumerate(row, start=1) if cell), default=0)
+
+
 def _find_numeric(rows: Iterator[tuple[int, list[str]]]) -> set[str]:
     """The columns in which every cell that is not empty is a number as JSON writes it: ``007`` is a code.
 
@@ -111,10 +135,11 @@ def _find_numeric(rows: Iterator[tuple[int, list[str]]]) -> set[str]:
     """
     columns: dict[int, set[tuple[int, bool]]] = {}
     with contextlib.suppress(DocumentError):  # which reading the rows will tell
-        _, header = next(rows, (0, []))
+        _, names = next(rows, (0, []))
+        header = _name_columns(names)
         columns = {place: set() for place, name in enumerate(header) if name not in OWN_KEYS}
         for _, row in rows:
-            for place, cell in enumerate(row if len(row) <= len(header) else []):
+            for place, cell in enumerate(row if _n_cells(row) <= len(header) else []):
                 if not cell or place not in columns:
                     continue
                 if not _NUMBER.fullmatch(cell) or len(cell.strip("-").replace(".", "")) > _MOST_DIGITS:
@@ -134,16 +159,18 @@ def _is_one_spelling(seen: set[tuple[int, bool]]) -> bool:
 def _row_documents(
     rows: Iterator[tuple[int, list[str]]], file: SourceFile, reading: Reading, numeric: Collection[str]
 ) -> Iterator[Document]:
-    _, header = next(rows, (0, []))
+    _, names = next(rows, (0, []))
+    header = _name_columns(names)
     if repeated := sorted({name for name in header if header.count(name) > 1}):
         raise DocumentError(f"its first row must name the columns, and {', '.join(map(repr, repeated))} repeats")
     for number, (line, row) in enumerate(rows, start=1):
         place = f"{file.path}:{line}"
-        if len(row) > len(header):
-            reading.on_problem(Problem(place, f"a row of {len(row)} cells under a header of {len(header)}"))
+        if _n_cells(row) > len(header):
+            reading.on_problem(Problem(place, f"a row of {_n_cells(row)} cells under a header of {len(header)}"))
             continue
         try:
-            fields = dict(zip(header, row, strict=False))  # cells that are missing at the end are not there
+            cells = zip(header, names, row, strict=False)  # cells that are missing at the end are not there
+            fields = {key: cell for key, name, cell in cells if name or cell}
             numbers = {key: json.loads(fields[key]) if fields[key] else None for key in numeric if key in fields}
             yield row_document(fields, file, number, partial(reading.on_note, place), numbers=numbers)
         except DocumentError as error:
