@@ -554,6 +554,15 @@ def test_all_of_a_chapter_is_read_with_its_notes_and_examples(read):
     assert parts(document) == [("heading2", "One"), ("heading1", "Two")]
 
 
+def test_notes_and_answers_beside_the_order_of_reading_are_read_and_the_contents_are_not(read):
+    package = OPF.replace('<itemref idref="b"/>', '<itemref idref="b" linear="no"/>')
+
+    for shown in (package, package.replace('idref="n" linear="no"', 'idref="n"')):
+        ((document,), _) = read("a.epub", make_epub(**{"OEBPS/a.opf": shown}))
+
+        assert document.text == "One\n\nText of One.\n\nTwo\n\nText of Two."
+
+
 def test_chapters_of_older_types_are_read(read):
     package = OPF.replace("application/xhtml+xml", "text/x-oeb1-document", 1).replace("one.xhtml", "one.xhtml#top")
     package = package.replace('#top" media-type="application/xhtml+xml', '#top" media-type="text/html; charset=utf-8')

@@ -69,11 +69,11 @@ class _Package:
         if name and name not in self._said:
             self._said[name] = []
             self._open = name
-        elif tag == "item" and attributes.get("media-type", "").partition(";")[0].strip() in _CHAPTERS:
+        elif tag == "item" and _is_chapter(attributes):
             place = unquote(attributes.get("href", "").partition("#")[0])
             target = posixpath.normpath(posixpath.join(self._folder, place))
             self._chapters[attributes.get("id", "")] = target
-        elif tag == "itemref" and attributes.get("linear") != "no":
+        elif tag == "itemref":  # what is not linear are notes and answers, which readers open by links
             self._order.append(attributes.get("idref", ""))
 
     def _end(self, tag: str) -> None:  # noqa: ARG002
@@ -82,6 +82,12 @@ class _Package:
     def _text(self, text: str) -> None:
         if self._open:
             self._said[self._open].append(text)
+
+
+def _is_chapter(attributes: Mapping[str, str]) -> bool:
+    """Whether an item is text, and not the table of contents."""
+    is_text = attributes.get("media-type", "").partition(";")[0].strip() in _CHAPTERS
+    return is_text and "nav" not in attributes.get("properties", "").split()
 
 
 def _package_name(archive: Archive) -> str:
