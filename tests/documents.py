@@ -136,7 +136,8 @@ OPF = """<package xmlns="http://www.idpf.org/2007/opf" xmlns:dc="http://purl.org
 <dc:title>A book</dc:title><dc:creator>Ann</dc:creator><dc:creator>Bob</dc:creator><dc:language>de</dc:language>
 </metadata><manifest><item id="b" href="text/two%20b.xhtml" media-type="application/xhtml+xml"/>
 <item id="a" href="text/../text/one.xhtml" media-type="application/xhtml+xml"/>
-<item id="n" href="nav.xhtml" properties="scripted nav" media-type="application/xhtml+xml"/><item id="c" href="x.css" media-type="text/css"/>
+<item id="n" href="nav.xhtml" properties="scripted nav" media-type="application/xhtml+xml"/>
+<item id="c" href="x.css" media-type="text/css"/>
 <item id="m" href="gone.xhtml" media-type="application/xhtml+xml"/></manifest><spine>
 <itemref idref="n" linear="no"/>
 <itemref idref="a"/><itemref idref="c"/><itemref idref="b"/><itemref idref="a"/><itemref idref="m"/>
