@@ -532,6 +532,19 @@ def test_slides_agree_with_python_pptx(read, tmp_path):
     assert [text for kind, text in parts(document) if kind == "heading1"] == [f"Goal {number}" for number in range(6)]
 
 
+@pytest.mark.parametrize("name", ["a.mhtml", "A.MHT"])
+def test_a_page_that_a_browser_saved_with_its_pictures_is_a_page(read, name):
+    head = "From: <Saved by Blink>\nSubject: Title\nContent-Type: multipart/related; boundary=b\n\n--b\n"
+    shown = "<title>T</title><nav>Menu</nav><p>Caf=C3=A9=\n</p>"
+    page = f"Content-Type: text/html\nContent-Transfer-Encoding: quoted-printable\n\n{shown}\n"
+    style = "--b\nContent-Type: text/css\n\np {}\n--b--\n"
+
+    ((document,), problems) = read(name, f"{head}{page}{style}".encode())
+
+    assert (document.text, document.metadata["title"], problems) == ("Café", "T", [])
+    assert read(name, f"{head}{style}".encode())[1] == [("", "it holds no page")]
+
+
 def test_a_book_is_its_chapters_in_their_order(read):
     ((document,), problems) = read("a.epub", make_epub())
 

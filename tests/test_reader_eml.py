@@ -5,6 +5,8 @@ from email.message import EmailMessage
 
 import pytest
 
+from latechunk.readers import count_documents, find_files, mbox
+
 pytest.importorskip("selectolax")
 
 
@@ -181,3 +183,90 @@ def test_what_is_no_message_is_named(read, content, reason):
 
     assert (documents, place) == ([], "")
     assert reason in why
+
+
+INVITATION = (
+    "BEGIN:VCALENDAR\r\nBEGIN:VTIMEZONE\r\nDTSTART:19700101T000000\r\nEND:VTIMEZONE\r\nBEGIN:VEVENT\r\n"
+    'SUMMARY:Budget\\, again\r\nDTSTART;TZID="Europe/Berlin";X=1:20240305T100000\r\nDTEND:20240305T103000Z\r\n'
+    "LOCATION:Room 5\r\nDESCRIPTION:Bring the\\nfig\r\n ures.\r\nBEGIN:VALARM\r\nDESCRIPTION:Reminder\r\n"
+    "END:VALARM\r\nEND:VEVENT\r\nEND:VCALENDAR\r\n"
+)
+WHEN = "Event: Budget, again\nStart: 2024-03-05 10:00 Europe/Berlin\nEnd: 2024-03-05 10:30 UTC\nLocation: Room 5"
+
+
+def test_time_and_place_of_an_invitation_are_read_once(read):
+    message = make("Please come.")
+    message.add_alternative("<p>Please come.</p>", subtype="html")
+    message.add_alternative(INVITATION, subtype="calendar")
+    message.add_attachment(INVITATION, subtype="calendar", filename="invite.ics")
+
+    ((document,), problems) = read("a.eml", bytes(message))
+
+    assert document.text.endswith(f"Attachments: invite.ics\n\nPlease come.\n\n{WHEN}")
+    assert problems == read.notes == []
+
+
+def test_an_invitation_without_a_text_says_what_it_is_about(read):
+    alone = b"Subject: A\nContent-Type: text/calendar; charset=utf-8\n\n" + INVITATION.encode()
+
+    assert read("a.eml", alone)[0][0].text == f"A\n\n{WHEN}\n\nBring the\nfigures."
+    assert read.notes == []
+    assert read("a.eml", b"Subject: A\nContent-Type: text/calendar\n\nBEGIN:VEVENT\n")[0][0].text == "A"
+    day = alone.replace(b"20240305T103000Z", b"20240306").replace(b"20240305T100000", b"soon")
+    assert "Start: soon\nEnd: 2024-03-06\n" in read("a.eml", day)[0][0].text
+
+
+def test_receivers_may_stand_on_lines_of_their_own(read):
+    ((document,), _) = read("a.eml", b"Subject: A\nTo: a@x.org\nTo: b@x.org, c@x.org\nSubject: B\n\nText.\n")
+
+    assert document.text == "A\n\nTo: a@x.org, b@x.org, c@x.org\n\nText."
+
+
+BOX = """From - Mon Jan 1 10:00:00 2024
+Subject: One
+From: ann@x.org
+Content-Transfer-Encoding: quoted-printable
+
+Caf=C3=A9.
+
+From here on all is well.
+>From the start.
+>>From: quoted
+
+From bob@x.org Tue Jan 2 2024 11:00
+X-No: header
+
+Lost.
+
+From bob@x.org Tue Jan 2 11:00:00 2024
+Subject: Three
+
+Last.
+"""
+
+
+@pytest.mark.parametrize("name", ["a.mbox", "Inbox", "Sent.sbd"])
+def test_each_message_of_a_mailbox_is_a_document(read, tmp_path, name):
+    documents, problems = read(name, BOX.encode())
+
+    assert [(one.id, one.text) for one in documents] == [
+        (f"{name}#1", "One\n\nFrom: ann@x.org\n\nCafé.\n\nFrom here on all is well.\nFrom the start.\n>>From: quoted"),
+        (f"{name}#3", "Three\n\nLast."),
+    ]
+    assert documents[0].metadata == {
+        "title": "One",
+        "author": "ann@x.org",
+        "table_row": 1,
+        "source": (tmp_path / name).as_posix(),
+    }
+    assert [block.kind for block in documents[1].outline] == ["heading"]
+    ((place, reason),) = problems
+    assert (place, reason[:20]) == (", message 2", "it is no message: it")
+    assert count_documents(find_files([tmp_path / name], print)) == 3
+
+
+def test_what_is_no_mailbox_is_named_and_one_message_too_large_costs_itself(read, monkeypatch):
+    assert read("a.mbox", b"Hello.")[1][0][1].startswith("it is no mailbox")
+    monkeypatch.setattr(mbox, "MAX_BYTES", 150)
+    documents, problems = read("a.mbox", BOX.encode().replace(b"Lost.", b"Lost.\n" * 100))
+    assert ([one.id for one in documents], len(problems)) == (["a.mbox#1", "a.mbox#3"], 1)

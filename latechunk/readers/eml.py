@@ -1,6 +1,6 @@
 """Messages (.eml): subject, sender, receivers and date, then the text, and messages within them.
 
-The text is the plain one, else that of HTML. Attachments are named and not read.
+The text is the plain one, else that of HTML, and time and place of an invitation. Attachments are named and not read.
 """
 
 from __future__ import annotations
@@ -17,6 +17,7 @@ from email.utils import parsedate_to_datetime
 from pathlib import Path
 
 from latechunk.errors import DocumentError, MissingDependencyError
+from latechunk.readers.calendar import read_event
 from latechunk.readers.decoding import decode_declared, decode_word, explain_decoding, marked_encoding
 from latechunk.readers.html import parse_html
 from latechunk.readers.limits import read_whole
@@ -25,7 +26,10 @@ from latechunk.readers.reader import parsed_reader
 from latechunk.readers.structured import StructuredText
 
 _HEADERS = ("from", "to", "cc", "date", "subject")
+_LISTS = ("to", "cc")  # which some programs write a line for each receiver of
 _METADATA = {"subject": "title", "from": "author", "to": "to", "date": "created"}
+_CALENDAR = "text/calendar"
+_ORDER = {"text/plain": 0, _CALENDAR: 2}  # of the forms of a text; others are 1
 _MOST_LEVELS = 20  # of parts within each other
 _BLANK_LINES = re.compile(r"\n{3,}")
 _NO_LETTER = re.compile(rb"[^A-Za-z0-9+/]")  # of base64
@@ -71,11 +75,13 @@ class _Message:
     notes: list[str] = field(default_factory=list)
     problems: list[tuple[str, str]] = field(default_factory=list)
     n_texts: int = 0
+    has_event: bool = False
 
     def add(self, message: Message, level: int) -> None:
         """Add a message of this level, from 1."""
         if level > _MOST_LEVELS:
             raise DocumentError(f"its messages nest more than {_MOST_LEVELS} levels deep")
+        self.has_event = False
         headers = _read_headers(message)
         attached = [name for part in message.walk() if (name := _attachment(part))] if level == 1 else []
         if subject := headers.pop("subject", ""):
@@ -100,12 +106,12 @@ class _Message:
                 self.add(_unpack(one) if _is_base64(part) else one, level + 1)
         elif kind == "multipart/alternative":
             n_texts = self.n_texts
-            for one in sorted(parts, key=lambda one: one.get_content_type() != "text/plain"):
+            for one in sorted(parts, key=lambda one: _ORDER.get(one.get_content_type(), 1)):
                 self._add_part(one, level, depth + 1, with_texts and self.n_texts == n_texts)
         elif parts:
             for one in parts:
                 self._add_part(one, level, depth + 1, with_texts)
-        elif is_text and with_texts and not _attachment(part):
+        elif (is_text and with_texts and not _attachment(part)) or (kind == _CALENDAR and not self.has_event):
             self._add_text(part, kind)
 
     def _add_text(self, part: Message, kind: str) -> None:
@@ -122,6 +128,8 @@ class _Message:
                 page, _, _ = parse_html(_MARK + text.encode("utf-8", "replace"), self.options, whole=True)
                 written = self.out.append(page)
                 self.n_texts += written[1] > written[0]
+            elif kind == _CALENDAR:
+                self._add_event(text)
             elif plain := _tidy(text):
                 self.out.paragraph(plain)
                 self.n_texts += 1
@@ -131,6 +139,13 @@ class _Message:
             self.problems.append((f"its part of {kind}", explain_decoding(error)))
         else:
             self.notes += [f"read as {guess}, which was guessed (--encoding says it)"] if guess else []
+
+    def _add_event(self, calendar: str) -> None:
+        """Add time and place of an invitation, of which a message may have a copy, and what it says if no text does."""
+        if said := read_event(_tidy(calendar), with_description=not self.n_texts):
+            self.out.paragraph(said)
+            self.n_texts += 1
+            self.has_event = True
 
 
 def _is_base64(part: Message) -> bool:
@@ -156,7 +171,10 @@ def _read_headers(message: Message) -> dict[str, str]:
     found: dict[str, str] = {}
     for key, value in message.raw_items():
         name = key.lower()
-        if name in _HEADERS and name not in found and (said := _decode_header(value)):
+        said = _decode_header(value) if name in _HEADERS else ""
+        if said and name in found and name in _LISTS:
+            found[name] += f", {said}"
+        elif said and name not in found:
             found[name] = _to_iso(said) if name == "date" else said
     return {name: found[name] for name in _HEADERS if name in found}
 

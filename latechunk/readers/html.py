@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable
+from email import message_from_bytes
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from latechunk.errors import MissingDependencyError
+from latechunk.errors import DocumentError, MissingDependencyError
 from latechunk.extras import how_to_install
 from latechunk.readers.decoding import decode_declared
 from latechunk.readers.html_render import render
@@ -27,14 +28,27 @@ _HEAD = 4_096
 _EMPTY = re.compile(
     r"<(title|script|style|textarea|iframe|a|b|i|em|strong|span|div|p|h[1-6]|li|td|th)(\s[^<>]*)?/>", re.I
 )
+_SAVED = (".mht", ".mhtml")
 _MAIN = "main, [role=main]"
 _DATES = ("article:published_time", "date", "dc.date", "dcterms.created", "dcterms.date")
 
 
 def parse(path: Path, options: ParserOptions) -> Parsed:
     """Read an HTML file; see ``ParserProcess.parse``."""
-    text, metadata, note = parse_html(read_whole(path), options)
+    data = read_whole(path)
+    if path.suffix.lower() in _SAVED:
+        data = _unpack(data)
+    text, metadata, note = parse_html(data, options)
     return Parsed(str(text), outline=text.outline, metadata=metadata, notes=(note,) if note else ())
+
+
+def _unpack(data: bytes) -> bytes:
+    """The page in a file in which a browser saved it with its pictures, as a message."""
+    parts = message_from_bytes(data.lstrip()).walk()
+    page = next((part.get_payload(decode=True) for part in parts if part.get_content_type() == "text/html"), None)
+    if not isinstance(page, bytes):
+        raise DocumentError("it holds no page")
+    return page
 
 
 def parse_html(
@@ -102,4 +116,4 @@ def _plain(text: str) -> str:
     return " ".join(text.split())
 
 
-HTML = parsed_reader(__name__, ".html", ".htm", ".xhtml")
+HTML = parsed_reader(__name__, ".html", ".htm", ".xhtml", *_SAVED)

@@ -16,6 +16,7 @@ from latechunk.readers.jsonfile import JSON
 from latechunk.readers.jsonl import JSONL
 from latechunk.readers.markdown import MARKDOWN
 from latechunk.readers.markup import ASCIIDOC, LATEX, RST
+from latechunk.readers.mbox import MBOX
 from latechunk.readers.notebook import NOTEBOOK
 from latechunk.readers.pdf import PDF
 from latechunk.readers.pptx import PPTX
@@ -41,6 +42,7 @@ READERS: Mapping[str, Reader] = {
         PPTX,
         XLSX,
         EML,
+        MBOX,
         EPUB,
         HTML,
     )
@@ -54,6 +56,7 @@ _HEAD = 8_192
 _MEMBER = re.compile(rb"PK\x03\x04.{26}(word|ppt|xl)/", re.S)  # the header of a member of a zip archive, and its name
 _OFFICE = {b"word": DOCX, b"ppt": PPTX, b"xl": XLSX}
 _PAGE = re.compile(rb"\s*<(?:!doctype html|html|head|meta|style|body|table)\b", re.I)
+_MAILBOX = re.compile(rb"From \S.*\d:\d\d.*\r?\n[!-9;-~]+:")  # as Thunderbird has it, under names without a suffix
 _SHEETS = (".xlsx", ".xlsm", ".xls")
 """Names under which programs also give out pages and tables of text."""
 
@@ -80,6 +83,8 @@ def _find_by_content(head: bytes, suffix: str) -> Reader | None:
         return PDF
     if head.startswith(b"{\\rtf"):
         return RTF
+    if suffix not in READERS and _MAILBOX.match(head):
+        return MBOX
     if head.startswith(b"PK\x03\x04"):
         if b"application/epub+zip" in head[:100]:
             return EPUB
