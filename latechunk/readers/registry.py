@@ -21,6 +21,7 @@ from latechunk.readers.notebook import NOTEBOOK
 from latechunk.readers.pdf import PDF
 from latechunk.readers.pptx import PPTX
 from latechunk.readers.reader import Reader
+from latechunk.readers.subtitles import SUBTITLES
 from latechunk.readers.table import TABLE
 from latechunk.readers.text import CODE, RTF, TEXT
 from latechunk.readers.xlsx import XLSX
@@ -29,6 +30,7 @@ READERS: Mapping[str, Reader] = {
     suffix: reader
     for reader in (
         TEXT,
+        SUBTITLES,
         MARKDOWN,
         RST,
         ASCIIDOC,
