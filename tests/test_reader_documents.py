@@ -576,6 +576,53 @@ def test_notes_and_answers_beside_the_order_of_reading_are_read_and_the_contents
         assert document.text == "One\n\nText of One.\n\nTwo\n\nText of Two."
 
 
+NAV = """<html xmlns="x" xmlns:epub="y"><body><nav epub:type="landmarks"><ol>
+<li><a href="text/one.xhtml">Start</a></li></ol></nav><nav epub:type="toc"><h1>Contents</h1><ol>
+<li><a href="text/one.xhtml">Chapter <i>One</i></a></li>
+<li><a href="text/one.xhtml#a">Within</a><ol><li><a href="text/two%20b.xhtml#x">The Second</a></li></ol></li></ol></nav>
+</body></html>"""
+NCX = """<ncx><docTitle><text>A book</text></docTitle><navMap><navPoint><navLabel><text>Chapter One</text></navLabel>
+<content src="text/one.xhtml"/><navPoint><navLabel><text>The Second</text></navLabel>
+<content src="text/two%20b.xhtml#x"/></navPoint></navPoint></navMap>
+<pageList><pageTarget><navLabel><text>9</text></navLabel>
+<content src="text/three.xhtml"/></pageTarget></pageList></ncx>"""
+WITH_NCX = OPF.replace('properties="scripted nav"', "").replace(
+    '<item id="c"', '<item id="ncx" href="toc.ncx" media-type="application/x-dtbncx+xml"/><item id="c"'
+)
+
+
+@pytest.mark.parametrize(
+    "members",
+    [
+        {"OEBPS/nav.xhtml": NAV},
+        {"OEBPS/a.opf": WITH_NCX, "OEBPS/toc.ncx": NCX, "OEBPS/nav.xhtml": None},
+        {"OEBPS/a.opf": WITH_NCX.replace('id="n"', 'id="n" properties="nav"'), "OEBPS/toc.ncx": NCX},  # nav is no XML
+    ],
+)
+def test_chapters_without_a_heading_have_that_of_the_contents(read, members):
+    one = "<p>I.</p><p>CHAPTER<br/>One</p><p>Text.</p>"
+    chapters = {"OEBPS/text/one.xhtml": one, "OEBPS/text/two b.xhtml": "<p>Text of two.</p>"}
+    package = members.get("OEBPS/a.opf", OPF).replace("gone.xhtml", "text/three.xhtml")
+    members = {**chapters, "OEBPS/text/three.xhtml": "<p>End.</p>", **members, "OEBPS/a.opf": package}
+
+    ((document,), _) = read("a.epub", make_epub(**members))
+
+    assert document.text == "I.\n\nCHAPTER\nOne\n\nText.\n\nThe Second\n\nText of two.\n\nEnd."
+    assert parts(document) == [("heading1", "CHAPTER\nOne"), ("heading2", "The Second")]
+
+
+def test_a_title_of_the_contents_has_the_level_of_other_chapters(read):
+    nav = NAV.replace('<ol><li><a href="text/two', '</li><li><a href="text/two').replace("</li></ol></li>", "</li>")
+    one = "<h2>One</h2><h3>Within</h3><p>Text.</p>"
+
+    ((document,), _) = read(
+        "a.epub",
+        make_epub(**{"OEBPS/text/one.xhtml": one, "OEBPS/text/two b.xhtml": "<p>Text.</p>", "OEBPS/nav.xhtml": nav}),
+    )
+
+    assert parts(document) == [("heading2", "One"), ("heading3", "Within"), ("heading2", "The Second")]
+
+
 def test_chapters_of_older_types_are_read(read):
     package = OPF.replace("application/xhtml+xml", "text/x-oeb1-document", 1).replace("one.xhtml", "one.xhtml#top")
     package = package.replace('#top" media-type="application/xhtml+xml', '#top" media-type="text/html; charset=utf-8')

@@ -9,6 +9,7 @@ from urllib.parse import unquote
 
 from latechunk.errors import DocumentError, MissingDependencyError
 from latechunk.readers.archive import Archive
+from latechunk.readers.epub_contents import read_contents, with_titles
 from latechunk.readers.html import parse_html
 from latechunk.readers.parsed import Parsed, ParserOptions
 from latechunk.readers.reader import parsed_reader
@@ -17,6 +18,7 @@ from latechunk.readers.structured import StructuredText
 _CONTAINER = "META-INF/container.xml"
 _ENCRYPTION = "META-INF/encryption.xml"
 _CHAPTERS = ("application/xhtml+xml", "text/html", "application/xml", "text/xml", "text/x-oeb1-document")
+_NCX = "application/x-dtbncx+xml"
 _METADATA = {"title": "title", "creator": "author", "date": "created", "language": "lang"}
 
 
@@ -25,18 +27,22 @@ def parse(path: Path, options: ParserOptions) -> Parsed:
     with Archive(path) as archive:
         package = _Package(archive, _package_name(archive))
         protected = _protected(archive)
-        whole = StructuredText()
+        chapters: list[tuple[str, StructuredText]] = []
         problems: list[tuple[str, str]] = []
         for name in package.chapters:
             options.tick()
             try:
                 if name in protected:
                     raise DocumentError("it is protected (DRM), and cannot be read")
-                whole.append(parse_html(archive.read(name), options, whole=True)[0])
+                chapters.append((name, parse_html(archive.read(name), options, whole=True)[0]))
             except MissingDependencyError:
                 raise
             except (DocumentError, UnicodeDecodeError) as error:
                 problems.append((f"chapter {name}", str(error)))
+        contents = read_contents(archive, package.contents)
+    whole = StructuredText()
+    for chapter in with_titles(chapters, contents):
+        whole.append(chapter)
     if not str(whole):
         raise DocumentError(f"{problems[0][0]}: {problems[0][1]}" if problems else "it holds no text")
     return Parsed(str(whole), outline=whole.outline, metadata=package.metadata, problems=tuple(problems))
@@ -49,6 +55,7 @@ class _Package:
         self._folder = posixpath.dirname(name)
         self._chapters: dict[str, str] = {}
         self._order: list[str] = []
+        self._contents: list[str] = []
         self._said: dict[str, list[str]] = {}
         self._open: str | None = None
         archive.parse(name, self._start, self._end, self._text)
@@ -57,6 +64,11 @@ class _Package:
     def chapters(self) -> list[str]:
         """Names of the members, none twice."""
         return list(dict.fromkeys(self._chapters[one] for one in self._order if one in self._chapters))
+
+    @property
+    def contents(self) -> list[str]:
+        """Names of the members that hold the table of contents, that of EPUB 3 first."""
+        return sorted(self._contents, key=lambda name: name.endswith(".ncx"))
 
     @property
     def metadata(self) -> dict[str, str]:
@@ -69,10 +81,14 @@ class _Package:
         if name and name not in self._said:
             self._said[name] = []
             self._open = name
-        elif tag == "item" and _is_chapter(attributes):
+        elif tag == "item":
             place = unquote(attributes.get("href", "").partition("#")[0])
             target = posixpath.normpath(posixpath.join(self._folder, place))
-            self._chapters[attributes.get("id", "")] = target
+            kind = attributes.get("media-type", "").partition(";")[0].strip()
+            if kind == _NCX or "nav" in attributes.get("properties", "").split():
+                self._contents.append(target)
+            elif kind in _CHAPTERS:
+                self._chapters[attributes.get("id", "")] = target
         elif tag == "itemref":  # what is not linear are notes and answers, which readers open by links
             self._order.append(attributes.get("idref", ""))
 
@@ -82,12 +98,6 @@ class _Package:
     def _text(self, text: str) -> None:
         if self._open:
             self._said[self._open].append(text)
-
-
-def _is_chapter(attributes: Mapping[str, str]) -> bool:
-    """Whether an item is text, and not the table of contents."""
-    is_text = attributes.get("media-type", "").partition(";")[0].strip() in _CHAPTERS
-    return is_text and "nav" not in attributes.get("properties", "").split()
 
 
 def _package_name(archive: Archive) -> str:

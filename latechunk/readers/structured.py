@@ -64,8 +64,11 @@ class StructuredText:
 
     def heading(self, text: str, level: int) -> None:
         """Add a heading; its level counts from 1, the outermost."""
-        start = self.paragraph(text)
-        self._blocks.append(Block("heading", start, self._length, min(level, _MOST_LEVELS)))
+        self.mark_heading(self.paragraph(text), self._length, level)
+
+    def mark_heading(self, start: int, end: int, level: int) -> None:
+        """Make lines that were added a heading."""
+        self._blocks.append(Block("heading", start, end, min(level, _MOST_LEVELS)))
 
     def code(self, text: str) -> None:
         """Add lines of code as they are."""
