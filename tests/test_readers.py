@@ -129,6 +129,26 @@ def test_a_file_that_is_not_utf8_is_named_with_the_byte(tmp_path, problems):
     assert "not UTF-8, and of no encoding that is sure: unexpected end of data at byte 3" in problems[0].reason
 
 
+def test_texts_of_any_suffix_may_be_in_an_older_encoding(tmp_path, problems):
+    code = "<?php // Gr\u00fc\u00dfe aus M\u00fcnchen\n\f"
+    (tmp_path / "a.php").write_bytes(code.encode("cp1252"))
+    (tmp_path / "b.xml").write_bytes(b'<?xml version="1.0" encoding="ISO-8859-2"?>\n<a>\xb1</a>')
+    (tmp_path / "c.bin").write_bytes(b"\xfc\xdf\x01\x02" * 99)
+    (tmp_path / "d").write_bytes(b"\x1f\x8b" + bytes(range(1, 256)))
+    others = []
+    files = find_files([tmp_path], problems.append, others.append)
+
+    documents = list(read_documents(files, problems.append, encoding="cp1252"))
+
+    assert [one.text for one in documents] == [code, '<?xml version="1.0" encoding="ISO-8859-2"?>\n<a>\u00b1</a>']
+    assert [one.name for one in others] == ["c.bin", "d"]
+    ((xml,),) = [list(read_documents(files[1:], problems.append))]
+    assert xml.text.endswith("<a>\u0105</a>")  # what it says itself, unless it is told
+    assert problems == []
+    assert list(read_documents(files[:1], problems.append)) == []
+    assert "name it (--encoding)" in problems[0].reason
+
+
 @pytest.mark.parametrize("paths", ["docs", ["docs"], Path("docs")])
 def test_what_to_read_is_a_list_of_paths(paths, problems):
     with pytest.raises(InputError, match=r"find_files takes a list of pathlib.Path, such as \[Path\(\"docs\"\)\], got"):

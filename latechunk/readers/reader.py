@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from latechunk.readers.decoding import decode
+from latechunk.readers.decoding import decode_declared
 from latechunk.readers.limits import read_whole
 from latechunk.readers.parsed import Parsed
 from latechunk.readers.parser_process import ParserProcess
 from latechunk.types import Document
+
+_XML = re.compile(rb"""<\?xml\b[^>]{0,200}?\sencoding\s*=\s*["']([A-Za-z][\w.-]{0,40})["']""")
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,7 +95,9 @@ class Reader:
 
 def read_text(file: SourceFile, reading: Reading) -> str:
     """Read a text file whole, and tell of an encoding that was guessed."""
-    text, guess = decode(read_whole(file.path), reading.encoding)
+    data = read_whole(file.path)
+    declared = _XML.match(data)
+    text, guess = decode_declared(data, declared[1].decode() if declared else "", reading.encoding)
     if guess:
         reading.on_note(str(file.path), f"read as {guess}, which was guessed (--encoding says it)")
     return text

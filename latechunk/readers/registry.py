@@ -59,6 +59,7 @@ _MEMBER = re.compile(rb"PK\x03\x04.{26}(word|ppt|xl)/", re.S)  # the header of a
 _OFFICE = {b"word": DOCX, b"ppt": PPTX, b"xl": XLSX}
 _PAGE = re.compile(rb"\s*<(?:!doctype html|html|head|meta|style|body|table)\b", re.I)
 _MAILBOX = re.compile(rb"From \S.*\d:\d\d.*\r?\n[!-9;-~]+:")  # as Thunderbird has it, under names without a suffix
+_CONTROLS = re.compile(rb"[\x00-\x08\x0e-\x19\x1c-\x1f\x7f]")  # which any 200 bytes that are no text have
 _SHEETS = (".xlsx", ".xlsm", ".xls")
 """Names under which programs also give out pages and tables of text."""
 
@@ -67,8 +68,9 @@ def find_reader(path: Path) -> Reader | None:
     """The reader of a file; None if it is of no known format and holds no text.
 
     A PDF, book, or file of Word, slides or sheets is one under any name, and a page of HTML under the name of such a
-    file, as failed downloads have it, or without a suffix. Text under the name of a workbook is a table. What is of no
-    known suffix is text if its first 8 KB are: not empty, without the byte 0, UTF-8 or with a mark.
+    file, as failed downloads have it, or without a suffix. Text under the name of a workbook is a table, and a mailbox
+    one under any name that is no format's. What is of no known suffix is text if its first 8 KB are: UTF-8 without the
+    byte 0, or with a mark, or of another encoding, without control characters.
     """
     suffix = path.suffix.lower()
     with path.open("rb") as file:
@@ -106,5 +108,5 @@ def _is_text(head: bytes) -> bool:
         head.decode("utf-8")
     except UnicodeDecodeError as error:
         if len(head) < _HEAD or error.start < _HEAD - 3:  # else a character may be cut
-            return False
+            return not _CONTROLS.search(head)
     return bool(head) and b"\0" not in head
