@@ -319,6 +319,37 @@ def test_numbers_that_word_gives_are_read(read):
     assert [text for kind, text in parts(document) if kind == "heading2"] == ["Part I Scope", "Part II Terms"]
 
 
+def run(text):
+    return f"<m:r><w:rPr><w:i/></w:rPr><m:t>{text}</m:t></m:r>"
+
+
+@pytest.mark.parametrize(
+    ("formula", "text"),
+    [
+        ("<m:f><m:fPr/><m:num>{a+b}</m:num><m:den>{2}</m:den></m:f>", "(a+b)/2"),
+        ("{f}<m:d><m:dPr/><m:e>{x}</m:e></m:d>{=E=m}<m:sSup><m:e>{c}</m:e><m:sup>{2}</m:sup></m:sSup>", "f(x)=E=mc²"),
+        ("<m:d><m:dPr><m:begChr m:val='['/><m:endChr m:val=''/></m:dPr><m:e>{x}</m:e></m:d>", "[x"),
+        (
+            "<m:nary><m:naryPr><m:chr m:val='∑'/></m:naryPr><m:sub>{i=1}</m:sub><m:sup>{n}</m:sup><m:e><m:acc><m:accPr>"
+            "<m:chr m:val='̂'/></m:accPr><m:e>{x}</m:e></m:acc></m:e></m:nary>",
+            "∑_(i=1)ⁿx",
+        ),
+        ("<m:nary><m:sub/><m:sup/><m:e>{f}</m:e></m:nary>", "∫f"),
+        ("<m:sSubSup><m:e>{x}</m:e><m:sub>{i}</m:sub><m:sup>{k+1}</m:sup></m:sSubSup>", "x_i^(k+1)"),
+        ("<m:rad><m:deg/><m:e>{a+b}</m:e></m:rad><m:rad><m:deg>{3}</m:deg><m:e>{8}</m:e></m:rad>", "√(a+b)³√8"),
+        ("<m:func><m:fName>{sin}</m:fName><m:e>{x}</m:e></m:func>", "sin x"),
+        ("<m:limLow><m:e>{lim}</m:e><m:lim>{x→0}</m:lim></m:limLow>", "lim_(x→0)"),
+        ("<m:m><m:mr><m:e>{1}</m:e><m:e>{2}</m:e></m:mr><m:mr><m:e>{3}</m:e><m:e>{4}</m:e></m:mr></m:m>", "1 2; 3 4"),
+        ("<m:eqArr><m:e>{a=b}</m:e><m:e>{c=d}</m:e></m:eqArr>", "a=b; c=d"),
+    ],
+)
+def test_formulas_of_a_word_file_are_read_with_the_signs_that_word_draws(read, formula, text):
+    within = re.sub(r"\{(.*?)\}", lambda found: run(found[1]), formula)
+    body = f'<w:p><m:oMath xmlns:m="m">{within}</m:oMath><w:r><w:t xml:space="preserve"> holds.</w:t></w:r></w:p>'
+
+    assert read("a.docx", make_docx(body))[0][0].text == f"{text} holds."
+
+
 def test_merged_cells_of_a_word_file_keep_columns_and_rows(read):
     cell = lambda text, more="": f"<w:tc><w:tcPr>{more}</w:tcPr>{paragraph(text)}</w:tc>"  # noqa: E731
     first, below = '<w:vMerge w:val="restart"/>', "<w:vMerge/>"

@@ -12,6 +12,7 @@ from pathlib import Path
 
 from latechunk.errors import DocumentError
 from latechunk.readers.archive import Archive
+from latechunk.readers.docx_math import Formulas
 from latechunk.readers.docx_numbers import Numbering
 from latechunk.readers.docx_signs import to_sign
 from latechunk.readers.docx_styles import Style, read_styles, to_depth, to_level
@@ -77,6 +78,7 @@ class _Body:
         self.out = StructuredText()
         self._styles = styles
         self._numbering = numbering
+        self._formulas = Formulas()
         self._skipping = 0
         self._takes_text = False
         self._is_raised = False
@@ -102,7 +104,7 @@ class _Body:
             self._begin_table()
         elif tag in _CELL_TAGS and self._n_tables == 1:
             self._take_cell(tag, attributes.get("val", ""))
-        elif self._paragraphs:
+        elif self._paragraphs and not self._formulas.start(tag, attributes, self._paragraphs[-1].parts):
             self._take_run(self._paragraphs[-1], tag, attributes)
 
     def end(self, tag: str) -> None:
@@ -121,6 +123,8 @@ class _Body:
                 self.out.end()
         elif tag == "tr" and self._n_tables == 1:
             self.out.row(self._place_cells())
+        elif self._paragraphs:
+            self._formulas.end(tag, self._paragraphs[-1].parts)
 
     def text(self, text: str) -> None:
         """Take text."""
