@@ -23,6 +23,23 @@ def test_headings_of_both_kinds():
     ]
 
 
+def test_headings_of_html_within_markdown():
+    text = (
+        '<h1 align="center">\n  <img src="logo.svg"/>\n  Pumps &amp; <b>Valves</b>\n</h1>\n\nCheck them.\n\n'
+        '<div align="center"><h1><img src="a.svg"></h1>\n<H2><a id="x"></a>Weekly</H2></div>\n\n'
+        "<!-- <h2>Draft</h2> -->\n\n```html\n<h2>Code</h2>\n```\n\n<pre>\n<h2>Code</h2>\n</pre>\n\n"
+        "- <h3>Item</h3>\n- two\n\nText about `<h2>` and <h2>.\n\n<h2>Not closed\n\n### Monthly\n\nLook.\n"
+    )
+
+    headings = [block for block in find_outline(text) if block.kind == "heading"]
+
+    assert [(block.level, heading_title(text, block)) for block in headings] == [
+        (1, "Pumps & Valves"),
+        (2, "Weekly"),
+        (3, "Monthly"),
+    ]
+
+
 def test_a_mark_of_an_encoding_hides_no_heading():
     assert found("\ufeff# Pumps\n\nCheck them.\n") == [("heading", "# Pumps", 1)]
     assert found("\ufeffChapter 1\n\nCheck them.\n") == [("heading", "Chapter 1", 1)]

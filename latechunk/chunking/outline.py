@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 from functools import cache
+from html import unescape
 from itertools import pairwise
 from typing import TYPE_CHECKING
 
@@ -18,12 +19,15 @@ if TYPE_CHECKING:
 # The parser takes 60 ms for a megabyte of prose, as long as it takes to cut it, so a text without a line that can begin
 # a Markdown block is not given to it. Possessive: a megabyte of white space that is tried at every length takes hours.
 _MARKDOWN = re.compile(
-    r"\n[ \t>]*+(?:#{1,6}[ \t]|```|~~~|(?:=+|-+)[ \t]*(?:\n|\Z)|(?:[-*+]|\d{1,9}[.)])[ \t]+\S|\|?[ \t]*:?-+:?[ \t]*\|)"
+    r"\n[ \t>]*+(?:#{1,6}[ \t]|```|~~~|(?:=+|-+)[ \t]*(?:\n|\Z)|(?:[-*+]|\d{1,9}[.)])[ \t]+\S|\|?[ \t]*:?-+:?[ \t]*\|"
+    r"|<[hH][1-6][ \t>])"
 )
 _DASHES = re.compile(r"\n[ \t>]*(?:\|[ \t]*)?:?-+:?[ \t]*(?:\|[ \t]*:?-+:?[ \t]*)*(?:\|[ \t]*)?(?=\n|\Z)")
 # What begins or ends HTML that goes on over blank lines: comments, scripts, what is preformatted. All after a comment
 # whose end the parser is not shown would be a part of it.
 _HTML = re.compile(r"<(?:[!?]|/?(?:script|pre|style|textarea)\b)|(?:--|\?|\]\])>", re.I)
+_HTML_HEADING = re.compile(r"<h([1-6])(?:\s[^<>]{0,200})?>(.{1,500}?)</h\1\s*>", re.I | re.S)
+_TAG = re.compile(r"<[^<>]*>")
 _KINDS: dict[str, BlockKind] = {
     "heading_open": "heading",
     "paragraph_open": "table",  # one that has a row of dashes; the parser's own tables take 500 bytes for each cell
@@ -44,10 +48,10 @@ _ADORNMENTS = re.compile(rf"\A{_SIGN}\1{{2,}}[ \t]*[\r\n]+\s*|\s*[\r\n]+[ \t]*(?
 def find_outline(text: str) -> tuple[Block, ...]:
     r"""Find what the text itself shows of its structure.
 
-    Headings (ATX and setext), fenced code, tables and lists are those of CommonMark and GitHub's tables. An indented
-    paragraph is a paragraph, a heading inside a quotation or a list is no heading of the document, and code whose fence
-    is never closed is text. A text without such headings has ``== Wiki ==``, or else those that stand alone between
-    blank lines: ``Chapter 3``, ``ACT I``, ``第一章``, ``§ 3a``, ``3.2 Scope``.
+    Headings (ATX, setext and, at the start of a line, HTML), fenced code, tables and lists are those of CommonMark and
+    GitHub's tables. An indented paragraph is a paragraph, a heading inside a quotation or a list is no heading of the
+    document, and code whose fence is never closed is text. A text without such headings has ``== Wiki ==``, or else
+    those that stand alone between blank lines: ``Chapter 3``, ``ACT I``, ``第一章``, ``§ 3a``, ``3.2 Scope``.
 
     Returns:
         Sorted by start, the longer first of those that start together. A heading is its lines without the white space
@@ -74,6 +78,8 @@ def heading_title(text: str, heading: Block) -> str:
         'Refunds, quickly'
     """
     title = _ADORNMENTS.sub("", text[heading.start : heading.end].strip())
+    if found := _HTML_HEADING.fullmatch(title):
+        return " ".join(unescape(_TAG.sub("", found[2])).split())
     title = re.sub(r"\A#{1,6}[ \t]+|(?:[ \t]+#+)?(?:[ \t]*\{[#.][^{}]*\})?\Z", "", title)
     title = re.sub(r"\A\\[a-z]+\*?(?:\[[^\]\n]*\])?\{([^\n]*)\}\Z", r"\1", title)  # of LaTeX
     wiki = WIKI.match("\n" + title)
@@ -97,6 +103,8 @@ def _markdown_blocks(text: str) -> Iterator[Block]:
     tokens = _parser(len(_ITEM.findall(skeleton)) <= _MOST_ITEMS).parse(skeleton)
     comments = _find_comments(tokens)
     for number, token in enumerate(tokens):
+        if token.type == "html_block" and token.map and token.level == 0 and not _HTML.match(token.content.lstrip()):
+            yield from _html_headings(text, *(lines[min(line, len(lines) - 1)] for line in token.map))
         kind = _KINDS.get(token.type)
         if kind is None or token.map is None or number in comments:
             continue
@@ -119,6 +127,13 @@ def _markdown_blocks(text: str) -> Iterator[Block]:
             is_meant = kind == "table" or _n_items(tokens, number) > 1
         if is_meant:
             yield block
+
+
+def _html_headings(text: str, start: int, end: int) -> Iterator[Block]:
+    """The headings of HTML with a title, as pages of code begin with to centre them."""
+    for found in _HTML_HEADING.finditer(text, start, end):
+        if any(map(str.isalnum, title := _TAG.sub("", found[2]))) and len(title) <= _MOST_TITLE:
+            yield Block("heading", found.start(), found.end(), int(found[1]))
 
 
 def _skeleton(text: str) -> tuple[str, list[int]]:
