@@ -19,7 +19,7 @@ _BLOCK = 8_192
 _PASSED_OVER = frozenset({"node_modules", "__pycache__"})  # besides what is hidden
 _HIDDEN = (".", "~$")  # the second is how Office marks a file that is open
 _SAVED_AS = {
-    **dict.fromkeys((".doc", ".odt"), ".docx"),
+    ".doc": ".docx",
     **dict.fromkeys((".ppt", ".odp"), ".pptx"),
     **dict.fromkeys((".xls", ".xlsb", ".ods"), ".xlsx"),
 }

@@ -18,6 +18,7 @@ from latechunk.readers.markdown import MARKDOWN
 from latechunk.readers.markup import ASCIIDOC, LATEX, RST
 from latechunk.readers.mbox import MBOX
 from latechunk.readers.notebook import NOTEBOOK
+from latechunk.readers.odt import ODT
 from latechunk.readers.pdf import PDF
 from latechunk.readers.pptx import PPTX
 from latechunk.readers.reader import Reader
@@ -41,6 +42,7 @@ READERS: Mapping[str, Reader] = {
         JSON,
         PDF,
         DOCX,
+        ODT,
         PPTX,
         XLSX,
         EML,
@@ -51,7 +53,7 @@ READERS: Mapping[str, Reader] = {
     for suffix in reader.suffixes
 }
 """By suffix. A new format is a module in this package and an entry here."""
-BINARY = (PDF, DOCX, PPTX, XLSX, EPUB)
+BINARY = (PDF, DOCX, ODT, PPTX, XLSX, EPUB)
 """Those whose files are no text, whatever they hold."""
 
 _HEAD = 8_192
@@ -92,6 +94,8 @@ def _find_by_content(head: bytes, suffix: str) -> Reader | None:
     if head.startswith(b"PK\x03\x04"):
         if b"application/epub+zip" in head[:100]:
             return EPUB
+        if b"application/vnd.oasis.opendocument.text" in head[:100]:
+            return ODT
         member = _MEMBER.search(head)
         return _OFFICE[member[1]] if member else None
     is_page = _PAGE.match(head.removeprefix(codecs.BOM_UTF8))
