@@ -24,6 +24,7 @@ from tests.documents import (
     sheet_row,
 )
 from tests.pdfs import IMAGE, make_pdf, write_lines
+from tests.test_reader_odt import make_odt
 
 pytest.importorskip("pypdfium2")
 pytest.importorskip("selectolax")
@@ -84,6 +85,9 @@ SEEDS = {
         merged=["A1:A2"],
     ),
     "a.eml": MESSAGE,
+    "a.mbox": b"From - Mon Jan 1 10:00:00 2024\n" + MESSAGE + b"\nFrom a Mon Jan 1 10:00:00 2024\nSubject: B\n\nB.\n",
+    "a.odt": make_odt(),
+    "a.vtt": b"WEBVTT\n\n00:01.000 --> 00:02.000\n<v Ann>Hello</v> &amp; <i>you\n\n00:02.000 --> 00:31.000\nall.\n",
     "a.epub": make_epub(),
     "a.html": PAGE.encode(),
     "a.ipynb": json.dumps(NOTEBOOK).encode(),
