@@ -343,11 +343,13 @@ def run(text):
         ("<m:eqArr><m:e>{a=b}</m:e><m:e>{c=d}</m:e></m:eqArr>", "a=b; c=d"),
     ],
 )
-def test_formulas_of_a_word_file_are_read_with_the_signs_that_word_draws(read, formula, text):
+def test_formulas_are_read_with_the_signs_that_office_draws(read, formula, text):
     within = re.sub(r"\{(.*?)\}", lambda found: run(found[1]), formula)
     body = f'<w:p><m:oMath xmlns:m="m">{within}</m:oMath><w:r><w:t xml:space="preserve"> holds.</w:t></w:r></w:p>'
 
     assert read("a.docx", make_docx(body))[0][0].text == f"{text} holds."
+    line = f'<a:p xmlns:w="w"><m:oMath xmlns:m="m">{within}</m:oMath><a:r><a:t> holds.</a:t></a:r></a:p>'
+    assert read("a.pptx", make_pptx(shape(line)))[0][0].text == f"{text} holds."
 
 
 def test_merged_cells_of_a_word_file_keep_columns_and_rows(read):

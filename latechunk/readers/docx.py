@@ -12,12 +12,12 @@ from pathlib import Path
 
 from latechunk.errors import DocumentError
 from latechunk.readers.archive import Archive
-from latechunk.readers.docx_math import Formulas
 from latechunk.readers.docx_numbers import Numbering
 from latechunk.readers.docx_signs import to_sign
 from latechunk.readers.docx_styles import Style, read_styles, to_depth, to_level
 from latechunk.readers.notation import MOST_REPEATED, MOST_SPAN, raise_signs
 from latechunk.readers.office import find_main_part, join_runs, read_metadata
+from latechunk.readers.office_math import Formulas
 from latechunk.readers.parsed import Parsed, ParserOptions
 from latechunk.readers.reader import parsed_reader
 from latechunk.readers.structured import StructuredText

@@ -14,6 +14,7 @@ from latechunk.errors import DocumentError
 from latechunk.readers.archive import Archive
 from latechunk.readers.notation import MOST_REPEATED, raise_signs
 from latechunk.readers.office import find_main_part, join_runs, read_metadata, read_relationships
+from latechunk.readers.office_math import Formulas
 from latechunk.readers.parsed import Parsed, ParserOptions
 from latechunk.readers.reader import parsed_reader
 from latechunk.readers.structured import StructuredText
@@ -140,6 +141,7 @@ class _Shapes:
         self._skipping = self._shape = 0
         self._placeholder: str | None = None  # of the shape that is open; None if it is none
         self._paragraph: _Paragraph | None = None
+        self._formulas = Formulas()
         self._takes_text = self._is_raised = False
         self._cells: list[_Cell] | None = None
         self._above: dict[int, str] = {}  # by column: the cell that those below it may be rows of
@@ -160,7 +162,7 @@ class _Shapes:
             self.diagrams.append(attributes["dm"])
         elif tag == "p":
             self._paragraph = _Paragraph()
-        elif self._paragraph is not None:
+        elif self._paragraph is not None and not self._formulas.start(tag, attributes, self._paragraph.parts):
             self._set(self._paragraph, tag, attributes)
 
     def end(self, tag: str) -> None:
@@ -175,6 +177,8 @@ class _Shapes:
         elif tag == "tr" and self._cells is not None:
             self.blocks.append(_Block("row", cells=self._place_cells(self._cells), shape=self._shape))
             self._cells = None
+        elif self._paragraph is not None:
+            self._formulas.end(tag, self._paragraph.parts)
 
     def text(self, text: str) -> None:
         """Take text."""

@@ -1,4 +1,4 @@
-"""Formulas of Word as text in a line, ``(a+b)/2``, ``x²``, ``x_i``, with the signs that are drawn and not written."""
+"""Formulas of Word and slides as text in a line, ``(a+b)/2``, ``x²``, ``x_i``, with the signs that are only drawn."""
 
 from __future__ import annotations
 
