@@ -107,13 +107,16 @@ def test_links_in_a_folder_are_not_followed(tmp_path, problems):
 
 def test_what_cannot_be_read_is_named(tmp_path, problems):
     (tmp_path / "a.png").write_bytes(b"\x89PNG\0")
+    (tmp_path / "b.SVG").write_text('<svg><path d="M1 2 3 4"/></svg>')
     os.mkfifo(tmp_path / "pipe.txt")
+    names = ["none.txt", "a.png", "b.SVG", "pipe.txt"]
 
-    assert find_files([tmp_path / "none.txt", tmp_path / "a.png", tmp_path / "pipe.txt"], problems.append) == []
+    assert find_files([tmp_path / name for name in names], problems.append) == []
 
     assert [(Path(one.place).name, one.reason) for one in problems] == [
         ("none.txt", "there is no such file or folder"),
         ("a.png", f"it holds no text, and is of no format that is read: {', '.join(READERS)}"),
+        ("b.SVG", f"it holds no text, and is of no format that is read: {', '.join(READERS)}"),
         ("pipe.txt", "this is not a regular file"),
     ]
 

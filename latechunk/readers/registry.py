@@ -64,6 +64,8 @@ _MAILBOX = re.compile(rb"From \S.*\d:\d\d.*\r?\n[!-9;-~]+:")  # as Thunderbird h
 _CONTROLS = re.compile(rb"[\x00-\x08\x0e-\x19\x1c-\x1f\x7f]")  # which any 200 bytes that are no text have
 _SHEETS = (".xlsx", ".xlsm", ".xls")
 """Names under which programs also give out pages and tables of text."""
+_PICTURES = (".svg", ".eps", ".ps")
+"""Text that nobody reads: coordinates, thousands of chunks of a few diagrams."""
 
 
 def find_reader(path: Path) -> Reader | None:
@@ -81,7 +83,7 @@ def find_reader(path: Path) -> Reader | None:
         return found
     if suffix in READERS:
         return READERS[suffix]
-    return (CODE if suffix else TEXT) if _is_text(head) else None
+    return (CODE if suffix else TEXT) if suffix not in _PICTURES and _is_text(head) else None
 
 
 def _find_by_content(head: bytes, suffix: str) -> Reader | None:
