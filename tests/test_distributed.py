@@ -147,6 +147,15 @@ def test_whatever_a_folder_holds_comes_back(tmp_path_factory, held, size):
     assert_same(stored(folder / "back"), stored(folder / "index"))
 
 
+def test_a_part_file_is_no_larger_than_its_vectors_and_texts(tmp_path):
+    """With a dictionary of their numbers vectors took half as much again."""
+    documents = [Document(f"d{n}", " ".join(f"word{n}-{m}" for m in range(60))) for n in range(100)]
+    report = embed(documents, tmp_path / "out", FakeEncoder(384), chunker=TokenChunker(max_tokens=8))
+
+    (part,) = EmbeddedFolder.open(tmp_path / "out").parts()
+    assert part.stat().st_size < 1.1 * (report.n_chunks * 384 * 4 + sum(len(one.text) for one in documents))
+
+
 def test_a_document_larger_than_a_group_of_rows_passes(tmp_path, monkeypatch):
     monkeypatch.setattr("latechunk.distributed.folder._GROUP_BYTES", 1_000)
     monkeypatch.setattr("latechunk.distributed.local._PART_BYTES", 50_000)
@@ -365,6 +374,14 @@ def test_what_is_no_such_folder(tmp_path):
         import_folders([tmp_path / "out"], tmp_path / "mine")
     with pytest.raises(InputError, match="takes an iterable of documents"):
         embed(DOCUMENTS[0], tmp_path / "new")
+
+
+def test_what_a_run_left_that_was_killed_at_once_is_no_hindrance(tmp_path):
+    (tmp_path / "out").mkdir()
+    (tmp_path / "out" / "manifest.json.new-0123456789abcdef").write_text("{")
+
+    assert embed(DOCUMENTS, tmp_path / "out").n_embedded == len(DOCUMENTS)
+    assert len(list((tmp_path / "out").glob("manifest*"))) == 1
 
 
 def test_one_run_writes_at_a_time(tmp_path):

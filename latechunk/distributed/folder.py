@@ -25,7 +25,7 @@ import pyarrow.compute as compute
 import pyarrow.parquet as parquet
 
 from latechunk.chunking.places import with_outline
-from latechunk.distributed.rows import LABELS, from_rows
+from latechunk.distributed.rows import LABELS, REPEATED, from_rows
 from latechunk.errors import DocumentError, IndexDamagedError, IndexMismatchError, InputError, TransferError
 from latechunk.indexing import must_be_cut_again
 from latechunk.manifest import IndexManifest
@@ -75,7 +75,7 @@ class EmbeddedFolder:
             found = cls.open(folder)
             found.require_same(manifest, "to embed documents in another way, choose another folder")
             return found
-        if folder.exists() and (not folder.is_dir() or any(one.suffix != ".lock" for one in folder.iterdir())):
+        if folder.exists() and not (folder.is_dir() and all(map(_is_left_over, folder.iterdir()))):
             raise InputError(f"{folder} exists, and is no folder of embedded documents; choose another one")
         folder.mkdir(parents=True, exist_ok=True)
         made = cls(folder, manifest)
@@ -126,7 +126,14 @@ class EmbeddedFolder:
             digest.update("\0".join(pair).encode())
         with new_file(self.path / f"part-{run:06d}-{digest.hexdigest()[:16]}.parquet") as new:
             size = max(1, min(_ROWS_READ, rows.num_rows * _GROUP_BYTES // max(1, rows.nbytes)))
-            parquet.write_table(rows, new, row_group_size=size, compression="zstd", write_page_checksum=True)
+            parquet.write_table(
+                rows,
+                new,
+                row_group_size=size,
+                compression="zstd",
+                use_dictionary=REPEATED,  # of vectors it would make half as much again of the file
+                write_page_checksum=True,
+            )
 
     def write_errors(self, run: int, errors: Sequence[tuple[str, str]]) -> None:
         """Write documents that failed, by their ids, with the reasons."""
@@ -312,6 +319,11 @@ class Known:
             self._last = part, first, rows
         (found,) = self._folder.sound_documents(self._parts[part], rows.slice(row - first, 1))
         return found
+
+
+def _is_left_over(file: Path) -> bool:
+    """Whether a run that was killed at once left this file."""
+    return file.suffix == ".lock" or file.name.startswith(f"{_MANIFEST}.new-")
 
 
 def run_of(part: Path) -> int:

@@ -26,6 +26,8 @@ from latechunk.types.json_form import parse_blocks, parse_pages
 
 LABELS = ["text_sha256", "metadata", "pages", "outline"]
 """The columns that make the ``Fingerprint`` of a document."""
+REPEATED = ["fingerprint", *(f"chunks.list.element.{name}.list.element" for name in ("headings", "pages"))]
+"""The columns, as Parquet calls them, of which many rows hold the same."""
 
 
 def schema(dims: int) -> arrow.Schema:
