@@ -306,6 +306,18 @@ def test_a_trial_measures_and_leaves_nothing(base, sets, tmp_path):
     assert 2 <= sizes.n_questions <= 2 * 4
 
 
+def test_a_question_that_is_too_long_is_told_before_the_trial_though_it_is_not_in_it(base, tmp_path):
+    encoder = load_long(base)
+    data = prepare(encoder, read_sets(write_set(tmp_path / "many", n_documents=40)), (12, 16))
+    tried = {one.text for one in take_sample(data, SETTINGS).questions}
+    place = next(place for place, one in enumerate(data.questions) if one.text not in tried)
+    questions = [*data.questions]
+    questions[place] = replace(questions[place], text="what " * 127)
+
+    with pytest.raises(InputError, match="is longer than the 126"):
+        measure_trial(encoder, replace(data, questions=tuple(questions)), SETTINGS)
+
+
 def test_a_sample_has_whole_documents_with_their_own_questions(base, tmp_path):
     encoder = load_long(base)
     data = prepare(encoder, read_sets(write_set(tmp_path / "many", n_documents=9)), (12, 16))

@@ -17,7 +17,7 @@ from latechunk.training.data import TrainingData, TrainingDocument, TrainingQues
 from latechunk.training.loss import Features
 from latechunk.training.model import computing_in
 from latechunk.training.reading import move_to
-from latechunk.training.run import Assembled, assemble
+from latechunk.training.run import Assembled, assemble, require_trainable
 from latechunk.training.segments import SegmentSource
 from latechunk.training.settings import SegmentSettings, TrainingSettings
 from latechunk.types import PoolingTask
@@ -166,6 +166,7 @@ def measure_trial(encoder: Encoder, data: TrainingData, settings: TrainingSettin
     Raises:
         InputError: If the run would be refused.
     """
+    require_trainable(encoder, data, settings)
     sample = take_sample(data, settings)
     settings = settings.replaced(segments=settings.segments.replaced(mixture={}, own_document_only=()))
     tasks = [PoolingTask.whole(one.tokens) for one in sample.documents]

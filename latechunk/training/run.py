@@ -67,15 +67,11 @@ def assemble(
     start: Path | None = None,
     kept: Path | None = None,
 ) -> Assembled:
-    """Put adapters into the encoder, which cannot be used by itself afterwards; the arguments are those of ``train``.
+    """Put adapters into an encoder that ``require_trainable`` takes, which cannot be used by itself afterwards.
 
-    ``kept`` is a folder for what frozen layers give.
-
-    Raises:
-        InputError: If the encoder cannot be trained.
+    The arguments are those of ``train``; ``kept`` is a folder for what frozen layers give.
     """
     model, plan = encoder.parts
-    require_trainable(encoder, data, settings)
     torch.manual_seed(settings.run.seed)
     long_pass = None
     if plan.local_global:
