@@ -32,10 +32,11 @@ def make_store(folder: Path, n: int = 0, **options: int) -> Store:
 
 def put(store: Store, vectors: FloatArray, prefix: str = "d") -> None:
     """Add documents of five chunks each, named by the prefix and a number."""
-    store.put(list(_documents(vectors, prefix)))
+    store.put(list(documents(vectors, prefix)))
 
 
-def _documents(vectors: FloatArray, prefix: str) -> Iterator[StoredDocument]:
+def documents(vectors: FloatArray, prefix: str) -> Iterator[StoredDocument]:
+    """Documents of up to five chunks each, named by the prefix and a number."""
     for begin in range(0, len(vectors), PER_DOCUMENT):
         part = vectors[begin : begin + PER_DOCUMENT]
         spans = [Span(place, place + 1) for place in range(len(part))]

@@ -22,7 +22,7 @@ from latechunk.search.options import SearchKeywords, SearchOptions
 from latechunk.search.passages import join_adjacent
 from latechunk.search.word_scores import WordScores
 from latechunk.storage.pool import ConnectionPool
-from latechunk.storage.rows import ChunkPlaces
+from latechunk.storage.rows import ChunkPlaces, Commit
 from latechunk.storage.store import Store
 from tests.conftest import SCRIPTS, FakeEncoder
 
@@ -256,7 +256,7 @@ def test_scores_by_words_are_those_of_an_array_of_all_chunks(data):
     is_selected = data.draw(st.none() | st.lists(st.booleans(), min_size=len(sizes), max_size=len(sizes)).map(np.array))
     n, only_holding = data.draw(st.integers(1, 20)), data.draw(st.booleans())
     numbers = 10 + np.arange(len(document_of))
-    places = ChunkPlaces(numbers, np.arange(len(sizes)), document_of, np.array(sizes))
+    places = ChunkPlaces(Commit(1, "", 0), numbers, np.arange(len(sizes)), document_of, np.array(sizes))
     n_others = np.bincount(document_of[~is_held], minlength=len(sizes))
     words = WordScores(places, of_documents, n_others, np.flatnonzero(is_held), held)
 

@@ -12,7 +12,7 @@ from latechunk.search.passages import join_adjacent
 from latechunk.search.ranking import add_deviations
 from latechunk.search.word_scores import WordScores
 from latechunk.storage.filter_sql import Condition, Selection
-from latechunk.storage.rows import ChunkPlaces
+from latechunk.storage.rows import ChunkPlaces, Commit
 from latechunk.storage.store import Store
 from latechunk.types import Tokens
 
@@ -204,7 +204,7 @@ def test_a_lone_chunk_is_the_mean_and_scores_exactly_nothing(tmp_path, question)
 def test_words_that_deviate_by_more_than_two_count_by_their_deviation():
     # Words: mean 4, deviation 4. Cosines: mean 0.5, deviation 0.5.
     cosines = np.array([0.0, 1.0])
-    places = ChunkPlaces(np.arange(1, 5), np.array([1]), np.zeros(4, dtype=np.int64), np.array([4]))
+    places = ChunkPlaces(Commit(1, "", 0), np.arange(1, 5), np.array([1]), np.zeros(4, dtype=np.int64), np.array([4]))
     words = WordScores(places, np.zeros(1), np.array([2]), np.array([1, 3]), np.array([8.0, 8.0]))
     fused = add_deviations(0.6, {1: 0.75, 2: 1.0}, {1: 0.0, 2: 8.0}, cosines, words)
 
@@ -441,6 +441,23 @@ def test_what_was_not_used_for_longest_is_forgotten_first():
     ask("b", "later")
 
     assert read == ["a", "b", "c", "d", "b", "b", "b"]
+
+
+def test_what_every_search_needs_is_renewed_and_never_forgotten():
+    remembered = StoreCache(most_bytes=10)
+    read = []
+
+    def ask(token, key="places"):
+        return remembered.renew(token, key, lambda known: (read.append((token, known)), np.full(99, len(read)))[1])[0]
+
+    assert [ask("now"), ask("now"), ask("now", "rows"), ask("now")] == [1, 1, 2, 1]
+    remembered.get("later", "large", lambda: np.zeros(99))
+    assert [ask("now"), ask("later"), ask("later")] == [1, 3, 3]
+    assert [(token, None if known is None else known[0]) for token, known in read] == [
+        ("now", None),
+        ("now", None),
+        ("later", 1),
+    ]
 
 
 def test_a_filter_of_many_ids_counts_as_what_is_remembered(tmp_path):

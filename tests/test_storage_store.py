@@ -10,6 +10,8 @@ from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from latechunk.errors import IndexReadOnlyError, StoreError
 from latechunk.storage.connection import transaction
@@ -18,7 +20,7 @@ from latechunk.storage.reader import LAST_COMMIT
 from latechunk.storage.schema import log_commit
 from latechunk.storage.store import Store, StoredDocument
 from latechunk.types import Document, Span
-from tests.stores import clustered, make_store, put
+from tests.stores import PER_DOCUMENT, clustered, documents, make_store, put
 
 WAIT = 600  # seconds, of which none is used unless something hangs
 
@@ -199,6 +201,67 @@ def stored(document_id, text):
     return StoredDocument(
         Document(document_id, text, {"n": 1}), 3, [[Span(0, len(text))], [Span(0, 5), Span(6, len(text))]], clustered(3)
     )
+
+
+def is_same(some, others):
+    names = ("numbers", "documents", "document_of", "sizes")
+    return some.commit == others.commit and all(
+        np.array_equal(getattr(some, name), getattr(others, name)) for name in names
+    )
+
+
+@settings(max_examples=30, deadline=None)
+@given(st.lists(st.tuples(st.booleans(), st.sets(st.integers(0, 9), max_size=5)), max_size=6), st.data())
+def test_places_renewed_from_any_earlier_state_are_those_read_whole(tmp_path_factory, steps, data):
+    store = make_store(tmp_path_factory.mktemp("places"))
+    states = []
+    for is_added, names in [*steps, (True, {1})]:
+        with store.snapshot():
+            states.append(store.chunk_places(0))
+        if is_added:
+            store.put([part for name in names for part in documents(clustered(7, seed=name), f"{name}-")])
+        else:
+            store.delete([f"{name}-{number}" for name in names for number in range(2)])
+        known = data.draw(st.sampled_from(states))
+        with store.snapshot():
+            assert is_same(store.chunk_places(0, known), store.chunk_places(0))
+    store.close()
+
+
+def test_places_of_a_later_state_or_of_another_store_are_not_gone_on_from(store, tmp_path):
+    other = make_store(tmp_path / "other", 35)
+    with other.snapshot():
+        foreign = other.chunk_places(0)
+    with ThreadPoolExecutor(1) as pool, store.snapshot():
+        before = store.chunk_places(0)
+
+        def later():
+            store.delete(["d0"])
+            with store.snapshot():
+                return store.chunk_places(0)
+
+        known = pool.submit(later).result()
+        assert len(known) == len(before) - PER_DOCUMENT
+        assert is_same(store.chunk_places(0, known), before)
+        assert is_same(store.chunk_places(0, foreign), before)
+    other.close()
+
+
+def test_no_more_places_are_read_than_what_is_new(store):
+    with store.snapshot():
+        known = store.chunk_places(0)
+    store.delete(["d1"])
+    put(store, clustered(5), prefix="new")
+    with store.snapshot() as connection:
+        asked = []
+        connection.set_trace_callback(asked.append)
+        renewed = store.chunk_places(0, known)
+        connection.set_trace_callback(None)
+
+    assert len(renewed) == 20
+    assert [one for one in asked if "FROM chunks" in one] == [
+        "SELECT number, document FROM chunks WHERE number > 20 AND +granularity = 0"
+    ]
 
 
 @pytest.mark.parametrize("n", [2, 501, 1001])

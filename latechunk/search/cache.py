@@ -17,7 +17,10 @@ _ENTRY_BYTES = 256  # of a value beside its key and its arrays
 
 
 class StoreCache:
-    """Up to 128 MiB of what was read last. Threads may share it, and none waits while another reads."""
+    """What every search needs, and up to 128 MiB of what else was read last.
+
+    Threads may share it, and none waits while another reads.
+    """
 
     def __init__(self, most_bytes: int = _MOST_BYTES) -> None:
         """Remember nothing yet."""
@@ -26,6 +29,7 @@ class StoreCache:
         self._token = ""
         self._values: OrderedDict[Hashable, tuple[Any, int]] = OrderedDict()  # with their bytes
         self._n_bytes = 0
+        self._renewed: dict[Hashable, tuple[Hashable, Any]] = {}
 
     def get(self, token: str, key: Hashable, read: Callable[[], _Value]) -> _Value:
         """What ``read`` gives for this key in the state of the store that has this token."""
@@ -45,6 +49,18 @@ class StoreCache:
                 self._n_bytes += n_bytes
             while self._n_bytes > self._most_bytes and len(self._values) > 1:
                 self._n_bytes -= self._values.popitem(last=False)[1][1]
+        return value
+
+    def renew(self, token: Hashable, key: Hashable, read: Callable[[_Value | None], _Value]) -> _Value:
+        """What ``read`` makes in this state of what it made in the one before, at first of None.
+
+        It is kept whatever its size: what every search needs is not to be read again because an index is large.
+        """
+        known_token, known = self._renewed.get(key, (None, None))
+        if known_token == token:
+            return cast("_Value", known)
+        value = read(known)
+        self._renewed[key] = token, value
         return value
 
 

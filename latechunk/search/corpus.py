@@ -54,7 +54,11 @@ class Corpus:
 
     def places(self, granularity: int) -> ChunkPlaces:
         """Where the chunks are."""
-        return self._cache.get(self._token, ("places", granularity), lambda: self.store.chunk_places(granularity))
+
+        def read(known: ChunkPlaces | None) -> ChunkPlaces:
+            return self.store.chunk_places(granularity, known)
+
+        return self._cache.renew(self._token, ("places", granularity), read)
 
     def sample(self, granularity: int, vectors: VectorReader) -> FloatArray:
         """Vectors that stand for all, shape ``(n, dims)``: all of a small index, else every so many.
@@ -101,5 +105,5 @@ class Corpus:
         """What the lexical index has of the chunks of a granularity, or of their documents if ``kind`` says so."""
         places = self.places(granularity)
         stored = places.documents if kind == DOCUMENTS else places.numbers
-        key = ("rows", kind, granularity, self.store.segments(kind))
-        return self._cache.get(self._token, key, lambda: self.store.word_rows(kind, stored))
+        token = (self._token, self.store.segments(kind))
+        return self._cache.renew(token, ("rows", kind, granularity), lambda _: self.store.word_rows(kind, stored))

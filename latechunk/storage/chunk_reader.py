@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator, Sequence
-from itertools import chain, groupby
+from itertools import groupby
 from operator import attrgetter
 from pathlib import Path
 from typing import Any
@@ -15,7 +15,7 @@ from latechunk.chunking.places import line_of_file
 from latechunk.errors import IndexDamagedError
 from latechunk.storage.connection import REMEDY
 from latechunk.storage.pool import ConnectionPool
-from latechunk.storage.rows import SECTION, ChunkPlaces, ChunkRow, decode_place
+from latechunk.storage.rows import SECTION, ChunkRow, decode_place
 from latechunk.storage.schema import read_settings_table, require_format
 from latechunk.storage.vectors import Precision, n_bytes, unpack
 from latechunk.types import Chunk, FloatArray, IntArray
@@ -103,17 +103,6 @@ class ChunkReader:
         query = f"SELECT chunk, CASE WHEN length(vector) = {size} THEN vector END FROM vectors WHERE chunk IN"
         found = dict(self._select_by(query, [int(one) for one in numbers]))
         return self._stack(numbers, [found.get(int(number)) for number in numbers], dims)
-
-    def chunk_places(self, granularity: int) -> ChunkPlaces:
-        """Where the chunks of a granularity are, within one ``snapshot``."""
-        # Not in order, so that SQLite reads an index that has all of this, and not the table, which is much larger.
-        rows = self._pool.connection.execute(
-            "SELECT number, document FROM chunks WHERE granularity = ?", (granularity,)
-        )
-        found = np.fromiter(chain.from_iterable(rows), dtype=np.int64).reshape(-1, 2)
-        numbers, of_chunks = found[np.argsort(found[:, 0])].T
-        documents, places, sizes = np.unique(of_chunks, return_inverse=True, return_counts=True)
-        return ChunkPlaces(numbers, documents, places, sizes)
 
     def rows(self, numbers: Sequence[int]) -> list[ChunkRow]:
         """Where chunks stand, in the order given, within one ``snapshot``."""

@@ -6,7 +6,7 @@ import hashlib
 import json
 from collections.abc import Sequence
 from contextlib import closing
-from itertools import takewhile
+from itertools import chain, takewhile
 from typing import Any
 
 import numpy as np
@@ -19,6 +19,7 @@ from latechunk.storage.filter_sql import Condition, Selection
 from latechunk.storage.fulltext import damage_named
 from latechunk.storage.lookup import WordRows, count_term, score_term
 from latechunk.storage.rows import (
+    ChunkPlaces,
     ChunkRow,
     Commit,
     Counts,
@@ -172,6 +173,28 @@ class StoreReader(ChunkReader):
             values = condition.values if found is None else (*condition.values, json.dumps(found.tolist()))
             query = f"SELECT d.number FROM documents d WHERE {condition.sql}{among} ORDER BY d.number"
             return self._numbers(query, values)
+
+    def chunk_places(self, granularity: int, known: ChunkPlaces | None = None) -> ChunkPlaces:
+        """Where the chunks of a granularity are, within one ``snapshot``.
+
+        Where ``known`` says it of an earlier state, no more is read than what came since: numbers are never used twice,
+        so what the store no longer has was deleted, and numbers above the highest are new, of new documents.
+        """
+        commit = self.last_commit()
+        if known is None or not len(known) or not self.has_commit(known.commit):
+            # Not in order, so that SQLite reads an index that has all of this, and not the table, which is much larger.
+            return self._read_places(commit, "SELECT number, document FROM chunks WHERE granularity = ?", granularity)
+        newest = int(known.numbers[-1])
+        if known.commit.n_removed != commit.n_removed:
+            known = known.kept(self.document_numbers())
+        query = "SELECT number, document FROM chunks WHERE number > ? AND +granularity = ?"
+        return known.followed_by(self._read_places(commit, query, newest, granularity))
+
+    def _read_places(self, commit: Commit, query: str, *values: int) -> ChunkPlaces:
+        rows = self._pool.connection.execute(query, values)
+        numbers, owners = np.fromiter(chain.from_iterable(rows), dtype=np.int64).reshape(-1, 2).T
+        order = np.argsort(numbers)
+        return ChunkPlaces.of(commit, numbers[order], owners[order])
 
     def field_names(self) -> list[str]:
         """Top-level keys of metadata that have a value, or an array of values, in any document; the first 20,000."""

@@ -6,7 +6,9 @@ import json
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from itertools import accumulate
-from typing import NamedTuple
+from typing import NamedTuple, Self
+
+import numpy as np
 
 from latechunk.chunking.places import Place
 from latechunk.errors import IndexDamagedError
@@ -97,27 +99,6 @@ def join_rows(rows: Sequence[ChunkRow]) -> ChunkRow:
 
 
 @dataclass(frozen=True, slots=True)
-class ChunkPlaces:
-    """All chunks of a granularity.
-
-    Attributes:
-        numbers: Theirs, ascending, shape ``(n_chunks,)``.
-        documents: Numbers of their documents, ascending, shape ``(n_documents,)``.
-        document_of: For each chunk the place of its document there, ascending, shape ``(n_chunks,)``: documents and
-            their chunks get their numbers together.
-        sizes: How many chunks each document has, shape ``(n_documents,)``.
-    """
-
-    numbers: IntArray
-    documents: IntArray
-    document_of: IntArray
-    sizes: IntArray
-
-    def __len__(self) -> int:
-        return len(self.numbers)
-
-
-@dataclass(frozen=True, slots=True)
 class Commit:
     """One state of the store: its number, a random token that tells it from any other, rows removed until then.
 
@@ -127,6 +108,57 @@ class Commit:
     number: int
     token: str
     n_removed: int
+
+
+@dataclass(frozen=True, slots=True)
+class ChunkPlaces:
+    """All chunks of a granularity.
+
+    Attributes:
+        commit: In which state of the store.
+        numbers: Theirs, ascending, shape ``(n_chunks,)``.
+        documents: Numbers of their documents, ascending, shape ``(n_documents,)``.
+        document_of: For each chunk the place of its document there, ascending, shape ``(n_chunks,)``: documents and
+            their chunks get their numbers together.
+        sizes: How many chunks each document has, shape ``(n_documents,)``.
+    """
+
+    commit: Commit
+    numbers: IntArray
+    documents: IntArray
+    document_of: IntArray
+    sizes: IntArray
+
+    def __len__(self) -> int:
+        return len(self.numbers)
+
+    @classmethod
+    def of(cls, commit: Commit, numbers: IntArray, owners: IntArray) -> Self:
+        """Those of these numbers, ascending, and the numbers of their documents."""
+        documents, document_of, sizes = np.unique(owners, return_inverse=True, return_counts=True)
+        return cls(commit, numbers, documents, document_of, sizes)
+
+    def kept(self, documents: IntArray) -> ChunkPlaces:
+        """The same without the chunks of all documents but these."""
+        is_kept = np.isin(self.documents, documents)
+        if is_kept.all():
+            return self
+        chunks = is_kept[self.document_of]
+        places = (np.cumsum(is_kept) - 1)[self.document_of[chunks]]
+        return replace(
+            self,
+            numbers=self.numbers[chunks],
+            documents=self.documents[is_kept],
+            document_of=places,
+            sizes=self.sizes[is_kept],
+        )
+
+    def followed_by(self, new: ChunkPlaces) -> ChunkPlaces:
+        """These, and newer ones of other documents."""
+        pairs = ((self.numbers, new.numbers), (self.documents, new.documents))
+        numbers, documents = map(np.concatenate, pairs)
+        document_of = np.concatenate([self.document_of, len(self.documents) + new.document_of])
+        return ChunkPlaces(new.commit, numbers, documents, document_of, np.concatenate([self.sizes, new.sizes]))
 
 
 @dataclass(frozen=True, slots=True)
