@@ -203,6 +203,19 @@ def stored(document_id, text):
     )
 
 
+def test_the_log_of_a_large_change_is_given_back_to_the_disk(tmp_path, monkeypatch):
+    monkeypatch.setattr("latechunk.storage.pool._MOST_LOG", 2**17)
+    store = make_store(tmp_path)
+    log = tmp_path / "store.sqlite3-wal"
+    store.put([StoredDocument(Document("large", "x" * 2**23), 1, [[Span(0, 1)]], clustered(1))])
+    assert log.stat().st_size > 2**23
+    put(store, clustered(5), prefix="a")
+    put(store, clustered(5), prefix="b")
+
+    assert log.stat().st_size <= 2**17
+    store.close()
+
+
 def is_same(some, others):
     names = ("numbers", "documents", "document_of", "sizes")
     return some.commit == others.commit and all(

@@ -16,6 +16,7 @@ from latechunk.storage.connection import connect, reading_mode, transaction, tra
 # Reading connections that are kept open while nobody reads. Each holds up to 2 MB of cached pages; to open another
 # takes a third of a millisecond.
 _MOST_IDLE = 8
+_MOST_LOG = 2**26  # bytes of the write-ahead log that are left when a larger one has been written back
 
 
 class ConnectionPool:
@@ -240,4 +241,5 @@ def _open_writer(path: Path) -> sqlite3.Connection:
     connection = connect(path, "rw")
     connection.execute("PRAGMA foreign_keys = ON")
     connection.execute("PRAGMA synchronous = FULL")
+    connection.execute(f"PRAGMA journal_size_limit = {_MOST_LOG}")
     return connection
