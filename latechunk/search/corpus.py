@@ -75,15 +75,15 @@ class Corpus:
         return self._cache.get(self._token, ("sample", granularity), read)
 
     def count(self, term: str, granularity: int, most: int) -> int:
-        """How many chunks hold a term, counted up to ``most``."""
+        """How many chunks hold a term; from ``most`` on, some of those that were deleted may be among them."""
 
         def read() -> int:
             if " " not in term:  # those of phrases are not counted without looking for them
                 n_stored = self.store.count_term(term, granularity)
                 n_removed = self._rows(granularity, granularity).n_removed
                 if not n_removed or n_stored - n_removed >= most:
-                    return min(n_stored, most)
-            return min(len(self.postings(term, granularity).chunks), most)
+                    return n_stored
+            return len(self.postings(term, granularity).chunks)
 
         return self._cache.get(self._token, ("count", term, granularity), read)
 

@@ -39,8 +39,10 @@ _TITLE_WEIGHT, _TITLE_POWER = 2, 4
 # for signatures: by this alone the right clause came first for 68 % of the questions about one of two agreements in
 # place of 50 %, and no set lost more than 0.1 points of nDCG@10. Any share, or all words of the first, cost up to 25.
 _MOST_NAMED = 3
-# Of chunks that hold a term, over the terms of a question.
+# Of chunks that hold a term, over the terms of a question: so many, or a hundredth of all in an index of more than two
+# million chunks, where the words that tell one text from another are no rarer than in a small one.
 _MOST_ROWS = 20_000
+_MOST_SHARE = 100
 
 
 def score_words(corpus: Corpus, terms: Sequence[str], granularity: int) -> WordScores:
@@ -63,15 +65,15 @@ def score_words(corpus: Corpus, terms: Sequence[str], granularity: int) -> WordS
     The IDF of a function word is that among 200 more texts, half of which hold it: a small index cannot know how common
     it is.
 
-    In a large index the commonest words of a question are left out, those that bring the chunks to score above 20,000:
-    they say the least, and take the most time.
+    In a large index the commonest words of a question are left out, those that bring the chunks to score above 20,000
+    and above a hundredth of all: they say the least, and take the most time.
     """
     places = corpus.places(granularity)
     common = function_words(terms)
     terms = _affordable(corpus, terms, granularity)
     found = [_weigh(corpus.postings(term, granularity), places, _PRIOR if term in common else 0) for term in terms]
     holding, places_of = _union([one.chunks for one in found])
-    own, less, n_held = np.zeros(len(holding)), np.zeros(len(holding)), np.zeros(len(holding))
+    own, less, n_held = np.zeros(len(holding)), np.zeros(len(holding)), np.zeros(len(holding), dtype=np.int64)
     named, lacking = np.zeros(len(places.documents)), np.zeros(len(places.documents))  # of a chunk without the words
     for term, one, at in zip(terms, found, places_of, strict=True):
         documents, n_chunks, name = _find_names(one, places)
@@ -85,8 +87,8 @@ def score_words(corpus: Corpus, terms: Sequence[str], granularity: int) -> WordS
         n_held[at] += term not in common
         less[at] += without - _power(np.maximum(whole - np.maximum(one.chunk_scores, name), 0))
     n_asked = max(1, sum(term not in common for term in terms))
-    share = n_held / n_asked
-    whole_match = 1 + share**_POWER + _HELD * share
+    share = np.arange(n_asked + 1) / n_asked
+    whole_match = (1 + share**_POWER + _HELD * share)[n_held]  # of a million chunks the power takes half a second
     of = places.document_of[holding]
     held = (own + named[of]) * whole_match + _root(np.maximum(lacking[of] - less, 0))  # rounding may leave less than 0
     # a chunk with none of the words has what its document's opening names, and lacks all else that its document has
@@ -193,14 +195,13 @@ def _weigh(term: Postings, places: ChunkPlaces, n_more: int) -> Postings:
 
 
 def _affordable(corpus: Corpus, terms: Sequence[str], granularity: int) -> list[str]:
-    """The rarest terms, one at least, as many as ``_MOST_ROWS`` chunks hold."""
-    counts = [corpus.count(term, granularity, _MOST_ROWS) for term in terms]
+    """The rarest terms, one at least, as long as few enough chunks hold them."""
+    most = max(_MOST_ROWS, len(corpus.places(granularity)) // _MOST_SHARE)
+    counts = [corpus.count(term, granularity, most) for term in terms]
     order = sorted(range(len(terms)), key=counts.__getitem__)
     totals = accumulate(counts[place] for place in order)
     return [
-        terms[place]
-        for rank, (place, total) in enumerate(zip(order, totals, strict=True))
-        if not rank or total <= _MOST_ROWS
+        terms[place] for rank, (place, total) in enumerate(zip(order, totals, strict=True)) if not rank or total <= most
     ]
 
 

@@ -29,11 +29,15 @@ class WordRows:
         places: Of each segment's rows, one segment after the other, among all that are stored; -1 if it is not.
         lengths: How many terms each has of those that are stored.
         begins: Where in ``places`` each segment begins, by its number, and where it ends.
+        mean_length: Of ``lengths``; 0 if nothing is stored.
+        n_removed: How many rows are no longer stored.
     """
 
     places: IntArray
     lengths: IntArray
     begins: Mapping[int, tuple[int, int]]
+    mean_length: float
+    n_removed: int
 
     @classmethod
     def read(cls, connection: sqlite3.Connection, granularity: int, stored: IntArray) -> WordRows:
@@ -52,12 +56,10 @@ class WordRows:
             places.append(np.where(is_stored, at, -1))
             begins[segment] = (end, end + len(at))
             end += len(at)
-        return cls(np.concatenate(places).astype(np.int32), lengths.astype(np.int32), begins)
-
-    @property
-    def n_removed(self) -> int:
-        """How many rows are no longer stored."""
-        return int(np.count_nonzero(self.places < 0))
+        joined = np.concatenate(places)
+        mean_length = float(lengths.sum()) / max(1, len(lengths))
+        n_removed = int(np.count_nonzero(joined < 0))
+        return cls(joined.astype(np.int32), lengths.astype(np.int32), begins, mean_length, n_removed)
 
     def locate(self, segment: int, rows: IntArray, frequencies: IntArray) -> tuple[IntArray, IntArray]:
         """Places of a segment's rows that are stored, with their frequencies; ValueError if it has no such rows."""
@@ -91,9 +93,7 @@ def score_term(
     if (np.diff(places) < 0).any():
         order = np.argsort(places, kind="stable")
         places, frequencies = places[order], frequencies[order]
-    n_rows = len(known.lengths)
-    mean = float(known.lengths.sum()) / max(1, n_rows)
-    return places, score_bm25(frequencies, known.lengths[places], n_rows, mean)
+    return places, score_bm25(frequencies, known.lengths[places], len(known.lengths), known.mean_length)
 
 
 def _find(connection: sqlite3.Connection, granularity: int, term: str) -> Iterator[tuple[int, IntArray, IntArray]]:
