@@ -272,9 +272,8 @@ def test_no_more_places_are_read_than_what_is_new(store):
         connection.set_trace_callback(None)
 
     assert len(renewed) == 20
-    assert [one for one in asked if "FROM chunks" in one] == [
-        "SELECT number, document FROM chunks WHERE number > 20 AND +granularity = 0"
-    ]
+    (query,) = [one for one in asked if "FROM chunks" in one]
+    assert "number > 20" in query
 
 
 @pytest.mark.parametrize("n", [2, 501, 1001])

@@ -182,19 +182,20 @@ class StoreReader(ChunkReader):
         """
         commit = self.last_commit()
         if known is None or not len(known) or not self.has_commit(known.commit):
-            # Not in order, so that SQLite reads an index that has all of this, and not the table, which is much larger.
-            return self._read_places(commit, "SELECT number, document FROM chunks WHERE granularity = ?", granularity)
+            # By document, so that SQLite reads an index that has all of this, and not the table, which is much larger.
+            return self._read_places(commit, "granularity = ?", granularity)
         newest = int(known.numbers[-1])
         if known.commit.n_removed != commit.n_removed:
             known = known.kept(self.document_numbers())
-        query = "SELECT number, document FROM chunks WHERE number > ? AND +granularity = ?"
-        return known.followed_by(self._read_places(commit, query, newest, granularity))
+        return known.followed_by(self._read_places(commit, "+granularity = ? AND number > ?", granularity, newest))
 
-    def _read_places(self, commit: Commit, query: str, *values: int) -> ChunkPlaces:
-        rows = self._pool.connection.execute(query, values)
-        numbers, owners = np.fromiter(chain.from_iterable(rows), dtype=np.int64).reshape(-1, 2).T
-        order = np.argsort(numbers)
-        return ChunkPlaces.of(commit, numbers[order], owners[order])
+    def _read_places(self, commit: Commit, where: str, *values: int) -> ChunkPlaces:
+        query = f"SELECT document, min(number), max(number), count(*) FROM chunks WHERE {where} GROUP BY document"
+        rows = self._pool.connection.execute(f"{query} ORDER BY document", values)
+        documents, first, last, sizes = np.fromiter(chain.from_iterable(rows), dtype=np.int64).reshape(-1, 4).T
+        if (last - first + 1 != sizes).any() or (np.diff(first) < 0).any():
+            raise IndexDamagedError(f"{self._path}: chunks are missing or out of order: {REMEDY}")
+        return ChunkPlaces.of(commit, documents, first, sizes)
 
     def field_names(self) -> list[str]:
         """Top-level keys of metadata that have a value, or an array of values, in any document; the first 20,000."""

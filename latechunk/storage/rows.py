@@ -133,10 +133,11 @@ class ChunkPlaces:
         return len(self.numbers)
 
     @classmethod
-    def of(cls, commit: Commit, numbers: IntArray, owners: IntArray) -> Self:
-        """Those of these numbers, ascending, and the numbers of their documents."""
-        documents, document_of, sizes = np.unique(owners, return_inverse=True, return_counts=True)
-        return cls(commit, numbers, documents, document_of, sizes)
+    def of(cls, commit: Commit, documents: IntArray, first: IntArray, sizes: IntArray) -> Self:
+        """Those of documents by the number of the first chunk of each, which the others follow."""
+        document_of = np.repeat(np.arange(len(documents)), sizes)
+        numbers = np.repeat(first - (np.cumsum(sizes) - sizes), sizes) + np.arange(len(document_of))
+        return cls(commit, numbers, documents.copy(), document_of, sizes.copy())
 
     def kept(self, documents: IntArray) -> ChunkPlaces:
         """The same without the chunks of all documents but these."""
