@@ -163,7 +163,9 @@ class StoreReader(ChunkReader):
         with self.snapshot():
             found: IntArray | None = None
             for row in where.rows if where else ():
-                own = np.unique(self._numbers(f"SELECT f.document FROM fields f WHERE {row.sql}", row.values))
+                own = self._numbers(f"SELECT f.document FROM fields f WHERE {row.sql}", row.values)
+                if (np.diff(own) <= 0).any():  # in order already where they have one value
+                    own = np.unique(own)
                 found = own if found is None else np.intersect1d(found, own, assume_unique=True)
             rest = where.rest if where else None
             if found is not None and (rest is None or not len(found)):
@@ -207,7 +209,7 @@ class StoreReader(ChunkReader):
 
     def _numbers(self, query: str, values: Sequence[object]) -> IntArray:
         rows = self._pool.connection.execute(query, values)
-        return np.fromiter((number for (number,) in rows), dtype=np.int64)
+        return np.fromiter(chain.from_iterable(rows), dtype=np.int64)
 
     def numbers_of_ids(self, ids: Sequence[str]) -> list[int]:
         """Numbers of those documents that are stored."""
