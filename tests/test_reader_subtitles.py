@@ -106,6 +106,13 @@ so today we
     assert read("a.vtt", captions.replace("~", " "))[0][0].text == "[00:00:00] so today we are going so today we"
 
 
+@pytest.mark.parametrize("mark", ["<b ", "{\\", "<v" + 9 * " "])
+def test_marks_that_do_not_end_take_no_time_that_grows_with_their_square(read, mark):
+    said = 100_000 * mark + "end"
+
+    assert read("a.srt", f"00:00:01,000 --> 00:00:02,000\n{said}\n")[0][0].text.endswith("end")
+
+
 @pytest.mark.parametrize("content", ["WEBVTT\n\nNo times.\n", "Hello.\n\nA text of another kind."])
 def test_what_has_no_times_is_text(read, content):
     assert read("a.srt", content)[0][0].text == content

@@ -18,8 +18,8 @@ _MOST_SECONDS = 30
 _TIME = re.compile(r"[ \t]*(?:(\d{1,3}):)?(\d{1,2}):(\d\d)[.,]\d{1,3}[ \t]*-->")
 _NO_CUE = re.compile(r"(?:WEBVTT|NOTE|STYLE|REGION)\b")
 _LANGUAGE = re.compile(r"WEBVTT[^\n]*(?:\n[^\n]+)*?\nLanguage: *([\w-]+)")
-_SPEAKER = re.compile(r"\s*<v(?:\.[\w.-]*)?[ \t]+([^>\n]+)>")
-_MARK = re.compile(r"</?(?:[biucv]|font|ruby|rt|lang)\b[^>]*>|<[\d:.]+>|\{\\[^}]*\}", re.I)
+_SPEAKER = re.compile(r"\s*<v(?:\.[\w.-]*)?[ \t]+([^\s<>][^<>]*)>")
+_MARK = re.compile(r"</?(?:[biucv]|font|ruby|rt|lang)\b[^<>]*>|<[\d:.]+>|\{\\[^{}]*\}", re.I)
 _SENTENCE_END = re.compile(r"[.!?…。！？؟।]['\"”’»)\]]*\Z")
 
 
