@@ -216,6 +216,23 @@ def test_an_invitation_without_a_text_says_what_it_is_about(read):
     assert "Start: soon\nEnd: 2024-03-06\n" in read("a.eml", day)[0][0].text
 
 
+@pytest.mark.parametrize("end", ["", "LOCATION:Room 5\n"])
+def test_an_alarm_says_nothing_of_the_event_and_zones_may_hold_colons(read, end):
+    event = (
+        'BEGIN:VEVENT\nDTSTART;TZID="(UTC+01:00) Berlin, Bern":20240305T100000\nBEGIN:VALARM\nDESCRIPTION:Reminder\n'
+        f"END:VALARM\n{end}END:VEVENT\n"
+    )
+    text = read("a.eml", f"Subject: A\nContent-Type: text/calendar\n\n{event}".encode())[0][0].text
+
+    assert text == f"A\n\nStart: 2024-03-05 10:00 (UTC+01:00) Berlin, Bern\n{end and 'Location: Room 5'}".strip()
+
+
+def test_many_events_without_an_end_take_no_time_that_grows_with_their_square(read):
+    content = b"Subject: A\nContent-Type: text/calendar\n\n" + 20_000 * b"BEGIN:VEVENT\n"
+
+    assert read("a.eml", content)[0][0].text == "A"
+
+
 def test_receivers_may_stand_on_lines_of_their_own(read):
     ((document,), _) = read("a.eml", b"Subject: A\nTo: a@x.org\nTo: b@x.org, c@x.org\nSubject: B\n\nText.\n")
 
