@@ -329,6 +329,8 @@ def run(text):
         ("<m:f><m:fPr/><m:num>{a+b}</m:num><m:den>{2}</m:den></m:f>", "(a+b)/2"),
         ("{f}<m:d><m:dPr/><m:e>{x}</m:e></m:d>{=E=m}<m:sSup><m:e>{c}</m:e><m:sup>{2}</m:sup></m:sSup>", "f(x)=E=mc²"),
         ("<m:d><m:dPr><m:begChr m:val='['/><m:endChr m:val=''/></m:dPr><m:e>{x}</m:e></m:d>", "[x"),
+        ("{P}<m:d><m:dPr/><m:e>{A}</m:e><m:e>{B}</m:e></m:d>", "P(A|B)"),
+        ("{f}<m:d><m:dPr><m:sepChr m:val=','/></m:dPr><m:e/><m:e>{y}</m:e><m:e>{z}</m:e></m:d>", "f(,y,z)"),
         (
             "<m:nary><m:naryPr><m:chr m:val='∑'/></m:naryPr><m:sub>{i=1}</m:sub><m:sup>{n}</m:sup><m:e><m:acc><m:accPr>"
             "<m:chr m:val='̂'/></m:accPr><m:e>{x}</m:e></m:acc></m:e></m:nary>",

@@ -21,7 +21,7 @@ def _lower(text: str) -> str:
     return f"_{_in_brackets(text)}" if text else ""
 
 
-_SIGNS = ("chr", "begChr", "endChr")
+_SIGNS = ("chr", "begChr", "sepChr", "endChr")
 _SHAPES: Mapping[str, Callable[[str], str]] = {
     "num": _in_brackets,
     "den": lambda text: f"/{_in_brackets(text)}",
@@ -72,8 +72,10 @@ class Formulas:
         """Take the end of an element."""
         if self._groups and tag == self._groups[-1].tag:
             group = self._groups.pop()
-            text = "".join(parts[group.start :])
-            parts[group.start :] = [_write(group, text, self._groups[-1].tag if self._groups else "")]
+            text = _write(group, "".join(parts[group.start :]), self._groups[-1].tag if self._groups else "")
+            if tag == "e" and self._groups[-1].tag == "d" and group.start > self._groups[-1].start:
+                text = self._groups[-1].signs.get("sepChr", "|") + text
+            parts[group.start :] = [text]
 
 
 def _write(group: _Group, text: str, outer: str) -> str:
