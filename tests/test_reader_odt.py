@@ -60,6 +60,15 @@ def test_a_text_with_headings_lists_tables_boxes_and_notes(read, name):
     assert problems == []
 
 
+def test_a_title_that_the_text_says_is_text_and_that_of_a_picture_is_not(read):
+    content = """<d xmlns:t="t" xmlns:s="s" xmlns:w="w">
+<t:p>See <t:title>Pumps</t:title>,
+<t:span><t:title>Pumps</t:title></t:span>.<w:frame><w:image/><s:title>A red pump</s:title>
+<s:desc>Its handle</s:desc></w:frame></t:p></d>"""
+
+    assert read("a.odt", make_odt(content))[0][0].text == "See Pumps, Pumps."
+
+
 @pytest.mark.parametrize(
     ("content", "reason"),
     [

@@ -24,6 +24,7 @@ from latechunk.readers.structured import StructuredText
 _CONTENT, _META, _MANIFEST = "content.xml", "meta.xml", "META-INF/manifest.xml"
 _METADATA = {"title": "title", "initial-creator": "author", "creator": "author", "creation-date": "created"}
 _SKIPPED = {"tracked-changes", "annotation", "note-citation", "forms", "title", "desc", "ruby-text"}
+_TEXTS = ("p", "h", "span", "a")  # a title within these is the text's, where it says it, and no picture's
 _SIGNS = {"tab": "\t", "line-break": "\n"}
 _MOST_SPACES = 100
 _SPACE = re.compile(r"[ \t\r\n]+")
@@ -90,6 +91,7 @@ class _Body:
     def __init__(self) -> None:
         self.out = StructuredText()
         self._skipping = 0
+        self._outer = [""]
         self._paragraphs: list[_Paragraph] = []  # the last one is a text box or note within those before it
         self._n_lists = self._n_tables = 0
         self._is_first = False  # of its item
@@ -98,7 +100,9 @@ class _Body:
 
     def start(self, tag: str, attributes: Mapping[str, str]) -> None:
         """Take the start of an element."""
-        if self._skipping or tag in _SKIPPED:
+        is_said = tag == "title" and self._outer[-1] in _TEXTS
+        self._outer.append(tag)
+        if self._skipping or (tag in _SKIPPED and not is_said):
             self._skipping += 1
         elif tag in ("p", "h"):
             level = attributes.get("outline-level", "1") if tag == "h" else "0"
@@ -121,6 +125,7 @@ class _Body:
 
     def end(self, tag: str) -> None:
         """Take the end of an element."""
+        self._outer.pop()
         if self._skipping:
             self._skipping -= 1
         elif tag in ("p", "h") and self._paragraphs:
