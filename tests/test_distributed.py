@@ -484,6 +484,22 @@ def test_two_documents_of_one_id(tmp_path):
     assert not (tmp_path / "back").exists()
 
 
+def test_what_is_left_of_a_part_without_its_twins_may_be_a_part_that_is_there(tmp_path):
+    embed(DOCUMENTS[:1], tmp_path / "out")
+    folder = EmbeddedFolder.open(tmp_path / "out")
+    names = []
+    for number in range(8):  # names of parts, which are read in their order, are made of ids
+        pair = [Document(f"{name}{number}", "Six.") for name in "ab"]
+        for place, documents in enumerate((pair[:1], pair, pair[1:])):
+            embed(documents, tmp_path / f"{number}-{place}")
+            (part,) = EmbeddedFolder.open(tmp_path / f"{number}-{place}").parts()
+            folder.write_part(2, parquet.read_table(part))
+        names += [one.id for one in pair]
+
+    assert folder.drop_twins(2, dict.fromkeys(names, 1)) == []
+    assert sorted(row["id"] for row in rows_of(tmp_path / "out")) == sorted(["guide", *names])
+
+
 def test_a_folder_that_lacks_a_part_is_refused_by_all_that_read_it(tmp_path, monkeypatch):
     monkeypatch.setattr("latechunk.distributed.local._PART_DOCUMENTS", 4)
     out = tmp_path / "out"

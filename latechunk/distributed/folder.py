@@ -119,12 +119,13 @@ class EmbeddedFolder:
         with new_file(self.path / _MANIFEST) as new:
             new.write_text(json.dumps(fields, ensure_ascii=False, indent=2), encoding="utf-8")
 
-    def write_part(self, run: int, rows: arrow.Table) -> None:
+    def write_part(self, run: int, rows: arrow.Table) -> Path:
         """Write rows as a file whose name is made of them, so that a second try replaces the first."""
         digest = hashlib.sha256()
         for pair in zip(rows.column("id").to_pylist(), rows.column("text_sha256").to_pylist(), strict=True):
             digest.update("\0".join(pair).encode())
-        with new_file(self.path / f"part-{run:06d}-{digest.hexdigest()[:16]}.parquet") as new:
+        part = self.path / f"part-{run:06d}-{digest.hexdigest()[:16]}.parquet"
+        with new_file(part) as new:
             size = max(1, min(_ROWS_READ, rows.num_rows * _GROUP_BYTES // max(1, rows.nbytes)))
             parquet.write_table(
                 rows,
@@ -134,6 +135,7 @@ class EmbeddedFolder:
                 use_dictionary=REPEATED,  # of vectors it would make half as much again of the file
                 write_page_checksum=True,
             )
+        return part
 
     def write_errors(self, run: int, errors: Sequence[tuple[str, str]]) -> None:
         """Write documents that failed, by their ids, with the reasons."""
@@ -169,9 +171,9 @@ class EmbeddedFolder:
     def drop_twins(self, run: int, n_kept: Mapping[str, int]) -> list[str]:
         """Keep of the rows that a run wrote of these ids the first one or none; gives the ids of others that differ."""
         kept: dict[str, list[tuple[str, ...]]] = {name: [] for name in n_kept}
-        differing = set()
+        differing, written = set(), set[Path]()
         for part in self.parts() if n_kept else []:
-            if run_of(part) != run:
+            if run_of(part) != run or part in written:  # a worker wrote the same rows alone, too
                 continue
             with _explained(part):
                 rows = parquet.read_table(part, page_checksum_verification=True)
@@ -185,7 +187,7 @@ class EmbeddedFolder:
             if not all(stays):
                 left = rows.filter(arrow.array(stays))
                 if left.num_rows:
-                    self.write_part(run, left)
+                    written.add(self.write_part(run, left))
                 part.unlink()
         return sorted(differing)
 
