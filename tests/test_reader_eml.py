@@ -282,6 +282,18 @@ def test_each_message_of_a_mailbox_is_a_document(read, tmp_path, name):
     assert count_documents(find_files([tmp_path / name], print)) == 3
 
 
+def test_a_sentence_with_a_time_begins_no_message_and_nothing_before_the_first_is_lost(read):
+    said = "Hello.\n\nFrom the start at 10:30 we saw it.\nIt was fine."
+    box = f"From - Mon Jan 1 10:00:00 2024\nSubject: A\n\n{said}\n\nFrom - Mon Jan 1 11:00:00 2024\nSubject: B\n\nx\n"
+
+    for content in (box, "\ufeff" + box, "\n\n" + box, box.partition("\n")[2]):
+        documents, problems = read("a.mbox", content.encode())
+        assert [(one.id, one.text) for one in documents] == [("a.mbox#1", f"A\n\n{said}"), ("a.mbox#2", "B\n\nx")]
+        assert problems == []
+    documents, ((place, _),) = read("a.mbox", f"The end of another.\n\n{box}".encode())
+    assert ([one.id for one in documents], place) == (["a.mbox#2", "a.mbox#3"], ", message 1")
+
+
 def test_what_is_no_mailbox_is_named_and_one_message_too_large_costs_itself(read, monkeypatch):
     assert read("a.mbox", b"Hello.")[1][0][1].startswith("it is no mailbox")
     monkeypatch.setattr(mbox, "MAX_BYTES", 150)

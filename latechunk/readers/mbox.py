@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 from dataclasses import replace
+from itertools import chain, pairwise
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
@@ -15,7 +16,8 @@ from latechunk.readers.origin import with_origin
 from latechunk.readers.reader import Problem, Reader, Reading, SourceFile, parse_file
 from latechunk.types import Document
 
-_BEGIN = re.compile(rb"From \S.*\d:\d\d")  # with the time, which tells it from a sentence
+_BEGIN = re.compile(rb"(?:\xef\xbb\xbf)?From \S.*\d:\d\d")  # with the time, and a header after it, as no sentence has
+_HEADER = re.compile(rb"[!-9;-~]+:")
 _QUOTED = re.compile(rb"^>(?=>*From )")  # a line of a text that would begin a message
 
 
@@ -44,19 +46,20 @@ def _named(reading: Reading, place: str) -> Reading:
 
 
 def _split(path: Path) -> Iterator[bytes]:
-    """The messages of a mailbox; of one that is larger than what is read, more than that."""
-    message: bytearray | None = None
-    is_after_blank = True
+    """The messages of a mailbox, and what stands before the first; of a message too large, more than what is read."""
+    message = bytearray()
+    has_begun, is_after_blank = False, True
     with path.open("rb") as box:
-        for line in read_lines(box):
-            if is_after_blank and _BEGIN.match(line):
-                if message is not None:
+        for line, after in pairwise(chain(read_lines(box), [b""])):
+            if is_after_blank and _BEGIN.match(line) and _HEADER.match(after):
+                if has_begun or message.strip():
                     yield bytes(message)
-                message = bytearray()
-            elif message is not None and len(message) <= MAX_BYTES:
+                message.clear()
+                has_begun = True
+            elif len(message) <= MAX_BYTES:
                 message += _QUOTED.sub(b"", line)
             is_after_blank = not line.strip()
-    if message is None:
+    if not has_begun:
         raise DocumentError("it is no mailbox: no line begins a message as 'From a@example.org Mon Jan 1 10:00' does")
     yield bytes(message)
 
