@@ -402,6 +402,7 @@ def test_columns_without_a_name_have_their_letters_and_empty_ones_are_none(read)
     ]
     assert [one.metadata["A"] for one in documents] == [0, 1, 2]
     assert ["D" in one.metadata for one in documents] == [False, True, False]
+    assert read("b.csv", ",A,B\n0,x,y\n", rows=True)[0][0].text == "1: 0\nA: x\nB: y"  # as pandas writes it
 
 
 @pytest.mark.parametrize(

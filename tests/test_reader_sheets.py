@@ -116,9 +116,12 @@ def test_columns_without_a_name_have_their_letters_and_names_that_repeat_are_nam
     twice = sheet_row(1, "a", "a") + sheet_row(2, 1, 2)
     unnamed = sheet_row(1, "Sizes") + sheet_row(3, None, "x", "y") + sheet_row(4, 0, "p", "q")
 
-    (document,), problems = read("a.xlsx", make_xlsx({"Twice": twice, "Index": unnamed}), rows=True)
+    letters = sheet_row(1, None, "A", "B") + sheet_row(2, 0, "x", "y")
+    sheets = {"Twice": twice, "Index": unnamed, "Letters": letters}
 
-    assert document.text == "A: 0\nx: p\ny: q"
+    documents, problems = read("a.xlsx", make_xlsx(sheets), rows=True)
+
+    assert [one.text for one in documents] == ["A: 0\nx: p\ny: q", "1: 0\nA: x\nB: y"]
     assert problems == [(", sheet Twice", "the first row of its table must name the columns, and 'a' repeats")]
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from string import ascii_lowercase
 
 MOST_SPAN = 100
@@ -41,6 +42,17 @@ def to_letters(number: int) -> str:
         number, rest = divmod(number - 1, len(ascii_lowercase))
         letters = ascii_lowercase[rest] + letters
     return letters
+
+
+def column_letters(number: int, names: Collection[str]) -> str:
+    """The name of a column without one: its letters as in a spreadsheet, or its number if they name another.
+
+    Examples:
+        >>> column_letters(2, ["x"]), column_letters(1, ["A", "B"])
+        ('B', '1')
+    """
+    letters = to_letters(number).upper()
+    return str(number) if letters in names else letters
 
 
 def to_roman(number: int) -> str:

@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 
 from latechunk.errors import DocumentError
 from latechunk.readers.limits import require_length
-from latechunk.readers.notation import MOST_REPEATED, to_letters
+from latechunk.readers.notation import MOST_REPEATED, column_letters
 from latechunk.readers.parsed import Parsed, Sheet
 from latechunk.readers.reader import Problem, Reader, Reading, SourceFile, parse_file, with_source
 from latechunk.readers.rows import row_document
@@ -146,8 +146,8 @@ def _find_header(rows: Sequence[Row]) -> int:
 def _to_sheet(name: str, rows: Sequence[Row]) -> Sheet:
     """Rows below the names of their columns; a column without a name has its letters."""
     columns = sorted({column for _, cells in rows for column in cells})
-    named = rows[0][1] if rows else {}
-    names = {one: _in_line(named[one].text) if one in named else to_letters(one).upper() for one in columns}
+    named = {column: _in_line(cell.text) for column, cell in rows[0][1].items()} if rows else {}
+    names = {one: named[one] if one in named else column_letters(one, named.values()) for one in columns}
     if repeated := sorted(one for one, n_columns in Counter(names.values()).items() if n_columns > 1):
         raise DocumentError(
             f"the first row of its table must name the columns, and {', '.join(map(repr, repeated))} repeats"

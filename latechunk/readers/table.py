@@ -17,7 +17,7 @@ from typing import Literal
 
 from latechunk.errors import DocumentError
 from latechunk.readers.limits import MAX_BYTES, count_lines
-from latechunk.readers.notation import to_letters
+from latechunk.readers.notation import column_letters
 from latechunk.readers.reader import Problem, Reader, Reading, SourceFile, read_text
 from latechunk.readers.rows import row_document
 from latechunk.types import FIRST_LINE, TABLE_ROW, TABLE_SHEET, Block, Document
@@ -119,7 +119,7 @@ def _table_document(rows: Iterator[tuple[int, list[str]]], file: SourceFile) -> 
 
 def _name_columns(names: Sequence[str]) -> list[str]:
     """The names of columns; one without a name, as spreadsheets and pandas write them, has its letters."""
-    return [name or to_letters(number).upper() for number, name in enumerate(names, start=1)]
+    return [name or column_letters(number, names) for number, name in enumerate(names, start=1)]
 
 
 def _n_cells(row: Sequence[str]) -> int:
