@@ -23,6 +23,13 @@ def test_headings_of_both_kinds():
     ]
 
 
+@pytest.mark.parametrize("shape", ["<!-- {} -->", "<!--\n{}", "<pre>\n{}\n</pre>", "<script>\n'{}'\n</script>"])
+def test_comments_and_code_within_other_html_have_no_headings(shape):
+    text = f"Before.\n\n<div>\n<h2>Pumps</h2>\n{shape.format('<h2>Old</h2>')}\n</div>\n\nCheck them.\n"
+
+    assert [text[one.start : one.end] for one in find_outline(text)] == ["<h2>Pumps</h2>"]
+
+
 def test_headings_of_html_within_markdown():
     text = (
         '<h1 align="center">\n  <img src="logo.svg"/>\n  Pumps &amp; <b>Valves</b>\n</h1>\n\nCheck them.\n\n'

@@ -27,6 +27,7 @@ _DASHES = re.compile(r"\n[ \t>]*(?:\|[ \t]*)?:?-+:?[ \t]*(?:\|[ \t]*:?-+:?[ \t]*
 # whose end the parser is not shown would be a part of it.
 _HTML = re.compile(r"<(?:[!?]|/?(?:script|pre|style|textarea)\b)|(?:--|\?|\]\])>", re.I)
 _HTML_HEADING = re.compile(r"<h([1-6])(?:\s[^<>]{0,200})?>(.{1,500}?)</h\1\s*>", re.I | re.S)
+_HTML_OTHER = re.compile(r"<!--.*?(?:-->|\Z)|<(pre|script|style|textarea)\b.*?(?:</\1\s*>|\Z)", re.I | re.S)
 _TAG = re.compile(r"<[^<>]*>")
 _KINDS: dict[str, BlockKind] = {
     "heading_open": "heading",
@@ -130,10 +131,11 @@ def _markdown_blocks(text: str) -> Iterator[Block]:
 
 
 def _html_headings(text: str, start: int, end: int) -> Iterator[Block]:
-    """The headings of HTML with a title, as pages of code begin with to centre them."""
-    for found in _HTML_HEADING.finditer(text, start, end):
+    """The headings of HTML with a title, as pages of code begin with to centre them; none of comments and code."""
+    shown = _HTML_OTHER.sub(lambda other: " " * len(other[0]), text[start:end])
+    for found in _HTML_HEADING.finditer(shown):
         if any(map(str.isalnum, title := _TAG.sub("", found[2]))) and len(title) <= _MOST_TITLE:
-            yield Block("heading", found.start(), found.end(), int(found[1]))
+            yield Block("heading", start + found.start(), start + found.end(), int(found[1]))
 
 
 def _skeleton(text: str) -> tuple[str, list[int]]:
