@@ -113,6 +113,13 @@ def test_marks_that_do_not_end_take_no_time_that_grows_with_their_square(read, m
     assert read("a.srt", f"00:00:01,000 --> 00:00:02,000\n{said}\n")[0][0].text.endswith("end")
 
 
+def test_cues_of_many_lines_take_no_time_that_grows_with_their_square(read):
+    said = 60_000 * "a\n"
+    cues = [f"00:00:0{second},000 --> 00:00:09,000\n{said}{end}\n" for second, end in ((1, "b"), (2, "c"))]
+
+    assert read("a.srt", "\n".join(cues))[0][0].text.endswith("a b " + 60_000 * "a " + "c")
+
+
 @pytest.mark.parametrize("content", ["WEBVTT\n\nNo times.\n", "Hello.\n\nA text of another kind."])
 def test_what_has_no_times_is_text(read, content):
     assert read("a.srt", content)[0][0].text == content

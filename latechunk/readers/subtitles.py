@@ -15,6 +15,7 @@ from latechunk.types import Document
 
 _SECONDS = 15  # after which a paragraph ends where a sentence does
 _MOST_SECONDS = 30
+_MOST_LINES = 20  # that are shown at once
 _TIME = re.compile(r"[ \t]*(?:(\d{1,3}):)?(\d{1,2}):(\d\d)[.,]\d{1,3}[ \t]*-->")
 _NO_CUE = re.compile(r"(?:WEBVTT|NOTE|STYLE|REGION)\b")
 _LANGUAGE = re.compile(r"WEBVTT[^\n]*(?:\n[^\n]+)*?\nLanguage: *([\w-]+)")
@@ -50,7 +51,8 @@ def _lines(text: str) -> Iterator[_Line]:
             if named := _SPEAKER.match(line):
                 speaker = html.unescape(named[1]).strip()
             lines.append(" ".join(html.unescape(_MARK.sub("", line)).split()))
-        n_known = next(n for n in range(min(len(before), len(lines)), -1, -1) if before[len(before) - n :] == lines[:n])
+        most = min(len(before), len(lines), _MOST_LINES)
+        n_known = next(n for n in range(most, -1, -1) if before[len(before) - n :] == lines[:n])
         yield from (_Line(second, speaker, line) for line in lines[n_known:] if line)
         before = lines
 
