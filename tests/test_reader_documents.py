@@ -330,6 +330,13 @@ def run(text):
         ("{f}<m:d><m:dPr/><m:e>{x}</m:e></m:d>{=E=m}<m:sSup><m:e>{c}</m:e><m:sup>{2}</m:sup></m:sSup>", "f(x)=E=mc²"),
         ("<m:d><m:dPr><m:begChr m:val='['/><m:endChr m:val=''/></m:dPr><m:e>{x}</m:e></m:d>", "[x"),
         ("{P}<m:d><m:dPr/><m:e>{A}</m:e><m:e>{B}</m:e></m:d>", "P(A|B)"),
+        (
+            "<m:d><m:e><m:f><m:fPr><m:type m:val='noBar'/></m:fPr><m:num>{n+1}</m:num><m:den>{k}</m:den></m:f></m:e>"
+            "</m:d>",
+            "(n+1; k)",
+        ),
+        ("<m:f><m:fPr><m:type m:val='lin'/></m:fPr><m:num>{a}</m:num><m:den>{b}</m:den></m:f>", "a/b"),
+        ("<m:d><m:e>{x+}<m:f><m:num>{a}</m:num><m:den>{b}</m:den></m:f></m:e></m:d>", "(x+a/b)"),
         ("{f}<m:d><m:dPr><m:sepChr m:val=','/></m:dPr><m:e/><m:e>{y}</m:e><m:e>{z}</m:e></m:d>", "f(,y,z)"),
         (
             "<m:nary><m:naryPr><m:chr m:val='∑'/></m:naryPr><m:sub>{i=1}</m:sub><m:sup>{n}</m:sup><m:e><m:acc><m:accPr>"

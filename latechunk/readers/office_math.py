@@ -21,7 +21,7 @@ def _lower(text: str) -> str:
     return f"_{_in_brackets(text)}" if text else ""
 
 
-_SIGNS = ("chr", "begChr", "sepChr", "endChr")
+_SIGNS = ("chr", "begChr", "sepChr", "endChr", "type")
 _SHAPES: Mapping[str, Callable[[str], str]] = {
     "num": _in_brackets,
     "den": lambda text: f"/{_in_brackets(text)}",
@@ -40,7 +40,7 @@ _WITHIN: Mapping[str, Callable[[str], str]] = {
     "eqArr": lambda text: f"{text}; ",
 }
 """What becomes of the arguments (``e``) of these."""
-_GROUPS = frozenset({*_SHAPES, "e", "d", "nary", "rad", "acc", "bar", "groupChr"})
+_GROUPS = frozenset({*_SHAPES, "e", "d", "f", "nary", "rad", "acc", "bar", "groupChr"})
 
 
 @dataclass(slots=True)
@@ -72,17 +72,19 @@ class Formulas:
         """Take the end of an element."""
         if self._groups and tag == self._groups[-1].tag:
             group = self._groups.pop()
-            text = _write(group, "".join(parts[group.start :]), self._groups[-1].tag if self._groups else "")
-            if tag == "e" and self._groups[-1].tag == "d" and group.start > self._groups[-1].start:
-                text = self._groups[-1].signs.get("sepChr", "|") + text
-            parts[group.start :] = [text]
+            outer = self._groups[-1] if self._groups else _Group("", group.start)
+            parts[group.start :] = [_write(group, "".join(parts[group.start :]), outer)]
 
 
-def _write(group: _Group, text: str, outer: str) -> str:
-    """A part of a formula within another kind of part."""
+def _write(group: _Group, text: str, outer: _Group) -> str:
+    """A part of a formula within another part."""
     if group.tag == "d":
         return group.signs.get("begChr", "(") + text + group.signs.get("endChr", ")")
     if group.tag == "nary":
         return group.signs.get("chr", "∫") + text
-    shape = _WITHIN.get(outer) if group.tag == "e" else _SHAPES.get(group.tag)
+    if outer.tag == "d" and group.start > outer.start:
+        return outer.signs.get("sepChr", "|") + text
+    if outer.tag == "f" and outer.signs.get("type") == "noBar":  # one above the other, as of binomials
+        return f"; {text}" if group.tag == "den" else text
+    shape = _WITHIN.get(outer.tag) if group.tag == "e" else _SHAPES.get(group.tag)
     return shape(text) if shape else text
