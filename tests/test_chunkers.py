@@ -417,7 +417,7 @@ def test_a_language_is_known_by_its_code_of_three_letters_and_not_by_one_that_is
 
 def test_each_language_that_is_found_in_a_text_can_be_said():
     assert [StructureChunker(language=code).language for code in identifier().nb_classes] == identifier().nb_classes
-    assert choose_language("tgl", "") == "tl"
+    assert choose_language("tgl", "", {}) == "tl"
 
 
 @pytest.mark.parametrize("kind", [SentenceChunker, StructureChunker])
