@@ -237,7 +237,7 @@ def _search_lists(
     scores, positions = np.empty(n, dtype=np.float32), np.empty(n, dtype=np.int64)
     parameters = faiss.SearchParametersIVF(nprobe=len(lists), sel=allowed.bitmap)
     arrays = [faiss.swig_ptr(one) for one in (lists, products, scores, positions)]
-    with _threads_for(core, sum(core.invlists.list_size(int(one)) for one in lists)):
+    with _threads_for(core, len(lists) / core.nlist * core.ntotal):
         # The wrapper without "_c" takes no parameters.
         core.search_preassigned_c(1, faiss.swig_ptr(query), n, *arrays, False, parameters)
     return positions[positions >= 0]
