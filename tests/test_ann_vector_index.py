@@ -359,7 +359,7 @@ def test_of_documents_that_come_out_of_order_all_positions_are_found():
 
 def test_counts_for_each_list():
     calls = []
-    lists = lambda: (calls.append(1), (np.array([0, 2, 2, 0], dtype=np.int32), 4))[1]  # noqa: E731
+    lists = lambda: (calls.append(1), (np.array([0, 2, 2, 0], dtype=np.uint16), 4))[1]  # noqa: E731
     filters = IdFilters(np.array([1, 1, 2, 2]), np.array([True, True, True, False]), lists)
 
     assert filters.everything.n_per_list.tolist() == [1, 0, 2, 0]

@@ -166,10 +166,10 @@ def nearest(index: faiss.Index, query: FloatArray, n: int, params: SearchParams,
     return _nearest_in_storage(core, row, n, allowed)
 
 
-def lists_of(index: faiss.Index, n: int) -> tuple[NDArray[np.int32], int]:
+def lists_of(index: faiss.Index, n: int) -> tuple[NDArray[np.uint16], int]:
     """The list of an IVF index in which each of ``n`` positions is, if it is in any, and how many lists there are."""
     core = core_of(index)
-    found = np.zeros(n, dtype=np.int32)
+    found = np.zeros(n, dtype=np.uint16)  # there are no more than 65,536; of ten million, int32 takes twice the time
     for number in range(core.nlist):
         size = core.invlists.list_size(number)
         if size:

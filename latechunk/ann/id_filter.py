@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from latechunk.types import BoolArray, IntArray
 
 _KEPT = 8
-ListsOf = Callable[[], tuple[NDArray[np.int32], int]]
+ListsOf = Callable[[], tuple[NDArray[np.uint16], int]]
 
 
 class IdFilter:
@@ -109,7 +109,7 @@ class IdFilters:
 
         A million positions in 50,000 documents are then selected in 1 ms instead of 10.
         """
-        steps = np.diff(self._documents)
-        if len(steps) and steps.min() < 0:
+        before, after = self._documents[:-1], self._documents[1:]
+        if (after < before).any():
             return None
-        return np.concatenate([[0], np.flatnonzero(steps) + 1])[: len(self._documents)]
+        return np.concatenate([[0], np.flatnonzero(after != before) + 1])[: len(self._documents)]
