@@ -78,7 +78,7 @@ def finished(base, data, tmp_path_factory):
     """A folder with all three tasks, and what was printed of each."""
     out, said = tmp_path_factory.mktemp("out"), {}
     for task in FILES:
-        result = call(data, out, base, task, "--steps", "60", "--learning-rate", "0.005", "--json")
+        result = call(data, out, base, task, "--steps", "150", "--learning-rate", "0.003", "--json")
         assert result.exit_code == 0, result.output
         said[task] = json.loads(result.stdout)
     return out, said
@@ -308,7 +308,7 @@ def test_all_tasks_lie_in_one_folder_with_a_card_each(base, finished):
     assert f"**{said['classification']['measured']['trained']:.1f}** with the adapter" in card
     assert "lengths of vectors | 8, 32 |" in card
     assert "Command: `latechunk train labels.jsonl --out " in card
-    assert "--task classification --base tiny --steps 60 --rank 4 --learning-rate 0.005 --seed 0`" in card
+    assert "--task classification --base tiny --steps 150 --rank 4 --learning-rate 0.003 --seed 0`" in card
     assert (out / "classification" / "log.jsonl").is_file()
     rows = said["text-matching"]["rows"]
     assert rows["held_out"] == 60
