@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from latechunk.databases.protocol import ChunkDatabase
@@ -14,6 +14,7 @@ from latechunk.distributed.reading import Current
 from latechunk.embedding import Progress
 from latechunk.errors import IndexMismatchError, InputError
 from latechunk.storage.store import StoredDocument
+from latechunk.types.batches import in_batches
 from latechunk.validation import require_function
 
 _BATCH_ROWS = 2_000  # written together, and lost to a kill
@@ -89,7 +90,7 @@ def push_folders(
         database.prepare(to_record(current.manifest), current.manifest.dims)
         _holds_the_same(database, current)  # which another push may have made
     n_chunks = 0
-    for documents in _batches(current.documents(changed)):
+    for documents in in_batches(current.documents(changed), _weight, _BATCH_BYTES):
         rows = [row for one in documents for row in to_rows(one, digests[one.document.id])]
         database.write(rows, [one.document.id for one in documents if one.document.id in there])
         n_chunks += len(rows)
@@ -113,15 +114,7 @@ def _holds_the_same(database: ChunkDatabase, current: Current) -> bool:
     return recorded is not None
 
 
-def _batches(documents: Iterable[StoredDocument]) -> Iterator[list[StoredDocument]]:
-    batch: list[StoredDocument] = []
-    n_rows = n_bytes = 0
-    for one in documents:
-        batch.append(one)
-        n_rows += len(one.vectors)
-        n_bytes += one.vectors.nbytes + len(one.document.text)
-        if n_rows >= _BATCH_ROWS or n_bytes >= _BATCH_BYTES:
-            yield batch
-            batch, n_rows, n_bytes = [], 0, 0
-    if batch:
-        yield batch
+def _weight(stored: StoredDocument) -> int:
+    """What a document counts in a batch of about 2,000 rows and 32 MB."""
+    vectors = stored.vectors
+    return len(stored.document.text) + vectors.nbytes + len(vectors) * (_BATCH_BYTES // _BATCH_ROWS)

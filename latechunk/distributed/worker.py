@@ -24,6 +24,7 @@ from latechunk.readers import Problem, SourceFile
 from latechunk.readers.pages import pack_metadata
 from latechunk.readers.rows import line_document
 from latechunk.types import Document, Mode, Settings
+from latechunk.types.batches import in_batches
 
 if TYPE_CHECKING:
     from latechunk.models.device import Dtype
@@ -133,7 +134,7 @@ class Embedder:
 
     def __call__(self, rows: arrow.Table) -> Iterator[arrow.Table]:
         """Embed documents, group by group, and write them, if the job says where; yields what became of them."""
-        for documents in _groups(to_documents(rows.to_pylist())):
+        for documents in in_batches(to_documents(rows.to_pylist()), _count_characters, _GROUP_CHARACTERS):
             outcomes: list[Outcome] = []
             job = self._job
             embed(documents, self._encoder, job.chunker, job.embedding, self._known, outcomes.append)
@@ -188,18 +189,8 @@ def name_of(document: Document | Problem) -> str:
     return document.place if isinstance(document, Problem) else document.id
 
 
-def _groups(documents: Iterable[Document | Problem]) -> Iterator[list[Document | Problem]]:
-    """Documents of up to 400,000 characters together, or one."""
-    group: list[Document | Problem] = []
-    n_characters = 0
-    for one in documents:
-        group.append(one)
-        n_characters += 0 if isinstance(one, Problem) else len(one.text)
-        if n_characters >= _GROUP_CHARACTERS:
-            yield group
-            group, n_characters = [], 0
-    if group:
-        yield group
+def _count_characters(one: Document | Problem) -> int:
+    return 0 if isinstance(one, Problem) else len(one.text)
 
 
 def _to_rows(outcomes: Sequence[Outcome], dims: int, fingerprint: str) -> arrow.Table:

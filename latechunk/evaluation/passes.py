@@ -15,6 +15,7 @@ from latechunk.evaluation.dataset import EvaluationSet
 from latechunk.evaluation.ranking import ChunkTable
 from latechunk.protocols import Chunker, SpanEncoder
 from latechunk.types import Document, FloatArray, PoolingTask, Span
+from latechunk.types.batches import in_batches
 
 _BATCH_CHARACTERS = 300_000
 
@@ -81,7 +82,7 @@ def encode(
     pooled: dict[int, list[FloatArray]] = {size: [] for size in max_tokens}
     alone: dict[int, list[FloatArray]] = {size: [] for size in max_tokens}
     whole: list[FloatArray] = [np.zeros((0, int(encoder.settings["dims"])), dtype=np.float32)]
-    for documents in _batches(evaluation_set.documents):
+    for documents in in_batches(evaluation_set.documents, lambda one: len(one.text), _BATCH_CHARACTERS):
         cuts = {size: _cut(encoder, size, documents, chunker_of, Embedding("blend")) for size in max_tokens}
         if late:
             for *by_size, document in _pool_once(encoder, cuts):
@@ -149,18 +150,6 @@ def _pool_once(encoder: SpanEncoder, cuts: Mapping[int, Sequence[ChunkedDocument
         whole = (pooled or alone)[-1]
         chunks = iter(pooled)
         yield [*(alone[0] if task.is_whole else next(chunks) for task in same), whole]
-
-
-def _batches(documents: Sequence[Document]) -> list[list[Document]]:
-    batches: list[list[Document]] = [[]]
-    n_characters = 0
-    for document in documents:
-        if n_characters >= _BATCH_CHARACTERS:
-            batches.append([])
-            n_characters = 0
-        batches[-1].append(document)
-        n_characters += len(document.text)
-    return batches
 
 
 def _stop(document: Document, error: DocumentError) -> None:

@@ -9,9 +9,8 @@ from __future__ import annotations
 
 import contextlib
 import os
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
-from typing import TypeVar
 
 from latechunk.errors import IndexDamagedError, InputError, TransferError
 from latechunk.maintenance.records import ExportedDocument, ExportHeader
@@ -19,11 +18,11 @@ from latechunk.manifest import IndexManifest
 from latechunk.storage.directory import STORE, as_folder, new_file, new_store, require_index, require_vacant
 from latechunk.storage.store import Counts, Store, StoredDocument
 from latechunk.storage.vectors import Precision
+from latechunk.types.batches import in_batches
 
 BATCH = 512  # documents; with 64 an import of documents of one chunk takes a third more of a core
 BATCH_BYTES = 2**25
 _SUFFIXES = (".jsonl", ".parquet")
-Item = TypeVar("Item")
 
 
 def export_index(path: str | os.PathLike[str], target: str | os.PathLike[str]) -> Counts:
@@ -114,25 +113,16 @@ def stored_documents(store: Store) -> Iterator[StoredDocument]:
         yield stored
 
 
-def _in_batches(items: Iterable[Item], document_of: Callable[[Item], ExportedDocument]) -> Iterator[list[Item]]:
-    """Cut a stream into batches of up to 512 documents and about 32 MB."""
-    batch: list[Item] = []
-    n_bytes = 0
-    for item in items:
-        batch.append(item)
-        n_bytes += len(document_of(item).text) + len(document_of(item).vectors)
-        if len(batch) == BATCH or n_bytes >= BATCH_BYTES:
-            yield batch
-            batch, n_bytes = [], 0
-    if batch:
-        yield batch
+def _weight(document: ExportedDocument) -> int:
+    """What a document counts in a batch of up to 512 documents and about 32 MB."""
+    return len(document.text) + len(document.vectors) + BATCH_BYTES // BATCH
 
 
 def _write(file: Path, suffix: str, header: ExportHeader, documents: Iterable[ExportedDocument]) -> None:
     if suffix == ".parquet":
         from latechunk.maintenance.parquet import write_parquet
 
-        write_parquet(file, header, _in_batches(documents, lambda one: one))
+        write_parquet(file, header, in_batches(documents, _weight, BATCH_BYTES))
         return
     with file.open("x", encoding="utf-8", newline="\n") as lines:
         lines.write(header.model_dump_json() + "\n")
@@ -149,7 +139,7 @@ def _import(file: Path, folder: Path, precision: Precision | None) -> Counts:
         new = stack.enter_context(new_store(folder))
         Store.create(new, settings)
         with contextlib.closing(Store.open(new, read_only=False)) as store:
-            for batch in _in_batches(documents, lambda item: item[1]):
+            for batch in in_batches(documents, lambda item: _weight(item[1]), BATCH_BYTES):
                 _put(store, batch, header)
             counts = store.counts()
         if counts != header.counts:
