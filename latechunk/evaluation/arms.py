@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Unpack
 
@@ -49,17 +49,13 @@ class Material:
         scores: FloatArray = self.questions @ pick(self.vectors).T
         return scores
 
-    def score_embedding(self, embedding: Embedding) -> FloatArray:
-        """Cosine of each question with each chunk of an index with this embedding."""
-        return self.score(lambda vectors: vectors.of(embedding))
-
     def rank(self, scores: FloatArray) -> Rankings:
         """The best chunks of each question by scope."""
-        return {scope: self.rank_scope(scores, scope) for scope in SCOPES}
+        return {scope: rank(self.evaluation_set, self.table, scores, scope, self.depth) for scope in SCOPES}
 
-    def rank_scope(self, scores: Iterable[Values], scope: Scope) -> Ranking:
-        """The same for one scope, from the scores of one question after another."""
-        return rank(self.evaluation_set, self.table, scores, scope, self.depth)
+    def rank_embedding(self, embedding: Embedding) -> Rankings:
+        """The same by the cosine of each question with each chunk of an index with this embedding."""
+        return self.rank(self.score(lambda vectors: vectors.of(embedding)))
 
     def search(self, options: SearchKeywords) -> Rankings:
         """What a search of the index finds."""
@@ -95,16 +91,6 @@ def search_arm(name: str, colour: str, **options: Unpack[SearchKeywords]) -> Arm
     return Arm(name, colour, lambda material: material.search(options), searches=True, dense=is_dense)
 
 
-def rank_naive(material: Material) -> Rankings:
-    """Each chunk read alone: what late chunking is compared with."""
-    return material.rank(material.score_embedding(Embedding("naive")))
-
-
-def rank_late(material: Material) -> Rankings:
-    """Late chunking: each chunk's vector is the mean of its tokens, read within the document."""
-    return material.rank(material.score_embedding(Embedding("late")))
-
-
 def rank_blend(material: Material) -> Rankings:
     """Late and naive vectors mixed: each half of the questions with the weight that did best on the other half.
 
@@ -112,7 +98,7 @@ def rank_blend(material: Material) -> Rankings:
     """
     halves = split_in_halves([question.cluster for question in material.evaluation_set.questions], material.seed)
     judged = judge(material.evaluation_set, material.table)
-    by_weight = {weight: material.rank(material.score_embedding(Embedding("blend", weight))) for weight in WEIGHTS}
+    by_weight = {weight: material.rank_embedding(Embedding("blend", weight)) for weight in WEIGHTS}
     rankings: dict[Scope, Ranking] = {}
     for scope in SCOPES:
         values = {weight: headline(judged, one[scope], scope, material.depth) for weight, one in by_weight.items()}
@@ -139,8 +125,8 @@ def rank_document(material: Material) -> Rankings:
 
 
 ARMS: Mapping[str, Arm] = {
-    "naive": Arm("naive chunking", "#8c8c8c", rank_naive, naive=True),
-    "late": Arm("late chunking", "#d1622b", rank_late, late=True),
+    "naive": Arm("naive chunking", "#8c8c8c", lambda material: material.rank_embedding(Embedding("naive")), naive=True),
+    "late": Arm("late chunking", "#d1622b", lambda material: material.rank_embedding(Embedding("late")), late=True),
     "blend": Arm("a fitted blend", "#2f7fb8", rank_blend, late=True, naive=True),
     "document": Arm("whole documents", "#9467bd", rank_document, late=True),
     "default": search_arm("the default", "#c2185b"),
