@@ -20,7 +20,7 @@ from typing import Any
 
 from latechunk.errors import InputError, SpanError
 from latechunk.evaluation.dataset import EvaluationSet, Gold, Question
-from latechunk.evaluation.tables import field_of, read_beir_table, read_lines, read_table
+from latechunk.evaluation.tables import field_of, read_lines, read_table
 from latechunk.readers import find_files, read_documents
 from latechunk.types import Document, Span
 
@@ -95,7 +95,7 @@ def _read_beir(folder: Path) -> EvaluationSet:
         for place, row in read_lines(folder / "queries.jsonl")
     }
     gold: dict[str, list[Gold]] = {}
-    for place, row in read_beir_table(folder / "qrels" / "test.tsv"):
+    for place, row in read_table(folder / "qrels" / "test.tsv"):
         try:
             query, document, score = row["query-id"], row["corpus-id"], float(row["score"])
             if not score.is_integer():

@@ -28,22 +28,6 @@ def read_lines(path: Path) -> Iterator[tuple[str, Mapping[str, Any]]]:
         raise InputError(f"{path}:{max(number, 1)}: this cannot be read as lines of JSON in UTF-8: {error}") from error
 
 
-def read_table(path: Path, columns: Sequence[str], said: str) -> Iterator[tuple[str, Mapping[str, str]]]:
-    """Rows of a table with commas, semicolons or tabs, by the columns' names in lower case.
-
-    Args:
-        path: A file in UTF-8.
-        columns: Names that the first line must have.
-        said: What an error calls them.
-    """
-    return _rows(path, columns, said)
-
-
-def read_beir_table(path: Path) -> Iterator[tuple[str, Mapping[str, str]]]:
-    """Rows of a table of BEIR's, which has tabs, and quotes that mean nothing."""
-    return _rows(path)
-
-
 def field_of(place: str, row: Mapping[str, Any], name: str, kind: type) -> Any:
     """A field of a row; InputError with its place if it is not there, blank or of another type."""
     value = row.get(name)
@@ -52,8 +36,17 @@ def field_of(place: str, row: Mapping[str, Any], name: str, kind: type) -> Any:
     return value
 
 
-def _rows(path: Path, columns: Sequence[str] | None = None, said: str = "") -> Iterator[tuple[str, Mapping[str, str]]]:
-    """Rows, each with the line that it ends on."""
+def read_table(
+    path: Path, columns: Sequence[str] | None = None, said: str = ""
+) -> Iterator[tuple[str, Mapping[str, str]]]:
+    """Rows of a table by the columns' names in lower case, each with the line that it ends on.
+
+    Args:
+        path: A file in UTF-8.
+        columns: Names that the first line must have, with commas, semicolons or tabs between them; None for a table of
+            BEIR's, which has tabs, and quotes that mean nothing.
+        said: What an error calls them.
+    """
     try:
         with path.open(encoding="utf-8-sig", newline="") as file:
             delimiter = "\t" if columns is None else _find_delimiter(path, file.readline(), columns, said)
