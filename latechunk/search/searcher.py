@@ -89,7 +89,12 @@ class Searcher:
 
     def _encode(self, queries: Sequence[Query], encoder: SpanEncoder) -> list[Query]:
         """Give queries their vectors, encoded together; what names a document gets one without the names as well."""
-        nameless = [self._leave_out_names(query) for query in queries]
+        with self._store.snapshot():
+            corpus = Corpus(self._store, self._cache)
+            nameless = [
+                "" if one.terms is None else leave_out_names(corpus, one.text, one.terms, one.granularity)
+                for one in queries
+            ]
         texts = [*(query.text for query in queries), *filter(None, nameless)]
         vectors = encode_queries(encoder, texts)
         further = iter(vectors[len(queries) :])
@@ -97,13 +102,6 @@ class Searcher:
             replace(query, vector=vector, nameless=next(further) if text else None)
             for query, text, vector in zip(queries, nameless, vectors, strict=False)
         ]
-
-    def _leave_out_names(self, query: Query) -> str:
-        if query.terms is None:
-            return ""
-        with self._store.snapshot():
-            corpus = Corpus(self._store, self._cache)
-            return leave_out_names(corpus, query.text, query.terms, query.granularity)
 
     @contextlib.contextmanager
     def alone(self) -> Iterator[None]:
