@@ -40,6 +40,7 @@ class ChunkReader:
         # Within a snapshot all reads of this thread see the state of the first read, or what the change around it has
         # written; other threads read and write meanwhile.
         self.snapshot = self._pool.snapshot
+        self.change = self._pool.change  # what is done on its connection is one transaction
         self.require_in_place = self._pool.require_in_place
         self.require_open = self._pool.require_open
         try:

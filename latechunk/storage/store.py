@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import sqlite3
 from collections.abc import Mapping, Sequence
-from contextlib import AbstractContextManager
 from itertools import accumulate, pairwise
 from pathlib import Path
 
@@ -62,7 +61,7 @@ class Store(StoreReader):
         if self.has_words:
             with self.change() as connection:
                 merge_words(connection)
-        with self._pool.change(in_transaction=False) as connection:
+        with self.change(in_transaction=False) as connection:
             connection.execute("VACUUM")
             connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
 
@@ -152,10 +151,6 @@ class Store(StoreReader):
         connection.executemany("DELETE FROM documents WHERE number = ?", [(number,) for number in numbers])
         # The total counts cascaded deletions, too: documents, their chunks and their vectors.
         return connection.total_changes - before
-
-    def change(self) -> AbstractContextManager[sqlite3.Connection]:
-        """Within this, what is done on the connection is one transaction, and this thread reads what it has written."""
-        return self._pool.change()
 
 
 def _byte_places(text: str, spans: Sequence[Span]) -> dict[int, int]:
