@@ -44,11 +44,7 @@ class SearchParams:
 
 
 def build(spec: FaissSpec) -> faiss.Index:
-    """Make an empty index for inner products.
-
-    Raises:
-        InputError: If FAISS does not build it for vectors of this length.
-    """
+    """Make an empty index for inner products; InputError if FAISS does not build it for vectors of this length."""
     try:
         index = faiss.index_factory(spec.dims, spec.factory, faiss.METRIC_INNER_PRODUCT)
     except RuntimeError as error:
@@ -68,11 +64,7 @@ def build(spec: FaissSpec) -> faiss.Index:
 
 
 def require_buildable(wanted: IndexSpec, dims: int) -> None:
-    """Raise unless FAISS builds what is wanted for vectors of ``dims`` numbers.
-
-    Raises:
-        InputError: If it does not.
-    """
+    """Raise an InputError unless FAISS builds what is wanted for vectors of ``dims`` numbers."""
     spec = wanted.faiss_spec(_PLENTY, dims)
     if spec.factory != wanted.kind:
         return

@@ -49,11 +49,7 @@ class Piece:
 
 
 def write_page(path: Path, view: View) -> None:
-    """Write the page of a view, in the place of what was there.
-
-    Raises:
-        InputError: If the file cannot be written.
-    """
+    """Write the page of a view, in the place of what was there; InputError if the file cannot be written."""
     page = make_page(view)
     try:
         path.write_text(page, encoding="utf-8", newline="\n")

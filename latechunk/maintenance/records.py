@@ -49,11 +49,7 @@ class ExportHeader(Sealed):
         return cls(kind="latechunk-export", version=3, settings=settings, **asdict(store.counts())).sealed()
 
     def require_sound(self) -> None:
-        """Raise unless these are the settings that were exported, and an index can be made with them.
-
-        Raises:
-            TransferError: If they are not.
-        """
+        """Raise a TransferError unless these are the settings that were exported, and an index can be made of them."""
         try:
             IndexManifest.read(self.settings)
         except IndexDamagedError as error:
@@ -100,11 +96,7 @@ class ExportedDocument(Sealed):
         ).sealed()
 
     def to_stored(self, header: ExportHeader) -> StoredDocument:
-        """Give what a store takes.
-
-        Raises:
-            InputError: If it is not what was exported, or not what an index can hold.
-        """
+        """Give what a store takes; InputError if it is not what was exported, or not what an index can hold."""
         pages, outline = parse_pages(self.pages), parse_blocks(self.outline)
         document = Document(self.id, self.text, self.metadata, pages=pages, outline=outline)
         chunkings = [[Span(start, end) for start, end in pairs] for pairs in self.chunks.values()]

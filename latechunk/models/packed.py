@@ -116,11 +116,7 @@ class Unpacked:
 
 
 def unpack(path: Path) -> Unpacked:
-    """Read a packed file.
-
-    Raises:
-        ModelError: If the file is not of this layout.
-    """
+    """Read a packed file; ModelError if the file is not of this layout."""
     try:
         return _Reader(path).unpack()
     except (OSError, struct.error, ValueError, KeyError, RuntimeError) as error:

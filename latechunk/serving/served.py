@@ -55,19 +55,11 @@ class Served:
         self._stack.close()
 
     def model(self, name: str | None) -> ServedModel:
-        """The model of this name.
-
-        Raises:
-            RequestError: If there is none.
-        """
+        """The model of this name; RequestError if there is none."""
         return _find("model", self.models, name)
 
     def index(self, name: str | None) -> Index:
-        """The index of this name.
-
-        Raises:
-            RequestError: If there is none.
-        """
+        """The index of this name; RequestError if there is none."""
         return _find("index", self.indexes, name)
 
 

@@ -73,11 +73,7 @@ def encode_place(place: Place) -> tuple[str, str, int, str]:
 
 
 def decode_place(row: ChunkRow) -> Place:
-    """Where a chunk stands.
-
-    Raises:
-        IndexDamagedError: If that is not what ``encode_place`` wrote.
-    """
+    """Where a chunk stands; IndexDamagedError if that is not what ``encode_place`` wrote."""
     try:
         pages = [PageNumber(number, label) for number, label in json.loads(row.pages)]
         headings, titles = (tuple(map(str, json.loads(one))) for one in (row.headings, row.titles))
