@@ -48,9 +48,8 @@ def build(spec: FaissSpec) -> faiss.Index:
     try:
         index = faiss.index_factory(spec.dims, spec.factory, faiss.METRIC_INNER_PRODUCT)
     except RuntimeError as error:
-        raise InputError(
-            f"FAISS makes no {spec.factory!r} for vectors of {spec.dims} numbers: {_reason(error)}"
-        ) from error
+        said = str(error).rpartition("Error: ")[2].strip()[:300]  # without where in FAISS's source it says so
+        raise InputError(f"FAISS makes no {spec.factory!r} for vectors of {spec.dims} numbers: {said}") from error
     core = core_of(index)
     if isinstance(core, faiss.IndexHNSW):
         core.hnsw.efConstruction = (
@@ -277,8 +276,3 @@ def _one_thread() -> Iterator[None]:
         yield
     finally:
         faiss.omp_set_num_threads(n)
-
-
-def _reason(error: RuntimeError) -> str:
-    """What FAISS says, without where in its source it says so."""
-    return str(error).rpartition("Error: ")[2].strip()[:300]

@@ -90,7 +90,8 @@ class IndexSpec:
         if kind == "auto":
             kind = "ivf" if n >= AUTO_IVF_FROM else "flat"
         if kind == "ivf":
-            return f"IVF{_choose_lists(n)},SQ8"
+            # The rule of FAISS's guidelines, 4 sqrt(n), as far as each list has what it takes to train it.
+            return f"IVF{max(1, min(round(4 * math.sqrt(n)), n // _PER_LIST, _MAX_LISTS))},SQ8"
         return {"flat": EXACT, "hnsw": "HNSW32,SQ8"}.get(kind, kind)
 
 
@@ -134,8 +135,3 @@ def is_factory(text: str) -> bool:
         return False
     n_lists, n_links = found["lists"], found["links"]
     return (n_lists is None or 1 <= int(n_lists) <= _MAX_LISTS) and (n_links is None or 2 <= int(n_links) <= _MAX_LINKS)
-
-
-def _choose_lists(n: int) -> int:
-    """The rule of FAISS's guidelines, 4 sqrt(n), as far as each list has what it takes to train it."""
-    return max(1, min(round(4 * math.sqrt(n)), n // _PER_LIST, _MAX_LISTS))

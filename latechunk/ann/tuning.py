@@ -48,7 +48,8 @@ def train(store: Store, dims: int, spec: FaissSpec, *, granularity: int, on_step
     report: OnStep = on_step or (lambda *_: None)
     n = store.count_vectors(granularity)
     random = np.random.default_rng(0)
-    numbers, sample = _sample(store, dims, granularity, _choose(random, n, spec.training_size), report, n)
+    chosen = np.sort(random.choice(n, min(n, spec.training_size), replace=False))
+    numbers, sample = _sample(store, dims, granularity, chosen, report, n)
     probe = _make_probe(random, numbers, sample)
     cache = VectorIndex(spec)
     report("train", 0, 1)
@@ -66,11 +67,6 @@ def train(store: Store, dims: int, spec: FaissSpec, *, granularity: int, on_step
     cache.params, recall, recall_noisy = _tune(cache, store, dims, probe)
     cache.tuning = Tuning(n, recall, recall_noisy)
     return cache
-
-
-def _choose(random: np.random.Generator, n: int, size: int) -> IntArray:
-    """Places of a sample, ascending."""
-    return np.sort(random.choice(n, min(n, size), replace=False))
 
 
 def _sample(

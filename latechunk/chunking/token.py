@@ -62,9 +62,5 @@ class TokenChunker(Validated):
             spans.append(Span(start, stop))
             if end == len(offsets):
                 return trimmed(text, spans) if self.trim else spans
-            begin = _step_back(end, self.overlap, begin, places[0])
-
-
-def _step_back(end: int, overlap: int, begin: int, begins_character: list[bool]) -> int:
-    """The token at which the next chunk begins: ``overlap`` before ``end``, at a character's start, after ``begin``."""
-    return next(token for token in range(max(end - overlap, begin + 1), end + 1) if begins_character[token])
+            # The next chunk begins ``overlap`` tokens before, at a character's start.
+            begin = next(token for token in range(max(end - self.overlap, begin + 1), end + 1) if places[0][token])

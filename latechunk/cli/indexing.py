@@ -188,7 +188,7 @@ def _without_conflicts(opened: Index, documents: Iterable[Document], sources: So
             continue
         if stored is None and now and find_row(document.metadata) is None:
             twins = opened.ids(filter={"source": now})
-            if twins and not any(_is_row(twin, document.id) for twin in twins):
+            if twins and not any(twin.startswith(f"{document.id}#") for twin in twins):
                 what = "the same file twice; give the folder that was given before, or delete one of the two"
                 sources.note(f"{document.id}, in the index as {twins[0]} already", what)
             elif twins:
@@ -218,10 +218,6 @@ def _remedy(*documents: Document) -> str:
     if any(find_row(one.metadata) for one in documents):
         return "give it another id, or, if it replaces that one, first delete that one with `latechunk delete`"
     return ONE_FOLDER
-
-
-def _is_row(document_id: str, file_id: str) -> bool:
-    return document_id.startswith(f"{file_id}#")
 
 
 def _find_gone(opened: Index, paths: Sequence[Path], sources: Sources) -> list[str]:

@@ -327,7 +327,7 @@ class PostgresDatabase:
 def _to_row(values: Sequence[Any], vector: FloatArray | None) -> ChunkRow:
     fields = dict(zip(_STORED, values, strict=True))
     names = ("document_id", "text", "metadata", "headings", "sections", "pages")
-    whole = {name: _unescape_all(fields[name]) for name in names}
+    whole = {name: _map_strings(fields[name], unescape_text) for name in names}
     places = {"number": fields["number"], "start": fields["start_char"], "end": fields["end_char"]}
     chunk = read_chunk({**whole, **places, "line": fields["line"]})
     return ChunkRow(str(fields["id"]), fields["n_chunks"], fields["digest"], chunk, vector)
@@ -376,10 +376,6 @@ def _compare(where: Compares) -> tuple[str, list[Any]]:
 def _escape_all(value: Any) -> Any:
     """The same with NUL, which PostgreSQL does not take, written as other characters, in all strings."""
     return _map_strings(value, escape_text)
-
-
-def _unescape_all(value: Any) -> Any:
-    return _map_strings(value, unescape_text)
 
 
 def _map_strings(value: Any, change: Any) -> Any:

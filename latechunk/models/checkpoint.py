@@ -192,14 +192,11 @@ def _read_model_type(folder: Path) -> str | None:
     return config.get("model_type") if isinstance(config, dict) else None
 
 
-def _is_native(path: Path) -> bool:
-    return path.parts[0] not in ("onnx", "openvino")
-
-
 def _list_files(folder: Path, pattern: str) -> list[Path]:
     """Files in a folder and in its subfolders, linked ones too."""
     found = {*folder.glob(pattern), *folder.glob(f"*/{pattern}")}
-    return sorted(path for path in found if _is_native(path.relative_to(folder)) and not path.is_dir())
+    others = ("onnx", "openvino")
+    return sorted(path for path in found if path.relative_to(folder).parts[0] not in others and not path.is_dir())
 
 
 def _hash_configs(folder: Path) -> str:

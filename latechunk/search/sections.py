@@ -68,7 +68,10 @@ class Sections:
         last = bisect_left(sections, row.end, key=lambda one: one.start)
         if first >= last:
             return row
-        place = max(range(first, last), key=lambda one: (_shared(sections[one], row), -one))
+        place = max(  # that shares most with it
+            range(first, last),
+            key=lambda one: (min(sections[one].end, row.end) - max(sections[one].start, row.start), -one),
+        )
         key = row.document, place
         if key not in self._found:
             self._found[key] = self._row_of(row, place)
@@ -97,7 +100,3 @@ class Sections:
             line=line,
             titles=titles,
         )
-
-
-def _shared(section: Span, row: ChunkRow) -> int:
-    return min(section.end, row.end) - max(section.start, row.start)

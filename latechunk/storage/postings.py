@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from bisect import bisect_right
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from itertools import chain, pairwise
 from typing import Any, TypeAlias
@@ -78,7 +78,7 @@ class Postings:
         terms = sorted(set().union(*(one.terms for one in parts)))
         rank = dict(zip(terms, range(len(terms)), strict=True))
         whole = cls.concatenated(parts)
-        term_of = np.repeat(_look_up(rank, whole.terms), whole.counts)
+        term_of = np.repeat(np.fromiter(map(rank.__getitem__, whole.terms), dtype=np.int64), whole.counts)
         order = np.argsort((term_of << _SHIFT) | whole.rows, kind="stable")
         frequencies = whole.frequencies[order]
         starts = (np.cumsum(whole.frequencies) - whole.frequencies)[order]
@@ -250,7 +250,3 @@ def unpack_numbers(packed: bytes, begin: int = 0, end: int | None = None) -> Int
     if size == 8 and len(values) and values.min() < 0:
         raise ValueError("a packed number is larger than any that was written")
     return values
-
-
-def _look_up(numbers: dict[str, int], terms: Iterable[str]) -> IntArray:
-    return np.fromiter(map(numbers.__getitem__, terms), dtype=np.int64)

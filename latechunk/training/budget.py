@@ -14,7 +14,6 @@ import torch
 from latechunk.encoding.encoder import Encoder
 from latechunk.errors import InputError
 from latechunk.training.data import TrainingData, TrainingDocument, TrainingQuestion
-from latechunk.training.loss import Features
 from latechunk.training.model import computing_in
 from latechunk.training.reading import move_to
 from latechunk.training.run import Assembled, assemble, require_trainable
@@ -198,7 +197,7 @@ def _try_steps(parts: Assembled, sample: TrainingData, settings: TrainingSetting
             torch.cuda.synchronize(device)
         if number:  # the first one pays for what is set up once
             whole, frozen = whole + time.perf_counter() - begin, frozen + read - begin
-            kept += sum(_state_bytes(one) for one in features)
+            kept += sum(2 * one["states"].numel() for one in features if "states" in one)  # in float16
             n_tokens += sum(one.end - one.start for one in batch)
     return Trial(
         step_seconds=whole / n_tokens,
@@ -208,11 +207,6 @@ def _try_steps(parts: Assembled, sample: TrainingData, settings: TrainingSetting
         n_parameters=parts.adapters.n_parameters,
         kept_bytes=kept / n_tokens,
     )
-
-
-def _state_bytes(features: Features) -> int:
-    """What states of frozen layers take in float16."""
-    return 2 * features["states"].numel() if "states" in features else 0
 
 
 def _peak_bytes(device: torch.device) -> int | None:

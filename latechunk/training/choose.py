@@ -159,7 +159,8 @@ def choose_steps(
         return settings.replaced(run=_as_begun(request, settings.run, recorded["run"])), None
     batch = draw_sizes(data, settings)
     trial = measure_trial(encoder, data, settings, request.adapters)
-    n_read = _count_tokens(encoder, held_out) * (1 if settings.loss.late_weight == 1 else 2)  # chunks alone, too
+    texts = [document.text for one in held_out for document in one.documents]
+    n_read = sum(map(len, encoder.tokenize(texts))) * (1 if settings.loss.late_weight == 1 else 2)  # chunks alone, too
     if request.steps is not None:
         n_steps = request.steps
     elif request.minutes is not None:
@@ -202,10 +203,4 @@ def _settle(request: TrainingRequest, run: RunSettings, n_steps: int, *, with_ev
         warmup_steps=warmup_of(n_steps),
         evaluate_steps=every if with_evaluation else 0,
         save_steps=min(_MOST_STEPS_LOST, math.ceil(n_steps / _CHECKPOINTS)),
-    )
-
-
-def _count_tokens(encoder: Encoder, sets: Sequence[EvaluationSet]) -> int:
-    return sum(
-        len(tokens) for one in sets for tokens in encoder.tokenize([document.text for document in one.documents])
     )

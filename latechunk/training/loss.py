@@ -84,7 +84,10 @@ class SpanContrastiveLoss(torch.nn.Module):
         if settings.query_anchor and queries.requires_grad:
             parts["query_anchor"] = settings.query_anchor * self._moved(queries, questions["untrained"])
         if torch.is_grad_enabled():
-            self._remember(mixed.detach(), labels)
+            self._bank += [
+                (document, mixed.detach()[labels["owner"] == number])
+                for number, document in enumerate(labels["documents"].tolist())
+            ]
         return parts
 
     def _moved(self, vectors: torch.Tensor, untrained: torch.Tensor) -> torch.Tensor:
@@ -151,10 +154,6 @@ class SpanContrastiveLoss(torch.nn.Module):
             owner=torch.tensor([place for place, one in enumerate(vectors) for _ in one], dtype=torch.long).to(device),
             documents=torch.tensor([document for document, _ in self._bank], dtype=torch.long).to(device),
         )
-
-    def _remember(self, mixed: torch.Tensor, labels: dict[str, torch.Tensor]) -> None:
-        for number, document in enumerate(labels["documents"].tolist()):
-            self._bank.append((document, mixed[labels["owner"] == number]))
 
     def bank_state(self) -> dict[str, torch.Tensor]:
         """The bank, to be saved in a checkpoint."""

@@ -184,7 +184,8 @@ def to_nodes(original: BaseNode, embedded: EmbeddedDocument, *, citation_key: st
     With a ``citation_key`` the metadata has ``document:start-end`` under it; DocumentError if it has that key already.
     """
     whole = original.as_related_node_info()  # hashes the whole text, hence once
-    source = whole.model_copy(update={"metadata": _without_table(original.metadata)})
+    own = {key: value for key, value in original.metadata.items() if key not in (PAGES, OUTLINE)}
+    source = whole.model_copy(update={"metadata": own})
     shared = {name: copy.copy(getattr(original, name)) for name in _PASSED_ON if hasattr(original, name)}
     chunks = embedded.chunks
     neighbours = zip([None, *chunks[:-1]], [*chunks[1:], None], strict=True)
@@ -251,10 +252,6 @@ def _require_free(citation_key: str | None, document_id: str, metadata: Mapping[
         raise DocumentError(
             f"document {document_id!r} has the metadata key {citation_key!r} already; choose another citation_key"
         )
-
-
-def _without_table(metadata: Mapping[str, Any]) -> dict[str, Any]:
-    return {key: value for key, value in metadata.items() if key not in (PAGES, OUTLINE)}
 
 
 def _read(node: object) -> tuple[str | None, str, dict[str, Any]]:
