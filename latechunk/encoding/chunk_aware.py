@@ -10,6 +10,7 @@ import numpy as np
 
 from latechunk.encoding.pooling import require_ranges
 from latechunk.types import FloatArray, IntArray, PoolingTask, Tokens
+from latechunk.types.arrays import counted_ranges
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,7 +63,7 @@ def _join(task: PoolingTask, separator_id: int) -> list[PoolingTask]:
 def _join_one(tokens: Tokens, ranges: IntArray, separator_id: int) -> PoolingTask:
     lengths = ranges[:, 1] - ranges[:, 0]
     starts = np.cumsum(lengths + 1) - (lengths + 1)  # each but the last is followed by a separator
-    places = np.concatenate([np.arange(start, end + 1) for start, end in ranges])[:-1]
+    places = counted_ranges(ranges[:, 0], lengths + 1)[:-1]
     separators = starts[1:] - 1
     places[separators] -= 1  # a separator stands where the token before it does
     ids = tokens.ids[places]

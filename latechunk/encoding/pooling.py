@@ -16,6 +16,7 @@ from torch.nn import functional
 from latechunk.errors import SpanError
 from latechunk.models.catalogue import SpecialTokens
 from latechunk.types import IntArray, PoolingTask, WindowPlan
+from latechunk.types.arrays import counted_ranges
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,7 +82,7 @@ def plan_pooling(
     last = np.searchsorted(windows.seams, ranges[:, 1], side="left") - 1
     n_windows_of_span = last - first + 1
     span = np.repeat(np.arange(len(ranges)), n_windows_of_span)
-    window = _counted_ranges(first, n_windows_of_span)
+    window = counted_ranges(first, n_windows_of_span)
     shift = n_prefix - windows.starts[window]
     start = np.maximum(ranges[span, 0], windows.seams[window]) + shift
     end = np.minimum(ranges[span, 1], windows.seams[window + 1]) + shift
@@ -122,14 +123,7 @@ def lay_out_runs(windows: Sequence[tuple[PoolingPlan, int, int, int]]) -> tuple[
         ends.append(plan.piece_end[pieces] + first_row)
         spans.append(plan.piece_span[pieces] + first_span)
     first, counts = np.concatenate(starts), np.concatenate(ends) - np.concatenate(starts)
-    return _counted_ranges(first, counts), np.cumsum(counts) - counts, np.concatenate(spans)
-
-
-def _counted_ranges(starts: IntArray, counts: IntArray) -> IntArray:
-    """Concatenate ``arange(start, start + count)`` over all pairs."""
-    ends = np.cumsum(counts)
-    total = int(ends[-1]) if len(ends) else 0
-    return np.asarray(np.arange(total) + np.repeat(starts - (ends - counts), counts), dtype=np.int64)
+    return counted_ranges(first, counts), np.cumsum(counts) - counts, np.concatenate(spans)
 
 
 class SpanPool(torch.nn.Module):

@@ -10,6 +10,7 @@ import numpy as np
 from latechunk.search.fusion import best_places
 from latechunk.storage.rows import ChunkPlaces
 from latechunk.types import BoolArray, IntArray, ScoreArray
+from latechunk.types.arrays import counted_ranges
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,10 +73,7 @@ class WordScores:
         enough = int(np.searchsorted(np.cumsum(self.n_others[documents]), n)) + 1
         documents = documents[:enough]
         starts = np.searchsorted(self.places.document_of, documents)
-        ranges = [
-            np.arange(start, start + size) for start, size in zip(starts, self.places.sizes[documents], strict=True)
-        ]
-        chunks = np.concatenate([self.holding[:0], *ranges])
+        chunks = counted_ranges(starts, self.places.sizes[documents])
         return chunks[~self._find_held(chunks)[1]]
 
     def _find_held(self, chunks: IntArray) -> tuple[IntArray, BoolArray]:

@@ -11,6 +11,7 @@ from typing import Any, TypeAlias
 import numpy as np
 
 from latechunk.types import BoolArray, IntArray, ScoreArray
+from latechunk.types.arrays import counted_ranges
 
 # Postings that stand together in a block, at the most, unless one term has more. A rare term is read with its block.
 _BLOCK = 2_048
@@ -82,8 +83,7 @@ class Postings:
         order = np.argsort((term_of << _SHIFT) | whole.rows, kind="stable")
         frequencies = whole.frequencies[order]
         starts = (np.cumsum(whole.frequencies) - whole.frequencies)[order]
-        shift = np.repeat(starts - (np.cumsum(frequencies) - frequencies), frequencies)
-        positions = whole.positions[shift + np.arange(len(shift))]
+        positions = whole.positions[counted_ranges(starts, frequencies)]
         return cls(terms, np.bincount(term_of, minlength=len(terms)), whole.rows[order], frequencies, positions)
 
     def renumbered(self, new: IntArray) -> Postings:
@@ -199,11 +199,10 @@ def positions_in_block(block: Columns, begin: int, at: IntArray) -> IntArray:
     """Positions of some of a term's postings, which begin at ``begin`` in the block, one posting after the other."""
     frequencies = unpack_numbers(block[4])
     starts = (np.cumsum(frequencies) - frequencies)[begin + at]
-    sizes = frequencies[begin + at]
     positions = unpack_numbers(block[5])
     if len(positions) != frequencies.sum():
         raise ValueError("a block of postings has not as many positions as it should have")
-    return np.asarray(positions[np.repeat(starts - (np.cumsum(sizes) - sizes), sizes) + np.arange(sizes.sum())])
+    return np.asarray(positions[counted_ranges(starts, frequencies[begin + at])])
 
 
 def match_phrase(parts: Sequence[tuple[IntArray, IntArray, IntArray]]) -> tuple[IntArray, IntArray]:

@@ -14,6 +14,7 @@ from latechunk.chunking.places import Place
 from latechunk.errors import IndexDamagedError
 from latechunk.storage.connection import REMEDY
 from latechunk.types import Document, FloatArray, IntArray, PageNumber, Span
+from latechunk.types.arrays import counted_ranges
 from latechunk.types.citation import join_sections
 from latechunk.types.json_form import list_blocks, list_pages, to_json
 
@@ -132,8 +133,7 @@ class ChunkPlaces:
     def of(cls, commit: Commit, documents: IntArray, first: IntArray, sizes: IntArray) -> Self:
         """Those of documents by the number of the first chunk of each, which the others follow."""
         document_of = np.repeat(np.arange(len(documents)), sizes)
-        numbers = np.repeat(first - (np.cumsum(sizes) - sizes), sizes) + np.arange(len(document_of))
-        return cls(commit, numbers, documents.copy(), document_of, sizes.copy())
+        return cls(commit, counted_ranges(first, sizes), documents.copy(), document_of, sizes.copy())
 
     def kept(self, documents: IntArray) -> ChunkPlaces:
         """The same without the chunks of all documents but these."""

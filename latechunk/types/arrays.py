@@ -1,4 +1,4 @@
-"""Names of types: arrays, settings, and how vectors are made."""
+"""Names of types: arrays, settings, and how vectors are made; and the numbers of ranges."""
 
 from __future__ import annotations
 
@@ -16,3 +16,10 @@ Settings: TypeAlias = Mapping[str, Any]
 """What made something, as JSON: two things made alike have equal settings."""
 Mode: TypeAlias = Literal["late", "naive", "blend"]
 """How chunk vectors are made; see ``latechunk.Embedding``."""
+
+
+def counted_ranges(starts: IntArray, counts: IntArray) -> IntArray:
+    """Concatenate ``arange(start, start + count)`` over all pairs."""
+    ends = np.cumsum(counts)
+    total = int(ends[-1]) if len(ends) else 0
+    return np.asarray(np.arange(total) + np.repeat(starts - (ends - counts), counts), dtype=np.int64)
