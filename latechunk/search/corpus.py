@@ -54,11 +54,8 @@ class Corpus:
 
     def places(self, granularity: int) -> ChunkPlaces:
         """Where the chunks are."""
-
-        def read(known: ChunkPlaces | None) -> ChunkPlaces:
-            return self.store.chunk_places(granularity, known)
-
-        return self._cache.renew(self._token, ("places", granularity), read)
+        key = ("places", granularity)
+        return self._cache.renew(self._token, key, lambda known: self.store.chunk_places(granularity, known))
 
     def sample(self, granularity: int, vectors: VectorReader) -> FloatArray:
         """Vectors that stand for all, shape ``(n, dims)``: all of a small index, else every so many.

@@ -226,20 +226,20 @@ class StoreReader(ChunkReader):
         query = "SELECT number FROM segments WHERE granularity = ? ORDER BY number"
         return tuple(number for (number,) in self._pool.connection.execute(query, (granularity,)))
 
+    @damage_named()
     def word_rows(self, granularity: int, stored: IntArray) -> WordRows:
         """What the lexical index says of all chunks, or of documents; ``stored`` are their numbers, ascending."""
-        with damage_named():
-            return WordRows.read(self._pool.connection, granularity, stored)
+        return WordRows.read(self._pool.connection, granularity, stored)
 
+    @damage_named()
     def score_term(self, term: str, granularity: int, known: WordRows) -> tuple[IntArray, ScoreArray]:
         """Places, among those stored, of chunks or documents with a term, and its BM25 there."""
-        with damage_named():
-            return score_term(self._pool.connection, granularity, term, known)
+        return score_term(self._pool.connection, granularity, term, known)
 
+    @damage_named()
     def count_term(self, term: str, granularity: int) -> int:
         """How many chunks hold a term, with some of those that were deleted."""
-        with damage_named():
-            return count_term(self._pool.connection, granularity, term)
+        return count_term(self._pool.connection, granularity, term)
 
     def rows_of_document(self, document_id: str, granularity: int) -> list[ChunkRow]:
         """A document's chunks, in the order of their starts, within one ``snapshot``."""
