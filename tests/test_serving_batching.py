@@ -11,7 +11,7 @@ pytest.importorskip("fastapi")
 
 from latechunk.errors import ModelError, QueryError
 from latechunk.serving.batching import Dispatcher
-from latechunk.serving.encoding import share
+from latechunk.serving.encoding import SharedEncoder
 from latechunk.serving.errors import BusyError
 from tests.conftest import FakeEncoder
 
@@ -178,7 +178,7 @@ def test_a_forked_process_runs_what_it_is_asked(dispatcher):
 
 def test_shared_vectors_are_the_encoders_own(dispatcher):
     encoder = FakeEncoder()
-    shared = share(encoder, dispatcher)
+    shared = SharedEncoder(encoder, dispatcher)
     texts = [f"word{number} and more" for number in range(40)]
 
     with ThreadPoolExecutor(8) as pool:

@@ -12,7 +12,7 @@ from latechunk.embedding import choose_embedding, encode_queries
 from latechunk.errors import InputError, QueryError
 from latechunk.protocols import ExposesWindows, SpanEncoder
 from latechunk.serving.batching import Dispatcher, Function
-from latechunk.types import FloatArray, PoolingTask, Settings, Tokens, WindowPlan
+from latechunk.types import FloatArray, PoolingTask, Settings, Tokens
 
 _TOKENIZING = 4  # requests that are tokenised at the same time
 
@@ -26,6 +26,8 @@ class SharedEncoder:
     def __init__(self, encoder: SpanEncoder, dispatcher: Dispatcher) -> None:
         """Share ``encoder``, which from now on only ``dispatcher`` may call."""
         self.encoder = encoder
+        if isinstance(encoder, ExposesWindows):  # then this one does, too
+            self.windows = encoder.windows
         self._dispatcher = dispatcher
         self._whole: dict[str, Function] = {}
         # A tokenizer takes some 150 bytes for each token while it is at work, which is 80 MB for a large request.
@@ -57,7 +59,7 @@ class SharedEncoder:
         on_progress: Callable[[int, int], None] | None = None,  # noqa: ARG002  a request has no bar
     ) -> list[FloatArray]:
         """Read each text in context and pool its spans; see ``latechunk.protocols.SpanEncoder``."""
-        return self._dispatcher.run(self._encode_spans, tasks, [len(task.tokens) for task in tasks])
+        return self._dispatcher.run(self.encoder.encode_spans, tasks, [len(task.tokens) for task in tasks])
 
     def encode_query(self, text: str) -> FloatArray:
         """Encode a query to a unit vector, shape ``(dims,)``."""
@@ -100,9 +102,6 @@ class SharedEncoder:
             raise InputError(f"dimensions: this model has vectors of {self.settings['dims']} dims, got {dims}")
         return np.asarray(shorten(vectors, dims))
 
-    def _encode_spans(self, tasks: list[PoolingTask]) -> Sequence[FloatArray]:
-        return self.encoder.encode_spans(tasks)
-
     def _encode_queries(self, texts: list[str]) -> Sequence[FloatArray]:
         return list(encode_queries(self.encoder, texts))
 
@@ -134,19 +133,3 @@ class ShortEncoder:
         """Encode a query to a unit vector, shape ``(dims,)``."""
         vector: FloatArray = self._encoder.shorten(self._encoder.encode_queries([text]), self._dims)[0]
         return vector
-
-
-class SharedWindowEncoder(SharedEncoder):
-    """One that says in which windows it reads a document."""
-
-    def windows(self, tokens: Tokens) -> WindowPlan:
-        """The windows in which a document of these tokens is read."""
-        encoder: Any = self.encoder
-        plan: WindowPlan = encoder.windows(tokens)
-        return plan
-
-
-def share(encoder: SpanEncoder, dispatcher: Dispatcher) -> SharedEncoder:
-    """Share an encoder among threads."""
-    kind = SharedWindowEncoder if isinstance(encoder, ExposesWindows) else SharedEncoder
-    return kind(encoder, dispatcher)

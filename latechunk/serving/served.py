@@ -14,7 +14,7 @@ from latechunk.errors import InputError
 from latechunk.index import Index
 from latechunk.protocols import Reranker, SpanEncoder
 from latechunk.serving.batching import Dispatcher
-from latechunk.serving.encoding import SharedEncoder, share
+from latechunk.serving.encoding import SharedEncoder
 from latechunk.serving.errors import RequestError
 from latechunk.serving.limits import Limits
 from latechunk.serving.metrics import Metrics
@@ -175,7 +175,7 @@ class _SharedEncoders:
             )
             self.dispatchers.append(dispatcher)
             self._stack.callback(dispatcher.close)
-            known = share(encoder, dispatcher)
+            known = SharedEncoder(encoder, dispatcher)
             self.shared.append(known)
         return known
 
