@@ -8,6 +8,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from latechunk.chunking.cuts import trimmed
 from latechunk.chunking.outline import find_outline, heading_title
 from latechunk.types import FIRST_LINE, Block, Chunk, Document, PageNumber, Span
 from latechunk.types.citation import elide
@@ -58,7 +59,8 @@ class Places:
 
     def of(self, span: Span) -> Place:
         """Where a span stands; spans in order take the least time."""
-        start, end = _trim(self._text, span)
+        (own,) = trimmed(self._text, [span])
+        start, end = own.start, own.end
         outline, pages = self._outline, self._pages.of(start, end)
         return Place(outline.above(start, end), pages, self._lines.of(start), outline.within(start, end))
 
@@ -119,14 +121,6 @@ def find_sections(document: Document) -> list[Span]:
     before = [0] if text[: starts[0]].strip() else []
     starts = [*before, *starts] if before else [0, *starts[1:]]
     return [Span(begin, stop) for begin, stop in zip(starts, [*starts[1:], len(text)], strict=True)]
-
-
-def _trim(text: str, span: Span) -> tuple[int, int]:
-    """The ends of a span without the white space there; of a blank one as they are."""
-    part = text[span.start : span.end]
-    if not part.strip():
-        return span.start, span.end
-    return span.end - len(part.lstrip()), span.start + len(part.rstrip())
 
 
 class _Outline:

@@ -18,6 +18,7 @@ from latechunk.embedding import Embedding, embed_documents
 from latechunk.errors import DocumentError, InputError, MissingDependencyError, QueryError
 from latechunk.extras import how_to_install
 from latechunk.protocols import Chunker, ReportsRuntime, SpanEncoder
+from latechunk.search.fusion import best_places
 from latechunk.types import Document, FloatArray, IntArray, Mode, require_text
 
 if TYPE_CHECKING:
@@ -138,7 +139,7 @@ class ChunkedSearch:
                 if strangers := [name for name in names if name not in places]:
                     raise InputError(f"top_ranked names documents that are not in the corpus, such as {strangers[0]!r}")
                 allowed = np.array([places[name] for name in names], dtype=np.int64)
-            best = allowed[_largest(scores[allowed], top_k)]
+            best = best_places(scores, allowed, top_k)
             found[query] = {corpus.ids[place]: float(scores[place]) for place in best}
         return found
 
@@ -218,9 +219,3 @@ def _query_text(row: Mapping[str, Any]) -> str:
         return f"{text} {instruction}" if instruction is not None else text
     turns = [turn if isinstance(turn, str) else f"{turn['role']}: {turn['content']}" for turn in text]
     return "; ".join(turns) if instruction is None else f"{instruction} {'; '.join(turns)}"
-
-
-def _largest(scores: FloatArray, k: int) -> IntArray:
-    """Places of the ``k`` largest, largest first."""
-    kept = np.argpartition(-scores, k)[:k] if k < len(scores) else np.arange(len(scores))
-    return kept[np.argsort(-scores[kept], kind="stable")]

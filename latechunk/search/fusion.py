@@ -39,7 +39,7 @@ def best_first(scores: Mapping[int, float]) -> list[tuple[int, float]]:
     return sorted(scores.items(), key=lambda item: (-item[1], item[0]))
 
 
-def best_places(scores: ScoreArray, places: IntArray, n: int) -> IntArray:
+def best_places(scores: ScoreArray | FloatArray, places: IntArray, n: int) -> IntArray:
     """The ``n`` of some places, ascending, that have the largest scores, best first, by place on a tie."""
     if n < len(places):
         least = np.partition(scores[places], len(places) - n)[len(places) - n]
