@@ -89,7 +89,9 @@ def run() -> None:
     except OSError as error:
         # Python would flush what could not be written once more at its exit, and fail again.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        raise SystemExit(_explain_output(error)) from None
+        if not isinstance(error, BrokenPipeError):  # a reader that has seen enough is no error to speak of
+            sys.stderr.write(f"error: the output could not be written: {error}\n")
+        raise SystemExit(EXIT_ERROR) from None
 
 
 def _run_app() -> None:
@@ -102,9 +104,3 @@ def _run_app() -> None:
         sys.stdout.flush()
         sys.stderr.flush()
         os._exit(ended.code if isinstance(ended.code, int) else EXIT_ERROR if ended.code else 0)
-
-
-def _explain_output(error: OSError) -> int:
-    if not isinstance(error, BrokenPipeError):  # a reader that has seen enough is no error to speak of
-        sys.stderr.write(f"error: the output could not be written: {error}\n")
-    return EXIT_ERROR

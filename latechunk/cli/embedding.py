@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
@@ -53,7 +53,6 @@ if TYPE_CHECKING:
 
     from latechunk.distributed import EmbedReport, Estimate, Outcome
     from latechunk.protocols import SpanEncoder
-    from latechunk.readers import SourceFile
     from latechunk.storage.store import Counts
 
 
@@ -136,10 +135,11 @@ def embed_command(
             with documents_bar(console, count_documents(files, rows=rows), quiet) as sources.advance:
                 told: dict[str, Any] = {"on_outcome": tell, "on_progress": sources.advance}
                 if engine == "ray":
-                    from latechunk.distributed import Workers
+                    from latechunk.distributed import Workers, embed_dataset_to, read_files, start_ray
 
-                    size = Workers(workers, cpus, gpus, device, dtype)
-                    report = _embed_on_ray(files, sources.options, address, out, workers=size, **made, **told)
+                    start_ray(address)
+                    told["workers"] = Workers(workers, cpus, gpus, device, dtype)
+                    report = embed_dataset_to(read_files(files, **sources.options), out, **made, **told)
                 else:
                     report = embed_folder(documents, out, **made, **told)
         gone = remove_documents(out, lambda stored: sources.find_gone(paths, stored)) if prune else []
@@ -147,15 +147,6 @@ def embed_command(
         _print_report(report, out, sources.n_problems, len(gone), as_json, quiet, console)
     if sources.n_problems:
         raise typer.Exit(EXIT_PARTIAL)
-
-
-def _embed_on_ray(
-    files: Sequence[SourceFile], options: dict[str, Any], address: str | None, out: Path, **arguments: Any
-) -> EmbedReport:
-    from latechunk.distributed import embed_dataset_to, read_files, start_ray
-
-    start_ray(address)
-    return embed_dataset_to(read_files(files, **options), out, **arguments)
 
 
 def import_command(

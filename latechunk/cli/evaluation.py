@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -105,7 +105,9 @@ def evaluate_command(
                 report = evaluate_folder(folder, advance)
             else:
                 made_with = {"max-tokens": max_tokens, "model": model, "adapters": adapters, "dims": dims}
-                _refuse_given({**made_with, "window": window, "language": language})
+                made_with |= {"window": window, "language": language}
+                if given := ", ".join(f"--{name}" for name, value in made_with.items() if value):
+                    raise InputError(f"{given}: an index is evaluated as it is; leave these out, or evaluate a folder")
                 index = IndexRequest(index=data, questions=questions, arms=split_list(arms or ""), **common)
                 report, left_out = evaluate_index(index, advance)
         if as_json:
@@ -126,13 +128,6 @@ def evaluate_command(
         if left_out:
             _tell_left_out(console, left_out)
             raise typer.Exit(EXIT_PARTIAL)
-
-
-def _refuse_given(options: Mapping[str, object]) -> None:
-    """Refuse options that say how chunks and vectors are made: those of an index are made."""
-    given = [f"--{name}" for name, value in options.items() if value]
-    if given:
-        raise InputError(f"{', '.join(given)}: an index is evaluated as it is; leave these out, or evaluate a folder")
 
 
 def _tell_left_out(console: Console, reasons: Sequence[str]) -> None:

@@ -82,7 +82,9 @@ def repair_command(
     with _working("repairing", quiet):
         report = repair(index, drop=drop, device=device, dtype=dtype)
     if as_json:
-        print_json(_describe_repair(report))
+        problems = {name: [_describe(one) for one in getattr(report, name)] for name in ("found", "remaining")}
+        files = [str(one) for one in report.files]
+        print_json({**problems, "done": report.done, "lost": report.lost, "files": files})
     elif not quiet:
         _print_repair(report)
     if not report.is_whole:
@@ -170,11 +172,6 @@ def _describe(problem: Problem) -> dict[str, Any]:
     described = dataclasses.asdict(problem) | {"remedy": problem.remedy}
     del described["number"]
     return described
-
-
-def _describe_repair(report: RepairReport) -> dict[str, Any]:
-    problems = {name: [_describe(one) for one in getattr(report, name)] for name in ("found", "remaining")}
-    return {**problems, "done": report.done, "lost": report.lost, "files": [str(one) for one in report.files]}
 
 
 def _describe_audit(report: AuditReport) -> dict[str, Any]:

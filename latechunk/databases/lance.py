@@ -13,7 +13,7 @@ import numpy as np
 from latechunk.databases.filters import EQUALITY, Compares, FromDocuments, Junction, Negation, Where
 from latechunk.databases.protocol import FoundRow
 from latechunk.databases.record import missing_table
-from latechunk.databases.rows import ChunkRow, list_facets, pack_pages, read_chunk, to_facet, whole_documents
+from latechunk.databases.rows import ChunkRow, list_facets, read_chunk, to_facet, whole_documents
 from latechunk.errors import (
     FilterError,
     IndexFormatError,
@@ -210,7 +210,7 @@ def _to_arrow(rows: Sequence[ChunkRow], schema: arrow.Schema) -> arrow.Table:
             "metadata": json.dumps(chunk.metadata, ensure_ascii=False),
             "headings": list(chunk.headings),
             "sections": list(chunk.sections),
-            "pages": pack_pages(chunk),
+            "pages": json.dumps(chunk.pages),
             "facets": facets[chunk.document_id],
             _WORDS: " ".join(to_terms(chunk.text)),
         }

@@ -112,11 +112,6 @@ def _candidates(metadata: Mapping[str, Any], within: str) -> Iterator[tuple[str,
                 yield path, one
 
 
-def pack_pages(chunk: Chunk) -> str:
-    """The pages of a chunk as JSON: a list of ``[number, label]``, numbers from 0."""
-    return json.dumps(chunk.pages)
-
-
 def read_chunk(fields: Mapping[str, Any]) -> Chunk:
     """A chunk from fields of its own names, of which ``pages`` and maybe ``metadata`` are JSON."""
     pages, metadata = (

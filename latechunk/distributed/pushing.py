@@ -85,7 +85,8 @@ def push_folders(
     gone = [name for name in there if name not in digests]
     counts = {"n_unchanged": len(digests) - len(changed), "n_deleted" if prune else "n_gone": len(gone)}
     if dry_run:
-        return PushReport(n_written=len(changed), n_chunks=current.count_chunks(changed), **counts)
+        n_chunks = sum(len(one.vectors) for one in current.documents(changed))
+        return PushReport(n_written=len(changed), n_chunks=n_chunks, **counts)
     if not is_made:
         database.prepare(to_record(current.manifest), current.manifest.dims)
         _holds_the_same(database, current)  # which another push may have made

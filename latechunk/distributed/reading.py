@@ -48,10 +48,6 @@ class Current:
             yield from known.read(left)
             left -= known.ids
 
-    def count_chunks(self, ids: Collection[str]) -> int:
-        """How many chunks these documents have."""
-        return sum(len(one.chunkings[0]) for one in self.documents(ids))
-
 
 def remove_documents(
     path: str | os.PathLike[str], choose: Callable[[Iterator[tuple[str, dict[str, Any]]]], Collection[str]]

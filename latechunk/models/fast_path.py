@@ -148,7 +148,8 @@ def _merge(model: Bert, folder: Path, names: Sequence[str]) -> TaskAdapters | No
     deltas = {}
     for name in names:
         config, file = _read_json(folder / name / ADAPTER_CONFIG), load_file(folder / name / ADAPTER_WEIGHTS)
-        targets = [path for path in linear if _is_target(path, config["target_modules"])]
+        ends = tuple(f".{target}" for target in config["target_modules"])
+        targets = [path for path in linear if f".{path}".endswith(ends)]
         if not _is_plain(config) or file.keys() != {key for path in targets for key in _keys(path)}:
             return None
         if not all(_has_rank(path, file, linear[path], config["r"]) for path in targets):
@@ -184,10 +185,6 @@ def _is_plain(config: Mapping[str, Any]) -> bool:
         and config["init_lora_weights"] in (True, False, "gaussian")
         and not any(value and value != "none" for value in others)
     )
-
-
-def _is_target(path: str, targets: Sequence[str]) -> bool:
-    return any(path == target or path.endswith(f".{target}") for target in targets)
 
 
 def _keys(path: str) -> tuple[str, str]:

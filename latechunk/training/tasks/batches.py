@@ -12,7 +12,7 @@ from latechunk.errors import InputError
 from latechunk.training.loss import Features, encode
 from latechunk.training.reading import Reading, move_to
 from latechunk.training.tasks.data import ScoredPairs, TextData, TextTask
-from latechunk.types import FloatArray, IntArray, Tokens
+from latechunk.types import FloatArray, Tokens
 
 
 class TextBatches:
@@ -46,11 +46,8 @@ class TextBatches:
             places = rows
             name = "classes" if self._task == "classification" else "clusters"
             labels = {name: torch.from_numpy(self._data.labels[rows])}
-        return [self._features(places)], labels
-
-    def _features(self, places: IntArray) -> Features:
         texts = [self._tokens[place] for place in places.tolist()]
-        return {**self._reading.whole(texts, ""), "adapter": self._adapter}
+        return [{**self._reading.whole(texts, ""), "adapter": self._adapter}], labels
 
 
 def tokenize_texts(encoder: Encoder, texts: Sequence[str]) -> list[Tokens]:
