@@ -19,7 +19,7 @@ from latechunk.ann.synced import OptimizeReport, SyncedIndex
 from latechunk.chunking.places import make_chunks
 from latechunk.embedding import OnError, Progress, choose_embedding
 from latechunk.embedding.progress import progress_shown
-from latechunk.embedding.stream import load_encoder, load_recorded, require_documents
+from latechunk.embedding.stream import load_encoder, require_documents
 from latechunk.embedding.vectors import to_unit
 from latechunk.errors import IndexExistsError, InputError, QueryError
 from latechunk.indexing import AddReport, add_documents
@@ -305,10 +305,7 @@ class Index:
         """What makes the vectors; loaded now if it was not yet, which may raise ModelError or IndexMismatchError."""
         with self._encoder_lock:
             if self._encoder is None:
-                remedy = "pass it as Index.open(..., encoder=...)"
-                encoder = load_recorded(self.manifest.encoder, f"the index at {self.path}", remedy, self._runtime)
-                self.manifest.require_encoder(f"the index at {self.path}", encoder.settings)
-                self._encoder = encoder
+                self._encoder = self.manifest.load_encoder(f"the index at {self.path}", "Index.open", self._runtime)
             return self._encoder
 
     @property

@@ -189,6 +189,21 @@ class IndexManifest(Validated):
         """
         _require_same("encoder", where, self.encoder, given, labels_of(self.encoder, given), remedy)
 
+    def load_encoder(self, where: str, opens: str, runtime: Mapping[str, Any], remedy: str = "") -> SpanEncoder:
+        """The encoder that made the vectors, from what is on this machine, which may raise a ModelError.
+
+        IndexMismatchError if it is the user's own, which the function named ``opens`` takes, or is another one now.
+        """
+        from latechunk.encoding.encoder import KIND, Encoder
+
+        if self.encoder.get("kind") != KIND:
+            raise IndexMismatchError(
+                f"{where} was made with an encoder of your own, {self.encoder}: pass it as {opens}(..., encoder=...)"
+            )
+        encoder = Encoder.from_settings(self.encoder, **runtime)
+        self.require_encoder(where, encoder.settings, remedy)
+        return encoder
+
     def require_made_as(self, path: Path | str, other: IndexManifest) -> None:
         """Raise an IndexMismatchError unless an index of this manifest is what another one asks for.
 

@@ -16,7 +16,7 @@ from latechunk.databases.rows import chunk_id
 from latechunk.databases.urls import TABLE, open_database
 from latechunk.databases.words import question_words
 from latechunk.embedding import encode_queries
-from latechunk.embedding.stream import load_encoder, load_recorded
+from latechunk.embedding.stream import load_encoder
 from latechunk.embedding.vectors import to_unit
 from latechunk.errors import InputError, QueryError, StoreError
 from latechunk.protocols import SpanEncoder
@@ -115,12 +115,8 @@ class DatabaseSearcher:
         """What encodes questions; loaded now if it was not yet, which may raise ModelError or IndexMismatchError."""
         with self._lock:
             if self._encoder is None:
-                remedy = "pass it as DatabaseSearcher.open(..., encoder=...)"
-                encoder = load_recorded(
-                    self.manifest.encoder, f"what is in {self.database.name}", remedy, self._runtime
-                )
-                self.manifest.require_encoder(f"what is in {self.database.name}", encoder.settings, _REMEDY)
-                self._encoder = encoder
+                where = f"what is in {self.database.name}"
+                self._encoder = self.manifest.load_encoder(where, "DatabaseSearcher.open", self._runtime, _REMEDY)
             return self._encoder
 
     def search(self, query: str, k: int = 10, **options: Unpack[SearchKeywords]) -> list[Hit]:

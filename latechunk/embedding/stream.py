@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from concurrent.futures import Future
 from contextlib import closing
 from dataclasses import dataclass, field
@@ -17,9 +17,9 @@ from latechunk.embedding.chunks import ChunkedDocument, blank_error, chunk_docum
 from latechunk.embedding.progress import Progress, progress_shown
 from latechunk.embedding.settings import Embedding, choose_embedding
 from latechunk.embedding.vectors import embed_chunks
-from latechunk.errors import DocumentError, IndexMismatchError, InputError
+from latechunk.errors import DocumentError, InputError
 from latechunk.protocols import Chunker, SpanEncoder
-from latechunk.types import Chunk, Document, FloatArray, Mode, Settings
+from latechunk.types import Chunk, Document, FloatArray, Mode
 from latechunk.validation import require_function
 
 Source = TypeVar("Source")
@@ -257,20 +257,6 @@ def load_encoder(encoder: SpanEncoder | str | None, **options: Any) -> SpanEncod
             + (f", which has no {', '.join(missing)}" if missing else "")
         )
     return encoder
-
-
-def load_recorded(recorded: Settings, where: str, remedy: str, runtime: Mapping[str, Any]) -> SpanEncoder:
-    """The encoder of these settings, from what is on this machine.
-
-    Raises:
-        IndexMismatchError: If it is the user's own, which ``remedy`` says how to pass to what is ``where``.
-        ModelError: If the model cannot be loaded.
-    """
-    from latechunk.encoding.encoder import KIND, Encoder
-
-    if recorded.get("kind") != KIND:
-        raise IndexMismatchError(f"{where} was made with an encoder of your own, {recorded}: {remedy}")
-    return Encoder.from_settings(recorded, **runtime)
 
 
 def error_handler(
