@@ -20,7 +20,7 @@ from typing import Any
 
 from latechunk.errors import InputError, SpanError
 from latechunk.evaluation.dataset import EvaluationSet, Gold, Question
-from latechunk.evaluation.tables import field_of, read_lines, read_table
+from latechunk.evaluation.tables import field_of, name_of, read_lines, read_table
 from latechunk.readers import find_files, read_documents
 from latechunk.types import Document, Span
 
@@ -85,13 +85,13 @@ def _read_beir(folder: Path) -> EvaluationSet:
     blank: set[str] = set()  # FiQA has some; an index takes none, and no search can find one
     for place, row in read_lines(folder / "corpus.jsonl"):
         parts = [str(row[name]) for name in ("title", "text") if row.get(name)]
-        name, text = _identifier(place, row), _SEPARATOR.join(parts)
+        name, text = name_of(place, row, "_id"), _SEPARATOR.join(parts)
         if text.strip():
             documents.append(Document(name, text))
         else:
             blank.add(name)
     texts = {
-        _identifier(place, row): field_of(place, row, "text", str)
+        name_of(place, row, "_id"): field_of(place, row, "text", str)
         for place, row in read_lines(folder / "queries.jsonl")
     }
     gold: dict[str, list[Gold]] = {}
@@ -110,13 +110,6 @@ def _read_beir(folder: Path) -> EvaluationSet:
     if blank:
         _LOG.warning("%s: blank documents are left out: %d", folder, len(blank))
     return EvaluationSet(folder.name, tuple(documents), questions)
-
-
-def _identifier(place: str, row: Mapping[str, Any]) -> str:
-    value = row.get("_id")
-    if isinstance(value, bool) or not isinstance(value, str | int) or value == "":
-        raise InputError(f"{place}: needed is a field '_id' (text or a whole number), got {value!r:.60}")
-    return str(value)
 
 
 def _is_squad(path: Path) -> bool:

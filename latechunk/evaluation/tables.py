@@ -36,6 +36,14 @@ def field_of(place: str, row: Mapping[str, Any], name: str, kind: type) -> Any:
     return value
 
 
+def name_of(place: str, row: Mapping[str, Any], name: str) -> str:
+    """A field of a row that is text or a whole number, as text; InputError with its place if it is neither or blank."""
+    value = row.get(name)
+    if isinstance(value, bool) or not isinstance(value, str | int) or not str(value).strip():
+        raise InputError(f"{place}: needed is a field {name!r}, text or a whole number, got {value!r:.60}")
+    return str(value)
+
+
 def read_table(
     path: Path, columns: Sequence[str] | None = None, said: str = ""
 ) -> Iterator[tuple[str, Mapping[str, str]]]:

@@ -11,7 +11,7 @@ from typing import Any, Literal, TypeAlias
 import numpy as np
 
 from latechunk.errors import InputError
-from latechunk.evaluation.tables import field_of, read_lines, read_table
+from latechunk.evaluation.tables import field_of, name_of, read_lines, read_table
 from latechunk.types import FloatArray, IntArray, require_text
 
 TextTask: TypeAlias = Literal["text-matching", "classification", "separation"]
@@ -207,7 +207,7 @@ def _read_pairs(path: Path, rows: Iterable[Row]) -> ScoredPairs:
 def _read_labelled(path: Path, rows: Iterable[Row]) -> LabelledTexts:
     labels: dict[str, str] = {}
     for place, row in rows:
-        text, label = _text(place, row, "text"), _label(place, row)
+        text, label = _text(place, row, "text"), name_of(place, row, "label").strip()
         if labels.setdefault(text, label) != label:
             raise InputError(
                 f"{place}: this text has the label {label!r:.60}, and {labels[text]!r:.60} elsewhere; keep one of the "
@@ -241,10 +241,3 @@ def _score(place: str, row: Mapping[str, Any]) -> float:
     if not math.isfinite(score):
         raise InputError(f"{place}: needed is a field 'score', a number, got {value!r:.60}")
     return score
-
-
-def _label(place: str, row: Mapping[str, Any]) -> str:
-    value = row.get("label")
-    if isinstance(value, bool) or not isinstance(value, str | int) or not str(value).strip():
-        raise InputError(f"{place}: needed is a field 'label', text or a whole number, got {value!r:.60}")
-    return str(value).strip()
