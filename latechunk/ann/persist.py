@@ -64,14 +64,8 @@ def file_names(granularity: int) -> tuple[str, str, str]:
 def write_cache(index: VectorIndex, folder: Path, granularity: int, spec: IndexSpec) -> int:
     """Write to files in ``folder``, each replaced whole, the label last. Returns their bytes.
 
-    Args:
-        index: In a state of the store, which ``index.commit`` names.
-        folder: The index's.
-        granularity: Of which chunking.
-        spec: What the user asked for.
-
-    Raises:
-        OSError: If the disk does not take them; what was there before is then stale or does not fit its label.
+    The index is in the state of the store that ``index.commit`` names. OSError if the disk does not take the files;
+    what was there before is then stale or does not fit its label.
     """
     if index.commit is None:
         raise ValueError("an index that is in no state of the store cannot be written")

@@ -34,13 +34,6 @@ def train(store: Store, dims: int, spec: FaissSpec, *, granularity: int, on_step
 
     Half of the queries that it is tuned with are stored vectors, the others lie further away: see ``_add_noise``.
 
-    Args:
-        store: Where the vectors are.
-        dims: Their length.
-        spec: What to build.
-        granularity: Of which chunking.
-        on_step: Told how it goes.
-
     Returns:
         An index of all vectors with the cheapest parameters that find 98 % of the ten best hits of the probe's
         queries, or with the most thorough ones if none find so many.

@@ -17,12 +17,6 @@ _REBUILT = "it is rebuilt from the store when the index is next searched"
 def check_cache(folder: Path, store: Store, dims: int, granularity: int) -> list[str]:
     """Compare a cache with the store: its checksum, the chunks and documents it holds, and whole vectors.
 
-    Args:
-        folder: The index's.
-        store: Open; read within one snapshot.
-        dims: Length of the stored vectors.
-        granularity: Of which chunking.
-
     Returns:
         What is damaged or different, in words; empty if nothing is. None of it loses anything: all that a cache holds
         is in the store. That it is missing, or of an earlier state, is no fault: it is brought up to date when the

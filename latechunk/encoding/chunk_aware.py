@@ -32,16 +32,7 @@ def encode_separated(
     Tokens that no span holds are left out, and those that two spans hold are read in each of them, as when the texts of
     the chunks are given one by one. Spans of several chunkers come one chunker after the other, and each has a sequence
     of its own, which begins where a span does not start after the one before it. Separators are seen by all tokens and
-    are in no mean.
-
-    Args:
-        tasks: Texts with their spans.
-        separator_id: The model's token for it.
-        encode: Reads texts and pools their spans, as ``SpanRunner.run``.
-        on_progress: Called with (number of the task, content tokens of it done since the last call).
-
-    Returns:
-        For each task its spans' vectors in order.
+    are in no mean. ``encode`` and ``on_progress`` are those of ``SpanRunner.run``, whose results these are.
     """
     for task in tasks:
         require_ranges(task)

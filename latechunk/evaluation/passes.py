@@ -61,22 +61,11 @@ def encode(
     on_progress: Callable[[int], None],
     chunker_of: Callable[[int, Document], Chunker] = chunker_for,
 ) -> dict[int, Vectors]:
-    """Encode a set for several chunk sizes.
+    """Encode a set for several chunk sizes, by which the vectors come back; InputError if a document cannot be cut.
 
-    Args:
-        encoder: Reads the documents.
-        evaluation_set: What to encode.
-        max_tokens: Chunk sizes.
-        late: Whether to read documents in context: once for all chunk sizes, and for vectors of whole documents.
-        naive: Of each chunk size, whether to read its chunks alone.
-        on_progress: Called with the number of characters done since the last call.
-        chunker_of: What cuts a document at a chunk size.
-
-    Returns:
-        By chunk size.
-
-    Raises:
-        InputError: If a document cannot be cut.
+    ``late`` reads documents in context: once for all chunk sizes, and for vectors of whole documents. ``naive`` says of
+    each chunk size whether its chunks are read alone. ``on_progress`` is called with the characters done since the last
+    call.
     """
     spans: dict[int, list[Sequence[Span]]] = {size: [] for size in max_tokens}
     pooled: dict[int, list[FloatArray]] = {size: [] for size in max_tokens}

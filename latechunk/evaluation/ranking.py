@@ -79,13 +79,9 @@ def rank(
 ) -> Ranking:
     """Rank chunks and, over a corpus, documents by their best chunk. On a tie the earlier one comes first.
 
-    Args:
-        evaluation_set: The questions, in order.
-        table: The chunks.
-        scores: Of each question with each chunk: a matrix of shape ``(n_questions, n_chunks)``, or its rows one after
-            another; ``-inf`` where there is none.
-        scope: ``"document"`` ranks only the chunks of the documents that hold an answer.
-        depth: How many to rank.
+    ``scores`` are those of each question with each chunk: a matrix of shape ``(n_questions, n_chunks)``, or its rows
+    one after another; ``-inf`` where there is none. The scope ``"document"`` ranks only the chunks of the documents
+    that hold an answer, ``depth`` is how many.
     """
     places = {document.id: number for number, document in enumerate(evaluation_set.documents)}
     n_questions = len(evaluation_set.questions)

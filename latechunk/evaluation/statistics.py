@@ -119,11 +119,7 @@ def questions_needed(n_better: int, n_worse: int, n_questions: int) -> int:
     questions on which the arms differ and ``d`` by which one is better more often, ``(1.96 sqrt(p) + 0.84
     sqrt(p - d^2))^2 / d^2``. Where they are better equally often, ``d`` is one question in ten. Questions count as
     independent, so it takes more of them where many are about one document.
-
-    Args:
-        n_better: Questions that only the one arm answers.
-        n_worse: Questions that only the other one answers.
-        n_questions: Of all.
+    ``n_better`` and ``n_worse`` are questions that only the one or only the other arm answers.
     """
     difference = abs(n_better - n_worse) / n_questions or 0.1
     differing = max((n_better + n_worse) / n_questions, difference)

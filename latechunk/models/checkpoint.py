@@ -56,14 +56,9 @@ class Checkpoint:
 def find_checkpoint(name: str, *, revision: str | None, download: bool, hint: str | None = None) -> Checkpoint:
     """Find a model's files, by a known name, a folder or a repository of the model hub, and take their fingerprint.
 
-    Args:
-        name: Known name, folder or repository.
-        revision: Branch, tag or commit of a repository.
-        download: Whether a repository that is not on this machine is downloaded.
-        hint: What else may be meant by a name that nobody knows; None for the encoders that are known.
-
-    Raises:
-        ModelError: If the model cannot be found, is incomplete, or is not what its name says.
+    ``revision`` is a branch, tag or commit of a repository, ``hint`` what else may be meant by a name that nobody
+    knows, None for the encoders that are known. ModelError if the model cannot be found, is incomplete, or is not what
+    its name says.
     """
     known = find_known_model(name)
     folder, commit = _locate(name, known, revision, download, hint)

@@ -62,10 +62,8 @@ def find_enough(
 
     So where a few documents or larger chunks have all that is near, a reranker still reads no more than it should.
 
-    Args:
-        options: How to choose.
-        find: Gives up to so many, best first, and fewer only if there are no more.
-        count_groups: How many groups there can be; asked where the candidates are of fewer than ``k``.
+    ``find`` gives up to so many, best first, and fewer only if there are no more. ``count_groups`` says how many groups
+    there can be, and is asked where the candidates are of fewer than ``k``.
     """
     n = options.n_candidates
     found = find(n)
@@ -82,13 +80,7 @@ def find_enough(
 
 
 def choose_hits(question: str, options: SearchOptions, candidates: Sequence[Candidate]) -> list[Hit]:
-    """The hits of a search, best first.
-
-    Args:
-        question: What a reranker is given.
-        options: How to choose.
-        candidates: What to choose from, best first, see ``find_enough``.
-    """
+    """The hits of a search, best first, from what ``find_enough`` gave; a reranker is given the question."""
     if options.rerank is not None:
         candidates = rerank(question, candidates, options.rerank)
     if options.score_threshold is not None:
@@ -160,11 +152,7 @@ def to_hit(members: Sequence[Candidate]) -> Hit:
 
 
 def join_adjacent(hits: Sequence[Hit]) -> list[Hit]:
-    """Make hits of one document whose passages touch or overlap into one, in the place of the best of them.
-
-    Args:
-        hits: Best first.
-    """
+    """Make one hit of those, best first, of one document whose passages touch or overlap, in the place of the best."""
     joined: dict[str, list[tuple[int, Hit]]] = {}  # of each document, in order; no two touch. A look at all is too slow
     for rank, hit in enumerate(hits):
         own = joined.setdefault(hit.chunk.document_id, [])

@@ -44,13 +44,10 @@ class Query:
 
 
 def make_query(store: Store, languages: Sequence[str], text: str | None, options: SearchOptions) -> Query:
-    """Say what options mean for a question in an index.
+    """Say what options mean for a question in an index, or for a vector where there is no text.
 
-    Args:
-        store: The index's.
-        languages: ISO 639 codes of what the model reads, none if that is many or not known.
-        text: The question; None where a vector alone is given.
-        options: How to search. Without a mode it is hybrid for a text in an index with words, else dense.
+    Without a mode it is hybrid for a text in an index with words, else dense. ``languages`` are ISO 639 codes of what
+    the model reads, none if that is many or not known.
 
     Raises:
         InputError: If the index has no such granularity, or no words, or two options contradict each other.

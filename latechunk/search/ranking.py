@@ -47,12 +47,8 @@ def rank_chunks(
     how much nearer they bring the question to it. So which document is meant, its opening says for all its chunks, and
     what is asked, the chunk itself; else the page that holds the names, as a title does, comes before the answer.
 
-    Args:
-        corpus: What words need to know of all chunks.
-        query: What to look for.
-        n: How many; of dense and lexical search together so many each are fused.
-        vectors: Of the query's granularity, None where only words are searched.
-        documents: Numbers of the documents that may be found, ascending; None for all.
+    Of dense and lexical search together ``n`` each are fused. ``vectors`` are those of the query's granularity, None
+    where only words are searched; ``documents`` numbers of those that may be found, ascending, None for all.
     """
     dense: dict[int, float] = {}
     vector = query.vector
@@ -113,12 +109,8 @@ def add_deviations(
 ) -> dict[int, float]:
     """Add both scores of candidates, each in deviations above the mean of its side, that of words being 2 at least.
 
-    Args:
-        dense_weight: Share of the dense side.
-        dense: The cosines of the candidates, by number.
-        lexical: Their lexical scores, by number.
-        cosines: Of the question with vectors that stand for all.
-        by_words: The lexical scores of all chunks.
+    ``dense`` and ``lexical`` are scores of the candidates, by number, ``cosines`` those of the question with vectors
+    that stand for all, and ``by_words`` the lexical scores of all chunks.
     """
     by_vector = standardise(np.array(list(dense.values())), float(cosines.mean()), float(cosines.std()))
     scores = np.array([lexical[number] for number in dense])

@@ -58,13 +58,7 @@ class Searcher:
     """Searches one index. Threads may share it, and search side by side; see ``SyncedIndex`` for how."""
 
     def __init__(self, store: Store, synced: Sequence[SyncedIndex], languages: Sequence[str]) -> None:
-        """Make one.
-
-        Args:
-            store: Where texts and words are.
-            synced: Vectors, for each granularity.
-            languages: ISO 639 codes of what the model reads, none if that is many or not known.
-        """
+        """Search a store, and the vectors of each granularity; ``languages`` as in ``make_query``."""
         self._store = store
         self._synced = synced
         self._languages = languages

@@ -75,15 +75,10 @@ class Dispatcher:
         self._thread: threading.Thread | None = None
 
     def run(self, function: Function, items: Sequence[Any], sizes: Sequence[int]) -> list[Any]:
-        """The function's results for some items, in order; waits its turn.
+        """The function's results for some items of so many tokens each, in order; waits its turn.
 
-        Args:
-            function: Of several items; it may be called with those of other requests, too.
-            items: What for.
-            sizes: Tokens of each item.
-
-        Raises:
-            BusyError: If it takes longer than a request may, or the client has gone.
+        The function may be called with the items of other requests, too. BusyError if it takes longer than a request
+        may, or the client has gone.
         """
         if not items:
             return []

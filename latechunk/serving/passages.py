@@ -110,13 +110,7 @@ def search(
 ) -> SearchResult:
     """Find passages in one index, or in all: then the best of each, the second of each and so on.
 
-    Args:
-        served: Where the indexes are.
-        question: What is asked.
-        options: How to search.
-        index: Its name; None for all.
-        most_characters: Of one passage; what is longer is cut.
-        neighbours: Whether the chunks before and after each passage are wanted.
+    A passage of more than ``most_characters`` is cut; ``neighbours`` asks for the chunks before and after each.
     """
     asked = _choose_indexes(served, index)
     found = []

@@ -45,15 +45,9 @@ class BatchMaker:
         settings: TrainingSettings,
         kept: Path | None = None,
     ) -> None:
-        """Set up from what a run has.
+        """Set up from what a run has; ``trained`` is what ``latechunk.training.model.build_model`` makes.
 
-        Args:
-            encoder: The base.
-            data: What is drawn from.
-            long_pass: That of an encoder with local-global context.
-            trained: What is trained, as ``latechunk.training.model.build_model`` makes it.
-            settings: Of the run.
-            kept: Folder for what frozen layers give, where the run goes through its batches again.
+        ``kept`` is a folder for what frozen layers give, where the run goes through its batches again.
         """
         self._data = data
         self._long_pass = long_pass

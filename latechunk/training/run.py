@@ -242,13 +242,8 @@ def fingerprint(encoder: Settings, data: TrainingData) -> str:
 def require_same_run(run: Path, wanted: Mapping[str, Any], *, resume: bool) -> None:
     """Start a run's folder, or see to it that a run goes on under what it began with.
 
-    Args:
-        run: The folder of its checkpoints.
-        wanted: Its settings as JSON, with ``run``, those of ``RunSettings``, and ``data``, a fingerprint.
-        resume: Whether a run may be there.
-
-    Raises:
-        InputError: If one is there without ``resume``, or was begun with something else.
+    ``wanted`` is JSON with ``run``, as in ``RunSettings``, and ``data``, a fingerprint. InputError if a run is there
+    without ``resume``, or was begun with something else.
     """
     found = recorded_settings(run.parent, run.name)
     if found is None:
