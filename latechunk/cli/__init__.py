@@ -16,13 +16,7 @@ from latechunk.cli.embedding import embed_command, import_command, merge_command
 from latechunk.cli.evaluation import demo_command, evaluate_command
 from latechunk.cli.indexing import index_command
 from latechunk.cli.info import info_command, models_command
-from latechunk.cli.maintenance import (
-    audit_command,
-    export_command,
-    optimize_command,
-    repair_command,
-    verify_command,
-)
+from latechunk.cli.maintenance import audit_command, export_command, optimize_command, repair_command, verify_command
 from latechunk.cli.options import GroupedCommand
 from latechunk.cli.pushing import push_command
 from latechunk.cli.searching import inspect_command, search_command

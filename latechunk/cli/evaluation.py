@@ -18,16 +18,7 @@ from latechunk.cli.console import (
     print_table,
     stderr_console,
 )
-from latechunk.cli.options import (
-    Adapters,
-    Device,
-    Dtype,
-    Json,
-    Quiet,
-    parse_adapters,
-    split_list,
-    split_numbers,
-)
+from latechunk.cli.options import Adapters, Device, Dtype, Json, Quiet, parse_adapters, split_list, split_numbers
 from latechunk.errors import InputError
 from latechunk.printing import counted, printable
 

@@ -12,16 +12,7 @@ from uuid import UUID
 
 import numpy as np
 
-from latechunk.databases.filters import (
-    EQUALITY,
-    ORDERS,
-    Compares,
-    FromDocuments,
-    Junction,
-    Negation,
-    OneOf,
-    Where,
-)
+from latechunk.databases.filters import EQUALITY, ORDERS, Compares, FromDocuments, Junction, Negation, OneOf, Where
 from latechunk.databases.protocol import FoundRow
 from latechunk.databases.record import missing_table
 from latechunk.databases.rows import ChunkRow, list_facets, read_chunk, to_facet

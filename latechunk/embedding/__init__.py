@@ -4,13 +4,7 @@ from latechunk.embedding.chunks import ChunkedDocument, chunk_documents
 from latechunk.embedding.progress import Progress
 from latechunk.embedding.settings import Embedding, choose_embedding
 from latechunk.embedding.stream import EmbeddedDocument, OnError, embed_batch, embed_documents, error_handler
-from latechunk.embedding.vectors import (
-    blend,
-    context_shifts,
-    embed_chunks,
-    encode_queries,
-    have_unit_length,
-)
+from latechunk.embedding.vectors import blend, context_shifts, embed_chunks, encode_queries, have_unit_length
 
 __all__ = [
     "ChunkedDocument",

@@ -15,13 +15,7 @@ from latechunk.encoding.tokenizer import special_ids
 from latechunk.encoding.windows import Plan
 from latechunk.errors import InputError, ModelError, PoolingError
 from latechunk.models.adapter_manifest import AdapterManifest, FoundAdapters, find_adapters
-from latechunk.models.catalogue import (
-    KnownModel,
-    LocalGlobal,
-    TaskSet,
-    find_known_model,
-    find_refused_model,
-)
+from latechunk.models.catalogue import KnownModel, LocalGlobal, TaskSet, find_known_model, find_refused_model
 from latechunk.models.checkpoint import Checkpoint, find_checkpoint
 from latechunk.models.device import Attention, choose_device, choose_dtype, give_back_memory
 from latechunk.models.fast_path import load_fast

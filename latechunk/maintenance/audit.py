@@ -11,14 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from latechunk.chunking.fixed import FixedSpans
-from latechunk.embedding import (
-    ChunkedDocument,
-    Embedding,
-    blend,
-    chunk_documents,
-    context_shifts,
-    embed_batch,
-)
+from latechunk.embedding import ChunkedDocument, Embedding, blend, chunk_documents, context_shifts, embed_batch
 from latechunk.errors import InputError
 from latechunk.index import Index
 from latechunk.protocols import ReportsRuntime

@@ -11,13 +11,7 @@ from typing import Any
 import numpy as np
 
 from latechunk.storage.fulltext import COLUMNS, read_rows
-from latechunk.storage.postings import (
-    find_in_block,
-    match_phrase,
-    positions_in_block,
-    rows_in_block,
-    score_bm25,
-)
+from latechunk.storage.postings import find_in_block, match_phrase, positions_in_block, rows_in_block, score_bm25
 from latechunk.types import IntArray, ScoreArray
 
 

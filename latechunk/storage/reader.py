@@ -18,14 +18,7 @@ from latechunk.storage.fields import list_keys, list_kinds
 from latechunk.storage.filter_sql import Condition, Selection
 from latechunk.storage.fulltext import damage_named
 from latechunk.storage.lookup import WordRows, count_term, score_term
-from latechunk.storage.rows import (
-    ChunkPlaces,
-    ChunkRow,
-    Commit,
-    Counts,
-    Fingerprint,
-    StoredDocument,
-)
+from latechunk.storage.rows import ChunkPlaces, ChunkRow, Commit, Counts, Fingerprint, StoredDocument
 from latechunk.storage.schema import hash_structure, hash_vectors, rows_to_hash
 from latechunk.types import Document, IntArray, ScoreArray, Span
 from latechunk.types.json_form import parse_blocks, parse_pages

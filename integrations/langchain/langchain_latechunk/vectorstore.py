@@ -14,14 +14,7 @@ from langchain_core.runnables import run_in_executor
 from langchain_core.vectorstores import VectorStore, VectorStoreRetriever
 
 import latechunk
-from langchain_latechunk.arguments import (
-    diversity,
-    list_texts,
-    require_beside,
-    require_list,
-    require_none,
-    to_vector,
-)
+from langchain_latechunk.arguments import diversity, list_texts, require_beside, require_list, require_none, to_vector
 from langchain_latechunk.embeddings import LateChunkEmbeddings, require_encoder
 from langchain_latechunk.intake import Failures, OnError, new_index, only_documents, only_unambiguous, to_latechunk
 from langchain_latechunk.passages import Passages, split_chunk_id

@@ -15,11 +15,7 @@ import torch
 from sentence_transformers import SentenceTransformer
 
 from latechunk.encoding.encoder import Encoder
-from latechunk.models.adapter_manifest import (
-    MANIFEST_FILE,
-    AdapterManifest,
-    write_adapter_manifest,
-)
+from latechunk.models.adapter_manifest import MANIFEST_FILE, AdapterManifest, write_adapter_manifest
 from latechunk.models.catalogue import find_known_model
 from latechunk.models.device import choose_device
 from latechunk.training.budget import default_steps

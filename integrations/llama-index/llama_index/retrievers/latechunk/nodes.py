@@ -22,17 +22,7 @@ from llama_index.core.schema import (
 from llama_index.core.schema import Document as LlamaDocument
 
 import latechunk
-from latechunk import (
-    OUTLINE,
-    PAGES,
-    Chunk,
-    Document,
-    EmbeddedDocument,
-    Hit,
-    PagesWarning,
-    error_handler,
-    page_metadata,
-)
+from latechunk import OUTLINE, PAGES, Chunk, Document, EmbeddedDocument, Hit, PagesWarning, error_handler, page_metadata
 from latechunk.errors import DocumentError, InputError
 
 # Ids are UUIDs, since Qdrant takes no others, and never the document's own id, which a document store has in use.
