@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
-from functools import partial
 from typing import Any, Self, Unpack
 
 from langchain_core.documents import Document
@@ -240,18 +239,6 @@ class LateChunkVectorStore(VectorStore):
             ids = [one for one in ids if one in among]
         self.index.delete(document_ids if ids is None else ids, filter=filter)
         return True
-
-    async def adelete(
-        self,
-        ids: Sequence[str] | None = None,
-        *,
-        filter: Mapping[str, Any] | None = None,  # noqa: A002
-        document_ids: Sequence[str] | None = None,
-        **kwargs: Any,
-    ) -> bool:
-        """The same in a thread of its own."""
-        delete = partial(self.delete, ids, filter=filter, document_ids=document_ids, **kwargs)
-        return await run_in_executor(None, delete)
 
     def get_by_ids(self, ids: Sequence[str], /) -> list[Document]:
         """Documents, whole, and chunks by their ids; unknown ids are passed over."""
