@@ -90,10 +90,11 @@ def score_words(corpus: Corpus, terms: Sequence[str], granularity: int) -> WordS
     share = np.arange(n_asked + 1) / n_asked
     whole_match = (1 + share**_POWER + _HELD * share)[n_held]  # a power for each of a million chunks: 8 ms and more
     of = places.document_of[holding]
-    held = (own + named[of]) * whole_match + _root(np.maximum(lacking[of] - less, 0))  # rounding may leave less than 0
+    lacking_here = np.maximum(lacking[of] - less, 0)  # rounding may leave less than 0
+    held = (own + named[of]) * whole_match + np.cbrt(lacking_here) ** 2
     # a chunk with none of the words has what its document's opening names, and lacks all else that its document has
     n_others = places.sizes - np.bincount(of, minlength=len(places.sizes))
-    return WordScores(places, named + _root(lacking), n_others, holding, held)
+    return WordScores(places, named + np.cbrt(lacking) ** 2, n_others, holding, held)
 
 
 def leave_out_names(corpus: Corpus, question: str, terms: Sequence[str], granularity: int) -> str:
@@ -215,7 +216,3 @@ def _idf(n_with: int, n: int, n_more: int) -> float:
 
 def _power(values: ScoreArray) -> ScoreArray:
     return values * np.sqrt(values)
-
-
-def _root(values: ScoreArray) -> ScoreArray:
-    return np.cbrt(values) ** 2
