@@ -134,17 +134,10 @@ def remove(index: faiss.Index, positions: IntArray) -> None:
 
 
 def nearest(index: faiss.Index, query: FloatArray, n: int, params: SearchParams, allowed: IdFilter) -> IntArray:
-    """Find the allowed positions of the largest inner products, roughly for all but flat storage.
+    """Find the allowed positions of the largest inner products, best first, roughly for all but flat storage.
 
-    Args:
-        index: Holds vectors under the positions 0, 1, 2 and so on.
-        query: Shape ``(dims,)``.
-        n: How many, at most as many as are allowed.
-        params: How hard to search for ten; for more it looks further.
-        allowed: What is allowed.
-
-    Returns:
-        Positions, best first; fewer than ``n`` only if the index does not hold what it should.
+    ``n`` is at most as many as are allowed; they are fewer only if the index does not hold what it should. ``params``
+    say how hard to search for ten; for more it looks further.
     """
     core = core_of(index)
     row = query.reshape(1, -1)

@@ -80,11 +80,10 @@ class IdFilters:
         self.everything = IdFilter(alive, self._n_alive, self._lists)
 
     def of(self, documents: IntArray | None) -> IdFilter:
-        """The positions of these documents' chunks; all for None.
+        """The positions of the chunks of these documents, whose numbers are ascending; all for None.
 
-        Args:
-            documents: Document numbers, ascending. An array that was passed before is recognised at once, an equal one
-                after a comparison; it must not be changed by the caller later.
+        An array that was passed before is recognised at once, an equal one after a comparison; it must not be changed
+        by the caller later.
         """
         if documents is None:
             return self.everything

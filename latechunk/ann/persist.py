@@ -95,11 +95,7 @@ def write_cache(index: VectorIndex, folder: Path, granularity: int, spec: IndexS
 
 
 def read_label(folder: Path, granularity: int) -> CacheLabel:
-    """Read what the files say they hold, without a look at them.
-
-    Raises:
-        IndexDamagedError: If there is no label, or it is none of this version.
-    """
+    """Read what the files say they hold, unseen; IndexDamagedError if there is no label, or none of this version."""
     path = folder / file_names(granularity)[2]
     try:
         return CacheLabel.from_json(path.read_bytes())

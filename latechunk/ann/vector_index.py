@@ -108,15 +108,9 @@ class VectorIndex:
         self.filters = IdFilters(self.documents, self.alive, lambda: lists_of(self.index, self._n_positions))
 
     def find(self, query: FloatArray, n: int, allowed: IdFilter) -> IntArray:
-        """The numbers of the nearest chunks among those selected.
+        """The numbers of the nearest chunks among those that ``filters`` allowed, best first.
 
-        Args:
-            query: The whole vector, shape ``(dims,)``.
-            n: How many.
-            allowed: From ``filters``.
-
-        Returns:
-            Chunk numbers, best first; fewer than ``min(n, allowed.n)`` only if the index is damaged.
+        The query is the whole vector. They are fewer than ``min(n, allowed.n)`` only if the index is damaged.
         """
         n = min(n, allowed.n)
         if n == 0:

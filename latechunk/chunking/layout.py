@@ -69,12 +69,10 @@ class Unit(NamedTuple):
 
 
 def find_units(text: str, outline: Sequence[Block], fits: Callable[[int, int], bool]) -> list[Unit]:
-    r"""Find the units of a text in order; the first starts at 0.
+    r"""Find the units of a text, whose lines end with ``\n``, in order; the first starts at 0.
 
-    Args:
-        text: With ``\n`` at the ends of its lines.
-        outline: Its headings, tables and code, as in ``Document``; lists are found by their items.
-        fits: Whether a range of characters fits a chunk.
+    The outline has headings, tables and code; lists are found by their items. ``fits`` says whether a range of
+    characters fits a chunk.
     """
     units: list[Unit] = []
     place = 0

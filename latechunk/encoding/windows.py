@@ -17,12 +17,7 @@ def plan_windows(n_tokens: int, size: int, overlap: int) -> WindowPlan:
 
     The windows are spread evenly, which costs nothing over packing them to the left and gives every seam an equal
     share of the slack as further context. A token belongs to the window in which it stands most centrally: the one
-    whose middle is nearest, the earlier one on a tie.
-
-    Args:
-        n_tokens: Content tokens of the text, 0 or more.
-        size: Content tokens that one window holds, at least 1.
-        overlap: Tokens shared by neighbours, from 0 to ``size - 1``.
+    whose middle is nearest, the earlier one on a tie. All are content tokens; ``overlap`` is below ``size``.
     """
     if size < 1 or not 0 <= overlap < size:
         raise InputError(f"windows need size >= 1 and 0 <= overlap < size, got size {size} and overlap {overlap}")

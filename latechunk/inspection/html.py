@@ -11,16 +11,8 @@ from string import Template
 def fill_page(package: str, style: str, script: str, template: str, *, policy: str, **values: str) -> tuple[str, str]:
     """Fill a template with a package's style, after the one that all pages share, its script, and ``values``.
 
-    Args:
-        package: Where the files are.
-        style: Name of a file of CSS.
-        script: Name of the page's one script.
-        template: Name of a file of HTML, with ``$style``, ``$script`` and perhaps ``$policy`` in it.
-        policy: What is allowed besides that style and that script, as a Content-Security-Policy.
-        values: What else the template has a place for.
-
-    Returns:
-        The page, and its whole policy.
+    ``policy`` is what is allowed besides that style and that script, as a Content-Security-Policy. Returns the page,
+    and its whole policy.
     """
     whole_style = _read(__package__, "base.css") + _read(package, style)
     code = _read(package, script)

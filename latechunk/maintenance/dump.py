@@ -29,15 +29,8 @@ def dump_documents(folder: Path, numbers: Iterable[int] | None = None) -> tuple[
     Bytes that are no UTF-8 have marks in their place; metadata that are no JSON object are left out, and so are pages
     and an outline that are not those that were stored, or whose text is not.
 
-    Args:
-        folder: Of the index.
-        numbers: Of the documents; None for all that can be found.
-
-    Returns:
-        The file, None where nothing could be read, and how many documents are in it.
-
-    Raises:
-        StoreError: If the disk does not take it.
+    ``numbers`` are those of the documents, None for all that can be found. Returns the file, None where nothing could
+    be read, and how many documents are in it; StoreError if the disk does not take it.
     """
     store = folder / STORE
     path = folder / f"salvaged-{datetime.now(UTC):%Y%m%dT%H%M%S.%fZ}.jsonl"

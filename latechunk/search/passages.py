@@ -129,10 +129,8 @@ def choose_groups(groups: Sequence[list[Candidate]], k: int, balance: float) -> 
     with the query by how much: the group at place i has the i-th largest cosine of all leaders. In dense search that
     is its own cosine. Where there is no query vector, a BM25 score as a share of the best one stands in for it.
 
-    Args:
-        groups: Best first; the best member of each has a vector.
-        k: How many to choose.
-        balance: 1 for relevance alone, which keeps the order; 0 for difference alone.
+    The groups come best first, and the best member of each has a vector. A ``balance`` of 1 is for relevance alone,
+    which keeps the order, and 0 for difference alone.
     """
     leaders = [members[0] for members in groups]
     if not leaders:

@@ -49,10 +49,8 @@ class WordScores:
     def best(self, n: int, is_selected: BoolArray | None, *, only_holding: bool) -> IntArray:
         """The places of the ``n`` best chunks with a score above 0, best first, by place on a tie.
 
-        Args:
-            n: How many.
-            is_selected: Of which documents, shape ``(n_documents,)``; None for all.
-            only_holding: Only chunks that hold a term, also where that scores nothing.
+        ``is_selected`` says of which documents, shape ``(n_documents,)``, None for all; ``only_holding`` leaves out
+        chunks that hold no term, and takes those with one also where it scores nothing.
         """
         of_held = self.places.document_of[self.holding]
         may_be_found = np.ones(len(of_held), dtype=np.bool_) if is_selected is None else is_selected[of_held]

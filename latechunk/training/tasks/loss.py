@@ -24,13 +24,9 @@ class TextLoss(torch.nn.Module):
     """
 
     def __init__(self, model: torch.nn.Module, sizes: Sequence[int], temperature: float, *, centred: bool) -> None:
-        """Set up for a model made by ``latechunk.training.model.build_model``.
+        """Set up for a model made by ``latechunk.training.model.build_model``, whose vectors have the largest size.
 
-        Args:
-            model: Gives vectors of the largest size.
-            sizes: Lengths that count equally.
-            temperature: That cosines are divided by.
-            centred: Whether a layer norm comes before vectors are cut.
+        The sizes count equally. ``centred`` says whether a layer norm comes before vectors are cut.
         """
         super().__init__()
         self.model = model
@@ -39,14 +35,9 @@ class TextLoss(torch.nn.Module):
         self._centred = centred
 
     def forward(self, features: Sequence[Features], labels: Mapping[str, torch.Tensor]) -> dict[str, torch.Tensor]:
-        """Compute the loss of one batch.
+        """Compute the loss of one batch, ``cosent`` or ``contrast``.
 
-        Args:
-            features: Of the texts, in one group.
-            labels: ``pairs`` with ``scores``; or ``clusters`` or ``classes``, a number for each text.
-
-        Returns:
-            ``cosent`` or ``contrast``, to be minimised.
+        ``labels`` has ``pairs`` with ``scores``; or ``clusters`` or ``classes``, a number for each text.
         """
         (texts,) = features
         vectors = encode(self.model, texts)

@@ -21,15 +21,7 @@ _ROUNDS = 10  # of k-means, from other centres
 def measure_texts(
     task: TextTask, encode: Callable[[tuple[str, ...]], FloatArray], train: TextData, held_out: TextData, seed: int
 ) -> float:
-    """The measure of a task, times 100.
-
-    Args:
-        task: What is measured.
-        encode: Gives unit vectors of texts, shape ``(n, dims)``.
-        train: What a classifier is fitted on, at most 2,000 texts of it.
-        held_out: What is measured.
-        seed: Of what is drawn.
-    """
+    """The measure of a task on ``held_out``, times 100; a classifier is fitted on at most 2,000 texts of ``train``."""
     if isinstance(held_out, ScoredPairs):
         return _correlation(encode(held_out.texts), held_out)
     if task == "classification" and isinstance(train, LabelledTexts):
