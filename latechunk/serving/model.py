@@ -92,11 +92,11 @@ class ServedModel:
     def _embed(
         self, documents: Sequence[Document], chunker: Chunker, dims: int | None, embedding: Embedding
     ) -> tuple[list[Embedded], int]:
-        self._require_characters(sum(len(one.text) for one in documents))
+        self._require_together(sum(len(one.text) for one in documents), "characters")
         encoder: SpanEncoder = self.encoder if dims is None else ShortEncoder(self.encoder, dims)
         chunked = chunk_documents(encoder, [chunker], embedding, documents, error_handler("raise"))
         n_tokens = sum(len(one.tokens) for one in chunked)
-        self._require_tokens(n_tokens)
+        self._require_together(n_tokens, "tokens")
         matrices = embed_chunks(encoder, embedding, chunked)
         return [
             Embedded([one.document.text[span.start : span.end] for span in one.spans], matrix)
@@ -107,9 +107,9 @@ class ServedModel:
         self._require_number(len(texts))
         for number, text in enumerate(texts):
             require_nonblank(text, f"input[{number}]")
-        self._require_characters(sum(map(len, texts)))
+        self._require_together(sum(map(len, texts)), "characters")
         n_tokens = sum(len(tokens) for tokens in self.encoder.tokenize(texts))
-        self._require_tokens(n_tokens)
+        self._require_together(n_tokens, "tokens")
         return n_tokens
 
     def _require_number(self, n_inputs: int) -> None:
@@ -118,25 +118,12 @@ class ServedModel:
                 400, f"a request takes 1 to {self._limits.inputs:,} texts, got {n_inputs:,}", field="input"
             )
 
-    def _require_characters(self, n_characters: int) -> None:
-        """Refuse, before they are tokenised, texts that can be expected to have too many tokens."""
-        most = self._limits.tokens * CHARACTERS_OF_A_TOKEN
-        if n_characters > most:
-            raise RequestError(
-                400,
-                f"a request takes texts of at most {most:,} characters together, and these have {n_characters:,}; send "
-                f"fewer at a time",
-                field="input",
-            )
-
-    def _require_tokens(self, n_tokens: int) -> None:
-        if n_tokens > self._limits.tokens:
-            raise RequestError(
-                400,
-                f"a request takes texts of at most {self._limits.tokens:,} tokens together, and these have "
-                f"{n_tokens:,}; send fewer at a time",
-                field="input",
-            )
+    def _require_together(self, n: int, unit: str) -> None:
+        """Refuse texts of too many tokens, or, before they are tokenised, of characters that can be expected to be."""
+        most = self._limits.tokens * (CHARACTERS_OF_A_TOKEN if unit == "characters" else 1)
+        if n > most:
+            said = f"a request takes texts of at most {most:,} {unit} together, and these have {n:,}"
+            raise RequestError(400, f"{said}; send fewer at a time", field="input")
 
 
 def join_chunks(chunks: Sequence[str]) -> tuple[str, list[Span]]:
