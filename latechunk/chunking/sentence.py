@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from typing import Any, ClassVar, Self
+from typing import ClassVar, Self
 
 from pydantic import Field, model_validator
 
@@ -11,7 +10,7 @@ from latechunk.chunking.boundaries import Segmenter, sentence_ends
 from latechunk.chunking.cuts import trimmed
 from latechunk.chunking.languages import choose_language, require_language
 from latechunk.chunking.pieces import Pieces, find_pieces
-from latechunk.types import Block, Document, IntArray, Settings, Span
+from latechunk.types import Document, IntArray, Settings, Span
 from latechunk.validation import Validated
 
 
@@ -66,20 +65,16 @@ class SentenceChunker(Validated):
 
     def split(self, text: str, offsets: IntArray) -> list[Span]:
         """Cut ``text`` into chunks; see ``latechunk.protocols.Chunker``."""
-        return self._split(text, offsets, None, {})
+        return self.split_document(Document("text", text), offsets)
 
     def split_document(self, document: Document, offsets: IntArray) -> list[Span]:
         """Cut a document into chunks; see ``latechunk.protocols.SplitsDocuments``."""
-        return self._split(document.text, offsets, document.outline, document.metadata)
-
-    def _split(
-        self, text: str, offsets: IntArray, outline: Sequence[Block] | None, metadata: Mapping[str, Any]
-    ) -> list[Span]:
+        text = document.text
         # Punkt has few languages, each with data to be installed, so it takes no language that nobody asked for.
         asked = self.language or ("en" if self.segmenter == "nltk" else None)
-        language = choose_language(asked, text, metadata)
+        language = choose_language(asked, text, document.metadata)
         ends = sentence_ends(self.segmenter, language)(text)
-        spans = self._pack(find_pieces(text, outline, ends, offsets, self.max_tokens, keep_lines=False))
+        spans = self._pack(find_pieces(text, document.outline, ends, offsets, self.max_tokens, keep_lines=False))
         return trimmed(text, spans) if self.trim else spans
 
     def _pack(self, pieces: Pieces) -> list[Span]:

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 from bisect import bisect_right
-from collections.abc import Mapping, Sequence
-from typing import Any, ClassVar, Self
+from typing import ClassVar, Self
 
 from pydantic import Field, model_validator
 
@@ -12,7 +11,7 @@ from latechunk.chunking.boundaries import sentence_ends
 from latechunk.chunking.languages import choose_language, require_language
 from latechunk.chunking.layout import Unit
 from latechunk.chunking.pieces import Pieces, find_pieces
-from latechunk.types import Block, Document, IntArray, Settings, Span
+from latechunk.types import Document, IntArray, Settings, Span
 from latechunk.validation import Validated
 
 # What a cut is worth, in chunks: a chunk ends before a paragraph if that leaves a fifth of it empty, and no more;
@@ -65,19 +64,15 @@ class StructureChunker(Validated):
 
     def split(self, text: str, offsets: IntArray) -> list[Span]:
         """Cut ``text`` into chunks; see ``latechunk.protocols.Chunker``."""
-        return self._split(text, offsets, None, {})
+        return self.split_document(Document("text", text), offsets)
 
     def split_document(self, document: Document, offsets: IntArray) -> list[Span]:
         """Cut a document into chunks; see ``latechunk.protocols.SplitsDocuments``."""
-        return self._split(document.text, offsets, document.outline, document.metadata)
-
-    def _split(
-        self, text: str, offsets: IntArray, outline: Sequence[Block] | None, metadata: Mapping[str, Any]
-    ) -> list[Span]:
+        text = document.text
         if len(offsets) <= self.max_tokens:
             return [Span(0, len(text))]
-        ends = sentence_ends("sentencex", choose_language(self.language, text, metadata))(text)
-        return self._pack(find_pieces(text, outline, ends, offsets, self.max_tokens, keep_lines=True))
+        ends = sentence_ends("sentencex", choose_language(self.language, text, document.metadata))(text)
+        return self._pack(find_pieces(text, document.outline, ends, offsets, self.max_tokens, keep_lines=True))
 
     def _pack(self, pieces: Pieces) -> list[Span]:
         """Fill chunks up to the place that is worth most: how full the chunk is, and what is cut there."""
