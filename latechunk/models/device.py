@@ -95,13 +95,10 @@ def is_out_of_memory(error: BaseException) -> bool:
     return isinstance(error, RuntimeError) and any(words in str(error) for words in _NO_MEMORY)
 
 
-def tokens_that_fit(free_bytes: int, used_bytes: int, n_tokens: int, *, least: int, most: int = 65_536) -> int:
-    """Tokens that take seven tenths of the free memory, if a pass over ``n_tokens`` took ``used_bytes``.
-
-    At most ``most``: by then a GPU has been busy for long.
-    """
+def tokens_that_fit(free_bytes: int, used_bytes: int, n_tokens: int, *, least: int) -> int:
+    """Tokens that take seven tenths of the free memory, if a pass over ``n_tokens`` took ``used_bytes``."""
     fitting = int(0.7 * free_bytes * n_tokens / max(used_bytes, 1))
-    return max(least, min(most, fitting))
+    return max(least, min(65_536, fitting))  # by which a GPU has been busy for long
 
 
 def _find_malloc_trim() -> Callable[[int], int] | None:
