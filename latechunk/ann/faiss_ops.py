@@ -151,14 +151,12 @@ def nearest(index: faiss.Index, query: FloatArray, n: int, params: SearchParams,
 
 
 def lists_of(index: faiss.Index, n: int) -> tuple[NDArray[np.uint16], int]:
-    """The list of an IVF index in which each of ``n`` positions is, if it is in any, and how many lists there are."""
+    """The list of an IVF index in which each of ``n`` positions is, 65,535 if in none, and how many lists there are."""
     core = core_of(index)
-    found = np.zeros(n, dtype=np.uint16)  # there are no more than 65,536; of ten million, int32 takes twice the time
-    for number in range(core.nlist):
-        size = core.invlists.list_size(number)
-        if size:
-            found[faiss.rev_swig_ptr(core.invlists.get_ids(number), size)] = number
-    return found, core.nlist
+    known = faiss.DirectMap()  # in half the time of a loop over the lists
+    known.set_type(faiss.DirectMap.Array, core.invlists, n)
+    found = faiss.rev_swig_ptr(known.array.data(), n) >> 32 if n else np.zeros(0, dtype=np.int64)
+    return found.astype(np.uint16), core.nlist  # there are no more than 65,536
 
 
 def _nearest_in_lists(
