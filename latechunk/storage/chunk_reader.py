@@ -194,6 +194,12 @@ class ChunkReader:
             )
         return chunks
 
+    def texts(self, numbers: Sequence[int]) -> list[str]:
+        """The texts of chunks, in the order given, within one ``snapshot``."""
+        rows = self.rows(numbers)
+        texts = self._read_texts(rows)
+        return [texts[row] for row in rows]
+
     def _read_texts(self, rows: Sequence[ChunkRow]) -> dict[ChunkRow, str]:
         """The texts of chunks; each document's is opened once, since SQLite must find each of its pages by the last."""
         texts = {}
