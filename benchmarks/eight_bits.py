@@ -1,23 +1,20 @@
-"""Whether weights in 8 bits are worth it on a CPU without units for bfloat16: speed, and what the vectors find.
+"""What the embedded models gain and lose in whole numbers of 8 bits on a CPU: speed, and what the vectors find.
 
-PyTorch's dynamic quantisation of the layers that read in windows (8 of 12 of the default model), against float32 and
-bfloat16, over the demo's documents in blends. ``speed`` is a ratio to float32, ``cosine`` the mean cosine of a vector
-with that of float32, ``found`` with ``--data`` nDCG@10 times 100 of the vectors alone in the corpus, on the first
-``--characters`` of each set. ``compiled`` is the speed of ``torch.compile`` against no compilation, in plain windows,
-after its warm-up.
+``dtype="int8"`` against float32 and bfloat16, over the demo's documents in blends. ``speed`` is a ratio to float32,
+``cosine`` the mean cosine of a vector with that of float32, ``found`` with ``--data`` nDCG@10 times 100 of the vectors
+alone in the corpus, on the first ``--characters`` of each set. ``compiled`` is the speed of ``torch.compile`` against
+no compilation, in plain windows, after its warm-up. With ``ONEDNN_MAX_CPU_ISA=AVX512_CORE_VNNI`` a processor with units
+for bfloat16 computes as one without.
 """
 
 from __future__ import annotations
 
-import warnings
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import torch
 from common import parser, report, stop, time_in_turn
 from default_search import cut_short
-from torch.ao.quantization import quantize_dynamic
 
 from latechunk import Encoder, SentenceChunker
 from latechunk.demo import read_documents
@@ -30,19 +27,6 @@ from latechunk.evaluation.ranking import rank
 from latechunk.models.catalogue import DEFAULT_MODEL
 
 _SIZE, _DEPTH = 128, 10
-
-
-def quantise(encoder: Encoder) -> Encoder:
-    """Put the layers that read in windows into 8 bits."""
-    _, plan = encoder.parts
-    layers = encoder._model.transformer.model.encoder.layer
-    for layer in layers[: plan.local_global.local_layers if plan.local_global else len(layers)]:
-        for path, module in list(layer.named_modules()):
-            if isinstance(module, torch.nn.Linear):
-                parent, _, name = path.rpartition(".")
-                (quantised,) = quantize_dynamic(torch.nn.Sequential(module), {torch.nn.Linear}, torch.qint8)
-                setattr(layer.get_submodule(parent), name, quantised)
-    return encoder
 
 
 def find(encoder: Encoder, one: EvaluationSet) -> float:
@@ -72,9 +56,7 @@ def main() -> None:
     arguments.add_argument("--rounds", type=int, default=3)
     options = arguments.parse_args()
 
-    warnings.filterwarnings("ignore", category=DeprecationWarning)  # of torch's own quantisation
-    encoders = {dtype: Encoder.load(options.model, dtype=dtype) for dtype in ("float32", "bfloat16")}
-    encoders["8 bits"] = quantise(Encoder.load(options.model, dtype="float32"))
+    encoders = {dtype: Encoder.load(options.model, dtype=dtype) for dtype in ("float32", "bfloat16", "int8")}
     embedding = choose_embedding(encoders["float32"], None, None)
     chunker = SentenceChunker(max_tokens=_SIZE)
     cuts = chunk_documents(encoders["float32"], [chunker], embedding, read_documents(), stop)

@@ -5,8 +5,8 @@ Three comparisons, each of things that run in turn in one process on the same do
 - ``ratio_to_bare``: text to vectors stored in an index, against the bare forward passes over the same windows;
 - ``same_vs_*``: like for like, text to vectors: float32, as many tokens a window as the model was published with, no
   overlap, chunks of 128;
-- ``default_vs_*`` and ``late_vs_*``, with ``_float32`` where ours computes in that: each as it comes by default, with
-  the same weights. Ours reads in local-global context with its adapters and blends in vectors of chunks alone, which
+- ``default_vs_*`` and ``late_vs_*``, with ``_float32`` and ``_int8`` where ours computes in that: each as it comes by
+  default, with the same weights. Ours reads in local-global context with its adapters and blends in vectors of chunks alone, which
   it reads once more, or makes late vectors alone; the others compute in float32. ``naive`` is sentence-transformers,
   which encodes the texts of our chunks.
 
@@ -31,6 +31,7 @@ from latechunk.encoding.windows import plan_windows
 from latechunk.models.bert import BertTransformer
 from latechunk.models.catalogue import DEFAULT_MODEL, LIGHT_MODEL
 from latechunk.models.checkpoint import find_checkpoint
+from latechunk.models.device import has_int8_units
 from latechunk.models.packed import unpack
 from latechunk.protocols import Chunker
 
@@ -158,7 +159,8 @@ def compare_with_peers(model: str, folder: Path, documents: Sequence[Document], 
     ours = {"same": lambda: embed_all(same, TokenChunker(max_tokens=CHUNK), Embedding("late"), documents)}
     figures = compare(ours, collect_peers(folder, documents, CHUNK), rounds)
     best: dict[str, Callable[[], object]] = {}
-    for suffix, dtype in (("", "auto"), ("_float32", "float32")):
+    ways = [("", "auto"), ("_float32", "float32"), *([("_int8", "int8")] if has_int8_units() else [])]
+    for suffix, dtype in ways:
         encoder = Encoder.load(model, dtype=dtype)
         best[f"default{suffix}"] = lambda encoder=encoder: embed_default(encoder, documents)
         best[f"late{suffix}"] = lambda encoder=encoder: embed_default(encoder, documents, mode="late")

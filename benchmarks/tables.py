@@ -285,6 +285,8 @@ def encode() -> str:
         "late": "the same, but ours: late vectors alone, {auto}",
         "default_float32": "each by default, ours in float32 as well",
         "late_float32": "the same, but ours: late vectors alone",
+        "default_int8": "each by default, ours in int8",
+        "late_int8": "the same, but ours: late vectors alone",
     }
     parts = []
     for name in ("encode", "encode-all-MiniLM-L6-v2"):
@@ -351,7 +353,7 @@ def runtimes_note(figures: dict[str, Any]) -> str:
 
 
 def eight_bits() -> str:
-    """What weights in 8 bits gain in speed over float32, and lose in what the vectors find."""
+    """What 8 bits gain in speed over float32, and what the vectors find."""
     figures = read("eight_bits")["figures"]
     sets = [(name, TITLES[name].partition(" (")[0]) for name in TITLES if name in figures["found"]]
     rows = [

@@ -23,7 +23,7 @@ ChunkerName: TypeAlias = Literal["structure", "sentence", "token"]
 ModeName: TypeAlias = Literal["late", "naive", "blend"]
 SearchModeName: TypeAlias = Literal["dense", "lexical", "hybrid"]
 FusionName: TypeAlias = Literal["calibrated", "rrf"]
-DtypeName: TypeAlias = Literal["auto", "float32", "bfloat16", "float16"]
+DtypeName: TypeAlias = Literal["auto", "float32", "bfloat16", "float16", "int8"]
 PrecisionName: TypeAlias = Literal["float32", "float16", "int8"]
 AttentionName: TypeAlias = Literal["auto", "eager", "sdpa", "flash_attention_2"]
 

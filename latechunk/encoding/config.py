@@ -15,10 +15,18 @@ from latechunk.encoding.tokenizer import special_ids
 from latechunk.encoding.windows import Plan
 from latechunk.errors import InputError, ModelError, PoolingError
 from latechunk.models.adapter_manifest import AdapterManifest, FoundAdapters, find_adapters
-from latechunk.models.catalogue import KnownModel, LocalGlobal, TaskSet, find_known_model, find_refused_model
+from latechunk.models.catalogue import (
+    DEFAULT_MODEL,
+    LIGHT_MODEL,
+    KnownModel,
+    LocalGlobal,
+    TaskSet,
+    find_known_model,
+    find_refused_model,
+)
 from latechunk.models.checkpoint import Checkpoint, find_checkpoint
-from latechunk.models.device import Attention, choose_device, choose_dtype, give_back_memory
-from latechunk.models.fast_path import load_fast
+from latechunk.models.device import Attention, choose_device, choose_dtype, give_back_memory, has_int8_units
+from latechunk.models.fast_path import is_supported, load_fast
 from latechunk.models.loaded import LoadedModel, PoolingChoice
 from latechunk.types import Settings, require_text
 
@@ -63,8 +71,10 @@ class ModelChoice:
 
     def load(self) -> LoadedModel:
         """Load the model for inference: by ``latechunk.models.fast_path`` where it can, as ``load_trainable`` else."""
-        fast = None if self.options.compile else load_fast(self.checkpoint, **self._how)
+        fast = None if self.options.compile else load_fast(self.checkpoint, dtype=self.dtype, **self._how)
         loaded = self.load_trainable() if fast is None else fast
+        if fast is None and self.dtype == torch.int8:
+            raise ModelError(f'{self.options.model!r} with these adapters does not load in int8; pass dtype="float32"')
         give_back_memory()  # of what was read and converted
         return loaded
 
@@ -72,14 +82,14 @@ class ModelChoice:
         """Load the model with the modules of transformers; see ``latechunk.models.loader.load_modules``."""
         from latechunk.models.loader import load_modules  # imports transformers, sentence-transformers and scikit-learn
 
-        return load_modules(self.checkpoint, pooling=self.options.pooling, **self._how)
+        dtype = torch.float32 if self.dtype == torch.int8 else self.dtype
+        return load_modules(self.checkpoint, pooling=self.options.pooling, dtype=dtype, **self._how)
 
     @property
     def _how(self) -> dict[str, Any]:
         folder = self.adapters.folder if self.adapters else self.checkpoint.folder
         return {
             "device": self.device,
-            "dtype": self.dtype,
             "attention": self.attention,
             "adapters": (folder, self.tasks.adapters),
         }
@@ -90,8 +100,14 @@ def choose_model(options: LoadOptions) -> ModelChoice:
     require_text(options.model, "model", InputError)
     _require_possible(options.model, options.pooling)
     device = choose_device(options.device)
-    dtype = choose_dtype(options.dtype, device)
     checkpoint = find_checkpoint(options.model, revision=options.revision, download=options.download)
+    takes_int8 = not options.compile and is_supported(checkpoint, device, options.attention) and has_int8_units()
+    dtype = choose_dtype(options.dtype, device, takes_int8=takes_int8)
+    if dtype == torch.int8 and not takes_int8:
+        raise InputError(
+            f'dtype="int8" is for {DEFAULT_MODEL!r} and {LIGHT_MODEL!r}, on a CPU with VNNI, with attention '
+            f'"auto" or "sdpa" and without compile; got {options.model!r:.80} on {device}: pass another dtype'
+        )
     if checkpoint.known and not checkpoint.known.takes_float16 and dtype == torch.float16:
         raise InputError(f'{options.model!r} overflows float16; pass dtype="bfloat16" or dtype="float32"')
     adapters = find_adapters(checkpoint, options.adapters, (options.document_task, options.query_task))

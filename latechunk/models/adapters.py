@@ -48,8 +48,8 @@ class MergedLayers:
 
     way: ClassVar[Way] = "merged"
 
-    layers: tuple[torch.nn.Linear, ...]
-    weights: Mapping[str | None, tuple[torch.nn.Parameter, ...]]
+    layers: tuple[torch.nn.Module, ...]
+    weights: Mapping[str | None, tuple[Any, ...]]
 
     def put(self, name: str | None) -> None:
         """Point every layer at the weight that adapter ``name`` has for it; None for its own."""

@@ -24,6 +24,7 @@ from latechunk.models.adapters import (
 from latechunk.models.bert import Bert, BertConfig, BertTransformer, Normalize
 from latechunk.models.checkpoint import Checkpoint
 from latechunk.models.device import Attention
+from latechunk.models.int8 import round_layers
 from latechunk.models.loaded import LoadedModel
 from latechunk.models.packed import unpack
 
@@ -78,17 +79,24 @@ def load_fast(
     It must for models that are not supported here, on other devices than the CPU, for other attention than SDPA, and
     where anything about the files is unexpected: its errors say what is wrong.
     """
-    fingerprint = (checkpoint.weights_sha256, checkpoint.tokenizer_sha256, checkpoint.config_sha256)
-    # Other copies may have prompts, which no fingerprint covers.
-    is_packaged = checkpoint.known is not None and checkpoint.name == checkpoint.known.name
-    is_supported = checkpoint.packed is not None or fingerprint in _SUPPORTED
-    if not (is_supported and is_packaged and device.type == "cpu" and attention in ("auto", "sdpa")):
+    if not is_supported(checkpoint, device, attention):
         return None
     try:
         read = _read_packed if checkpoint.packed else _read_folder
-        return _load(*read(checkpoint.packed or checkpoint.folder, dtype), *adapters)
+        is_rounded = dtype == torch.int8
+        read_in = torch.float32 if is_rounded else dtype
+        return _load(*read(checkpoint.packed or checkpoint.folder, read_in), *adapters, is_rounded=is_rounded)
     except (OSError, ValueError, LookupError, TypeError, AttributeError, RuntimeError, SafetensorError):
         return None
+
+
+def is_supported(checkpoint: Checkpoint, device: torch.device, attention: Attention) -> bool:
+    """Whether a model is loaded here, unless anything about its files or its adapters' is unexpected."""
+    fingerprint = (checkpoint.weights_sha256, checkpoint.tokenizer_sha256, checkpoint.config_sha256)
+    # Other copies may have prompts, which no fingerprint covers.
+    is_packaged = checkpoint.known is not None and checkpoint.name == checkpoint.known.name
+    is_known = checkpoint.packed is not None or fingerprint in _SUPPORTED
+    return is_known and is_packaged and device.type == "cpu" and attention in ("auto", "sdpa")
 
 
 def _read_folder(folder: Path, dtype: torch.dtype) -> tuple[Bert, Tokenizer, int]:
@@ -120,15 +128,17 @@ def _give_weights(model: Bert, weights: Mapping[str, torch.Tensor]) -> None:
 
 
 def _load(
-    model: Bert, tokenizer: Tokenizer, n_most: int, adapter_folder: Path, names: Sequence[str]
+    model: Bert, tokenizer: Tokenizer, n_most: int, adapter_folder: Path, names: Sequence[str], *, is_rounded: bool
 ) -> LoadedModel | None:
     config = model.config
     merged = _merge(model, adapter_folder, names) if names else None
     if names and merged is None:
         return None
+    if is_rounded:
+        merged = round_layers(model, merged)
     return LoadedModel(
         transformer=BertTransformer(model),
-        adapters=merged,
+        adapters=TaskAdapters(names, merged) if merged else None,
         attention="sdpa",
         prompt_counts=True,
         finish=(Normalize(),),
@@ -142,7 +152,7 @@ def _load(
     )
 
 
-def _merge(model: Bert, folder: Path, names: Sequence[str]) -> TaskAdapters | None:
+def _merge(model: Bert, folder: Path, names: Sequence[str]) -> MergedLayers | None:
     """Merge adapters as ``latechunk.models.adapters`` does; None unless each is plain LoRA and there is room."""
     linear = {path: one for path, one in model.named_modules() if isinstance(one, torch.nn.Linear)}
     deltas = {}
@@ -162,7 +172,7 @@ def _merge(model: Bert, folder: Path, names: Sequence[str]) -> TaskAdapters | No
         return None
     weights: dict[str | None, tuple[torch.nn.Parameter, ...]] = {None: _sum(linear, changed, {})}
     weights.update((name, _sum(linear, changed, deltas[name])) for name in names)
-    return TaskAdapters(names, MergedLayers(layers, weights))
+    return MergedLayers(layers, weights)
 
 
 def _sum(
