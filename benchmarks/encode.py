@@ -6,9 +6,9 @@ Three comparisons, each of things that run in turn in one process on the same do
 - ``same_vs_*``: like for like, text to vectors: float32, as many tokens a window as the model was published with, no
   overlap, chunks of 128;
 - ``default_vs_*`` and ``late_vs_*``, with ``_float32`` and ``_int8`` where ours computes in that: each as it comes by
-  default, with the same weights. Ours reads in local-global context with its adapters and blends in vectors of chunks alone, which
-  it reads once more, or makes late vectors alone; the others compute in float32. ``naive`` is sentence-transformers,
-  which encodes the texts of our chunks.
+  default, with the same weights. Ours reads in local-global context with its adapters and blends in vectors of chunks
+  alone, which it reads once more, or makes late vectors alone; the others compute in float32. ``naive`` is
+  sentence-transformers, which encodes the texts of our chunks.
 
 chonkie is installed by ``pip install -r benchmarks/requirements.txt``; left out where it is not.
 """
