@@ -3,6 +3,7 @@
 import re
 import sys
 import zipfile
+from base64 import b64encode
 from itertools import pairwise
 
 import pytest
@@ -585,6 +586,22 @@ def test_a_page_that_a_browser_saved_with_its_pictures_is_a_page(read, name):
 
     assert (document.text, document.metadata["title"], problems) == ("Café", "T", [])
     assert read(name, f"{head}{style}".encode())[1] == [("", "it holds no page")]
+
+
+def test_a_saved_page_is_in_the_encoding_that_its_message_declares_and_read_as_far_as_it_goes(read):
+    head = "From: <Saved by Blink>\nContent-Type: multipart/related; boundary=b\n\n--b\n"
+    kind = "Content-Type: text/html; charset=windows-1251\nContent-Transfer-Encoding: "
+
+    russian = f"{head}{kind}8bit\n\n<p>Привет, мир</p>\n--b--\n".encode("cp1251")
+    ((document,), problems) = read("a.mht", russian)
+
+    assert (document.text, problems, read.notes) == ("Привет, мир", [], [])
+
+    letters = b64encode("<p>Привет, мир</p>".encode("cp1251"))[:13].decode()
+    ((document,), _) = read("a.mht", f"{head}{kind}base64\n\n{letters}")
+
+    assert document.text == "Привет"
+    assert [what for _, what in read.notes] == ["a text is read up to where its base64 breaks off"]
 
 
 def test_a_book_is_its_chapters_in_their_order(read):

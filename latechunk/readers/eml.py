@@ -7,10 +7,9 @@ from __future__ import annotations
 
 import contextlib
 import re
-from binascii import a2b_base64
 from dataclasses import dataclass, field
 from email import message_from_bytes
-from email.errors import InvalidBase64LengthDefect, MessageError
+from email.errors import MessageError
 from email.header import decode_header
 from email.message import Message
 from email.utils import parsedate_to_datetime
@@ -21,6 +20,7 @@ from latechunk.readers.calendar import read_event
 from latechunk.readers.decoding import decode_declared, decode_word, explain_decoding, marked_encoding
 from latechunk.readers.html import parse_html
 from latechunk.readers.limits import read_whole
+from latechunk.readers.mime import part_bytes, part_charset
 from latechunk.readers.parsed import Parsed, ParserOptions
 from latechunk.readers.reader import parsed_reader
 from latechunk.readers.structured import StructuredText
@@ -32,9 +32,7 @@ _CALENDAR = "text/calendar"
 _ORDER = {"text/plain": 0, _CALENDAR: 2}  # of the forms of a text; others are 1
 _MOST_LEVELS = 20  # of parts within each other
 _BLANK_LINES = re.compile(r"\n{3,}")
-_NO_LETTER = re.compile(rb"[^A-Za-z0-9+/]")  # of base64
 _MARK = b"\xef\xbb\xbf"  # of UTF-8, which counts more than what a page declares
-_CUT_OFF = "a text is read up to where its base64 breaks off"
 _NO_TEXT = "a message without a text that is read: it is encrypted, or its attachments are all that it holds"
 
 
@@ -115,15 +113,12 @@ class _Message:
             self._add_text(part, kind)
 
     def _add_text(self, part: Message, kind: str) -> None:
-        data = part.get_payload(decode=True)
-        if not isinstance(data, bytes) or not data.strip():
+        data, note = part_bytes(part)
+        if not data.strip():
             return
-        if any(isinstance(one, InvalidBase64LengthDefect) for one in part.defects):  # then it is not decoded
-            letters = _NO_LETTER.sub(b"", data)
-            data = a2b_base64(letters[: len(letters) // 4 * 4])
-            self.notes.append(_CUT_OFF)
+        self.notes += [note] if note else []
         try:
-            text, guess = decode_declared(data, _charset(part), self.options.encoding)
+            text, guess = decode_declared(data, part_charset(part), self.options.encoding)
             if kind == "text/html":
                 page, _, _ = parse_html(_MARK + text.encode("utf-8", "replace"), self.options, whole=True)
                 written = self.out.append(page)
@@ -203,12 +198,6 @@ def _to_iso(date: str) -> str:
         return parsedate_to_datetime(date).isoformat(" ", "minutes")
     except (ValueError, TypeError, OverflowError):
         return date
-
-
-def _charset(part: Message) -> str:
-    with contextlib.suppress(ValueError):  # an encoding of its own that has the byte 0
-        return part.get_content_charset() or ""
-    return ""
 
 
 def _file_name(part: Message) -> str:

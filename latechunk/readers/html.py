@@ -13,6 +13,7 @@ from latechunk.extras import how_to_install
 from latechunk.readers.decoding import decode_declared
 from latechunk.readers.html_render import render
 from latechunk.readers.limits import read_whole
+from latechunk.readers.mime import part_bytes, part_charset
 from latechunk.readers.parsed import Parsed, ParserOptions
 from latechunk.readers.reader import parsed_reader
 from latechunk.readers.structured import StructuredText
@@ -35,34 +36,36 @@ _DATES = ("article:published_time", "date", "dc.date", "dcterms.created", "dcter
 
 def parse(path: Path, options: ParserOptions) -> Parsed:
     """Read an HTML file; see ``ParserProcess.parse``."""
-    data = read_whole(path)
+    data, declared, cut_off = read_whole(path), "", None
     if path.suffix.lower() in _SAVED:
-        data = _unpack(data)
-    text, metadata, note = parse_html(data, options)
-    return Parsed(str(text), outline=text.outline, metadata=metadata, notes=(note,) if note else ())
+        data, declared, cut_off = _unpack(data)
+    text, metadata, note = parse_html(data, options, declared=declared)
+    notes = tuple(one for one in (cut_off, note) if one)
+    return Parsed(str(text), outline=text.outline, metadata=metadata, notes=notes)
 
 
-def _unpack(data: bytes) -> bytes:
-    """The page in a file in which a browser saved it with its pictures, as a message."""
-    parts = message_from_bytes(data.lstrip()).walk()
-    page = next((part.get_payload(decode=True) for part in parts if part.get_content_type() == "text/html"), None)
-    if not isinstance(page, bytes):
-        raise DocumentError("it holds no page")
-    return page
+def _unpack(data: bytes) -> tuple[bytes, str, str | None]:
+    """The page in a file in which a browser saved it with its pictures, as a message, its encoding, and a note."""
+    for part in message_from_bytes(data.lstrip()).walk():
+        if part.get_content_type() == "text/html":
+            page, note = part_bytes(part)
+            return page, part_charset(part), note
+    raise DocumentError("it holds no page")
 
 
 def parse_html(
-    data: bytes, options: ParserOptions, *, whole: bool = False
+    data: bytes, options: ParserOptions, *, whole: bool = False, declared: str = ""
 ) -> tuple[StructuredText, dict[str, Any], str | None]:
     """The main text of a page, what it says of itself, and a note where its encoding was guessed.
 
     ``whole`` takes all of its text for the main text: the asides of a book are its notes, and no margins.
+    ``declared`` is the encoding that a message declares, which counts more than what the page does.
     """
     try:
         from selectolax.lexbor import LexborHTMLParser
     except ImportError as error:
         raise MissingDependencyError(f"HTML and EPUB need selectolax; {how_to_install('documents')}") from error
-    source, guess = _decode(data, options.encoding)
+    source, guess = _decode(data, options.encoding, declared)
     if source[:200].lstrip().startswith("<?xml"):
         source = _EMPTY.sub(r"<\1\2></\1>", source)
     page = LexborHTMLParser(source.replace("\0", "\ufffd"))
@@ -71,10 +74,10 @@ def parse_html(
     return _read_page(page, options.tick, whole), _read_metadata(page), note
 
 
-def _decode(data: bytes, encoding: str | None) -> tuple[str, str | None]:
+def _decode(data: bytes, encoding: str | None, said: str) -> tuple[str, str | None]:
     """Decode by a mark, as UTF-8, by ``encoding``, by what the page declares, or by a guess, which is told."""
     declared = _CHARSET.search(data[:_HEAD])
-    return decode_declared(data, declared[1].decode("ascii") if declared else "", encoding)
+    return decode_declared(data, said or (declared[1].decode("ascii") if declared else ""), encoding)
 
 
 def _read_page(page: LexborHTMLParser, tick: Callable[[], None], whole: bool) -> StructuredText:
