@@ -123,3 +123,12 @@ def test_cues_of_many_lines_take_no_time_that_grows_with_their_square(read):
 @pytest.mark.parametrize("content", ["WEBVTT\n\nNo times.\n", "Hello.\n\nA text of another kind."])
 def test_what_has_no_times_is_text(read, content):
     assert read("a.srt", content)[0][0].text == content
+
+
+def test_what_another_speaker_says_again_is_said(read):
+    said = [("Ann", "Do we agree? Yes."), ("Ann", "Yes."), ("Bob", "Yes."), ("Bob", "Yes.")]
+    cues = [f"00:0{n}.000 --> 00:0{n + 1}.000\n<v {who}>{what}</v>" for n, (who, what) in enumerate(said, start=1)]
+
+    ((document,), _) = read("a.vtt", "WEBVTT\n\n" + "\n\n".join(cues))
+
+    assert document.text == "[00:00:01] Ann: Do we agree? Yes. Yes.\n\n[00:00:03] Bob: Yes."

@@ -44,16 +44,16 @@ def _read(file: SourceFile, reading: Reading) -> Iterator[Document]:
 
 def _lines(text: str) -> Iterator[_Line]:
     """The lines that are said, without those with which a cue repeats the end of the one before, as captions roll."""
-    before: list[str] = []
+    before: list[tuple[str, str]] = []
     for second, shown in _cues(text):
-        speaker, lines = "", list[str]()
+        speaker, lines = "", list[tuple[str, str]]()
         for line in shown:
             if named := _SPEAKER.match(line):
                 speaker = html.unescape(named[1]).strip()
-            lines.append(" ".join(html.unescape(_MARK.sub("", line)).split()))
+            lines.append((speaker, " ".join(html.unescape(_MARK.sub("", line)).split())))
         most = min(len(before), len(lines), _MOST_LINES)
         n_known = next(n for n in range(most, -1, -1) if before[len(before) - n :] == lines[:n])
-        yield from (_Line(second, speaker, line) for line in lines[n_known:] if line)
+        yield from (_Line(second, *line) for line in lines[n_known:] if line[1])
         before = lines
 
 
