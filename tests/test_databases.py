@@ -570,6 +570,7 @@ def test_facets_are_of_what_filters_can_name():
     assert len(facets) == 4
     least = -(2**63)
     assert list_facets({"n": [least, float(least), least - 1]}) == [f'["n", {least}]']  # equal in an index
+    assert list_facets({"n": [10**400, 1]})[1:] == ['["n", 1]']  # which no float holds, and an index does
 
 
 # --- what is wrong

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import json
 import uuid
@@ -91,7 +92,8 @@ def list_facets(metadata: Mapping[str, Any]) -> list[str]:
 def to_facet(path: str, value: Scalar) -> str:
     """What ``list_facets`` gives for this value at this path; equal for 1 and 1.0, and another for true."""
     if isinstance(value, int) and not isinstance(value, bool) and not -(2**63) <= value < 2**63:
-        value = float(value)
+        with contextlib.suppress(OverflowError):  # a number that no filter can name
+            value = float(value)
     if isinstance(value, float) and value.is_integer() and -(2**63) <= value < 2**63:
         value = int(value)
     facet = json.dumps([path, value])
