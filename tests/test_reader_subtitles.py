@@ -50,6 +50,11 @@ def test_a_paragraph_ends_with_a_sentence_or_after_half_a_minute(read):
     ]
 
 
+@pytest.mark.parametrize("second", [14, 15, 29, 30])
+def test_the_first_words_may_come_at_any_time(read, second):
+    assert read("a.srt", f"00:00:{second},000 --> 00:00:31,000\nHello.\n")[0][0].text == f"[00:00:{second}] Hello."
+
+
 def test_speakers_languages_and_notes_of_a_transcript(read):
     transcript = """WEBVTT - A talk
 Kind: captions

@@ -82,8 +82,8 @@ def _paragraphs(lines: Iterator[_Line]) -> Iterator[str]:
     start, parts = _Line(0, "", ""), list[str]()
     for line in lines:
         length = line.second - start.second
-        is_over = length >= _MOST_SECONDS or (length >= _SECONDS and _SENTENCE_END.search(parts[-1]))
-        if parts and (is_over or line.speaker != start.speaker):
+        is_long = length >= _MOST_SECONDS or (length >= _SECONDS and parts and _SENTENCE_END.search(parts[-1]))
+        if parts and (is_long or line.speaker != start.speaker):
             yield _write(start, parts)
             parts = []
         if not parts:
