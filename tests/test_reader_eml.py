@@ -299,3 +299,14 @@ def test_what_is_no_mailbox_is_named_and_one_message_too_large_costs_itself(read
     monkeypatch.setattr(mbox, "MAX_BYTES", 150)
     documents, problems = read("a.mbox", BOX.encode().replace(b"Lost.", b"Lost.\n" * 100))
     assert ([one.id for one in documents], len(problems)) == (["a.mbox#1", "a.mbox#3"], 1)
+
+
+def test_a_message_that_thunderbird_deleted_and_keeps_in_the_file_is_left_out(read):
+    marks = ["X-Mozilla-Status: 0001", "X-UIDL: 7\r\nX-Mozilla-Status: 0009", "X-Mozilla-Status: 0010", "Subject: 0008"]
+    box = "".join(f"From - Mon Jan  1 10:00:00 2024\r\n{one}\r\nSubject: A\r\n\r\nX.\r\n\r\n" for one in marks)
+
+    documents, problems = read("a.mbox", box.encode())
+
+    assert ([one.id for one in documents], problems) == (["a.mbox#1", "a.mbox#3", "a.mbox#4"], [])
+    ((place, _),) = read.notes
+    assert place.endswith("a.mbox, message 2")

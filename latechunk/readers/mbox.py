@@ -18,6 +18,9 @@ from latechunk.types import Document
 
 _BEGIN = re.compile(rb"(?:\xef\xbb\xbf)?From \S.*\d:\d\d")  # with the time, and a header after it, as no sentence has
 _HEADER = re.compile(rb"[!-9;-~]+:")
+# The flag 8 of Thunderbird, which keeps what was deleted in the file until it compacts the folder.
+_DELETED = re.compile(rb"(?:X-[^\n]*\n){0,9}X-Mozilla-Status: *[0-9a-f]{3}[89a-f]\b", re.I)
+_LEFT_OUT = "deleted in Thunderbird, and in the file until it compacts the folder; left out"
 _QUOTED = re.compile(rb"^>(?=>*From )")  # a line of a text that would begin a message
 
 
@@ -25,8 +28,11 @@ def _read(file: SourceFile, reading: Reading) -> Iterator[Document]:
     with TemporaryDirectory() as folder:
         part = SourceFile(Path(folder, "message"), file.name)
         for number, message in enumerate(_split(file.path), start=1):
-            part.path.write_bytes(message)
             place = f"{file.path}, message {number}"
+            if _DELETED.match(message):
+                reading.on_note(place, _LEFT_OUT)
+                continue
+            part.path.write_bytes(message)
             try:
                 parsed = parse_file(eml.__name__, part, _named(reading, place))
             except DocumentError as error:
