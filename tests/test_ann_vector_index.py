@@ -285,6 +285,23 @@ def test_a_label_of_other_content_is_not_trusted(tmp_path):
         read(tmp_path)
 
 
+def test_files_that_another_process_replaces_after_their_label_was_read_are_read(tmp_path, monkeypatch):
+    write(filled(n=80), tmp_path)
+    n_read = 0
+
+    def read_label(*place):
+        nonlocal n_read
+        n_read += 1
+        label = persist.CacheLabel.from_json((tmp_path / "vectors.json").read_bytes())
+        if n_read == 1:
+            write(filled(n=40), tmp_path)
+        return label
+
+    monkeypatch.setattr(persist, "read_label", read_label)
+
+    assert (len(read(tmp_path)), n_read) == (40, 2)
+
+
 @pytest.mark.parametrize("name", ["faiss.write_index", "np.save", "os.replace"])
 def test_a_fault_in_writing_leaves_what_was_there_and_no_litter(tmp_path, monkeypatch, name):
     write(filled(), tmp_path)

@@ -109,23 +109,32 @@ def read_cache(folder: Path, granularity: int, dims: int, spec: IndexSpec | None
     Raises:
         IndexDamagedError: If it is missing, incomplete, altered or of another specification; build a new one instead.
     """
-    name, rows_name, _ = file_names(granularity)
     try:
         label = read_label(folder, granularity)
-        if spec not in (None, label.wanted):
-            raise IndexDamagedError(f"it holds {label.held.factory!r} for {label.wanted}, and {spec} is wanted")
-        # Through handles that stay open, since another process may replace the files at any moment.
-        with (folder / name).open("rb") as held, (folder / rows_name).open("rb") as rows:
-            if label.sha256 != label.checksum():
-                raise IndexDamagedError("its label is not the one that was written")
-            index = _read_index(held, label)
-            numbers, documents, alive = np.lib.format.read_array(
-                CheckedReader(rows, label.rows_blocks), allow_pickle=False
-            )
-        if index.d != label.held.dims or index.d > dims:
-            raise IndexDamagedError(f"it holds vectors of {index.d} numbers, and {dims} are wanted")
+        while True:
+            try:
+                return _read_cache(folder, granularity, dims, spec, label)
+            except (OSError, ValueError, RuntimeError, IndexDamagedError):
+                # Another process may have replaced the files since the label was read: the next one tells of them.
+                before, label = label, read_label(folder, granularity)
+                if label == before:
+                    raise
     except (OSError, ValueError, RuntimeError, IndexDamagedError) as error:
-        raise IndexDamagedError(f"{folder / name} cannot be used: {error}") from error
+        raise IndexDamagedError(f"{folder / file_names(granularity)[0]} cannot be used: {error}") from error
+
+
+def _read_cache(folder: Path, granularity: int, dims: int, spec: IndexSpec | None, label: CacheLabel) -> VectorIndex:
+    if spec not in (None, label.wanted):
+        raise IndexDamagedError(f"it holds {label.held.factory!r} for {label.wanted}, and {spec} is wanted")
+    name, rows_name, _ = file_names(granularity)
+    # Through handles that stay open, since another process may replace the files at any moment.
+    with (folder / name).open("rb") as held, (folder / rows_name).open("rb") as rows:
+        if label.sha256 != label.checksum():
+            raise IndexDamagedError("its label is not the one that was written")
+        index = _read_index(held, label)
+        numbers, documents, alive = np.lib.format.read_array(CheckedReader(rows, label.rows_blocks), allow_pickle=False)
+    if index.d != label.held.dims or index.d > dims:
+        raise IndexDamagedError(f"it holds vectors of {index.d} numbers, and {dims} are wanted")
     cache = VectorIndex(label.held, index)
     cache.params, cache.tuning, cache.commit = label.params, label.tuning, label.commit
     cache.fill(numbers, documents, alive.astype(np.bool_))
