@@ -198,7 +198,8 @@ def test_the_dead_stay_dead_in_the_file(tmp_path, factory):
 
 
 @pytest.mark.parametrize("name", ["vectors.faiss", "vectors.npy"])
-def test_any_flipped_byte_is_found(tmp_path, name):
+def test_any_flipped_byte_is_found(tmp_path, monkeypatch, name):
+    monkeypatch.setattr(persist, "_REPLACED", 0)
     write(filled(n=5), tmp_path)
     path = tmp_path / name
     good = path.read_bytes()

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import io
 import os
+import time
 from pathlib import Path
 from typing import ClassVar, Literal
 
@@ -26,6 +27,7 @@ from latechunk.storage.store import Commit
 from latechunk.validation import Sealed
 
 _OPEN_FILES = Path("/dev/fd")  # names of the files that the process has open; there is no such thing on Windows
+_REPLACED = 0.05  # seconds after which the label is that of the other files
 
 
 class CacheLabel(Sealed):
@@ -115,7 +117,8 @@ def read_cache(folder: Path, granularity: int, dims: int, spec: IndexSpec | None
             try:
                 return _read_cache(folder, granularity, dims, spec, label)
             except (OSError, ValueError, RuntimeError, IndexDamagedError):
-                # Another process may have replaced the files since the label was read: the next one tells of them.
+                # Another process may be replacing the files, of which the next label tells.
+                time.sleep(_REPLACED)
                 before, label = label, read_label(folder, granularity)
                 if label == before:
                     raise
