@@ -770,3 +770,31 @@ def test_blocks_are_in_order_and_within_the_text(read):
         for one, other in pairwise(document.outline):
             assert (one.start, -one.end) <= (other.start, -other.end)
             assert document.text[one.start : one.end].strip()
+
+
+def test_rows_of_long_tables_have_the_names_that_their_format_tells(read):
+    row = "<tr><th>{}<td>at {} bar<td>6"
+    rows = "".join(row.format(f"Pump {number}", number) for number in range(40))
+    head = "<caption>Pumps</caption><tr><th>Pump<th>Pressure<th>12</tr>"
+    page = f"<table>{head}{rows}</table><p>After.<table>{rows}</table>"
+
+    ((document,), _) = read("a.html", page)
+    lines = document.text.splitlines()
+
+    assert lines[:3] == ["Pumps", "Pump | Pressure | 12", "Pump: Pump 0 | Pressure: at 0 bar | 12: 6"]
+    assert lines[41:] == ["Pump: Pump 39 | Pressure: at 39 bar | 12: 6", "", "After.", "", *lines[45:]]
+    assert lines[-1] == "Pump 39 | at 39 bar | 6"
+    assert [kind for kind, _ in parts(document)] == ["table", "table"]
+
+
+@pytest.mark.parametrize(("setting", "last"), [("<w:tblHeader/>", "Pump: B39 | 12: x"), ("", "B39 | x")])
+def test_rows_of_long_tables_of_word_have_the_names_of_the_row_that_is_repeated(read, setting, last):
+    def row(*cells, more=""):
+        return f"<w:tr><w:trPr>{more}</w:trPr>{''.join(f'<w:tc>{paragraph(one)}</w:tc>' for one in cells)}</w:tr>"
+
+    rows = "".join(row(f"B{number}", "x") for number in range(40))
+    padding = row("y" * 500, "z")
+
+    ((document,), _) = read("a.docx", make_docx(f"<w:tbl>{row('Pump', '12', more=setting)}{padding}{rows}</w:tbl>"))
+
+    assert document.text.splitlines()[-1] == last

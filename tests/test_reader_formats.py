@@ -15,6 +15,7 @@ from latechunk.chunking.places import make_chunks, with_outline
 from latechunk.readers import count_documents, find_files, read_documents
 from latechunk.readers.limits import read_whole
 from latechunk.readers.markup import outline_asciidoc, outline_latex, outline_rst
+from latechunk.readers.named_rows import row_lines
 from latechunk.types import Block
 from tests.conftest import FakeEncoder
 from tests.documents import PEOPLE
@@ -117,13 +118,84 @@ def test_what_is_no_front_matter_is_text(read, text):
     assert (document.text, problems, read.notes) == (text, [], [])
 
 
+def test_each_row_of_a_table_longer_than_a_chunk_has_the_names_of_its_columns(read):
+    rows = [f"Part {number},,{number}.50" for number in range(60)]
+
+    ((short,), _) = read("a.csv", "\n".join(["part,note,price", *rows[:3]]))
+    ((long,), _) = read("b.csv", "\n".join(["part,note,price", *rows]))
+
+    assert short.text.splitlines()[:2] == ["part | note | price", "Part 0 |  | 0.50"]
+    assert long.text.splitlines()[:2] == ["part | note | price", "part: Part 0 | price: 0.50"]
+    assert long.text.count("part: ") == len(long.text.splitlines()) - 1 == 60
+    assert [(one.kind, one.end) for one in long.outline] == [("table", len(long.text))]
+
+
+LONG = [f"item {name} of many" for name in "abcdefghijklmnopqrstuvwxyz" * 2]
+
+
+@pytest.mark.parametrize(
+    ("rows", "n_head", "line"),
+    [
+        (
+            [["Item", "2023", "2024"], *([one, "5", "6"] for one in LONG)],
+            None,
+            "Item: item z of many | 2023: 5 | 2024: 6",
+        ),
+        (
+            [["Prices"], ["Item:", "", "EUR"], *([one, "x", "6"] for one in LONG)],
+            None,
+            "Item: item z of many | x | EUR: 6",
+        ),
+        ([["Item", "Pieces"], *([one, "6"] for one in LONG)], None, "Item: item z of many | Pieces: 6"),
+        (
+            [["Item", "Use", "EUR"], *([one, "x", "6", "y"] for one in LONG)],
+            None,
+            "Item: item z of many | Use: x | EUR: 6 | y",
+        ),
+        ([["Item", "Use", "EUR"], *([one, "x", "6"] for one in LONG), ["Total", ""]], None, "Total | "),
+        (
+            [["Item", "Use", "EUR"], *([one, "x", "6"] for one in LONG), ["Item", "Use", "EUR"]],
+            None,
+            "Item | Use | EUR",
+        ),
+        ([["All"], ["Item", "12"], *([one, "6"] for one in LONG)], 2, "Item: item z of many | 12: 6"),
+    ],
+)
+def test_the_names_of_columns(rows, n_head, line):
+    assert list(row_lines(rows, n_head))[-1] == line
+
+
+@pytest.mark.parametrize(
+    ("rows", "n_head"),
+    [
+        ([[one, "Kiel", "6"] for one in LONG], None),  # no names
+        ([["Sponsor", "Ann"], *([one, "Bob"] for one in LONG)], None),  # of what, and what is said of it
+        ([["Item", "Item", "EUR"], *([one, "x", "6"] for one in LONG)], None),
+        ([["Item", "Kiel", "EUR"], *([one, "Kiel", "6"] for one in LONG)], None),
+        (
+            [
+                ["Item", "A sentence that says what stands in this column, and more of it", "EUR"],
+                *([one, "x", "6"] for one in LONG),
+            ],
+            None,
+        ),
+        ([["Item", "Use", "EUR"], *([one, "x", "6"] for one in LONG)], 0),
+        ([["Item", "Use", "EUR"], *([one, "x", "6"] for one in LONG[:9])], None),  # short
+        ([["Item", "Use", "EUR"], *([one * 40, "x", "6"] for one in LONG[:2])], None),  # of few rows
+        ([["Item", "Use", "EUR"] for _ in range(80)], 80),
+    ],
+)
+def test_rows_without_names_are_as_they_are(rows, n_head):
+    assert list(row_lines(rows, n_head)) == [" | ".join(row) for row in rows]
+
+
 def test_a_long_table_as_one_document_says_that_its_rows_may_be_documents(read):
     rows = [f"{number},{number * number}" for number in range(60)]
 
     read("a.csv", "\n".join(["n,square", *rows]))
     ((_, note),) = read.notes
 
-    assert note == "one document of many rows (--rows makes one of each, with its columns' names)"
+    assert note == "one document of many rows (--rows makes one of each)"
     read.notes.clear()
     read("a.csv", "\n".join(["n,square", *rows[:40]]))
     read("a.csv", "\n".join(["n,square", *rows]), rows=True)

@@ -87,3 +87,18 @@ def test_what_is_no_such_text_is_named(read, content, reason):
 
 def test_a_text_is_read_though_what_it_says_of_itself_is_damaged(read):
     assert read("a.odt", make_odt(**{"meta.xml": "<m>"}))[0][0].text.startswith("Pumps")
+
+
+def test_rows_of_a_long_table_have_the_names_of_the_row_that_is_repeated(read):
+    cell = "<table:table-cell><text:p>{}</text:p></table:table-cell>"
+    rows = [
+        f"<table:table-row>{''.join(map(cell.format, one))}</table:table-row>" for one in (("A", "12"), *["bc"] * 99)
+    ]
+    table = (
+        f"<table:table><table:table-header-rows>{rows[0]}</table:table-header-rows>{''.join(rows[1:])}</table:table>"
+    )
+    before, after = CONTENT.split("<table:table><table:table-column/>", 1)
+
+    ((document,), _) = read("a.odt", make_odt(f"{before}{table}{after[after.index('<text:p>The end') :]}"))
+
+    assert document.text.endswith("A | 12\n" + "A: b | 12: c\n" * 99 + "\nThe end.")

@@ -287,9 +287,7 @@ def test_many_rows_are_noted(read):
 
     read("a.xlsx", make_xlsx({"A": rows}))
 
-    assert [note for _, note in read.notes] == [
-        "one document of many rows (--rows makes one of each, with its columns' names)"
-    ]
+    assert [note for _, note in read.notes] == ["one document of many rows (--rows makes one of each)"]
 
 
 def test_rows_are_counted_for_the_progress(tmp_path):

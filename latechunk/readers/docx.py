@@ -28,7 +28,8 @@ _REFERENCES = {"footnoteReference": "footnote", "endnoteReference": "endnote"}
 
 # What is deleted, a second form of what stands before it, ruby, former settings, and places of tabs.
 _SKIPPED = {"del", "moveFrom", "Fallback", "rt", "pPrChange", "rPrChange", "tabs", "instrText", "delText"}
-_CELL_TAGS = ("tr", "tc", "gridSpan", "vMerge")
+_CELL_TAGS = ("tr", "tblHeader", "tc", "gridSpan", "vMerge")
+_OFF = ("0", "false", "off")
 _SIGNS = {"tab": "\t", "ptab": "\t", "br": "\n", "cr": "\n", "noBreakHyphen": "\u2011", "softHyphen": "\u00ad"}
 
 
@@ -85,6 +86,7 @@ class _Body:
         self._paragraphs: list[_Paragraph] = []  # the last one is a text box within those before it
         self._n_tables = 0
         self._cells: list[_Cell] = []
+        self._is_head: bool | None = None  # whether the row that is open says that it names the columns
         self._above: dict[int, str] = {}  # by column: the cell that those below it may be rows of
         self._in_list = False
         self._note: tuple[str, str] | None = None  # the one that is open, as its kind and number
@@ -122,7 +124,7 @@ class _Body:
             if not self._n_tables:
                 self.out.end()
         elif tag == "tr" and self._n_tables == 1:
-            self.out.row(self._place_cells())
+            self.out.row(self._place_cells(), is_head=self._is_head)
         elif self._paragraphs:
             self._formulas.end(tag, self._paragraphs[-1].parts)
 
@@ -146,7 +148,9 @@ class _Body:
     def _take_cell(self, tag: str, value: str) -> None:
         """Take the start of a row or cell, or what is said of one."""
         if tag == "tr":
-            self._cells = []
+            self._cells, self._is_head = [], None
+        elif tag == "tblHeader":
+            self._is_head = value not in _OFF or None
         elif tag == "tc":
             self._cells.append(_Cell())
         elif self._cells and tag == "gridSpan":

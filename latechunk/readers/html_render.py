@@ -88,6 +88,7 @@ class _Renderer:
         self._tables: list[bool] = []  # whether each table that is open holds data
         self._rows = TableRows()  # of the innermost table that holds data
         self._in_cell = False
+        self._is_head = True  # whether all cells with text of the row that is open name columns
         self._open: Counter[str] = Counter()  # articles and sections
 
     def enter(self, node: LexborNode) -> bool:
@@ -133,11 +134,13 @@ class _Renderer:
         if tag in _CELLS and self._holds_data():
             text = " ".join(_collapse(self._line).split())
             attributes = node.attributes
+            self._is_head = self._is_head and (tag == "th" or not text)
             self._rows.add(text, n_columns=_span(attributes, "colspan"), n_rows=_span(attributes, "rowspan"))
             self._in_cell, self._line = False, []
         elif tag == "tr" and self._holds_data():
-            self.out.row(self._rows.end())
-            self._line = []
+            is_head = self._is_head or (node.parent is not None and node.parent.tag == "thead")
+            self.out.row(self._rows.end(), is_head=is_head)
+            self._line, self._is_head = [], True
         elif tag in _ROW_GROUPS and self._holds_data():
             self._rows.end_group()
         elif tag == "sup":

@@ -142,7 +142,7 @@ class _Body:
             self._rows.add(text, n_columns=self._cell.n_columns, n_rows=self._cell.n_rows)
             self._cell = None
         elif tag == "table-row" and self._n_tables == 1 and not self._paragraphs:
-            self.out.row(self._rows.end())
+            self.out.row(self._rows.end(), is_head="table-header-rows" in self._outer or None)
         elif tag == "table" and not self._paragraphs:
             self._n_tables -= 1
             if not self._n_tables:

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from latechunk.readers.limits import require_length
+from latechunk.readers.named_rows import row_lines
 from latechunk.types import Block, BlockKind
 
 _MOST_INDENT = 8  # levels of a list that are shown; beyond that indents would outgrow the text
@@ -41,6 +42,8 @@ class StructuredText:
         self._groups: list[_Group] = []
         self._n_open: Counter[BlockKind] = Counter()
         self._length = 0
+        self._rows: list[tuple[Sequence[str], bool | None]] = []  # of the table that is open, not yet written
+        self._n_waiting = 0  # characters of these
 
     def __str__(self) -> str:
         return "".join(self._parts)
@@ -52,6 +55,7 @@ class StructuredText:
 
     def paragraph(self, text: str) -> int:
         """Add lines; the place of their first character."""
+        self._write_rows()
         if self._length:
             self._write("\n" if self._groups and self._groups[0].start is not None else "\n\n")
         start = self._length
@@ -79,10 +83,15 @@ class StructuredText:
         """Add an item of a list, whose depth counts from 1."""
         self.paragraph("  " * min(depth - 1, _MOST_INDENT) + mark + text)
 
-    def row(self, cells: Sequence[str]) -> None:
-        """Add a row of a table, unless all its cells are empty."""
+    def row(self, cells: Sequence[str], *, is_head: bool | None = None) -> None:
+        """Add a row of a table, unless all its cells are empty; ``is_head`` says whether it names the columns.
+
+        The rows are written when the table ends, as ``row_lines`` writes them.
+        """
         if any(cells):
-            self.paragraph(" | ".join(cells))
+            self._rows.append((cells, is_head))
+            self._n_waiting += sum(map(len, cells)) + len(cells)
+            require_length(self._length + self._n_waiting)
 
     def begin(self, kind: Literal["list", "table"]) -> None:
         """Begin a list or table, perhaps within another."""
@@ -91,6 +100,7 @@ class StructuredText:
 
     def end(self) -> None:
         """End the innermost list or table. One within another of its kind is part of that."""
+        self._write_rows()
         group = self._groups.pop()
         self._n_open[group.kind] -= 1
         if group.start is not None and not self._n_open[group.kind]:
@@ -112,6 +122,15 @@ class StructuredText:
         start = self.paragraph(str(other))
         self._blocks += [Block(one.kind, start + one.start, start + one.end, one.level) for one in other._blocks]
         return start, self._length
+
+    def _write_rows(self) -> None:
+        if not self._rows:
+            return
+        rows, self._rows, self._n_waiting = self._rows, [], 0
+        heads = [is_head for _, is_head in rows]
+        n_head = None if heads[:1] == [None] else next((n for n, one in enumerate(heads) if not one), len(heads))
+        for line in row_lines((cells for cells, _ in rows), n_head):
+            self.paragraph(line)
 
     def _write(self, text: str) -> None:
         self._parts.append(text)

@@ -1,4 +1,4 @@
-"""CSV and TSV files: a document of lines ``cell | cell``, or a document for each row."""
+"""CSV and TSV files: a document of lines, see ``row_lines``, or a document for each row."""
 
 from __future__ import annotations
 
@@ -17,6 +17,7 @@ from typing import Literal
 
 from latechunk.errors import DocumentError
 from latechunk.readers.limits import MAX_BYTES, count_lines
+from latechunk.readers.named_rows import row_lines
 from latechunk.readers.notation import column_letters
 from latechunk.readers.reader import Problem, Reader, Reading, SourceFile, read_text
 from latechunk.readers.rows import row_document
@@ -27,8 +28,8 @@ _MOST_DIGITS = 15
 OWN_KEYS = (TABLE_ROW, TABLE_SHEET, FIRST_LINE, "source", "file_path", "file_name")
 """Columns by which passages are cited, which stay as they are."""
 SHORT = 50
-"""Rows of a table, beyond which few chunks have the header."""
-MANY_ROWS = "one document of many rows (--rows makes one of each, with its columns' names)"
+"""Rows of a table that is read as one document without a note."""
+MANY_ROWS = "one document of many rows (--rows makes one of each)"
 _DELIMITERS = "\t;|,"  # of .csv files; a comma is the likeliest within a cell
 _SAMPLE = 20  # rows
 _HEAD = 100_000  # characters that these may have
@@ -108,13 +109,20 @@ def _count_alike(text: str, delimiter: str) -> tuple[int, int]:
 def _table_document(rows: Iterator[tuple[int, list[str]]], file: SourceFile) -> tuple[Document, int]:
     """All rows as one document, and how many there are."""
     lines: list[str] = []
-    n_rows = 0
-    for line, row in rows:
-        n_rows += 1
-        lines += [""] * (line - 1 - len(lines))  # so that a row is cited by its line of the file
-        lines.append(" | ".join(" ".join(cell.split()) for cell in row))
+    places: list[int] = []  # the line of the file where each row begins
+
+    def cells() -> Iterator[list[str]]:
+        for line, row in rows:
+            places.append(line)
+            yield [" ".join(cell.split()) for cell in row]
+
+    for number, row in enumerate(row_lines(cells())):
+        lines += [""] * (places[number] - 1 - len(lines))  # so that a row is cited by its line of the file
+        lines.append(row)
     text = "\n".join(lines)
-    return Document(file.name, text, file.metadata, outline=(Block("table", 0, len(text)),) if text else ()), n_rows
+    return Document(file.name, text, file.metadata, outline=(Block("table", 0, len(text)),) if text else ()), len(
+        places
+    )
 
 
 def _name_columns(names: Sequence[str]) -> list[str]:
