@@ -4,7 +4,9 @@ import csv
 import json
 import os
 import re
+import sys
 import time
+from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import pytest
@@ -461,6 +463,26 @@ def test_cells_may_be_as_long_as_documents(read):
         assert [(one.id, len(one.text)) for one in documents] == [("7", 249_999), ("8", 6)]
         assert problems == []
     assert csv.field_size_limit() == limit
+
+
+def test_cells_may_be_as_long_as_documents_in_several_threads(tmp_path):
+    (tmp_path / "a.csv").write_text("n,text\n" + f"7,{'word ' * 30_000}\n" * 20)
+    limit = csv.field_size_limit()
+    problems = []
+
+    def read(_):
+        for _ in range(10):
+            list(read_documents(find_files([tmp_path], print), problems.append, rows=True))
+
+    interval = sys.getswitchinterval()
+    sys.setswitchinterval(1e-6)
+    try:
+        with ThreadPoolExecutor(4) as pool:
+            list(pool.map(read, range(4)))
+    finally:
+        sys.setswitchinterval(interval)
+
+    assert (problems, csv.field_size_limit()) == ([], limit)
 
 
 def test_columns_without_a_name_have_their_letters_and_empty_ones_are_none(read):

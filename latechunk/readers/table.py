@@ -6,6 +6,7 @@ import contextlib
 import csv
 import io
 import json
+import os
 import re
 from collections import Counter, deque
 from collections.abc import Collection, Iterator, Sequence
@@ -13,6 +14,7 @@ from functools import partial
 from itertools import chain, islice
 from operator import length_hint
 from pathlib import Path
+from threading import Lock
 from typing import Literal
 
 from latechunk.errors import DocumentError
@@ -34,6 +36,11 @@ _DELIMITERS = "\t;|,"  # of .csv files; a comma is the likeliest within a cell
 _SAMPLE = 20  # rows
 _HEAD = 100_000  # characters that these may have
 _SAID = re.compile(r'"?sep=([^\r\n"])"?[ \t]*(?=\r|\n|\Z)')  # a first line that tells Excel the delimiter
+
+
+_LIMIT = Lock()  # of those who change the limit of csv
+if hasattr(os, "register_at_fork"):  # no child inherits it from a thread that holds it
+    os.register_at_fork(before=_LIMIT.acquire, after_in_parent=_LIMIT.release, after_in_child=_LIMIT.release)
 
 
 def _read(file: SourceFile, reading: Reading) -> Iterator[Document]:
@@ -82,11 +89,12 @@ def _rows(text: str, delimiter: str, *, quotes: bool = True) -> Iterator[tuple[i
 def _with_long_cells(rows: Iterator[list[str]]) -> Iterator[list[str]]:
     """The rows of a reader of ``csv``, whose limit of 131,072 characters is one of the process, and stays as it is."""
     while True:
-        limit = csv.field_size_limit(MAX_BYTES)
-        try:
-            row = next(rows, None)
-        finally:
-            csv.field_size_limit(limit)
+        with _LIMIT:
+            limit = csv.field_size_limit(MAX_BYTES)
+            try:
+                row = next(rows, None)
+            finally:
+                csv.field_size_limit(limit)
         if row is None:
             return
         yield row
