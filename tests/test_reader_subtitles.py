@@ -137,3 +137,9 @@ def test_what_another_speaker_says_again_is_said(read):
     ((document,), _) = read("a.vtt", "WEBVTT\n\n" + "\n\n".join(cues))
 
     assert document.text == "[00:00:01] Ann: Do we agree? Yes. Yes.\n\n[00:00:03] Bob: Yes."
+
+
+def test_times_without_parts_of_a_second_are_times(read):
+    content = "1\n00:00:58 --> 00:01:01\nHello.\n\n2\n00:01:02 --> 00:01:04\nWelcome.\n"
+
+    assert [one.text for one in read("a.srt", content.encode())[0]] == ["[00:00:58] Hello. Welcome."]
