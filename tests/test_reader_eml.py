@@ -112,6 +112,7 @@ def test_what_editors_and_exports_write_before_a_message_is_no_part_of_it(read, 
         ("ISO-2022-JP", None, "テスト①アa"),
         ("ks_c_5601-1987", "cp949", "똠방각하"),
         ("big5", "cp950", "台灣碁～€"),
+        ("big5", "big5hkscs", "佢喺度食緊嘢，唔該"),
         ("windows-874", "cp874", "สวัสดี"),
         ("iso-8859-8-i", "iso8859-8", "שלום"),
         ("iso-8859-9", "cp1254", "“ş”"),
@@ -280,6 +281,12 @@ def test_each_message_of_a_mailbox_is_a_document(read, tmp_path, name):
     ((place, reason),) = problems
     assert (place, reason[:20]) == (", message 2", "it is no message: it")
     assert count_documents(find_files([tmp_path / name], print)) == 3
+
+
+def test_a_note_that_begins_with_a_place_and_a_time_is_no_mailbox(read):
+    note = "From Berlin at 10:00\nTo: all of you\n\nWe meet."
+
+    assert [(one.id, one.text) for one in read("note", note.encode())[0]] == [("note", note)]
 
 
 def test_a_sentence_with_a_time_begins_no_message_and_nothing_before_the_first_is_lost(read):

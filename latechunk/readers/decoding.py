@@ -40,6 +40,7 @@ _MEANT = {
     "shift_jis": "cp932",
     "tis-620": "cp874",
 }
+_HONG_KONG = "big5hkscs"  # what is meant by Big5 where its signs are
 _NOT_PYTHONS = {"iso-8859-8-e": "iso8859-8", "iso-8859-8-i": "iso8859-8", "windows-874": "cp874", "x-sjis": "cp932"}
 _SIGNS = re.compile(rb"\x1b\$[@B]((?:[!-~]{2})*)|\x1b\(I([!-_]*)|\x1b\([BJ]")  # of ISO-2022-JP: of two bytes, of one
 
@@ -91,7 +92,7 @@ def decode_declared(data: bytes, name: str, encoding: str | None) -> tuple[str, 
     Raises:
         UnicodeDecodeError: As ``decode`` does.
     """
-    meant = _meant_encoding(name)
+    meant = _meant_encoding(name, data)
     if not meant or marked_encoding(data):
         return decode(data, encoding)
     if meant.startswith("iso2022"):  # which looks like ASCII
@@ -109,20 +110,30 @@ def decode_word(data: bytes, name: str) -> str:
         LookupError: If it is not known.
         UnicodeDecodeError: If they are not in it.
     """
-    meant = _meant_encoding(name)
+    meant = _meant_encoding(name, data)
     if not meant:
         raise LookupError(f"no encoding {name!r:.40}")
     return _decode_iso2022(data, meant) if meant.startswith("iso2022") else data.decode(meant)
 
 
-def _meant_encoding(name: str) -> str | None:
-    """Python's name of an encoding that a text declares, as browsers take it; None of one that is not known."""
+def _meant_encoding(name: str, data: bytes) -> str | None:
+    """Python's name of an encoding that this text declares, as browsers take it; None of one that is not known."""
     name = name.strip().lower()
     try:
         known = codecs.lookup(_NOT_PYTHONS.get(name, name))
     except (LookupError, ValueError):
         return None
+    if known.name == "big5" and not _is_in(data, _MEANT["big5"]):
+        return _HONG_KONG
     return _MEANT.get(known.name, known.name) if known._is_text_encoding else None
+
+
+def _is_in(data: bytes, encoding: str) -> bool:
+    try:
+        data.decode(encoding)
+    except UnicodeDecodeError:
+        return False
+    return True
 
 
 def _decode_iso2022(data: bytes, name: str) -> str:

@@ -60,7 +60,8 @@ _HEAD = 8_192
 _MEMBER = re.compile(rb"PK\x03\x04.{26}(word|ppt|xl)/", re.S)  # the header of a member of a zip archive, and its name
 _OFFICE = {b"word": DOCX, b"ppt": PPTX, b"xl": XLSX}
 _PAGE = re.compile(rb"\s*<(?:!doctype html|html|head|meta|style|body|table)\b", re.I)
-_MAILBOX = re.compile(rb"From \S.*\d:\d\d.*\r?\n[!-9;-~]+:")  # as Thunderbird has it, under names without a suffix
+# As Thunderbird has it, under names without a suffix; with the day, since a note may begin "From Rome at 10:00".
+_MAILBOX = re.compile(rb"From \S+ +(?:Mon|Tue|Wed|Thu|Fri|Sat|Sun),? .*\d:\d\d.*\r?\n[!-9;-~]+:")
 _CONTROLS = re.compile(rb"[\x00-\x08\x0e-\x19\x1c-\x1f\x7f]")  # which any 200 bytes that are no text have
 _SHEETS = (".xlsx", ".xlsm", ".xls")
 """Names under which programs also give out pages and tables of text."""
