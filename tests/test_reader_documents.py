@@ -798,3 +798,25 @@ def test_rows_of_long_tables_of_word_have_the_names_of_the_row_that_is_repeated(
     ((document,), _) = read("a.docx", make_docx(f"<w:tbl>{row('Pump', '12', more=setting)}{padding}{rows}</w:tbl>"))
 
     assert document.text.splitlines()[-1] == last
+
+
+def test_hidden_text_of_word_is_not_read(read):
+    run = "<w:r><w:rPr>{}</w:rPr><w:t>{}</w:t></w:r>"
+    hidden = run.format("<w:vanish/>", "secret ") + run.format('<w:vanish w:val="0"/>', "is read.")
+    body = f"<w:p><w:pPr><w:rPr><w:vanish/></w:rPr></w:pPr>{run.format('<w:webHidden/>', 'What ')}{hidden}</w:p>"
+
+    assert read("a.docx", make_docx(body))[0][0].text == "What is read."
+
+
+def test_pages_of_html_within_a_word_file_are_read(read):
+    body = f'{paragraph("Before.")}<w:altChunk r:id="r1"/><w:altChunk r:id="r2"/>{paragraph("After.")}'
+    document = f'<w:document {W} xmlns:r="r"><w:body>{body}</w:body></w:document>'
+    named = relationships(r1=("aFChunk", "chunk.mht"), r2=("aFChunk", "chunk.rtf"))
+    page = "MIME-Version: 1.0\nContent-Type: text/html; charset=utf-8\n\n<h1>Pumps</h1><p>Check them."
+    parts_of_file = {"word/document.xml": document, "word/_rels/document.xml.rels": named, "word/chunk.mht": page}
+
+    ((document,), problems) = read("a.docx", pack(parts_of_file))
+
+    assert document.text == "Before.\n\nPumps\n\nCheck them.\n\nAfter."
+    assert parts(document) == [("heading1", "Pumps")]
+    assert problems == [(", a file within it", "a file of .rtf format; open it in Word and save it")]

@@ -1,22 +1,23 @@
 """Word files (.docx): paragraphs, headings, lists and tables, with their numbers.
 
-Insertions are read and deletions are not. Text boxes and notes come after the paragraph that they belong to. Headers,
-footers and comments are left out.
+Insertions are read, and pages of HTML within the file; deletions and hidden text are not. Text boxes and notes come
+after the paragraph that they belong to. Headers, footers and comments are left out.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 
 from latechunk.errors import DocumentError
 from latechunk.readers.archive import Archive
 from latechunk.readers.docx_numbers import Numbering
 from latechunk.readers.docx_signs import to_sign
 from latechunk.readers.docx_styles import Style, read_styles, to_depth, to_level
+from latechunk.readers.html import SAVED, parse_html, unpack_saved
 from latechunk.readers.notation import MOST_REPEATED, MOST_SPAN, raise_signs
-from latechunk.readers.office import find_main_part, join_runs, read_metadata
+from latechunk.readers.office import find_main_part, join_runs, read_metadata, read_relationships
 from latechunk.readers.office_math import Formulas
 from latechunk.readers.parsed import Parsed, ParserOptions
 from latechunk.readers.reader import parsed_reader
@@ -33,17 +34,43 @@ _OFF = ("0", "false", "off")
 _SIGNS = {"tab": "\t", "ptab": "\t", "br": "\n", "cr": "\n", "noBreakHyphen": "\u2011", "softHyphen": "\u00ad"}
 
 
-def parse(path: Path, options: ParserOptions) -> Parsed:  # noqa: ARG001
+_PAGES = (".htm", ".html", ".xhtml", *SAVED)
+
+
+def parse(path: Path, options: ParserOptions) -> Parsed:
     """Read a Word file; see ``ParserProcess.parse``."""
     with Archive(path) as archive:
-        body = _Body(read_styles(archive), Numbering(archive))
         main = find_main_part(archive, _MAIN)
         if main is None:
             raise DocumentError(f"it is no Word file: it lacks {_MAIN}")
+        problems: list[tuple[str, str]] = []
+
+        def read_page(key: str) -> StructuredText:
+            try:
+                return _read_page(archive, main, key, options)
+            except DocumentError as error:
+                problems.append(("a file within it", str(error)))
+                return StructuredText()
+
+        body = _Body(read_styles(archive), Numbering(archive), read_page)
         for part in (*(one for one in _NOTES if one in archive), main):
             archive.parse(part, body.start, body.end, body.text)
         body.close()
-        return Parsed(str(body.out), outline=body.out.outline, metadata=read_metadata(archive))
+        metadata = read_metadata(archive)
+        return Parsed(str(body.out), outline=body.out.outline, metadata=metadata, problems=tuple(problems))
+
+
+def _read_page(archive: Archive, main: str, key: str, options: ParserOptions) -> StructuredText:
+    """A page of HTML that programs put into a file for Word to convert; other files within it are not read."""
+    part = read_relationships(archive, main).get(key)
+    suffix = PurePosixPath(part.target).suffix.lower() if part else ""
+    if part is None or suffix not in _PAGES:
+        raise DocumentError(f"a file of {suffix or 'no'} format; open it in Word and save it")
+    data, declared = archive.read(part.target), ""
+    if suffix in SAVED:
+        data, declared, _ = unpack_saved(data)
+    text, _, _ = parse_html(data, options, declared=declared, whole=True)
+    return text
 
 
 @dataclass(slots=True)
@@ -75,14 +102,17 @@ class _Cell:
 class _Body:
     """Takes the events of notes and then of the main part, and writes the text."""
 
-    def __init__(self, styles: Mapping[str, Style], numbering: Numbering) -> None:
+    def __init__(
+        self, styles: Mapping[str, Style], numbering: Numbering, read_page: Callable[[str], StructuredText]
+    ) -> None:
         self.out = StructuredText()
+        self._read_page = read_page
         self._styles = styles
         self._numbering = numbering
         self._formulas = Formulas()
         self._skipping = 0
         self._takes_text = False
-        self._is_raised = False
+        self._is_raised = self._is_hidden = False
         self._paragraphs: list[_Paragraph] = []  # the last one is a text box within those before it
         self._n_tables = 0
         self._cells: list[_Cell] = []
@@ -104,6 +134,8 @@ class _Body:
             self._note = (tag, attributes.get("id", ""))
         elif tag == "tbl" and not self._note:
             self._begin_table()
+        elif tag == "altChunk" and not self._paragraphs:
+            self._take_page(attributes.get("id", ""))
         elif tag in _CELL_TAGS and self._n_tables == 1:
             self._take_cell(tag, attributes.get("val", ""))
         elif self._paragraphs and not self._formulas.start(tag, attributes, self._paragraphs[-1].parts):
@@ -130,7 +162,7 @@ class _Body:
 
     def text(self, text: str) -> None:
         """Take text."""
-        if self._takes_text and not self._skipping and self._paragraphs:
+        if self._takes_text and not self._skipping and not self._is_hidden and self._paragraphs:
             self._paragraphs[-1].parts.append(raise_signs(text) if self._is_raised else text)
 
     def close(self) -> None:
@@ -163,7 +195,9 @@ class _Body:
         if tag == "t":
             self._takes_text = True
         elif tag == "r":
-            self._is_raised = False
+            self._is_raised = self._is_hidden = False
+        elif tag == "vanish":
+            self._is_hidden = attributes.get("val") not in _OFF
         elif tag == "vertAlign":
             self._is_raised = attributes.get("val") == "superscript"
         elif tag == "sym":
@@ -197,6 +231,14 @@ class _Body:
             placed.append(cell.text or (self._above.get(n_columns, "") if cell.is_below else ""))
             n_columns += cell.n_columns
         return placed if any(cell.text for cell in self._cells) else []
+
+    def _take_page(self, key: str) -> None:
+        page = self._read_page(key)
+        if self._cells and self._n_tables:
+            self._cells[-1].texts.append(str(page))
+        else:
+            self._end_list()
+            self.out.append(page)
 
     def _begin_table(self) -> None:
         self._n_tables += 1

@@ -29,7 +29,8 @@ _HEAD = 4_096
 _EMPTY = re.compile(
     r"<(title|script|style|textarea|iframe|a|b|i|em|strong|span|div|p|h[1-6]|li|td|th)(\s[^<>]*)?/>", re.I
 )
-_SAVED = (".mht", ".mhtml")
+SAVED = (".mht", ".mhtml")
+"""Suffixes of files in which browsers save a page with its pictures."""
 _MAIN = "main, [role=main]"
 _DATES = ("article:published_time", "date", "dc.date", "dcterms.created", "dcterms.date")
 
@@ -37,14 +38,14 @@ _DATES = ("article:published_time", "date", "dc.date", "dcterms.created", "dcter
 def parse(path: Path, options: ParserOptions) -> Parsed:
     """Read an HTML file; see ``ParserProcess.parse``."""
     data, declared, cut_off = read_whole(path), "", None
-    if path.suffix.lower() in _SAVED:
-        data, declared, cut_off = _unpack(data)
+    if path.suffix.lower() in SAVED:
+        data, declared, cut_off = unpack_saved(data)
     text, metadata, note = parse_html(data, options, declared=declared)
     notes = tuple(one for one in (cut_off, note) if one)
     return Parsed(str(text), outline=text.outline, metadata=metadata, notes=notes)
 
 
-def _unpack(data: bytes) -> tuple[bytes, str, str | None]:
+def unpack_saved(data: bytes) -> tuple[bytes, str, str | None]:
     """The page in a file in which a browser saved it with its pictures, as a message, its encoding, and a note."""
     for part in message_from_bytes(data.lstrip()).walk():
         if part.get_content_type() == "text/html":
@@ -119,4 +120,4 @@ def _plain(text: str) -> str:
     return " ".join(text.split())
 
 
-HTML = parsed_reader(__name__, ".html", ".htm", ".xhtml", *_SAVED)
+HTML = parsed_reader(__name__, ".html", ".htm", ".xhtml", *SAVED)
