@@ -820,3 +820,59 @@ def test_pages_of_html_within_a_word_file_are_read(read):
     assert document.text == "Before.\n\nPumps\n\nCheck them.\n\nAfter."
     assert parts(document) == [("heading1", "Pumps")]
     assert problems == [(", a file within it", "a file of .rtf format; open it in Word and save it")]
+
+
+@pytest.mark.parametrize(
+    ("page", "text"),
+    [
+        ('<pre><span class="linenos">1</span>a = 1\n<span class="linenos">2</span>b = 2</pre>', "a = 1\nb = 2"),
+        ('<pre><code><div class="line">a</div><div class="line">  b</div></code><button>Copy</button></pre>', "a\n  b"),
+        ('<pre class="prettyprint"><ol><li><span>a</span></li><li>b</li></ol></pre>', "a\nb"),
+        ("<pre>a<br>b<p>c</p>d\n<!-- e --></pre>", "a\nb\nc\nd"),
+        ('<pre>see <span class="lineno">line 7</span></pre>', "see line 7"),
+    ],
+)
+def test_code_has_its_lines_and_no_numbers_and_buttons_of_the_page(read, page, text):
+    assert read("a.html", page)[0][0].text == text
+
+
+@pytest.mark.parametrize(
+    ("page", "text"),
+    [
+        ('<h2>Old<span class="mw-editsection">[<a href="?action=edit">edit</a>]</span></h2>Text.', "Old\n\nText."),
+        ('<ol><li><a href="#r1">^</a> A source. <a href="#r1">\u21a9\ufe0e</a></ol>', "1. A source."),
+        ('<div role="tabpanel">pip</div><div role="tabpanel" hidden>conda</div>', "pip\n\nconda"),
+        ('<div hidden="until-found">Folded.</div><div hidden>Not seen.</div>', "Folded."),
+        ("<label>pip</label><label>conda</label>", "pip\n\nconda"),
+        ('<p>Text.</p><div role="dialog">We use cookies.</div>', "Text."),
+    ],
+)
+def test_what_a_click_opens_is_read_and_what_programs_add_to_pages_is_not(read, page, text):
+    assert read("a.html", page)[0][0].text == text
+
+
+@pytest.mark.parametrize(
+    ("formula", "text"),
+    [
+        ("<msup><mi>a</mi><mn>2</mn></msup><mo>+</mo><mfrac><mn>1</mn><mn>2</mn></mfrac>", "a²+1/2"),
+        ("<mfrac><mrow><mi>a</mi><mo>+</mo><mi>b</mi></mrow><mn>2</mn></mfrac>", "(a+b)/2"),
+        ("<msqrt><mi>x</mi><mo>−</mo><mn>1</mn></msqrt><mroot><mi>y</mi><mn>3</mn></mroot>", "√(x−1)³√y"),
+        ("<msubsup><mi>x</mi><mi>i</mi><mi>k</mi></msubsup>\n <mover><mi>x</mi><mo>¯</mo></mover>", "x_i^kx¯"),
+        (
+            "<munderover><mo>∑</mo><mrow><mi>i</mi><mo>=</mo><mn>1</mn></mrow><mi>n</mi></munderover><mi>i</mi>",
+            "∑_(i=1)ⁿi",
+        ),
+        (
+            "<mi>sin</mi><mo>&#x2061;</mo><mi>x</mi><mtext> if </mtext><mi>x</mi><mo>&#x2062;</mo><mi>y</mi>",
+            "sin x if xy",
+        ),
+        (
+            "<mtable><mtr><mtd><mn>1</mn></mtd><mtd><mn>0</mn></mtd></mtr><mtr><mtd><mn>2</mn></mtd></mtr></mtable>",
+            "1 0; 2",
+        ),
+        ("<mfenced><mi>a</mi><mi>b</mi></mfenced><mfrac><mn>1</mn></mfrac>", "(a,b)1"),
+        ("<mrow>" * 3000 + "<mi>x</mi>", "x"),
+    ],
+)
+def test_formulas_without_tex_are_read_as_they_are_drawn(read, formula, text):
+    assert read("a.html", f"<p>So <math>{formula}</math> holds.")[0][0].text == f"So {text} holds."

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import re
 from collections import Counter
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from itertools import pairwise
+from string import digits
 from typing import TYPE_CHECKING
 
+from latechunk.readers.html_math import write_formula
 from latechunk.readers.html_tables import HEADINGS, TableRows, layout_tables, walk
 from latechunk.readers.notation import MOST_SPAN, raise_signs, to_letters, to_roman
 from latechunk.readers.structured import StructuredText
@@ -18,7 +20,7 @@ if TYPE_CHECKING:
 _BLOCKS = frozenset({
     *("p", "div", "section", "article", "main", "header", "footer", "aside", "blockquote", "figure", "figcaption"),
     *("address", "details", "summary", "dl", "dt", "dd", "form", "fieldset", "legend", "hr", "center", "body", "html"),
-    *("hgroup", "search", "caption", "thead", "tbody", "tfoot", "menu", "dir", "option"),
+    *("hgroup", "search", "caption", "thead", "tbody", "tfoot", "menu", "dir", "option", "label"),
 })  # fmt: skip
 _LISTS = frozenset({"ul", "ol"})
 _CELLS = frozenset({"td", "th"})
@@ -28,11 +30,15 @@ _SKIPPED = frozenset({
     *("video", "select", "button", "textarea", "input", "dialog", "datalist", "rt", "rp", "-comment"),
 })  # fmt: skip
 _MARGINS = frozenset({"header", "footer", "aside"})
-_PERMALINKS = frozenset({"", "#", "¶", "§", "🔗", "\uf0c1"})  # what generators of documentation put beside each heading
-_UNSEEN = " \t\n\r\u200b\ufeff"
+# What generators of documentation put beside each heading, and behind a note for the way back.
+_PERMALINKS = frozenset({"", "#", "¶", "§", "🔗", "\uf0c1", "↩", "↑", "^"})
+_UNSEEN = " \t\n\r\u200b\ufeff\ufe0e\ufe0f"
+_EDIT = "mw-editsection"  # the class of links to edit a section of a wiki
+_NUMBERS = frozenset({"linenos", "lineno", "linenumber", "line-number"})  # of lines of code, as Pygments has them
+_CODE_LINES = frozenset({"div", "p", "li"})
 _TEX = 'annotation[encoding="application/x-tex"]'
 _SECTIONS = frozenset({"article", "section"})
-_MARGIN_ROLES = frozenset({"navigation", "banner", "contentinfo", "search", "complementary"})
+_MARGIN_ROLES = frozenset({"navigation", "banner", "contentinfo", "search", "complementary", "dialog"})
 _HIDDEN = re.compile(r"display\s*:\s*none", re.I)
 _SPACE = re.compile(r"[ \t\n\r\f]+")
 _STYLES = {"lower-alpha": "a", "lower-latin": "a", "upper-alpha": "A", "upper-latin": "A"}
@@ -47,7 +53,7 @@ def render(root: LexborNode, tick: Callable[[], None], *, drop_margins: bool) ->
 
     ``tick`` is called at least once for every 100,000 nodes.
     """
-    renderer = _Renderer(layout_tables(root, tick), drop_margins)
+    renderer = _Renderer(layout_tables(root, tick), drop_margins, tick)
     walk(root, renderer.enter, renderer.leave, tick)
     renderer.end_line()
     return renderer.out
@@ -61,10 +67,19 @@ def _are_line_numbers(text: str) -> bool:
 
 
 def _is_permalink(node: LexborNode) -> bool:
-    """Whether this is the link to itself that generators of documentation put beside a heading."""
+    """Whether this is a link to a place of its page that is a sign alone."""
     if "#" not in (node.attributes.get("href") or ""):
         return False
     return (node.text() or "").strip(_UNSEEN) in _PERMALINKS
+
+
+def _is_added(node: LexborNode, classes: Sequence[str]) -> bool:
+    """Whether this is no part of the text, but the number of a line of code, or a link to edit the text."""
+    if _EDIT in classes:
+        return True
+    inner = node.child
+    is_short = inner is not None and inner.tag == "-text" and inner.next is None
+    return is_short and not _NUMBERS.isdisjoint(classes) and not (node.text() or "").strip(_UNSEEN + digits)
 
 
 def _is_formula(node: LexborNode) -> bool:
@@ -75,8 +90,9 @@ def _is_formula(node: LexborNode) -> bool:
 class _Renderer:
     """Takes the elements of a page as they begin and end, and writes the text."""
 
-    def __init__(self, layout: frozenset[int], drop_margins: bool) -> None:
+    def __init__(self, layout: frozenset[int], drop_margins: bool, tick: Callable[[], None]) -> None:
         self.out = StructuredText()
+        self._tick = tick
         self._layout = layout
         self._drop_margins = drop_margins
         self._line: list[str] = []
@@ -102,8 +118,9 @@ class _Renderer:
         if tag == "pre":
             self._take_code(node)
             return False
-        if tag == "math" and (tex := node.css_first(_TEX)):
-            self._line.append(tex.text())
+        if tag == "math":
+            tex = node.css_first(_TEX)
+            self._line.append(tex.text() if tex else write_formula(node, self._tick))
             return False
         self._begin(node, tag)
         return True
@@ -191,8 +208,11 @@ class _Renderer:
         if not attributes:
             return False
         role = attributes.get("role")
+        if role == "tabpanel":  # which a click opens
+            return False
         return (
-            "hidden" in attributes
+            attributes.get("hidden", "until-found") != "until-found"
+            or _is_added(node, (attributes.get("class") or "").split())
             or attributes.get("aria-hidden") == "true"
             or (role in _MARGIN_ROLES and (self._drop_margins or role == "navigation"))
             or (bool(_HIDDEN.search(attributes.get("style") or "")) and not _is_formula(node))
@@ -238,12 +258,19 @@ class _Renderer:
         self._counters[-1] = number + 1
 
     def _take_code(self, node: LexborNode) -> None:
-        parts = []
-        for inner in node.traverse(include_text=True):
-            if inner.tag == "-text":
-                parts.append(inner.text_content or "")
-            elif inner.tag == "br":
+        parts: list[str] = []
+
+        def end_line(inner: LexborNode) -> None:
+            if inner.tag in _CODE_LINES and parts and not parts[-1].endswith("\n"):
                 parts.append("\n")
+
+        def enter(inner: LexborNode) -> bool:
+            tag = inner.tag or ""
+            end_line(inner)
+            parts.extend([inner.text_content or ""] if tag == "-text" else ["\n"] if tag == "br" else [])
+            return tag != "-text" and not (tag in _SKIPPED or self._is_hidden(inner, tag))
+
+        walk(node, enter, end_line, self._tick)
         text = "".join(parts).strip("\r\n").rstrip()
         if self._tables and not self._tables[-1] and _are_line_numbers(text):
             return

@@ -30,6 +30,22 @@ def raise_signs(text: str) -> str:
     return raised if all(one != other for one, other in zip(text, raised, strict=True)) else text
 
 
+def in_brackets(text: str) -> str:
+    """A part of a formula in brackets, unless it is one sign, word or number."""
+    return text if len(text) <= 1 or text.isalnum() else f"({text})"
+
+
+def raise_text(text: str) -> str:
+    """A power: in raised signs, or else after ``^``."""
+    raised = raise_signs(text)
+    return raised if raised != text or not text else f"^{in_brackets(text)}"
+
+
+def lower(text: str) -> str:
+    """An index, after ``_``."""
+    return f"_{in_brackets(text)}" if text else ""
+
+
 def to_letters(number: int) -> str:
     """A number from 1 as letters: a to z, then aa.
 

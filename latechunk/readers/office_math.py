@@ -5,37 +5,23 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 
-from latechunk.readers.notation import raise_signs
-
-
-def _in_brackets(text: str) -> str:
-    return text if len(text) <= 1 or text.isalnum() else f"({text})"
-
-
-def _raise(text: str) -> str:
-    raised = raise_signs(text)
-    return raised if raised != text or not text else f"^{_in_brackets(text)}"
-
-
-def _lower(text: str) -> str:
-    return f"_{_in_brackets(text)}" if text else ""
-
+from latechunk.readers.notation import in_brackets, lower, raise_signs, raise_text
 
 _SIGNS = ("chr", "begChr", "sepChr", "endChr", "type")
 _SHAPES: Mapping[str, Callable[[str], str]] = {
-    "num": _in_brackets,
-    "den": lambda text: f"/{_in_brackets(text)}",
+    "num": in_brackets,
+    "den": lambda text: f"/{in_brackets(text)}",
     "deg": lambda text: f"{raise_signs(text)}√",
-    "sup": _raise,
-    "sub": _lower,
-    "lim": _lower,
+    "sup": raise_text,
+    "sub": lower,
+    "lim": lower,
     "fName": lambda text: f"{text} ",
     "mr": lambda text: f"{text.rstrip()}; ",
     "m": lambda text: text.removesuffix("; "),
     "eqArr": lambda text: text.removesuffix("; "),
 }
 _WITHIN: Mapping[str, Callable[[str], str]] = {
-    "rad": _in_brackets,
+    "rad": in_brackets,
     "mr": lambda text: f"{text} ",
     "eqArr": lambda text: f"{text}; ",
 }
