@@ -277,7 +277,7 @@ def test_titles_and_code_of_latex(read):
     assert parts(document, "heading") == [(title, 3), ("\\subsection*{Oil}", 4)]
     assert parts(document, "code") == [(formula, 0)]
     titles = [heading_title(document.text, one) for one in document.outline if one.kind == "heading"]
-    assert titles == ["On \\emph{pumps}", "Oil"]
+    assert titles == ["On pumps", "Oil"]
 
 
 def test_titles_of_asciidoc(read):
@@ -622,3 +622,32 @@ def test_a_file_that_cannot_be_opened_costs_itself(tmp_path):
     assert count_documents(files) == 1
     assert [one.id for one in read_documents(files, problems.append)] == ["b.txt"]
     assert "No such file" in problems[0].reason
+
+
+def test_front_matter_in_toml_is_metadata_and_no_text(read):
+    ((document,), problems) = read(
+        "a.md", '+++\r\ntitle = "Pumps"\ndate = 2024-05-01\n[params]\nn = 7\n+++\r\n# Pumps\n'
+    )
+
+    said = {key: document.metadata[key] for key in ("title", "date", "params", "first_line")}
+    assert (document.text, problems, read.notes) == ("# Pumps\n", [], [])
+    assert said == {"title": "Pumps", "date": "2024-05-01", "params": {"n": 7}, "first_line": 7}
+    for wrong, reason in (("title: Pumps", "not TOML"), ("a = inf", "'a' is inf")):
+        text = f"+++\n{wrong}\n+++\nText.\n"
+        assert read("b.md", text)[0][0].text == text
+        assert reason in read.notes.pop()[1]
+
+
+def test_a_title_of_latex_may_go_on_in_the_next_line_but_not_after_a_blank_one():
+    text = "\\section[a]{A long\n  \\emph{title}\\label{a}}\nText.\r\n\\section{No\r\n\r\nend}\n\\part{B}\n"
+
+    assert [heading_title(text, one) for one in outline_latex(text)] == ["A long title", "B"]
+    assert len(outline_latex("\\section{a\n" * 50_000)) == 0
+
+
+def test_comments_of_asciidoc_have_no_titles():
+    text = "= A\n\n////\n== Not shown\n////\n\n++++\n== raw\n++++\n\n== B\n"
+
+    blocks = outline_asciidoc(text)
+
+    assert [text[one.start : one.end] for one in blocks] == ["= A", "++++\n== raw\n++++", "== B"]

@@ -28,6 +28,8 @@ _DASHES = re.compile(r"\n[ \t>]*(?:\|[ \t]*)?:?-+:?[ \t]*(?:\|[ \t]*:?-+:?[ \t]*
 _HTML = re.compile(r"<(?:[!?]|/?(?:script|pre|style|textarea)\b)|(?:--|\?|\]\])>", re.I)
 _HTML_HEADING = re.compile(r"<h([1-6])(?:\s[^<>]{0,200})?>(.{1,500}?)</h\1\s*>", re.I | re.S)
 _HTML_OTHER = re.compile(r"<!--.*?(?:-->|\Z)|<(pre|script|style|textarea)\b.*?(?:</\1\s*>|\Z)", re.I | re.S)
+_LATEX = re.compile(r"\\[a-z]+\*?(?:\[[^\]\n]*\])?\{(.*)\}", re.S)
+_LATEX_COMMAND = re.compile(r"\\(?:label\{[^{}]*\}|[A-Za-z]+\*?\{([^{}]*)\})")  # its words, as those of \emph{}
 _TAG = re.compile(r"<[^<>]*>")
 _KINDS: dict[str, BlockKind] = {
     "heading_open": "heading",
@@ -82,7 +84,8 @@ def heading_title(text: str, heading: Block) -> str:
     if found := _HTML_HEADING.fullmatch(title):
         return " ".join(unescape(_TAG.sub("", found[2])).split())
     title = re.sub(r"\A#{1,6}[ \t]+|(?:[ \t]+#+)?(?:[ \t]*\{[#.][^{}]*\})?\Z", "", title)
-    title = re.sub(r"\A\\[a-z]+\*?(?:\[[^\]\n]*\])?\{([^\n]*)\}\Z", r"\1", title)  # of LaTeX
+    if latex := _LATEX.fullmatch(title):
+        title = _LATEX_COMMAND.sub(r"\1", latex[1])
     wiki = WIKI.match("\n" + title)
     title = wiki.group(3) if wiki else re.sub(r"\A={1,6}[ \t]+", "", title)  # of a wiki, or AsciiDoc
     title = re.sub(r"!?\[([^\[\]]*)\]\([^()\s]*\)", r"\1", title)  # links

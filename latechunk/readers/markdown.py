@@ -1,8 +1,9 @@
-"""Markdown files: one document each; YAML front matter becomes metadata and is no part of the text."""
+"""Markdown files: one document each; front matter in YAML or TOML becomes metadata and is no part of the text."""
 
 from __future__ import annotations
 
 import re
+import tomllib
 from collections.abc import Iterator
 from typing import Any
 
@@ -12,8 +13,11 @@ from latechunk.types import FIRST_LINE, Document, encode_metadata
 
 _MOST_FRONT_MATTER = 65_536  # characters; a longer one is no front matter
 _MOST_LEVELS = 50
-_FENCE = re.compile(r"---[ \t]*\r?\n")
-_END = re.compile(r"^(?:---|\.\.\.)[ \t]*(?:\r?\n|\Z)", re.MULTILINE)
+_FENCE = re.compile(r"(---|\+\+\+)[ \t]*\r?\n")
+_ENDS = {
+    mark: re.compile(rf"^(?:{ends})[ \t]*(?:\r?\n|\Z)", re.MULTILINE)
+    for mark, ends in (("---", r"---|\.\.\."), ("+++", r"\+\+\+"))  # of YAML, and of TOML, as Hugo has it
+}
 
 
 def _read(file: SourceFile, reading: Reading) -> Iterator[Document]:
@@ -30,16 +34,16 @@ def _read(file: SourceFile, reading: Reading) -> Iterator[Document]:
 
 
 def split_front_matter(text: str) -> tuple[dict[str, Any], str]:
-    """Split YAML front matter from the text after it; none if the text does not begin with a mapping between fences.
+    """Split front matter from the text after it; none if the text does not begin with a mapping between fences.
 
     Raises:
-        DocumentError: If it is not YAML, or has aliases or anything but plain values.
+        DocumentError: If it is neither YAML nor, between ``+++``, TOML, or has aliases or anything but plain values.
     """
     begin = _FENCE.match(text)
-    end = _END.search(text, begin.end(), _MOST_FRONT_MATTER) if begin else None
+    end = _ENDS[begin[1]].search(text, begin.end(), _MOST_FRONT_MATTER) if begin else None
     if not begin or not end:
         return {}, text
-    content = _parse_yaml(text[begin.end() : end.start()])
+    content = (_parse_yaml if begin[1] == "---" else _parse_toml)(text[begin.end() : end.start()])
     if not isinstance(content, dict):  # two thematic breaks, and what stands between them
         return ({}, text[end.end() :]) if content is None else ({}, text)
     return content, text[end.end() :]
@@ -61,6 +65,13 @@ def _parse_yaml(text: str) -> Any:
         raise
     except (yaml.YAMLError, ValueError, LookupError, TypeError, AttributeError, RecursionError) as error:
         raise DocumentError(f"not YAML: {' '.join(str(error).split()):.200}") from error
+
+
+def _parse_toml(text: str) -> dict[str, Any]:
+    try:
+        return tomllib.loads(text.replace("\r\n", "\n"))
+    except (ValueError, RecursionError) as error:
+        raise DocumentError(f"not TOML: {' '.join(str(error).split()):.200}") from error
 
 
 MARKDOWN = Reader(suffixes=(".md", ".markdown", ".mdx"), read=_read)

@@ -14,10 +14,14 @@ _ADORNMENT = re.compile(r"""([!-/:-@[-`{-~])\1{2,}$""")
 _BORDER = re.compile(r"=+(?: +=+)+$")  # of a simple table
 _DIRECTIVE = re.compile(r"\.\. (?:code|code-block|sourcecode|parsed-literal)::")
 _ASCIIDOC_HEADING = re.compile(r"(={1,6}|#{1,6})[ \t]+\S")
-_ASCIIDOC_FENCES: dict[str, BlockKind] = {"----": "code", "....": "code", "```": "code", "|===": "table"}
+_ASCIIDOC_FENCES: dict[str, BlockKind | None] = {
+    **dict.fromkeys(("----", "....", "```", "++++"), "code"),
+    "|===": "table",
+    "////": None,  # a comment
+}
 _LATEX_LEVELS = ("part", "chapter", "section", "subsection", "subsubsection", "paragraph", "subparagraph")
 _LATEX_HEADING = re.compile(
-    rf"[ \t]*\\({'|'.join(_LATEX_LEVELS)})\*?(?:\[[^\]\n]*\])?\{{(?:[^{{}}\n]|\{{[^{{}}\n]*\}})*+\}}"
+    rf"[ \t]*\\({'|'.join(_LATEX_LEVELS)})\*?(?:\[[^\]\n]*\])?\{{(?:[^{{}}\n]|\n(?![ \t\r]*\n)|\{{[^{{}}\n]*\}})*+\}}"
 )
 _LATEX_BEGIN = re.compile(
     r"[ \t]*\\begin\{((?:verbatim|lstlisting|minted|equation|align|gather|tikzpicture|tabular)\*?)\}"
@@ -83,7 +87,8 @@ def outline_asciidoc(text: str) -> tuple[Block, ...]:
             mark = "```" if fence == "```" else line.text
             if last_like.get(mark, 0) > number:
                 close = next(at for at in range(number + 1, len(lines)) if lines[at].text == mark)
-                blocks.append(Block(_ASCIIDOC_FENCES[fence], line.start, lines[close].end))
+                if kind := _ASCIIDOC_FENCES[fence]:
+                    blocks.append(Block(kind, line.start, lines[close].end))
                 number = close
         elif found := _ASCIIDOC_HEADING.match(line.text):
             blocks.append(Block("heading", line.start, line.end, len(found[1])))
@@ -105,8 +110,8 @@ def outline_latex(text: str) -> tuple[Block, ...]:
             if last_like.get(close, 0) > number:
                 number = next(at for at in range(number + 1, len(lines)) if lines[at].text.strip() == close)
                 blocks.append(Block("code", start, lines[number].end))
-        elif found := _LATEX_HEADING.match(line.text):
-            blocks.append(Block("heading", start, line.start + found.end(), _LATEX_LEVELS.index(found[1]) + 1))
+        elif found := _LATEX_HEADING.match(text, line.start):
+            blocks.append(Block("heading", start, found.end(), _LATEX_LEVELS.index(found[1]) + 1))
         number += 1
     return tuple(blocks)
 
