@@ -160,6 +160,42 @@ def test_running_heads_of_larger_type_are_no_headings(read, n_pages, head, is_ru
     assert [document.text.count(one) for one in heads] == [heads.count(one) for one in heads]
 
 
+@pytest.mark.parametrize(
+    ("head", "foot", "kept"),
+    [
+        ("Care of pumps", "Page {0} of 9", ["Care of pumps", "Page 3 of 9"]),
+        ("Chapter 2 of the guide  {0}", "- {0} -", ["Chapter 2 of the guide 3"]),
+        ("Exercise {0}", "{1}", ["Exercise 3", "Exercise 4", "Exercise 5", "Exercise 6", "3", "8", "5", "20"]),
+    ],
+)
+def test_running_heads_and_page_numbers_are_read_once(read, head, foot, kept):
+    lines = ["A sentence that goes", "on over the end of the"]
+    pages = [
+        write_lines([head.format(3 + page, [3, 8, 5, 20][page])], y=760)
+        + write_lines([*lines, f"page {page}"], y=700)
+        + write_lines([foot.format(3 + page, [3, 8, 5, 20][page])], y=30, size=9)
+        for page in range(4)
+    ]
+
+    ((document,), _) = read(make_pdf(pages, labels="0 << /S /D >>"))
+    said = document.text.split("\n")
+
+    assert sorted(line for line in said if line not in (*lines, "") and line[:5] != "page ") == sorted(kept)
+    assert [line[-1] for line in said if line[:5] == "page "] == ["0", "1", "2", "3"]
+    assert [document.text[one.start : one.end].count(lines[0]) for one in document.pages] == [1] * 4
+    assert [one.label for one in document.pages] == ["1", "2", "3", "4"]
+
+
+def test_heads_that_stand_on_two_pages_or_far_from_each_other_stay(read):
+    body = write_lines(["One line.", "Another."], y=700)
+    heads = [write_lines(["Care of pumps"], y=760), *[b""] * 3]
+
+    for pages in ([heads[0]] * 2, heads * 3):
+        ((document,), _) = read(make_pdf([head + body for head in pages]))
+
+        assert document.text.count("Care of pumps") == pages.count(heads[0])
+
+
 def test_bookmarks_are_headings_where_the_text_says_them(read):
     pages = [write_lines(["1.2 Care of pumps", *PROSE]), write_lines([*PROSE, "Sparing", "parts"])]
 

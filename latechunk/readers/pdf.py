@@ -10,11 +10,9 @@ import math
 import re
 from collections import Counter
 from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from functools import partial
-from itertools import pairwise
 from pathlib import Path
-from statistics import median
 from typing import TYPE_CHECKING, Any
 
 from latechunk.errors import DocumentError, MissingDependencyError
@@ -24,6 +22,7 @@ from latechunk.readers.parsed import Parsed, ParserOptions
 from latechunk.readers.pdf_headings import Line, find_headings
 from latechunk.readers.pdf_hyphens import BROKEN, join_words
 from latechunk.readers.pdf_letters import Place, order_letters
+from latechunk.readers.pdf_margins import PageLine, is_far, usual_distance, without_margins
 from latechunk.readers.reader import parsed_reader
 from latechunk.types import Page
 
@@ -36,8 +35,6 @@ _HYPHENS = f"{BROKEN}\x02"  # what PDFium has in place of a hyphen and the line 
 _SOFT = "\u2010\u00ad"  # hyphens that break a word alone
 _LINE_END = re.compile(rf"[{_SOFT}]?\r?\n|[{_HYPHENS}]")
 _BROWSER = "Skia/PDF"  # the producer in what browsers and Google Docs write, whose own hyphens are soft ones
-_PARAGRAPH = 1.3  # times the usual distance of lines
-_MOST_DISTANCE = 4.0  # in sizes of type; what is farther apart are no lines of one text
 _SAME_LINE = 0.1  # sizes of type that what stands on one line may differ in height
 _SAMPLE = 100  # letters of a page that say how it is turned
 _PASSWORD_ERROR = 4  # FPDF_ERR_PASSWORD
@@ -54,18 +51,25 @@ def parse(path: Path, options: ParserOptions) -> Parsed:
         raise DocumentError(
             f"it has {n_pages:,} pages, and at most {MAX_PAGES:,} are read; split it into several files"
         )
-    text = _Text(is_hard=_is_from_browser(document))
+    pages: list[list[PageLine]] = []
     problems: list[tuple[str, str]] = []
-    n_images = 0
+    n_images = n_characters = 0
     for number in range(n_pages):
         options.tick()
         try:
-            with_image = text.add_page(_open_page(document, number), document.get_page_label(number) or None)
+            lines, is_image = _read_page(_open_page(document, number))
         except RuntimeError as error:  # PdfiumError is one
-            text.add_lines([], None)
+            lines, is_image = [], False
             problems.append((f"page {number + 1}", f"the page is damaged: {error}"))
-            continue
-        n_images += with_image
+        pages.append(lines)
+        n_images += is_image
+        n_characters += sum(len(line.text) for line in lines)
+        require_length(n_characters)
+    text = _Text(is_hard=_is_from_browser(document))
+    damaged = {place for place, _ in problems}
+    for number, lines in enumerate(without_margins(pages)):
+        is_damaged = f"page {number + 1}" in damaged
+        text.add_lines(lines, None if is_damaged else document.get_page_label(number) or None)
     return _to_parsed(document, text, n_images, problems)
 
 
@@ -133,25 +137,12 @@ class _Text:
         self.lines: list[Line] = []
         self.length = 0
 
-    def add_page(self, page: pypdfium2.PdfPage, label: str | None) -> bool:
-        """Add the text of a page; whether it is an image without text."""
-        try:
-            text_page = _open_text(page)
-            try:
-                lines = _order_columns(list(_read_lines(text_page)))
-            finally:
-                text_page.close()
-            self.add_lines(lines, label)
-            return not lines and _has_image(page)
-        finally:
-            page.close()
-
-    def add_lines(self, lines: list[_PageLine], label: str | None) -> None:
+    def add_lines(self, lines: list[PageLine], label: str | None) -> None:
         """Add a page of these lines."""
         if lines and self.length:
             self._write("\n")  # a sentence may go on over the page
         start = self.length
-        usual = _usual_distance(lines)
+        usual = usual_distance(lines)
         for number, line in enumerate(lines):
             if number:
                 self._write(_between(lines[number - 1], line, usual, is_hard=self.is_hard))
@@ -165,20 +156,20 @@ class _Text:
         require_length(self.length)
 
 
-@dataclass(frozen=True, slots=True)
-class _PageLine:
-    """A line without white space around it; its origin and its height in points, 0 if that is not known."""
+def _read_page(page: pypdfium2.PdfPage) -> tuple[list[PageLine], bool]:
+    """The lines of a page, and whether it is an image without text."""
+    try:
+        text_page = _open_text(page)
+        try:
+            lines = _order_columns(list(_read_lines(text_page)))
+        finally:
+            text_page.close()
+        return lines, not lines and _has_image(page)
+    finally:
+        page.close()
 
-    text: str
-    x: float
-    y: float
-    size: float
-    has_hyphen: bool
-    is_soft: bool  # its hyphen
-    is_vertical: bool
 
-
-def _read_lines(page: pypdfium2.PdfTextPage) -> Iterator[_PageLine]:
+def _read_lines(page: pypdfium2.PdfTextPage) -> Iterator[PageLine]:
     """The lines of a page that have text."""
     text = page.get_text_range()
     is_wide = not text.isascii() and max(text) > "\uffff"  # PDFium counts in UTF-16
@@ -197,7 +188,7 @@ def _read_lines(page: pypdfium2.PdfTextPage) -> Iterator[_PageLine]:
                 line = order_letters(line, partial(_place_of_letter, page, place + blank))
             sign = found[0][0] if found else ""
             is_soft = sign != "" and sign in _SOFT
-            yield _PageLine(line, x, y, size, is_soft or (sign != "" and sign in _HYPHENS), is_soft, is_vertical)
+            yield PageLine(line, x, y, size, is_soft or (sign != "" and sign in _HYPHENS), is_soft, is_vertical)
         place += len(text[start:after].encode("utf-16-le")) // 2 if is_wide else after - start
         start = after
 
@@ -230,12 +221,12 @@ def _upright_rotation(page: pypdfium2.PdfTextPage) -> int | None:
     return max(angles, key=angles.__getitem__, default=None)
 
 
-def _order_columns(lines: list[_PageLine]) -> list[_PageLine]:
+def _order_columns(lines: list[PageLine]) -> list[PageLine]:
     """Put vertical lines that PDFium gives from left to right into their order, from right to left."""
     if not any(line.is_vertical for line in lines):
         return lines
-    ordered: list[_PageLine] = []
-    run: list[_PageLine] = []
+    ordered: list[PageLine] = []
+    run: list[PageLine] = []
     for line in lines:
         if not line.is_vertical or (run and line.x <= run[-1].x):
             ordered += reversed(run)
@@ -274,14 +265,7 @@ def _place_of_letter(page: pypdfium2.PdfTextPage, start: int, at: int) -> Place:
     return x.value, left.value
 
 
-def _usual_distance(lines: list[_PageLine]) -> float:
-    """The median distance, in sizes of type, of lines of one size that follow each other downwards; 0 without any."""
-    pairs = [(one, other) for one, other in pairwise(lines) if one.size and one.size == other.size]
-    distances = [distance for one, other in pairs if 0 < (distance := (one.y - other.y) / one.size) < _MOST_DISTANCE]
-    return median(distances) if distances else 0.0
-
-
-def _between(line: _PageLine, following: _PageLine, usual: float, *, is_hard: bool) -> str:
+def _between(line: PageLine, following: PageLine, usual: float, *, is_hard: bool) -> str:
     """What stands between two lines: a break or a hyphen in a word, a line end, or a blank line between paragraphs."""
     if line.has_hyphen:
         is_one_word = line.text[-1].isalpha() and following.text[0].islower()
@@ -291,9 +275,9 @@ def _between(line: _PageLine, following: _PageLine, usual: float, *, is_hard: bo
     distance = line.y - following.y
     if abs(distance) < _SAME_LINE * line.size and following.x > line.x and not line.is_vertical:
         return " "  # cells of a row that were drawn one by one
-    is_far = usual > 0 and distance > _PARAGRAPH * usual * min(line.size, following.size)
+    is_apart = usual > 0 and is_far(distance, usual, min(line.size, following.size))
     is_other_size = distance > 0 and abs(line.size - following.size) > 0.1 * line.size
-    return "\n\n" if is_far or is_other_size else "\n"
+    return "\n\n" if is_apart or is_other_size else "\n"
 
 
 def _has_image(page: pypdfium2.PdfPage) -> bool:
