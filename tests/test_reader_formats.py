@@ -651,3 +651,13 @@ def test_comments_of_asciidoc_have_no_titles():
     blocks = outline_asciidoc(text)
 
     assert [text[one.start : one.end] for one in blocks] == ["= A", "++++\n== raw\n++++", "== B"]
+
+
+def test_letters_of_json_that_are_escaped_are_letters(read):
+    said = {"city": 'Z\u00fcrich "\u4f60\u597d\u3000\U0001f600" \\u00fc \x01\u2028', "lone": "\ud800x"}
+
+    ((document,), _) = read("a.json", json.dumps(said, indent=1))
+
+    assert 'Z\u00fcrich \\"\u4f60\u597d\u3000\U0001f600\\" \\\\u00fc \\u0001\\u2028' in document.text
+    assert json.loads(document.text) == said
+    assert document.outline == (Block("code", 0, len(document.text)),)
