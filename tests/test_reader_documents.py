@@ -876,3 +876,13 @@ def test_what_a_click_opens_is_read_and_what_programs_add_to_pages_is_not(read, 
 )
 def test_formulas_without_tex_are_read_as_they_are_drawn(read, formula, text):
     assert read("a.html", f"<p>So <math>{formula}</math> holds.")[0][0].text == f"So {text} holds."
+
+
+def test_a_row_of_word_that_begins_in_a_later_column_has_its_cells_there(read):
+    cells = "".join(f"<w:tc>{paragraph(one)}</w:tc>" for one in "abc")
+    later = f'<w:tr><w:trPr><w:gridBefore w:val="2"/></w:trPr><w:tc>{paragraph("d")}</w:tc></w:tr>'
+    whole = f'<w:tr><w:trPr><w:gridBefore w:val="0"/></w:trPr>{cells}</w:tr>'
+
+    ((document,), _) = read("a.docx", make_docx(f"<w:tbl><w:tr>{cells}</w:tr>{later}{whole}</w:tbl>"))
+
+    assert document.text == "a | b | c\n |  | d\na | b | c"

@@ -29,7 +29,7 @@ _REFERENCES = {"footnoteReference": "footnote", "endnoteReference": "endnote"}
 
 # What is deleted, a second form of what stands before it, ruby, former settings, and places of tabs.
 _SKIPPED = {"del", "moveFrom", "Fallback", "rt", "pPrChange", "rPrChange", "tabs", "instrText", "delText"}
-_CELL_TAGS = ("tr", "tblHeader", "tc", "gridSpan", "vMerge")
+_CELL_TAGS = ("tr", "tblHeader", "gridBefore", "tc", "gridSpan", "vMerge")
 _OFF = ("0", "false", "off")
 _SIGNS = {"tab": "\t", "ptab": "\t", "br": "\n", "cr": "\n", "noBreakHyphen": "\u2011", "softHyphen": "\u00ad"}
 
@@ -183,6 +183,8 @@ class _Body:
             self._cells, self._is_head = [], None
         elif tag == "tblHeader":
             self._is_head = value not in _OFF or None
+        elif tag == "gridBefore" and value != "0":
+            self._cells.append(_Cell(n_columns=_to_span(value)))
         elif tag == "tc":
             self._cells.append(_Cell())
         elif self._cells and tag == "gridSpan":

@@ -14,6 +14,7 @@ if TYPE_CHECKING:
 _UNSEEN = str.maketrans({"\u2061": " ", "\u2062": None, "\u2063": None, "\u2064": None})  # function of, times, and
 _WORDS = ("mtext", "ms")
 _LEFT_OUT = ("annotation", "annotation-xml", "mphantom", "maction", "none", "mprescripts")
+_MOST_LEVELS = 200  # below which the parts are joined as they come, since each level copies them
 _SHAPES: Mapping[str, tuple[int, Callable[..., str]]] = {
     "mfrac": (2, lambda above, below: f"{in_brackets(above)}/{in_brackets(below)}"),
     "msup": (2, lambda base, power: base + raise_text(power)),
@@ -38,13 +39,14 @@ def write_formula(root: LexborNode, tick: Callable[[], None]) -> str:
             if is_word or (text := text.strip(" \t\r\n") or " " * ("\u2061" in (node.text_content or ""))):
                 open_parts[-1].append(text)
         elif node.tag not in _LEFT_OUT:
-            open_parts.append([])
+            open_parts.append([] if len(open_parts) < _MOST_LEVELS else open_parts[-1])
             return True
         return False
 
     def leave(node: LexborNode) -> None:
         parts = open_parts.pop()
-        open_parts[-1].append(_join(node, parts))
+        if parts is not open_parts[-1]:
+            open_parts[-1].append(_join(node, parts))
 
     walk(root, enter, leave, tick)
     return " ".join("".join(open_parts[0]).split())
