@@ -379,3 +379,16 @@ def test_a_workbook_that_a_library_wrote(read, tmp_path):
     )
     assert (document.metadata["title"], document.metadata["author"]) == ("Prices", "Ann")
     assert problems == read.notes == []
+
+
+def test_rows_of_a_long_sheet_have_the_names_of_its_columns(read):
+    rows = [("Sales of 2024",), ("Region", "Q1", 2024), *((f"Region {n}", n, n * n) for n in range(60)), ("All", 1, 2)]
+    pairs = [("Sponsor", "Ann"), *((one, "some words that say more of it") for one in "abcdefghijklmnopqrst")]
+    made = ["".join(sheet_row(n, *cells) for n, cells in enumerate(one, start=1)) for one in (rows, pairs)]
+
+    ((document,), _) = read("a.xlsx", make_xlsx({"A": made[0], "B": made[1]}))
+    lines = document.text.splitlines()
+
+    assert lines[2:5] == ["Sales of 2024", "Region | Q1 | 2024", "Region: Region 0 | Q1: 0 | 2024: 0"]
+    assert lines[64] == "Region: All | Q1: 1 | 2024: 2"
+    assert lines[-1] == "t | some words that say more of it"
