@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from functools import cache, partial
 from pathlib import Path, PurePosixPath
 
 from latechunk.errors import DocumentError
@@ -17,7 +18,7 @@ from latechunk.readers.docx_signs import to_sign
 from latechunk.readers.docx_styles import Style, read_styles, to_depth, to_level
 from latechunk.readers.html import SAVED, parse_html, unpack_saved
 from latechunk.readers.notation import MOST_REPEATED, MOST_SPAN, raise_signs
-from latechunk.readers.office import find_main_part, join_runs, read_metadata, read_relationships
+from latechunk.readers.office import Relationship, find_main_part, join_runs, read_metadata, read_relationships
 from latechunk.readers.office_math import Formulas
 from latechunk.readers.parsed import Parsed, ParserOptions
 from latechunk.readers.reader import parsed_reader
@@ -44,10 +45,11 @@ def parse(path: Path, options: ParserOptions) -> Parsed:
         if main is None:
             raise DocumentError(f"it is no Word file: it lacks {_MAIN}")
         problems: list[tuple[str, str]] = []
+        parts = cache(partial(read_relationships, archive, main))
 
         def read_page(key: str) -> StructuredText:
             try:
-                return _read_page(archive, main, key, options)
+                return _read_page(archive, parts().get(key), options)
             except DocumentError as error:
                 problems.append(("a file within it", str(error)))
                 return StructuredText()
@@ -60,9 +62,8 @@ def parse(path: Path, options: ParserOptions) -> Parsed:
         return Parsed(str(body.out), outline=body.out.outline, metadata=metadata, problems=tuple(problems))
 
 
-def _read_page(archive: Archive, main: str, key: str, options: ParserOptions) -> StructuredText:
+def _read_page(archive: Archive, part: Relationship | None, options: ParserOptions) -> StructuredText:
     """A page of HTML that programs put into a file for Word to convert; other files within it are not read."""
-    part = read_relationships(archive, main).get(key)
     suffix = PurePosixPath(part.target).suffix.lower() if part else ""
     if part is None or suffix not in _PAGES:
         raise DocumentError(f"a file of {suffix or 'no'} format; open it in Word and save it")
