@@ -17,6 +17,9 @@ import pytest
 
 pytest.importorskip("fastapi")
 
+from starlette.applications import Starlette
+from starlette.routing import Mount
+
 from latechunk import Document, Index
 from latechunk.errors import InputError
 from latechunk.serving import Limits, make_app, open_served
@@ -460,3 +463,23 @@ def test_the_command_says_what_is_wrong(tmp_path):
     }.items():
         without_effect = run(app, words)
         assert (without_effect.exit_code, said in without_effect.output) == (2, True), without_effect.output
+
+
+def test_under_a_path_the_same_is_open_free_and_a_form(tmp_path):
+    folder = tmp_path / "cities.latechunk"
+    with Index.create(folder, encoder=FakeEncoder()) as index:
+        index.add([Document("berlin", "Berlin is big.")])
+    form = {"question": "Berlin", "document_id": "berlin", "key": KEY}
+    with open_served([folder], encoder=FakeEncoder(), limits=Limits(requests=1)) as opened:
+        app = make_app(opened, keys=[KEY])
+        with running(Starlette(routes=[Mount("/late", app)])) as url:
+            keyless = [httpx.get(f"{url}/late{path}").status_code for path in ("/", "/health", "/metrics", "/indexes")]
+            inspected = httpx.post(f"{url}/late/inspect", data=form)
+            meant = httpx.get(f"{url}/late/models", headers={"Authorization": f"Bearer {KEY}"})
+            app.n_requests = 1
+            metrics = httpx.get(f"{url}/late/metrics", headers={"Authorization": f"Bearer {KEY}"})
+            app.n_requests = 0
+
+    assert keyless == [200, 200, 401, 401]
+    assert (inspected.status_code, metrics.status_code) == (200, 200)
+    assert "there is no route '/models': did you mean '/v1/models'?" in meant.json()["detail"]

@@ -18,7 +18,7 @@ from starlette.responses import PlainTextResponse
 import latechunk
 from latechunk.serving.embeddings import embedding_routes
 from latechunk.serving.errors import RequestError, describe, error_body
-from latechunk.serving.guard import Guard
+from latechunk.serving.guard import Guard, path_within
 from latechunk.serving.metrics import CONTENT_TYPE
 from latechunk.serving.page import INSPECT, page_routes
 from latechunk.serving.reranking import rerank_routes
@@ -133,7 +133,7 @@ def _answer_errors(app: FastAPI, served: Served) -> None:
     async def refused(request: Request, error: HTTPException) -> Response:
         said = _explain_unreadable(error.__cause__) or str(error.detail)
         if error.status_code == HTTPStatus.NOT_FOUND:
-            said = _explain_no_route(request.url.path, request.app.openapi()["paths"])
+            said = _explain_no_route(path_within(request.scope), request.app.openapi()["paths"])
         body = error_body(error.status_code, said)
         return Response(body, error.status_code, error.headers, media_type="application/json")
 

@@ -98,8 +98,9 @@ class Guard:
 
     async def _answer(self, scope: Scope, receive: Receive, send: Send) -> None:
         headers = Headers(scope=scope)
-        refusal = self._refuse(scope, headers)
-        if refusal is None and scope["path"] in self._free_paths:
+        path = path_within(scope)
+        refusal = self._refuse(scope, path, headers)
+        if refusal is None and path in self._free_paths:
             return await self._app(scope, receive, send)
         if refusal is None and self.n_requests >= self._limits.requests:
             refusal = self._busy(f"{self._limits.requests} requests are waiting")
@@ -107,27 +108,27 @@ class Guard:
             return await refusal(scope, receive, send)
         self.n_requests += 1
         try:
-            await self._pass_on(scope, receive, send)
+            await self._pass_on(scope, path, receive, send)
         except _TooSlowError:
             pass  # the connection is closed by the server, since the answer is not complete
         finally:
             self.n_requests -= 1
         return None
 
-    def _refuse(self, scope: Scope, headers: Headers) -> Response | None:
+    def _refuse(self, scope: Scope, path: str, headers: Headers) -> Response | None:
         host = headers.get("host", "")
         if self._hosts and _name_of(host) not in self._hosts:
             return _refusal(HTTPStatus.MISDIRECTED_REQUEST, f"this server is not called {host!r:.80}")
         origin = headers.get("origin")
         if origin is not None and origin.partition("://")[2] != host:
             return _refusal(HTTPStatus.FORBIDDEN, f"pages of {origin!r:.80} may not use this server")
-        if scope["path"] not in self._open_paths | self._form_paths:
+        if path not in self._open_paths | self._form_paths:
             kind, _, given = headers.get("authorization", "").partition(" ")
             if not self._is_known(given.strip() if kind.lower() == "bearer" else ""):
                 return _keyless()
         if self._methods and scope["method"] not in self._methods:
             return _refuse_method(self._methods)
-        form = "application/x-www-form-urlencoded" if scope["path"] in self._form_paths else "application/json"
+        form = "application/x-www-form-urlencoded" if path in self._form_paths else "application/json"
         if scope["method"] == "POST" and headers.get("content-type", "").partition(";")[0].strip().lower() != form:
             return _refusal(HTTPStatus.UNSUPPORTED_MEDIA_TYPE, f"a request has Content-Type: {form}")
         length = headers.get("content-length", "0")
@@ -135,14 +136,14 @@ class Guard:
             return self._too_large()
         return None
 
-    async def _pass_on(self, scope: Scope, receive: Receive, send: Send) -> None:
+    async def _pass_on(self, scope: Scope, path: str, receive: Receive, send: Send) -> None:
         body = bytearray()
         try:
             patient = _patient(send, self._limits.write_seconds)
             refusal = await self._read(receive, body)
             if refusal is not None:
                 return await refusal(scope, receive, patient)
-            if scope["path"] in self._form_paths and not self._is_known(_key_in(body)):
+            if path in self._form_paths and not self._is_known(_key_in(body)):
                 return await _keyless()(scope, receive, patient)
             messages: deque[Message] = deque([{"type": "http.request", "body": bytes(body), "more_body": False}])
 
@@ -198,6 +199,13 @@ class Guard:
         refusal = _refusal(HTTPStatus.TOO_MANY_REQUESTS, f"{why}; come back in {seconds} s")
         refusal.headers["Retry-After"] = str(seconds)
         return refusal
+
+
+def path_within(scope: Scope) -> str:
+    """The path of a request within this application, which may be mounted in another one or be served under a path."""
+    path: str = scope["path"]
+    root = scope.get("root_path", "")
+    return path[len(root) :] if path.startswith(f"{root}/") else path
 
 
 async def _note_end(receive: Receive, left: threading.Event) -> None:

@@ -41,7 +41,7 @@ async function ask(path, body) {
 }
 
 async function showIndexes() {
-  const { indexes, has_reranker: hasReranker } = await ask("/indexes");
+  const { indexes, has_reranker: hasReranker } = await ask("indexes");
   find("facts").textContent = indexes.length
     ? indexes.map((one) => `${one.name}: ${counted(one.n_documents, "document")}, ${counted(one.n_chunks, "chunk")}`).join(" · ")
     : "This server has no index; start it with one to search.";
@@ -67,7 +67,7 @@ async function search() {
   say("Searching …");
   try {
     if (!find("facts").textContent) await showIndexes();
-    const { passages } = await ask("/search", request);
+    const { passages } = await ask("search", request);
     if (own !== newest) return;
     showPassages(passages, request.query);
     say(passages.length ? counted(passages.length, "passage") : "Nothing was found.");
@@ -109,7 +109,7 @@ function makePassage(one, rank, strength, question) {
 
 /** A form, so that the page of the document opens in a tab of its own. */
 function makeInspect(one, question) {
-  const form = make("form", { class: "inspect actions", method: "post", action: "/inspect", target: "_blank" });
+  const form = make("form", { class: "inspect actions", method: "post", action: "inspect", target: "_blank" });
   const fields = { question, document_id: one.document_id, index: one.index };
   for (const [name, value] of Object.entries(fields)) {
     const field = make("input", { type: "hidden", name });
