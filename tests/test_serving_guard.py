@@ -196,8 +196,21 @@ def test_nothing_is_computed_for_a_client_that_has_gone():
             assert first.result(60).status_code == 200
             while app.n_requests:
                 time.sleep(0.01)
+            with connect(url) as connection:
+                connection.sendall(post_head("/v1/embeddings", 100) + b"{")  # and the rest never comes
+                while not app.n_requests:
+                    time.sleep(0.01)
+            deadline = time.monotonic() + 30
+            while (text := opened.metrics.text().decode()).count('status="499"') < 2 and time.monotonic() < deadline:
+                time.sleep(0.01)
 
     assert encoder.n_encoded == 1
+    counted = {line for line in text.splitlines() if line.startswith("latechunk_requests_total")}
+    assert counted == {
+        'latechunk_requests_total{route="/v1/embeddings",status="200"} 1.0',
+        'latechunk_requests_total{route="/v1/embeddings",status="499"} 1.0',
+        'latechunk_requests_total{route="other",status="499"} 1.0',
+    }
 
 
 def test_bodies_together_are_bounded():

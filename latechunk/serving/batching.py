@@ -13,7 +13,7 @@ from contextvars import ContextVar
 from dataclasses import dataclass, field
 from typing import Any, TypeAlias
 
-from latechunk.serving.errors import BusyError
+from latechunk.serving.errors import BusyError, ClientLeftError
 
 Function: TypeAlias = Callable[[list[Any]], Sequence[Any]]
 
@@ -78,7 +78,7 @@ class Dispatcher:
         """The function's results for some items of so many tokens each, in order; waits its turn.
 
         The function may be called with the items of other requests, too. BusyError if it takes longer than a request
-        may, or the client has gone.
+        may, ClientLeftError if the client has gone.
         """
         if not items:
             return []
@@ -95,7 +95,7 @@ class Dispatcher:
         try:
             return job.future.result(self._patience)
         except CancelledError as error:
-            raise BusyError("the client has gone", self.retry_after) from error
+            raise ClientLeftError("the client has gone") from error
         except TimeoutError as error:
             if not job.future.cancel():  # it is done at this very moment
                 return job.future.result()

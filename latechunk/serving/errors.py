@@ -27,6 +27,12 @@ class RequestError(LateChunkError):
         self.code = code
 
 
+class ClientLeftError(LateChunkError):
+    """The client has gone; nobody reads the answer, which is counted by the status that nginx gives these."""
+
+    STATUS = 499
+
+
 class BusyError(LateChunkError):
     """There is more to do than may wait; come back after ``retry_after`` seconds."""
 
@@ -50,6 +56,8 @@ def describe(error: Exception, private: Mapping[str, str]) -> tuple[int, str, di
     ``private`` are paths of this machine with what stands for them. An error that is not the client's is logged, and
     the client is told no more than that.
     """
+    if isinstance(error, ClientLeftError):
+        return ClientLeftError.STATUS, str(error), {}
     if isinstance(error, BusyError):
         return HTTPStatus.SERVICE_UNAVAILABLE, str(error), {"Retry-After": str(error.retry_after)}
     if isinstance(error, RequestError):

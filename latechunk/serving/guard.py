@@ -16,7 +16,7 @@ from starlette.responses import Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from latechunk.serving.batching import CLIENT_LEFT
-from latechunk.serving.errors import error_body
+from latechunk.serving.errors import ClientLeftError, error_body
 from latechunk.serving.limits import Limits
 
 _PIECE = 65_536  # bytes of an answer that are sent at a time, so that a slow client holds no more than that
@@ -81,7 +81,7 @@ class Guard:
             return await self._app(scope, receive, send)
         if scope["type"] != "http":
             return None
-        begin, status = time.monotonic(), 0
+        begin, status = time.monotonic(), ClientLeftError.STATUS  # where nothing is answered
 
         async def noted(message: Message) -> None:
             nonlocal status
