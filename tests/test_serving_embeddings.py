@@ -75,6 +75,9 @@ def test_the_openai_package_gets_the_librarys_vectors(url, encoder):
     with pytest.raises(openai.BadRequestError, match="input\\[1\\] must not be blank"):
         client.embeddings.create(model="tiny", input=["a", ""])
     assert [one.id for one in client.models.list().data] == ["tiny", CONTEXT_MODEL]
+    assert client.models.retrieve("tiny") == client.models.list().data[0]
+    with pytest.raises(openai.NotFoundError, match="there is no model 'org/gpt'; this server has 'tiny'"):
+        client.models.retrieve("org/gpt")
 
 
 def test_the_voyageai_package_gets_the_librarys_vectors(url, encoder):

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
+from typing import Annotated, Any
 
-from fastapi import APIRouter, Response
+from fastapi import APIRouter, Path, Response
 from pydantic_core import to_json
 
 import latechunk
@@ -52,13 +52,19 @@ def embedding_routes(served: Served) -> APIRouter:
     @routes.get("/v1/models")
     def models() -> dict[str, Any]:
         """Name the models."""
-        listed = [
-            {"id": name, "object": "model", "created": 0, "owned_by": "latechunk", "dims": one.encoder.settings["dims"]}
-            for name, one in served.models.items()
-        ]
-        return {"object": "list", "data": listed}
+        return {"object": "list", "data": [_describe(name, one) for name, one in served.models.items()]}
+
+    @routes.get("/v1/models/{name:path}")
+    def model(name: Annotated[str, Path(min_length=1)]) -> dict[str, Any]:
+        """Describe one model, as the list does."""
+        return _describe(name, served.model(name))
 
     return routes
+
+
+def _describe(name: str, model: ServedModel) -> dict[str, Any]:
+    dims = model.encoder.settings["dims"]
+    return {"id": name, "object": "model", "created": 0, "owned_by": "latechunk", "dims": dims}
 
 
 def _embed(model: ServedModel, request: EmbeddingsRequest) -> tuple[FloatArray, int]:
