@@ -363,6 +363,52 @@ def test_an_index_on_a_read_only_volume_is_served_as_it_was_last_closed(tmp_path
     assert after == {"(200, ['paris'])"}
 
 
+def test_an_index_that_cannot_be_served_in_place_of_another_is_told_until_one_can(tmp_path, monkeypatch):
+    folder, other, later = tmp_path / "live", tmp_path / "other", tmp_path / "later"
+    for path, document, encoder in (
+        (folder, DOCUMENTS[0], FakeEncoder()),
+        (other, DOCUMENTS[1], FakeEncoder(dims=16)),
+        (later, DOCUMENTS[1], FakeEncoder()),
+    ):
+        with Index.create(path, encoder=encoder) as index:
+            index.add([document])
+    with open_served([folder], encoder=FakeEncoder()) as served, running(make_app(served)) as url:
+        folder.rename(tmp_path / "before")
+        other.rename(folder)
+        mismatch = httpx.post(f"{url}/search", json={"query": "capital"}, verify=False)
+        (folder / "store.sqlite3").rename(tmp_path / "kept")
+        (folder / "store.sqlite3").write_bytes(b"?" * 10_000)
+        damaged = httpx.post(f"{url}/search", json={"query": "capital"}, verify=False)
+        folder.rename(other)
+        later.rename(folder)
+        after = ask_many(url, "capital", n=1)
+
+    assert (mismatch.status_code, damaged.status_code) == (503, 503)
+    assert "the index 'live' was replaced" in mismatch.json()["detail"]
+    assert "must be started again" in mismatch.json()["detail"]
+    assert "the index 'live' cannot be read at present" in damaged.json()["detail"]
+    assert after == {"(200, ['paris'])"}
+
+
+@pytest.mark.skipif(not hasattr(os, "statvfs"), reason="needs statvfs")
+def test_an_index_on_a_read_only_volume_is_unavailable_while_its_writer_is_at_work(tmp_path, monkeypatch):
+    folder = tmp_path / "volume"
+    with Index.create(folder, encoder=FakeEncoder()) as index:
+        index.add(DOCUMENTS[:1])
+    read_only = SimpleNamespace(f_flag=os.ST_RDONLY)
+    monkeypatch.setattr("latechunk.storage.connection.os.statvfs", lambda path: read_only)
+    with open_served([folder], encoder=FakeEncoder()) as served, running(make_app(served)) as url:
+        with Index.open(folder, encoder=FakeEncoder()) as index:
+            index.add(DOCUMENTS[1:2])
+            os.utime(folder / "store.sqlite3", (0, 0))  # as a checkpoint that left more in the log
+            during = httpx.post(f"{url}/search", json={"query": "Seine"}, verify=False)
+        after = ask_many(url, "Seine", n=1)
+
+    assert during.status_code == 503
+    assert during.json()["detail"] == "the index 'volume' cannot be read at present; the server's log says why"
+    assert after == {"(200, ['paris'])"}
+
+
 def test_the_page_of_a_document_needs_the_key(folder):
     with open_served([folder], encoder=FakeEncoder()) as served, running(make_app(served, keys=[KEY])) as url:
         form = {"question": "Which river?", "document_id": "paris"}

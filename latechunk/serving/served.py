@@ -10,12 +10,12 @@ from pathlib import Path
 from typing import Any, Self, TypeVar
 
 from latechunk.embedding import choose_embedding
-from latechunk.errors import InputError
+from latechunk.errors import IndexMismatchError, InputError, StoreError
 from latechunk.index import Index
 from latechunk.protocols import Reranker, SpanEncoder
 from latechunk.serving.batching import Dispatcher
 from latechunk.serving.encoding import SharedEncoder
-from latechunk.serving.errors import RequestError
+from latechunk.serving.errors import LOG, RequestError
 from latechunk.serving.limits import Limits
 from latechunk.serving.metrics import Metrics
 from latechunk.serving.model import ServedModel
@@ -143,8 +143,22 @@ class _OpenIndexes(Mapping[str, Index]):
             return index
         with self._lock:
             if self._opened[name] is index:
-                self.open(name, index.path, index.encoder)
+                self._reopen(name, index)
             return self._opened[name]  # the one before closes when those who search it have let it go
+
+    def _reopen(self, name: str, index: Index) -> None:
+        try:
+            self.open(name, index.path, index.encoder)
+        except IndexMismatchError as error:
+            LOG.error("the index %r was replaced by one that what is loaded does not fit", name, exc_info=error)
+            raise RequestError(
+                503, f"the index {name!r} was replaced by one that was made otherwise; the server must be started again"
+            ) from error
+        except StoreError as error:
+            LOG.error("the index %r was changed or replaced, and cannot be opened", name, exc_info=error)
+            raise RequestError(
+                503, f"the index {name!r} cannot be read at present; the server's log says why"
+            ) from error
 
     def __iter__(self) -> Iterator[str]:
         return iter(self._opened)
