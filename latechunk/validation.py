@@ -19,6 +19,7 @@ _SAID_BETTER = {
     "callable_type": "must be a function",
     "finite_number": "must be a finite number",
     "float_type": "must be a number",
+    "int_parsing": "must be a whole number",
     "int_type": "must be a whole number",
     "model_attributes_type": "must be a JSON object",
     "string_type": "must be a string",

@@ -1,6 +1,7 @@
 """What stands before the routes: keys, hosts, sizes, counts, slow clients; and how a server ends."""
 
 import contextlib
+import gzip
 import json
 import os
 import signal
@@ -125,6 +126,20 @@ def test_a_page_of_another_name_cannot_ask():
 
     assert [one.status_code for one in (rebound, elsewhere, null, own, by_name, form)] == [421, 403, 403, 200, 200, 415]
     assert "access-control-allow-origin" not in own.headers
+
+
+def test_a_compressed_body_is_refused_as_such():
+    content = gzip.compress(json.dumps(BODY).encode())
+    with serve() as url:
+        packed, plain = (
+            post(
+                url, json=None, content=body, headers={"Content-Type": "application/json", "Content-Encoding": encoding}
+            )
+            for body, encoding in ((content, "gzip"), (json.dumps(BODY), "identity"))
+        )
+
+    assert (packed.status_code, plain.status_code) == (415, 200)
+    assert "without Content-Encoding" in packed.json()["detail"]
 
 
 @pytest.mark.parametrize("is_chunked", [False, True])

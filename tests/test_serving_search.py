@@ -210,6 +210,7 @@ def test_documents_of_any_id_are_read(tmp_path, name):
         ("/v1/rerank", {"query": "a", "documents": []}, "at least 1 item"),
         ("/v1/rerank", {"query": "a", "documents": ["b", " "]}, "documents[1] must not be blank"),
         ("/v1/rerank", {"query": "a", "documents": ["b"] * 2_049}, "2,048 texts"),
+        ("/v1/rerank", {"query": "a", "documents": ["b"], "top_n": 1, "top_k": 2}, "top_n and top_k are two words"),
     ],
 )
 def test_a_wrong_request_is_told_what_is_wrong(client, path, body, said):
@@ -229,6 +230,7 @@ def test_a_wrong_request_is_told_what_is_wrong(client, path, body, said):
         ("/documents/paris?star=5&x=", "there is no 'star': did you mean 'start'?; there is no 'x': known are end, in"),
         ("/indexes?foo=1", "there is no 'foo': leave it out"),
         ("/v1/models?foo=1", "there is no 'foo': leave it out"),
+        ("/documents/paris?start=x", "start must be a whole number, got 'x'"),
     ],
 )
 def test_a_parameter_that_a_route_does_not_have_is_refused(client, address, said):

@@ -131,6 +131,8 @@ class Guard:
         form = "application/x-www-form-urlencoded" if path in self._form_paths else "application/json"
         if scope["method"] == "POST" and headers.get("content-type", "").partition(";")[0].strip().lower() != form:
             return _refusal(HTTPStatus.UNSUPPORTED_MEDIA_TYPE, f"a request has Content-Type: {form}")
+        if headers.get("content-encoding", "identity").lower() != "identity":
+            return _refusal(HTTPStatus.UNSUPPORTED_MEDIA_TYPE, "a body is sent as it is, without Content-Encoding")
         length = headers.get("content-length", "0")
         if not length.isdecimal() or int(length[:20]) > self._limits.body_bytes:
             return self._too_large()

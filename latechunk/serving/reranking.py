@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, Self
 
 from fastapi import APIRouter, Response
-from pydantic import Field
+from pydantic import Field, model_validator
 from pydantic_core import to_json
 
 from latechunk.serving.errors import RequestError
@@ -25,6 +25,12 @@ class RerankRequest(Request):
     top_k: int | None = Field(None, ge=1, description="The same in Voyage's words.")
     return_documents: bool = Field(False, description="Whether the texts come back, too.")
     truncation: bool | None = Field(None, description="Accepted: a cross-encoder reads the first few hundred tokens.")
+
+    @model_validator(mode="after")
+    def _agree(self) -> Self:
+        if None not in (self.top_n, self.top_k) and self.top_n != self.top_k:
+            raise ValueError("top_n and top_k are two words for one thing; choose one")
+        return self
 
 
 def rerank_routes(served: Served) -> APIRouter:
