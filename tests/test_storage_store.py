@@ -6,6 +6,7 @@ import hashlib
 import os
 import sqlite3
 import threading
+from concurrent import futures
 from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
@@ -106,6 +107,34 @@ def test_a_change_that_fails_leaves_nothing_and_the_store_works_on(store):
         raise KeyboardInterrupt
     assert len(store.document_ids()) == 4
     assert store.delete(["d0"]) == 1
+
+
+def test_threads_share_the_connections_to_a_file_that_was_removed(store, tmp_path):
+    other = Store.open(tmp_path / "store.sqlite3", read_only=True)
+    inside, leave = threading.Event(), threading.Event()
+
+    def stay():
+        with other.snapshot():
+            inside.set()
+            assert leave.wait(WAIT)
+            return len(other.document_ids())
+
+    with ThreadPoolExecutor(5) as threads:
+        first = threads.submit(stay)
+        assert inside.wait(WAIT)
+        for path in tmp_path.glob("store.sqlite3*"):
+            path.unlink()
+        others = [threads.submit(lambda: len(other.document_ids())) for _ in range(4)]
+        futures.wait(others, 0.5)  # none of which can end
+        leave.set()
+        found = [one.result(WAIT) for one in (first, *others)]
+
+    assert found == [4] * 5
+    with pytest.raises(ZeroDivisionError), other.snapshot():
+        1 / 0  # which closes the last one
+    with pytest.raises(StoreError, match="cannot be opened"):
+        other.document_ids()
+    other.close()
 
 
 @pytest.mark.skipif(not os.path.isdir("/proc/self/fd"), reason="needs /proc")

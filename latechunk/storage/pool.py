@@ -16,6 +16,7 @@ from latechunk.storage.connection import connect, reading_mode, transaction, tra
 # Reading connections that are kept open while nobody reads. Each holds up to 2 MB of cached pages; to open another
 # takes a third of a millisecond.
 _MOST_IDLE = 8
+_PATIENCE = 10.0  # seconds to wait for one that others read with, where no more can be opened
 _MOST_LOG = 2**26  # bytes of the write-ahead log that are left when a larger one has been written back
 
 
@@ -36,10 +37,12 @@ class ConnectionPool:
         """Open one connection that reads and, unless read-only, the one that writes."""
         self.read_only = read_only
         self._path = path
-        # Protects the next two attributes; its own thread may take it again, as Python closes what nobody refers to at
+        # Protects the next attributes; its own thread may take it again, as Python closes what nobody refers to at
         # any time, also between ``pause`` and ``resume``.
         self._guard = threading.RLock()
         self._idle: list[sqlite3.Connection] = []
+        self._n_lent = 0
+        self._given_back = threading.Condition(self._guard)
         self._is_closed = self._is_alone = False
         self._write_lock = threading.RLock()
         self._of_thread = threading.local()  # has ``connection`` while its thread is in a snapshot or a change
@@ -70,25 +73,20 @@ class ConnectionPool:
                 yield current
                 return
             connection = self._of_thread.connection = self._borrow()
+            is_usable = False
             try:
                 with transaction(connection, "BEGIN"):
                     yield connection
                 self._require_unwritten()
-            except BaseException as error:
-                # A statement that was left halfway keeps its old state alive on its connection, COMMIT or not. The
-                # next to borrow the connection would read that state, so it is not lent again.
-                connection.close()
-                if isinstance(error, Exception):
-                    self._require_unwritten()  # or the file would be called damaged
+                is_usable = True
+            except Exception:
+                self._require_unwritten()  # or the file would be called damaged
                 raise
             finally:
                 self._of_thread.connection = None
-            with self._guard:
-                is_kept = not self._is_closed and len(self._idle) < _MOST_IDLE
-                if is_kept:
-                    self._idle.append(connection)
-            if not is_kept:
-                connection.close()
+                # A statement that was left halfway keeps its old state alive on its connection, COMMIT or not. The
+                # next to borrow the connection would read that state, so it is not lent again.
+                self._give_back(connection, is_usable=is_usable)
 
     @contextlib.contextmanager
     def change(self, *, in_transaction: bool = True) -> Iterator[sqlite3.Connection]:
@@ -179,8 +177,34 @@ class ConnectionPool:
         with self._guard:
             self.require_open()
             if self._idle:
-                return self._idle.pop()  # the one last used, whose cached pages are the newest
-        return self._in_place(self._open_reader())
+                return self._lend_idle()
+        try:
+            connection = self._in_place(self._open_reader())
+        except (sqlite3.Error, StoreError):
+            # Of a folder that was removed or replaced no more can be opened, and those who read what it held share what
+            # is open. A thread that was lost in a fork gives nothing back, hence the limit.
+            with self._given_back:
+                self._given_back.wait_for(lambda: self._idle or not self._n_lent, _PATIENCE)
+                if not self._idle:
+                    raise
+                return self._lend_idle()
+        with self._guard:
+            self._n_lent += 1
+        return connection
+
+    def _lend_idle(self) -> sqlite3.Connection:
+        self._n_lent += 1
+        return self._idle.pop()  # the one last used, whose cached pages are the newest
+
+    def _give_back(self, connection: sqlite3.Connection, *, is_usable: bool) -> None:
+        with self._given_back:
+            is_kept = is_usable and not self._is_closed and len(self._idle) < _MOST_IDLE
+            if is_kept:
+                self._idle.append(connection)
+            self._n_lent -= 1
+            self._given_back.notify_all()
+        if not is_kept:
+            connection.close()
 
     def _in_place(self, connection: sqlite3.Connection) -> sqlite3.Connection:
         """A connection just opened, which is closed if it is to another file, as that would be another index."""
