@@ -1,4 +1,4 @@
-"""Text for people: of any origin made safe to print, so that a terminal does not obey it, and numbers worded."""
+"""Text for people: of any origin made safe to print, so that a terminal does not obey it, numbers and advice worded."""
 
 
 def printable_lines(text: str) -> str:
@@ -15,3 +15,8 @@ def printable(text: str) -> str:
 def counted(number: int, name: str) -> str:
     """Word a number of things: ``1 chunk``, ``1,200 chunks``."""
     return f"{number:,} {name}{'' if number == 1 else 's'}"
+
+
+def how_to_install(extra: str) -> str:
+    """The command for a missing extra; latechunk is on no package index, so it is run in the clone."""
+    return f'run `pip install ".[{extra}]"` in the clone of latechunk'

@@ -69,6 +69,14 @@ def test_the_top_level_holds_what_a_user_touches():
     assert len(list(Path(latechunk.__file__).parent.glob("*.py"))) <= 10
 
 
+def test_the_command_runs_as_a_module_too():
+    result = subprocess.run(
+        [sys.executable, "-m", "latechunk", "--version"], capture_output=True, text=True, check=True
+    )
+
+    assert result.stdout == f"latechunk {latechunk.__version__}\n"
+
+
 def test_the_version_is_the_distributions():
     assert version("latechunk") == latechunk.__version__
 

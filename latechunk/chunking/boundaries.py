@@ -12,7 +12,7 @@ import sentencex
 
 from latechunk.chunking.cuts import is_caseless, is_small
 from latechunk.errors import InputError, MissingDependencyError
-from latechunk.extras import how_to_install
+from latechunk.printing import how_to_install
 
 if TYPE_CHECKING:
     from nltk.tokenize.punkt import PunktTokenizer

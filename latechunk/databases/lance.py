@@ -15,7 +15,7 @@ from latechunk.databases.protocol import FoundRow
 from latechunk.databases.record import missing_table
 from latechunk.databases.rows import ChunkRow, list_facets, read_chunk, to_facet, whole_documents
 from latechunk.errors import FilterError, IndexFormatError, MissingDependencyError, StoreError
-from latechunk.extras import how_to_install
+from latechunk.printing import how_to_install
 from latechunk.storage.terms import to_terms
 from latechunk.types import FloatArray, Settings
 

@@ -18,7 +18,7 @@ from latechunk.databases.record import missing_table
 from latechunk.databases.rows import ChunkRow, list_facets, read_chunk, to_facet
 from latechunk.databases.words import PLACES, idf, question_places, weigh_terms
 from latechunk.errors import IndexFormatError, MissingDependencyError, StoreError
-from latechunk.extras import how_to_install
+from latechunk.printing import how_to_install
 from latechunk.storage.filter_sql import escape_text, unescape_text
 from latechunk.types import FloatArray, Settings
 

@@ -16,7 +16,7 @@ from latechunk.databases.record import missing_table
 from latechunk.databases.rows import ChunkRow, list_facets, read_chunk, to_facet, whole_documents
 from latechunk.databases.words import question_places, weigh_terms
 from latechunk.errors import FilterError, IndexFormatError, MissingDependencyError, StoreError
-from latechunk.extras import how_to_install
+from latechunk.printing import how_to_install
 from latechunk.types import FloatArray, Settings
 
 try:

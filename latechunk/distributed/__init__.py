@@ -5,7 +5,7 @@ import importlib.util
 from typing import TYPE_CHECKING, Any
 
 from latechunk.errors import MissingDependencyError
-from latechunk.extras import how_to_install
+from latechunk.printing import how_to_install
 
 if importlib.util.find_spec("pyarrow") is None:
     raise MissingDependencyError(

@@ -23,7 +23,7 @@ from latechunk.distributed.worker import Embedder, Job, Workers, name_of, read_r
 from latechunk.embedding import Progress
 from latechunk.embedding.stream import explain_twin
 from latechunk.errors import LateChunkError, MissingDependencyError, ModelError
-from latechunk.extras import how_to_install
+from latechunk.printing import how_to_install
 from latechunk.protocols import Chunker, SpanEncoder
 from latechunk.readers import SourceFile
 from latechunk.types import Mode

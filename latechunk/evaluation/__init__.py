@@ -4,7 +4,7 @@ import importlib.util
 from collections.abc import Sequence
 
 from latechunk.errors import MissingDependencyError
-from latechunk.extras import how_to_install
+from latechunk.printing import how_to_install
 
 _PACKAGES = ("ir_measures", "scipy", "jinja2", "matplotlib")
 

@@ -16,7 +16,7 @@ from rich.progress import Progress
 
 from latechunk.embedding import Embedding, embed_documents
 from latechunk.errors import DocumentError, InputError, MissingDependencyError, QueryError
-from latechunk.extras import how_to_install
+from latechunk.printing import how_to_install
 from latechunk.protocols import Chunker, ReportsRuntime, SpanEncoder
 from latechunk.search.fusion import best_places
 from latechunk.types import Document, FloatArray, IntArray, Mode, require_text

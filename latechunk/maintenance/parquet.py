@@ -20,8 +20,8 @@ from typing import Any
 import numpy as np
 
 from latechunk.errors import MissingDependencyError, TransferError
-from latechunk.extras import how_to_install
 from latechunk.maintenance.records import ExportedDocument, ExportHeader
+from latechunk.printing import how_to_install
 from latechunk.types.json_form import to_json
 
 try:

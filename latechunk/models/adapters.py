@@ -26,7 +26,7 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file
 
 from latechunk.errors import MissingDependencyError, ModelError
-from latechunk.extras import how_to_install
+from latechunk.printing import how_to_install
 
 if TYPE_CHECKING:
     from peft import LoraConfig

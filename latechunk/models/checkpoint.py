@@ -10,8 +10,8 @@ from pathlib import Path
 from typing import Any
 
 from latechunk.errors import ModelError
-from latechunk.extras import how_to_install
 from latechunk.models.catalogue import LIGHT_MODEL, KnownModel, find_known_model, recognise, spell, suggest
+from latechunk.printing import how_to_install
 
 # Settings that decide no vector: labels, versions, and what is chosen at load.
 _UNDECISIVE = (

@@ -10,7 +10,7 @@ from typing import Literal, TypeAlias, cast
 import torch
 
 from latechunk.errors import InputError, MissingDependencyError
-from latechunk.extras import how_to_install
+from latechunk.printing import how_to_install
 
 Dtype: TypeAlias = Literal["auto", "float32", "bfloat16", "float16", "int8"]
 Attention: TypeAlias = Literal["auto", "eager", "sdpa", "flash_attention_2"]

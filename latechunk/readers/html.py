@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from latechunk.errors import DocumentError, MissingDependencyError
-from latechunk.extras import how_to_install
+from latechunk.printing import how_to_install
 from latechunk.readers.decoding import decode_declared
 from latechunk.readers.html_render import render
 from latechunk.readers.limits import read_whole

@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from latechunk.errors import DocumentError, MissingDependencyError
-from latechunk.extras import how_to_install
+from latechunk.printing import how_to_install
 from latechunk.readers.limits import require_length
 from latechunk.readers.parsed import Parsed, ParserOptions
 from latechunk.readers.pdf_headings import Line, find_headings

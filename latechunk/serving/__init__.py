@@ -6,7 +6,7 @@ from importlib.util import find_spec
 from typing import TYPE_CHECKING, Any
 
 from latechunk.errors import MissingDependencyError
-from latechunk.extras import how_to_install
+from latechunk.printing import how_to_install
 from latechunk.serving.limits import Limits
 
 if TYPE_CHECKING:
