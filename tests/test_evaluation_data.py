@@ -96,6 +96,35 @@ def test_beir_with_a_judgement_of_nothing_is_an_error(tmp_path):
             read_sets(folder)
 
 
+def test_judgements_of_beir_under_another_name_are_told(tmp_path):
+    write_lines(tmp_path / "corpus.jsonl", [{"_id": "1", "text": "Mice."}])
+    write_lines(tmp_path / "queries.jsonl", [{"_id": "7", "text": "mice?"}])
+    (tmp_path / "qrels").mkdir()
+    (tmp_path / "qrels" / "dev.tsv").write_text("query-id\tcorpus-id\tscore\n7\t1\t1\n")
+
+    with pytest.raises(InputError, match=r"has no qrels/test\.tsv.* there are dev\.tsv"):
+        read_sets(tmp_path)
+
+
+def test_documents_with_the_text_of_an_answer_that_no_question_names(tmp_path):
+    documents = (*(Document(name, "Mice.") for name in "abc"), Document("d", "Men."), Document("e", "Men."))
+    both = Question("q", "mice?", (Gold("a"), Gold("b")))
+
+    assert EvaluationSet("x", documents, (both,)).unnamed_twins == ["c"]
+    assert EvaluationSet("x", documents, (both, Question("r", "mice!", (Gold("a"),)))).unnamed_twins == ["b", "c"]
+    assert EvaluationSet("x", documents[2:4], (Question("q", "?", (Gold("c"),)),)).unnamed_twins == []
+
+
+def test_a_cell_of_any_length_is_read(tmp_path):
+    text = "Mice " * 40_000
+    (tmp_path / "a.txt").write_text(text)
+    (tmp_path / "questions.csv").write_text(f'question,quote\nmice?,"{text.strip()}"\n')
+
+    (one,) = read_sets(tmp_path)
+
+    assert one.questions[0].gold[0].spans == (Span(0, 199_999),)
+
+
 def test_blank_documents_of_beir_are_left_out_with_what_was_judged_of_them(tmp_path, caplog):
     folder = tmp_path / "fiqa"
     rows = [{"_id": "1", "text": "Mice."}, {"_id": "2", "title": "", "text": " \n"}, {"_id": "3"}]

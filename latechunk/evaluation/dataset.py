@@ -74,6 +74,19 @@ class EvaluationSet:
             _require_answerable(f"{self.name}: question {question.id!r}", question, lengths)
 
     @property
+    def unnamed_twins(self) -> list[str]:
+        """Ids of documents with the text of one that answers a question, and which that question does not name."""
+        alike: dict[str, set[str]] = {}
+        for document in self.documents:
+            alike.setdefault(document.text, set()).add(document.id)
+        twins_of = {name: names for names in alike.values() if len(names) > 1 for name in names}
+        unnamed: set[str] = set()
+        for question in self.questions:
+            named = {gold.document_id for gold in question.gold}
+            unnamed.update(*(twins_of[name] - named for name in named if name in twins_of))
+        return sorted(unnamed)
+
+    @property
     def fingerprint(self) -> str:
         """SHA-256 over all that decides a measure."""
         digest = hashlib.sha256()

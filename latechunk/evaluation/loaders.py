@@ -95,7 +95,7 @@ def _read_beir(folder: Path) -> EvaluationSet:
         for place, row in read_lines(folder / "queries.jsonl")
     }
     gold: dict[str, list[Gold]] = {}
-    for place, row in read_table(folder / "qrels" / "test.tsv"):
+    for place, row in read_table(_find_judgements(folder)):
         try:
             query, document, score = row["query-id"], row["corpus-id"], float(row["score"])
             if not score.is_integer():
@@ -110,6 +110,17 @@ def _read_beir(folder: Path) -> EvaluationSet:
     if blank:
         _LOG.warning("%s: blank documents are left out: %d", folder, len(blank))
     return EvaluationSet(folder.name, tuple(documents), questions)
+
+
+def _find_judgements(folder: Path) -> Path:
+    path = folder / "qrels" / "test.tsv"
+    others = sorted(one.name for one in path.parent.glob("*.tsv"))
+    if others and not path.exists():
+        raise InputError(
+            f"{folder} has no qrels/{path.name}, whose judgements are read; copy the ones that are meant to that name, "
+            f"there are {', '.join(others)}"
+        )
+    return path
 
 
 def _is_squad(path: Path) -> bool:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import replace
@@ -28,6 +29,7 @@ from latechunk.storage.directory import STORE
 from latechunk.types import Document
 from latechunk.validation import Validated
 
+_LOG = logging.getLogger("latechunk")
 _MOST_TOKENS = 200_000  # of an index whose chunks are read alone unasked: at 4 to 5 thousand tokens a second
 
 
@@ -135,6 +137,14 @@ def _evaluate(
 ) -> Report:
     results, seconds = [], {}
     for one in sets:
+        if twins := one.unnamed_twins:
+            _LOG.warning(
+                "%s: documents that count as wrong, though they have the text of one that answers: %d, such as %r; "
+                "leave them out, or judge them, too",
+                one.name,
+                len(twins),
+                twins[0],
+            )
         begin = time.perf_counter()
         results.append(evaluate(one, setup, work, on_progress))
         seconds[one.name] = time.perf_counter() - begin

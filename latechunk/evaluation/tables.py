@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from latechunk.errors import InputError
+from latechunk.readers.table import with_long_cells
 
 
 def read_lines(path: Path) -> Iterator[tuple[str, Mapping[str, Any]]]:
@@ -62,7 +63,7 @@ def read_table(
             quoting: Literal[0, 3] = csv.QUOTE_NONE if columns is None else csv.QUOTE_MINIMAL
             # A double quote that is not closed would swallow rows up to the next one.
             reader = csv.DictReader(file, delimiter=delimiter, quoting=quoting, strict=True)
-            for row in reader:
+            for row in with_long_cells(reader):
                 _require_fitting(f"{path}:{reader.line_num}", row, delimiter)
                 named = {str(name).strip().lower(): value for name, value in row.items() if name}
                 yield f"{path}:{reader.line_num}", {name: value for name, value in named.items() if value is not None}

@@ -15,7 +15,7 @@ from itertools import chain, islice
 from operator import length_hint
 from pathlib import Path
 from threading import Lock
-from typing import Literal
+from typing import Literal, TypeVar
 
 from latechunk.errors import DocumentError
 from latechunk.readers.limits import MAX_BYTES, count_lines
@@ -24,6 +24,8 @@ from latechunk.readers.notation import column_letters
 from latechunk.readers.reader import Problem, Reader, Reading, SourceFile, read_text
 from latechunk.readers.rows import row_document
 from latechunk.types import FIRST_LINE, TABLE_ROW, TABLE_SHEET, Block, Document
+
+Row = TypeVar("Row")
 
 _NUMBER = re.compile(r"-?(?:0|[1-9]\d*)(?:\.\d+)?", re.ASCII)
 _MOST_DIGITS = 15
@@ -63,7 +65,7 @@ def _read(file: SourceFile, reading: Reading) -> Iterator[Document]:
 def _has_quotes(text: str) -> bool:
     """Whether quotation marks hold cells of a table of tabs together, as Excel writes them; else they are text."""
     try:
-        deque(_with_long_cells(csv.reader(io.StringIO(text, newline=""), delimiter="\t", strict=True)), maxlen=0)
+        deque(with_long_cells(csv.reader(io.StringIO(text, newline=""), delimiter="\t", strict=True)), maxlen=0)
     except csv.Error:
         return False
     return True
@@ -76,7 +78,7 @@ def _rows(text: str, delimiter: str, *, quotes: bool = True) -> Iterator[tuple[i
     reader = csv.reader(chain(io.StringIO(text, newline=""), ends), delimiter=delimiter, quoting=quoting)
     line = 1
     try:
-        for row in _with_long_cells(reader):
+        for row in with_long_cells(reader):
             if quotes and row != [""] and not length_hint(ends):
                 raise DocumentError(f"line {line}: a quotation mark is left open; end the cell with one")
             if any(cell.strip() for cell in row):
@@ -86,7 +88,7 @@ def _rows(text: str, delimiter: str, *, quotes: bool = True) -> Iterator[tuple[i
         raise DocumentError(f"line {reader.line_num}: {error}; is a quotation mark left open?") from error
 
 
-def _with_long_cells(rows: Iterator[list[str]]) -> Iterator[list[str]]:
+def with_long_cells(rows: Iterator[Row]) -> Iterator[Row]:
     """The rows of a reader of ``csv``, whose limit of 131,072 characters is one of the process, and stays as it is."""
     while True:
         with _LIMIT:
