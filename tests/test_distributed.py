@@ -500,6 +500,37 @@ def test_what_is_left_of_a_part_without_its_twins_may_be_a_part_that_is_there(tm
     assert sorted(row["id"] for row in rows_of(tmp_path / "out")) == sorted(["guide", *names])
 
 
+def test_rows_that_were_replaced_do_not_stay_for_ever(tmp_path):
+    out = tmp_path / "out"
+    documents = [Document(f"d{n}", f"Number {n} is here.") for n in range(5)]
+    embed(documents, out)
+
+    for year in range(6):  # each run replaces two
+        documents[:2] = [Document(f"d{n}", f"Number {n} in {year}.") for n in range(2)]
+        assert embed(documents, out).n_unchanged == 3
+        assert len(rows_of(out)) <= 2 * 5
+        import_folders([out], tmp_path / f"index-{year}")
+        assert stored(tmp_path / f"index-{year}").keys() == {one.id for one in documents}
+    assert {row["id"]: row["text"] for row in rows_of(out)} == {one.id: one.text for one in documents}
+    assert embed(documents, out).n_unchanged == 5
+
+
+def test_twins_that_a_killed_run_left_are_gone_after_the_next(tmp_path):
+    """Each worker of a cluster had embedded one; no index could be made of the folder any more."""
+    out = tmp_path / "out"
+    embed([Document("twin", "Old."), *DOCUMENTS[:3]], out)
+    embed([Document("twin", "New."), DOCUMENTS[3]], tmp_path / "other")
+    (part,) = EmbeddedFolder.open(tmp_path / "other").parts()
+    part.rename(out / part.name)
+    counts = next(one.document.text for one in read_embedded(out) if one.document.id == "twin")
+
+    embed([], out)
+
+    assert sorted(row["id"] for row in rows_of(out)) == sorted([one.id for one in DOCUMENTS[:4]] + ["twin"])
+    import_folders([out], tmp_path / "back")
+    assert stored(tmp_path / "back")["twin"].document.text == counts
+
+
 def test_a_folder_that_lacks_a_part_is_refused_by_all_that_read_it(tmp_path, monkeypatch):
     monkeypatch.setattr("latechunk.distributed.local._PART_DOCUMENTS", 4)
     out = tmp_path / "out"

@@ -3,8 +3,8 @@
 ``manifest.json`` holds the settings that made the vectors. Each run, of which there may be many, adds files
 ``part-<run>-<hash>.parquet`` with rows as ``latechunk.distributed.rows`` has them, and ``errors-<run>-<hash>.parquet``
 with the columns ``id`` and ``reason``. A file appears whole or not at all. Of two rows of one id that of the later run
-counts. When a run ends, it writes the names of all part files into ``manifest.json``, and a folder that lacks one of
-them is refused. A run that is killed leaves parts that are not named yet, which count as the others do.
+counts, and files of which more than half of the rows do not are written again without them. When a run ends, it writes
+the names of all part files into ``manifest.json``, and a folder that lacks one of them is refused. A run that is killed leaves parts that are not named yet, which count as the others do.
 """
 
 from __future__ import annotations
@@ -21,7 +21,6 @@ from pathlib import Path
 from typing import Any, Literal, Self
 
 import pyarrow as arrow
-import pyarrow.compute as compute
 import pyarrow.parquet as parquet
 
 from latechunk.chunking.places import with_outline
@@ -98,6 +97,7 @@ class EmbeddedFolder:
                     old.unlink()  # what a killed run left half-written, too
             try:
                 yield run
+                self._drop_replaced()
             finally:
                 self._write_manifest(self.parts())
 
@@ -152,21 +152,43 @@ class EmbeddedFolder:
         Raises:
             IndexBusyError: If another process is writing there.
         """
-        gone = arrow.array(sorted(ids), arrow.string())
         with hold_write_lock(self.path, timeout=0):
-            parts = self.parts()
-            touched = {part for part in parts if compute.any(_are_among(gone, part)).as_py()}
-            self._write_manifest([part for part in parts if part not in touched])
-            try:
-                for part in sorted(touched):
-                    with _explained(part):
-                        rows = parquet.read_table(part, page_checksum_verification=True)
-                        left = rows.filter(compute.invert(_are_among(gone, part)))
-                    if left.num_rows:
-                        self.write_part(run_of(part), left)
-                    part.unlink()
-            finally:
-                self._write_manifest(self.parts())
+            gone = frozenset(ids)
+            stays = {part: [name not in gone for name in _ids_of(part)] for part in self.parts()}
+            self._keep_rows({part: rows for part, rows in stays.items() if not all(rows)})
+
+    def _drop_replaced(self) -> None:
+        """Write part files again, or remove them, of which more than half of the rows count no more.
+
+        So are those of which a row has a twin in its own run: one that was killed left it.
+        """
+        owner: dict[str, int] = {}  # run of the row that counts
+        stays: dict[Path, list[bool]] = {}
+        for part in reversed(self.parts()):
+            run, rows, has_twin = run_of(part), [], False
+            for name in reversed(_ids_of(part)):
+                rows.append(name not in owner)
+                has_twin |= owner.setdefault(name, run) == run and not rows[-1]
+            if has_twin or 2 * sum(rows) < len(rows):
+                stays[part] = rows[::-1]
+        if stays:
+            self._keep_rows(stays)
+
+    def _keep_rows(self, stays: Mapping[Path, Sequence[bool]]) -> None:
+        """Write part files again with some of their rows, or remove them; if it is killed, rows may be in two files."""
+        self._write_manifest([part for part in self.parts() if part not in stays])
+        written = set[Path]()
+        try:
+            for part, rows in stays.items():
+                if part in written:  # of what is left of another one
+                    continue
+                with _explained(part):
+                    left = parquet.read_table(part, page_checksum_verification=True).filter(arrow.array(rows))
+                if left.num_rows:
+                    written.add(self.write_part(run_of(part), left))
+                part.unlink()
+        finally:
+            self._write_manifest(self.parts())
 
     def drop_twins(self, run: int, n_kept: Mapping[str, int]) -> list[str]:
         """Keep of the rows that a run wrote of these ids the first one or none; gives the ids of others that differ."""
@@ -349,10 +371,11 @@ def _read_manifest(folder: Path) -> tuple[dict[str, Any], list[str]]:
     return fields, recorded
 
 
-def _are_among(ids: arrow.Array, part: Path) -> arrow.ChunkedArray:
-    """Of each row of a part file, whether its id is one of these."""
+def _ids_of(part: Path) -> list[str]:
+    """The id of each row of a part file."""
     with _explained(part):
-        return compute.is_in(parquet.read_table(part, columns=["id"]).column("id"), ids)
+        ids: list[str] = parquet.read_table(part, columns=["id"]).column("id").to_pylist()
+    return ids
 
 
 @contextlib.contextmanager
