@@ -3,8 +3,9 @@
 ``manifest.json`` holds the settings that made the vectors. Each run, of which there may be many, adds files
 ``part-<run>-<hash>.parquet`` with rows as ``latechunk.distributed.rows`` has them, and ``errors-<run>-<hash>.parquet``
 with the columns ``id`` and ``reason``. A file appears whole or not at all. Of two rows of one id that of the later run
-counts, and files of which more than half of the rows do not are written again without them. When a run ends, it writes
-the names of all part files into ``manifest.json``, and a folder that lacks one of them is refused. A run that is killed leaves parts that are not named yet, which count as the others do.
+counts, and a part file of which more than half of the rows do not count is written again without them. When a run ends,
+it writes the names of all part files into ``manifest.json``, and a folder that lacks one of them is refused. A run that
+is killed leaves parts that are not named yet, which count as the others do.
 """
 
 from __future__ import annotations
