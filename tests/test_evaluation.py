@@ -957,6 +957,7 @@ def test_the_command_evaluates_a_folder(tmp_path, monkeypatch):
         (["--arms", "late,sideways"], "arms must be some of naive, late"),
         (["--max-tokens", "x"], "--max-tokens must be whole numbers"),
         (["-k", "0"], "the k of measures (depth) must be from 1 to 1,000"),
+        (["--window", "0"], "window_tokens must be at least 1, got 0"),
     ],
 )
 def test_the_command_says_what_is_wrong(tmp_path, monkeypatch, options, message):

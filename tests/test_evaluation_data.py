@@ -89,6 +89,7 @@ def test_beir_with_a_judgement_of_nothing_is_an_error(tmp_path):
         ("a\tb\n1\t2\n", "needed are query-id"),
         ("query-id\tcorpus-id\tscore\n7\t1\tinf\n", "a whole score"),
         ("query-id\tcorpus-id\tscore\n7\t1\t0.7\n", "a whole score"),
+        ("query-id\tcorpus-id\tscore\n7\t1\t1001\n", "a grade of 1001; it must be from 1 to 1,000"),
         ("query-id\tcorpus-id\tscore\n7\t1\t1\tx\n", r"test.tsv:2: .* more fields than the first line"),
     ):
         (folder / "qrels" / "test.tsv").write_text(table)

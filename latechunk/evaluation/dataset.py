@@ -12,6 +12,8 @@ from latechunk.errors import InputError
 from latechunk.types import Document, Span, require_text
 from latechunk.types.json_form import list_blocks
 
+_MOST_GRADE = 1_000  # trec_eval keeps a place for every grade up to the highest: 16 GB for 2^31
+
 
 @dataclass(frozen=True, slots=True)
 class Gold:
@@ -20,7 +22,7 @@ class Gold:
     Attributes:
         document_id: The document that holds it.
         spans: The characters that answer; empty where the document as a whole is the answer.
-        grade: How relevant, at least 1.
+        grade: How relevant, from 1 to 1,000.
     """
 
     document_id: str
@@ -111,8 +113,8 @@ def _require_answerable(asked: str, question: Question, lengths: dict[str, int])
     for gold in question.gold:
         if gold.document_id not in lengths:
             raise InputError(f"{asked} names the document {gold.document_id!r}, which is missing")
-        if gold.grade < 1:
-            raise InputError(f"{asked} has a grade of {gold.grade}; it must be at least 1")
+        if not 1 <= gold.grade <= _MOST_GRADE:
+            raise InputError(f"{asked} has a grade of {gold.grade}; it must be from 1 to {_MOST_GRADE:,}")
         for span in gold.spans:
             if span.end > lengths[gold.document_id]:
                 raise InputError(

@@ -187,8 +187,8 @@ def _load_encoders(request: EvaluationRequest) -> dict[str, SpanEncoder]:
     ):
         name = model + (", no adapters" if adapters is None else "")
         name += f", adapters {Path(adapters).name}" if adapters not in (None, "auto") else ""
-        name += (f", {dims} dims" if dims else "") + (f", windows of {window}" if window else "")
+        name += (f", {dims} dims" if dims else "") + ("" if window is None else f", windows of {window}")
         options: dict[str, Any] = {"device": request.device, "dtype": request.dtype, "dims": dims, "adapters": adapters}
-        options |= {"window_tokens": window, "context": "windows"} if window else {}
+        options |= {} if window is None else {"window_tokens": window, "context": "windows"}
         encoders[name] = Encoder.load(model, **options)
     return encoders
