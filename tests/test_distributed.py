@@ -604,6 +604,16 @@ def test_a_folder_that_an_earlier_version_made_is_read(tmp_path):
 # --- what it would take
 
 
+def test_a_dry_run_refuses_what_a_run_refuses(tmp_path):
+    (tmp_path / "file").write_text("")
+
+    for out in (tmp_path, tmp_path / "file"):
+        with pytest.raises(InputError, match="is no folder of embedded documents"):
+            estimate_embedding(DOCUMENTS, out, encoder=FakeEncoder(), chunker=CHUNKER)
+    assert estimate_embedding(DOCUMENTS, tmp_path / "new", encoder=FakeEncoder(), chunker=CHUNKER).n_unchanged == 0
+    assert not (tmp_path / "new").exists()
+
+
 def test_a_second_document_of_an_id_fails_in_every_run(tmp_path):
     """If the first was there unchanged, the second replaced it, and the next run did the reverse."""
     twins = [Document("one", "Berlin is big."), Document("one", "Rome is old.")]

@@ -7,7 +7,6 @@ import random
 import time
 from collections import Counter
 from collections.abc import Callable, Iterable
-from contextlib import suppress
 from dataclasses import dataclass
 
 from latechunk.chunking.registry import to_chunker
@@ -17,7 +16,6 @@ from latechunk.distributed.outcomes import Outcome, pass_changed
 from latechunk.embedding import Embedding, choose_embedding, chunk_documents, embed_chunks
 from latechunk.embedding.chunks import blank_error
 from latechunk.embedding.stream import Pace, load_encoder, require_documents, take_batches
-from latechunk.errors import InputError
 from latechunk.protocols import Chunker, SpanEncoder
 from latechunk.readers import Problem
 from latechunk.types import Document, Mode
@@ -65,6 +63,7 @@ def estimate_embedding(
     ``on_outcome`` is called with what would become of each document that would not be encoded.
 
     Raises:
+        InputError: If ``out`` is something else.
         IndexMismatchError: If the vectors in ``out`` were made with other settings.
         ModelError: If the model cannot be loaded.
 
@@ -75,7 +74,8 @@ def estimate_embedding(
     require_documents("estimate_embedding", documents)
     cut, loaded = to_chunker(chunker), load_encoder(encoder)
     embedding = choose_embedding(loaded, mode, late_weight)
-    known = _known(out, loaded, cut, embedding)
+    folder = EmbeddedFolder.find(out, make_manifest(loaded, cut, embedding))
+    known = Known(folder) if folder else None
     sample: list[Document] = []
     draw = random.Random(0)  # noqa: S311  a sample, no secret
     n_documents = n_characters = n_bytes = 0
@@ -121,16 +121,6 @@ class _Measured:
     @property
     def tokens_per_second(self) -> float:
         return self.n_encoded / self.seconds if self.seconds else 0.0
-
-
-def _known(out: str | os.PathLike[str], encoder: SpanEncoder, chunker: Chunker, embedding: Embedding) -> Known | None:
-    with suppress(InputError):  # there is no such folder yet
-        folder = EmbeddedFolder.open(out)
-        folder.require_same(
-            make_manifest(encoder, chunker, embedding), "to embed in another way, choose another folder"
-        )
-        return Known(folder)
-    return None
 
 
 def _measure(sample: list[Document], encoder: SpanEncoder, chunker: Chunker, embedding: Embedding) -> _Measured:

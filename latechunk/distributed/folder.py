@@ -70,6 +70,17 @@ class EmbeddedFolder:
             IndexMismatchError: If other settings made its vectors; the message names them.
             InputError: If there is something else.
         """
+        if found := cls.find(path, manifest):
+            return found
+        folder = as_folder(path)
+        folder.mkdir(parents=True, exist_ok=True)
+        made = cls(folder, manifest)
+        made._write_manifest([])
+        return made
+
+    @classmethod
+    def find(cls, path: str | os.PathLike[str], manifest: IndexManifest) -> Self | None:
+        """What ``prepare`` would open, with its errors; None if it would make a folder."""
         folder = as_folder(path)
         if (folder / _MANIFEST).exists():
             found = cls.open(folder)
@@ -77,10 +88,7 @@ class EmbeddedFolder:
             return found
         if folder.exists() and not (folder.is_dir() and all(map(_is_left_over, folder.iterdir()))):
             raise InputError(f"{folder} exists, and is no folder of embedded documents; choose another one")
-        folder.mkdir(parents=True, exist_ok=True)
-        made = cls(folder, manifest)
-        made._write_manifest([])
-        return made
+        return None
 
     def require_same(self, manifest: IndexManifest, remedy: str) -> None:
         """Raise an IndexMismatchError, which names the settings, unless a manifest is of vectors of the same kind."""
