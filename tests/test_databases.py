@@ -586,7 +586,7 @@ def test_urls_and_names_that_are_none_are_refused(tmp_path):
             open_database(f"lancedb:{tmp_path}", table=name)
 
 
-@pytest.mark.parametrize("url", ["postgresql://me:secret@127.0.0.1:1/x", "qdrant:http://127.0.0.1:1"])
+@pytest.mark.parametrize("url", ["postgresql://me:secret@127.0.0.1:1/x", "qdrant:http://me:a@secret@127.0.0.1:1"])
 def test_a_server_that_is_not_there_is_said(url, folder):
     pytest.importorskip("psycopg" if url.startswith("postgresql") else "qdrant_client")
     with pytest.raises(StoreError, match="cannot be used") as caught:

@@ -687,6 +687,7 @@ def test_texts_too_short_to_compare_chunks_are_an_error():
     ("make", "message"),
     [
         (lambda: LoraSettings(rank=0), "rank must be at least 1, got 0"),
+        (lambda: LoraSettings(rank=100_000), "rank must be at most 1,024, got 100000"),
         (lambda: LoraSettings(alpha=math.nan), "alpha must be a finite number"),
         (lambda: LossSettings(temperature=0.0), "temperature must be more than 0"),
         (lambda: LossSettings(late_weight=0.0), "late_weight must be more than 0"),

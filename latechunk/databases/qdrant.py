@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import re
 import sqlite3
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
@@ -33,6 +34,7 @@ _PAGE = 5_000  # points of one answer
 _REQUEST_NUMBERS = 500_000  # of the vectors in one request, of which Qdrant takes 32 MB
 _INDEXED = ("document_id", "digest", "facets")
 _FIELDS = ("document_id", "number", "start", "end", "text", "line")
+_USER = re.compile(r"(?<=://)[^/?#]*@")  # with a password, perhaps
 _LARGEST = 2**53  # whole numbers up to here are compared exactly
 
 
@@ -46,9 +48,10 @@ class QdrantDatabase:
 
     def __init__(self, place: str, collection: str) -> None:
         """Connect to a server by its URL, with the key in ``QDRANT_API_KEY`` if there is one, or open a folder."""
-        self.name = f"the Qdrant collection {collection!r} at {place}"
         self._collection = collection
         self._is_server = place.startswith(("http://", "https://"))
+        shown = _USER.sub("", place) if self._is_server else place
+        self.name = f"the Qdrant collection {collection!r} at {shown}"
         with self._explained():
             if self._is_server:
                 key = os.environ.get("QDRANT_API_KEY")

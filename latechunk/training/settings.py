@@ -28,13 +28,14 @@ class LoraSettings(Validated):
     """The shape of the adapters.
 
     Attributes:
+        rank: At most 1,024, the width of large encoders; memory grows with it.
         alpha: The update is scaled by ``alpha / rank``.
         n_layers: How many layers, counted from the top, are adapted. None for those that read the whole sequence where
             the encoder has a local-global context, else for all.
         targets: Regular expression of the names, within a layer, of the linear layers that are adapted.
     """
 
-    rank: _Count = 64
+    rank: Annotated[int, Field(ge=1, le=1_024)] = 64
     alpha: _Positive = 128.0
     n_layers: _Count | None = None
     targets: str = LINEAR_LAYERS
