@@ -586,6 +586,18 @@ def test_urls_and_names_that_are_none_are_refused(tmp_path):
             open_database(f"lancedb:{tmp_path}", table=name)
 
 
+def test_a_push_goes_on_where_one_was_killed_that_made_the_table(tmp_path, folder):
+    """LanceDB then has a folder of the table without a version, which it calls corrupt."""
+    pytest.importorskip("lancedb")
+    (tmp_path / "vectors" / "chunks.lance" / "_versions").mkdir(parents=True)
+    url = f"lancedb:{tmp_path / 'vectors'}"
+
+    with pytest.raises(StoreError, match="there is no"):
+        DatabaseSearcher.open(url)
+    assert push_folders([folder], open_database(url)).n_written > 0
+    assert push_folders([folder], open_database(url)).n_written == 0
+
+
 @pytest.mark.parametrize("url", ["postgresql://me:secret@127.0.0.1:1/x", "qdrant:http://me:a@secret@127.0.0.1:1"])
 def test_a_server_that_is_not_there_is_said(url, folder):
     pytest.importorskip("psycopg" if url.startswith("postgresql") else "qdrant_client")

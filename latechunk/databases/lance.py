@@ -36,6 +36,7 @@ _STORED = (
 )
 _COLUMNS = [*_STORED, "line"]
 _WORDS = "words"
+_NO_VERSION = ".lance/_versions"  # not found: what made the table was killed, or the disk was full, before it was there
 _VECTOR = "vector"
 _match: Any = MatchQuery  # whose types know no defaults
 
@@ -65,7 +66,12 @@ class LanceDatabase:
             if self._opened is None:
                 if self._is_missing() or self._table_name not in self._database.list_tables(limit=100_000).tables:
                     return None
-                self._opened = self._database.open_table(self._table_name)
+                try:
+                    self._opened = self._database.open_table(self._table_name)
+                except RuntimeError as error:
+                    if _NO_VERSION not in str(error):
+                        raise
+                    return None
             found = (self._opened.schema.metadata or {}).get(_KEY)
         if found is None:
             raise IndexFormatError(f"{self.name} was not made by latechunk; choose another name for the table")
