@@ -410,14 +410,23 @@ def test_the_outline_of_a_document_is_used():
 GERMAN = "Am 19. August kam der Bürgermeister in die Stadt und sprach zu den Leuten über das Wetter. " * 12
 
 
-@pytest.mark.parametrize("said", ["deu", "ger", "de-AT", "gr", "xx"])
+@pytest.mark.parametrize("said", ["deu", "ger", "de-AT", "gr", "xx", "xxx", "und", "mul", "zxx"])
 def test_a_language_is_known_by_its_code_of_three_letters_and_not_by_one_that_is_none(said):
     assert choose_language(None, GERMAN, {"lang": said}) == "de"
 
 
 def test_each_language_that_is_found_in_a_text_can_be_said():
-    assert [StructureChunker(language=code).language for code in identifier().nb_classes] == identifier().nb_classes
+    codes = [code for code in identifier().nb_classes if code != "zxx"]  # which is none
+    assert [StructureChunker(language=code).language for code in codes] == codes
     assert choose_language("tgl", "", {}) == "tl"
+    assert [StructureChunker(language=code).language for code in ("chr", "yue-Hant", "ber")] == [
+        "chr",
+        "yue-Hant",
+        "ber",
+    ]
+    for none in ("xxx", "und", "deux"):
+        with pytest.raises(InputError, match="must be an ISO 639 code"):
+            StructureChunker(language=none)
 
 
 @pytest.mark.parametrize("kind", [SentenceChunker, StructureChunker])

@@ -6,6 +6,7 @@ import functools
 import re
 import tempfile
 from collections.abc import Mapping
+from importlib.resources import files
 from typing import TYPE_CHECKING, Any
 
 from latechunk.errors import StoreError
@@ -42,7 +43,7 @@ _ENGLISH = frozenset(("the", "and", "this", "that", "with", "what", "how", "whic
 
 
 def require_language(language: str | None) -> None:
-    """Raise a ValueError for what is no ISO 639 code, as far as two letters go; None is one that is not known."""
+    """Raise a ValueError for what is no ISO 639 code; None is one that is not known."""
     if language is not None and not _is_code(language):
         raise ValueError(f'language must be an ISO 639 code such as "en" or "ja", or None, got {language!r}')
 
@@ -66,8 +67,16 @@ def said_language(metadata: Mapping[str, Any]) -> str | None:
 
 
 def _is_code(code: str) -> bool:
-    """Whether this is an ISO 639 code; of three letters there are thousands, and any are taken for one."""
-    return _CODE.fullmatch(code) is not None and (code[2:3].isalpha() or code[:2] in _SHORTEST)
+    """Whether this is the ISO 639 code of a language; ``und`` and the like, of none or several, are not."""
+    language = code.partition("-")[0]
+    return _CODE.fullmatch(code) is not None and (language in _SHORTEST or language in _three_letter_codes())
+
+
+@functools.cache
+def _three_letter_codes() -> frozenset[str]:
+    """Those of ISO 639-2, -3 and -5, as iso639.txt has them: the first two letters, then each third one."""
+    groups = files("latechunk.chunking").joinpath("iso639.txt").read_text("ascii").split()
+    return frozenset(group[:2] + last for group in groups for last in group[2:])
 
 
 def find_language(text: str) -> str:
