@@ -678,6 +678,16 @@ def test_an_index_that_cannot_be_evaluated(tmp_path, small_index, arguments, mes
     assert message in result.output
 
 
+def test_an_index_without_documents_is_refused(tmp_path, small_index):
+    (tmp_path / "questions.csv").write_text("question,quote,document\nWhich country?,France,a.txt\n")
+    assert CliRunner().invoke(app, ["delete", "my.latechunk", "a.txt", "b.txt"]).exit_code == 0
+
+    result = CliRunner().invoke(app, ["evaluate", "my.latechunk", "questions.csv"])
+
+    assert result.exit_code == 2
+    assert "my.latechunk holds no document" in result.output
+
+
 def test_more_scores_than_memory_holds_are_refused(tmp_path, monkeypatch):
     monkeypatch.setattr("latechunk.evaluation.harness._MOST_SCORES", 10)
     with pytest.raises(InputError, match="are more than fit the memory"):

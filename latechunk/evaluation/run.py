@@ -95,6 +95,8 @@ def evaluate_index(request: IndexRequest, on_progress: Callable[[str, float], No
     work = _make_work(request.out)
     with Index.open(request.index, read_only=True, device=request.device, dtype=request.dtype) as index:
         documents = tuple(document for name in index.ids() if (document := index.get(name)) is not None)
+        if not documents:
+            raise InputError(f"{request.index} holds no document; add some with `latechunk index`")
         _require_elsewhere(request.questions, documents)
         questions, left_out = read_questions(request.questions, documents)
         one = EvaluationSet(request.index.resolve().name, documents, questions)
