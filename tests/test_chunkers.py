@@ -108,8 +108,13 @@ def test_trimmed_spans_lose_nothing_but_white_space(case, size):
     for chunker in (SentenceChunker(max_tokens=size), TokenChunker(max_tokens=size)):
         whole = chunker.split(text, offsets)
         trimmed = type(chunker)(max_tokens=size, trim=True).split(text, offsets)
-        for chunk, span in zip(texts_of(text, whole), texts_of(text, trimmed), strict=True):
-            assert span == (chunk.strip() or chunk)
+        token_ranges(offsets, trimmed)
+        for before, after in zip(whole, trimmed, strict=True):
+            chunk = text[before.start : before.end]
+            start = before.start + len(chunk) - len(chunk.lstrip())
+            end = start + len(chunk.strip())
+            holds_token = ((offsets[:, 0] < end) & (offsets[:, 1] > start)).any()
+            assert after == (Span(start, end) if holds_token and start < end else before)
 
 
 def test_sentences_are_packed_whole():
@@ -531,6 +536,59 @@ def test_a_character_of_several_tokens_is_never_cut():
     offsets = np.array([(0, 1), (1, 2), (1, 2), (1, 2), (2, 3)])
 
     assert TokenChunker(max_tokens=2).split("a😀b", offsets) == [Span(0, 1), Span(1, 2), Span(2, 3)]
+
+
+@pytest.mark.parametrize(
+    "whole",
+    [
+        "👩\u200d👩\u200d👧",
+        "👍🏽",
+        "🇩🇪",
+        "❤️",
+        "1️⃣",
+        "e\u0301\u0323",
+        "ที่",
+        "น้ำ",
+        "ភ្នំ",
+        "မြို့",
+        "क्षि",
+        "གྱི",
+        "하",
+        "ｶﾞ",
+        "שָׁ",
+    ],
+)
+@pytest.mark.parametrize("chunker", [TokenChunker, SentenceChunker, StructureChunker])
+def test_what_is_read_as_one_character_is_cut_only_where_it_does_not_fit(whole, chunker):
+    # As a tokenizer of bytes has it: each code point is a token.
+    text = whole * 30
+    offsets = np.array([(place, place + 1) for place in range(len(text))])
+
+    for size in range(len(whole), 3 * len(whole)):
+        spans = chunker(max_tokens=size).split(text, offsets)
+        assert all(span.start % len(whole) == 0 and span.end - span.start <= size for span in spans)
+    assert len(chunker(max_tokens=1).split(text, offsets)) == len(text)
+
+
+def test_what_is_repeated_begins_with_a_whole_character():
+    text = "👍🏽" * 4
+    offsets = np.array([(place, place + 1) for place in range(len(text))])
+
+    spans = TokenChunker(max_tokens=6, overlap=3).split(text, offsets)
+
+    assert spans == [Span(0, 6), Span(4, 8)]
+
+
+@pytest.mark.parametrize("sign", ["\u200b", "\ufeff", "\u200e"])
+def test_a_sign_that_nobody_sees_alone_between_blank_lines_is_trimmed_to_what_holds_a_token(sign):
+    # The default model's tokenizer has a token of the white space after it, and none of the sign.
+    text = f"One.\n\n{sign}\n\nTwo."
+    offsets = np.array([(0, 4), (7, 8), (9, 13)])
+
+    spans = SentenceChunker(max_sentences=1, trim=True).split(text, offsets)
+
+    assert texts_of(text, spans) == ["One.", f"{sign}\n\n", "Two."]
+    token_ranges(offsets, spans)
 
 
 @pytest.mark.parametrize("name", SCRIPTS)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import unicodedata
 from collections.abc import Iterable, Sequence
 
 import numpy as np
@@ -11,18 +12,48 @@ from latechunk.types import IntArray, Span
 
 _ROW_END = re.compile(r"(?:[)\]}][,;，；]|;(?=\s)|；)\s*")
 _CLAUSE_END = re.compile(r"(?:[,:،؛·՝](?=\s)|[，、：၊፣፤])\s*")
+# What is read with the character before it and is no mark to Unicode: joiners, vowels of Thai and Lao, vowels and last
+# consonants of Korean in parts, signs of voiced sounds in half width, colours of skin, tags of flags.
+_ATTACHED = re.compile(
+    "[\u200c\u200d\u0e33\u0eb3\u1160-\u11ff\ud7b0-\ud7ff\uff9e\uff9f\U0001f3fb-\U0001f3ff\U000e0020-\U000e007f]"
+)
+_FLAG = re.compile("[\U0001f1e6-\U0001f1ff]{2}")
+_VIRAMA = 9  # the combining class of signs that join two consonants
 
 
-def cut_places(text: str, offsets: IntArray) -> tuple[list[bool], list[bool]]:
-    """Say of each token whether it begins a character of its own, and whether it begins a word."""
+def cut_places(text: str, offsets: IntArray) -> tuple[list[bool], list[bool], list[bool]]:
+    """Say of each token whether it begins a character of its own, one that is read alone, and a word."""
     starts, previous_ends = offsets[1:, 0], offsets[:-1, 1]
     begins_character = [True, *(starts >= previous_ends).tolist()]
+    bounds = (*offsets[:1, 0].tolist(), *offsets[-1:, 1].tolist())
+    flags = {flag.start() + 1 for flag in _FLAG.finditer(text, *bounds)}
+    begins_alone = [True] + [
+        own and start not in flags and not _is_attached(text, start)
+        for own, start in zip(begins_character[1:], starts.tolist(), strict=True)
+    ]
     gap = (starts > previous_ends).tolist()
     begins_word = [True] + [
         own and (apart or text[start].isspace())
-        for own, apart, start in zip(begins_character[1:], gap, starts.tolist(), strict=True)
+        for own, apart, start in zip(begins_alone[1:], gap, starts.tolist(), strict=True)
     ]
-    return begins_character, begins_word
+    return begins_character, begins_alone, begins_word
+
+
+def _is_attached(text: str, place: int) -> bool:
+    """Whether a character is a part of what is read as one with the character before it, as a mark on a letter is.
+
+    About what Unicode calls a grapheme cluster, which Python's regular expressions do not know.
+    """
+    own, before = text[place], text[place - 1]
+    if own.isascii():
+        return False
+    category = unicodedata.category(own)[0]
+    return (
+        category == "M"
+        or _ATTACHED.match(own) is not None
+        or unicodedata.combining(before) == _VIRAMA
+        or (category == "S" and before == "\u200d")
+    )
 
 
 def line_places(text: str, offsets: IntArray) -> list[bool]:
@@ -52,18 +83,21 @@ def next_cut(
     stop: int,
     size: int,
     begins_character: list[bool],
+    begins_alone: list[bool],
     begins_word: list[bool],
     *better: Sequence[bool],
 ) -> int:
     """The token after ``after`` before which to cut: at most ``size`` from ``begin`` where a character allows it.
 
     In the second half of that, places in ``better`` come first, those of its first sequence before those of the next.
+    What is read as one, such as a letter and its marks, is parted only where it does not fit.
     """
     limit = begin + size
     if limit >= stop:
         return stop
     half = max(begin + (size - 1) // 2, after)
-    for places, least in (*((one, half) for one in better), (begins_word, half), (begins_character, after)):
+    nearest = ((begins_word, half), (begins_alone, after), (begins_character, after))
+    for places, least in (*((one, half) for one in better), *nearest):
         for token in range(limit, least, -1):
             if places[token] and begins_character[token]:
                 return token
@@ -85,13 +119,16 @@ def is_caseless(letter: str) -> bool:
     return letter.isalpha() and not letter.isupper() and not is_small(letter)
 
 
-def trimmed(text: str, spans: Iterable[Span]) -> list[Span]:
+def trimmed(text: str, spans: Iterable[Span], offsets: IntArray) -> list[Span]:
     """Spans without the white space at both ends.
 
-    One that is white space throughout holds a token (some tokenizers have such) and stays as it is.
+    One that then holds no token stays as it is: some tokenizers have tokens of white space.
     """
-    pieces = ((span, text[span.start : span.end]) for span in spans)
-    return [
-        Span(span.end - len(piece.lstrip()), span.start + len(piece.rstrip())) if piece.strip() else span
-        for span, piece in pieces
-    ]
+
+    def trim(span: Span) -> Span:
+        piece = text[span.start : span.end]
+        start, end = span.end - len(piece.lstrip()), span.start + len(piece.rstrip())
+        first = np.searchsorted(offsets[:, 1], start, side="right")
+        return Span(start, end) if first < np.searchsorted(offsets[:, 0], end, side="left") else span
+
+    return list(map(trim, spans))

@@ -75,7 +75,7 @@ class SentenceChunker(Validated):
         language = choose_language(asked, text, document.metadata)
         ends = sentence_ends(self.segmenter, language)(text)
         spans = self._pack(find_pieces(text, document.outline, ends, offsets, self.max_tokens, keep_lines=False))
-        return trimmed(text, spans) if self.trim else spans
+        return trimmed(text, spans, offsets) if self.trim else spans
 
     def _pack(self, pieces: Pieces) -> list[Span]:
         """Join neighbouring pieces greedily."""

@@ -61,6 +61,11 @@ class TokenChunker(Validated):
             stop = int(offsets[end, 0]) if end < len(offsets) else len(text)
             spans.append(Span(start, stop))
             if end == len(offsets):
-                return trimmed(text, spans) if self.trim else spans
-            # The next chunk begins ``overlap`` tokens before, at a character's start.
-            begin = next(token for token in range(max(end - self.overlap, begin + 1), end + 1) if places[0][token])
+                return trimmed(text, spans, offsets) if self.trim else spans
+            begin = _step_back(end, self.overlap, begin, *places[:2])
+
+
+def _step_back(end: int, overlap: int, begin: int, begins_character: list[bool], begins_alone: list[bool]) -> int:
+    """The token at which the next chunk begins: ``overlap`` before ``end``, at a character's start, after ``begin``."""
+    tokens = range(max(end - overlap, begin + 1), end + 1)
+    return next(token for places in (begins_alone, begins_character) for token in tokens if places[token])
