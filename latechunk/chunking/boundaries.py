@@ -41,18 +41,49 @@ _TITLES = (
 )
 _REFERENCES = (
     " no nos nr n vol vols eq eqs fig figs p pp pág págs pag sec secs séc ch chap approx aprox art arts al núm"
-    " ref refs čl ust pkt dn kap kl godz hlm rp yakl md janv févr avr juil déc ст гл рис табл см стр п с ок бл άρθ"
-    " αρ παρ περ σελ ν रु খ্রি ரூ გვ ص ج "
+    " ref refs str rys obr odst ods alin gbr pav joon şek čl ust pkt dn kap kl godz hlm rp yakl md janv févr avr juil"
+    " déc ст гл рис табл см стр чл фиг сл п с ок бл άρθ άρθρ εικ αρ παρ περ σελ ν रु पृ খ্রি ரூ გვ სურ ص ج "
 )
+# After these it ends sentences before names; as words or names of other languages they may end some there.
+_OWN_TITLES = {
+    "en": " Ms Ft approx ",
+    "de": " Ing geb ehem einschl gem Hrsg insb insbes ",
+    "fr": " bd trad ",
+    "es": " D cf Mons ",
+    "it": " S ",
+    "pt": " D S Pe Cel cf ",
+    "nl": " o.a d.w.z ds jhr ",
+    "pl": " tzw tj m.in ks al pl gen woj ob por red wg pw gm pow hr bł płk hab ",
+    "cs": " mj vč zejm srov kpt ",
+    "ru": " напр е т.е св пл обл оз ср ген пос доц бул наб ред ",
+    "uk": " ген смт просп ",
+    "bg": " т.е т.нар обл ср ",
+    "el": " δηλ κος κα καθ βλ πρβλ αγ οδ λεωφ πλ επιμ μτφρ εκδ ",
+    "tr": " örn bkz krş Hz Yrd Uzm Alb Mah Müh Öğr haz çev Cad ",
+    "sv": " t.ex ex dvs jfr resp enl ",
+    "da": " bl.a iht ift Sct ",
+    "fi": " ns ts hra rva tri ks vrt synt ",
+    "hu": " ún özv ifj Szt Sz kb vö ld ford szerk gr br ",
+    "ro": " ex dl dna av sf str bd jud com mun acad conf ",
+    "id": " Hj Jl Ir PT CV Kab Kec Bpk Sdr Tn Ny Yth ",
+    "vi": " tp KS LS TX ",
+    **dict.fromkeys(("no", "nb", "nn"), " f.eks dvs pga jf evt vedr iht ift mht hhv såk "),
+    **dict.fromkeys(("hr", "bs", "sr"), " npr tj tzv sv usp gosp odn dipl doc akad "),
+}
 # In English these end sentences: a cap, a BS, a street. It is sentencex that knows English saints.
 _OWN_REFERENCES = {"cs": " s ", "pl": " ok s ", "tr": " s "} | dict.fromkeys(("ca", "es", "it", "pt", "ro"), " cap ")
 _ENGLISH = " St BS TS GS TP "
+# A day and its month before a year: 1 янв. 2024. Hungarian and Turkish write Roman numbers so, and laws § after one.
+_DAY = re.compile(r"\d\S{0,2}\s+[^\W\d_]{3,5}\.\s*\Z")
+_YEAR = re.compile(r"(?:1[5-9]|20)\d\d\b")
+_ORDINALS = ("hu", "tr")
 # In German nouns are large, and a number before one may be its ordinal. Of French laws articles have letters, too.
 _ORDINAL = re.compile(r"\b(?:[Ii]m|[Aa]m|[Dd](?:er|em|en|es|as|ie)|[Vv]om|[Zz]u[mr]|[Bb]eim|[Ii]ns)\s+\d{1,2}\.\s*\Z")
 _CENTURY = re.compile(r"(?:Jahrhundert|Jahrtausend|Jh\b)")
 _ARTICLE_OF_LAW = re.compile(r"\b(?:[Aa]rt\.|[Aa]rticles?|et|ou|à)\s+[LRDA]\.\s*\Z")
 _NUMBER_OF_LAW = re.compile(r"[LRDA]\. ?\d")
 _ROMAN = re.compile(r"(?:[IVXLC]{2,}|[VX])\b")  # I is a word of English
+_CLOSING_SIGNS = "”’»"  # which open quotations in Swedish and Finnish, and words in Dutch: ’t
 # Initials of names: A. S. Puškin, J.-P. Sartre; where letters are neither large nor small, short words one after the
 # other, too: ე. წ., ه.ش., พ.ร.บ.
 _INITIALS = re.compile(r"(?:\A|[\s(])(\w\w?)\.[ -](\w)\.\Z")
@@ -105,7 +136,8 @@ def _sentencex_ends(language: str) -> SentenceEnds:
             plain = _IN_HEBREW_WORD.sub("x", plain)
         start = 0
         marks = _MARKS.finditer(plain) if any(mark in plain for mark in "។៕៚།༎፡") else ()
-        for end in merge(found_ends(plain), (mark.end() for mark in marks)):
+        for place in merge(found_ends(plain), (mark.end() for mark in marks)):
+            end = place - _opens_quotation(plain, place - 1)  # a sign that sentencex leaves to the sentence before
             if end > start and (end == len(plain) or not _goes_on(plain, start, end, language)):
                 yield end
                 start = end
@@ -125,6 +157,16 @@ def _sentencex_ends(language: str) -> SentenceEnds:
     return ends
 
 
+def _opens_quotation(text: str, place: int) -> bool:
+    """Whether a sign that closes quotations elsewhere stands here between white space and a word."""
+    return (
+        0 < place < len(text) - 1
+        and text[place] in _CLOSING_SIGNS
+        and text[place - 1].isspace()
+        and text[place + 1].isalnum()
+    )
+
+
 def _goes_on(text: str, start: int, end: int, language: str) -> bool:
     """Whether a sentence goes on after what sentencex takes for its end, on the same or the next line."""
     near = text[max(0, end - _NEAR) : end]
@@ -136,6 +178,7 @@ def _goes_on(text: str, start: int, end: int, language: str) -> bool:
         return True
     if (
         left[-1] in "၊၏"
+        or (following in ",;،؛" and "\n" not in near[len(left) :])
         or (left[-1] in "」』" and following in "とっ、")
         or (is_inside_word and following in "」』”’»)]")
         or (is_inside_word and left[-1] in "”’\"'" and "가" <= following <= "힣")  # “네.”라고
@@ -151,16 +194,21 @@ def _goes_on(text: str, start: int, end: int, language: str) -> bool:
         is_decimal = is_inside_word and word[-1:].isdigit()  # ٣.٥
         is_of_law = language == "fr" and _ARTICLE_OF_LAW.search(near) is not None
         is_era = not left[-2:-1].isascii() and _SHORT_WORDS.search(left) is not None  # ई.पू. 300
-        return is_initials or is_decimal or is_of_law or is_era or _refers(word, language)
+        is_date = _YEAR.match(text, end) is not None and _DAY.search(near) is not None
+        return is_initials or is_decimal or is_of_law or is_era or is_date or _refers(word, language)
     if following.islower() and is_small(following):  # but where sentences begin with small letters, this may be one
         is_short = len(word) <= _MOST_SHORT or _refers(word, language)
         return is_short and not _begins_small(text, start)
     if language == "de" and word.isdigit() and following.isupper():
         return _ORDINAL.search(near) is not None or (len(word) < 3 and _CENTURY.match(text, end) is not None)
-    if language == "fr" and _NUMBER_OF_LAW.match(text, end):
+    if (language == "fr" and _NUMBER_OF_LAW.match(text, end)) or (
+        language in _ORDINALS and (_ROMAN.fullmatch(word) or word == "I" or (word.isdigit() and following == "§"))
+    ):
         return True
     is_in_name = is_inside_word and (len(word) == 1 or "." in left.split()[-1][:-1] or text[end + 1 : end + 2] == ".")
     is_title = f" {word} " in _TITLES and (language != "en" or f" {word} " not in _ENGLISH)
+    names = (word, word[:1].lower() + word[1:], left.split()[-1][:-1])
+    is_title = is_title or any(f" {one} " in _OWN_TITLES.get(language, "") for one in names)
     return following.isalpha() and (
         is_in_name or is_title or (len(word) < 4 and _are_initials(left, word, following, language))
     )
