@@ -8,6 +8,7 @@ from latechunk.chunking.places import with_outline
 from latechunk.embedding import ChunkedDocument, Embedding, chunk_documents, embed_chunks
 from latechunk.embedding.progress import BatchProgress
 from latechunk.errors import DocumentError, InputError, ModelError
+from latechunk.types import Tokens
 from tests.conftest import DIMS, SCRIPTS, FakeEncoder, no_error
 
 
@@ -185,6 +186,38 @@ def test_vectors_that_an_index_cannot_hold_are_refused(spoil, mode):
 
     with pytest.raises(ModelError, match="must give|must return"):
         embed(Wrong(spoil), document, mode)
+
+
+@pytest.mark.parametrize(
+    "spoil",
+    [
+        lambda offsets: [*offsets[:-1], [0, 0]],  # a special token's
+        lambda offsets: [[0, 0], *offsets[1:]],
+        lambda offsets: offsets[::-1],
+        lambda offsets: offsets[:-1],
+        lambda offsets: 2 * offsets,  # of bytes
+        lambda offsets: offsets - 1,
+        lambda offsets: offsets.astype(float),
+        lambda offsets: offsets[None],
+    ],
+)
+def test_offsets_of_an_encoder_that_are_no_places_in_the_text_are_refused(spoil):
+    class Misplaced(FakeEncoder):
+        def tokenize(self, texts):
+            found = super().tokenize(texts)
+            return [Tokens((), one.ids, np.asarray(spoil(one.offsets))) for one in found]
+
+    with pytest.raises(ModelError, match=r"offsets of 3 tokens must be .* for document 'a' came"):
+        embed(Misplaced(), Document("a", "One two three."), "late")
+
+
+def test_offsets_as_a_list_are_refused():
+    class Listed(FakeEncoder):
+        def tokenize(self, texts):
+            return [Tokens((), one.ids, one.offsets.tolist()) for one in super().tokenize(texts)]
+
+    with pytest.raises(ModelError, match=r"must be whole numbers of shape \(3, 2\)"):
+        embed(Listed(), Document("a", "One two three."), "late")
 
 
 @pytest.mark.parametrize(

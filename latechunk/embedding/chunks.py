@@ -49,7 +49,7 @@ def chunk_documents(
     Those that cannot be indexed go to ``on_error``, which may raise; the others are returned in order.
 
     Raises:
-        ModelError: If the encoder does not give tokens for each text.
+        ModelError: If the encoder does not give tokens for each text, with places in it.
     """
     chunked = []
     tokenised = encoder.tokenize([one.text for one in documents]) if documents else []
@@ -82,6 +82,7 @@ def _chunk(
 ) -> ChunkedDocument:
     if not len(tokens) or not document.text.strip():
         raise blank_error(document)
+    _require_offsets(tokens, document)
     document = with_outline(document)
     chunkings, ranges = [], []
     for chunker in chunkers:
@@ -122,6 +123,25 @@ def token_ranges(offsets: IntArray, spans: Sequence[Span]) -> IntArray:
         if not has_token:
             raise SpanError(f"span [{span.start}, {span.end}) holds no token; is it blank?")
     return np.stack([first, last], axis=1).astype(np.int64)
+
+
+def _require_offsets(tokens: Tokens, document: Document) -> None:
+    """Raise a ModelError unless the tokens say where they stand in the text, as ``Tokens`` has it."""
+    offsets = tokens.offsets
+    is_array = isinstance(offsets, np.ndarray) and offsets.dtype.kind in "iu" and offsets.shape == (len(tokens), 2)
+    if is_array and offsets[0, 0] >= 0 and offsets[-1, 1] <= len(document.text):
+        wrong = (offsets[:, 0] >= offsets[:, 1]) | np.append((offsets[1:] < offsets[:-1]).any(axis=1), False)
+        if not wrong.any():
+            return
+        number = int(wrong.argmax())
+        got = f"token {number} at {offsets[number].tolist()}, before {offsets[number + 1 :][:1].tolist()}"
+    else:
+        got = f"{offsets!r:.80}"
+    raise ModelError(
+        f"the offsets of {len(tokens)} tokens must be whole numbers of shape ({len(tokens)}, 2): ranges of characters "
+        f"of the text, here of {len(document.text)}, none empty, in order of their starts and of their ends, and none "
+        f"of special tokens; for document {document.id!r} came {got}"
+    )
 
 
 def _require_ordered(spans: Sequence[Span], n_characters: int) -> None:
