@@ -298,6 +298,19 @@ def test_a_query_of_too_many_tokens_is_refused_and_not_cut(minilm):
         minilm.encode_queries(["word", "word " * 10_000])
 
 
+@pytest.mark.parametrize("method", ["encode_queries", "encode_texts", "tokenize", "tokenize_queries"])
+@pytest.mark.parametrize("texts", [None, "text", (one for one in ["a"]), {"a"}])
+def test_texts_must_be_a_list(encoder, method, texts):
+    with pytest.raises(InputError, match=f"{method} takes a list of texts, got {type(texts).__name__}"):
+        getattr(encoder, method)(texts)
+
+
+@pytest.mark.parametrize("vectors", [np.ones(32), np.ones((2, 16)), [[1.0] * 32]])
+def test_only_vectors_of_the_encoder_are_shortened(encoder, vectors):
+    with pytest.raises(InputError, match=r"shorten takes an array of this encoder's vectors, shape \(n, 32\), got"):
+        encoder.shorten(vectors, 32)
+
+
 @pytest.mark.parametrize("query", [None, 3, b"x", "a\ud800"])
 def test_a_query_that_is_no_text_is_refused(minilm, query):
     with pytest.raises(QueryError, match="a query"):

@@ -308,10 +308,12 @@ class Encoder:
             >>> encoder.tokenize(["Berlin is big."])[0].offsets.tolist()
             [[0, 6], [6, 9], [9, 13], [13, 14]]
         """
+        _require_list("tokenize", texts)
         return tokenize(self._tokenizer, self._settings.document_prompt, texts)
 
     def tokenize_queries(self, texts: Sequence[str]) -> list[Tokens]:
         """Tokenise queries, each with the query prompt, in order."""
+        _require_list("tokenize_queries", texts)
         return tokenize(self._tokenizer, self._settings.query_prompt, texts)
 
     @cached_property
@@ -366,11 +368,13 @@ class Encoder:
 
         Raises:
             QueryError: If a text is no string, cannot be UTF-8, holds no token, or holds too many.
+            InputError: If ``texts`` is no list or the like.
 
         Examples:
             >>> encoder.encode_queries(["people in Berlin", "the Seine"]).shape
             (2, 384)
         """
+        _require_list("encode_queries", texts)
         return self._encode_whole(self._tokenize_queries(texts), self._adapter_of.get(self._settings.query_task))
 
     def encode_texts(self, texts: Sequence[str], *, task: str | None = None) -> FloatArray:
@@ -391,10 +395,7 @@ class Encoder:
             >>> encoder.encode_texts(["Berlin is big.", "Paris is bigger."]).shape
             (2, 384)
         """
-        if isinstance(texts, str) or not isinstance(texts, Sequence):
-            raise InputError(
-                f"encode_texts takes a list of texts, got {type(texts).__name__}: pass [text], list(texts)"
-            )
+        _require_list("encode_texts", texts)
         prompt = self._settings.document_prompt
         if task is not None:
             task, prompt = choose_side(self._choice, self._model, "document", task, None)
@@ -414,7 +415,8 @@ class Encoder:
             Unit vectors, float32, shape ``(n, dims)``.
 
         Raises:
-            InputError: If the model was not trained for so short vectors, or those of this encoder are shorter.
+            InputError: If the model was not trained for so short vectors, those of this encoder are shorter, or these
+                are none of it.
 
         Examples:
             >>> vectors = encoder.encode_texts(["Berlin is big."])
@@ -427,6 +429,9 @@ class Encoder:
             raise InputError(
                 f"{self._settings.model!r} has vectors of {', '.join(map(str, sizes))} dims, got {dims!r:.40}{only}"
             )
+        if not isinstance(vectors, np.ndarray) or vectors.shape[1:] != (own,):
+            got = f"shape {vectors.shape}" if isinstance(vectors, np.ndarray) else type(vectors).__name__
+            raise InputError(f"shorten takes an array of this encoder's vectors, shape (n, {own}), got {got}")
         kept = vectors.astype(np.float64)
         if self._choice.known and self._choice.known.layer_norm and own == self._model.dims > dims:
             kept = kept - kept.mean(axis=1, keepdims=True)  # the norm's scale goes with the unit length
@@ -484,6 +489,12 @@ class Encoder:
         pooled = [PoolingTask.whole(tokens) for tokens in tokenised]
         vectors = self._runner.run(pooled, adapter=adapter)
         return np.concatenate(vectors) if vectors else np.zeros((0, self._settings.dims), dtype=np.float32)
+
+
+def _require_list(name: str, texts: object) -> None:
+    """Raise an InputError for one text, or what can be gone through once alone; ``name`` is the method's."""
+    if isinstance(texts, str) or not isinstance(texts, Sequence):
+        raise InputError(f"{name} takes a list of texts, got {type(texts).__name__}: pass [text], list(texts)")
 
 
 def _report(places: Sequence[int], on_progress: Callable[[int, int], None], task: int, n_tokens: int) -> None:
