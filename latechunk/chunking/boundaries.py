@@ -49,9 +49,8 @@ _OWN_TITLES = {
     "en": " Ms Ft approx ",
     "de": " Ing geb ehem einschl gem Hrsg insb insbes ",
     "fr": " bd trad ",
-    "es": " D cf Mons ",
-    "it": " S ",
-    "pt": " D S Pe Cel cf ",
+    "es": " cf Mons ",
+    "pt": " Pe Cel cf ",
     "nl": " o.a d.w.z ds jhr ",
     "pl": " tzw tj m.in ks al pl gen woj ob por red wg pw gm pow hr bł płk hab ",
     "cs": " mj vč zejm srov kpt ",
@@ -85,8 +84,8 @@ _NUMBER_OF_LAW = re.compile(r"[LRDA]\. ?\d")
 _ROMAN = re.compile(r"(?:[IVXLC]{2,}|[VX])\b")  # I is a word of English
 _CLOSING_SIGNS = "”’»"  # which open quotations in Swedish and Finnish, and words in Dutch: ’t
 # Initials of names: A. S. Puškin, J.-P. Sartre; where letters are neither large nor small, short words one after the
-# other, too: ე. წ., ه.ش., พ.ร.บ.
-_INITIALS = re.compile(r"(?:\A|[\s(])(\w\w?)\.[ -](\w)\.\Z")
+# other, too: ე. წ., ه.ش., พ.ร.บ. What is av. J.-C. may end one.
+_INITIALS = re.compile(r"(?:\A|[\s(])(?!J\.-C\.)(\w\w?)\.[ -](\w)\.\Z")
 _SHORT_WORDS = re.compile(r"(?:\A|[\s(«\"“])(?:[^\W\d_]\S?\.\s?){2,}\Z")
 _IN_WIDE = re.compile(r"[A-Za-z0-9０-９Ａ-Ｚａ-ｚ]．[A-Za-z0-9０-９Ａ-Ｚａ-ｚ]")
 _BEFORE_WORD = re.compile(r"[\s.'’(\[{«“\"]")
@@ -180,7 +179,7 @@ def _goes_on(text: str, start: int, end: int, language: str) -> bool:
         left[-1] in "၊၏"
         or (following in ",;،؛" and "\n" not in near[len(left) :])
         or (left[-1] in "」』" and following in "とっ、")
-        or (is_inside_word and following in "」』”’»)]")
+        or (is_inside_word and following in "」』”’»)]-")  # J.-P.
         or (is_inside_word and left[-1] in "”’\"'" and "가" <= following <= "힣")  # “네.”라고
     ):
         return True
@@ -222,6 +221,8 @@ def _refers(word: str, language: str) -> bool:
 def _are_initials(left: str, word: str, following: str, language: str) -> bool:
     """Whether initials or the like end here, and do not end a sentence."""
     if following.isupper():
+        if len(word) == 1 and word.isupper() and word != "I":  # de J. Verne: sentencex knows it in most languages
+            return True
         found = _INITIALS.search(left) if len(word) < 3 else None
         return found is not None and found[1].istitle() and found[2].istitle()
     n_letters = sum(map(str.isalpha, word)) if language == "ta" else len(word)  # a letter of Tamil may have a sign
