@@ -52,6 +52,12 @@ def test_a_mark_of_an_encoding_hides_no_heading():
     assert found("\ufeffChapter 1\n\nCheck them.\n") == [("heading", "Chapter 1", 1)]
 
 
+def test_marks_of_encodings_of_files_that_were_joined_hide_no_heading():
+    text = "\ufeff# Pumps\n\nCheck them.\n\n\ufeff# Valves\n\nClose them."
+
+    assert [heading_title(text, block) for block in find_outline(text)] == ["Pumps", "Valves"]
+
+
 def test_code_tables_and_lists_with_what_is_in_them():
     text = (
         "- one\n\n  ```py\n  # no heading\n  ```\n- two\n\n"

@@ -65,7 +65,7 @@ def find_outline(text: str) -> tuple[Block, ...]:
         (Block(kind='heading', start=0, end=7, level=1),)
     """
     text = text.replace("\r\n", " \n").replace("\r", "\n")  # of the same length
-    text = f" {text[1:]}" if text.startswith("\ufeff") else text  # the mark of an encoding
+    text = text.replace("\ufeff", " ")  # the mark of an encoding, at the start of each file that was joined
     blocks = list(_markdown_blocks(text)) if _MARKDOWN.search("\n" + text) else []
     if not any(block.kind == "heading" for block in blocks):
         blocks += find_plain_headings(text)
