@@ -238,7 +238,7 @@ BODY = "The pump must be checked each week by a trained person. " * 3
         ("pl", "Zob. str. 12, rys. 3, tzn. Polska, tj. Unia, m.in. Łódź i ks. Nowak.|Tak."),
         ("el", "Βλ. Παπάς, εικ. 3, δηλ. Αθήνα, οδ. Ερμού.|Ναι."),
         ("tr", "Sultan II. Mehmed, bkz. Yılmaz.|Sonra gitti."),
-        ("hu", "A 12. § szerint I. István és II. József, ún. Unió, kb. Száz.|Igen."),
+        ("hu", "A 12. § szerint I. István és II. József, ún. Unió, kb. 300.|Igen."),
         ("no", "Det er f.eks. Oslo, dvs. Norge.|Ja."),
         ("da", "Det er bl.a. København.|Ja."),
         ("hr", "To je npr. Zagreb, tj. Hrvatska, crkva sv. Marka, v. str. 12.|Da."),
@@ -251,7 +251,7 @@ BODY = "The pump must be checked each week by a trained person. " * 3
         ("bg", "Това е А. П. Иванов, с Г.П. Петров и Георги П. Иванов.|Да."),
         ("sr", "То је књига П. Петровића.|Да."),
         ("uk", "Вчора А. П. Іваненко прийшов.|Так."),
-        ("en", "So do I. |Then we left."),
+        ("en", 'So do I. |Then we left at 5 o\'clock.|\'Tis late.|"Yes" he said.|"No."'),
         ("en", "It ends as in Section 2.2.|2.2 Either party may end it under No. 3 of it.|7 of them did."),
     ],
 )

@@ -70,7 +70,9 @@ _OWN_TITLES = {
     **dict.fromkeys(("hr", "bs", "sr"), " npr tj tzv sv usp gosp odn dipl doc akad "),
 }
 # In English these end sentences: a cap, a BS, a street. It is sentencex that knows English saints.
-_OWN_REFERENCES = {"cs": " s ", "pl": " ok s ", "tr": " s "} | dict.fromkeys(("ca", "es", "it", "pt", "ro"), " cap ")
+_OWN_REFERENCES = {"cs": " s ", "hu": " kb ", "pl": " ok s ", "tr": " s "} | dict.fromkeys(
+    ("ca", "es", "it", "pt", "ro"), " cap "
+)
 _ENGLISH = " St BS TS GS TP "
 # A day and its month before a year: 1 янв. 2024. Hungarian and Turkish write Roman numbers so, and laws § after one.
 _DAY = re.compile(r"\d\S{0,2}\s+[^\W\d_]{3,5}\.\s*\Z")
@@ -82,7 +84,7 @@ _CENTURY = re.compile(r"(?:Jahrhundert|Jahrtausend|Jh\b)")
 _ARTICLE_OF_LAW = re.compile(r"\b(?:[Aa]rt\.|[Aa]rticles?|et|ou|à)\s+[LRDA]\.\s*\Z")
 _NUMBER_OF_LAW = re.compile(r"[LRDA]\. ?\d")
 _ROMAN = re.compile(r"(?:[IVXLC]{2,}|[VX])\b")  # I is a word of English
-_CLOSING_SIGNS = "”’»"  # which open quotations in Swedish and Finnish, and words in Dutch: ’t
+_CLOSING_SIGNS = "”’»\"'"  # which open quotations in Swedish and Finnish, and words: ’t, 'tis
 # Initials of names: A. S. Puškin, J.-P. Sartre; where letters are neither large nor small, short words one after the
 # other, too: ე. წ., ه.ش., พ.ร.บ. What is av. J.-C. may end one.
 _INITIALS = re.compile(r"(?:\A|[\s(])(?!J\.-C\.)(\w\w?)\.[ -](\w)\.\Z")
