@@ -8,7 +8,6 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from latechunk.chunking.cuts import trimmed
 from latechunk.chunking.outline import find_outline, heading_title
 from latechunk.types import FIRST_LINE, Block, Chunk, Document, PageNumber, Span
 from latechunk.types.citation import elide
@@ -59,8 +58,10 @@ class Places:
 
     def of(self, span: Span) -> Place:
         """Where a span stands; spans in order take the least time."""
-        (own,) = trimmed(self._text, [span])
-        start, end = own.start, own.end
+        part = self._text[span.start : span.end]
+        start, end = span.end - len(part.lstrip()), span.start + len(part.rstrip())
+        if start >= end:  # it is blank
+            start, end = span.start, span.end
         outline, pages = self._outline, self._pages.of(start, end)
         return Place(outline.above(start, end), pages, self._lines.of(start), outline.within(start, end))
 
