@@ -223,15 +223,6 @@ def test_where_nothing_is_enough_that_is_chosen_whose_worse_kind_of_query_finds_
     assert recalls == [0.5 + step * chosen, 0.99]
 
 
-def test_a_sample_is_ascending_without_repetition_and_as_large_as_can_be():
-    random = np.random.default_rng(0)
-
-    assert tuning._choose(random, 5, 9).tolist() == [0, 1, 2, 3, 4]
-    some = tuning._choose(random, 100, 50).tolist()
-    assert len(set(some)) == 50
-    assert some == sorted(some)
-
-
 def test_a_sample_holds_the_vectors_of_its_places_whatever_the_blocks(tmp_path, monkeypatch):
     store = make_store(tmp_path, 50)
     read = store.vectors
