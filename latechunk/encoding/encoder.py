@@ -107,7 +107,7 @@ class Encoder:
             device: ``"auto"`` for CUDA, then MPS, then CPU, or a device's name as torch has it.
             dtype: What the model computes in; means are in float32 whatever this is. ``"auto"`` takes bfloat16 on
                 CUDA and on CPUs with instructions for it (AVX512-BF16, AMX, ARM's BF16), and float32 elsewhere;
-                of the two embedded models int8 on other CPUs that have VNNI, where it is 2.9 times as fast.
+                of the two embedded models int8 on other CPUs that have VNNI, where it is 2.2 times as fast.
             attention: ``"auto"`` takes FlashAttention 2 where flash-attn is installed and device and dtype allow it,
                 then with batches without padding, else what transformers prefers, which is SDPA for most models.
             context: ``"windows"`` reads each window in one plain pass. ``"local-global"`` gives an encoder of short

@@ -20,7 +20,7 @@ CPU_INFO = Path("/proc/cpuinfo")  # of Linux
 # AVX512-BF16 and AMX of x86, BF16 of ARM. Where a processor has one of them, the products of a feed-forward layer are 2
 # to 5 times as fast in bfloat16; where it has none, bfloat16 is emulated: 40 times as slow as float32 on an EPYC.
 _BFLOAT16_UNITS = frozenset({"avx512_bf16", "amx_bf16", "bf16"})
-# VNNI of x86. Where there is no unit for bfloat16, the default model reads documents 2.4 times as fast as in float32.
+# VNNI of x86. Where there is no unit for bfloat16, the default model reads documents 2.2 times as fast as in float32.
 # Without VNNI oneDNN adds two products in 16 bits, which is too little for 127 * 127 + 127 * 127.
 _INT8_UNITS = frozenset({"avx512_vnni", "avx_vnni"})
 _DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16, "int8": torch.int8}
