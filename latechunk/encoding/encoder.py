@@ -160,8 +160,7 @@ class Encoder:
 
     @classmethod
     def _load(cls, options: LoadOptions) -> Self:
-        choice = choose_model(options)
-        loaded = choice.load()
+        choice, loaded = choose_model(options).load()
         tokenizer = prepare_tokenizer(options.model, loaded)
         settings = choose_settings(choice, loaded)
         plan = make_plan(settings, choice.tasks, tokenizer)
