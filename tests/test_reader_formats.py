@@ -574,6 +574,16 @@ def test_a_file_beyond_the_limit_is_refused(read, monkeypatch):
     assert read("a.txt", "x" * 10)[0]
 
 
+def test_a_table_whose_text_with_names_is_beyond_the_limit_is_refused(read, monkeypatch):
+    content = "a long name of a column,another long name\n" + "1,2\n" * 90
+    monkeypatch.setattr("latechunk.readers.limits.MAX_BYTES", 3_000)
+
+    documents, ((_, reason),) = read("a.csv", content)
+
+    assert (documents, reason) == ([], "it holds more than 3,000 characters; split it into several files")
+    assert len(read("a.csv", content, rows=True)[0]) == 90
+
+
 def test_a_line_beyond_the_limit_is_refused_and_takes_little_memory(read, monkeypatch):
     monkeypatch.setattr("latechunk.readers.limits.MAX_BYTES", 40)
     monkeypatch.setattr("latechunk.readers.limits._BLOCK", 8)

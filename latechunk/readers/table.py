@@ -18,7 +18,7 @@ from threading import Lock
 from typing import Literal, TypeVar
 
 from latechunk.errors import DocumentError
-from latechunk.readers.limits import MAX_BYTES, count_lines
+from latechunk.readers.limits import MAX_BYTES, count_lines, require_length
 from latechunk.readers.named_rows import row_lines
 from latechunk.readers.notation import column_letters
 from latechunk.readers.reader import Problem, Reader, Reading, SourceFile, read_text
@@ -120,6 +120,7 @@ def _table_document(rows: Iterator[tuple[int, list[str]]], file: SourceFile) -> 
     """All rows as one document, and how many there are."""
     lines: list[str] = []
     places: list[int] = []  # the line of the file where each row begins
+    length = 0  # of the rows, which the names of columns may make many times as long
 
     def cells() -> Iterator[list[str]]:
         for line, row in rows:
@@ -129,6 +130,8 @@ def _table_document(rows: Iterator[tuple[int, list[str]]], file: SourceFile) -> 
     for number, row in enumerate(row_lines(cells())):
         lines += [""] * (places[number] - 1 - len(lines))  # so that a row is cited by its line of the file
         lines.append(row)
+        length += len(row)
+        require_length(length)
     text = "\n".join(lines)
     return Document(file.name, text, file.metadata, outline=(Block("table", 0, len(text)),) if text else ()), len(
         places
