@@ -201,6 +201,24 @@ def test_what_a_chunk_lacks_of_content_its_vector_loses(tmp_path, monkeypatch):
         assert hits == found[66][:k]
 
 
+def test_texts_in_thai_lose_nothing_for_their_single_letters(tmp_path, monkeypatch):
+    texts = [  # a machine that is checked each week, a shop that opens at nine, staff who work at home, a museum
+        "เครื่องต้องได้รับการตรวจสอบทุกสัปดาห์",
+        "ร้านเปิดเวลาเก้าโมง",
+        "พนักงานทำงานที่บ้านได้สองวันต่อสัปดาห์",
+        "พิพิธภัณฑ์ก่อตั้งโดยพ่อค้าผ้า",
+        "ใครเป็นคนทำ และทำไม",  # who did it, and why
+    ]
+    question = "ร้านเปิดเมื่อไร"  # when does the shop open
+    with Index.create(tmp_path / "index", encoder=FakeEncoder()) as index:
+        index.add([Document(str(number), text) for number, text in enumerate(texts)])
+        found = {hit.chunk.document_id: hit.score for hit in index.search(question, 5)}
+        monkeypatch.setattr("latechunk.search.ranking._EMPTY", 0.0)
+        before = {hit.chunk.document_id: hit.score for hit in index.search(question, 5)}
+
+    assert [name for name in sorted(found) if found[name] != before[name]] == ["4"]
+
+
 @pytest.fixture
 def asked(tmp_path):
     """Counts the questions for which the document of the same place comes first, by words alone."""

@@ -112,7 +112,8 @@ def _add_titles(corpus: Corpus, terms: Sequence[str], by_words: WordScores, numb
 def _lower_the_empty(corpus: Corpus, query: Query, scores: Mapping[int, float], n: int) -> list[tuple[int, float]]:
     """The ``n`` best chunks, where those that hold little but function words of the question's language lose for it.
 
-    Texts are read from the best score on, until no other chunk can come among them.
+    Texts are read from the best score on, until no other chunk can come among them. Single letters of Thai are no
+    words, as signs of Japanese may be, and nearly all of them are in function words.
     """
     common = function_words(query.terms or ())
     ordered = best_first(scores)
@@ -122,7 +123,7 @@ def _lower_the_empty(corpus: Corpus, query: Query, scores: Mapping[int, float], 
         if len(lowered) >= n and sorted(lowered.values())[-n] > part[0][1]:
             break
         for (number, score), text in zip(part, corpus.store.texts([number for number, _ in part]), strict=True):
-            own = to_terms(text)
+            own = [term for term in to_terms(text) if len(term) > 1 or not "\u0e01" <= term <= "\u0e5b"]
             share = sum(term not in common for term in own) / max(1, len(own))
             lowered[number] = score - query.dense_weight * _EMPTY * max(0.0, _LEAST_CONTENT - share)
     return best_first(lowered or scores)[:n]
