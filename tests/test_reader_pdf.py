@@ -186,6 +186,23 @@ def test_running_heads_and_page_numbers_are_read_once(read, head, foot, kept):
     assert [one.label for one in document.pages] == ["1", "2", "3", "4"]
 
 
+@pytest.mark.parametrize(
+    "head", ["Invoice No. {0}", "Our invoice #{0}", "Facture n° {0}", "Invoice INV-{0}", "Rechnung Nr.{0}"]
+)
+def test_numbers_of_things_of_one_page_stay(read, head):
+    pages = [
+        write_lines([head.format(1001 + page)], y=760)
+        + write_lines(["Pumps and valves", "as you ordered them"], y=700)
+        + write_lines([f"Page {page + 1}"], y=30, size=9)
+        for page in range(4)
+    ]
+
+    ((document,), _) = read(make_pdf(pages))
+
+    assert [head.format(1001 + page) in document.text for page in range(4)] == [True] * 4
+    assert document.text.count("Page") == 1
+
+
 def test_heads_that_stand_on_two_pages_or_far_from_each_other_stay(read):
     body = write_lines(["One line.", "Another."], y=700)
     heads = [write_lines(["Care of pumps"], y=760), *[b""] * 3]

@@ -20,6 +20,7 @@ _LEAST_PAGES = 3
 _LARGER = 1.15  # times the type of most of the page; such lines are titles, as of slides
 _NUMBER = re.compile(r"[0-9]{1,9}")
 _WORD = re.compile(r"[^\W\d_]+")
+_NAMED = re.compile(r"(?:\b(?:nos?|nr|n[uú]m)[.:]?|[№#º°][.:]?|[^\W\d_]{2}[-/])\s*\Z", re.IGNORECASE)  # Invoice No. 7
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,9 +91,12 @@ def _margins(lines: Sequence[PageLine]) -> Iterator[tuple[PageLine, bool]]:
 def _count_from(text: str, page: int, is_below: bool) -> Iterator[str]:
     """What a line says; also with its first or its last number counted from this page.
 
-    A word and a number above the text may be its title, such as "Exercise 3", and not count the pages.
+    A word and a number above the text may be its title, such as "Exercise 3", and not count the pages, and a number
+    that is said to be one, such as that of an invoice, is no page's.
     """
     yield text
     numbers = list(_NUMBER.finditer(text)) if is_below or len(_WORD.findall(text)) != 1 else []
     for number in {*numbers[:1], *numbers[-1:]}:
+        if _NAMED.search(text, 0, number.start()):
+            continue
         yield f"{text[: number.start()]}\0{int(number[0]) - page}{text[number.end() :]}"
