@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from itertools import chain, repeat
 from typing import TYPE_CHECKING
 
 from latechunk.readers.html_tables import walk
@@ -13,7 +14,8 @@ if TYPE_CHECKING:
 
 _UNSEEN = str.maketrans({"\u2061": " ", "\u2062": None, "\u2063": None, "\u2064": None})  # function of, times, and
 _WORDS = ("mtext", "ms")
-_LEFT_OUT = ("annotation", "annotation-xml", "mphantom", "maction", "none", "mprescripts")
+_LEFT_OUT = ("annotation", "annotation-xml", "mphantom", "none", "mprescripts")
+_FENCES = (("open", "("), ("separators", ","), ("close", ")"))
 _MOST_LEVELS = 200  # below which the parts are joined as they come, since each level copies them
 _SHAPES: Mapping[str, tuple[int, Callable[..., str]]] = {
     "mfrac": (2, lambda above, below: f"{in_brackets(above)}/{in_brackets(below)}"),
@@ -59,6 +61,10 @@ def _join(node: LexborNode, parts: list[str]) -> str:
     if node.tag == "msqrt":
         return f"√{in_brackets(''.join(parts))}"
     if node.tag == "mfenced":
-        said = node.attributes
-        return (said.get("open") or "(") + (said.get("separators") or ",").join(parts) + (said.get("close") or ")")
+        begin, marks, end = (node.attributes.get(name, usual) or "" for name, usual in _FENCES)
+        marks = "".join(marks.split())
+        before = chain(("",), marks, repeat(marks[-1:]))  # the last one repeats
+        return begin + "".join(mark + part for mark, part in zip(before, parts, strict=False)) + end
+    if node.tag == "maction":  # of which the first part is seen, until a click or the like
+        return "".join(parts[:1])
     return {"mtr": " ", "mtable": "; "}.get(node.tag or "", "").join(parts)
