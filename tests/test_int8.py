@@ -37,6 +37,21 @@ def test_a_layer_by_hand():
     assert given[0].flatten().tolist() == pytest.approx([269.58, 1.27, 10.0, 0.0], rel=1e-5)
 
 
+def test_a_layer_gives_float32_whatever_the_default_of_the_program_is():
+    layer = Int8Linear(Int8Weight.of(torch.ones(2, 3)), torch.zeros(2))
+    states = torch.tensor([[1.0, 2.0, 4.0]])
+    expected = layer(states)
+
+    torch.set_default_dtype(torch.bfloat16)
+    try:
+        given = layer(states)
+    finally:
+        torch.set_default_dtype(torch.float32)
+
+    assert given.dtype == torch.float32
+    assert torch.equal(given, expected)
+
+
 @given(
     rows=st.integers(1, 1100),
     sizes=st.tuples(st.integers(2, 70), st.integers(1, 40)),

@@ -57,7 +57,7 @@ class Int8Linear(nn.Module):
         """Of float32 numbers, shape ``(..., n_in)``, others, shape ``(..., n_out)``."""
         bias: Any = self.bias
         rows = states.reshape(-1, states.shape[-1])
-        given = torch.empty(len(rows), len(self.weight.scales))
+        given = states.new_empty(len(rows), len(self.weight.scales))
         for part, out in zip(torch.split(rows, _ROWS), torch.split(given, _ROWS), strict=True):
             values, scales = _round_rows(part)
             torch.addcmul(bias, torch._int_mm(values, self.weight.values) * self.weight.scales, scales, out=out)
