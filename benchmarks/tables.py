@@ -299,6 +299,7 @@ def encode() -> str:
                 *(f"{value:.2f}" if (value := figures.get(f"{way}_vs_{peer}")) else "" for peer in peers),
             ]
             for way, shown in ways.items()
+            if any(f"{way}_vs_{peer}" in figures for peer in peers)
         ]
         passes = " and ".join(f"{value:.2f} in {dtype}" for dtype, value in bare.items())
         parts += [
