@@ -348,16 +348,23 @@ def test_an_index_that_takes_the_place_of_another_is_served(tmp_path):
     assert after == gone == {"(200, ['paris'])"}
 
 
-@pytest.mark.skipif(not hasattr(os, "statvfs"), reason="needs statvfs")
-def test_an_index_on_a_read_only_volume_is_served_as_it_was_last_closed(tmp_path, monkeypatch):
+@pytest.fixture
+def volume(tmp_path, monkeypatch):
+    """The folder of an index, of a volume that the process takes for read-only."""
+    if not hasattr(os, "statvfs"):
+        pytest.skip("needs statvfs")
     folder = tmp_path / "volume"
     with Index.create(folder, encoder=FakeEncoder()) as index:
         index.add(DOCUMENTS[:1])
     read_only = SimpleNamespace(f_flag=os.ST_RDONLY)
     monkeypatch.setattr("latechunk.storage.connection.os.statvfs", lambda path: read_only)
-    with open_served([folder], encoder=FakeEncoder()) as served, running(make_app(served)) as url:
+    return folder
+
+
+def test_an_index_on_a_read_only_volume_is_served_as_it_was_last_closed(volume):
+    with open_served([volume], encoder=FakeEncoder()) as served, running(make_app(served)) as url:
         before = ask_many(url, "Seine")
-        with Index.open(folder, encoder=FakeEncoder()) as index:
+        with Index.open(volume, encoder=FakeEncoder()) as index:
             index.add(DOCUMENTS[1:2])
         after = ask_many(url, "Seine")
 
@@ -392,17 +399,11 @@ def test_an_index_that_cannot_be_served_in_place_of_another_is_told_until_one_ca
     assert after == {"(200, ['paris'])"}
 
 
-@pytest.mark.skipif(not hasattr(os, "statvfs"), reason="needs statvfs")
-def test_an_index_on_a_read_only_volume_is_unavailable_while_its_writer_is_at_work(tmp_path, monkeypatch):
-    folder = tmp_path / "volume"
-    with Index.create(folder, encoder=FakeEncoder()) as index:
-        index.add(DOCUMENTS[:1])
-    read_only = SimpleNamespace(f_flag=os.ST_RDONLY)
-    monkeypatch.setattr("latechunk.storage.connection.os.statvfs", lambda path: read_only)
-    with open_served([folder], encoder=FakeEncoder()) as served, running(make_app(served)) as url:
-        with Index.open(folder, encoder=FakeEncoder()) as index:
+def test_an_index_on_a_read_only_volume_is_unavailable_while_its_writer_is_at_work(volume):
+    with open_served([volume], encoder=FakeEncoder()) as served, running(make_app(served)) as url:
+        with Index.open(volume, encoder=FakeEncoder()) as index:
             index.add(DOCUMENTS[1:2])
-            os.utime(folder / "store.sqlite3", (0, 0))  # as a checkpoint that left more in the log
+            os.utime(volume / "store.sqlite3", (0, 0))  # as a checkpoint that left more in the log
             during = httpx.post(f"{url}/search", json={"query": "Seine"}, verify=False)
         after = ask_many(url, "Seine", n=1)
 

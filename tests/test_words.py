@@ -181,7 +181,7 @@ def test_chatty_sentences_do_not_come_before_what_answers(tmp_path, model, packa
 
 
 def test_what_a_chunk_lacks_of_content_its_vector_loses(tmp_path, monkeypatch):
-    # None to ten of ten words are function words; what lacks to 35 % of others costs the vectors 0.6 deviations a tenth.
+    # None to ten of ten words are function words; each tenth that lacks to 35 % of others costs 0.6 deviations.
     function = ["is", "it", "in", "the", "of", "and", "to", "on", "a", "by"]
     content = ["pump", "gas", "oil", "tank", "bolt", "pipe", "fan", "gear", "belt", "cap"]
     texts = [" ".join(function[: n % 11] + content[n % 11 :]) + f" n{n}" * (n % 11 > 9) for n in range(66)]

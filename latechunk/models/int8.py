@@ -6,7 +6,6 @@ others of its batch do not change it. Sums are exact, in 32 bits; all other part
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -76,11 +75,12 @@ def _round_rows(matrix: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
 def round_layers(model: nn.Module, adapters: MergedLayers | None) -> MergedLayers | None:
     """Put an ``Int8Linear`` in the place of each linear layer of a model in float32, under every adapter."""
     rounded: dict[int, Int8Weight] = {}
-    weights: Mapping[str | None, tuple[torch.Tensor, ...]] = adapters.weights if adapters else {}
 
     def round_once(weight: torch.Tensor) -> Int8Weight:
         """Of a weight that adapters share one."""
-        return rounded.setdefault(id(weight), rounded.get(id(weight)) or Int8Weight.of(weight))
+        if id(weight) not in rounded:
+            rounded[id(weight)] = Int8Weight.of(weight)
+        return rounded[id(weight)]
 
     layers: dict[int, Int8Linear] = {}
     for path, layer in list(model.named_modules()):
@@ -92,5 +92,5 @@ def round_layers(model: nn.Module, adapters: MergedLayers | None) -> MergedLayer
         return None
     return MergedLayers(
         tuple(layers[id(layer)] for layer in adapters.layers),
-        {name: tuple(map(round_once, own)) for name, own in weights.items()},
+        {name: tuple(map(round_once, own)) for name, own in adapters.weights.items()},
     )
