@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import hashlib
 import json
+import math
+from collections import Counter
 from pathlib import Path
 from typing import Any
 
@@ -32,11 +34,19 @@ TRAINING_TEXT = [*SCRIPTS.values(), "query: what is it? passage: it is the capit
 
 
 def train_wordpiece() -> PreTrainedTokenizerFast:
-    tokenizer = Tokenizer(models.WordPiece(unk_token="[UNK]"))
-    tokenizer.normalizer = normalizers.BertNormalizer(lowercase=True)
-    tokenizer.pre_tokenizer = pre_tokenizers.BertPreTokenizer()
+    """Every character, alone and within a word, and the most frequent words.
+
+    The library's trainers for word pieces and Unigram break ties by chance: each run would test another vocabulary.
+    """
+    normalizer, splitter = normalizers.BertNormalizer(lowercase=True), pre_tokenizers.BertPreTokenizer()
+    words = _count_words(normalizer, splitter)
+    characters = sorted({character for word in words for character in word})
     special = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]"]
-    tokenizer.train_from_iterator(TRAINING_TEXT, trainers.WordPieceTrainer(vocab_size=600, special_tokens=special))
+    pieces = [*special, *characters, *("##" + one for one in characters), *_most_frequent(words)][:600]
+    vocab = {piece: number for number, piece in enumerate(pieces)}
+    tokenizer = Tokenizer(models.WordPiece(vocab, unk_token="[UNK]"))
+    tokenizer.normalizer, tokenizer.pre_tokenizer = normalizer, splitter
+    tokenizer.add_special_tokens(special)
     tokenizer.post_processor = _template(tokenizer, "[CLS]", "[SEP]")
     return PreTrainedTokenizerFast(
         tokenizer_object=tokenizer, pad_token="[PAD]", unk_token="[UNK]", cls_token="[CLS]", sep_token="[SEP]"
@@ -44,14 +54,21 @@ def train_wordpiece() -> PreTrainedTokenizerFast:
 
 
 def train_unigram() -> PreTrainedTokenizerFast:
-    """In the way of XLM-RoBERTa: NFKC, a mark for each word's start."""
-    tokenizer = Tokenizer(models.Unigram())
-    tokenizer.normalizer = normalizers.NFKC()
-    tokenizer.pre_tokenizer = pre_tokenizers.Metaspace()
-    tokenizer.decoder = decoders.Metaspace()
+    """In the way of XLM-RoBERTa: NFKC, a mark for each word's start; every character and the most frequent parts."""
+    normalizer, splitter = normalizers.NFKC(), pre_tokenizers.Metaspace()
+    parts: Counter[str] = Counter()
+    for word, count in _count_words(normalizer, splitter).items():
+        for start in range(len(word)):
+            for end in range(start + 1, min(start + 7, len(word) + 1)):
+                parts[word[start:end]] += count
+    pieces = [*sorted(part for part in parts if len(part) == 1), *_most_frequent(parts)][:495]
     special = ["<s>", "<pad>", "</s>", "<unk>", "<mask>"]
-    trainer = trainers.UnigramTrainer(vocab_size=500, special_tokens=special, unk_token="<unk>")
-    tokenizer.train_from_iterator(TRAINING_TEXT, trainer)
+    total = sum(parts[piece] for piece in pieces)
+    vocab = [*((one, 0.0) for one in special), *((piece, math.log(parts[piece] / total)) for piece in pieces)]
+    tokenizer = Tokenizer(models.Unigram(vocab, unk_id=special.index("<unk>")))
+    tokenizer.normalizer, tokenizer.pre_tokenizer = normalizer, splitter
+    tokenizer.decoder = decoders.Metaspace()
+    tokenizer.add_special_tokens(special)
     tokenizer.post_processor = _template(tokenizer, "<s>", "</s>")
     return PreTrainedTokenizerFast(
         tokenizer_object=tokenizer,
@@ -203,6 +220,16 @@ def write_trained(
     )
     write_adapter_manifest(folder, bundle)
     return folder
+
+
+def _count_words(normalizer: normalizers.Normalizer, splitter: pre_tokenizers.PreTokenizer) -> Counter[str]:
+    return Counter(
+        word for text in TRAINING_TEXT for word, _ in splitter.pre_tokenize_str(normalizer.normalize_str(text))
+    )
+
+
+def _most_frequent(counts: Counter[str]) -> list[str]:
+    return sorted((one for one in counts if len(one) > 1), key=lambda one: (-counts[one] * len(one), one))
 
 
 def _template(tokenizer: Tokenizer, first: str, last: str) -> processors.TemplateProcessing:

@@ -424,7 +424,7 @@ def test_what_does_not_fit_a_plain_pass_is_an_error(folder, tmp_path):
         attempt(SETTINGS.replaced(segments=long_chunks))
     original = set_of()
     asked = replace(original.questions[0], text="what " * 127)
-    with pytest.raises(InputError, match="a question of 381 tokens is longer than the 126"):
+    with pytest.raises(InputError, match="a question of 508 tokens is longer than the 126"):
         attempt(SETTINGS, replace(original, questions=(asked, *original.questions[1:])))
     assert not (tmp_path / "out").exists()  # a run that cannot begin leaves nothing behind
 
@@ -518,12 +518,12 @@ def test_documents_are_cut_by_their_outline_as_in_an_index(folder):
     document = Document("d", text, outline=(Block("heading", start, start + 7, 1),))
     gold = Gold("d", (Span(0, 6),))
 
-    data = prepare(encoder, [EvaluationSet("s", (document,), (Question("q", "?a", (gold,)),))], (32,))
+    data = prepare(encoder, [EvaluationSet("s", (document,), (Question("q", "?a", (gold,)),))], (64,))
 
-    assert start in [span.start for span in data.documents[0].spans[32]]
-    (embedded,) = embed_documents([document], encoder=encoder, chunker=StructureChunker(max_tokens=32))
+    assert start in [span.start for span in data.documents[0].spans[64]]
+    (embedded,) = embed_documents([document], encoder=encoder, chunker=StructureChunker(max_tokens=64))
     assert [(one.start, one.end) for one in embedded.chunks] == [
-        (span.start, span.end) for span in data.documents[0].spans[32]
+        (span.start, span.end) for span in data.documents[0].spans[64]
     ]
 
 
