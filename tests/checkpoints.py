@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import math
+import unicodedata
 from collections import Counter
 from pathlib import Path
 from typing import Any
@@ -54,13 +55,18 @@ def train_wordpiece() -> PreTrainedTokenizerFast:
 
 
 def train_unigram() -> PreTrainedTokenizerFast:
-    """In the way of XLM-RoBERTa: NFKC, a mark for each word's start; every character and the most frequent parts."""
+    """In the way of XLM-RoBERTa: NFKC, a mark for each word's start; every character and the most frequent parts.
+
+    Signs are pieces of their own.
+    """
     normalizer, splitter = normalizers.NFKC(), pre_tokenizers.Metaspace()
     parts: Counter[str] = Counter()
     for word, count in _count_words(normalizer, splitter).items():
         for start in range(len(word)):
             for end in range(start + 1, min(start + 7, len(word) + 1)):
-                parts[word[start:end]] += count
+                part = word[start:end]
+                if len(part) == 1 or not any(unicodedata.category(one).startswith("P") for one in part):
+                    parts[part] += count
     pieces = [*sorted(part for part in parts if len(part) == 1), *_most_frequent(parts)][:495]
     special = ["<s>", "<pad>", "</s>", "<unk>", "<mask>"]
     total = sum(parts[piece] for piece in pieces)
