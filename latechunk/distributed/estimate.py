@@ -10,7 +10,8 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
 from latechunk.chunking.registry import to_chunker
-from latechunk.distributed.folder import EmbeddedFolder, Known
+from latechunk.distributed.folder import EmbeddedFolder
+from latechunk.distributed.known import Known
 from latechunk.distributed.local import make_manifest
 from latechunk.distributed.outcomes import Outcome, pass_changed
 from latechunk.embedding import Embedding, choose_embedding, chunk_documents, embed_chunks

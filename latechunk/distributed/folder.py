@@ -12,29 +12,21 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
-import itertools
 import json
 import os
 import re
-from collections.abc import Collection, Iterator, Mapping, Sequence, Set
-from dataclasses import replace
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any, Literal, Self
+from typing import Any, Self
 
 import pyarrow as arrow
 import pyarrow.parquet as parquet
 
-from latechunk.chunking.places import with_outline
 from latechunk.distributed.rows import LABELS, REPEATED, from_rows
-from latechunk.errors import DocumentError, IndexDamagedError, IndexMismatchError, InputError, TransferError
-from latechunk.indexing import must_be_cut_again
+from latechunk.errors import IndexDamagedError, IndexMismatchError, InputError, TransferError
 from latechunk.manifest import IndexManifest
-from latechunk.readers.files import ONE_FOLDER, find_place
-from latechunk.readers.origin import find_row, is_of_another_file
 from latechunk.storage.directory import as_folder, hold_write_lock, new_file
-from latechunk.storage.rows import Fingerprint
 from latechunk.storage.store import StoredDocument
-from latechunk.types import Document
 
 _MANIFEST = "manifest.json"
 _PARTS = "parts"  # its field of the names of part files
@@ -191,7 +183,7 @@ class EmbeddedFolder:
             for part, rows in stays.items():
                 if part in written:  # of what is left of another one
                     continue
-                with _explained(part):
+                with explained(part):
                     left = parquet.read_table(part, page_checksum_verification=True).filter(arrow.array(rows))
                 if left.num_rows:
                     written.add(self.write_part(run_of(part), left))
@@ -206,7 +198,7 @@ class EmbeddedFolder:
         for part in self.parts() if n_kept else []:
             if run_of(part) != run or part in written:  # a worker wrote the same rows alone, too
                 continue
-            with _explained(part):
+            with explained(part):
                 rows = parquet.read_table(part, page_checksum_verification=True)
             stays = []
             for name, *labels in zip(*(rows.column(one).to_pylist() for one in ["id", *LABELS]), strict=True):
@@ -237,19 +229,19 @@ class EmbeddedFolder:
         """The documents that failed in the last run, by their ids, with the reasons; TransferError if it is damaged."""
         failed: list[tuple[str, str]] = []
         for one in sorted(self.path.glob("errors-*.parquet")):
-            with _explained(one):
+            with explained(one):
                 failed += [(row["id"], row["reason"]) for row in parquet.read_table(one).to_pylist()]
         return failed
 
     def documents(self, part: Path) -> Iterator[list[StoredDocument]]:
         """The documents of a part file, up to 64 at a time; a TransferError says what is wrong with it."""
-        with _explained(part):
-            for rows in _read(part):
+        with explained(part):
+            for rows in read_rows(part):
                 yield self.sound_documents(part, rows)
 
     def rows_around(self, part: Path, row: int) -> tuple[int, arrow.Table]:
         """The group of rows of a part file that holds a row, and the number of the first of them."""
-        with _explained(part):
+        with explained(part):
             file = parquet.ParquetFile(part, page_checksum_verification=True)
             first = 0
             for group in range(file.num_row_groups):
@@ -261,97 +253,10 @@ class EmbeddedFolder:
 
     def sound_documents(self, part: Path, rows: arrow.Table) -> list[StoredDocument]:
         """The documents of rows of a part file; a TransferError says what is wrong with it."""
-        with _explained(part):
+        with explained(part):
             if set(rows.column("fingerprint").to_pylist()) != {self.manifest.fingerprint}:
                 raise TransferError("it holds vectors of other settings than its folder's manifest says")
             return list(from_rows(rows, self.manifest.dims))
-
-
-class Known:
-    """What a folder held when this was made; takes about 250 bytes of memory for each document."""
-
-    def __init__(self, folder: EmbeddedFolder) -> None:
-        """Look through the folder, without the vectors."""
-        self._folder = folder
-        self._parts = folder.parts()
-        self._rows: dict[str, tuple[bytes, int, int]] = {}
-        self._last: tuple[int, int, arrow.Table | None] = (-1, 0, None)  # part, first row, a group of rows
-        for number, part in enumerate(self._parts):
-            with _explained(part):
-                self._look_through(number, part)
-
-    def _look_through(self, number: int, part: Path) -> None:
-        row = 0
-        for table in _read(part, ["id", *LABELS]):
-            for document_id, text_sha256, *rest in zip(*(one.to_pylist() for one in table.columns), strict=True):
-                digest = _digest(Fingerprint(bytes.fromhex(text_sha256), *rest))
-                self._rows[document_id] = (digest, number, row)
-                row += 1
-
-    @property
-    def ids(self) -> Set[str]:
-        """Of all documents."""
-        return self._rows.keys()
-
-    def digests(self) -> Iterator[tuple[str, bytes]]:
-        """The id of each document, with what differs if its text, metadata, pages or outline do."""
-        return ((name, digest) for name, (digest, _, _) in self._rows.items())
-
-    def metadata(self) -> Iterator[tuple[str, dict[str, Any]]]:
-        """The id and metadata of each document."""
-        for number, part in enumerate(self._parts):
-            row = 0
-            for rows in _read(part, ["id", "metadata"]):
-                for document_id, metadata in zip(*(one.to_pylist() for one in rows.columns), strict=True):
-                    if self._rows[document_id][1:] == (number, row):
-                        yield document_id, json.loads(metadata)
-                    row += 1
-
-    def read(self, ids: Collection[str]) -> Iterator[StoredDocument]:
-        """Those of these documents that are there, in the order of the files."""
-        wanted: dict[int, set[int]] = {}
-        for name in ids:
-            if name in self._rows:
-                _, part, row = self._rows[name]
-                wanted.setdefault(part, set()).add(row)
-        for part in sorted(wanted):
-            rows = itertools.chain.from_iterable(self._folder.documents(self._parts[part]))
-            yield from (one for row, one in enumerate(rows) if row in wanted[part])
-
-    def find(self, document: Document) -> StoredDocument | Literal["unchanged"] | None:
-        """What of a document is there: all, its vectors with other metadata or pages, which are replaced, or nothing.
-
-        Like ``latechunk.Index.add``: a document is encoded again if its text, its language or its outline is new.
-
-        Raises:
-            DocumentError: If one of another file, which is still there, has its id.
-        """
-        if document.id not in self._rows:
-            return None
-        digest, part, row = self._rows[document.id]
-        if digest == _digest(Fingerprint.of(with_outline(document))):
-            return "unchanged"
-        stored = self._read_row(part, row)
-        if is_of_another_file(document, stored.document):
-            is_row = any(find_row(one.metadata) for one in (document, stored.document))
-            raise DocumentError(
-                f"its id {document.id} is that of {find_place(stored.document)} in {self._folder.path}; "
-                f"{'give it another id' if is_row else ONE_FOLDER}"
-            )
-        before = Fingerprint.of(stored.document)
-        if must_be_cut_again(document, before):
-            return None
-        now = document.with_outline(stored.document.outline or ())
-        return "unchanged" if Fingerprint.of(now) == before else replace(stored, document=now)
-
-    def _read_row(self, part: int, row: int) -> StoredDocument:
-        """A document, from the group of rows that was read last, if it is in it."""
-        known, first, rows = self._last
-        if rows is None or known != part or not first <= row < first + rows.num_rows:
-            first, rows = self._folder.rows_around(self._parts[part], row)
-            self._last = part, first, rows
-        (found,) = self._folder.sound_documents(self._parts[part], rows.slice(row - first, 1))
-        return found
 
 
 def _is_left_over(file: Path) -> bool:
@@ -382,13 +287,13 @@ def _read_manifest(folder: Path) -> tuple[dict[str, Any], list[str]]:
 
 def _ids_of(part: Path) -> list[str]:
     """The id of each row of a part file."""
-    with _explained(part):
+    with explained(part):
         ids: list[str] = parquet.read_table(part, columns=["id"]).column("id").to_pylist()
     return ids
 
 
 @contextlib.contextmanager
-def _explained(part: Path) -> Iterator[None]:
+def explained(part: Path) -> Iterator[None]:
     """Say of what is raised which file it is of, as a TransferError."""
     try:
         yield
@@ -398,17 +303,10 @@ def _explained(part: Path) -> Iterator[None]:
         raise TransferError(f"{part} cannot be read: {error}") from error
 
 
-def _read(part: Path, columns: list[str] | None = None) -> Iterator[arrow.Table]:
+def read_rows(part: Path, columns: list[str] | None = None) -> Iterator[arrow.Table]:
     """Up to 64 rows at a time, whose checksums are right."""
     file = parquet.ParquetFile(part, page_checksum_verification=True)
     for group in range(file.num_row_groups):  # see latechunk.maintenance.parquet
         batches = file.iter_batches(_ROWS_READ, row_groups=[group], columns=columns, use_threads=False)
         for batch in batches:
             yield arrow.Table.from_batches([batch])
-
-
-def _digest(fingerprint: Fingerprint) -> bytes:
-    digest = hashlib.sha256(fingerprint.text_sha256)
-    for one in (fingerprint.metadata, fingerprint.pages, fingerprint.outline):
-        digest.update(b"\0" + one.encode())
-    return digest.digest()[:16]

@@ -9,7 +9,8 @@ from collections.abc import Callable, Iterable
 from typing import Self
 
 from latechunk.chunking.registry import to_chunker
-from latechunk.distributed.folder import EmbeddedFolder, Known
+from latechunk.distributed.folder import EmbeddedFolder
+from latechunk.distributed.known import Known
 from latechunk.distributed.outcomes import EmbedReport, Outcome, count, embed
 from latechunk.distributed.rows import to_table
 from latechunk.embedding import Embedding, Progress, choose_embedding

@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal, TypeAlias
 
-from latechunk.distributed.folder import Known
+from latechunk.distributed.known import Known
 from latechunk.embedding import Embedding, Progress, embed_documents
 from latechunk.embedding.stream import explain_foreign, explain_twin
 from latechunk.errors import DocumentError, InputError

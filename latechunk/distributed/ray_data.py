@@ -17,7 +17,8 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from typing import Any
 
-from latechunk.distributed.folder import EmbeddedFolder, Known
+from latechunk.distributed.folder import EmbeddedFolder
+from latechunk.distributed.known import Known
 from latechunk.distributed.outcomes import EmbedReport, Outcome, count
 from latechunk.distributed.worker import Embedder, Job, Workers, name_of, read_rows, to_documents
 from latechunk.embedding import Progress

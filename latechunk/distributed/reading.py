@@ -7,7 +7,8 @@ from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from typing import Any
 
 from latechunk.chunking.places import make_chunks
-from latechunk.distributed.folder import EmbeddedFolder, Known
+from latechunk.distributed.folder import EmbeddedFolder
+from latechunk.distributed.known import Known
 from latechunk.embedding import EmbeddedDocument
 from latechunk.errors import TransferError
 from latechunk.storage.store import StoredDocument

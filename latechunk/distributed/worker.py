@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING, Any
 import pyarrow as arrow
 
 from latechunk.chunking.registry import to_chunker
-from latechunk.distributed.folder import EmbeddedFolder, Known
+from latechunk.distributed.folder import EmbeddedFolder
+from latechunk.distributed.known import Known
 from latechunk.distributed.local import make_manifest
 from latechunk.distributed.outcomes import Outcome, embed, read_all
 from latechunk.distributed.rows import schema, to_table
