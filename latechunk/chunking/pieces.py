@@ -128,9 +128,8 @@ def _with_tokens(units: IntArray, sentences: IntArray, n_characters: int, offset
         # Of cuts with the same tokens before them the last one is kept, so that what holds no token joins the piece
         # before; the start of a unit goes before the end of a sentence.
         n_before = np.searchsorted(offsets[:, 0], places, side="left")
-        is_last = np.append(n_before[1:] != n_before[:-1], True) if len(places) else np.zeros(0, dtype=bool)
-        is_last &= ~np.isin(n_before, taken)
-        kept.append(places[is_last])
+        is_last = np.diff(n_before, append=-1) != 0
+        kept.append(places[is_last & ~np.isin(n_before, taken)])
         taken = np.concatenate([taken, n_before])
     return np.concatenate(([0], np.sort(np.concatenate(kept)), [n_characters])).astype(np.int64)
 
@@ -178,7 +177,7 @@ def _cut_group(
         return
     inside = sentences[np.searchsorted(sentences, cuts[-2], side="right") : np.searchsorted(sentences, cuts[-1])]
     n_before = np.searchsorted(offsets[:, 0], inside, side="left")
-    is_last = np.append(n_before[1:] != n_before[:-1], True) if len(inside) else np.zeros(0, dtype=bool)
+    is_last = np.diff(n_before, append=-1) != 0
     inner = inside[is_last & (n_before > last[-2]) & (n_before < last[-1])]
     places = [int(cuts[0]), *inner.tolist(), int(cuts[-1])]
     own_first, own_last = (one.tolist() for one in _token_bounds(np.array(places), offsets))

@@ -53,8 +53,11 @@ class Places:
         self._text = document.text
         headings = [block for block in document.outline or () if block.kind == "heading"]
         self._outline = _Outline(document.text, headings)
-        self._pages = _Pages(document)
-        self._lines = _Lines(document.text)
+        pages = [(number, page) for number, page in enumerate(document.pages) if page.start < page.end]
+        self._page_starts = [page.start for _, page in pages]
+        self._page_ends = [page.end for _, page in pages]
+        self._pages = [PageNumber(number, page.label) for number, page in pages]
+        self._position, self._line = 0, 1  # of the last span
 
     def of(self, span: Span) -> Place:
         """Where a span stands; spans in order take the least time."""
@@ -62,8 +65,17 @@ class Places:
         start, end = span.end - len(part.lstrip()), span.start + len(part.rstrip())
         if start >= end:  # it is blank
             start, end = span.start, span.end
-        outline, pages = self._outline, self._pages.of(start, end)
-        return Place(outline.above(start, end), pages, self._lines.of(start), outline.within(start, end))
+        pages = self._pages[bisect_right(self._page_ends, start) : bisect_left(self._page_starts, end)]
+        outline = self._outline
+        return Place(outline.above(start, end), tuple(pages), self._line_of(start), outline.within(start, end))
+
+    def _line_of(self, position: int) -> int:
+        """The number of the line at a position, from 1, counted from where the last span was."""
+        if position < self._position:
+            self._position, self._line = 0, 1
+        self._line += self._text.count("\n", self._position, position)
+        self._position = position
+        return self._line
 
 
 def make_chunks(document: Document, spans: Sequence[Span]) -> list[Chunk]:
@@ -170,36 +182,6 @@ class _Outline:
             title = _title(self._text, self._headings[number])
             self._paths[number] = (*self._path(self._parents[number]), *([title] if title else []))
         return self._paths[number]
-
-
-class _Pages:
-    """The pages of a document that hold text."""
-
-    def __init__(self, document: Document) -> None:
-        numbered = [(number, page) for number, page in enumerate(document.pages) if page.start < page.end]
-        self._starts = [page.start for _, page in numbered]
-        self._ends = [page.end for _, page in numbered]
-        self._numbers = [PageNumber(number, page.label) for number, page in numbered]
-
-    def of(self, start: int, end: int) -> tuple[PageNumber, ...]:
-        """Those that share a character with ``[start, end)``, in order."""
-        return tuple(self._numbers[bisect_right(self._ends, start) : bisect_left(self._starts, end)])
-
-
-class _Lines:
-    """The line ends of a text, counted from where the last question was."""
-
-    def __init__(self, text: str) -> None:
-        self._text = text
-        self._position, self._line = 0, 1
-
-    def of(self, position: int) -> int:
-        """The number of the line at a position, from 1."""
-        if position < self._position:
-            self._position, self._line = 0, 1
-        self._line += self._text.count("\n", self._position, position)
-        self._position = position
-        return self._line
 
 
 def _title(text: str, heading: Block) -> str:
