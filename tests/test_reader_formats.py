@@ -14,7 +14,7 @@ import pytest
 from latechunk import Index, Span, StructureChunker, TokenChunker
 from latechunk.chunking.outline import heading_title
 from latechunk.chunking.places import make_chunks, with_outline
-from latechunk.readers import count_documents, find_files, read_documents
+from latechunk.readers import READERS, Reader, count_documents, find_files, read_documents
 from latechunk.readers.limits import read_whole
 from latechunk.readers.markup import outline_asciidoc, outline_latex, outline_rst
 from latechunk.readers.named_rows import row_lines
@@ -620,6 +620,20 @@ def test_names_with_newlines_and_bytes_are_ids_or_named(read, tmp_path):
         "two\nlines.txt"
     ]
     assert "is not UTF-8" in problems[0].reason
+
+
+def test_a_file_whose_reader_fails_costs_itself(tmp_path, monkeypatch):
+    (tmp_path / "b.txt").write_text("good")
+    monkeypatch.setitem(READERS, ".csv", Reader((".csv",), lambda *_: [{}["x"]]))
+    (tmp_path / "a.csv").write_text("a,b")
+    problems = []
+
+    documents = list(read_documents(find_files([tmp_path], pytest.fail), problems.append))
+
+    assert [one.id for one in documents] == ["b.txt"]
+    assert [(one.place, one.reason) for one in problems] == [
+        (str(tmp_path / "a.csv"), "its reader failed: KeyError: 'x'")
+    ]
 
 
 def test_a_file_that_cannot_be_opened_costs_itself(tmp_path):

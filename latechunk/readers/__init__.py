@@ -53,6 +53,8 @@ def read_documents(
                 on_problem(Problem(str(file.path), explained))
             except (OSError, LateChunkError) as error:
                 on_problem(Problem(str(file.path), str(error)))
+            except Exception as error:  # noqa: BLE001 (whatever a reader raises, it costs this file only)
+                on_problem(Problem(str(file.path), f"its reader failed: {type(error).__name__}: {error}"[:500]))
 
 
 def count_documents(files: Sequence[SourceFile], *, rows: bool = False) -> int:
