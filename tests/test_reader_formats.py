@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 
 from latechunk import Index, Span, StructureChunker, TokenChunker
-from latechunk.chunking.outline import heading_title
+from latechunk.chunking.outline import find_outline, heading_title
 from latechunk.chunking.places import make_chunks, with_outline
 from latechunk.readers import READERS, Reader, count_documents, find_files, read_documents
 from latechunk.readers.limits import read_whole
@@ -130,6 +130,27 @@ def test_each_row_of_a_table_longer_than_a_chunk_has_the_names_of_its_columns(re
     assert long.text.splitlines()[:2] == ["part | note | price", "part: Part 0 | price: 0.50"]
     assert long.text.count("part: ") == len(long.text.splitlines()) - 1 == 60
     assert [(one.kind, one.end) for one in long.outline] == [("table", len(long.text))]
+
+
+def test_rows_of_a_long_table_of_markdown_have_the_names_of_their_columns(read):
+    head = "Text.\r\n\r\n> | **Part** | a \\| b | |\r\n> |:-|--:|-|"
+    rows = [f"> | Part {n} | | x{n} |" for n in range(60)]
+    long = "\r\n".join([head, *rows, "", "# End"])
+    in_code = f"```\n{long}\n```\n"
+    pairs = "A | B\n---|---\n" + "x | y\n" * 200
+
+    ((document,), _) = read("a.md", f"{in_code}{long}")
+    ((short,), _) = read("b.md", "\r\n".join([head, *rows[:5]]))
+
+    lines = document.text.removeprefix(in_code).split("\r\n")
+    assert lines[2:6] == [*head.split("\r\n")[2:], "> | Part: Part 0 | x0 |", "> | Part: Part 1 | x1 |"]
+    assert lines[-3:] == ["> | Part: Part 59 | x59 |", "", "# End"]
+    assert document.text.startswith(in_code)
+    assert short.text == "\r\n".join([head, *rows[:5]])
+    assert read("c.md", pairs)[0][0].text.splitlines()[1:3] == ["---|---", "| A: x | B: y |"]
+    outline = [(one.kind, document.text[one.start : one.end]) for one in find_outline(document.text)]
+    assert [kind for kind, _ in outline] == ["code", "table", "heading"]
+    assert outline[1][1].endswith("| x59 |")
 
 
 LONG = [f"item {name} of many" for name in "abcdefghijklmnopqrstuvwxyz" * 2]

@@ -1,4 +1,7 @@
-"""Markdown files: one document each; front matter in YAML or TOML becomes metadata and is no part of the text."""
+"""Markdown files: one document each; front matter in YAML or TOML becomes metadata and is no part of the text.
+
+The rows of long tables have the names of their columns.
+"""
 
 from __future__ import annotations
 
@@ -8,6 +11,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from latechunk.errors import DocumentError
+from latechunk.readers.markdown_tables import name_columns
 from latechunk.readers.reader import Reader, Reading, SourceFile, read_text, with_source
 from latechunk.types import FIRST_LINE, Document, encode_metadata
 
@@ -30,7 +34,7 @@ def _read(file: SourceFile, reading: Reading) -> Iterator[Document]:
         metadata, body = {}, text
     if len(body) < len(text):
         metadata = {**metadata, FIRST_LINE: 1 + text.count("\n", 0, len(text) - len(body))}
-    yield Document(file.name, body, with_source(metadata, file))
+    yield Document(file.name, name_columns(body), with_source(metadata, file))
 
 
 def split_front_matter(text: str) -> tuple[dict[str, Any], str]:
