@@ -192,6 +192,22 @@ def test_fields_of_a_line_become_metadata(tmp_path, problems):
     assert count_documents([SourceFile(path, path.name)]) == 3
 
 
+def test_messages_of_a_chat_are_its_text(tmp_path, problems):
+    parts = '[{"type": "image_url"}, {"type": "text", "text": "Weekly."}]'
+    turns = '{"role": "user", "content": "How often?"}, {"role": "tool", "content": null}'
+    chat = f'{{"id": "c", "messages": [{turns}, {{"role": "assistant", "content": {parts}}}], "model": "m"}}'
+    (tmp_path / "a.jsonl").write_text(chat + '\n{"messages": ["Hi"]}\n{"text": "own", "messages": [1]}\n')
+    (tmp_path / "b.json").write_text(f"[{chat}]")
+
+    files = find_files([tmp_path], problems.append)
+    document, own, row = read_documents(files, problems.append, rows=True)
+
+    assert document.text == row.text == "user: How often?\n\nassistant: Weekly."
+    assert (document.metadata["model"], document.metadata.keys() & {"messages"}) == ("m", set())
+    assert (own.text, own.metadata["messages"]) == ("own", [1])
+    assert [problem.place for problem in problems] == [f"{tmp_path / 'a.jsonl'}:2"]
+
+
 def test_a_record_is_cited_by_its_own_source_alone_or_by_its_file(tmp_path, problems):
     (tmp_path / "a.csv").write_text("id,name,source\nx,Ann,Reuters\ny,Bob,\nz,Cid, \n")
     (tmp_path / "b.jsonl").write_text(

@@ -21,8 +21,9 @@ def line_document(
 ) -> Document:
     """Make a document of an object with ``text``, and ``id`` if it has one; the rest and ``metadata`` are metadata.
 
-    ``number`` is that of its line, if it is one of a file.
+    The ``messages`` of a chat are its text if it has none. ``number`` is that of its line, if it is one of a file.
     """
+    fields = _read_chat(fields)
     if "text" not in fields:
         raise DocumentError('a line must be an object with "text", and "id" if it has one; it lacks text')
     text, chosen, metadata = _split(fields, note)
@@ -46,6 +47,7 @@ def row_document(
     sheet: ``book.xlsx#Sales#7``. ``numbers`` stand in the metadata for fields that are written as they are; None: the
     metadata lack the field.
     """
+    fields = _read_chat(fields)
     text, chosen, metadata = _split(fields, note)
     if text is None:
         shown = {**{name: value for name, value in fields.items() if name != "metadata"}, **metadata}
@@ -58,6 +60,24 @@ def row_document(
     origin = {TABLE_ROW: number, **({TABLE_SHEET: sheet} if sheet is not None else {})}
     described = {**origin, **with_origin(stated, file, number, ("source",))}
     return Document(name, text, described, outline=None if "text" in fields else ())
+
+
+def _read_chat(fields: Mapping[str, Any]) -> Mapping[str, Any]:
+    """A record with what is said in its ``messages``, each of a ``role`` and its ``content``, as its text."""
+    messages = fields.get("messages")
+    if "text" in fields or not isinstance(messages, list):
+        return fields
+    turns = []
+    for message in messages:
+        if not isinstance(message, dict) or "role" not in message:
+            return fields
+        content = message.get("content")
+        parts = (
+            [one.get("text") for one in content if isinstance(one, dict)] if isinstance(content, list) else [content]
+        )
+        said = "\n".join(part for part in parts if isinstance(part, str)).strip()
+        turns += [f"{message['role']}: {said}"] if said else []
+    return {**{name: value for name, value in fields.items() if name != "messages"}, "text": "\n\n".join(turns)}
 
 
 def _split(fields: Mapping[str, Any], note: Callable[[str], None]) -> tuple[Any, Any, dict[str, Any]]:
