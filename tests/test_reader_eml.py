@@ -1,6 +1,7 @@
 """Messages: headers, the text that is read, what lies within, and what is no message."""
 
 import base64
+import quopri
 from email.message import EmailMessage
 
 import pytest
@@ -84,6 +85,22 @@ def test_a_message_in_base64_is_read_as_one_and_not_as_its_letters(read):
         ((document,), problems) = read("a.eml", multipart("mixed", "Content-Type: text/plain\n\nSee.", part))
 
         assert (document.text, problems) == (f"From: ann\n\nSee.\n\n{text}", [])
+
+
+def test_a_message_in_quoted_printable_is_read_as_one(read):
+    inner = multipart(
+        "related",
+        "Content-Type: text/plain; charset=utf-8\nContent-Transfer-Encoding: quoted-printable\n\n3 =3D three, für",
+        'Content-Type: text/plain; charset="utf-8"\n\n' + "A long line. " * 9,
+        before="Subject: Inner",
+    )
+    for said in (quopri.encodestring(inner.encode()).decode(), inner):
+        part = f"Content-Type: message/rfc822\nContent-Transfer-Encoding: quoted-printable\n\n{said}"
+
+        ((document,), problems) = read("a.eml", multipart("mixed", "Content-Type: text/plain\n\nSee.", part).encode())
+
+        long = ("A long line. " * 9).strip()
+        assert (document.text, problems) == (f"From: ann\n\nSee.\n\nInner\n\n3 = three, für\n\n{long}", [])
 
 
 def test_a_message_beside_the_form_of_the_text_that_is_not_read_is_read(read):

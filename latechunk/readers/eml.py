@@ -6,6 +6,7 @@ The text is the plain one, else that of HTML, and time and place of an invitatio
 from __future__ import annotations
 
 import contextlib
+import quopri
 import re
 from dataclasses import dataclass, field
 from email import message_from_bytes
@@ -32,6 +33,9 @@ _CALENDAR = "text/calendar"
 _ORDER = {"text/plain": 0, _CALENDAR: 2}  # of the forms of a text; others are 1
 _MOST_LEVELS = 20  # of parts within each other
 _BLANK_LINES = re.compile(r"\n{3,}")
+_UNENCODED = re.compile(
+    rb"=(?![0-9A-Fa-f]{2}|[ \t]*\r?\n)"
+)  # what no text in quoted-printable has, such as "charset=utf-8"
 _MARK = b"\xef\xbb\xbf"  # of UTF-8, which counts more than what a page declares
 _NO_TEXT = "a message without a text that is read: it is encrypted, or its attachments are all that it holds"
 
@@ -101,7 +105,7 @@ class _Message:
         is_text = kind in ("text/plain", "text/html") or kind.startswith("multipart/")  # whose parts are lost
         if kind == "message/rfc822":
             for one in parts:
-                self.add(_unpack(one) if _is_base64(part) else one, level + 1)
+                self.add(_unpack(one, str(part.get("content-transfer-encoding", "")).strip().lower()), level + 1)
         elif kind == "multipart/alternative":
             n_texts = self.n_texts
             for one in sorted(parts, key=lambda one: _ORDER.get(one.get_content_type(), 1)):
@@ -143,17 +147,15 @@ class _Message:
             self.has_event = True
 
 
-def _is_base64(part: Message) -> bool:
-    return str(part.get("content-transfer-encoding", "")).strip().lower() == "base64"
-
-
-def _unpack(message: Message) -> Message:
-    """A message that a program wrote in base64, which its standard forbids: parsed as it stands, it has no headers."""
-    if message.keys() or message.is_multipart():
-        return message
-    message["Content-Transfer-Encoding"] = "base64"
-    data = message.get_payload(decode=True)
-    return _parse(data) if isinstance(data, bytes) else message
+def _unpack(message: Message, encoding: str) -> Message:
+    """A message that a program encoded as a whole, which its standard forbids: parsed as it stands, all is letters."""
+    if encoding == "base64" and not message.keys() and not message.is_multipart():
+        message["Content-Transfer-Encoding"] = encoding
+        data = message.get_payload(decode=True)
+        return _parse(data) if isinstance(data, bytes) else message
+    if encoding == "quoted-printable" and not _UNENCODED.search(data := message.as_bytes()):
+        return _parse(quopri.decodestring(data))
+    return message
 
 
 def _tidy(text: str) -> str:
