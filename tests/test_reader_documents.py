@@ -808,6 +808,21 @@ def test_hidden_text_of_word_is_not_read(read):
     assert read("a.docx", make_docx(body))[0][0].text == "What is read."
 
 
+def test_text_that_a_style_of_word_hides_is_not_read(read):
+    style = '<w:style w:styleId="{}"><w:name w:val="n"/><w:basedOn w:val="{}"/><w:rPr>{}</w:rPr></w:style>'
+    shown = '<w:vanish w:val="0"/>'
+    styles = style.format("z", "", "<w:vanish/>") + style.format("zz", "z", "") + style.format("s", "z", shown)
+    run = "<w:r><w:rPr>{}</w:rPr><w:t>{}</w:t></w:r>"
+    top = f'<w:pPr><w:pStyle w:val="z"/></w:pPr>{run.format("", "Top of Form")}{run.format(shown, "Read.")}'
+    line = run.format('<w:rStyle w:val="zz"/>', "secret ") + run.format('<w:rStyle w:val="s"/>', "This, too.")
+
+    ((document,), _) = read(
+        "a.docx", make_docx(f"<w:p>{top}</w:p><w:p>{line}</w:p>", styles=f"<w:styles {W}>{styles}</w:styles>")
+    )
+
+    assert document.text == "Read.\n\nThis, too."
+
+
 def test_pages_of_html_within_a_word_file_are_read(read):
     body = f'{paragraph("Before.")}<w:altChunk r:id="r1"/><w:altChunk r:id="r2"/>{paragraph("After.")}'
     document = f'<w:document {W} xmlns:r="r"><w:body>{body}</w:body></w:document>'

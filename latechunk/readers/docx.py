@@ -15,7 +15,7 @@ from latechunk.errors import DocumentError
 from latechunk.readers.archive import Archive
 from latechunk.readers.docx_numbers import Numbering
 from latechunk.readers.docx_signs import to_sign
-from latechunk.readers.docx_styles import Style, read_styles, to_depth, to_level
+from latechunk.readers.docx_styles import Style, find_hidden, is_on, read_styles, to_depth, to_level, with_bases
 from latechunk.readers.html import SAVED, parse_html, unpack_saved
 from latechunk.readers.notation import MOST_REPEATED, MOST_SPAN, raise_signs
 from latechunk.readers.office import Relationship, find_main_part, join_runs, read_metadata, read_relationships
@@ -31,7 +31,6 @@ _REFERENCES = {"footnoteReference": "footnote", "endnoteReference": "endnote"}
 # What is deleted, a second form of what stands before it, ruby, former settings, and places of tabs.
 _SKIPPED = {"del", "moveFrom", "Fallback", "rt", "pPrChange", "rPrChange", "tabs", "instrText", "delText"}
 _CELL_TAGS = ("tr", "tblHeader", "gridBefore", "tc", "gridSpan", "vMerge")
-_OFF = ("0", "false", "off")
 _SIGNS = {"tab": "\t", "ptab": "\t", "br": "\n", "cr": "\n", "noBreakHyphen": "\u2011", "softHyphen": "\u00ad"}
 
 
@@ -109,6 +108,7 @@ class _Body:
         self.out = StructuredText()
         self._read_page = read_page
         self._styles = styles
+        self._hidden = find_hidden(styles)
         self._numbering = numbering
         self._formulas = Formulas()
         self._skipping = 0
@@ -183,7 +183,7 @@ class _Body:
         if tag == "tr":
             self._cells, self._is_head = [], None
         elif tag == "tblHeader":
-            self._is_head = value not in _OFF or None
+            self._is_head = is_on(value) or None
         elif tag == "gridBefore" and value != "0":
             self._cells.append(_Cell(n_columns=_to_span(value)))
         elif tag == "tc":
@@ -198,9 +198,11 @@ class _Body:
         if tag == "t":
             self._takes_text = True
         elif tag == "r":
-            self._is_raised = self._is_hidden = False
+            self._is_raised, self._is_hidden = False, paragraph.style in self._hidden
+        elif tag == "rStyle":
+            self._is_hidden = self._is_hidden or attributes.get("val") in self._hidden
         elif tag == "vanish":
-            self._is_hidden = attributes.get("val") not in _OFF
+            self._is_hidden = is_on(attributes.get("val"))
         elif tag == "vertAlign":
             self._is_raised = attributes.get("val") == "superscript"
         elif tag == "sym":
@@ -287,15 +289,10 @@ class _Body:
     def _find_style(self, paragraph: _Paragraph) -> Style:
         """What holds for a paragraph: its own settings come first, then those of its style and of what that is like."""
         found = Style("", paragraph.level, paragraph.numbering, paragraph.depth)
-        name = paragraph.style
-        for _ in range(len(self._styles)):  # styles that are based on each other end as well
-            if name not in self._styles:
-                break
-            style = self._styles[name]
+        for style in with_bases(self._styles, paragraph.style):
             found.level = style.level if found.level is None else found.level
             found.numbering = style.numbering if found.numbering is None else found.numbering
             found.depth = style.depth if found.depth is None else found.depth
-            name = style.base
         return found
 
 

@@ -1,19 +1,20 @@
-"""The paragraph styles of a Word file: which of them are of headings and lists."""
+"""The styles of a Word file: which of them are of headings, lists and hidden text."""
 
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
 from latechunk.readers.archive import Archive
 
+_OFF = ("0", "false", "off")
 _BODY_LEVEL = 9  # of an outline level that is none
 
 
 @dataclass(slots=True)
 class Style:
-    """A paragraph style: the level of headings in it, and its list and depth there; None where its base says it.
+    """A style: the level of headings in it, its list and depth there, whether it hides; None where its base says it.
 
     The list ``"0"`` is none.
     """
@@ -22,6 +23,7 @@ class Style:
     level: int | None = None
     numbering: str | None = None
     depth: int | None = None
+    is_hidden: bool | None = None
 
 
 def read_styles(archive: Archive) -> dict[str, Style]:
@@ -44,10 +46,32 @@ def read_styles(archive: Archive) -> dict[str, Style]:
             style.numbering = value
         elif tag == "ilvl":
             style.depth = to_depth(value)
+        elif tag == "vanish":
+            style.is_hidden = is_on(attributes.get("val"))
 
     if "word/styles.xml" in archive:
         archive.parse("word/styles.xml", start)
     return styles
+
+
+def with_bases(styles: Mapping[str, Style], name: str) -> Iterator[Style]:
+    """The style of this name, if there is one, then what it is like, and so on."""
+    for _ in range(len(styles)):  # styles that are based on each other end as well
+        if name not in styles:
+            break
+        yield styles[name]
+        name = styles[name].base
+
+
+def find_hidden(styles: Mapping[str, Style]) -> frozenset[str]:
+    """The styles that hide text."""
+    said = {name: (one.is_hidden for one in with_bases(styles, name)) for name in styles}
+    return frozenset(name for name, each in said.items() if next((one for one in each if one is not None), False))
+
+
+def is_on(value: str | None) -> bool:
+    """Whether a setting of this value holds; None if it has none."""
+    return value not in _OFF
 
 
 def _level_of_name(name: str) -> int | None:

@@ -153,8 +153,8 @@ def _unpack(message: Message, encoding: str) -> Message:
         message["Content-Transfer-Encoding"] = encoding
         data = message.get_payload(decode=True)
         return _parse(data) if isinstance(data, bytes) else message
-    if encoding == "quoted-printable" and not _UNENCODED.search(data := message.as_bytes()):
-        return _parse(quopri.decodestring(data))
+    if encoding == "quoted-printable" and not _UNENCODED.search(letters := message.as_bytes()):
+        return _parse(quopri.decodestring(letters))
     return message
 
 
