@@ -166,14 +166,16 @@ def test_running_heads_of_larger_type_are_no_headings(read, n_pages, head, is_ru
         ("Care of pumps", "Page {0} of 9", ["Care of pumps", "Page 3 of 9"]),
         ("Chapter 2 of the guide  {0}", "- {0} -", ["Chapter 2 of the guide 3"]),
         ("Exercise {0}", "{1}", ["Exercise 3", "Exercise 4", "Exercise 5", "Exercise 6", "3", "8", "5", "20"]),
+        ("Preface | {2}", "{2}", ["Preface | iii", "Preface | iv", "Preface | v", "Preface | vi"]),
+        ("{2}", "ill iv will", ["ill iv will"]),
     ],
 )
 def test_running_heads_and_page_numbers_are_read_once(read, head, foot, kept):
     lines = ["A sentence that goes", "on over the end of the"]
     pages = [
-        write_lines([head.format(3 + page, [3, 8, 5, 20][page])], y=760)
+        write_lines([head.format(3 + page, [3, 8, 5, 20][page], ["iii", "iv", "v", "vi"][page])], y=760)
         + write_lines([*lines, f"page {page}"], y=700)
-        + write_lines([foot.format(3 + page, [3, 8, 5, 20][page])], y=30, size=9)
+        + write_lines([foot.format(3 + page, [3, 8, 5, 20][page], ["iii", "iv", "v", "vi"][page])], y=30, size=9)
         for page in range(4)
     ]
 

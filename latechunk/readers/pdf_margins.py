@@ -13,12 +13,15 @@ from dataclasses import dataclass
 from itertools import pairwise
 from statistics import median
 
+from latechunk.readers.notation import to_roman
+
 _PARAGRAPH = 1.3  # times the usual distance of lines
 _MOST_DISTANCE = 4.0  # in sizes of type; what is farther apart are no lines of one text
 _MOST_LINES = 3  # of a margin
 _LEAST_PAGES = 3
 _LARGER = 1.15  # times the type of most of the page; such lines are titles, as of slides
-_NUMBER = re.compile(r"[0-9]{1,9}")
+_NUMBER = re.compile(r"[0-9]{1,9}|\b(?:[ivxlc]{1,9}|[IVXLC]{1,9})\b")
+_ROMAN = {to_roman(number): number for number in range(1, 400)}  # as pages of prefaces have them
 _WORD = re.compile(r"[^\W\d_]+")
 _NAMED = re.compile(r"(?:\b(?:nos?|nr|n[uú]m)[.:]?|[№#º°][.:]?|[^\W\d_]{2}[-/])\s*\Z", re.IGNORECASE)  # Invoice No. 7
 
@@ -48,10 +51,10 @@ def without_margins(pages: Sequence[Sequence[PageLine]]) -> list[list[PageLine]]
             for said in _count_from(line.text, page, is_below):
                 alike.setdefault((said, round(line.y)), []).append((page, line))
     left_out: set[tuple[int, PageLine]] = set()
-    for members in alike.values():
+    for (said, _), members in alike.items():
         numbers = sorted({page for page, _ in members})
         if len(numbers) >= _LEAST_PAGES and numbers[-1] - numbers[0] <= 2 * len(numbers):
-            has_letters = any(map(str.isalpha, members[0][1].text))
+            has_letters = any(map(str.isalpha, said))
             left_out.update(one for one in members if not has_letters or one[0] > numbers[0])
     return [[line for line in lines if (page, line) not in left_out] for page, lines in enumerate(pages)]
 
@@ -95,8 +98,9 @@ def _count_from(text: str, page: int, is_below: bool) -> Iterator[str]:
     that is said to be one, such as that of an invoice, is no page's.
     """
     yield text
-    numbers = list(_NUMBER.finditer(text)) if is_below or len(_WORD.findall(text)) != 1 else []
+    numbers = list(_NUMBER.finditer(text)) if is_below or len(_WORD.findall(_NUMBER.sub("", text))) != 1 else []
     for number in {*numbers[:1], *numbers[-1:]}:
-        if _NAMED.search(text, 0, number.start()):
+        value = int(number[0]) if number[0].isdecimal() else _ROMAN.get(number[0].lower())
+        if value is None or _NAMED.search(text, 0, number.start()):
             continue
-        yield f"{text[: number.start()]}\0{int(number[0]) - page}{text[number.end() :]}"
+        yield f"{text[: number.start()]}\0{value - page}{text[number.end() :]}"
