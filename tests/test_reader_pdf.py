@@ -356,8 +356,21 @@ def test_a_pdf_of_images_is_named_as_such(read):
     assert page_texts(mixed)[0] == ""
     assert (problems, [what for _, what in read.notes]) == (
         [],
-        ["pages that are images without text, which OCR could recognise"],
+        ["pages that are images with hardly any text, which OCR could recognise"],
     )
+
+
+def test_scans_with_a_stamp_are_told_to_be_images(read):
+    stamp = write_lines(["Case 1:20-cv-01234 Document 12 Filed 01/02/20"], y=770)
+    scan = b"q 600 0 0 760 6 6 cm /I1 Do Q "
+
+    ((document,), problems) = read(make_pdf([scan + stamp]))
+    notes = [what for _, what in read.notes]
+    read.notes.clear()
+    read(make_pdf([IMAGE + stamp, scan + write_lines(PROSE * 2)]))
+
+    assert (document.text[:6], problems, read.notes) == ("Case 1", [], [])
+    assert notes == ["pages that are images with hardly any text, which OCR could recognise"]
 
 
 def test_an_encrypted_pdf_needs_its_password(read):

@@ -37,6 +37,8 @@ _LINE_END = re.compile(rf"[{_SOFT}]?\r?\n|[{_HYPHENS}]")
 _BROWSER = "Skia/PDF"  # the producer in what browsers and Google Docs write, whose own hyphens are soft ones
 _SAME_LINE = 0.1  # sizes of type that what stands on one line may differ in height
 _SAMPLE = 100  # letters of a page that say how it is turned
+_MOST_STAMP = 120  # characters
+_LEAST_OF_SCAN = 0.5  # of the page
 _PASSWORD_ERROR = 4  # FPDF_ERR_PASSWORD
 _EAST_ASIAN = "\u2e80"  # the first character of such scripts
 _DATE = re.compile(r"(?:D:)?(\d{4})(\d\d)?(\d\d)?(?:(\d\d)(\d\d)(\d\d)?)?")
@@ -94,7 +96,7 @@ def _to_parsed(document: pypdfium2.PdfDocument, text: _Text, n_images: int, prob
     if not text.length:
         what = "its pages are images without text; recognise the text (OCR) first" if n_images else "it holds no text"
         raise DocumentError(what)
-    notes = ["pages that are images without text, which OCR could recognise"] if n_images else []
+    notes = ["pages that are images with hardly any text, which OCR could recognise"] if n_images else []
     whole, moved = join_words("".join(text.parts), is_hard=text.is_hard)
     pages = tuple(Page(moved(page.start), moved(page.end), page.label) for page in text.pages)
     lines = [replace(line, start=moved(line.start), end=moved(line.end)) for line in text.lines]
@@ -157,14 +159,14 @@ class _Text:
 
 
 def _read_page(page: pypdfium2.PdfPage) -> tuple[list[PageLine], bool]:
-    """The lines of a page, and whether it is an image without text."""
+    """The lines of a page, and whether it is an image with hardly any text."""
     try:
         text_page = _open_text(page)
         try:
             lines = _order_columns(list(_read_lines(text_page)))
         finally:
             text_page.close()
-        return lines, not lines and _has_image(page)
+        return lines, _is_image(page, sum(len(line.text) for line in lines))
     finally:
         page.close()
 
@@ -280,10 +282,18 @@ def _between(line: PageLine, following: PageLine, usual: float, *, is_hard: bool
     return "\n\n" if is_apart or is_other_size else "\n"
 
 
-def _has_image(page: pypdfium2.PdfPage) -> bool:
+def _is_image(page: pypdfium2.PdfPage, n_characters: int) -> bool:
+    """Whether a page is an image and no more than a stamp, such as courts put on scans, or a title is its text."""
     import pypdfium2.raw as pdfium
 
-    return next(page.get_objects(filter=[pdfium.FPDF_PAGEOBJ_IMAGE], max_depth=3), None) is not None
+    if n_characters > _MOST_STAMP:
+        return False
+    images = page.get_objects(filter=[pdfium.FPDF_PAGEOBJ_IMAGE], max_depth=3)
+    if not n_characters:
+        return next(images, None) is not None
+    bounds = (one.get_bounds() for one in images)
+    area: float = sum((right - left) * (top - bottom) for left, bottom, right, top in bounds)
+    return bool(area > _LEAST_OF_SCAN * page.get_width() * page.get_height())
 
 
 def _bookmarks(document: pypdfium2.PdfDocument) -> Iterator[tuple[int, str, int]]:
