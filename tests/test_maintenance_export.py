@@ -432,6 +432,26 @@ def test_a_file_with_flipped_bits_makes_the_same_index_or_none(exported, tmp_pat
     assert n_refused > 20
 
 
+def test_a_disk_that_fills_up_at_the_very_end_is_told(tmp_path):
+    """SQLite moves its log into the database when it closes it, and says nothing if it cannot."""
+    resource = pytest.importorskip("resource")
+    many = [Document(str(number), f"Number {number}.", {"filling": "abcdefgh" * 500}) for number in range(600)]
+    with Index.create(tmp_path / "index", encoder=FakeEncoder()) as index:
+        index.add(many)
+    export_index(tmp_path / "index", tmp_path / "index.jsonl")
+    import_index(tmp_path / "index.jsonl", tmp_path / "whole")
+    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
+
+    resource.setrlimit(resource.RLIMIT_FSIZE, ((tmp_path / "whole/store.sqlite3").stat().st_size - 1, limits[1]))
+    try:
+        with pytest.raises(StoreError, match="the disk did not take all of it"):
+            import_index(tmp_path / "index.jsonl", tmp_path / "back")
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+
+    assert not (tmp_path / "back").exists()
+
+
 def import_to(file, path):
     import_index(file, path)
     return contents(path)

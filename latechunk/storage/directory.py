@@ -133,6 +133,8 @@ def new_store(folder: Path, timeout: float = 0.0) -> Iterator[Path]:
             require_vacant(folder)
             try:
                 yield new
+                if new.with_name(f"{new.name}-wal").exists():  # SQLite could not move it into the database at its close
+                    raise OSError("the disk did not take all of it; free some space and try again")
                 os.replace(new, folder / STORE)
                 sync(folder)
             finally:
