@@ -63,11 +63,12 @@ def delete_command(
                 "its folder and make it again"
             )
         unknown = [one for one in ids or () if one not in opened]
+        named = set(ids or ())
         chosen = opened.ids(filter=meets)
         if prefix is not None:
             chosen = [one for one in chosen if _is_below(one, prefix)]
         if ids:
-            chosen = [one for one in chosen if one in ids]
+            chosen = [one for one in chosen if one in named]
         elif chosen and not yes:
             _confirm(console, chosen, len(opened))
         mistakes = opened.find_mistakes(SearchOptions(filter=meets))
