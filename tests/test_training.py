@@ -700,6 +700,7 @@ def test_texts_too_short_to_compare_chunks_are_an_error():
         (lambda: SegmentSettings(least_tokens=9, most_tokens=8), "most_tokens must be at least 9, got 8"),
         (lambda: SegmentSettings(mixture={"a": -1.0}), "mixture.a must be at least 0"),
         (lambda: RunSettings(n_steps=0), "n_steps must be at least 1"),
+        (lambda: RunSettings(batch_segments=100_000), "batch_segments must be at most 1,024, got 100000"),
         (lambda: RunSettings(n_steps=True), "n_steps must be a whole number"),
         (lambda: RunSettings(precision="float16"), "precision must be one of 'float32' or 'bfloat16'"),
         (lambda: RunSettings(learning_rate=math.inf), "learning_rate must be a finite number"),

@@ -106,6 +106,7 @@ class RunSettings(Validated):
     """How the run goes.
 
     Attributes:
+        batch_segments: At most 1,024; memory grows with it.
         n_batches: How many different batches there are, gone through again and again; what frozen layers give of them
             is kept on disk. None draws a new one at each step.
         learning_rate: At its peak, of AdamW.
@@ -116,7 +117,7 @@ class RunSettings(Validated):
     """
 
     n_steps: _Count = 450
-    batch_segments: _Count = 4
+    batch_segments: Annotated[int, Field(ge=1, le=1_024)] = 4
     n_batches: _Count | None = None
     learning_rate: _Positive = 3e-4
     warmup_steps: _CountFromZero = 30
