@@ -386,8 +386,36 @@ def test_what_a_run_left_that_was_killed_at_once_is_no_hindrance(tmp_path):
 
 def test_one_run_writes_at_a_time(tmp_path):
     embed(DOCUMENTS[:1], tmp_path / "out")
-    with EmbeddedFolder.open(tmp_path / "out").writing(), pytest.raises(IndexBusyError):
-        embed(DOCUMENTS, tmp_path / "out")
+    with EmbeddedFolder.open(tmp_path / "out").writing():
+        with pytest.raises(IndexBusyError, match="when it is done, or embed into another folder") as error:
+            embed(DOCUMENTS, tmp_path / "out")
+        assert "lock_timeout" not in str(error.value)
+
+
+def test_who_reads_while_a_run_writes_parts_again_is_told_to_try_again(tmp_path):
+    old = [Document(str(number), f"Version 1 of {number}.") for number in range(4)]
+    embed(old[:1], tmp_path / "out")
+    embed(old[1:], tmp_path / "out")
+    reading = read_embedded(tmp_path / "out")
+    assert next(reading).document.id == "0"
+
+    embed([Document(one.id, "Version 2.") for one in old[1:3]], tmp_path / "out")
+
+    with pytest.raises(TransferError, match="writes parts again at its end: try again"):
+        list(reading)
+    assert {one.document.id for one in read_embedded(tmp_path / "out")} == {"0", "1", "2", "3"}
+
+
+def test_a_part_that_gets_another_name_while_the_folder_is_listed_is_not_lost(tmp_path, monkeypatch):
+    embed(DOCUMENTS, tmp_path / "out")
+    folder = EmbeddedFolder.open(tmp_path / "out")
+    whole = folder.parts()
+    listed = [[], list((tmp_path / "out").iterdir())]  # the old name is gone, the new one came when its place was read
+    (tmp_path / "out" / "manifest.json").write_text(json.dumps({**folder.manifest.settings(), "parts": []}))
+
+    monkeypatch.setattr(Path, "iterdir", lambda _: iter(listed.pop(0) if len(listed) > 1 else listed[0]))
+
+    assert folder.parts() == whole
 
 
 # --- folders that are not sound

@@ -31,6 +31,7 @@ from latechunk.storage.store import StoredDocument
 _MANIFEST = "manifest.json"
 _PARTS = "parts"  # its field of the names of part files
 _PART = re.compile(r"part-(\d{6,})-[0-9a-f]{16}\.parquet")
+_BUSY = "run this again when it is done, or embed into another folder: `latechunk import` takes several"
 _ROWS_READ = 64
 _GROUP_BYTES = 2**25  # of a group of rows, which is read at once
 _ERRORS = arrow.schema([("id", arrow.string()), ("reason", arrow.string())])
@@ -91,7 +92,7 @@ class EmbeddedFolder:
     @contextlib.contextmanager
     def writing(self) -> Iterator[int]:
         """Be the only writer within this; gives the number of the run, whose errors replace those of earlier ones."""
-        with hold_write_lock(self.path, timeout=0):
+        with hold_write_lock(self.path, 0, _BUSY):
             run = 1 + max((run_of(part) for part in self.parts()), default=0)
             for pattern in ("errors-*.parquet", "*.parquet.new-*", f"{_MANIFEST}.new-*"):
                 for old in self.path.glob(pattern):
@@ -104,8 +105,10 @@ class EmbeddedFolder:
 
     def parts(self) -> list[Path]:
         """The part files, those of the first run first; a TransferError if one is gone that a run has recorded."""
-        _, recorded = _read_manifest(self.path)
-        found = [one for one in self.path.iterdir() if _PART.fullmatch(one.name)]
+        before: tuple[list[str], set[Path]] | None = None
+        while (now := self._list_parts()) != before:  # a run that ends may give parts other names meanwhile
+            before = now
+        recorded, found = now
         gone = sorted(set(recorded) - {one.name for one in found})
         if gone:
             raise TransferError(
@@ -113,6 +116,11 @@ class EmbeddedFolder:
                 f"back, or take their names out of its {_MANIFEST} and embed their documents again"
             )
         return sorted(found, key=lambda part: (run_of(part), part.name))
+
+    def _list_parts(self) -> tuple[list[str], set[Path]]:
+        """The names that the manifest has, and the part files that are there."""
+        _, recorded = _read_manifest(self.path)
+        return recorded, {one for one in self.path.iterdir() if _PART.fullmatch(one.name)}
 
     def _write_manifest(self, parts: Sequence[Path]) -> None:
         """Record that these part files belong to the folder."""
@@ -153,7 +161,7 @@ class EmbeddedFolder:
         Raises:
             IndexBusyError: If another process is writing there.
         """
-        with hold_write_lock(self.path, timeout=0):
+        with hold_write_lock(self.path, 0, _BUSY):
             gone = frozenset(ids)
             stays = {part: [name not in gone for name in _ids_of(part)] for part in self.parts()}
             self._keep_rows({part: rows for part, rows in stays.items() if not all(rows)})
@@ -299,6 +307,11 @@ def explained(part: Path) -> Iterator[None]:
         yield
     except TransferError as error:
         raise TransferError(f"{part}: {error}") from error
+    except FileNotFoundError as error:
+        raise TransferError(
+            f"{part} is gone since its folder was looked through, as a run of `latechunk embed` writes parts again at "
+            f"its end: try again"
+        ) from error
     except (arrow.ArrowException, OSError, LookupError, ValueError) as error:
         raise TransferError(f"{part} cannot be read: {error}") from error
 

@@ -129,7 +129,7 @@ def new_store(folder: Path, timeout: float = 0.0) -> Iterator[Path]:
     is_ours = not folder.exists()
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        with hold_write_lock(folder, timeout):
+        with hold_write_lock(folder, timeout, None if timeout else "wait until it is done, or choose another path"):
             require_vacant(folder)
             try:
                 yield new
@@ -201,16 +201,20 @@ def require_timeout(lock_timeout: float) -> None:
 
 
 @contextlib.contextmanager
-def hold_write_lock(folder: Path, timeout: float) -> Iterator[None]:
-    """Hold the one writer's lock, waiting up to ``timeout`` seconds; the system takes it back when a process dies."""
+def hold_write_lock(folder: Path, timeout: float, remedy: str | None = None) -> Iterator[None]:
+    """Hold the one writer's lock, waiting up to ``timeout`` seconds; the system takes it back when a process dies.
+
+    ``remedy`` says what to do where it is not taken; None for what is right for an open index.
+    """
     lock = FileLock(folder / _LOCK)
     try:
         lock.acquire(timeout=timeout)
     except Timeout as error:
-        raise IndexBusyError(
-            f"{folder} is being written by another process or thread; waited {timeout:g} s (lock_timeout). Searching "
-            f"goes on meanwhile; try the change again when it is done, or open the index with a longer lock_timeout"
-        ) from error
+        remedy = remedy or (
+            f"waited {timeout:g} s (lock_timeout). Searching goes on meanwhile; try the change again when it is done, "
+            f"or open the index with a longer lock_timeout"
+        )
+        raise IndexBusyError(f"{folder} is being written by another process or thread; {remedy}") from error
     except OSError as error:
         raise StoreError(f"{folder / _LOCK} cannot be made, so nothing was changed: {error}") from error
     try:
