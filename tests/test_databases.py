@@ -244,9 +244,9 @@ push_folders([{folder!r}], open_database({url!r}, table={table!r}))
 MIDST = {
     "postgresql": ("import psycopg; original = psycopg.Copy.write_row", "psycopg.Copy.write_row", 50),
     "qdrant": (
-        "from latechunk.databases import qdrant; qdrant._REQUEST_NUMBERS = 32\noriginal = qdrant.QdrantClient.upsert",
+        "from latechunk.databases import qdrant; qdrant._REQUEST_BYTES = 1\noriginal = qdrant.QdrantClient.upsert",
         "qdrant.QdrantClient.upsert",
-        10,
+        40,
     ),
     "lancedb": (
         "from lancedb.table import LanceTable; original = LanceTable.add",
@@ -737,6 +737,38 @@ def test_of_several_first_pushes_one_makes_the_table(postgres_url, table, tmp_pa
     assert [one.n_written for one in reports] == [5] * 4
     with opened(postgres_url, table) as database:
         assert len(database.documents()) == 20
+
+
+def test_of_two_first_pushes_to_qdrant_one_makes_the_collection(table, folder, tmp_path):
+    with opened(f"qdrant:{tmp_path / 'qdrant'}", table) as database:
+        push_folders([folder], database)
+        made = database.settings()
+
+        database.prepare(made, 8)  # of one that had found none before
+
+        assert (database.settings(), len(database.documents())) == (made, len(DOCUMENTS))
+
+
+def test_no_request_to_qdrant_is_larger_than_it_takes_whatever_the_metadata(table, tmp_path, monkeypatch):
+    qdrant = pytest.importorskip("latechunk.databases.qdrant")
+    sizes = []
+    original = qdrant.QdrantClient.upsert
+
+    def upsert(self, collection, points, **options):
+        sizes.append(sum(len(one.model_dump_json()) for one in points))
+        return original(self, collection, points, **options)
+
+    monkeypatch.setattr(qdrant.QdrantClient, "upsert", upsert)
+    monkeypatch.setattr(qdrant, "_REQUEST_BYTES", 50_000)
+    embed([Document("page", "Berlin is big. " * 40, {"html": "<p>" * 3_000})], tmp_path / "out")
+
+    with opened(f"qdrant:{tmp_path / 'qdrant'}", table) as database:
+        report = push_folders([tmp_path / "out"], database)
+        assert database.documents().keys() == {"page"}
+
+    assert report.n_chunks > 10
+    assert len(sizes) > 1
+    assert max(sizes) < 80_000
 
 
 def test_connections_of_threads_that_have_ended_are_closed(postgres_url, table, folder, monkeypatch):

@@ -199,20 +199,21 @@ def _schema(dims: int, metadata: dict[bytes, bytes]) -> arrow.Schema:
 
 
 def _to_arrow(rows: Sequence[ChunkRow], schema: arrow.Schema) -> arrow.Table:
-    facets: dict[str, list[str]] = {}
+    told: dict[str, tuple[str, list[str]]] = {}  # of each document its metadata and facets
     columns: dict[str, list[Any]] = {name: [] for name in schema.names if name != _VECTOR}
     for row in rows:
         chunk = row.chunk
-        if chunk.document_id not in facets:
-            facets[chunk.document_id] = list_facets(chunk.metadata)
+        if chunk.document_id not in told:
+            told[chunk.document_id] = json.dumps(chunk.metadata, ensure_ascii=False), list_facets(chunk.metadata)
+        metadata, facets = told[chunk.document_id]
         values = {
             **{name: getattr(row, name) for name in ("id", "n_chunks", "digest")},
             **{name: getattr(chunk, name) for name in ("document_id", "number", "start", "end", "text", "line")},
-            "metadata": json.dumps(chunk.metadata, ensure_ascii=False),
+            "metadata": metadata,
             "headings": list(chunk.headings),
             "sections": list(chunk.sections),
             "pages": json.dumps(chunk.pages),
-            "facets": facets[chunk.document_id],
+            "facets": facets,
             _WORDS: " ".join(to_terms(chunk.text)),
         }
         for name, value in values.items():

@@ -19,6 +19,7 @@ from latechunk.databases.words import question_places, weigh_terms
 from latechunk.errors import FilterError, IndexFormatError, MissingDependencyError, StoreError
 from latechunk.printing import how_to_install
 from latechunk.types import FloatArray, Settings
+from latechunk.types.batches import in_batches
 
 try:
     from qdrant_client import QdrantClient, models
@@ -31,7 +32,7 @@ except ImportError as error:
 _KEY = "latechunk"
 _DENSE, _WORDS = "dense", "words"
 _PAGE = 5_000  # points of one answer
-_REQUEST_NUMBERS = 500_000  # of the vectors in one request, of which Qdrant takes 32 MB
+_REQUEST_BYTES = 2**24  # of the rows in one request, of which Qdrant takes 32 MB
 _INDEXED = ("document_id", "digest", "facets")
 _FIELDS = ("document_id", "number", "start", "end", "text", "line")
 _USER = re.compile(r"(?<=://)[^/?#]*@")  # with a password, perhaps
@@ -72,12 +73,16 @@ class QdrantDatabase:
     def prepare(self, settings: Settings, dims: int) -> None:
         """See ``ChunkDatabase``."""
         with self._explained():
-            self._client.create_collection(
-                self._collection,
-                vectors_config={_DENSE: models.VectorParams(size=dims, distance=models.Distance.DOT)},
-                sparse_vectors_config={_WORDS: models.SparseVectorParams(modifier=models.Modifier.IDF)},
-                metadata={_KEY: dict(settings)},
-            )
+            try:
+                self._client.create_collection(
+                    self._collection,
+                    vectors_config={_DENSE: models.VectorParams(size=dims, distance=models.Distance.DOT)},
+                    sparse_vectors_config={_WORDS: models.SparseVectorParams(modifier=models.Modifier.IDF)},
+                    metadata={_KEY: dict(settings)},
+                )
+            except (ApiException, ValueError):
+                if self.settings() is None:  # no other push has just made it
+                    raise
             self.finish()
 
     def documents(self) -> Mapping[str, str | None]:
@@ -88,11 +93,9 @@ class QdrantDatabase:
     def write(self, rows: Sequence[ChunkRow], replaced: Sequence[str]) -> None:
         """See ``ChunkDatabase``."""
         with self._explained():
-            dims = max(1, *(len(row.vector) for row in rows if row.vector is not None))
-            size = max(1, _REQUEST_NUMBERS // dims)
-            for begin in range(0, len(rows), size):
-                points = [_to_point(row) for row in rows[begin : begin + size]]
-                self._client.upsert(self._collection, points, wait=True)
+            points = map(_to_point, rows)
+            for some in in_batches(points, lambda one: len(one.model_dump_json()), _REQUEST_BYTES):
+                self._client.upsert(self._collection, some, wait=True)
             if replaced:
                 stale = models.Filter(
                     must=[_any("document_id", replaced)],

@@ -117,5 +117,6 @@ def _holds_the_same(database: ChunkDatabase, current: Current) -> bool:
 
 def _weight(stored: StoredDocument) -> int:
     """What a document counts in a batch of about 2,000 rows and 32 MB."""
-    vectors = stored.vectors
-    return len(stored.document.text) + vectors.nbytes + len(vectors) * (_BATCH_BYTES // _BATCH_ROWS)
+    vectors, document = stored.vectors, stored.document
+    of_row = len(document.metadata_json) + _BATCH_BYTES // _BATCH_ROWS  # each row has the metadata of its document
+    return len(document.text) + vectors.nbytes + len(vectors) * of_row
