@@ -372,7 +372,7 @@ def test_an_index_on_a_read_only_volume_is_served_as_it_was_last_closed(volume):
     assert after == {"(200, ['paris'])"}
 
 
-def test_an_index_that_cannot_be_served_in_place_of_another_is_told_until_one_can(tmp_path, monkeypatch):
+def test_an_index_that_cannot_be_served_in_place_of_another_is_told_until_one_can(tmp_path, caplog):
     folder, other, later = tmp_path / "live", tmp_path / "other", tmp_path / "later"
     for path, document, encoder in (
         (folder, DOCUMENTS[0], FakeEncoder()),
@@ -384,7 +384,7 @@ def test_an_index_that_cannot_be_served_in_place_of_another_is_told_until_one_ca
     with open_served([folder], encoder=FakeEncoder()) as served, running(make_app(served)) as url:
         folder.rename(tmp_path / "before")
         other.rename(folder)
-        mismatch = httpx.post(f"{url}/search", json={"query": "capital"}, verify=False)
+        mismatch, _ = (httpx.post(f"{url}/search", json={"query": "capital"}, verify=False) for _ in range(2))
         (folder / "store.sqlite3").rename(tmp_path / "kept")
         (folder / "store.sqlite3").write_bytes(b"?" * 10_000)
         damaged = httpx.post(f"{url}/search", json={"query": "capital"}, verify=False)
@@ -395,6 +395,9 @@ def test_an_index_that_cannot_be_served_in_place_of_another_is_told_until_one_ca
     assert (mismatch.status_code, damaged.status_code) == (503, 503)
     assert "the index 'live' was replaced" in mismatch.json()["detail"]
     assert "must be started again" in mismatch.json()["detail"]
+    logged = [one.getMessage() for one in caplog.records if one.levelname == "ERROR"]
+    assert len(logged) == 2  # and not one for each request
+    assert "does not fit" in logged[0]
     assert "the index 'live' cannot be read at present" in damaged.json()["detail"]
     assert after == {"(200, ['paris'])"}
 

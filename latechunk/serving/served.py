@@ -128,6 +128,7 @@ class _OpenIndexes(Mapping[str, Index]):
 
     def __init__(self) -> None:
         self._opened: dict[str, Index] = {}
+        self._logged: dict[str, str] = {}  # of each index that cannot be opened again why, so that the log says it once
         self._lock = threading.Lock()
 
     def open(self, name: str, path: Path, encoder: SpanEncoder) -> None:
@@ -149,16 +150,22 @@ class _OpenIndexes(Mapping[str, Index]):
     def _reopen(self, name: str, index: Index) -> None:
         try:
             self.open(name, index.path, index.encoder)
+            self._logged.pop(name, None)
         except IndexMismatchError as error:
-            LOG.error("the index %r was replaced by one that what is loaded does not fit", name, exc_info=error)
+            self._log(name, "the index %r was replaced by one that what is loaded does not fit", error)
             raise RequestError(
                 503, f"the index {name!r} was replaced by one that was made otherwise; the server must be started again"
             ) from error
         except StoreError as error:
-            LOG.error("the index %r was changed or replaced, and cannot be opened", name, exc_info=error)
+            self._log(name, "the index %r was changed or replaced, and cannot be opened", error)
             raise RequestError(
                 503, f"the index {name!r} cannot be read at present; the server's log says why"
             ) from error
+
+    def _log(self, name: str, what: str, error: StoreError) -> None:
+        if self._logged.get(name) != str(error):
+            self._logged[name] = str(error)
+            LOG.error(what, name, exc_info=error)
 
     def __iter__(self) -> Iterator[str]:
         return iter(self._opened)
