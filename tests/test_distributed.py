@@ -370,6 +370,9 @@ def test_what_is_no_such_folder(tmp_path):
             import_folders([wrong], tmp_path / "back")
     with pytest.raises(InputError, match="at least one folder"):
         import_folders([], tmp_path / "back")
+    import_folders([tmp_path / "out"], tmp_path / "whole")
+    with pytest.raises(InputError, match="as `latechunk embed` makes it: it is an index"):
+        push_folders([tmp_path / "whole"], ListDatabase())
     with pytest.raises(IndexExistsError):
         import_folders([tmp_path / "out"], tmp_path / "mine")
     with pytest.raises(InputError, match="takes an iterable of documents"):
@@ -450,15 +453,19 @@ def with_chunk(**changes):
         (with_chunk(end=10_000), "within its"),
         (with_chunk(vector=[0.5] * 8), "unit length"),
         (with_chunk(vector=[float("nan")] * 8), "unit length"),
+        (with_chunk(vector=None), "1 of its chunks have no vector"),
+        (each(n_tokens=None), "n_tokens must be at least 1, got None"),
+        (each(n_tokens=-5), "n_tokens must be at least 1, got -5"),
     ],
 )
 def test_rows_that_are_not_sound_make_no_index(tmp_path, change, says):
     embed(DOCUMENTS[:1], tmp_path / "out")
     rewrite(tmp_path / "out", change)
 
-    with pytest.raises(TransferError, match=says):
+    with pytest.raises(TransferError, match=says) as error:
         import_folders([tmp_path / "out"], tmp_path / "back")
 
+    assert str(error.value).count("part-000001") == 1
     assert not (tmp_path / "back").exists()
 
 

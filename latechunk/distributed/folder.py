@@ -25,7 +25,7 @@ import pyarrow.parquet as parquet
 from latechunk.distributed.rows import LABELS, REPEATED, from_rows
 from latechunk.errors import IndexDamagedError, IndexMismatchError, InputError, TransferError
 from latechunk.manifest import IndexManifest
-from latechunk.storage.directory import as_folder, hold_write_lock, new_file
+from latechunk.storage.directory import as_folder, has_store, hold_write_lock, new_file
 from latechunk.storage.store import StoredDocument
 
 _MANIFEST = "manifest.json"
@@ -283,8 +283,9 @@ def _read_manifest(folder: Path) -> tuple[dict[str, Any], list[str]]:
         fields = json.loads((folder / _MANIFEST).read_bytes())
         recorded = fields.pop(_PARTS, [])
     except OSError as error:
+        reason = "it is an index" if has_store(folder) else error
         raise InputError(
-            f"{folder} is no folder of embedded documents, as `latechunk embed` makes it: {error}"
+            f"{folder} is no folder of embedded documents, as `latechunk embed` makes it: {reason}"
         ) from error
     except (ValueError, TypeError, AttributeError, RecursionError) as error:
         raise TransferError(f"{folder / _MANIFEST} cannot be read: {error}") from error
@@ -306,6 +307,8 @@ def explained(part: Path) -> Iterator[None]:
     try:
         yield
     except TransferError as error:
+        if str(error).startswith(f"{part}: "):
+            raise
         raise TransferError(f"{part}: {error}") from error
     except FileNotFoundError as error:
         raise TransferError(

@@ -75,6 +75,8 @@ def from_rows(rows: arrow.Table, dims: int) -> Iterator[StoredDocument]:
     chunks = rows.column("chunks").combine_chunks()
     bounds = np.cumsum([0, *chunks.value_lengths().fill_null(0).to_numpy(zero_copy_only=False)])
     starts, ends, *_, vectors = chunks.flatten().flatten()
+    if vectors.null_count:  # which would be passed over, so that later chunks had vectors of others
+        raise TransferError(f"{vectors.null_count:,} of its chunks have no vector")
     matrix = vectors.flatten().to_numpy(zero_copy_only=False).reshape(-1, dims)
     places = list(zip(starts.to_pylist(), ends.to_pylist(), strict=True))
     for fields, (begin, end) in zip(rows.drop_columns("chunks").to_pylist(), pairwise(bounds), strict=True):
@@ -111,6 +113,8 @@ def _to_stored(fields: dict[str, Any], places: Sequence[tuple[int, int]], vector
         raise InputError("it is not the text that was embedded: its SHA-256 differs")
     if not places:
         raise InputError("it has no chunk")
+    if (fields["n_tokens"] or 0) < 1:
+        raise InputError(f"n_tokens must be at least 1, got {fields['n_tokens']}")
     stored = StoredDocument(document, fields["n_tokens"], [[Span(start, end) for start, end in places]], vectors)
     require_sound_chunks(stored)
     return stored
