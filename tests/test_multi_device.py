@@ -116,6 +116,11 @@ def test_an_encoder_is_pickled_by_its_settings(encoder):
     assert (settings, runtime) == (encoder.settings, encoder.runtime)
 
 
+def test_an_encoder_is_a_key(encoder):
+    assert {encoder: "cached"}[encoder] == "cached"
+    assert pickle.loads(pickle.dumps(encoder)) not in {encoder}
+
+
 def test_a_pickled_encoder_keeps_how_it_computes(encoder):
     one = Encoder.load(encoder.settings["model"], dtype="bfloat16", attention="eager", batch_tokens=99, adapters=None)
 

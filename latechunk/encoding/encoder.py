@@ -46,7 +46,7 @@ _MOST_QUERY_TOKENS = 8_192  # seconds of two CPU cores with the default model
 KIND = "sentence-transformers"  # in settings: tells this encoder from a user's own
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)  # equal to itself alone, as its model is, so that it may be a key
 class Encoder:
     """A mean-pooled transformer that reads documents whole. Make one with ``load``.
 
