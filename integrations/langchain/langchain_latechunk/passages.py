@@ -119,11 +119,20 @@ class Passages:
         return Document(text, id=name, metadata={**metadata, **(places if self._with_provenance else {})})
 
     def _name(self, chunk: Chunk, *, is_chunk: bool) -> str:
-        document = self._index.get(chunk.document_id) if chunk.start == 0 else None
-        if document is not None and len(document.text) == chunk.end:
+        if self._is_whole(chunk):
             return chunk.document_id
         name = name_chunk(chunk.document_id, chunk.number)
         # An index that was filled without LangChain may hold a document of that id.
         if is_chunk and chunk.granularity == self._first and name not in self._index:
             return name
         return f"{chunk.document_id}#{chunk.start}:{chunk.end}"
+
+    def _is_whole(self, chunk: Chunk) -> bool:
+        """Whether it is all of its document's text, which is read only where no later chunk shows that it is not."""
+        if chunk.start:
+            return False
+        ((_, following),) = self._index.neighbours([chunk])
+        if following is not None and following.end > chunk.end:
+            return False
+        document = self._index.get(chunk.document_id)
+        return document is not None and len(document.text) == chunk.end

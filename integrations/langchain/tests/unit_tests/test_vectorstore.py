@@ -104,6 +104,17 @@ def test_the_chunks_of_a_document_are_read_once_for_all_their_ids(store, index, 
     assert sorted(read) == ["berlin", "paris"]
 
 
+def test_a_hit_does_not_read_the_rest_of_its_document(store, index, documents, monkeypatch):
+    store.add_documents(documents)
+    read, get = [], index.get
+    monkeypatch.setattr(index, "get", lambda name: read.append(name) or get(name))
+
+    found = store.similarity_search("people", k=10)
+
+    assert {"berlin#0", "paris#0", "stub"} < {one.id for one in found}
+    assert read == ["stub"]  # which is one chunk
+
+
 def test_every_id_that_a_search_gives_can_be_looked_up(tmp_path, fake, documents):
     chunkers = {"small": SentenceChunker(max_tokens=8), "large": SentenceChunker(max_tokens=12)}
     with Index.create(tmp_path / "x", encoder=fake, chunkers=chunkers) as index:
