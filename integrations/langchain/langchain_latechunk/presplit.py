@@ -68,7 +68,8 @@ def require_whole(documents: Sequence[Document], names: Sequence[str | None]) ->
     for name, (left, right) in zip(called[1:], pairwise(documents), strict=True):
         if left.metadata == right.metadata and _overlap(left.page_content, right.page_content):
             raise PreSplitError(
-                f"{name} begins with the end of the one before it, as the pieces of a text splitter do; {_REMEDY}"
+                f"{name} begins with the end of the one before it, as the pieces of a text splitter do; {_REMEDY}. If "
+                f"both are whole, give them metadata that differ"
             )
     _warn_of_shared_source(documents)
     if sum(any(_HEADING.fullmatch(str(key)) for key in document.metadata) for document in documents) > 1:
@@ -76,13 +77,16 @@ def require_whole(documents: Sequence[Document], names: Sequence[str | None]) ->
 
 
 def _overlap(left: str, right: str) -> bool:
-    """Whether a true end of ``left`` is a true beginning of ``right``, of more than a few characters."""
+    """Whether a true end of ``left`` is a true beginning of ``right``, of more than a few characters.
+
+    What ``left`` begins with as well is the head and foot of a form.
+    """
     head = right[:_LEAST_OVERLAP]
     if len(head) < _LEAST_OVERLAP or not head.strip() or left.startswith(right) or right.startswith(left):
         return False
     place = left.find(head, max(0, len(left) - _MOST_OVERLAP))
     while place >= 0:
-        if right.startswith(left[place:]):
+        if right.startswith(left[place:]) and not left.startswith(left[place:]):
             return True
         place = left.find(head, place + 1)
     return False

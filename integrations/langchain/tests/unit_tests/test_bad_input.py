@@ -37,6 +37,7 @@ from latechunk.errors import (
 TEXT = (
     "The first sentence of a longer text is here. The second sentence follows it at once. The third sentence ends it."
 )
+RULE = "_" * 32
 
 
 def pieces(**metadata):
@@ -69,6 +70,7 @@ def test_pieces_are_refused(store, embedding, documents, message):
 def test_any_overlap_is_seen(before, shared, after):
     assume(shared.strip())
     left, right = Document("L" + before + shared), Document(shared + after + "R")
+    assume(not left.page_content.startswith(shared))
     with pytest.raises(PreSplitError, match="begins with the end"):
         require_whole([left, right], [None, None])
 
@@ -149,6 +151,7 @@ def test_pieces_of_a_file_or_of_its_headings_are_warned_about(store, metadatas):
         [Document("word " * number) for number in (9, 19, 29)],
         [Document(TEXT[begin : begin + 60], metadata={"page": begin}) for begin in (0, 35)],  # headers repeat footers
         [Document("One ends in words. "), Document("words. Two.")],
+        [Document(f"{RULE}\nMessage {number}.\n{RULE}") for number in range(3)],  # a head that is the foot, too
     ],
 )
 def test_whole_documents_are_not_suspected(store, documents):
