@@ -135,6 +135,8 @@ def test_the_classes_of_langchain_get_the_librarys_vectors(url, encoder, monkeyp
     )
     np.testing.assert_allclose(made.embed_documents(TEXTS), encoder.encode_texts(TEXTS), atol=1e-6)
     np.testing.assert_allclose(made.embed_query("where?"), encoder.encode_texts(["where?"])[0], atol=1e-6)
+    told = made.embed_query("where?", extra_body={"input_type": "query"})  # as docs/serving.md has it
+    np.testing.assert_allclose(told, encoder.encode_query("where?"), atol=1e-6)
 
     jina = pytest.importorskip("langchain_community.embeddings.jina")
     monkeypatch.setattr(jina, "JINA_API_URL", f"{url}/v1/embeddings")
@@ -165,6 +167,9 @@ def test_the_class_of_llama_index_gets_the_librarys_vectors(url, encoder):
     made = module.OpenAILikeEmbedding(model_name="tiny", api_base=f"{url}/v1", api_key="none")
 
     np.testing.assert_allclose(made.get_text_embedding_batch(TEXTS), encoder.encode_texts(TEXTS), atol=1e-6)
+    query = {"extra_body": {"input_type": "query"}}  # as docs/serving.md has it
+    told = module.OpenAILikeEmbedding(model_name="tiny", api_base=f"{url}/v1", api_key="none", additional_kwargs=query)
+    np.testing.assert_allclose(told.get_query_embedding("where?"), encoder.encode_query("where?"), atol=1e-6)
 
 
 def test_perplexitys_form_is_int8_in_base64_and_bits_lowest_first(ask, encoder):
