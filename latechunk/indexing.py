@@ -190,8 +190,13 @@ def _commit(
 
 
 def have_no_page_in_common(one: Sequence[Page], other: Sequence[Page]) -> bool:
-    """Whether two versions of a document hold different pages of a file, so that both are parts of it."""
+    """Whether two versions of a document hold different pages of a file, so that both are parts of it.
+
+    Whole files have numbers in common, and labels, too, where all pages have one.
+    """
     first, second = (
-        {(number, page.label) for number, page in enumerate(pages) if page.start < page.end} for pages in (one, other)
+        {number: page.label for number, page in enumerate(pages) if page.start < page.end} for pages in (one, other)
     )
-    return bool(first and second) and not first & second
+    labels, others = {*first.values()}, {*second.values()}
+    has_common = first.keys() & second.keys() and (None in labels | others or labels & others)
+    return bool(first and second) and not has_common

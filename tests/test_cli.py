@@ -849,7 +849,8 @@ def test_a_file_whose_name_is_not_utf8_is_named_and_the_others_are_read(run):
 
 
 def test_a_dry_run_leaves_out_what_would_be_left_out(run):
-    Path("a.jsonl").write_text('{"id": "1", "text": "Seas are deep."}\n{"id": "2", "text": " "}\n')
+    line = '{"id": "1", "text": "Seas are deep."}\n'
+    Path("a.jsonl").write_text(f'{line}{{"id": "2", "text": " "}}\n{line}')
     Path("torn.pdf").write_bytes(b"%PDF-1.4 torn")
 
     dry = run("index", "x.latechunk", "a.jsonl", "torn.pdf", "--dry-run")
@@ -857,4 +858,5 @@ def test_a_dry_run_leaves_out_what_would_be_left_out(run):
     assert dry.exit_code == 3, dry.output
     assert dry.stdout.startswith("would add: 1\n  1\n")
     assert "left out: a.jsonl:2: it is blank" in dry.stderr
+    assert "left out: a.jsonl:3: the document id '1' comes twice" in dry.stderr
     assert "left out: torn.pdf: " in dry.stderr

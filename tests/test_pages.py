@@ -179,6 +179,13 @@ def test_parts_of_a_file_have_no_page_in_common():
     assert have_no_page_in_common(*(one.pages for one in labelled))
 
 
+@pytest.mark.parametrize("after", [["1", "2", "3"], ["i", "ii", "1"], [None, None, "1"]])
+@pytest.mark.parametrize("before", [["1", "2", "3"], [None, None, None]])
+def test_a_file_whose_pages_were_labelled_otherwise_is_no_other_part_of_it(before, after):
+    versions = [[Page(n, n + 1, label) for n, label in enumerate(labels)] for labels in (before, after)]
+    assert not have_no_page_in_common(*versions)
+
+
 def test_pages_and_outline_travel_in_metadata():
     outline = (Block("heading", 0, 5, 1), Block("list", 6, 10))
     document = Document("a", "It is\nbig.", {"n": 1}, pages=(Page(0, 5, "i"), Page(6, 10)), outline=outline)

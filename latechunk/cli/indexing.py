@@ -113,7 +113,7 @@ def index_command(
         cut = given(max_tokens=max_tokens, overlap=overlap, language=language)
         documents = sources.read(files)
         if dry_run:
-            _print_dry_run(index, _without_blank(documents, sources), paths, sources, prune, as_json)
+            _print_dry_run(index, _without_refused(documents, sources), paths, sources, prune, as_json)
             sources.print_notes()
             raise typer.Exit(EXIT_PARTIAL if sources.n_problems else 0)
         runtime: dict[str, Any] = {"device": device, "dtype": dtype, "attention": attention}
@@ -199,15 +199,19 @@ def _without_conflicts(opened: Index, documents: Iterable[Document], sources: So
         yield document
 
 
-def _without_blank(documents: Iterable[Document], sources: Sources) -> Iterator[Document]:
-    """Leave out what an index refuses, such as a blank line of JSON Lines."""
+def _without_refused(documents: Iterable[Document], sources: Sources) -> Iterator[Document]:
+    """Leave out what an index refuses: the second document of an id, and a blank one, such as a line of JSON Lines."""
+    from latechunk.embedding.stream import explain_twin
     from latechunk.readers import Problem
 
+    seen: set[str] = set()
     for document in documents:
-        if document.text.strip():
-            yield document
+        reason = explain_twin(document.id) if document.id in seen else "" if document.text.strip() else "it is blank"
+        seen.add(document.id)
+        if reason:
+            sources.leave_out(Problem(sources.place_of(document), reason))
         else:
-            sources.leave_out(Problem(sources.place_of(document), "it is blank"))
+            yield document
 
 
 def _remedy(*documents: Document) -> str:
