@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
+import pytest
 
 from latechunk import Document, Index, SentenceChunker, TokenChunker
 from latechunk.storage.directory import STORE
@@ -53,6 +54,18 @@ def make(path: Path) -> None:
 
 def reopen(path: Path, **options: object) -> Index:
     return Index.open(path, encoder=FakeEncoder(), chunkers=CHUNKERS, **options)
+
+
+@contextlib.contextmanager
+def no_file_larger(n_bytes: int) -> Iterator[None]:
+    """Within this no file of this process can grow beyond so many bytes, as on a disk that is full."""
+    resource = pytest.importorskip("resource")
+    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (n_bytes, limits[1]))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
 
 
 def contents(path: Path) -> dict[str, tuple[object, ...]]:

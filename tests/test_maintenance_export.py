@@ -27,7 +27,7 @@ from latechunk.maintenance.records import ExportedDocument
 from latechunk.maintenance.verify import verify
 from latechunk.storage.store import Counts, Store
 from tests.conftest import SCRIPTS, FakeEncoder
-from tests.damages import DOCUMENTS, VICTIM, answers, by_sql, contents, reopen
+from tests.damages import DOCUMENTS, VICTIM, answers, by_sql, contents, no_file_larger, reopen
 
 pyarrow = pytest.importorskip("pyarrow")
 parquet = pytest.importorskip("pyarrow.parquet")
@@ -434,20 +434,15 @@ def test_a_file_with_flipped_bits_makes_the_same_index_or_none(exported, tmp_pat
 
 def test_a_disk_that_fills_up_at_the_very_end_is_told(tmp_path):
     """SQLite moves its log into the database when it closes it, and says nothing if it cannot."""
-    resource = pytest.importorskip("resource")
     many = [Document(str(number), f"Number {number}.", {"filling": "abcdefgh" * 500}) for number in range(600)]
     with Index.create(tmp_path / "index", encoder=FakeEncoder()) as index:
         index.add(many)
     export_index(tmp_path / "index", tmp_path / "index.jsonl")
     import_index(tmp_path / "index.jsonl", tmp_path / "whole")
-    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
+    size = (tmp_path / "whole/store.sqlite3").stat().st_size
 
-    resource.setrlimit(resource.RLIMIT_FSIZE, ((tmp_path / "whole/store.sqlite3").stat().st_size - 1, limits[1]))
-    try:
-        with pytest.raises(StoreError, match="the disk did not take all of it"):
-            import_index(tmp_path / "index.jsonl", tmp_path / "back")
-    finally:
-        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+    with no_file_larger(size - 1), pytest.raises(StoreError, match="the disk did not take all of it"):
+        import_index(tmp_path / "index.jsonl", tmp_path / "back")
 
     assert not (tmp_path / "back").exists()
 

@@ -13,7 +13,7 @@ from latechunk.storage.connection import connect
 from latechunk.storage.directory import STORE
 from latechunk.storage.schema import FORMAT
 from tests.conftest import SCRIPTS, FakeEncoder
-from tests.damages import CHUNKERS, ENCODED, LOST, MENDED, VICTIM, by_sql, damage, reopen
+from tests.damages import CHUNKERS, ENCODED, LOST, MENDED, VICTIM, by_sql, damage, no_file_larger, reopen
 
 
 def snapshot(path):
@@ -51,6 +51,13 @@ def test_it_needs_no_right_to_write(index_path):
     (index_path / STORE).chmod(stat.S_IRUSR)
 
     assert verify(index_path) == []
+
+
+def test_a_full_disk_is_no_damage(sound):
+    """SQLite cannot make the file there that readers and the writer share, which it calls an I/O error."""
+    for read in (verify, lambda path: reopen(path, read_only=True)):
+        with no_file_larger(1_000), pytest.raises(StoreError, match=r"store.sqlite3-shm.*free some space"):
+            read(sound)
 
 
 def test_a_folder_that_cannot_be_written_is_no_damage(tmp_path):

@@ -24,6 +24,8 @@ from latechunk.storage.store import Store
 
 _MOST_LINES = 100  # of SQLite's own check
 _NO_DAMAGE = {getattr(sqlite3, f"SQLITE_{name}") for name in ("BUSY", "LOCKED", "CANTOPEN", "FULL", "READONLY")}
+# Of errors of a disk only those of reading; others come from writing beside the database, as where the disk is full.
+_READING = {getattr(sqlite3, f"SQLITE_IOERR_{name}") for name in ("READ", "SHORT_READ", "DATA", "CORRUPTFS")}
 
 
 def verify(path: str | os.PathLike[str]) -> list[Problem]:
@@ -78,8 +80,9 @@ def _damage_noted(problems: list[Problem], part: Part, what: str) -> Iterator[No
     try:
         yield
     except sqlite3.DatabaseError as error:
-        code = getattr(error, "sqlite_errorcode", 0) & 0xFF
-        if code in _NO_DAMAGE:
+        extended = getattr(error, "sqlite_errorcode", 0)
+        code = extended & 0xFF
+        if code in _NO_DAMAGE or (code == sqlite3.SQLITE_IOERR and extended not in _READING):
             with translated(Path(STORE)):
                 raise
         mending: Mending = "none" if code == sqlite3.SQLITE_NOTADB else "dump"

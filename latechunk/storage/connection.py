@@ -80,7 +80,13 @@ def translated(path: Path) -> Iterator[None]:
 
 
 def _explain(path: Path, error: sqlite3.DatabaseError) -> StoreError:
-    code = getattr(error, "sqlite_errorcode", 0) & 0xFF
+    extended = getattr(error, "sqlite_errorcode", 0)
+    code = extended & 0xFF
+    if extended in (sqlite3.SQLITE_IOERR_SHMSIZE, sqlite3.SQLITE_IOERR_SHMOPEN, sqlite3.SQLITE_IOERR_SHMMAP):
+        return StoreError(
+            f"{path} cannot be opened, since {path.name}-shm beside it, which readers and the writer share, cannot be "
+            f"made: the disk may be full; free some space and try again"
+        )
     if code == sqlite3.SQLITE_FULL:
         return StoreError(f"the disk is full, so {path} was not changed: free some space and try again")
     if code in (sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED):
