@@ -143,3 +143,16 @@ def test_times_without_parts_of_a_second_are_times(read):
     content = "1\n00:00:58 --> 00:01:01\nHello.\n\n2\n00:01:02 --> 00:01:04\nWelcome.\n"
 
     assert [one.text for one in read("a.srt", content.encode())[0]] == ["[00:00:58] Hello. Welcome."]
+
+
+def test_names_with_which_most_cues_begin_are_their_speakers(read):
+    said = ["Ann O'Neil: I think that", "Ann O'Neil: we sell pumps.", "Room 2: Note: at 10:30.", "Yes."]
+    cues = [f"{n}\n00:0{n}.000 --> 00:0{n + 1}.000\n{what}" for n, what in enumerate(said, start=1)]
+
+    ((document,), _) = read("a.vtt", "WEBVTT\n\n" + "\n\n".join(cues))
+    ((few,), _) = read("b.vtt", "WEBVTT\n\n" + "\n\n".join(cues[2:]))
+
+    assert document.text == (
+        "[00:00:01] Ann O'Neil: I think that we sell pumps.\n\n[00:00:03] Room 2: Note: at 10:30.\n\n[00:00:04] Yes."
+    )
+    assert few.text == "[00:00:03] Room 2: Note: at 10:30. Yes."

@@ -20,6 +20,7 @@ _TIME = re.compile(r"[ \t]*(?:(\d{1,3}):)?(\d{1,2}):(\d\d)(?:[.,]\d{1,3})?[ \t]*
 _NO_CUE = re.compile(r"(?:WEBVTT|NOTE|STYLE|REGION)\b")
 _LANGUAGE = re.compile(r"WEBVTT[^\n]*(?:\n[^\n]+)*?\nLanguage: *([\w-]+)")
 _SPEAKER = re.compile(r"\s*<v(?:\.[\w.-]*)?[ \t]+([^\s<>][^<>]*)>")
+_NAME = re.compile(r"\s*([^\W\d_][\w.,'’() -]{0,49}):\s+(?=\S)")  # as transcripts of Zoom begin each cue
 _MARK = re.compile(r"</?(?:[biucv]|font|ruby|rt|lang)\b[^<>]*>|<[\d:.]+>|\{\\[^{}]*\}", re.I)
 _SENTENCE_END = re.compile(r"[.!?…。！？؟।]['\"”’»)\]]*\Z")
 
@@ -45,11 +46,15 @@ def _read(file: SourceFile, reading: Reading) -> Iterator[Document]:
 def _lines(text: str) -> Iterator[_Line]:
     """The lines that are said, without those with which a cue repeats the end of the one before, as captions roll."""
     before: list[tuple[str, str]] = []
-    for second, shown in _cues(text):
+    cues = list(_cues(text))
+    has_names = 2 * sum(1 for _, shown in cues if shown and _NAME.match(shown[0])) > len(cues)
+    for second, shown in cues:
         speaker, lines = "", list[tuple[str, str]]()
-        for line in shown:
+        for number, line in enumerate(shown):
             if named := _SPEAKER.match(line):
                 speaker = html.unescape(named[1]).strip()
+            elif has_names and not number and (named := _NAME.match(line)):
+                speaker, line = html.unescape(named[1]), line[named.end() :]  # noqa: PLW2901
             lines.append((speaker, " ".join(html.unescape(_MARK.sub("", line)).split())))
         most = min(len(before), len(lines), _MOST_LINES)
         n_known = next(n for n in range(most, -1, -1) if before[len(before) - n :] == lines[:n])
