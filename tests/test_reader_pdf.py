@@ -373,6 +373,17 @@ def test_scans_with_a_stamp_are_told_to_be_images(read):
     assert notes == ["pages that are images with hardly any text, which OCR could recognise"]
 
 
+def test_a_dynamic_form_is_named_and_its_please_wait_is_not_read(read):
+    data = make_pdf([write_lines(["Please wait... If this message is not eventually replaced"])])
+    form = b"/AcroForm << /XFA [(a) 3 0 R] /Fields [] >> /Type /Catalog"
+
+    documents, ((_, reason),) = read(data.replace(b"/Type /Catalog", b"/NeedsRendering true " + form))
+
+    assert documents == []
+    assert reason == "it is a form (dynamic XFA) that only programs of Adobe show; print it as a PDF there"
+    assert read(data.replace(b"/Type /Catalog", form))[0][0].text.startswith("Please wait")
+
+
 def test_an_encrypted_pdf_needs_its_password(read):
     pypdf = pytest.importorskip("pypdf")
     writer = pypdf.PdfWriter(io.BytesIO(make_pdf([write_lines(PROSE)])))

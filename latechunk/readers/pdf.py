@@ -40,6 +40,7 @@ _SAMPLE = 100  # letters of a page that say how it is turned
 _MOST_STAMP = 120  # characters
 _LEAST_OF_SCAN = 0.5  # of the page
 _PASSWORD_ERROR = 4  # FPDF_ERR_PASSWORD
+_DYNAMIC = 2  # FORMTYPE_XFA_FULL, whose page says "Please wait" and no more
 _EAST_ASIAN = "\u2e80"  # the first character of such scripts
 _DATE = re.compile(r"(?:D:)?(\d{4})(\d\d)?(\d\d)?(?:(\d\d)(\d\d)(\d\d)?)?")
 _METADATA = {"Title": "title", "Author": "author"}
@@ -81,12 +82,15 @@ def _open(path: Path, password: str | None) -> pypdfium2.PdfDocument:
     except ImportError as error:
         raise MissingDependencyError(f"PDF files need pypdfium2; {how_to_install('documents')}") from error
     try:
-        return pypdfium2.PdfDocument(path, password=password)
+        document = pypdfium2.PdfDocument(path, password=password)
     except pypdfium2.PdfiumError as error:
         if error.err_code != _PASSWORD_ERROR:
             raise DocumentError(f"it is no PDF file, or damaged: {error}") from error
         what = "its password is another one" if password else "it is encrypted, and needs its password"
         raise DocumentError(f"{what} (--password)") from error
+    if document.get_formtype() == _DYNAMIC:
+        raise DocumentError("it is a form (dynamic XFA) that only programs of Adobe show; print it as a PDF there")
+    return document
 
 
 def _to_parsed(document: pypdfium2.PdfDocument, text: _Text, n_images: int, problems: list[tuple[str, str]]) -> Parsed:
