@@ -83,7 +83,11 @@ def _read_chat(fields: Mapping[str, Any]) -> Mapping[str, Any]:
 def _split(fields: Mapping[str, Any], note: Callable[[str], None]) -> tuple[Any, Any, dict[str, Any]]:
     """The text, the id and the metadata of a record."""
     rest = dict(fields)
-    nested = rest.pop("metadata", {})
+    nested = rest.pop("metadata", None)
+    if isinstance(nested, str):  # a column of this name, as tables have it
+        rest["metadata"] = nested
+    if nested is None or isinstance(nested, str):
+        nested = {}
     if not isinstance(nested, dict):
         raise DocumentError(f'"metadata" must be an object, got {type(nested).__name__}')
     text = rest.pop("text", None)
