@@ -379,6 +379,16 @@ def test_what_is_no_such_folder(tmp_path):
         embed(DOCUMENTS[0], tmp_path / "new")
 
 
+def test_a_folder_that_cannot_be_made_is_said(tmp_path, monkeypatch):
+    def refuse(*_, **__):
+        raise OSError(30, "Read-only file system", str(tmp_path / "out"))
+
+    monkeypatch.setattr(Path, "mkdir", refuse)
+
+    with pytest.raises(StoreError, match="out cannot be made: .*Read-only file system"):
+        embed(DOCUMENTS, tmp_path / "out")
+
+
 def test_what_a_run_left_that_was_killed_at_once_is_no_hindrance(tmp_path):
     (tmp_path / "out").mkdir()
     (tmp_path / "out" / "manifest.json.new-0123456789abcdef").write_text("{")

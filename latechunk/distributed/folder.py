@@ -23,7 +23,7 @@ import pyarrow as arrow
 import pyarrow.parquet as parquet
 
 from latechunk.distributed.rows import LABELS, REPEATED, from_rows
-from latechunk.errors import IndexDamagedError, IndexMismatchError, InputError, TransferError
+from latechunk.errors import IndexDamagedError, IndexMismatchError, InputError, StoreError, TransferError
 from latechunk.manifest import IndexManifest
 from latechunk.storage.directory import as_folder, has_store, hold_write_lock, new_file
 from latechunk.storage.store import StoredDocument
@@ -62,11 +62,15 @@ class EmbeddedFolder:
         Raises:
             IndexMismatchError: If other settings made its vectors; the message names them.
             InputError: If there is something else.
+            StoreError: If the disk does not take it.
         """
         if found := cls.find(path, manifest):
             return found
         folder = as_folder(path)
-        folder.mkdir(parents=True, exist_ok=True)
+        try:
+            folder.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise StoreError(f"{folder} cannot be made: {error}") from error
         made = cls(folder, manifest)
         made._write_manifest([])
         return made
