@@ -185,6 +185,16 @@ def test_each_batch_is_a_group_of_rows(tmp_path, monkeypatch):
     assert verify(tmp_path / "back") == []
 
 
+def test_the_metadata_of_each_row_count_in_a_batch(tmp_path, monkeypatch):
+    monkeypatch.setattr("latechunk.maintenance.export.BATCH_BYTES", 10_000)
+    with Index.create(tmp_path / "index", encoder=FakeEncoder(), chunker=TokenChunker(max_tokens=1)) as index:
+        index.add([Document(name, "word " * 20, {"html": "<p>" * 200}) for name in "abcd"])
+    export_index(tmp_path / "index", tmp_path / "x.parquet")
+
+    assert parquet.ParquetFile(tmp_path / "x.parquet").num_row_groups == 4
+    assert import_index(tmp_path / "x.parquet", tmp_path / "back").n_documents == 4
+
+
 # --- what cannot be exported, and where to
 
 

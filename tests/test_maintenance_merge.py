@@ -69,7 +69,7 @@ def test_documents_are_joined_as_a_model_joins_them(events, batch):
 
 
 def test_large_documents_are_not_kept_in_memory(tmp_path, monkeypatch):
-    monkeypatch.setattr(merge, "BATCH_BYTES", 100)  # one has 15 characters and 16 bytes of vectors
+    monkeypatch.setattr(merge, "BATCH_BYTES", 100)  # one has 15 characters, 2 of metadata and 16 bytes of vectors
     with closing(make_store(tmp_path)) as store:
         joined = Joined(store)
         joined.begin_source("one")

@@ -115,7 +115,8 @@ class _PartWriter:
             self._errors.append((outcome.id, outcome.reason))
         if outcome.stored:
             self._documents.append(outcome.stored)
-            self._n_bytes += outcome.stored.vectors.nbytes + len(outcome.stored.document.text)
+            document = outcome.stored.document
+            self._n_bytes += outcome.stored.vectors.nbytes + len(document.text) + len(document.metadata_json)
         if (
             len(self._documents) >= _PART_DOCUMENTS
             or self._n_bytes >= _PART_BYTES

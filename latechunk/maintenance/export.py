@@ -19,6 +19,7 @@ from latechunk.storage.directory import STORE, as_folder, new_file, new_store, r
 from latechunk.storage.store import Counts, Store, StoredDocument
 from latechunk.storage.vectors import Precision
 from latechunk.types.batches import in_batches
+from latechunk.types.json_form import to_json
 
 BATCH = 512  # documents; with 64 an import of documents of one chunk takes a third more of a core
 BATCH_BYTES = 2**25
@@ -113,16 +114,22 @@ def stored_documents(store: Store) -> Iterator[StoredDocument]:
         yield stored
 
 
-def _weight(document: ExportedDocument) -> int:
-    """What a document counts in a batch of up to 512 documents and about 32 MB."""
-    return len(document.text) + len(document.vectors) + BATCH_BYTES // BATCH
+def _weight(document: ExportedDocument, n_copies: int = 1) -> int:
+    """What a document, with so many copies of its metadata, counts in a batch of up to 512 documents, or 32 MB."""
+    metadata = n_copies * len(to_json(document.metadata))
+    return len(document.text) + metadata + len(document.vectors) + BATCH_BYTES // BATCH
+
+
+def _weight_of_rows(document: ExportedDocument) -> int:
+    """The same where each chunk is a row, which has the metadata of its document."""
+    return _weight(document, sum(map(len, document.chunks.values())))
 
 
 def _write(file: Path, suffix: str, header: ExportHeader, documents: Iterable[ExportedDocument]) -> None:
     if suffix == ".parquet":
         from latechunk.maintenance.parquet import write_parquet
 
-        write_parquet(file, header, in_batches(documents, _weight, BATCH_BYTES))
+        write_parquet(file, header, in_batches(documents, _weight_of_rows, BATCH_BYTES))
         return
     with file.open("x", encoding="utf-8", newline="\n") as lines:
         lines.write(header.model_dump_json() + "\n")

@@ -104,7 +104,7 @@ class Joined:
         if stored.document.id in self._batch:
             self.flush()
         self._batch[stored.document.id] = stored
-        self._n_bytes += len(stored.document.text) + stored.vectors.nbytes
+        self._n_bytes += len(stored.document.text) + len(stored.document.metadata_json) + stored.vectors.nbytes
         if len(self._batch) >= BATCH or self._n_bytes >= BATCH_BYTES:
             self.flush()
 
