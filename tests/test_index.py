@@ -1340,7 +1340,7 @@ def test_a_full_database_is_called_a_full_disk(index, documents):
     index.add(documents)
     index._store._pool._writer.execute("PRAGMA max_page_count = 20")
 
-    with pytest.raises(StoreError, match="disk is full"):
+    with pytest.raises(StoreError, match="disk is full, or that of temporary files"):
         index.add([Document("big", "Many words stand here. " * 20_000)])
 
     assert contents(index) == expected(*documents)

@@ -88,7 +88,10 @@ def _explain(path: Path, error: sqlite3.DatabaseError) -> StoreError:
             f"made: the disk may be full; free some space and try again"
         )
     if code == sqlite3.SQLITE_FULL:
-        return StoreError(f"the disk is full, so {path} was not changed: free some space and try again")
+        return StoreError(
+            f"the disk is full, or that of temporary files (SQLITE_TMPDIR, TMPDIR or /var/tmp), so {path} was not "
+            f"changed: free some space and try again"
+        )
     if code in (sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED):
         return IndexBusyError(f"{path} is being written by another process or thread; try again when it is done")
     if code in (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB):
