@@ -110,7 +110,10 @@ class Index:
         if encoder is not None:
             self.manifest.require_encoder(f"the index at {path}", encoder.settings)
         self.manifest.require_chunkers(path, self._chunkers)
-        self._vectors = [self._open_vectors(store, number) for number in range(len(store.granularities))]
+        self._vectors = [
+            SyncedIndex(path, store, self.manifest.dims, granularity=number, spec=self.manifest.search.spec)
+            for number in range(len(store.granularities))
+        ]
         self._searcher = Searcher(store, self._vectors, self.manifest.languages)
         self._changed = self._closed = False
         self._remove: Callable[[], object] | None = None
@@ -623,7 +626,7 @@ class Index:
             manifest = self.manifest.model_copy(update={"search": search})
             manifest.require_searchable()
             with self._writing(), self._searcher.alone():
-                self._store.change_setting("search", search.model_dump())
+                self._store.change_search(search.model_dump())
                 self.manifest = manifest
                 for one in self._vectors:
                     one.change_spec(search.spec)
@@ -683,17 +686,15 @@ class Index:
                 if self._remove is not None:
                     self._remove()
 
-    def _open_vectors(self, store: Store, granularity: int) -> SyncedIndex:
-        search = IndexManifest.read(store.settings()).search  # which another process may have changed
-        return SyncedIndex(self.path, store, self.manifest.dims, granularity=granularity, spec=search.spec)
-
     def _upkeep(self, task: Callable[[SyncedIndex], OptimizeReport | None]) -> list[OptimizeReport]:
         """Do it to each granularity over a connection of its own; this index is searched and changed meanwhile."""
         self._store.require_in_place()
         reports = []
         for number in range(len(self._vectors)):
             with closing(Store.open(self.path / STORE, read_only=True)) as own:
-                reports.append(task(self._open_vectors(own, number)))
+                manifest = IndexManifest.read(own.settings())  # of which another process may have changed the search
+                spec = manifest.search.spec
+                reports.append(task(SyncedIndex(self.path, own, manifest.dims, granularity=number, spec=spec)))
         with self._searcher.alone():
             self.manifest = IndexManifest.read(self._store.settings())
             for one in self._vectors:

@@ -62,17 +62,19 @@ def delete_command(
                 "delete needs an ID, --prefix, or a --filter that not every document meets; to empty an index, delete "
                 "its folder and make it again"
             )
-        unknown = [one for one in ids or () if one not in opened]
         named = set(ids or ())
-        chosen = opened.ids(filter=meets)
-        if prefix is not None:
-            chosen = [one for one in chosen if _is_below(one, prefix)]
-        if ids:
-            chosen = [one for one in chosen if one in named]
-        elif chosen and not yes:
+        unknown = [one for one in ids or () if one not in opened]
+        chosen = [
+            one
+            for one in opened.ids(filter=meets)
+            if (prefix is None or _is_below(one, prefix)) and (not named or one in named)
+        ]
+        reason = None
+        if not named and not chosen:
+            mistakes = opened.find_mistakes(SearchOptions(filter=meets))
+            reason = "; ".join(mistakes) or _why_none(opened.ids(), prefix)
+        elif not named and not yes:
             _confirm(console, chosen, len(opened))
-        mistakes = opened.find_mistakes(SearchOptions(filter=meets))
-        reason = None if chosen or ids else "; ".join(mistakes) or _why_none(opened.ids(), prefix)
         n_deleted = opened.delete(chosen)
         n_left = len(opened)
         known = opened.ids() if unknown else []

@@ -120,13 +120,13 @@ def make_chunker(name: ChunkerName | None, cut: Mapping[str, Any]) -> Chunker:
     return chosen(**cut)
 
 
-def parse_span(name: str, text: str) -> Span:
-    """Read characters START:END, half-open, as the option ``name`` has them; InputError for anything else."""
+def parse_gold(text: str) -> Span:
+    """Read characters START:END, half-open, as ``--gold`` has them; InputError for anything else."""
     from latechunk.types import Span
 
     start, _, end = text.partition(":")
     if not (start.isdecimal() and end.isdecimal()):
-        raise InputError(f"{name} must be START:END, two numbers of characters such as 120:180, got {text!r}")
+        raise InputError(f"--gold must be START:END, two numbers of characters such as 120:180, got {text!r}")
     return Span(int(start), int(end))
 
 

@@ -31,7 +31,7 @@ from latechunk.cli.options import (
     Quiet,
     SearchModeName,
     load_reranker,
-    parse_span,
+    parse_gold,
 )
 from latechunk.errors import QueryError
 from latechunk.printing import printable, printable_lines
@@ -162,7 +162,7 @@ def inspect_command(
 
     console = stderr_console()
     with errors_explained(console, quiet=quiet):
-        span = parse_span("--gold", gold) if gold is not None else None
+        span = parse_gold(gold) if gold is not None else None
         with (
             Index.open(index, read_only=True, device=device, dtype=dtype) as opened,
             spinner(console, "loading the model and reading the document", quiet),

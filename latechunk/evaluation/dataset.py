@@ -76,6 +76,11 @@ class EvaluationSet:
             _require_answerable(f"{self.name}: question {question.id!r}", question, lengths)
 
     @property
+    def places(self) -> dict[str, int]:
+        """The number of each document, by its id."""
+        return {document.id: number for number, document in enumerate(self.documents)}
+
+    @property
     def unnamed_twins(self) -> list[str]:
         """Ids of documents with the text of one that answers a question, and which that question does not name."""
         alike: dict[str, set[str]] = {}

@@ -39,7 +39,7 @@ class Judgements:
 
 def judge(evaluation_set: EvaluationSet, table: ChunkTable) -> Judgements:
     """Find what is relevant to each question."""
-    places = {document.id: number for number, document in enumerate(evaluation_set.documents)}
+    places = evaluation_set.places
     starts = np.array([span.start for span in table.spans])
     ends = np.array([span.end for span in table.spans])
     chunks, documents = [], []

@@ -23,7 +23,7 @@ def draw_gains(rows: Sequence[Mapping[str, Any]], title: str) -> str:
     """Gains with their 95 % intervals, of rows with a comparison: a line for each set, chunk size and encoder."""
     groups = list(dict.fromkeys((row["set"], row["max_tokens"], row["encoder"]) for row in rows))
     arms = list(dict.fromkeys(row["arm"] for row in rows))
-    figure, axes = _figure(7.6, 0.9 + len(groups) * (0.16 * len(arms) + 0.16))
+    figure, axes = _figure(0.9 + len(groups) * (0.16 * len(arms) + 0.16))
     for row in rows:
         group = groups.index((row["set"], row["max_tokens"], row["encoder"]))
         place = group + (arms.index(row["arm"]) - (len(arms) - 1) / 2) * 0.8 / max(len(arms), 1)
@@ -56,7 +56,7 @@ def draw_gains(rows: Sequence[Mapping[str, Any]], title: str) -> str:
 
 def draw_shift(shifts: Mapping[str, np.ndarray]) -> str:
     """How many chunks moved how far: histograms of the context shift, each as a share of its chunks."""
-    figure, axes = _figure(7.6, 3.0)
+    figure, axes = _figure(3.0)
     most = max(float(np.quantile(one, 0.999)) for one in shifts.values())
     bins = np.linspace(0, max(most, 1e-3), 41)
     for number, (name, shift) in enumerate(shifts.items()):
@@ -74,8 +74,8 @@ def _plain(name: str) -> str:
     return " " * shown.startswith("_") + shown.replace("$", r"\$")
 
 
-def _figure(width: float, height: float) -> tuple[Figure, Axes]:
-    figure = Figure(figsize=(width, height), layout="constrained")
+def _figure(height: float) -> tuple[Figure, Axes]:
+    figure = Figure(figsize=(7.6, height), layout="constrained")
     axes = figure.add_subplot()
     for side in ("top", "right"):
         axes.spines[side].set_visible(False)

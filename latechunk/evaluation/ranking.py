@@ -83,7 +83,7 @@ def rank(
     one after another; ``-inf`` where there is none. The scope ``"document"`` ranks only the chunks of the documents
     that hold an answer, ``depth`` is how many.
     """
-    places = {document.id: number for number, document in enumerate(evaluation_set.documents)}
+    places = evaluation_set.places
     n_questions = len(evaluation_set.questions)
     chunks = np.full((n_questions, depth), NOTHING, dtype=np.int64)
     documents = np.full((n_questions, depth if scope == "corpus" else 0), NOTHING, dtype=np.int64)

@@ -84,7 +84,7 @@ def rank_by_search(
 
     A question that cannot be searched for, such as one without a word in lexical search, finds nothing.
     """
-    places = {document.id: number for number, document in enumerate(evaluation_set.documents)}
+    places = evaluation_set.places
 
     def find(question: Question, **limits: Any) -> list[Chunk]:
         try:

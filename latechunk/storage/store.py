@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 from itertools import accumulate, pairwise
 from pathlib import Path
 
-from latechunk.chunking.places import find_places, with_outline
+from latechunk.chunking.places import Places, find_places, with_outline
 from latechunk.storage.connection import connect, transaction, translated
 from latechunk.storage.fields import add_fields, remove_fields
 from latechunk.storage.fulltext import WordWriter, merge_words
@@ -50,11 +50,11 @@ class Store(StoreReader):
         """
         return cls(path, read_only=read_only)
 
-    def change_setting(self, name: str, value: Settings) -> None:
-        """Record another value, of what decides no vector."""
+    def change_search(self, settings: Settings) -> None:
+        """Record other settings of the search, which decide no vector."""
         with self.change() as connection:
-            changed = json.dumps(value, ensure_ascii=False)
-            connection.execute("UPDATE settings SET value = ? WHERE name = ?", (changed, name))
+            changed = json.dumps(settings, ensure_ascii=False)
+            connection.execute("UPDATE settings SET value = ? WHERE name = 'search'", (changed,))
 
     def compact(self) -> None:
         """Give back to the file system what deleted documents took."""
@@ -97,10 +97,11 @@ class Store(StoreReader):
         document = with_outline(document)
         byte_of = _byte_places(text, [span for spans in stored.chunkings for span in spans])
         rows: list[tuple[int | str, ...]] = []
+        places = Places(document)
         for granularity, spans in enumerate(stored.chunkings):
-            for place, (span, stands) in enumerate(zip(spans, find_places(document, spans), strict=True)):
+            for place, span in enumerate(spans):
                 ends = (span.start, span.end, byte_of[span.start], byte_of[span.end])
-                rows.append((chunk + len(rows), number, granularity, place, *ends, *encode_place(stands)))
+                rows.append((chunk + len(rows), number, granularity, place, *ends, *encode_place(places.of(span))))
         vectors = pack(stored.vectors, self._precision)
         digest = hash_vectors((*row[2:], vector) for row, vector in zip(rows, vectors, strict=True))
         connection.execute(

@@ -163,7 +163,8 @@ def convert(
 
 def to_document(node: BaseNode) -> Document:
     """See ``to_documents``."""
-    _require_whole(node)
+    if (fault := _find_fault(node)) is not None:
+        raise fault
     text = node.get_content(MetadataMode.NONE)
     return latechunk.unpack_document(node.node_id, text, node.metadata, bytes_remedy=_BYTES_REMEDY)
 
@@ -272,12 +273,6 @@ def _make_joined(pages: Sequence[BaseNode], name: str, text: str, metadata: dict
     for field in ("excluded_embed_metadata_keys", "excluded_llm_metadata_keys"):
         shared[field].append(PAGES)
     return LlamaDocument(id_=name, text=text, metadata=metadata, **shared)
-
-
-def _require_whole(node: BaseNode) -> None:
-    fault = _find_fault(node)
-    if fault is not None:
-        raise fault
 
 
 def _find_fault(node: BaseNode) -> InputError | None:
