@@ -103,6 +103,16 @@ def test_a_message_in_quoted_printable_is_read_as_one(read):
         assert (document.text, problems) == (f"From: ann\n\nSee.\n\nInner\n\n3 = three, für\n\n{long}", [])
 
 
+def test_a_message_that_only_says_that_it_is_quoted_printable_and_has_lost_its_parts_is_read(read):
+    torn = "Subject: Inner\nContent-Type: multipart/mixed; boundary=other\n\n--own\n\nfür"
+    part = f"Content-Type: message/rfc822\nContent-Transfer-Encoding: quoted-printable\n\n{torn}"
+
+    ((document,), problems) = read("a.eml", multipart("mixed", "Content-Type: text/plain\n\nSee.", part).encode())
+
+    assert problems == []
+    assert document.text.endswith("für")
+
+
 def test_a_message_beside_the_form_of_the_text_that_is_not_read_is_read(read):
     page = multipart(
         "mixed", "Content-Type: text/html\n\n<p>See", f"Content-Type: message/rfc822\n\n{INNER}", before=""

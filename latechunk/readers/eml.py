@@ -99,9 +99,9 @@ class _Message:
         self.options.tick()
         if depth > _MOST_LEVELS:
             raise DocumentError(f"its parts nest more than {_MOST_LEVELS} levels deep")
-        payload = part.get_payload()
+        payload = part.get_payload() if part.is_multipart() else []
         kind = part.get_content_type()
-        parts = [one for one in payload if isinstance(one, Message)] if isinstance(payload, list) else []
+        parts = [one for one in payload if isinstance(one, Message)]
         is_text = kind in ("text/plain", "text/html") or kind.startswith("multipart/")  # whose parts are lost
         if kind == "message/rfc822":
             for one in parts:
@@ -153,8 +153,9 @@ def _unpack(message: Message, encoding: str) -> Message:
         message["Content-Transfer-Encoding"] = encoding
         data = message.get_payload(decode=True)
         return _parse(data) if isinstance(data, bytes) else message
-    if encoding == "quoted-printable" and not _UNENCODED.search(letters := message.as_bytes()):
-        return _parse(quopri.decodestring(letters))
+    with contextlib.suppress(UnicodeError):  # what is not ASCII is not encoded either
+        if encoding == "quoted-printable" and not _UNENCODED.search(letters := message.as_bytes()):
+            return _parse(quopri.decodestring(letters))
     return message
 
 
