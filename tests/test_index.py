@@ -548,6 +548,18 @@ def test_a_file_that_is_no_database_is_no_index(tmp_path, content):
         Index.open(tmp_path / "index")
 
 
+def test_an_index_that_is_being_made_is_not_called_lost(tmp_path):
+    (tmp_path / "index").mkdir()
+    (tmp_path / "index" / "write.lock").touch()
+    (tmp_path / "index" / "new-0123456789abcdef").touch()
+
+    with pytest.raises(IndexMissingError, match="there is no index at .* yet: a process is making one, or was killed"):
+        Index.open(tmp_path / "index")
+
+    create(tmp_path / "index").close()
+    assert not list((tmp_path / "index").glob("new-*"))
+
+
 def test_a_half_deleted_index_says_what_is_lost(tmp_path, documents):
     with create(tmp_path / "index") as index:
         index.add(documents)

@@ -78,6 +78,10 @@ def require_index(folder: Path) -> None:
         raise IndexFormatError(
             f"{folder} holds embedded documents and is no index yet: `latechunk import {folder} INDEX` makes one"
         )
+    if any(_NEW.fullmatch(file.name) for file in _list(folder)):
+        raise IndexMissingError(
+            f"there is no index at {folder} yet: a process is making one, or was killed while it did; then run it again"
+        )
     if (folder / f"{_VECTORS}.faiss").exists() or (folder / _LOCK).exists():
         raise IndexFormatError(
             f"{folder} has lost its {STORE}, which held everything: restore it from a backup, or delete the folder "
