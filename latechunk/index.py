@@ -553,6 +553,18 @@ class Index:
         """
         return self._searcher.find_mistakes(options.require_filter())
 
+    def check_options(self, options: SearchOptions) -> None:
+        """Raise now what a search for a text with these options would raise of them.
+
+        Raises:
+            InputError: If the index has no such granularity, or no words, or two options contradict each other.
+            FilterError: If the filter is not one.
+
+        Examples:
+            >>> index.check_options(SearchOptions(k=5, within="section"))
+        """
+        self._searcher.check_options(options.require_filter())
+
     def search_many(self, queries: Sequence[str], k: int = 10, **options: Unpack[SearchKeywords]) -> list[list[Hit]]:
         """Find the passages that answer each of several queries; else as ``search``, whose hits it gives.
 

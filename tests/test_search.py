@@ -691,6 +691,8 @@ def test_wrong_granularities_are_refused(tmp_path, arguments, message):
 def test_wrong_options_are_refused(two, arguments, message):
     with pytest.raises(InputError, match=message):
         two.search("cheese", **arguments)
+    with pytest.raises(InputError, match=message):
+        two.check_options(SearchOptions(**arguments))
 
 
 def test_a_filter_can_be_checked_before_the_search():
@@ -698,6 +700,13 @@ def test_a_filter_can_be_checked_before_the_search():
         assert options.require_filter() is options
     with pytest.raises(FilterError, match=r"\$gtt"):
         SearchOptions(filter={"a": {"$gtt": 1}}).require_filter()
+
+
+def test_options_can_be_checked_before_the_search(two):
+    for mode in (None, "dense", "lexical", "hybrid"):
+        two.check_options(SearchOptions(mode=mode, within="section"))
+    with pytest.raises(FilterError, match=r"\$gtt"):
+        two.check_options(SearchOptions(filter={"a": {"$gtt": 1}}))
 
 
 def test_an_id_that_is_no_text_is_called_a_document_id():

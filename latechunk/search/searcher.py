@@ -64,6 +64,10 @@ class Searcher:
         self._languages = languages
         self._cache = StoreCache()
 
+    def check_options(self, options: SearchOptions) -> None:
+        """Raise InputError for what does not fit the index, whatever the question."""
+        make_query(self._store, self._languages, "1", options)
+
     def search(
         self, questions: Sequence[str], options: SearchOptions, encoder: Callable[[], SpanEncoder]
     ) -> list[list[Hit]]:

@@ -136,13 +136,7 @@ class LateChunkRetriever(BaseRetriever):
 
     @model_validator(mode="after")
     def _check(self) -> Self:
-        options = self._options(self.k, self.filter).require_filter()
-        known = list(self.index.manifest.chunkers)
-        for name, value in (("granularity", self.granularity), ("within", self.within)):
-            if value is not None and value not in known and (name, value) != ("within", "section"):
-                raise InputError(f"{name} must be one of the index's granularities, {known}, got {value!r:.80}")
-        if isinstance(self.index, DatabaseSearcher):
-            self.index.check_options(options)
+        self.index.check_options(self._options(self.k, self.filter))
         return self
 
     def _get_relevant_documents(

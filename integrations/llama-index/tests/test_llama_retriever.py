@@ -363,3 +363,23 @@ def test_a_citation_key_is_checked_at_once(index, key, tmp_path):
     for make in (lambda: LateChunkRetriever(index, citation_key=key), lambda: read_nodes(tmp_path, citation_key=key)):
         with pytest.raises(InputError, match="citation_key must be the name of a metadata key, or None"):
             make()
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"granularity": "pages"}, "granularity must be one of the index's granularities, 'chunks'"),
+        ({"within": "chunks"}, "within must name another granularity"),
+        ({"filter": {"year": {"$gtt": 1}}}, "gtt"),
+    ],
+)
+def test_options_that_do_not_fit_the_index_are_told_at_once(index, options, message):
+    with pytest.raises(InputError, match=message):
+        LateChunkRetriever(index, **options)
+
+
+def test_words_of_an_index_without_them_are_told_at_once(tmp_path, encoder):
+    with Index.create(tmp_path / "x", encoder=encoder, words=False) as index:
+        for mode in ("lexical", "hybrid"):
+            with pytest.raises(InputError, match="made without lexical search"):
+                LateChunkRetriever(index, mode=mode)

@@ -103,6 +103,8 @@ def test_within_and_granularity(tmp_path, fake, documents):
         assert (small.id, small.page_content) == ("paris#1", "The Seine runs through it.")
         with pytest.raises(ValidationError, match="within must be one of the index's granularities"):
             LateChunkRetriever(index=index, within="paragraphs")
+        with pytest.raises(ValidationError, match="within must name another granularity than the one that is searched"):
+            LateChunkRetriever(index=index, within="small")
 
 
 @pytest.mark.parametrize(

@@ -81,9 +81,8 @@ class LateChunkRetriever(BaseRetriever):
             if options.get("filter") is not None:
                 raise InputError("filters and filter both say what to search; pass one of them")
             options["filter"] = to_filter(filters)
-        self._options = SearchOptions(k=similarity_top_k, **options).require_filter()
-        if isinstance(index, DatabaseSearcher):
-            index.check_options(self._options)
+        self._options = SearchOptions(k=similarity_top_k, **options)
+        index.check_options(self._options)
         if embed_model is not None:
             _require_dense(self._options, "embed_model")
             _require_same_model(index, embed_model)
