@@ -6,7 +6,7 @@ from uuid import UUID
 import numpy as np
 import pytest
 
-from latechunk import Block, Document, Page, Span
+from latechunk import Block, Chunk, Document, Hit, Page, Span
 from latechunk.errors import DocumentError, SpanError
 
 
@@ -215,3 +215,12 @@ def test_an_outline_that_does_not_fit_the_text_is_refused(outline, message):
 def test_an_impossible_page_or_block_is_refused(make):
     with pytest.raises(DocumentError, match="page|block|heading"):
         make()
+
+
+def test_documents_and_passages_are_keys_whatever_their_metadata():
+    def make(n):
+        chunk = Chunk("a", 0, 0, 4, "text", {"n": n, "tags": ["x"]})
+        return Document("a", "text", {"n": n, "tags": ["x"]}), chunk, Hit(0.5, chunk, found=(chunk,))
+
+    for one, same, other in zip(make(1), make(1), make(2), strict=True):
+        assert len({one, same, other}) == 2

@@ -112,7 +112,7 @@ class Document:
 
     id: str
     text: str
-    metadata: Mapping[str, Any] = field(default_factory=dict)
+    metadata: Mapping[str, Any] = field(default_factory=dict, hash=False)  # a mapping has none
     pages: tuple[Page, ...] = field(default=(), kw_only=True)
     outline: tuple[Block, ...] | None = field(default=None, kw_only=True)
     metadata_json: str = field(init=False, repr=False, compare=False)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import operator
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from latechunk.errors import SpanError
@@ -69,7 +69,7 @@ class Chunk:
     start: int
     end: int
     text: str
-    metadata: Mapping[str, Any]
+    metadata: Mapping[str, Any] = field(hash=False)  # which has none
     granularity: str = "chunks"
     headings: tuple[str, ...] = ()
     sections: tuple[str, ...] = ()
