@@ -30,7 +30,7 @@ class LateChunkRetriever(BaseRetriever):
     headings above it are ``Header 1``, ``Header 2`` and so on, outermost first, as LangChain's splitters have them; for
     the pages of a PDF see ``join_pages``. Threads may share one; the index is the caller's to close.
 
-    ``k`` and ``filter`` may also be passed to ``invoke`` and ``ainvoke``.
+    ``k`` and ``filter`` may also be passed to ``invoke`` and ``ainvoke``, in place of the retriever's.
 
     Attributes:
         index: What is searched: a ``latechunk.Index``, or a ``latechunk.DatabaseSearcher``, which has no ``within`` and

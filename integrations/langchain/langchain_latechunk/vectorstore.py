@@ -17,7 +17,7 @@ from langchain_latechunk.arguments import diversity, list_texts, require_beside,
 from langchain_latechunk.embeddings import LateChunkEmbeddings, require_encoder
 from langchain_latechunk.intake import Failures, OnError, new_index, only_documents, only_unambiguous, to_latechunk
 from langchain_latechunk.passages import Passages, split_chunk_id
-from latechunk import AddReport, Hit, Index, IndexKeywords
+from latechunk import AddReport, Hit, Index, IndexKeywords, SearchOptions
 from latechunk.errors import InputError
 from latechunk.protocols import Chunker
 
@@ -278,8 +278,8 @@ class LateChunkVectorStore(VectorStore):
         """LangChain's retriever; what a search is to be told goes into ``search_kwargs``.
 
         Raises:
-            InputError: If a keyword is none of LangChain's, or is for ``search_type="mmr"`` alone, and so would have no
-                effect.
+            InputError: If a keyword is none of LangChain's, is for ``search_type="mmr"`` alone, and so would have no
+                effect, or does not fit the index; FilterError if the filter is not one.
         """
         unknown = sorted(kwargs.keys() - VectorStoreRetriever.model_fields.keys())
         if unknown:
@@ -287,10 +287,12 @@ class LateChunkVectorStore(VectorStore):
                 f"as_retriever has no {', '.join(unknown)}; what a search takes goes into search_kwargs, such as "
                 f'as_retriever(search_kwargs={{"{unknown[0]}": ...}})'
             )
-        if kwargs.get("search_type") != "mmr":
-            idle = [name for name in ("fetch_k", "lambda_mult") if name in (kwargs.get("search_kwargs") or {})]
-            if idle:
-                raise InputError(f'{" and ".join(idle)} would have no effect: pass search_type="mmr", or leave it out')
+        given = {"k": 4, **(kwargs.get("search_kwargs") or {})}
+        options = {name: value for name, value in given.items() if name not in ("fetch_k", "lambda_mult")}
+        idle = sorted(given.keys() - options.keys())
+        if idle and kwargs.get("search_type") != "mmr":
+            raise InputError(f'{" and ".join(idle)} would have no effect: pass search_type="mmr", or leave it out')
+        self.index.check_options(SearchOptions(**options))
         return super().as_retriever(**kwargs)
 
     def _similarity_search_with_relevance_scores(

@@ -357,6 +357,22 @@ def test_as_retriever(store, documents):
     assert [one.id for one in best.invoke("Hello there.")] == ["stub"]
 
 
+@pytest.mark.parametrize(
+    ("given", "message"),
+    [
+        ({"filters": {"n": 2}}, "there is no 'filters': did you mean 'filter'"),
+        ({"k": 0}, "k must be at least 1, got 0"),
+        ({"filter": {"n": {"$gtt": 2}}}, "did you mean"),
+        ({"granularity": "pages"}, "granularity must be one of the index's granularities"),
+    ],
+)
+def test_what_a_retriever_cannot_search_with_is_told_when_it_is_made(store, given, message):
+    for search_type in ("similarity", "mmr"):
+        with pytest.raises(InputError, match=message):
+            store.as_retriever(search_type=search_type, search_kwargs=given)
+    store.as_retriever(search_kwargs={"candidates": 5})  # k is 4 then
+
+
 async def test_async_twins(tmp_path, embedding, documents):
     store = await LateChunkVectorStore.afrom_documents(documents, embedding, path=tmp_path / "x")
     with store:
