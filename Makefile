@@ -57,13 +57,13 @@ format: $(INSTALLED)  ## Format, and fix what the linter can fix
 # run benchmarks/context.py and benchmarks/tables.py.
 MODEL ?= multilingual-e5-small-q4
 ENGLISH := --weight fairytaleqa-train=4 --weight timeqa-human-train=3 --weight medquad-nih=2 --weight qmsum-train=2 \
-	--weight cuad-v1=1 --own-document-only cuad-v1 --lookalikes 0.22
+	--weight cuad-v1=1 --own-document-only cuad-v1
 OTHERS := tydiqa-goldp-train jaquad-train-rest piaf-v1.0 arcd-train iapp-thai-train-short cmrc2018-trial-dev
 STEPS_all-MiniLM-L6-v2 = --steps 540 --batches 180
-TRAIN_all-MiniLM-L6-v2 = --rank 64 --late-weight 0.7 --licence Apache-2.0 \
+TRAIN_all-MiniLM-L6-v2 = --lookalikes 0.22 --rank 64 --late-weight 0.7 --licence Apache-2.0 \
 	$(foreach set,$(OTHERS),--weight $(set)=0)
-STEPS_multilingual-e5-small-q4 = --steps 720 --batches 360
-TRAIN_multilingual-e5-small-q4 = --rank 48 --late-weight 0.6 --index-late-weight 0.5 --anchor 0.05 --licence MIT \
+STEPS_multilingual-e5-small-q4 = --steps 960 --batches 480
+TRAIN_multilingual-e5-small-q4 = --lookalikes 0.25 --rank 48 --late-weight 0.6 --index-late-weight 0.5 --anchor 0.05 --licence MIT \
 	--weight tydiqa-goldp-train=3 --weight jaquad-train-rest=2 --weight piaf-v1.0=1.5 \
 	--weight arcd-train=1 --weight iapp-thai-train-short=1.5 --weight cmrc2018-trial-dev=2
 

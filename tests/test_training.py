@@ -717,7 +717,7 @@ def test_settings_out_of_range(make, message):
 def test_lookalikes_differ_in_the_name_which_the_first_sentence_alone_holds():
     sets = generate_lookalikes(n_documents=20)
 
-    assert [len(one.documents) for one in sets] == [20] * 10
+    assert [len(one.documents) for one in sets] == [20] * 15
     for one in sets:
         assert len({document.id for document in one.documents}) == 20
         for document in one.documents:
@@ -729,10 +729,18 @@ def test_lookalikes_differ_in_the_name_which_the_first_sentence_alone_holds():
                 (span,) = question.gold[0].spans
                 answers.append(document.text[span.start : span.end])
                 assert document.id in question.text
-                assert answers[-1][-1] == "."
+                assert answers[-1][-1] in ".।。"
             assert document.id in answers[0]
             assert len(set(answers)) == len(asked)
         assert not set("<>{}|") & set("".join(document.text for document in one.documents))
+
+
+def test_lookalikes_are_of_languages_that_are_wanted():
+    everything, english, others = (generate_lookalikes(3, languages=some) for some in ((), ("en",), ("de", "hi", "zh")))
+
+    assert [len(some) for some in (everything, english, others)] == [15, 10, 3]
+    assert everything[:10] == english
+    assert [one.name for one in others] == ["generated-bridges", "generated-libraries", "generated-trails"]
 
 
 def test_lookalikes_depend_on_the_seed_alone():

@@ -20,6 +20,7 @@ from latechunk.models.adapter_manifest import (
     read_adapter_manifest,
     write_adapter_manifest,
 )
+from latechunk.models.catalogue import find_known_model
 from latechunk.models.checkpoint import find_checkpoint
 from latechunk.models.device import choose_device
 from latechunk.training.budget import Estimate
@@ -85,7 +86,9 @@ def prepare_job(request: TrainingRequest, on_progress: OnProgress, *, dry_run: b
         require_fitting(request.adapters, request.base, encoder, settings)
     bundle = choose_manifest(request, encoder, settings)
     on_progress("tokenising", 0.0)
-    sets = [*sets, *(generate_lookalikes(seed=request.seed) if request.lookalikes else ())]
+    if request.lookalikes:
+        known = find_known_model(request.base)
+        sets = [*sets, *generate_lookalikes(seed=request.seed, languages=known.languages if known else ())]
     data = prepare(encoder, sets, settings.segments.chunk_tokens, skip_unusable=skip_unusable)
     data = replace(data, unusable=(*unusable, *data.unusable))
     settings = keep_sets(settings, list(data.counts()), request.lookalikes)

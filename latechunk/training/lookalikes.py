@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import re
 import tomllib
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from importlib.resources import files
 
 import numpy as np
@@ -30,6 +30,7 @@ class _Fact(Validated):
 class _Kind(Validated):
     kind: str
     name: str
+    language: str = "en"
     opening: list[str]
     asked: list[str]
     facts: list[_Fact]
@@ -42,7 +43,9 @@ class _Templates(Validated):
     kinds: list[_Kind]
 
 
-def generate_lookalikes(n_documents: int = N_DOCUMENTS, seed: int = 0) -> list[EvaluationSet]:
+def generate_lookalikes(
+    n_documents: int = N_DOCUMENTS, seed: int = 0, languages: Collection[str] = ()
+) -> list[EvaluationSet]:
     """Generate sets of documents of one structure each, of which the opening alone names the subject.
 
     All other sentences are facts, in another order in each document, and sentences that say nothing. Questions name
@@ -52,9 +55,10 @@ def generate_lookalikes(n_documents: int = N_DOCUMENTS, seed: int = 0) -> list[E
     Args:
         n_documents: Of each set, all about other subjects; at most 90.
         seed: Of all that is drawn.
+        languages: ISO 639 codes of those that are wanted; empty for all.
 
     Returns:
-        A set for each of ten kinds of subject, named ``generated-`` and the kind.
+        A set for each kind of subject, named ``generated-`` and the kind.
 
     Raises:
         InputError: If more documents are wanted than there are names for.
@@ -71,6 +75,7 @@ def generate_lookalikes(n_documents: int = N_DOCUMENTS, seed: int = 0) -> list[E
     return [
         _generate(templates, kind, n_documents, np.random.default_rng((seed, number)))
         for number, kind in enumerate(templates.kinds)
+        if not languages or kind.language in languages
     ]
 
 
@@ -80,14 +85,15 @@ def _generate(templates: _Templates, kind: _Kind, n_documents: int, chance: np.r
         names[_fill(kind.name, templates.words, chance)] = None
     documents: list[Document] = []
     questions: list[Question] = []
+    space = "" if kind.language == "zh" else " "
     for name in names:
         sentences = _tell(templates, kind, name, chance)
-        documents.append(Document(name, " ".join(sentence for sentence, _ in sentences)))
+        documents.append(Document(name, space.join(sentence for sentence, _ in sentences)))
         start = 0
         for sentence, asked in sentences:
             gold = Gold(name, (Span(start, start + len(sentence)),))
             questions += [Question(f"{name} {len(questions)}", one, (gold,)) for one in asked]
-            start += len(sentence) + 1
+            start += len(sentence) + len(space)
     return EvaluationSet(f"{PREFIX}{kind.kind}", tuple(documents), tuple(questions))
 
 
