@@ -153,6 +153,51 @@ def test_rows_of_a_long_table_of_markdown_have_the_names_of_their_columns(read):
     assert outline[1][1].endswith("| x59 |")
 
 
+NAMED = [f"Part: Pump {n} | Price: {n}.50" for n in range(40)]
+GRID = "+---------+-------+\n| Part    | Price |\n+=========+=======+\n" + "".join(
+    f"| Pump    | {n:2}.50 |\n| {n:2}      |       |\n+---------+-------+\n" for n in range(40)
+)
+SIMPLE = (
+    "=======  =====\nPart     Price\n=======  =====\n"
+    + "".join(f"Pump {n:2}  {n:2}.50\n" for n in range(40))
+    + "=======  ====="
+)
+CELLS = "|===\n|Part |Price\n\n" + "".join(f"|Pump {n}\n|{n}.50\n\n" for n in range(40)) + "|==="
+
+
+@pytest.mark.parametrize(("name", "table"), [("a.rst", GRID), ("a.rst", SIMPLE), ("a.adoc", CELLS)])
+def test_rows_of_long_tables_of_markup_have_the_names_of_their_columns(read, name, table):
+    text = f"Before.\n\n{table.strip()}\n\n"
+    heading = "Title\n=====\n" if name == "a.rst" else "== Title\n"
+
+    ((document,), _) = read(name, text + heading)
+
+    assert [" ".join(line.split()) for line in document.text.split("\n") if line.startswith("Part: ")] == NAMED
+    assert document.text.count("\n") == (text + heading).count("\n")
+    assert [(kind.kind, document.text[kind.start : kind.end].split("\n")[0]) for kind in document.outline] == [
+        ("table", "Part | Price"),
+        ("heading", heading.partition("\n")[0]),
+    ]
+    assert document.text[document.outline[0].end - len(NAMED[-1]) : document.outline[0].end] == NAMED[-1]
+
+
+@pytest.mark.parametrize(
+    ("name", "table"),
+    [
+        ("a.rst", GRID.replace("| Pump    |  7.50 |", "| Pump       7.50 |")),
+        ("a.rst", GRID.replace("| Pump    |  7.50 |", "| ポンプ  |  7.50 |")),
+        ("a.rst", SIMPLE.replace("Pump  7   7.50", "Pump 7 of them ")),
+        ("a.rst", SIMPLE.replace("Pump  7  ", "--------------\nPump  7  ")),
+        ("a.rst", SIMPLE.replace("=======  =====\nPump  0", "Pump  0")),  # no names
+        ("a.adoc", CELLS.replace("|Pump 7\n", "2+|Pump 7\n")),
+        ("a.adoc", CELLS.replace("|Pump 7\n", "|Pump 7\n\nMore.\n")),
+        ("a.adoc", CELLS.replace("|7.50\n", "|7.50 .2+|x\n")),
+    ],
+)
+def test_tables_of_markup_whose_cells_are_no_plain_rows_are_as_they_are(read, name, table):
+    assert read(name, table)[0][0].text == table
+
+
 LONG = [f"item {name} of many" for name in "abcdefghijklmnopqrstuvwxyz" * 2]
 
 

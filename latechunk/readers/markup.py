@@ -1,4 +1,7 @@
-"""reStructuredText, AsciiDoc and LaTeX files: one document each, as it is, with its headings, code and tables."""
+"""reStructuredText, AsciiDoc and LaTeX files: one document each, with its headings, code and tables.
+
+The text is as it is, but for the rows of long tables, which have the names of their columns.
+"""
 
 from __future__ import annotations
 
@@ -6,6 +9,7 @@ import re
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
+from latechunk.readers.markup_tables import Rows, asciidoc_rows, name_columns, rst_rows
 from latechunk.readers.reader import Reader, Reading, SourceFile, read_text
 from latechunk.types import Block, BlockKind, Document
 
@@ -154,14 +158,19 @@ def _extend(
     return max(end, number)
 
 
-def _reader(outline: Callable[[str], tuple[Block, ...]], *suffixes: str) -> Reader:
+def _reader(
+    outline: Callable[[str], tuple[Block, ...]],
+    *suffixes: str,
+    find_rows: Callable[[Sequence[str]], tuple[Rows, int | None] | None] = lambda _: None,
+) -> Reader:
     def read(file: SourceFile, reading: Reading) -> Iterator[Document]:
         text = read_text(file, reading)
-        yield Document(file.name, text, file.metadata, outline=outline(text))
+        named, blocks = name_columns(text, outline(text), find_rows)
+        yield Document(file.name, named, file.metadata, outline=blocks)
 
     return Reader(suffixes, read)
 
 
-RST = _reader(outline_rst, ".rst")
-ASCIIDOC = _reader(outline_asciidoc, ".adoc", ".asciidoc")
+RST = _reader(outline_rst, ".rst", find_rows=rst_rows)
+ASCIIDOC = _reader(outline_asciidoc, ".adoc", ".asciidoc", find_rows=asciidoc_rows)
 LATEX = _reader(outline_latex, ".tex")
