@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import json
 import sqlite3
 from collections.abc import Iterator, Sequence
 
@@ -15,8 +16,9 @@ def replace_documents(store: Store, numbers: Sequence[int], documents: Sequence[
     """Remove documents by their numbers and add others, in one transaction."""
     with store.change() as connection:
         before = connection.total_changes
-        for table, column in (("fields", "document"), ("documents", "number")):
-            connection.executemany(f"DELETE FROM {table} WHERE {column} = ?", [(one,) for one in numbers])
+        chosen = json.dumps(list(numbers))
+        for table, column in (("fields", "document"), ("documents", "number")):  # together: each time reads all fields
+            connection.execute(f"DELETE FROM {table} WHERE {column} IN (SELECT value FROM json_each(?))", (chosen,))
         n_removed = connection.total_changes - before
         store.insert(connection, documents)
         log_commit(connection, n_removed)
