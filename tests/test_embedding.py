@@ -290,6 +290,13 @@ def test_a_share_without_a_blend_is_refused(fake, tmp_path, mode):
     assert not (tmp_path / "x").exists()
 
 
+def test_an_embedded_document_is_equal_to_itself_alone(fake):
+    one, other = (next(embed_documents([Document("a", "Some text.")], encoder=fake)) for _ in range(2))
+
+    assert one != other
+    assert {one, other} - {other} == {one}
+
+
 def test_embed_documents_streams(fake, monkeypatch):
     monkeypatch.setattr("latechunk.embedding.stream._SECONDS", 0)  # batches stay as small as the first
     taken = []

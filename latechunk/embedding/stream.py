@@ -41,7 +41,7 @@ _FOREIGN = {
 }
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, eq=False)  # equal to itself alone, since arrays tell no single truth
 class EmbeddedDocument:
     """A document with its chunks and their vectors.
 
