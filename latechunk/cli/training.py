@@ -97,8 +97,8 @@ def train_command(
         float,
         _data(
             metavar="SHARE",
-            help="Share of the draws that are generated documents, in those of six languages that the base reads, which "
-            "differ in the name that questions ask by: they teach whose document a chunk is from.",
+            help="Share of the draws that are generated documents, in those of six languages that the base reads: they "
+            "differ in the name that questions ask by, and teach whose document a chunk is from.",
         ),
     ] = 0.0,
     chunk_tokens: Annotated[str, _data(help="Sizes of the chunks that are trained.")] = "48,64,96,128",
