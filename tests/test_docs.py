@@ -193,7 +193,7 @@ def test_readme_shows_what_it_says(folder, capsys):
     vectors = capsys.readouterr().out.splitlines()
 
     assert re.fullmatch(r"\d\.\d\d berlin:1: The city has 3\.8 million inhabitants\.", hits[0])
-    assert re.fullmatch(r"\d\.\d\d berlin:1: .*", hits[1])
+    assert len(hits) == 2
     assert vectors == ["berlin 0 34 (384,)", "berlin 34 65 (384,)"]
 
 
