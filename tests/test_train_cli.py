@@ -340,7 +340,7 @@ def test_minutes_choose_the_steps_before_the_run(base, data, tmp_path, monkeypat
         (("--weight", "one=many"), "--weight must be SET=NUMBER"),
         (("--own-document-only", "four"), "there is no set 'four'"),
         (("--segment-tokens", "60"), "--segment-tokens must be two numbers such as 255,1022, got 60"),
-        (("--segment-tokens", "60,20"), "most_tokens must be at least 60, got 20"),
+        (("--segment-tokens", "60,20"), "--segment-tokens must be the least and the most, got 60,20"),
         (("--lookalikes", "1"), "lookalikes must be less than 1, got 1.0"),
         (("--chunk-tokens", "12,x"), "--chunk-tokens must be whole numbers"),
         (("--layers", "3"), "at most the 2 layers"),

@@ -55,10 +55,12 @@ class TrainingRequest(Validated):
     def _check_together(self) -> Self:
         if self.minutes is not None and self.steps is not None:
             raise InputError("--minutes chooses the steps; give it or --steps, not both")
-        if self.segment_tokens is not None and len(self.segment_tokens) != 2:
-            raise InputError(
-                f"--segment-tokens must be two numbers such as 255,1022, got {', '.join(map(str, self.segment_tokens))}"
-            )
+        if self.segment_tokens is not None:
+            given = ",".join(map(str, self.segment_tokens))
+            if len(self.segment_tokens) != 2:
+                raise InputError(f"--segment-tokens must be two numbers such as 255,1022, got {given}")
+            if self.segment_tokens[0] > self.segment_tokens[1]:
+                raise InputError(f"--segment-tokens must be the least and the most, got {given}")
         if self.no_evaluate and (self.evaluate is not None or self.evaluate_every is not None):
             raise InputError(
                 "--no-evaluate leaves nothing to measure; leave it out, or --evaluate and --evaluate-every"
