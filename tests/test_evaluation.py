@@ -664,7 +664,7 @@ def test_an_index_that_holds_the_questions_is_refused(tmp_path, small_index, row
         (["my.latechunk", "missing.csv"], "missing.csv cannot be read"),
         (["my.latechunk", "tabs.tsv"], "needed is a row with a question and a quote from a document of the index"),
         (["nowhere", "questions.csv"], "nowhere"),
-        ([".", "questions.csv"], "not an index"),
+        ([".", "questions.csv"], ". is no index, and questions are named with an index alone: make one of the folder"),
     ],
 )
 def test_an_index_that_cannot_be_evaluated(tmp_path, small_index, arguments, message):
@@ -779,9 +779,9 @@ def test_a_sentence_says_what_is_more_than_chance():
     [
         (10, [1, 2], [2, 3], "naive chunking 2; with 10 questions no difference shows: to see one of one answer in "
          "ten, ask at least 160."),
-        (3, [1], [1, 2], "ask at least 30, about 6 documents or more."),
+        (3, [1], [1, 2], "ask at least 30, on 6 documents or more."),
         (1, [], [], "On your document the default finds 0 of 1 answers first; naive chunking 0; with 1 question no "
-         "difference shows: to see one of one answer in ten, ask at least 80, about 6 documents or more."),
+         "difference shows: to see one of one answer in ten, ask at least 80, on 6 documents or more."),
     ],
 )  # fmt: skip
 def test_a_sentence_says_what_to_ask(n, naive, default, told):
@@ -966,6 +966,7 @@ def test_the_command_evaluates_a_folder(tmp_path, monkeypatch):
     [
         (["--arms", "late,sideways"], "arms must be some of naive, late"),
         (["--max-tokens", "x"], "--max-tokens must be whole numbers"),
+        (["--max-tokens", "64,0"], "max_tokens must be at least 1, got 0"),
         (["-k", "0"], "the k of measures (depth) must be from 1 to 1,000"),
         (["--window", "0"], "window_tokens must be at least 1, got 0"),
     ],

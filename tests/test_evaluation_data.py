@@ -206,7 +206,9 @@ def test_quotes_in_json_lines(tmp_path):
         ("Q?,Grass is green.,", r"is in 2 places \(.*a.txt at 19, .*b.md at 0\); make it longer, or name the document"),
         ("Q?,,", "needed is a field 'quote'"),
         (",sky is blue,", "needed is a field 'question'"),
-        ("Q?,sky is blue,c.txt", "there is no document 'c.txt'; there are"),
+        ("Q?,sky is blue,c.txt", r"there is no document 'c.txt'; there are a\.txt, b\.md$"),
+        ("Q?,sky is blue,b.md", "the quote 'sky is blue' is not in 'b.md'; it must be copied from the text"),
+        ("Q?,re,b.md", r"is in 3 places \(b.md at 10, b.md at 23, b.md at 26\); make it longer$"),
     ],
 )
 def test_a_quote_that_cannot_be_placed_is_an_error(tmp_path, row, message):
@@ -223,6 +225,13 @@ def test_a_quote_is_found_where_it_was_copied_from(text, data):
 
     if text.count(quote) == 1:
         assert find_quote("here", quote, [Document("a", text)]) == Gold("a", (Span(start, end),))
+
+
+def test_a_file_of_questions_is_not_the_folder_that_holds_it(tmp_path):
+    folder = write_quotes(tmp_path / "x", "question,quote\nBlue?,sky is blue\n")
+
+    with pytest.raises(InputError, match=r"questions.csv holds questions; name its folder, .*x, which holds"):
+        read_sets(folder / "questions.csv")
 
 
 @pytest.mark.parametrize("name", ["nothing", "."])

@@ -54,8 +54,10 @@ class Setup:
         if self.index is not None:
             size = next(iter(self.index.manifest.chunkers.values())).get("max_tokens", 0)
             object.__setattr__(self, "max_tokens", (size if isinstance(size, int) else 0,))
-        elif not self.encoders or not self.max_tokens or min(self.max_tokens) < 1:
-            raise InputError("an evaluation needs an encoder and a chunk size of at least 1")
+        elif not self.encoders or not self.max_tokens:
+            raise InputError("an evaluation needs an encoder and a chunk size")
+        elif min(self.max_tokens) < 1:
+            raise InputError(f"max_tokens must be at least 1, got {min(self.max_tokens)}")
         object.__setattr__(self, "arms", tuple(dict.fromkeys(self.arms)))
         object.__setattr__(self, "max_tokens", tuple(dict.fromkeys(self.max_tokens)))
         if not 1 <= self.depth <= 1_000:

@@ -40,6 +40,8 @@ def read_sets(path: Path) -> list[EvaluationSet]:
     if not path.exists():
         raise InputError(f"there is nothing at {path}")
     path = path.resolve()
+    if path.name in _QUESTIONS and path.is_file():
+        raise InputError(f"{path} holds questions; name its folder, {path.parent}, which holds their documents, too")
     if reader := _find_reader(path):
         return [reader(path)]
     parts = sorted(path.iterdir()) if path.is_dir() else []
@@ -209,7 +211,8 @@ def _quoted(
             if wanted and not isinstance(wanted, str):
                 raise InputError(f"{place}: the field 'document' must be text, got {wanted!r:.60}")
             if wanted and wanted not in named:
-                raise InputError(f"{place}: there is no document {wanted!r}; there are {', '.join(list(named)[:10])}")
+                there = [document.id for document in documents[:10]] + ["..."] * (len(documents) > 10)
+                raise InputError(f"{place}: there is no document {wanted!r}; there are {', '.join(there)}")
             among = [named[wanted]] if wanted else documents
             gold = find_quote(place, field_of(place, row, "quote", str), among)
             text = field_of(place, row, "question", str)
@@ -242,16 +245,14 @@ def find_quote(place: str, quote: str, documents: Sequence[Document]) -> Gold:
         raise InputError(f"{place}: the quote is empty")
     pattern = re.compile(r"\s+".join(map(re.escape, quote.split())))
     found = [(document.id, match.span()) for document in documents for match in pattern.finditer(document.text)]
+    is_named = len(documents) == 1
     if not found:
-        raise InputError(
-            f"{place}: the quote {quote!r:.80} is in none of the documents; it must be copied from the text"
-        )
+        where = f"not in {documents[0].id!r}" if is_named else "in none of the documents"
+        raise InputError(f"{place}: the quote {quote!r:.80} is {where}; it must be copied from the text")
     if len(found) > 1:
         where = ", ".join(f"{name} at {span[0]}" for name, span in found[:4])
-        raise InputError(
-            f"{place}: the quote {quote!r:.80} is in {len(found)} places ({where}); make it longer, or name the "
-            f"document"
-        )
+        advice = "make it longer" if is_named else "make it longer, or name the document in a column 'document'"
+        raise InputError(f"{place}: the quote {quote!r:.80} is in {len(found)} places ({where}); {advice}")
     ((name, (start, end)),) = found
     return Gold(name, (Span(start, end),))
 

@@ -92,6 +92,11 @@ def evaluate_index(request: IndexRequest, on_progress: Callable[[str, float], No
         StoreError: If the index cannot be opened.
         ModelError: If its model is not on this machine.
     """
+    if request.index.is_dir() and not (request.index / STORE).is_file():
+        raise InputError(
+            f"{request.index} is no index, and questions are named with an index alone: make one of the folder with "
+            f"`latechunk index`, or name a folder that holds them as questions.csv"
+        )
     work = _make_work(request.out)
     with Index.open(request.index, read_only=True, device=request.device, dtype=request.dtype) as index:
         documents = tuple(document for name in index.ids() if (document := index.get(name)) is not None)

@@ -69,7 +69,7 @@ def _tell_chance(compared: Comparison, n_questions: int, n_documents: int) -> st
         return "that difference is larger than chance explains"
     needed = -(-questions_needed(compared.wins, compared.losses, n_questions) // 10) * 10
     asked = counted(n_questions, "question")
-    about = f", about {_LEAST_DOCUMENTS} documents or more" if n_documents < _LEAST_DOCUMENTS else ""
+    about = f", on {_LEAST_DOCUMENTS} documents or more" if n_documents < _LEAST_DOCUMENTS else ""
     if compared.wins == compared.losses:
         return f"with {asked} no difference shows: to see one of one answer in ten, ask at least {needed:,}{about}"
     advice = "ask about more documents" if needed <= n_questions else f"ask at least {needed:,}{about}"
