@@ -247,6 +247,33 @@ def test_an_index_that_is_named_last_is_told(run):
     assert "nothing was changed; x.latechunk is an index, which comes first" in result.stderr
 
 
+def test_a_standard_input_that_is_closed_holds_no_question_and_nobody_to_ask(run):
+    run("index", "x.latechunk", "docs")
+    command = f"{sys.executable} -m latechunk %s 0<&-"
+
+    asked = subprocess.run(command % "search x.latechunk - --mode lexical", shell=True, capture_output=True, text=True)
+    deleted = subprocess.run(
+        command % "delete x.latechunk --prefix paris.txt", shell=True, capture_output=True, text=True
+    )
+
+    assert (asked.returncode, asked.stdout, asked.stderr) == (0, "", "")
+    assert (deleted.returncode, "no terminal to ask on, so say --yes" in deleted.stderr) == (2, True)
+
+
+def test_a_document_to_search_that_is_unknown_is_named(run):
+    run("index", "x.latechunk", "docs")
+    among = ("--document", "paris.txt", "--document", "pairs.txt", "--mode", "lexical")
+
+    found = run("search", "x.latechunk", "Seine", *among)
+    nothing = run("search", "x.latechunk", "zebra", *among)
+    many = run("search", "x.latechunk", "-", "--document", "pairs.txt", stdin="Seine\n")
+
+    assert (found.exit_code, "paris.txt" in found.stdout) == (3, True)
+    assert found.stderr == "left out: pairs.txt: there is no document of this id\n"
+    assert many.exit_code == 3  # the search says that it has none of them
+    assert (nothing.exit_code, nothing.stderr.splitlines()[0]) == (4, found.stderr.strip())
+
+
 def test_documents_are_deleted_by_id(run):
     run("index", "x.latechunk", "docs")
 

@@ -41,7 +41,7 @@ def print_message(console: Console, text: str, style: str | None = None) -> None
 
 def has_terminal() -> bool:
     """Whether there is somebody to ask."""
-    return sys.stdin.isatty()
+    return sys.stdin is not None and sys.stdin.isatty()
 
 
 @contextmanager

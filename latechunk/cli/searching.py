@@ -104,7 +104,7 @@ def search_command(
         Index.open(index, read_only=True, device=device, dtype=dtype) as opened,
     ):
         metadata = parse_object("--filter", where) if where is not None else None
-        with spinner(console, "loading the model", quiet):
+        with spinner(console, "searching", quiet):
             options = SearchOptions(
                 k=k,
                 mode=mode,
@@ -121,11 +121,15 @@ def search_command(
                 granularity=granularity,
                 within=within,
             )
-            is_known = document is None or any(one in opened for one in document)  # else the reason says it
+            unknown = [one for one in document or () if one not in opened]
+            is_known = not document or len(unknown) < len(document)  # else the reason says it
             hits = opened.search_with(query, options) if query != "-" and is_known else []
             reason = None if hits or query == "-" else _why_nothing(opened, options)
+        for one in unknown if is_known else ():
+            print_message(console, f"left out: {one}: there is no document of this id", "yellow")
         if query == "-":
-            _answer_lines(console, sys.stdin.buffer, lambda line: opened.search_with(line, options), as_json)
+            asked = sys.stdin.buffer if sys.stdin else ()  # it may be closed
+            _answer_lines(console, asked, lambda line: opened.search_with(line, options), as_json)
         elif as_json:
             print_json(_answer(query, hits))
         else:
@@ -133,6 +137,8 @@ def search_command(
         if reason is not None:
             print_message(console, f"nothing found: {reason}")
             raise typer.Exit(EXIT_NOTHING)
+        if unknown:
+            raise typer.Exit(EXIT_PARTIAL)
 
 
 def inspect_command(
