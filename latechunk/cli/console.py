@@ -26,6 +26,8 @@ EXIT_PARTIAL = 3
 EXIT_NOTHING = 4
 EXIT_INTERRUPTED = 130
 
+COMMITTED_STAYS = "what was committed before stays"  # of a command that writes to an index, and is interrupted
+
 
 def stderr_console() -> Console:
     """Make the console for messages: results alone go to stdout."""
@@ -46,7 +48,7 @@ def has_terminal() -> bool:
 
 @contextmanager
 def errors_explained(
-    console: Console, *, quiet: bool = False, interrupted: str = "what was committed before stays"
+    console: Console, *, quiet: bool = False, interrupted: str = "nothing was changed"
 ) -> Iterator[None]:
     """Tell errors in a line, and what Ctrl-C leaves; with ``quiet``, only errors come from the log."""
     log = logging.getLogger("latechunk")

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from latechunk.cli.console import (
+    COMMITTED_STAYS,
     EXIT_ERROR,
     EXIT_NOTHING,
     EXIT_PARTIAL,
@@ -55,7 +56,7 @@ def delete_command(
     from latechunk.search.options import SearchOptions
 
     console = stderr_console()
-    with errors_explained(console, quiet=quiet), Index.open(index) as opened:
+    with errors_explained(console, quiet=quiet, interrupted=COMMITTED_STAYS), Index.open(index) as opened:
         meets = parse_object("--filter", where) if where is not None else None
         if not ids and prefix is None and (meets is None or select_documents(meets).is_every_document):
             raise InputError(

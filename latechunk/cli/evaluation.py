@@ -73,7 +73,7 @@ def evaluate_command(
     from latechunk.evaluation import require_packages
 
     console = stderr_console()
-    with errors_explained(console, quiet=quiet):
+    with errors_explained(console, quiet=quiet, interrupted="the same command goes on from what is finished"):
         require_packages()
         from latechunk.evaluation.report import to_table
         from latechunk.evaluation.run import EvaluationRequest, IndexRequest, evaluate_folder, evaluate_index

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from latechunk.cli.console import (
+    COMMITTED_STAYS,
     EXIT_PARTIAL,
     documents_bar,
     errors_explained,
@@ -104,7 +105,7 @@ def index_command(
     from latechunk.storage.directory import folder_size, has_store
 
     console = stderr_console()
-    with errors_explained(console, quiet=quiet):
+    with errors_explained(console, quiet=quiet, interrupted=COMMITTED_STAYS):
         sources = Sources(console, quiet, encoding, rows, password)
         files = sources.find(paths)
         if not files and not prune:

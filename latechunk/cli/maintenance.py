@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from latechunk.cli.console import (
+    COMMITTED_STAYS,
     EXIT_ERROR,
     EXIT_PARTIAL,
     errors_explained,
@@ -36,7 +37,7 @@ if TYPE_CHECKING:
 def _working(text: str, quiet: bool) -> Iterator[None]:
     """Show that work goes on, and explain its errors."""
     console = stderr_console()
-    with errors_explained(console, quiet=quiet), spinner(console, text, quiet):
+    with errors_explained(console, quiet=quiet, interrupted=COMMITTED_STAYS), spinner(console, text, quiet):
         yield
 
 
