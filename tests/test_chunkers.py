@@ -252,6 +252,7 @@ BODY = "The pump must be checked each week by a trained person. " * 3
         ("sr", "То је књига П. Петровића.|Да."),
         ("uk", "Вчора А. П. Іваненко прийшов.|Так."),
         ("en", 'So do I. |Then we left at 5 o\'clock.|\'Tis late.|"Yes" he said.|"No."'),
+        ("en", "He took vitamin C.|Then J. Smith saw George W. Bush at J. R. R. Tolkien's.|It was Plan B.|They left."),
         ("en", "It ends as in Section 2.2.|2.2 Either party may end it under No. 3 of it.|7 of them did."),
     ],
 )

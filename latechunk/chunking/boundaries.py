@@ -223,8 +223,8 @@ def _refers(word: str, language: str) -> bool:
 def _are_initials(left: str, word: str, following: str, language: str) -> bool:
     """Whether initials or the like end here, and do not end a sentence."""
     if following.isupper():
-        if len(word) == 1 and word.isupper() and word != "I":  # de J. Verne: sentencex knows it in most languages
-            return True
+        if len(word) == 1 and word.isupper() and word != "I":
+            return language != "en"  # de J. Verne: in English sentencex knows what begins a sentence: vitamin C. Then
         found = _INITIALS.search(left) if len(word) < 3 else None
         return found is not None and found[1].istitle() and found[2].istitle()
     n_letters = sum(map(str.isalpha, word)) if language == "ta" else len(word)  # a letter of Tamil may have a sign
