@@ -62,6 +62,9 @@ def check(store):
             assert not [*check_words(connection, granularity)]
             texts = sorted((number, text.decode()) for number, text in texts)
             numbers = np.array([number for number, _ in texts], dtype=np.int64)
+            for prefix in ("a", "zz", "東", "none"):
+                held = {term for _, text in texts for term in to_terms(text) if term.startswith(prefix)}
+                assert held <= store.terms_with(prefix, granularity) <= {one for one in TERMS if one.startswith(prefix)}
             known, fts = store.word_rows(granularity, numbers), Fts(texts)
             for term in TERMS:
                 places, scores = store.score_term(term, granularity, known)

@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 from latechunk import Document, Index, SentenceChunker
 from latechunk.embedding.unread_languages import find_unread_language
 from latechunk.search.function_words import function_words
+from latechunk.search.spellings import beginnings, most_alike, other_numbers
 from latechunk.storage.terms import fold, question_terms, to_terms
 from tests.conftest import FakeEncoder
 
@@ -89,6 +90,119 @@ def test_what_signs_join_is_a_phrase_beside_its_words():
     assert question_terms("a a A") == ["a"]
     assert question_terms("7" + ".7" * 63) == ["7", "7" + " 7" * 63]
     assert question_terms("7" + ".7" * 64) == ["7"]  # each further word is looked for in all places of the others
+
+
+@pytest.mark.parametrize("number", ["12 500", "12\u00a0500", "12\u202f500", "12,500", "12.500", "12’500", "١٢٬٥٠٠"])
+def test_a_number_in_groups_is_a_phrase(number):
+    assert question_terms(f"Is {number} paid?") == ["is", "12", "500", "paid", "12 500"]
+
+
+@pytest.mark.parametrize("text", ["1234 500", "12 5000", "12 50", "12 500th", "x12 500"])
+def test_what_is_no_number_in_groups_is_no_phrase(text):
+    assert not [term for term in question_terms(text) if " " in term]
+
+
+@pytest.mark.parametrize(
+    ("term", "others"),
+    [
+        ("1000", ["1 000"]),
+        ("1234567", ["1 234 567"]),
+        ("999", []),
+        ("5", ["05"]),
+        ("05", ["5"]),
+        ("0", ["00"]),
+        ("00", ["0"]),
+        ("0815", []),  # no number
+        ("1" * 16, []),
+        ("12 500", ["12500", "v12 500"]),
+        ("5 3 2024", ["05 03 2024", "v5 3 2024"]),
+        ("05 12 2024", ["5 12 2024", "v05 12 2024"]),
+        ("2024 03 05", ["2024 3 5", "v2024 03 05"]),
+        ("1 02", ["v1 02"]),  # another version than 1.2
+        ("v1 2 3", ["1 2 3"]),
+        ("ab 114 7", []),
+        ("pump", []),
+    ],
+)
+def test_other_ways_to_write_a_number(term, others):
+    assert other_numbers(term) == others
+
+
+@pytest.mark.parametrize(
+    ("word", "held"),
+    [
+        ("invocie", "invoice"),
+        ("nivoice", "invoice"),
+        ("ivnoice", "invoice"),
+        ("iinvoice", "invoice"),
+        ("nvoice", None),  # what begins otherwise is not looked at
+        ("pumpp", "pump"),
+        ("mueller", "muller"),
+        ("нордвика", "нордвик"),
+        ("بنوردفيك", "نوردفيك"),
+        ("לנורדוויק", "נורדוויק"),
+        ("የኖርድቪክ", "ኖርድቪክ"),
+        ("ნორდვიკში", "ნორდვიკი"),
+        ("노르드빅에", "노르드빅의"),
+        ("pum", None),  # too short
+        ("pump1", None),  # a code
+        ("tower", None),
+        ("i" * 65, None),
+    ],
+)
+def test_the_word_that_is_most_like_another(word, held):
+    latin, others = ["involved", "invoice", "pump", "muller", "lower", "iii"], ["нордвик", "نوردفيك", "נורדוויק"]
+    known = [*latin, *others, "ኖርድቪክ", "ნორდვიკი", "노르드빅의"]
+    begins = tuple(beginnings(word))
+    found = most_alike(word, [one for one in known if one.startswith(begins)] if begins else [])
+    assert (found[0] if found else None) == held
+
+
+@pytest.mark.parametrize("mode", ["lexical", "hybrid"])
+def test_a_word_that_no_text_holds_is_looked_for_as_the_one_most_like_it(tmp_path, mode):
+    names = ["Nordvik", "Nordmark", "Altavik", "Istrafield"]
+    with Index.create(tmp_path / "index", encoder=FakeEncoder(), chunker=SentenceChunker(max_sentences=1)) as index:
+        index.add([Document(one, f"{one} makes pumps. It employs {n} people.") for n, one in enumerate(names)])
+        index.delete(["Nordmark"])
+
+        def scores(question):
+            return {(hit.chunk.document_id, hit.chunk.number): hit.lexical for hit in index.search(question, mode=mode)}
+
+        right = scores("How many people does Nordvik employ?")
+        assert (
+            right == scores("How many people does Nrodvik employ?") == scores("How many people does Nordviks employ?")
+        )
+        assert max(right, key=lambda one: right[one]) == ("Nordvik", 1)
+        assert scores("Nordmarks") == {} or set(scores("Nordmarks").values()) == {0}  # it was deleted
+        many = " ".join(map(str, range(1000, 1064)))
+        assert scores(f"Nordvik {many[5:]}") == scores(f"Nordviks {many[5:]}") != scores(f"Nordviks {many}")  # is long
+
+
+NUMBERS = ["1,000", "1100", "11000", "v1.2.3", "2.1.3", "05.03.2024", "3.5.2024", "1 250", "250"]
+
+
+@pytest.mark.parametrize(
+    ("asked", "text"),
+    [
+        ("1000", "1,000"),
+        ("1 000", "1,000"),
+        ("1,100", "1100"),
+        ("11.000", "11000"),
+        ("١٬١٠٠", "1100"),
+        ("1.2.3", "v1.2.3"),
+        ("v2.1.3", "2.1.3"),
+        ("5.3.2024", "05.03.2024"),
+        ("2024-03-05", "05.03.2024"),
+        ("03.05.2024", "3.5.2024"),
+        ("1250", "1 250"),
+    ],
+)
+def test_numbers_are_found_as_they_are_written(tmp_path, asked, text):
+    with Index.create(tmp_path / "index", encoder=FakeEncoder()) as index:
+        index.add([Document(str(number), f"It says {one} here.") for number, one in enumerate(NUMBERS)])
+        (hit,) = index.search(asked, 1, mode="lexical")
+
+    assert text in hit.chunk.text
 
 
 @pytest.mark.parametrize(
@@ -377,3 +491,13 @@ def test_the_vectors_count_less_where_the_model_does_not_read_the_question(tmp_p
 @pytest.mark.parametrize(("word", "n_terms"), [("x" * 300_000, 1), ("x-" * 150_000, 1), ("x" + "-" * 300_000, 1)])
 def test_a_long_word_is_gone_through_once(word, n_terms):
     assert len(question_terms(word)) == n_terms  # gone through from each of its characters it would take hours
+
+
+def test_each_way_to_write_a_number_counts_alike(tmp_path):
+    with Index.create(tmp_path / "index", encoder=FakeEncoder()) as index:
+        texts = ["flat 5 up", "flat 05 up", "flat 5 on", "flat 6 up", "no 7", "no 8", "no 9"]
+        index.add([Document(text, text) for text in texts])
+        scores = {hit.chunk.document_id: hit.score for hit in index.search("5", mode="lexical")}
+
+    assert set(scores) == {"flat 5 up", "flat 05 up", "flat 5 on"}
+    assert len(set(scores.values())) == 1

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from itertools import chain
 
 from latechunk.ann.reader import VectorReader
 from latechunk.search.cache import StoreCache
+from latechunk.search.spellings import beginnings, most_alike, other_numbers
 from latechunk.storage.filter_sql import Selection
 from latechunk.storage.fulltext import DOCUMENTS
 from latechunk.storage.lookup import WordRows
@@ -82,21 +84,35 @@ class Corpus:
                     return n_stored
             return len(self.postings(term, granularity).chunks)
 
-        return self._cache.get(self._token, ("count", term, granularity), read)
+        return self._cache.get(self._token, ("count", term, granularity, most), read)
 
     def postings(self, term: str, granularity: int) -> Postings:
         """Where a term stands.
 
         The common words of questions are the slow ones, and the same in every question, so remembering them spares
-        most of the time of a search.
+        most of the time of a search. A number stands where it is written in another way, too.
         """
 
         def read() -> Postings:
             kinds = (DOCUMENTS, granularity)
-            documents, chunks = (self.store.score_term(term, kind, self._rows(kind, granularity)) for kind in kinds)
+            documents, chunks = (
+                self.store.score_term(term, kind, self._rows(kind, granularity), other_numbers(term)) for kind in kinds
+            )
             return Postings(*documents, *chunks)
 
         return self._cache.get(self._token, ("postings", term, granularity), read)
+
+    def as_held(self, word: str, granularity: int) -> str:
+        """A word if any chunk holds it or none holds one that is much like it; else that which is most like it."""
+
+        def read() -> str:
+            begins = beginnings(word)
+            if not begins or self.count(word, granularity, 1):
+                return word
+            known = set(chain.from_iterable(self.store.terms_with(one, granularity) for one in begins))
+            return next((one for one in most_alike(word, known) if self.count(one, granularity, 1)), word)
+
+        return self._cache.get(self._token, ("held", word, granularity), read)
 
     def _rows(self, kind: int, granularity: int) -> WordRows:
         """What the lexical index has of the chunks of a granularity, or of their documents if ``kind`` says so."""

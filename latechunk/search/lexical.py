@@ -43,6 +43,8 @@ _MOST_NAMED = 3
 # million chunks, where the words that tell one text from another are no rarer than in a small one.
 _MOST_ROWS = 20_000
 _MOST_SHARE = 100
+# Terms of a question. In an index of 200,000 different words one that none of them is takes some milliseconds.
+_MOST_SPELT = 64
 
 
 def score_words(corpus: Corpus, terms: Sequence[str], granularity: int) -> WordScores:
@@ -97,6 +99,16 @@ def score_words(corpus: Corpus, terms: Sequence[str], granularity: int) -> WordS
     return WordScores(places, named + np.cbrt(lacking) ** 2, n_others, holding, held)
 
 
+def as_held(corpus: Corpus, terms: Sequence[str], granularity: int) -> dict[str, str]:
+    """What to look for in place of each of a question's terms, within one ``snapshot``.
+
+    A word that no chunk holds is misspelt or inflected, or has a preposition before or a particle after it, and the
+    word most like it is looked for. Function words, numbers and phrases stay, as do the words of a long text.
+    """
+    common = function_words(terms) if len(terms) <= _MOST_SPELT else terms
+    return {term: term if term in common else corpus.as_held(term, granularity) for term in terms}
+
+
 def leave_out_names(corpus: Corpus, question: str, terms: Sequence[str], granularity: int) -> str:
     """A question without the words that name the document it asks about, within one ``snapshot``.
 
@@ -106,7 +118,9 @@ def leave_out_names(corpus: Corpus, question: str, terms: Sequence[str], granula
     """
     places = corpus.places(granularity)
     common = function_words(terms)
-    words = [term for term in _affordable(corpus, terms, granularity) if term not in common and " " not in term]
+    spelt = as_held(corpus, terms, granularity)
+    affordable = _affordable(corpus, list(spelt.values()), granularity)
+    words = [term for term in affordable if term not in common and " " not in term]
     found = [_find_names(_weigh(corpus.postings(term, granularity), places, 0), places) for term in words]
     named = np.zeros(len(places.documents))
     for documents, _, name in found:
@@ -117,7 +131,11 @@ def leave_out_names(corpus: Corpus, question: str, terms: Sequence[str], granula
     names = {term for term, (documents, _, name) in zip(words, found, strict=True) if name[documents == best].any()}
     written = split_scripts(question)
     # what has no spaces between words is more than a name, and stays
-    left = [word for word in written if has_unspaced(fold(word)) or not names.intersection(to_terms(word))]
+    left = [
+        word
+        for word in written
+        if has_unspaced(fold(word)) or not names.intersection(spelt.get(term, term) for term in to_terms(word))
+    ]
     asks = any(term not in common for word in left for term in to_terms(word))
     return " ".join("".join(left).split()) if asks and len(left) < len(written) else ""
 

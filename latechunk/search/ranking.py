@@ -11,7 +11,7 @@ from latechunk.ann.reader import VectorReader
 from latechunk.search.corpus import Corpus
 from latechunk.search.function_words import function_words
 from latechunk.search.fusion import best_first, fuse_by_rank, standardise
-from latechunk.search.lexical import match_titles, score_words
+from latechunk.search.lexical import as_held, match_titles, score_words
 from latechunk.search.query import Query
 from latechunk.search.word_scores import WordScores
 from latechunk.storage.rows import ChunkPlaces
@@ -69,10 +69,11 @@ def rank_chunks(
     places = corpus.places(query.granularity) if query.terms is not None else None
     if query.terms is None or not places:
         return [Ranked(number, score, score, None) for number, score in dense.items()]
-    by_words = score_words(corpus, query.terms, query.granularity)
+    terms = list(dict.fromkeys(as_held(corpus, query.terms, query.granularity).values()))
+    by_words = score_words(corpus, terms, query.granularity)
     is_selected = None if documents is None else np.isin(places.documents, documents)
     found = places.numbers[by_words.best(n, is_selected, only_holding=query.options.mode == "lexical")].tolist()
-    words = _add_titles(corpus, query.terms, by_words, [*dense, *found])
+    words = _add_titles(corpus, terms, by_words, [*dense, *found])
     lexical = [number for number, _ in best_first({number: words[number] for number in found})]
     if query.vector is None or vector is None or vectors is None:
         return [Ranked(number, words[number], None, words[number]) for number in lexical]

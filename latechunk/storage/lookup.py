@@ -74,24 +74,43 @@ def count_term(connection: sqlite3.Connection, granularity: int, term: str) -> i
     return total
 
 
+def terms_with(connection: sqlite3.Connection, granularity: int, prefix: str) -> set[str]:
+    """All terms that begin so, those included that stand in no row that is still stored."""
+    found: set[str] = set()
+    segments = connection.execute("SELECT number FROM segments WHERE granularity = ?", (granularity,)).fetchall()
+    for (segment,) in segments:
+        query = "SELECT terms FROM postings WHERE segment = ? AND last >= ? ORDER BY last"
+        for (block,) in connection.execute(query, (segment, prefix)):
+            terms = block.split("\n")
+            found.update(term for term in terms if term.startswith(prefix))
+            if not terms[-1].startswith(prefix):
+                break
+    return found
+
+
 def score_term(
-    connection: sqlite3.Connection, granularity: int, term: str, known: WordRows
+    connection: sqlite3.Connection, granularity: int, term: str, known: WordRows, others: Sequence[str] = ()
 ) -> tuple[IntArray, ScoreArray]:
-    """Places of the rows that hold a term or a phrase, ascending, and its BM25 (k1 = 1.2, b = 0.75) in each."""
-    words = term.split(" ")
-    found = _find_phrase(connection, granularity, words) if len(words) > 1 else _find(connection, granularity, term)
-    located = [known.locate(*one) for one in found]
+    """Places of the rows that hold a term or a phrase, ascending, and its BM25 (k1 = 1.2, b = 0.75) in each.
+
+    ``others`` are other ways to write it, which count as the term itself.
+    """
+    located = [known.locate(*one) for name in (term, *others) for one in _find(connection, granularity, name)]
     if not located:
         return np.zeros(0, dtype=np.int64), np.zeros(0)
     places, frequencies = (np.concatenate(one) for one in zip(*located, strict=True))
-    if (np.diff(places) < 0).any():
+    if (np.diff(places) <= 0).any():
         order = np.argsort(places, kind="stable")
-        places, frequencies = places[order], frequencies[order]
+        places, first = np.unique(places[order], return_index=True)
+        frequencies = np.add.reduceat(frequencies[order], first)
     return places, score_bm25(frequencies, known.lengths[places], len(known.lengths), known.mean_length)
 
 
 def _find(connection: sqlite3.Connection, granularity: int, term: str) -> Iterator[tuple[int, IntArray, IntArray]]:
-    """For each segment that has a term its rows and frequencies."""
+    """For each segment that has a term or a phrase its rows and frequencies."""
+    if " " in term:
+        yield from _find_phrase(connection, granularity, term.split(" "))
+        return
     for segment, block in _blocks_of(connection, granularity, term, COLUMNS.removesuffix(", positions")):
         found = find_in_block(term, block[0], block[1])
         if found is not None:

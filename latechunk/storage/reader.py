@@ -17,7 +17,7 @@ from latechunk.storage.connection import REMEDY
 from latechunk.storage.fields import list_keys, list_kinds
 from latechunk.storage.filter_sql import Condition, Selection
 from latechunk.storage.fulltext import damage_named
-from latechunk.storage.lookup import WordRows, count_term, score_term
+from latechunk.storage.lookup import WordRows, count_term, score_term, terms_with
 from latechunk.storage.rows import ChunkPlaces, ChunkRow, Commit, Counts, Fingerprint, StoredDocument
 from latechunk.storage.schema import hash_structure, hash_vectors, rows_to_hash
 from latechunk.types import Document, IntArray, ScoreArray, Span
@@ -225,14 +225,21 @@ class StoreReader(ChunkReader):
         return WordRows.read(self._pool.connection, granularity, stored)
 
     @damage_named()
-    def score_term(self, term: str, granularity: int, known: WordRows) -> tuple[IntArray, ScoreArray]:
-        """Places, among those stored, of chunks or documents with a term, and its BM25 there."""
-        return score_term(self._pool.connection, granularity, term, known)
+    def score_term(
+        self, term: str, granularity: int, known: WordRows, others: Sequence[str] = ()
+    ) -> tuple[IntArray, ScoreArray]:
+        """Places, among those stored, of chunks or documents with a term or another way to write it, and its BM25."""
+        return score_term(self._pool.connection, granularity, term, known, others)
 
     @damage_named()
     def count_term(self, term: str, granularity: int) -> int:
         """How many chunks hold a term, with some of those that were deleted."""
         return count_term(self._pool.connection, granularity, term)
+
+    @damage_named()
+    def terms_with(self, prefix: str, granularity: int) -> set[str]:
+        """Terms of chunks that begin so, with some of those that were deleted."""
+        return terms_with(self._pool.connection, granularity, prefix)
 
     def rows_of_document(self, document_id: str, granularity: int) -> list[ChunkRow]:
         """A document's chunks, in the order of their starts, within one ``snapshot``."""

@@ -55,7 +55,8 @@ _MARK = regex.compile(r"[\p{Mn}--[\p{ccc=0}\p{ccc=9}\p{ccc=103}\p{ccc=107}]]", r
 # Words that a sign joins: versions, dates, codes, addresses, numbers with a decimal point. Possessive, and from the
 # beginning of a word alone, so that a word of 100,000 letters is read once and not from each of its letters.
 _COMPOUND = regex.compile(
-    r"(?<![\p{L}\p{M}\p{N}\p{Co}])[\p{L}\p{M}\p{N}\p{Co}]++(?:[-‐‑./:,@_+#&'’]++[\p{L}\p{M}\p{N}\p{Co}]++)++"
+    r"(?<![\p{L}\p{M}\p{N}\p{Co}])(?:[\p{L}\p{M}\p{N}\p{Co}]++(?:[-‐‑./:,@_+#&'’٫٬]++[\p{L}\p{M}\p{N}\p{Co}]++)++"
+    r"|[0-9]{1,3}+(?: [0-9]{3})++(?![\p{L}\p{M}\p{N}\p{Co}]))"
 )
 # Combining classes of what may be left out of a word: Hebrew points, Arabic vowels, and accents above and below. The
 # others are letters in all but name, such as viramas, nuktas, and the vowels and tones of Thai.

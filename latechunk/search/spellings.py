@@ -1,0 +1,69 @@
+"""Other ways to write what a question asks for."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable
+from difflib import SequenceMatcher, get_close_matches
+
+_SMALL = re.compile(r"[0-9]{1,2}")
+_NUMBER = re.compile(r"[1-9][0-9]{3,14}")
+_GROUPS = re.compile(r"[1-9][0-9]{0,2}(?: [0-9]{3})+")
+_DATE = re.compile(r"[0-9]{1,2} [0-9]{1,2} [0-9]{4}|[0-9]{4} [0-9]{1,2} [0-9]{1,2}")
+_VERSION = re.compile(r"v?[0-9]+(?: [0-9]+)+")
+_LEAST_LETTERS, _MOST_LETTERS = 4, 64
+# As difflib counts it: twice the letters that both have in order, as a share of all. Less is enough where the first
+# four letters are the same, as in inflected words; else fails would be falls, and main making.
+_LEAST_ALIKE, _LEAST_OF_OTHERS, _SAME = 0.8, 0.85, 4
+_MOST_ALIKE = 8  # of which one at least is held, unless all were deleted
+
+
+def other_numbers(term: str) -> list[str]:
+    """The same number, date or version as it may be written otherwise, as a term or a phrase.
+
+    Examples:
+        >>> other_numbers("1000"), other_numbers("1 000")
+        (['1 000'], ['1000', 'v1 000'])
+        >>> other_numbers("5 3 2024"), other_numbers("v1 2")
+        (['05 03 2024', 'v5 3 2024'], ['1 2'])
+    """
+    found = []
+    if _SMALL.fullmatch(term):
+        found += [f"{int(term)}", f"{int(term):02}"]
+    if _NUMBER.fullmatch(term):
+        found.append(f"{int(term):,}".replace(",", " "))
+    if _GROUPS.fullmatch(term):
+        found.append(term.replace(" ", ""))
+    if _DATE.fullmatch(term):
+        parts = term.split(" ")
+        found += [" ".join(part.lstrip("0") for part in parts), " ".join(part.zfill(2) for part in parts)]
+    if _VERSION.fullmatch(term):
+        found.append(term.removeprefix("v") if term.startswith("v") else f"v{term}")
+    return [one for one in found if one != term]
+
+
+def beginnings(word: str) -> set[str]:
+    """How words begin that may be meant by a word that no text holds; none for numbers, codes and short words.
+
+    They are two of its first three letters: all may be right, two in the wrong order, or one too many, which in Arabic,
+    Hebrew and Amharic may be a preposition.
+
+    Examples:
+        >>> sorted(beginnings("invocie")), beginnings("x1000"), beginnings("the")
+        (['in', 'iv', 'ni', 'nv'], set(), set())
+    """
+    is_word = _LEAST_LETTERS <= len(word) <= _MOST_LETTERS and not any(one.isdigit() or one == " " for one in word)
+    return {word[:2], word[1::-1], word[:3:2], word[1:3]} if is_word else set()
+
+
+def most_alike(word: str, words: Iterable[str]) -> list[str]:
+    """Those of some words that are very much like a word, best first: those that share most letters in any order.
+
+    Examples:
+        >>> most_alike("farnan", ["farnwan", "farnna", "farndale"])
+        ['farnna', 'farnwan']
+    """
+    close = get_close_matches(word, words, _MOST_ALIKE, _LEAST_ALIKE)
+    matchers = {one: SequenceMatcher(None, one, word) for one in close}
+    kept = [one for one in close if one[:_SAME] == word[:_SAME] or matchers[one].ratio() >= _LEAST_OF_OTHERS]
+    return sorted(kept, key=lambda one: -matchers[one].quick_ratio())
