@@ -2,6 +2,7 @@
 
 import itertools
 import unicodedata
+from difflib import SequenceMatcher, get_close_matches
 
 import pytest
 from hypothesis import given
@@ -9,6 +10,7 @@ from hypothesis import strategies as st
 
 from latechunk import Document, Index, SentenceChunker
 from latechunk.embedding.unread_languages import find_unread_language
+from latechunk.search import spellings
 from latechunk.search.function_words import function_words
 from latechunk.search.spellings import beginnings, most_alike, other_numbers
 from latechunk.storage.terms import fold, question_terms, to_terms
@@ -156,6 +158,27 @@ def test_the_word_that_is_most_like_another(word, held):
     begins = tuple(beginnings(word))
     found = most_alike(word, [one for one in known if one.startswith(begins)] if begins else [])
     assert (found[0] if found else None) == held
+
+
+_WORDS = st.text("abcé新", min_size=1, max_size=12)
+
+
+@given(_WORDS, st.sets(_WORDS))
+def test_words_are_as_much_alike_as_difflib_says(word, known):
+    found = most_alike(word, known)
+
+    close = get_close_matches(word, known, 8, 0.8)
+    ratios = {one: SequenceMatcher(None, one, word).ratio() for one in close}
+    assert set(found) == {one for one in close if one[:4] == word[:4] or ratios[one] >= 0.85}
+
+
+def test_difflib_is_asked_of_words_alone_that_share_enough_letters(monkeypatch):
+    asked = []
+    monkeypatch.setattr(spellings, "get_close_matches", lambda word, words, *rest: asked.extend(words) or [])
+
+    most_alike("corporaion", ["corporation", "coproraion", "conversation", "corporeal", "co" * 200])
+
+    assert asked == ["corporation", "coproraion"]
 
 
 @pytest.mark.parametrize("mode", ["lexical", "hybrid"])
