@@ -161,6 +161,15 @@ def test_names_of_the_document_that_has_most_of_them_are_left_out(tmp_path):
     assert found == ["fog north", "fog"]
 
 
+def test_a_name_that_is_misspelt_in_two_ways_is_one_name(tmp_path):
+    corpus = [[["nordvik", "pump"], ["fog"], ["valve"]], [["south", "station"], ["fog"], ["valve"]]]
+    question = "nordviik nordvikk south station fog"
+    with closing(make_store(tmp_path, corpus)) as store, store.snapshot():
+        found = leave_out_names(Corpus(store, StoreCache()), question, question_terms(question), 0)
+
+    assert found == "nordviik nordvikk fog"
+
+
 def test_an_index_without_chunks_has_no_names(tmp_path):
     with closing(make_store(tmp_path, [])) as store, store.snapshot():
         assert leave_out_names(Corpus(store, StoreCache()), "pump fog", ["pump", "fog"], 0) == ""

@@ -119,7 +119,7 @@ def leave_out_names(corpus: Corpus, question: str, terms: Sequence[str], granula
     places = corpus.places(granularity)
     common = function_words(terms)
     spelt = as_held(corpus, terms, granularity)
-    affordable = _affordable(corpus, list(spelt.values()), granularity)
+    affordable = _affordable(corpus, list(dict.fromkeys(spelt.values())), granularity)
     words = [term for term in affordable if term not in common and " " not in term]
     found = [_find_names(_weigh(corpus.postings(term, granularity), places, 0), places) for term in words]
     named = np.zeros(len(places.documents))
