@@ -153,6 +153,15 @@ def test_rows_of_a_long_table_of_markdown_have_the_names_of_their_columns(read):
     assert outline[1][1].endswith("| x59 |")
 
 
+@pytest.mark.parametrize("head", ["- | City | Area |\n  |---|---|", "So | it | is\n| --- | --- |"])
+def test_what_has_another_number_of_cells_than_the_dashes_below_it_names_no_columns(read, head):
+    text = head + "\n  | Rome | 1285 |" * 60
+
+    ((document,), _) = read("a.md", text)
+
+    assert document.text == text
+
+
 NAMED = [f"Part: Pump {n} | Price: {n}.50" for n in range(40)]
 GRID = "+---------+-------+\n| Part    | Price |\n+=========+=======+\n" + "".join(
     f"| Pump    | {n:2}.50 |\n| {n:2}      |       |\n+---------+-------+\n" for n in range(40)

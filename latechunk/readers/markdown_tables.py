@@ -43,10 +43,15 @@ def _named_lines(lines: Sequence[str]) -> Iterator[str]:
                 fence = mark[1]
             elif mark[1].startswith(fence) and not line[mark.end() :].strip():
                 fence = ""
-        elif number > 1 and not fence and "|" in line and _DASHES.match(line):
+        elif number > 1 and not fence and _are_head(lines[number - 2], line):
             end = next((at for at in range(number, len(lines)) if "|" not in lines[at]), len(lines))
             yield from _named_rows(lines[number - 2], lines[number:end])
             number = end
+
+
+def _are_head(header: str, line: str) -> bool:
+    """Whether these two lines begin a table: the second is dashes for each cell of the first."""
+    return "|" in line and _DASHES.match(line) is not None and len(_split(header)) == len(_split(line))
 
 
 def _named_rows(header: str, lines: Sequence[str]) -> Iterator[str]:
