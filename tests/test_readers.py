@@ -208,6 +208,15 @@ def test_messages_of_a_chat_are_its_text(tmp_path, problems):
     assert [problem.place for problem in problems] == [f"{tmp_path / 'a.jsonl'}:2"]
 
 
+def test_a_record_whose_messages_say_nothing_is_read_by_its_other_fields(tmp_path, problems):
+    (tmp_path / "a.json").write_text('[{"subject": "Pumps are late.", "messages": []}]')
+
+    (document,) = read_documents(find_files([tmp_path], problems.append), problems.append, rows=True)
+
+    assert "Pumps are late." in document.text
+    assert not problems
+
+
 def test_a_record_is_cited_by_its_own_source_alone_or_by_its_file(tmp_path, problems):
     (tmp_path / "a.csv").write_text("id,name,source\nx,Ann,Reuters\ny,Bob,\nz,Cid, \n")
     (tmp_path / "b.jsonl").write_text(

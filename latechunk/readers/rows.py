@@ -77,6 +77,8 @@ def _read_chat(fields: Mapping[str, Any]) -> Mapping[str, Any]:
         )
         said = "\n".join(part for part in parts if isinstance(part, str)).strip()
         turns += [f"{message['role']}: {said}"] if said else []
+    if not turns:
+        return fields
     return {**{name: value for name, value in fields.items() if name != "messages"}, "text": "\n\n".join(turns)}
 
 
