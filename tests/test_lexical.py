@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from latechunk.search.cache import StoreCache
 from latechunk.search.corpus import Corpus
-from latechunk.search.lexical import _find_names, leave_out_names, match_titles, score_words
+from latechunk.search.lexical import _find_names, as_held, leave_out_names, match_titles, score_words
 from latechunk.storage.store import Store, StoredDocument
 from latechunk.storage.terms import question_terms
 from latechunk.types import Document, Span
@@ -168,6 +168,17 @@ def test_a_name_that_is_misspelt_in_two_ways_is_one_name(tmp_path):
         found = leave_out_names(Corpus(store, StoreCache()), question, question_terms(question), 0)
 
     assert found == "nordviik nordvikk fog"
+
+
+def test_words_are_looked_for_as_they_are_where_many_are_held_by_none(tmp_path):
+    held = ["pump", "valve", "gauge", "station", "harbour", "lantern", "compass", "meridian", "thistle"]
+    asked = [f"{word[:-1]}x{word[-1]}" for word in held]
+    with closing(make_store(tmp_path, [[held]])) as store, store.snapshot():
+        corpus = Corpus(store, StoreCache())
+        few, many = (as_held(corpus, asked[:n], 0) for n in (8, 9))
+
+    assert [*few.values()] == held[:8]
+    assert [*many.values()] == asked
 
 
 def test_an_index_without_chunks_has_no_names(tmp_path):

@@ -103,12 +103,10 @@ class Corpus:
         return self._cache.get(self._token, ("postings", term, granularity), read)
 
     def as_held(self, word: str, granularity: int) -> str:
-        """A word if any chunk holds it or none holds one that is much like it; else that which is most like it."""
+        """The word of any chunk that is most like one that no chunk holds; itself if none is much like it."""
 
         def read() -> str:
             begins = beginnings(word)
-            if not begins or self.count(word, granularity, 1):
-                return word
             known = set(chain.from_iterable(self.store.terms_with(one, granularity) for one in begins))
             return next((one for one in most_alike(word, known) if self.count(one, granularity, 1)), word)
 

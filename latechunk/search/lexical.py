@@ -10,6 +10,7 @@ import numpy as np
 
 from latechunk.search.corpus import Corpus, Postings
 from latechunk.search.function_words import function_words
+from latechunk.search.spellings import beginnings
 from latechunk.search.word_scores import WordScores
 from latechunk.storage.rows import ChunkPlaces
 from latechunk.storage.terms import fold, has_unspaced, split_scripts, to_terms
@@ -43,8 +44,8 @@ _MOST_NAMED = 3
 # million chunks, where the words that tell one text from another are no rarer than in a small one.
 _MOST_ROWS = 20_000
 _MOST_SHARE = 100
-# Terms of a question. In an index of 200,000 different words one that none of them is takes some milliseconds.
-_MOST_SPELT = 64
+# Terms of a question, and those of them that no chunk holds: in an index of a million chunks each takes about 0.05 s.
+_MOST_SPELT, _MOST_LACKING = 64, 8
 
 
 def score_words(corpus: Corpus, terms: Sequence[str], granularity: int) -> WordScores:
@@ -103,10 +104,14 @@ def as_held(corpus: Corpus, terms: Sequence[str], granularity: int) -> dict[str,
     """What to look for in place of each of a question's terms, within one ``snapshot``.
 
     A word that no chunk holds is misspelt or inflected, or has a preposition before or a particle after it, and the
-    word most like it is looked for. Function words, numbers and phrases stay, as do the words of a long text.
+    word most like it is looked for. Function words, numbers and phrases stay, as do the words of a long text, and all
+    where many are held by none, as in another language.
     """
     common = function_words(terms) if len(terms) <= _MOST_SPELT else terms
-    return {term: term if term in common else corpus.as_held(term, granularity) for term in terms}
+    words = [term for term in terms if term not in common and beginnings(term)]
+    lacking = [word for word in words if not corpus.count(word, granularity, 1)]
+    held = {word: corpus.as_held(word, granularity) for word in lacking if len(lacking) <= _MOST_LACKING}
+    return {term: held.get(term, term) for term in terms}
 
 
 def leave_out_names(corpus: Corpus, question: str, terms: Sequence[str], granularity: int) -> str:
