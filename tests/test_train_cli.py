@@ -130,7 +130,7 @@ def test_lookalikes_are_generated_and_drawn_as_often_as_asked(base, data, tmp_pa
 
     mixture = found["settings"]["segments"]["mixture"]
     generated = [name for name in found["sets"] if name.startswith("generated-")]
-    assert len(generated) == 10
+    assert len(generated) == 15
     assert set(found["settings"]["segments"]["whole"]) == set(generated)
     assert {found["sets"][name]["documents"] for name in generated} == {60}
     assert sum(mixture[name] for name in generated) == pytest.approx((1 + 2) / 3)
@@ -481,7 +481,7 @@ def test_spans_beyond_the_text_and_quotes_that_are_nowhere_are_told(base, tmp_pa
 
     assert beyond.exit_code == nowhere.exit_code == 2
     assert "is answered by [5, 99999), beyond the" in beyond.stderr
-    assert "the quote 'the harbour is old' is in none of the documents" in nowhere.stderr
+    assert "the quote 'the harbour is old' is not in 'a.txt'" in nowhere.stderr
 
 
 def test_nothing_of_others_is_overwritten(base, data, tmp_path):
