@@ -50,7 +50,9 @@ def generate_lookalikes(
 
     All other sentences are facts, in another order in each document, and sentences that say nothing. Questions name
     the subject and ask for one fact, so that a chunk that answers is found if its vector knows whose it is. Those of
-    seven kinds are about 300 tokens long, and those of three kinds 600: leases, handbooks and protocols of trials.
+    twelve kinds are about 300 tokens long, and those of three kinds 600: leases, handbooks and protocols of trials.
+    Bridges are in German, theatres in Spanish, museums in Russian, libraries in Hindi, trails in Chinese with
+    traditional characters, and the other ten kinds in English.
 
     Args:
         n_documents: Of each set, all about other subjects; at most 90.
