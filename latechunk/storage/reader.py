@@ -1,4 +1,4 @@
-"""Reads what a store holds besides chunks: states, documents, metadata, words."""
+"""Reads what a store holds besides chunks and words: states, documents, metadata."""
 
 from __future__ import annotations
 
@@ -12,15 +12,14 @@ from typing import Any
 import numpy as np
 
 from latechunk.errors import IndexDamagedError
-from latechunk.storage.chunk_reader import ChunkReader
 from latechunk.storage.connection import REMEDY
 from latechunk.storage.fields import list_keys, list_kinds
 from latechunk.storage.filter_sql import Condition, Selection
-from latechunk.storage.fulltext import damage_named
-from latechunk.storage.lookup import WordRows, count_term, score_term, terms_with
+from latechunk.storage.lookup import WordReader
 from latechunk.storage.rows import ChunkPlaces, ChunkRow, Commit, Counts, Fingerprint, StoredDocument
 from latechunk.storage.schema import hash_structure, hash_vectors, rows_to_hash
-from latechunk.types import Document, IntArray, ScoreArray, Span
+from latechunk.types import Document, IntArray, Span
+from latechunk.types.arrays import counted_ranges
 from latechunk.types.json_form import parse_blocks, parse_pages
 
 LAST_COMMIT = "SELECT number, token, n_removed FROM commits WHERE number = (SELECT max(number) FROM commits)"
@@ -28,7 +27,7 @@ _MOST_KEYS = 20_000
 _ALWAYS = Condition("1", ())
 
 
-class StoreReader(ChunkReader):
+class StoreReader(WordReader):
     """All that can be asked of a store. Several threads may read at the same time."""
 
     def counts(self) -> Counts:
@@ -192,7 +191,8 @@ class StoreReader(ChunkReader):
         documents, first, last, sizes = np.fromiter(chain.from_iterable(rows), dtype=np.int64).reshape(-1, 4).T
         if (last - first + 1 != sizes).any() or (np.diff(first) < 0).any():
             raise IndexDamagedError(f"{self._path}: chunks are missing or out of order: {REMEDY}")
-        return ChunkPlaces.of(commit, documents, first, sizes)
+        document_of = np.repeat(np.arange(len(documents)), sizes)
+        return ChunkPlaces(commit, counted_ranges(first, sizes), documents.copy(), document_of, sizes.copy())
 
     def field_names(self) -> list[str]:
         """Top-level keys of metadata that have a value, or an array of values, in any document; the first 20,000."""
@@ -210,36 +210,6 @@ class StoreReader(ChunkReader):
         """Numbers of those documents that are stored."""
         with self.snapshot():
             return [number for (number,) in self._select_by("SELECT number FROM documents WHERE id IN", ids)]
-
-    def segments(self, granularity: int) -> tuple[int, ...]:
-        """Numbers of the segments of the lexical index, which change without a commit when they are joined.
-
-        To be called, as those beside it, within one ``snapshot``; documents have the granularity ``DOCUMENTS`` there.
-        """
-        query = "SELECT number FROM segments WHERE granularity = ? ORDER BY number"
-        return tuple(number for (number,) in self._pool.connection.execute(query, (granularity,)))
-
-    @damage_named()
-    def word_rows(self, granularity: int, stored: IntArray) -> WordRows:
-        """What the lexical index says of all chunks, or of documents; ``stored`` are their numbers, ascending."""
-        return WordRows.read(self._pool.connection, granularity, stored)
-
-    @damage_named()
-    def score_term(
-        self, term: str, granularity: int, known: WordRows, others: Sequence[str] = ()
-    ) -> tuple[IntArray, ScoreArray]:
-        """Places, among those stored, of chunks or documents with a term or another way to write it, and its BM25."""
-        return score_term(self._pool.connection, granularity, term, known, others)
-
-    @damage_named()
-    def count_term(self, term: str, granularity: int) -> int:
-        """How many chunks hold a term, with some of those that were deleted."""
-        return count_term(self._pool.connection, granularity, term)
-
-    @damage_named()
-    def terms_with(self, prefix: str, granularity: int) -> set[str]:
-        """Terms of chunks that begin so, with some of those that were deleted."""
-        return terms_with(self._pool.connection, granularity, prefix)
 
     def rows_of_document(self, document_id: str, granularity: int) -> list[ChunkRow]:
         """A document's chunks, in the order of their starts, within one ``snapshot``."""

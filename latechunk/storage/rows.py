@@ -6,7 +6,7 @@ import json
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from itertools import accumulate
-from typing import NamedTuple, Self
+from typing import NamedTuple
 
 import numpy as np
 
@@ -14,7 +14,6 @@ from latechunk.chunking.places import Place
 from latechunk.errors import IndexDamagedError
 from latechunk.storage.connection import REMEDY
 from latechunk.types import Document, FloatArray, IntArray, PageNumber, Span
-from latechunk.types.arrays import counted_ranges
 from latechunk.types.citation import join_sections
 from latechunk.types.json_form import list_blocks, list_pages, to_json
 
@@ -128,12 +127,6 @@ class ChunkPlaces:
 
     def __len__(self) -> int:
         return len(self.numbers)
-
-    @classmethod
-    def of(cls, commit: Commit, documents: IntArray, first: IntArray, sizes: IntArray) -> Self:
-        """Those of documents by the number of the first chunk of each, which the others follow."""
-        document_of = np.repeat(np.arange(len(documents)), sizes)
-        return cls(commit, counted_ranges(first, sizes), documents.copy(), document_of, sizes.copy())
 
     def kept(self, documents: IntArray) -> ChunkPlaces:
         """The same without the chunks of all documents but these."""
