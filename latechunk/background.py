@@ -4,42 +4,25 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable
-from concurrent.futures import Future, wait
-from typing import Any, Self, TypeVar
+from concurrent.futures import Future
+from typing import TypeVar
 
 Result = TypeVar("Result")
 
 
-class Background:
-    """Runs each call in a thread; the end of a ``with`` statement waits for those under way.
+def start(function: Callable[..., Result], *arguments: object) -> Future[Result]:
+    """Start a call in a thread of its own, which gives the future its result or its error.
 
     ``ThreadPoolExecutor`` takes nothing more as soon as the main thread has ended, so a thread that adds documents or
     searches would fail then, although the interpreter waits for it.
     """
+    future: Future[Result] = Future()
 
-    def __init__(self) -> None:
-        """Start nothing yet."""
-        self._running: set[Future[Any]] = set()
+    def run() -> None:
+        try:
+            future.set_result(function(*arguments))
+        except BaseException as error:  # noqa: BLE001  raised to whoever asks for the result
+            future.set_exception(error)
 
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        wait(list(self._running))
-
-    def start(self, function: Callable[..., Result], *arguments: object) -> Future[Result]:
-        """Start a call, which gives the future its result or its error."""
-        future: Future[Result] = Future()
-
-        def run() -> None:
-            try:
-                result = function(*arguments)
-            except BaseException as error:  # noqa: BLE001  raised to whoever asks for the result
-                future.set_exception(error)
-            else:
-                future.set_result(result)
-
-        threading.Thread(target=run, name="latechunk-background").start()
-        self._running.add(future)
-        future.add_done_callback(self._running.discard)
-        return future
+    threading.Thread(target=run, name="latechunk-background").start()
+    return future

@@ -8,10 +8,10 @@ import os
 import threading
 from collections import deque
 from collections.abc import Iterator, Sequence
-from concurrent.futures import Future
+from concurrent.futures import Future, wait
 from itertools import islice
 
-from latechunk.background import Background
+from latechunk.background import start
 from latechunk.errors import IndexDamagedError
 
 BLOCK = 2**24  # bytes; FAISS is to ask for as many at once: with a sixteenth, its own, reading takes 2.6 times as long
@@ -65,12 +65,16 @@ def _read_ahead(file: io.BufferedReader, n_blocks: int) -> Iterator[tuple[bytes,
             block = file.read(BLOCK)  # whole, since the file is buffered: a network's may give less at once
         return block, hashlib.sha256(block).hexdigest()
 
-    with Background() as background:
-        tasks = (background.start(read, number) for number in range(n_blocks))
-        ahead: deque[Future[tuple[bytes, str]]] = deque(islice(tasks, _AHEAD))
+    tasks = (start(read, number) for number in range(n_blocks))
+    ahead: deque[Future[tuple[bytes, str]]] = deque()
+    try:
+        ahead.extend(islice(tasks, _AHEAD))
         while ahead:
-            yield ahead.popleft().result()
+            yield ahead[0].result()
+            ahead.popleft()
             ahead.extend(islice(tasks, 1))
+    finally:
+        wait(ahead)  # the caller closes the file
 
 
 def _count_blocks(file: io.BufferedReader) -> int:

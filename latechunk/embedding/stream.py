@@ -5,12 +5,12 @@ from __future__ import annotations
 import logging
 import time
 from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
-from concurrent.futures import Future
+from concurrent.futures import Future, wait
 from contextlib import closing
 from dataclasses import dataclass, field
 from typing import Any, Literal, TypeAlias, TypeVar
 
-from latechunk.background import Background
+from latechunk.background import start
 from latechunk.chunking.places import make_chunks
 from latechunk.chunking.registry import to_chunker
 from latechunk.embedding.chunks import ChunkedDocument, blank_error, chunk_documents
@@ -222,20 +222,21 @@ def prepare_ahead(source: Iterable[Source], prepare: Callable[[Source], Result])
 
     What ``prepare`` raises comes in the place of its item. If the source itself fails, the item before comes first.
     """
+    done: Future[Result] | None = None
     running: Future[Result] | None = None
-    with Background() as background:
-        try:
-            for item in source:
-                done, running = running, None  # if it failed, its error ends the stream
-                result = [done.result()] if done else []
-                running = background.start(prepare, item)
-                yield from result
-        except (GeneratorExit, KeyboardInterrupt, SystemExit):
-            running = None  # the caller wants no more
-            raise
-        finally:
-            if running:
-                yield running.result()
+    try:
+        for item in source:
+            done, running = running, None  # if it failed, its error ends the stream
+            result = [done.result()] if done else []
+            running = start(prepare, item)
+            yield from result
+    except (GeneratorExit, KeyboardInterrupt, SystemExit):
+        wait([one for one in (done, running) if one])
+        running = None  # the caller wants no more
+        raise
+    finally:
+        if running:
+            yield running.result()
 
 
 def load_encoder(encoder: SpanEncoder | str | None, **options: Any) -> SpanEncoder:

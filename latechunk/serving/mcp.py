@@ -13,7 +13,7 @@ from mcp.types import CallToolResult, InputRequiredResult, ToolAnnotations
 from pydantic import Field
 
 import latechunk
-from latechunk.background import Background
+from latechunk.background import start
 from latechunk.errors import LateChunkError
 from latechunk.search.options import SearchOptions
 from latechunk.serving import passages
@@ -193,7 +193,7 @@ def loading(load: Callable[[], Served]) -> tuple[Callable[[], Served], Callable[
     Returns:
         What waits for it and gives it, and what closes it.
     """
-    future = Background().start(load)
+    future = start(load)
 
     def close() -> None:
         if future.exception() is None:  # which waits for it
