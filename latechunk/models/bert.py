@@ -121,27 +121,24 @@ class _Encoder(nn.Module):
         self.layer = nn.ModuleList([_Layer(config) for _ in range(config.num_hidden_layers)])
 
 
-class _PackedAttention:
-    """Self-attention of sequences that lie one after the other: those of one length in a row are computed together."""
+def _attend_packed(attention: _SelfAttention, states: torch.Tensor, runs: Iterable[tuple[int, int]]) -> torch.Tensor:
+    """Attend with a layer's own projections; ``states`` and the result have shape ``(1, n_tokens, hidden)``.
 
-    def __init__(self, lengths: Sequence[int]) -> None:
-        self._runs = [(length, len(list(same))) for length, same in groupby(lengths)]
-
-    def __call__(self, attention: _SelfAttention, states: torch.Tensor) -> torch.Tensor:
-        """Attend with a layer's own projections; ``states`` and the result have shape ``(1, n_tokens, hidden)``."""
-        projected = [project(states) for project in (attention.query, attention.key, attention.value)]
-        attended, begin = torch.empty_like(states), 0
-        for length, n in self._runs:
-            own = slice(begin, begin + n * length)
-            shape = (n, length, attention.num_attention_heads, attention.attention_head_size)
-            rows = attend(*(one[:, own].view(shape).transpose(1, 2) for one in projected))
-            attended[:, own].view(shape).copy_(rows.transpose(1, 2))
-            begin = own.stop
-        return attended
+    ``runs`` are lengths of sequences, and how many of that length come in a row, which are computed together.
+    """
+    projected = [project(states) for project in (attention.query, attention.key, attention.value)]
+    attended, begin = torch.empty_like(states), 0
+    for length, n in runs:
+        own = slice(begin, begin + n * length)
+        shape = (n, length, attention.num_attention_heads, attention.attention_head_size)
+        rows = attend(*(one[:, own].view(shape).transpose(1, 2) for one in projected))
+        attended[:, own].view(shape).copy_(rows.transpose(1, 2))
+        begin = own.stop
+    return attended
 
 
 class Bert(nn.Module):
-    """Token ids to token embeddings."""
+    """The layers, by which ``BertTransformer`` and ``latechunk.encoding.local_global`` make token embeddings."""
 
     def __init__(self, config: BertConfig, dtype: torch.dtype) -> None:
         """Make one that has no weights yet: ``load_state_dict(..., assign=True)`` gives them, in ``dtype``."""
@@ -165,16 +162,6 @@ class Bert(nn.Module):
         """Take another table of token embeddings."""
         self.embeddings.word_embeddings = table
 
-    def forward(self, input_ids: torch.Tensor, lengths: Sequence[int]) -> torch.Tensor:
-        """Token embeddings, shape ``(1, n_tokens, hidden)``, of sequences of these lengths, one after the other."""
-        places = torch.cat([torch.arange(length, device=input_ids.device) for length in lengths])
-        states: torch.Tensor = self.embeddings(input_ids, places[None])
-        attention, layers = _PackedAttention(lengths), cast(Iterable[_Layer], self.encoder.layer)
-        for layer in layers:
-            attended = layer.attention.output(attention(layer.attention.self, states), states)
-            states = layer.feed_forward_chunk(attended)
-        return states
-
 
 class BertTransformer(nn.Module):
     """What inference needs of the Transformer module of sentence-transformers, around a ``Bert``."""
@@ -194,8 +181,15 @@ class BertTransformer(nn.Module):
         return {"input_ids": torch.tensor([list(chain.from_iterable(ids))]), "lengths": [len(one) for one in ids]}
 
     def forward(self, features: dict[str, Any]) -> dict[str, Any]:
-        """Add ``token_embeddings``."""
-        return {**features, "token_embeddings": self.model(**features)}
+        """Add ``token_embeddings``, shape ``(1, n_tokens, hidden)``, to what ``data_collator`` gave."""
+        ids, lengths = features["input_ids"], features["lengths"]
+        places = torch.cat([torch.arange(length, device=ids.device) for length in lengths])
+        states: torch.Tensor = self.model.embeddings(ids, places[None])
+        runs = [(length, len(list(same))) for length, same in groupby(lengths)]
+        for layer in cast(Iterable[_Layer], self.model.encoder.layer):
+            attended = _attend_packed(layer.attention.self, states, runs)
+            states = layer.feed_forward_chunk(layer.attention.output(attended, states))
+        return {**features, "token_embeddings": states}
 
 
 class Normalize(nn.Module):
