@@ -66,16 +66,12 @@ class Places:
         if start >= end:  # it is blank
             start, end = span.start, span.end
         pages = self._pages[bisect_right(self._page_ends, start) : bisect_left(self._page_starts, end)]
-        outline = self._outline
-        return Place(outline.above(start, end), tuple(pages), self._line_of(start), outline.within(start, end))
-
-    def _line_of(self, position: int) -> int:
-        """The number of the line at a position, from 1, counted from where the last span was."""
-        if position < self._position:
+        if start < self._position:
             self._position, self._line = 0, 1
-        self._line += self._text.count("\n", self._position, position)
-        self._position = position
-        return self._line
+        self._line += self._text.count("\n", self._position, start)  # from where the last span was
+        self._position = start
+        outline = self._outline
+        return Place(outline.above(start, end), tuple(pages), self._line, outline.within(start, end))
 
 
 def make_chunks(document: Document, spans: Sequence[Span]) -> list[Chunk]:
