@@ -26,10 +26,10 @@ from latechunk.indexing import AddReport, add_documents
 from latechunk.manifest import IndexInfo, IndexManifest, SearchSettings, name_chunkers
 from latechunk.protocols import Chunker, SpanEncoder
 from latechunk.search.filters import select_documents
-from latechunk.search.neighbours import find_neighbours
 from latechunk.search.options import SearchKeywords, SearchOptions
 from latechunk.search.query import number_of_granularity
 from latechunk.search.searcher import Searcher
+from latechunk.search.sections import find_neighbours
 from latechunk.storage.directory import (
     STORE,
     as_folder,

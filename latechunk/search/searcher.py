@@ -26,7 +26,7 @@ from latechunk.search.options import SearchOptions
 from latechunk.search.passages import Candidate, choose_hits, find_enough
 from latechunk.search.query import Query, make_query
 from latechunk.search.ranking import Ranked, rank_chunks
-from latechunk.search.sections import LargerChunks, Sections
+from latechunk.search.sections import larger_chunks, larger_sections
 from latechunk.storage.filter_sql import Condition, Selection
 from latechunk.storage.rows import join_rows
 from latechunk.storage.store import ChunkRow, Store
@@ -168,13 +168,13 @@ class Searcher:
     def _passage_finder(self, query: Query) -> Callable[[ChunkRow], ChunkRow]:
         """Says where the passage stands that is given back for a chunk; to be used within one ``snapshot``."""
         if query.within == len(self._store.granularities):
-            return Sections(self._store).around
-        larger = None if query.within is None else LargerChunks(self._store, query.within)
+            return larger_sections(self._store)
+        larger = None if query.within is None else larger_chunks(self._store, query.within)
         expanded = cache(lambda row: join_rows(self._store.rows_around(row, query.options.expand)))
 
         def passage_of(row: ChunkRow) -> ChunkRow:
             if larger is not None:
-                row = larger.around(row) or self._raise_alone(row, query)
+                row = larger(row) or self._raise_alone(row, query)
             return expanded(row) if query.options.expand else row
 
         return passage_of
