@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import contextlib
 import os
 import shutil
 import tempfile
 import threading
 import weakref
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import closing
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn, Self, TypedDict, Unpack
@@ -115,7 +114,7 @@ class Index:
             for number in range(len(store.granularities))
         ]
         self._searcher = Searcher(store, self._vectors, self.manifest.languages)
-        self._changed = self._closed = False
+        self._closed = False
         self._remove: Callable[[], object] | None = None
         self._encoder_lock = threading.Lock()
         # Connections refer to themselves, so Python frees them late. Not at its end, where a change may be under way.
@@ -281,7 +280,7 @@ class Index:
         return self
 
     def __exit__(self, kind: object, *_: object) -> None:
-        self._changed = self._changed and kind is None  # after an exception nothing more is written
+        self._turns.were_taken &= kind is None  # after an exception nothing more is written
         self.close()
 
     def __reduce__(self) -> NoReturn:
@@ -321,7 +320,7 @@ class Index:
             >>> index.is_in_place
             True
         """
-        return self._store.is_in_place
+        return self._store.is_in_place()
 
     @property
     def chunker(self) -> Chunker:
@@ -370,7 +369,7 @@ class Index:
         """
         require_documents("add", documents)
         load = lambda: (self.encoder, list(self.chunkers.values()))  # noqa: E731
-        with self._writing(), progress_shown(documents, on_progress, show_progress) as tell:
+        with self._turns.take(), progress_shown(documents, on_progress, show_progress) as tell:
             return add_documents(self._store, load, self.manifest.embedding, documents, on_error, tell)
 
     def delete(
@@ -407,7 +406,7 @@ class Index:
             )
         if ids is not None:
             require_ids(ids, "ids")
-        with self._writing():
+        with self._turns.take():
             if where is not None:
                 meeting = self._store.document_ids(where)
                 if not meeting:
@@ -637,12 +636,12 @@ class Index:
             search = SearchSettings.of_user(kept.words, vectors, first_pass_dims, kept.precision)
             manifest = self.manifest.model_copy(update={"search": search})
             manifest.require_searchable()
-            with self._writing(), self._searcher.alone():
+            with self._turns.take(), self._searcher.alone():
                 self._store.change_search(search.model_dump())
                 self.manifest = manifest
                 for one in self._vectors:
                     one.change_spec(search.spec)
-        with self._writing():
+        with self._turns.take():
             self._store.compact()
         return self._upkeep(lambda vectors: vectors.optimize(lock_timeout=self._turns.timeout))
 
@@ -689,7 +688,7 @@ class Index:
             if self._closed:
                 return
             try:
-                if self._changed:
+                if self._turns.were_taken:
                     for one in self._vectors:
                         one.write()
             finally:
@@ -713,12 +712,6 @@ class Index:
                 one.change_spec(self.manifest.search.spec)
                 one.reload()
         return [one for one in reports if one]
-
-    @contextlib.contextmanager
-    def _writing(self) -> Iterator[None]:
-        with self._turns.take():
-            self._changed = True
-            yield
 
 
 def _remove_temporary(store: Store, folder: Path, owner: int) -> None:

@@ -927,7 +927,7 @@ def test_a_large_index_is_calibrated_by_every_so_many_vectors(towns, monkeypatch
     monkeypatch.setattr("latechunk.search.corpus._SAMPLE", 10)
     with towns._vectors[0].snapshot() as vectors:
         corpus = Corpus(towns._store, StoreCache())
-        sample = corpus.sample(0, vectors)
+        sample = corpus.sample(0, vectors=vectors)
         everything = vectors.vectors_of(corpus.places(0).numbers.tolist())
 
     assert len(everything) == 72

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
+from functools import wraps
 from itertools import chain
+from typing import Concatenate, ParamSpec, TypeVar
 
 from latechunk.ann.reader import VectorReader
 from latechunk.search.cache import StoreCache
@@ -16,6 +19,9 @@ from latechunk.storage.store import Store
 from latechunk.types import FloatArray, IntArray, ScoreArray
 
 _SAMPLE = 2_048  # vectors that stand for all
+
+_Arguments = ParamSpec("_Arguments")
+_Value = TypeVar("_Value")
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,6 +41,19 @@ class Postings:
     chunk_scores: ScoreArray
 
 
+def _remembered(
+    read: Callable[Concatenate[Corpus, _Arguments], _Value],
+) -> Callable[Concatenate[Corpus, _Arguments], _Value]:
+    """A method whose values are kept by its arguments, less those by name, while the store does not change."""
+
+    @wraps(read)
+    def remembering(self: Corpus, /, *arguments: _Arguments.args, **named: _Arguments.kwargs) -> _Value:
+        key = (read.__name__, *arguments)
+        return self._cache.get(self._token, key, lambda: read(self, *arguments, **named))
+
+    return remembering
+
+
 class Corpus:
     """The chunks of each granularity in one state of the store."""
 
@@ -44,9 +63,10 @@ class Corpus:
         self._token = store.last_commit().token
         self._cache = cache
 
+    @_remembered
     def documents(self, where: Selection) -> IntArray:
         """Numbers of the documents that are selected."""
-        return self._cache.get(self._token, ("documents", where), lambda: self.store.document_numbers(where))
+        return self.store.document_numbers(where)
 
     def first_time(self, where: Selection) -> bool:
         """Whether nobody asked this before in this state of the store, or it was forgotten."""
@@ -59,58 +79,45 @@ class Corpus:
         key = ("places", granularity)
         return self._cache.renew(self._token, key, lambda known: self.store.chunk_places(granularity, known))
 
-    def sample(self, granularity: int, vectors: VectorReader) -> FloatArray:
+    @_remembered
+    def sample(self, granularity: int, *, vectors: VectorReader) -> FloatArray:
         """Vectors that stand for all, shape ``(n, dims)``: all of a small index, else every so many.
 
         Their cosines with a question have the mean and the deviation of all: the deviation of 2,048 is within 2 % of
         that of a million, each question is compared with all of them, and reading them takes no pass over the index
         after every change.
         """
+        numbers = self.places(granularity).numbers
+        return vectors.vectors_of(numbers[:: max(1, len(numbers) // _SAMPLE)].tolist())
 
-        def read() -> FloatArray:
-            numbers = self.places(granularity).numbers
-            return vectors.vectors_of(numbers[:: max(1, len(numbers) // _SAMPLE)].tolist())
-
-        return self._cache.get(self._token, ("sample", granularity), read)
-
+    @_remembered
     def count(self, term: str, granularity: int, most: int) -> int:
         """How many chunks hold a term; from ``most`` on, some of those that were deleted may be among them."""
+        if " " not in term:  # those of phrases are not counted without looking for them
+            n_stored = self.store.count_term(term, granularity)
+            n_removed = self._rows(granularity, granularity).n_removed
+            if not n_removed or n_stored - n_removed >= most:
+                return n_stored
+        return len(self.postings(term, granularity).chunks)
 
-        def read() -> int:
-            if " " not in term:  # those of phrases are not counted without looking for them
-                n_stored = self.store.count_term(term, granularity)
-                n_removed = self._rows(granularity, granularity).n_removed
-                if not n_removed or n_stored - n_removed >= most:
-                    return n_stored
-            return len(self.postings(term, granularity).chunks)
-
-        return self._cache.get(self._token, ("count", term, granularity, most), read)
-
+    @_remembered
     def postings(self, term: str, granularity: int) -> Postings:
         """Where a term stands.
 
         The common words of questions are the slow ones, and the same in every question, so remembering them spares
         most of the time of a search. A number stands where it is written in another way, too.
         """
+        documents, chunks = (
+            self.store.score_term(term, kind, self._rows(kind, granularity), other_numbers(term))
+            for kind in (DOCUMENTS, granularity)
+        )
+        return Postings(*documents, *chunks)
 
-        def read() -> Postings:
-            kinds = (DOCUMENTS, granularity)
-            documents, chunks = (
-                self.store.score_term(term, kind, self._rows(kind, granularity), other_numbers(term)) for kind in kinds
-            )
-            return Postings(*documents, *chunks)
-
-        return self._cache.get(self._token, ("postings", term, granularity), read)
-
+    @_remembered
     def as_held(self, word: str, granularity: int) -> str:
         """The word of any chunk that is most like one that no chunk holds; itself if none is much like it."""
-
-        def read() -> str:
-            begins = beginnings(word)
-            known = set(chain.from_iterable(self.store.terms_with(one, granularity) for one in begins))
-            return next((one for one in most_alike(word, known) if self.count(one, granularity, 1)), word)
-
-        return self._cache.get(self._token, ("held", word, granularity), read)
+        known = set(chain.from_iterable(self.store.terms_with(one, granularity) for one in beginnings(word)))
+        return next((one for one in most_alike(word, known) if self.count(one, granularity, 1)), word)
 
     def _rows(self, kind: int, granularity: int) -> WordRows:
         """What the lexical index has of the chunks of a granularity, or of their documents if ``kind`` says so."""

@@ -86,7 +86,7 @@ def rank_chunks(
         best = best_first(fuse_by_rank([list(dense), lexical], [query.dense_weight, 1 - query.dense_weight]))[:n]
     else:
         # Not by BLAS: its threads go on for 25 ms after such a product, and FAISS's next search waits for the cores.
-        cosines = np.einsum("nd,d->n", corpus.sample(query.granularity, vectors), query.vector)
+        cosines = np.einsum("nd,d->n", corpus.sample(query.granularity, vectors=vectors), query.vector)
         fused = add_deviations(query.dense_weight, every, words, cosines, by_words)
         best = _lower_the_empty(corpus, query, fused, n if query.options.chooses else query.options.k)
     return [Ranked(number, score, every[number], words[number]) for number, score in best]
@@ -124,8 +124,10 @@ def _lower_the_empty(corpus: Corpus, query: Query, scores: Mapping[int, float], 
         part = ordered[begin : begin + _AT_ONCE]
         if len(lowered) >= n and sorted(lowered.values())[-n] > part[0][1]:
             break
-        for (number, score), text in zip(part, corpus.store.texts([number for number, _ in part]), strict=True):
-            own = [term for term in to_terms(text) if len(term) > 1 or not "\u0e01" <= term <= "\u0e5b"]
+        rows = corpus.store.rows([number for number, _ in part])
+        texts = corpus.store.texts(rows)
+        for (number, score), row in zip(part, rows, strict=True):
+            own = [term for term in to_terms(texts[row]) if len(term) > 1 or not "\u0e01" <= term <= "\u0e5b"]
             share = sum(term not in common for term in own) / max(1, len(own))
             lowered[number] = score - query.dense_weight * _EMPTY * max(0.0, _LEAST_CONTENT - share)
     return best_first(lowered or scores)[:n]

@@ -41,6 +41,7 @@ class ChunkReader:
         # written; other threads read and write meanwhile.
         self.snapshot = self._pool.snapshot
         self.change = self._pool.change  # what is done on its connection is one transaction
+        self.is_in_place = self._pool.is_in_place
         self.require_in_place = self._pool.require_in_place
         self.require_open = self._pool.require_open
         try:
@@ -54,11 +55,6 @@ class ChunkReader:
         search = settings.get("search", {})
         self.has_words = search.get("words") is True
         self._precision: Precision = search.get("precision", "float32")
-
-    @property
-    def is_in_place(self) -> bool:
-        """Whether the file that is open is still the one at its path."""
-        return self._pool.is_in_place
 
     def close(self) -> None:
         """Close the database; everything committed is in it."""
@@ -170,7 +166,7 @@ class ChunkReader:
         missing = [row.number for row in rows if row.document not in documents]
         if missing:
             raise IndexDamagedError(f"{self._path}: chunk {missing[0]} has no document: {REMEDY}")
-        texts = self._read_texts(rows)
+        texts = self.texts(rows)
         names = (*self.granularities, SECTION)
         chunks = []
         for row in rows:
@@ -194,15 +190,10 @@ class ChunkReader:
             )
         return chunks
 
-    def texts(self, numbers: Sequence[int]) -> list[str]:
-        """The texts of chunks, in the order given, within one ``snapshot``."""
-        rows = self.rows(numbers)
-        texts = self._read_texts(rows)
-        return [texts[row] for row in rows]
-
-    def _read_texts(self, rows: Sequence[ChunkRow]) -> dict[ChunkRow, str]:
-        """The texts of chunks; each document's is opened once, since SQLite must find each of its pages by the last."""
+    def texts(self, rows: Sequence[ChunkRow]) -> dict[ChunkRow, str]:
+        """The texts of chunks, within one ``snapshot``."""
         texts = {}
+        # Each document's is opened once, since SQLite must find each of its pages by the last.
         for document, own in groupby(sorted(rows, key=_document_of), key=_document_of):
             with self._pool.connection.blobopen("documents", "text", document, readonly=True) as blob:
                 for row in own:

@@ -133,14 +133,13 @@ class ConnectionPool:
         if self._is_closed:
             raise StoreError("the index is closed: open it again")
 
-    @property
     def is_in_place(self) -> bool:
         """Whether the file that is open is still the one at its path, and as it was where it cannot be followed."""
         return self._identify() == self._identity
 
     def require_in_place(self) -> None:
         """Raise a ``StoreError`` unless the file that is open is still the one at its path."""
-        if not self.is_in_place:
+        if not self.is_in_place():
             raise StoreError(
                 f"{self._path} was removed or replaced since it was opened, so nothing was changed: "
                 f"open the index again"
@@ -177,7 +176,8 @@ class ConnectionPool:
         with self._guard:
             self.require_open()
             if self._idle:
-                return self._lend_idle()
+                self._n_lent += 1
+                return self._idle.pop()  # the one last used, whose cached pages are the newest
         try:
             connection = self._in_place(self._open_reader())
         except (sqlite3.Error, StoreError):
@@ -187,14 +187,11 @@ class ConnectionPool:
                 self._given_back.wait_for(lambda: self._idle or not self._n_lent, _PATIENCE)
                 if not self._idle:
                     raise
-                return self._lend_idle()
+                self._n_lent += 1
+                return self._idle.pop()
         with self._guard:
             self._n_lent += 1
         return connection
-
-    def _lend_idle(self) -> sqlite3.Connection:
-        self._n_lent += 1
-        return self._idle.pop()  # the one last used, whose cached pages are the newest
 
     def _give_back(self, connection: sqlite3.Connection, *, is_usable: bool) -> None:
         with self._given_back:

@@ -18,6 +18,7 @@ class WriteTurns:
     def __init__(self, store: Store, folder: Path, timeout: float) -> None:
         """``timeout`` says how many seconds to wait for others to finish."""
         self.timeout = timeout
+        self.were_taken = False
         self._store = store
         self._folder = folder
         self._guard = threading.Lock()
@@ -61,6 +62,7 @@ class WriteTurns:
                 self._holder = own
             self._store.require_in_place()
             with hold_write_lock(self._folder, self.timeout):
+                self.were_taken = True
                 yield
         finally:
             if self._holder == own:
