@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -89,9 +90,9 @@ class Job:
         """The job of these arguments of ``embed_dataset``."""
         cut, loaded = to_chunker(chunker), load_encoder(encoder)
         embedding = choose_embedding(loaded, mode, late_weight)
-        load: Callable[[], SpanEncoder] = _Fixed(loaded)
+        load: Callable[[], SpanEncoder] = partial(_itself, loaded)
         if type(loaded).__module__ == "latechunk.encoding.encoder":  # which loads torch, and a user's own may not need
-            load = _FromSettings(loaded.settings, workers.device, workers.dtype)
+            load = partial(_load, loaded.settings, workers.device, workers.dtype)
         return cls(load, cut, embedding, make_manifest(loaded, cut, embedding), workers)
 
     def within(self, folder: EmbeddedFolder, run: int) -> Job:
@@ -99,26 +100,15 @@ class Job:
         return replace(self, folder=folder.path, run=run)
 
 
-@dataclass(frozen=True, slots=True)
-class _Fixed:
-    encoder: SpanEncoder
-
-    def __call__(self) -> SpanEncoder:
-        return self.encoder
+def _itself(encoder: SpanEncoder) -> SpanEncoder:
+    return encoder
 
 
-@dataclass(frozen=True, slots=True)
-class _FromSettings:
-    """Loads our encoder on the device of the worker, where the driver may have none."""
+def _load(settings: Settings, device: str, dtype: Dtype) -> SpanEncoder:
+    """Our encoder on the device of the worker, where the driver may have none."""
+    from latechunk.encoding.encoder import Encoder
 
-    settings: Settings
-    device: str
-    dtype: Dtype
-
-    def __call__(self) -> SpanEncoder:
-        from latechunk.encoding.encoder import Encoder
-
-        return Encoder.from_settings(self.settings, device=self.device, dtype=self.dtype)
+    return Encoder.from_settings(settings, device=device, dtype=dtype)
 
 
 class Embedder:

@@ -3,22 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
-from itertools import groupby
+from itertools import pairwise
 
 import numpy as np
 
 from latechunk.encoding.pooling import require_ranges
 from latechunk.types import FloatArray, IntArray, PoolingTask, Tokens
 from latechunk.types.arrays import counted_ranges
-
-
-@dataclass(frozen=True, slots=True)
-class _Reading:
-    """Chunks of one text, joined; ``owner`` is the number of the text."""
-
-    owner: int
-    task: PoolingTask
 
 
 def encode_separated(
@@ -36,11 +27,11 @@ def encode_separated(
     """
     for task in tasks:
         require_ranges(task)
-    readings = [_Reading(number, joined) for number, task in enumerate(tasks) for joined in _join(task, separator_id)]
-    report = _Report(tasks, readings, on_progress) if on_progress else None
-    results = encode([reading.task for reading in readings], on_progress=report)
-    by_owner = groupby(zip(readings, results, strict=True), key=lambda pair: pair[0].owner)
-    return [np.concatenate([vectors for _, vectors in pairs]) for _, pairs in by_owner]
+    readings = [_join(task, separator_id) for task in tasks]
+    joined = [one for parts in readings for one in parts]
+    results = encode(joined, on_progress=_shares(tasks, readings, on_progress) if on_progress else None)
+    bounds = np.cumsum([0, *map(len, readings)]).tolist()
+    return [np.concatenate(results[begin:end]) for begin, end in pairwise(bounds)]
 
 
 def _join(task: PoolingTask, separator_id: int) -> list[PoolingTask]:
@@ -63,25 +54,18 @@ def _join_one(tokens: Tokens, ranges: IntArray, separator_id: int) -> PoolingTas
     return PoolingTask(joined, np.stack([starts, starts + lengths], axis=1))
 
 
-class _Report:
-    """Turns tokens of joined sequences that were read into shares of their texts' own tokens."""
+def _shares(
+    tasks: Sequence[PoolingTask], readings: Sequence[Sequence[PoolingTask]], tell: Callable[[int, int], None]
+) -> Callable[[int, int], None]:
+    """Turn tokens of joined sequences that were read, by the sequence's number, into shares of their texts' own."""
+    owners = [number for number, parts in enumerate(readings) for _ in parts]
+    totals = [sum(len(one.tokens) for one in parts) for parts in readings]
+    done, told = [0] * len(tasks), [0] * len(tasks)
 
-    def __init__(
-        self, tasks: Sequence[PoolingTask], readings: Sequence[_Reading], tell: Callable[[int, int], None]
-    ) -> None:
-        self._lengths = [len(task.tokens) for task in tasks]
-        self._owners = [reading.owner for reading in readings]
-        self._totals = [0] * len(tasks)
-        for reading in readings:
-            self._totals[reading.owner] += len(reading.task.tokens)
-        self._done = [0] * len(tasks)
-        self._tell = tell
+    def report(number: int, n_tokens: int) -> None:
+        owner = owners[number]
+        done[owner] += n_tokens
+        before, told[owner] = told[owner], len(tasks[owner].tokens) * done[owner] // totals[owner]
+        tell(owner, told[owner] - before)
 
-    def __call__(self, number: int, n_tokens: int) -> None:
-        owner = self._owners[number]
-        before = self._share(owner)
-        self._done[owner] += n_tokens
-        self._tell(owner, self._share(owner) - before)
-
-    def _share(self, owner: int) -> int:
-        return self._lengths[owner] * self._done[owner] // self._totals[owner]
+    return report
