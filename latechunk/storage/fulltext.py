@@ -14,15 +14,15 @@ import hashlib
 import sqlite3
 from collections.abc import Iterator, Mapping, Sequence
 from itertools import chain, islice
-from operator import itemgetter
 
 import numpy as np
 
 from latechunk.errors import IndexDamagedError
 from latechunk.storage.postings import Columns, Postings, merge, pack_numbers, unpack_numbers
-from latechunk.storage.terms import read_spans
+from latechunk.storage.terms import cut_at_signs
 from latechunk.storage.vocabulary import Vocabulary
 from latechunk.types import IntArray, Span
+from latechunk.types.arrays import counted_ranges
 
 MOST_GRANULARITIES = 8
 DOCUMENTS = -1  # the granularity of whole documents here
@@ -70,39 +70,45 @@ class WordWriter:
         """Nothing is written before ``finish``, or there is much to write."""
         self._connection = connection
         self._vocabulary = Vocabulary()
-        self._rows: dict[int, list[tuple[int, IntArray]]] = {}  # number and terms, by granularity
-        self._n_terms = 0
+        self._read: list[IntArray] = []  # terms of texts
+        self._rows: list[tuple[IntArray, IntArray, IntArray]] = []  # granularities, numbers, ranges of these terms
+        self._n_read = self._n_terms = 0  # terms of texts, and of rows, which share texts
 
     def add(self, document: int, chunks: Sequence[int], text: str, chunkings: Sequence[Sequence[Span]]) -> None:
         """Enter a document and its chunks; ``chunks`` are their numbers by granularity."""
-        whole, *parts = read_spans(text, [Span(0, len(text)), *chain.from_iterable(chunkings)], self._vocabulary.read)
         kinds = chain.from_iterable([granularity] * len(spans) for granularity, spans in enumerate(chunkings))
-        self._enter([(DOCUMENTS, document, whole), *zip(kinds, chunks, parts, strict=True)])
+        parts, ranges = cut_at_signs(text, [Span(0, len(text)), *chain.from_iterable(chunkings)])
+        self._enter([DOCUMENTS, *kinds], [document, *chunks], parts, ranges)
 
     def enter(self, granularity: int, number: int, text: str) -> None:
         """Enter one row."""
-        self._enter([(granularity, number, self._vocabulary.read(text))])
+        self._enter([granularity], [number], [text], np.array([[[0, 1]]]))
 
-    def _enter(self, rows: Sequence[tuple[int, int, IntArray]]) -> None:
-        for granularity, number, terms in rows:
-            self._rows.setdefault(granularity, []).append((number, terms))
-            self._n_terms += len(terms)
+    def _enter(self, kinds: Sequence[int], numbers: Sequence[int], parts: Sequence[str], ranges: IntArray) -> None:
+        read, lengths = self._vocabulary.read(parts)
+        before = np.concatenate([[0], np.cumsum(lengths)])
+        self._rows.append((np.array(kinds), np.array(numbers), self._n_read + before[ranges]))
+        self._read.append(read)
+        self._n_read += len(read)
+        self._n_terms += int(np.diff(before[ranges]).sum())
         if self._n_terms > _MOST_TERMS:
             self._flush()
 
     def _flush(self) -> None:
         """Write what was entered."""
-        for rows in self._rows.values():
-            rows.sort(key=itemgetter(0))  # they are in order already, unless numbers are damaged
-        found = [terms for rows in self._rows.values() for _, terms in rows]
-        terms, whole = self._vocabulary.resolve(np.concatenate([np.zeros(0, np.int64), *found]))
-        for granularity, rows in self._rows.items():
-            lengths = np.array([len(terms) for _, terms in rows])
-            own, whole = np.split(whole, [lengths.sum()])
-            numbers = np.array([number for number, _ in rows])
-            postings = Postings.of_texts(terms, own, lengths)
-            _write_segment(self._connection, granularity, numbers, lengths, iter([postings]))
-        self._rows, self._n_terms = {}, 0
+        if not self._rows:
+            return
+        kinds, numbers, ranges = (np.concatenate(some) for some in zip(*self._rows, strict=True))
+        terms, read = self._vocabulary.resolve(np.concatenate(self._read))
+        for granularity in np.unique(kinds).tolist():
+            own = np.flatnonzero(kinds == granularity)
+            own = own[np.argsort(numbers[own], kind="stable")]  # in order already, unless numbers are damaged
+            starts, sizes = ranges[own, :, 0], np.diff(ranges[own])[:, :, 0]
+            lengths = sizes.sum(axis=1)
+            postings = Postings.of_texts(terms, read[counted_ranges(starts.ravel(), sizes.ravel())], lengths)
+            _write_segment(self._connection, granularity, numbers[own], lengths, iter([postings]))
+        self._read, self._rows = [], []
+        self._n_read = self._n_terms = 0
 
     def finish(self) -> None:
         """Write what is left, and join segments where there are many."""

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import re
 import unicodedata
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from itertools import pairwise
 from operator import add
 
@@ -98,31 +98,35 @@ def has_unspaced(folded: str) -> bool:
     return not folded.isascii() and _UNSPACED.search(folded) is not None
 
 
-def read_spans(text: str, spans: Sequence[Span], read: Callable[[str], IntArray]) -> list[IntArray]:
-    """``read`` of each span, where most of the text is read once, however many spans share it.
+def cut_at_signs(text: str, spans: Sequence[Span]) -> tuple[list[str], IntArray]:
+    """Parts of a text, of which most is in one part alone, however many spans share it.
 
-    Args:
-        text: What the spans are of.
-        spans: Of characters, in any order.
-        read: Gives a number for each term of ``to_terms``. A text that is cut before or after a sign of ``_SIGNS`` has
-            the terms of its parts: such a sign is in no word, and joins with no other. So the text is cut at the signs
-            nearest to the ends of spans.
+    A text that is cut before or after a sign of ``_SIGNS`` has the terms of its parts: such a sign is in no word, and
+    joins with no other. So the text is cut at the signs nearest to the ends of spans, which may come in any order.
+
+    Returns:
+        The parts, and for each span the ranges of parts that have its terms, one after the other, shape
+        ``(n_spans, 3, 2)``: what stands before the first cut, between cuts, and after the last.
     """
     ends = sorted({0, len(text), *(place for span in spans for place in (span.start, span.end))})
     near = {place: _cuts_near(text, place) for place in ends}
     cuts = sorted({place for both in near.values() for place in both if place is not None})
     rank = {place: n for n, place in enumerate(cuts)}
-    parts = [read(text[begin:end]) for begin, end in pairwise(cuts)]
+    parts = [text[begin:end] for begin, end in pairwise(cuts)]
 
-    def read_one(span: Span) -> IntArray:
+    def apart(begin: int, end: int) -> tuple[int, int]:
+        if begin < end:
+            parts.append(text[begin:end])
+        return len(parts) - (begin < end), len(parts)
+
+    def ranges_of(span: Span) -> list[tuple[int, int]]:
         begin, end = near[span.start][1], near[span.end][0]
         if begin is None or end is None or begin > end:
-            return read(text[span.start : span.end])
-        first = [read(text[span.start : begin])] if span.start < begin else []
-        last = [read(text[end : span.end])] if end < span.end else []
-        return np.concatenate([np.zeros(0, np.int64), *first, *parts[rank[begin] : rank[end]], *last])
+            return [apart(span.start, span.end), (0, 0), (0, 0)]
+        return [apart(span.start, begin), (rank[begin], rank[end]), apart(end, span.end)]
 
-    return [read_one(span) for span in spans]
+    ranges = np.array([ranges_of(span) for span in spans], dtype=np.int64)
+    return parts, ranges.reshape(-1, 3, 2)
 
 
 def _cuts_near(text: str, place: int) -> tuple[int | None, int | None]:
@@ -188,6 +192,13 @@ def fold(text: str) -> str:
         if sign in folded:
             folded = letters.sub(spelling, folded)
     return folded
+
+
+def fold_each(texts: Sequence[str]) -> list[str]:
+    """``fold`` of each text; those that are not ASCII are folded together, since each call takes its time."""
+    further = [text.replace("\0", " ") for text in texts if not text.isascii()]
+    folded = iter(fold("\0".join(further)).split("\0"))  # NUL is in no word, and joins with no character
+    return [text.lower() if text.isascii() else next(folded) for text in texts]
 
 
 def _set_apart(found: regex.Match[str]) -> str:
