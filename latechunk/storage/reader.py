@@ -157,7 +157,7 @@ class StoreReader(WordReader):
                 return np.sort(self._numbers("SELECT number FROM documents", ()))
             found: IntArray | None = None
             for row in where.rows:
-                own = self._numbers(f"SELECT f.document FROM fields f WHERE {row.sql}", row.values)
+                own = self._numbers(f"SELECT f.document AS number FROM fields f WHERE {row.sql}", row.values)
                 if (np.diff(own) <= 0).any():  # in order already where they have one value
                     own = np.unique(own)
                 found = own if found is None else np.intersect1d(found, own, assume_unique=True)
@@ -167,8 +167,7 @@ class StoreReader(WordReader):
             condition = rest or _ALWAYS
             among = "" if found is None else " AND d.number IN (SELECT value FROM json_each(?))"
             values = condition.values if found is None else (*condition.values, json.dumps(found.tolist()))
-            query = f"SELECT d.number FROM documents d WHERE {condition.sql}{among} ORDER BY d.number"
-            return self._numbers(query, values)
+            return np.sort(self._numbers(f"SELECT d.number FROM documents d WHERE {condition.sql}{among}", values))
 
     def chunk_places(self, granularity: int, known: ChunkPlaces | None = None) -> ChunkPlaces:
         """Where the chunks of a granularity are, within one ``snapshot``.
@@ -203,8 +202,9 @@ class StoreReader(WordReader):
         return list_kinds(self._pool.connection, key)
 
     def _numbers(self, query: str, values: Sequence[object]) -> IntArray:
-        rows = self._pool.connection.execute(query, values)
-        return np.fromiter(chain.from_iterable(rows), dtype=np.int64)
+        # As one text: 25,000 rows of one number took 6.7 ms, this takes 1.9.
+        (listed,) = self._row(f"SELECT group_concat(number) FROM ({query})", *values)
+        return np.fromstring(listed or "", dtype=np.int64, sep=",")
 
     def numbers_of_ids(self, ids: Sequence[str]) -> list[int]:
         """Numbers of those documents that are stored."""
