@@ -4,11 +4,15 @@ from pathlib import Path
 
 import pytest
 
-from latechunk import Span, name_documents
+from latechunk import Index, SentenceChunker, Span, name_documents
 from latechunk.chunking.places import make_chunks
 from latechunk.errors import InputError
+from latechunk.inspection.page import write_page
+from latechunk.inspection.view import inspect
+from latechunk.maintenance.export import export_index
 from latechunk.readers import READERS, SourceFile, count_documents, find_files, read_documents
 from latechunk.readers.decoding import decode
+from tests.conftest import FakeEncoder
 from tests.documents import pack
 
 
@@ -438,3 +442,34 @@ def test_a_path_of_a_file_is_one_whatever_it_looks_like():
     names = [name for name, _ in name_documents(given, lambda one: (None, *one), source_keys=("file_path", "source"))]
 
     assert names == ["Makefile", "app.properties"]
+
+
+@pytest.mark.parametrize("error", [OSError("the log is full"), KeyError("note"), UnicodeError("no")])
+def test_what_a_function_of_the_caller_raises_is_no_fault_of_a_file(tmp_path, error):
+    (tmp_path / "a.md").write_text("---\na: [\n---\ntext")
+    (tmp_path / "b.jsonl").write_text("{\n")
+
+    def fail(*_):
+        raise error
+
+    for name, functions in {"a.md": (pytest.fail, fail), "b.jsonl": (fail, pytest.fail)}.items():
+        with pytest.raises(type(error)) as raised:
+            list(read_documents(find_files([tmp_path / name], pytest.fail), *functions))
+        assert raised.value is error
+
+
+def test_what_export_and_inspect_wrote_is_not_read(tmp_path):
+    folder = tmp_path / "docs"
+    folder.mkdir()
+    (folder / "a.md").write_text("Berlin is a city.")
+    with Index.create(tmp_path / "x", encoder=FakeEncoder(), chunker=SentenceChunker()) as index:
+        index.add(read_documents(find_files([folder], pytest.fail), pytest.fail))
+        write_page(folder / "page.html", inspect(index, "Where is Berlin?"))
+    export_index(tmp_path / "x", folder / "x.jsonl")
+    problems = []
+
+    assert [one.name for one in find_files([folder], pytest.fail, pytest.fail)] == ["a.md"]
+    assert find_files([folder / "page.html", folder / "x.jsonl"], problems.append) == []
+    assert {one.reason for one in problems} == {
+        "`latechunk export` or `inspect` wrote it, and it is no document; `latechunk import` reads an export"
+    }

@@ -44,10 +44,12 @@ def read_documents(
     """
     require_encoding(encoding)
     with closing(ParserProcess()) as process:
-        reading = Reading(on_problem, on_note, encoding, rows, password, process)
+        reading = Reading(_uncaught(on_problem), _uncaught(on_note), encoding, rows, password, process)
         for file in files:
             try:
                 yield from _read(file, reading)
+            except _CallerError as error:
+                raise error.cause from None
             except UnicodeError as error:
                 explained = explain_decoding(error) if isinstance(error, UnicodeDecodeError) else str(error)
                 on_problem(Problem(str(file.path), explained))
@@ -60,6 +62,26 @@ def read_documents(
 def count_documents(files: Sequence[SourceFile], *, rows: bool = False) -> int:
     """How many documents the files hold, at most, for a progress bar."""
     return sum(_count(file.path, rows) for file in files)
+
+
+class _CallerError(BaseException):
+    """What a function of the caller raised, which is no fault of a file, so that no reader catches it."""
+
+    def __init__(self, cause: Exception) -> None:
+        """Hold what was raised."""
+        self.cause = cause
+
+
+def _uncaught(function: Callable[..., None]) -> Callable[..., None]:
+    """The function, whose errors no reader catches."""
+
+    def call(*arguments: object) -> None:
+        try:
+            function(*arguments)
+        except Exception as error:  # noqa: BLE001 (it is raised again)
+            raise _CallerError(error) from None
+
+    return call
 
 
 def _read(file: SourceFile, reading: Reading) -> Iterator[Document]:

@@ -27,6 +27,12 @@ _INDEX = "store.sqlite3"  # what only the folder of an index holds
 _EMBEDDED = re.compile(r"(?:part|errors)-\d{6,}-[0-9a-f]{16}\.parquet")  # what only a folder that `embed` filled holds
 _BEGUN = frozenset({"manifest.json", "write.lock"})  # what it holds before its first part
 _ADAPTERS = "latechunk.json"  # what only a folder of adapters holds, which `train` filled
+# How what `export` and `inspect` write begins.
+_OWN_FILE = re.compile(
+    rb'\{"sha256":"[0-9a-f]{64}","kind":"latechunk-export"|'
+    rb'<!doctype html>\s*<html[^>]*>\s*<head>\s*<meta charset="utf-8">\s*<meta name="generator" content="latechunk ',
+    re.I,
+)
 _REPORT = frozenset({"report.html", "results.json", "work"})  # what `evaluate` leaves together
 
 
@@ -38,11 +44,11 @@ def find_files(
     """List the regular files to read: those given, and those of a known format in folders given, in order, none twice.
 
     A file is named by its path from the folder given, or its own name if it was given itself, wherever the working
-    directory is. Links inside a folder are not followed; hidden files and folders in it, Office's marks of open files,
-    ``node_modules``, ``__pycache__``, indexes, folders that ``latechunk embed`` or ``train`` filled, and what
-    ``latechunk evaluate`` leaves are passed over. ``on_problem`` is called for each path given that is missing or holds
-    no text, for a file of another one's name, and for one whose path is not UTF-8; ``on_other`` for each file in a
-    folder that is blank or of an unknown format.
+    directory is. Links inside a folder are not followed; hidden files and folders in it, Office's marks of open
+    files, ``node_modules``, ``__pycache__``, indexes, folders that ``latechunk embed`` or ``train`` filled, and
+    what ``latechunk evaluate``, ``inspect`` and ``export`` leave are passed over. ``on_problem`` is called for each
+    path given that is missing or holds no text, for a file of another one's name, and for one whose path is not
+    UTF-8; ``on_other`` for each file in a folder that is blank or of an unknown format.
 
     Raises:
         InputError: If ``paths`` is no list, or other iterable, of ``pathlib.Path``.
@@ -95,6 +101,8 @@ def _why_not(path: Path) -> str | None:
         return "this is not a regular file"
     if is_blank(path):
         return "it is blank"
+    if _is_own(path):
+        return "`latechunk export` or `inspect` wrote it, and it is no document; `latechunk import` reads an export"
     if not _is_read(path):
         if better := _SAVED_AS.get(path.suffix.lower()):
             return f"its format is not read; save it as {better}"
@@ -112,6 +120,14 @@ def is_blank(path: Path) -> bool:
     try:
         with path.open("rb") as file:
             return not any(block.strip() for block in iter(lambda: file.read(_BLOCK), b""))
+    except OSError:
+        return False
+
+
+def _is_own(path: Path) -> bool:
+    try:
+        with path.open("rb") as file:
+            return _OWN_FILE.match(file.read(_BLOCK)) is not None
     except OSError:
         return False
 
@@ -135,7 +151,7 @@ def _files_below(
             continue
         for name in sorted({*names} - report):
             path = Path(parent, name)
-            if name.startswith(_HIDDEN) or path.is_symlink() or not path.is_file():
+            if name.startswith(_HIDDEN) or path.is_symlink() or not path.is_file() or _is_own(path):
                 continue
             if not is_blank(path) and _is_read(path):
                 yield path
