@@ -440,19 +440,20 @@ class Index:
         found = self._store.metadata(ids)
         return {one: found[one] for one in ids if one in found}
 
-    def chunks(self, document_id: str, *, granularity: str | None = None) -> list[Chunk]:
+    def chunks(self, document_id: str, *, granularity: str | None = None, number: int | None = None) -> list[Chunk]:
         """The chunks of a document, in the order of their starts; none if there is no document of this id.
 
-        Those of the first granularity, unless another is named.
+        Those of the first granularity, unless another is named. With ``number`` the one of this number alone, if there
+        is one; the others are not read.
 
         Examples:
             >>> [(chunk.start, chunk.end) for chunk in index.chunks("paris")]
             [(0, 59)]
         """
         require_text(document_id, "a document id", InputError)
-        number = number_of_granularity(self._store, "granularity", granularity)
+        which = number_of_granularity(self._store, "granularity", granularity)
         with self._store.snapshot():
-            return self._store.chunks(self._store.rows_of_document(document_id, number))
+            return self._store.chunks(self._store.rows_of_document(document_id, which, number))
 
     def passage(self, document_id: str, start: int, end: int) -> Chunk | None:
         """Any range of a document's characters as a chunk, number 0, with its headings and pages.

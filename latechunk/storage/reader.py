@@ -211,7 +211,8 @@ class StoreReader(WordReader):
         with self.snapshot():
             return [number for (number,) in self._select_by("SELECT number FROM documents WHERE id IN", ids)]
 
-    def rows_of_document(self, document_id: str, granularity: int) -> list[ChunkRow]:
-        """A document's chunks, in the order of their starts, within one ``snapshot``."""
+    def rows_of_document(self, document_id: str, granularity: int, place: int | None = None) -> list[ChunkRow]:
+        """A document's chunks, in the order of their starts, or the one at a place, within one ``snapshot``."""
+        condition, values = ("ORDER BY c.place", ()) if place is None else ("AND c.place = ?", (place,))
         numbers = self.numbers_of_ids([document_id])
-        return [row for number in numbers for row in self._find_chunks(number, granularity, "ORDER BY c.place")]
+        return [row for number in numbers for row in self._find_chunks(number, granularity, condition, *values)]

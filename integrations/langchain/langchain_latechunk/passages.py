@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Mapping, Sequence
-from functools import lru_cache
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from langchain_core.documents import Document
@@ -93,10 +92,9 @@ class Passages:
 
     def find(self, names: Sequence[str]) -> list[Document]:
         """The documents of these ids, whole, and the passages of these ids, in order; unknown ids are passed over."""
-        chunks_of = lru_cache(maxsize=8)(self._index.chunks)  # reads all of a document's
-        return [found for name in names if (found := self._find(name, chunks_of)) is not None]
+        return [found for name in names if (found := self._find(name)) is not None]
 
-    def _find(self, name: str, chunks_of: Callable[[str], Sequence[Chunk]]) -> Document | None:
+    def _find(self, name: str) -> Document | None:
         document = self._index.get(name)
         if document is not None:
             return from_latechunk(document)
@@ -104,8 +102,7 @@ class Passages:
         if match is None:
             return None
         if match["number"] is not None:
-            number = int(match["number"])
-            for chunk in chunks_of(match["document"])[number : number + 1]:
+            for chunk in self._index.chunks(match["document"], number=int(match["number"])):
                 return self._to_document(name, chunk.text, describe(chunk), provenance(chunk))
             return None
         start, end = int(match["start"]), int(match["end"])

@@ -342,10 +342,9 @@ class LateChunkVectorStore(VectorStore):
             if not isinstance(name, str):
                 raise InputError(f"an id must be a string, got {type(name).__name__}: {name!r:.80}; nothing is deleted")
             parts = split_chunk_id(name) if name not in self.index else None
-            n_chunks = len(self.index.chunks(parts[0])) if parts else 0
-            if parts and parts[1] < n_chunks:
+            if parts and self.index.chunks(parts[0], number=parts[1]):
                 raise InputError(
-                    f"{name!r} is one of {n_chunks} chunks of document {parts[0]!r}, and documents are deleted whole, "
+                    f"{name!r} is one of the chunks of document {parts[0]!r}, and documents are deleted whole, "
                     f"since each chunk's vector was made from all of the text: delete {parts[0]!r}, or add the "
                     f"document again without that passage"
                 )

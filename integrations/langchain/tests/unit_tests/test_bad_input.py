@@ -209,6 +209,19 @@ def test_ids_with_a_number_sign_that_no_passage_has(store, documents):
     assert [one.page_content for one in store.get_by_ids(names)] == ["a"] * len(names)
 
 
+def test_no_chunk_is_read_but_those_that_are_named(store, documents, monkeypatch):
+    store.add_documents(documents)
+    whole = store.index.chunks("berlin")
+    read, chunks = [], type(store.index._store).chunks
+    monkeypatch.setattr(type(store.index._store), "chunks", lambda self, rows: read.extend(rows) or chunks(self, rows))
+
+    assert len(whole) > 1
+    assert [one.page_content for one in store.get_by_ids(["berlin#1", "berlin#99", "rome#0"])] == [whole[1].text]
+    with pytest.raises(InputError, match="'berlin#1' is one of the chunks of document 'berlin'"):
+        store.delete(["berlin#1"])
+    assert len(read) == 2
+
+
 def test_ids_in_an_index_that_was_filled_without_langchain(store, documents):
     store.index.add([latechunk.Document("berlin", documents[0].page_content), latechunk.Document("berlin#1", "Other.")])
     (found,) = store.similarity_search("It has many people.", k=1, mode="lexical")
@@ -224,7 +237,7 @@ def test_ids_that_cannot_be(store, name):
 
 def test_deleting_a_chunk_of_a_larger_document(store, documents):
     store.add_documents(documents)
-    with pytest.raises(ValueError, match="'berlin#1' is one of 3 chunks of document 'berlin'.*delete 'berlin'") as e:
+    with pytest.raises(ValueError, match="'berlin#1' is one of the chunks of document 'berlin'.*delete 'berlin'") as e:
         store.delete(["stub", "berlin#1"])
     assert isinstance(e.value, InputError)
     assert len(store.index) == 3
