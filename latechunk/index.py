@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import shutil
 import tempfile
-import threading
 import weakref
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import closing
@@ -21,6 +20,7 @@ from latechunk.embedding.progress import progress_shown
 from latechunk.embedding.stream import load_encoder, require_documents
 from latechunk.embedding.vectors import to_unit
 from latechunk.errors import IndexExistsError, InputError, QueryError
+from latechunk.forks import make_lock
 from latechunk.indexing import AddReport, add_documents
 from latechunk.manifest import IndexInfo, IndexManifest, SearchSettings, name_chunkers
 from latechunk.protocols import Chunker, SpanEncoder
@@ -116,7 +116,7 @@ class Index:
         self._searcher = Searcher(store, self._vectors, self.manifest.languages)
         self._closed = False
         self._remove: Callable[[], object] | None = None
-        self._encoder_lock = threading.Lock()
+        self._encoder_lock = make_lock()
         # Connections refer to themselves, so Python frees them late. Not at its end, where a change may be under way.
         weakref.finalize(self, store.close).atexit = False
 

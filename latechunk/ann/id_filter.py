@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import threading
 from collections import deque
 from collections.abc import Callable
 from functools import cache, cached_property
@@ -11,6 +10,7 @@ import faiss
 import numpy as np
 from numpy.typing import NDArray
 
+from latechunk.forks import make_lock
 from latechunk.types import BoolArray, IntArray
 
 _KEPT = 8
@@ -75,7 +75,7 @@ class IdFilters:
         self._alive = alive
         self._lists = cache(lists)
         self._n_alive = int(np.count_nonzero(alive))
-        self._lock = threading.Lock()  # a deque must not grow while another thread goes through it
+        self._lock = make_lock()  # a deque must not grow while another thread goes through it
         self._kept: deque[tuple[IntArray, IdFilter]] = deque(maxlen=_KEPT)
         self.everything = IdFilter(alive, self._n_alive, self._lists)
 

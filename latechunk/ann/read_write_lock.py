@@ -6,6 +6,8 @@ import contextlib
 import threading
 from collections.abc import Iterator
 
+from latechunk.forks import forget_in_child
+
 
 class ReadWriteLock:
     """Readers share it, a writer has it alone. Neither side may take it again while holding it.
@@ -22,6 +24,10 @@ class ReadWriteLock:
     # there is no call between a change of a count and the note that it was made here.
 
     def __init__(self) -> None:
+        forget_in_child(self)
+
+    def forget(self) -> None:
+        """Be free, as in a process just forked, where those who hold it are not."""
         self._guard = threading.Lock()
         self._changed = threading.Condition(self._guard)
         self._n_readers = 0

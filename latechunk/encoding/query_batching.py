@@ -8,6 +8,8 @@ from collections.abc import Callable, Sequence
 from concurrent.futures import Future
 from typing import Generic, TypeVar
 
+from latechunk.forks import forget_in_child
+
 In = TypeVar("In")
 Out = TypeVar("Out")
 
@@ -24,6 +26,10 @@ class JoinedCalls(Generic[In, Out]):
     def __init__(self, function: Callable[[Sequence[In]], Sequence[Out]]) -> None:
         """Join calls of ``function``, which gives one result for each item, in order."""
         self._function = function
+        forget_in_child(self)
+
+    def forget(self) -> None:
+        """Have nothing waiting, as in a process just forked."""
         self._turn = threading.Lock()  # held by the thread that runs the function
         self._guard = threading.Lock()  # around ``_waiting``
         self._waiting: dict[Future[Out], In] = {}

@@ -26,6 +26,7 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file
 
 from latechunk.errors import MissingDependencyError, ModelError
+from latechunk.forks import forget_in_child
 from latechunk.printing import how_to_install
 
 if TYPE_CHECKING:
@@ -87,9 +88,13 @@ class TaskAdapters:
         self.names = tuple(names)
         self.way = layers.way
         self._layers = layers
+        forget_in_child(self)
+
+    def forget(self) -> None:
+        """Have none at work; in a process just forked a thread of its parent may have been at the switch."""
         self._lock = threading.Lock()
         self._active: str | None = None
-        layers.put(None)
+        self._layers.put(None)
 
     @contextmanager
     def at_work(self, name: str | None) -> Iterator[None]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import threading
 from collections.abc import Sequence
 
 import numpy as np
@@ -10,6 +9,7 @@ import torch
 from sentence_transformers import CrossEncoder
 
 from latechunk.errors import InputError, ModelError
+from latechunk.forks import make_lock
 from latechunk.models.checkpoint import find_checkpoint
 from latechunk.models.device import choose_device
 from latechunk.models.loader import BROKEN_FILES, LOADING, require_whole, watched_loading
@@ -43,7 +43,7 @@ class CrossEncoderReranker:
             raise InputError(f"batch_size must be a whole number of at least 1, got {batch_size!r}")
         self._model = model
         self._batch_size = batch_size
-        self._lock = threading.Lock()
+        self._lock = make_lock()
 
     @classmethod
     def load(

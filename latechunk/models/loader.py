@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import json
 import logging
+import os
 import re
 import tempfile
 import threading
@@ -45,6 +46,8 @@ BROKEN_FILES = (
 
 # One at a time: transformers and peft change what all threads share while they load.
 LOADING = threading.RLock()
+if hasattr(os, "register_at_fork"):  # nor does a child go on with what is changed halfway
+    os.register_at_fork(before=LOADING.acquire, after_in_parent=LOADING.release, after_in_child=LOADING.release)
 
 _UNUSED_WEIGHT = re.compile(r"(^|\.)pooler\.")  # of the transformer's own pooling, which a mean does not use
 

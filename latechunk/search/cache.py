@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import sys
-import threading
 from collections import OrderedDict
 from collections.abc import Callable, Hashable
 from typing import Any, TypeVar, cast
 
 import numpy as np
+
+from latechunk.forks import make_lock
 
 _Value = TypeVar("_Value")
 
@@ -25,7 +26,7 @@ class StoreCache:
     def __init__(self, most_bytes: int = _MOST_BYTES) -> None:
         """Remember nothing yet."""
         self._most_bytes = most_bytes
-        self._lock = threading.Lock()  # only around what is remembered, since a lookup there also reorders it
+        self._lock = make_lock()  # only around what is remembered, since a lookup there also reorders it
         self._token = ""
         self._values: OrderedDict[Hashable, tuple[Any, int]] = OrderedDict()  # with their bytes
         self._n_bytes = 0

@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import os
 import threading
 import time
-import weakref
 from collections import deque
 from collections.abc import Callable, Sequence
 from concurrent.futures import CancelledError, Future
@@ -13,6 +11,7 @@ from contextvars import ContextVar
 from dataclasses import dataclass, field
 from typing import Any, TypeAlias
 
+from latechunk.forks import forget_in_child
 from latechunk.serving.errors import BusyError, ClientLeftError
 
 Function: TypeAlias = Callable[[list[Any]], Sequence[Any]]
@@ -64,8 +63,7 @@ class Dispatcher:
         self._on_batch = on_batch
         self._closed = False
         self._tokens_per_second = 0.0
-        self.forget()
-        _OPEN.add(self)
+        forget_in_child(self)
 
     def forget(self) -> None:
         """Have nothing waiting and no thread, as in a process just forked, which has none of its parent's."""
@@ -200,15 +198,3 @@ class Dispatcher:
         speed = n_tokens / max(seconds, 1e-6)
         known = self._tokens_per_second
         self._tokens_per_second = speed if not known else known + _SMOOTHING * (speed - known)
-
-
-_OPEN: weakref.WeakSet[Dispatcher] = weakref.WeakSet()
-
-
-def _forget_all() -> None:
-    for one in list(_OPEN):
-        one.forget()
-
-
-if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_child=_forget_all)

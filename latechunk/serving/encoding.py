@@ -10,6 +10,7 @@ import numpy as np
 
 from latechunk.embedding import choose_embedding, encode_queries
 from latechunk.errors import InputError, QueryError
+from latechunk.forks import forget_in_child
 from latechunk.protocols import ExposesWindows, SpanEncoder
 from latechunk.serving.batching import Dispatcher, Function
 from latechunk.types import FloatArray, PoolingTask, Settings, Tokens
@@ -30,6 +31,10 @@ class SharedEncoder:
             self.windows = encoder.windows
         self._dispatcher = dispatcher
         self._whole: dict[str, Function] = {}
+        forget_in_child(self)
+
+    def forget(self) -> None:
+        """Have nothing tokenised, as in a process just forked."""
         # A tokenizer takes some 150 bytes for each token while it is at work, which is 80 MB for a large request.
         self._tokenizing = threading.Semaphore(_TOKENIZING)
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, field
@@ -11,6 +10,7 @@ from typing import Any, Self, TypeVar
 
 from latechunk.embedding import choose_embedding
 from latechunk.errors import IndexMismatchError, InputError, StoreError
+from latechunk.forks import make_lock
 from latechunk.index import Index
 from latechunk.protocols import Reranker, SpanEncoder
 from latechunk.serving.batching import Dispatcher
@@ -129,7 +129,7 @@ class _OpenIndexes(Mapping[str, Index]):
     def __init__(self) -> None:
         self._opened: dict[str, Index] = {}
         self._logged: dict[str, str] = {}  # of each index that cannot be opened again why, so that the log says it once
-        self._lock = threading.Lock()
+        self._lock = make_lock()
 
     def open(self, name: str, path: Path, encoder: SpanEncoder) -> None:
         self._opened[name] = Index.open(path, encoder=encoder, read_only=True)

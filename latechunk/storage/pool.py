@@ -6,6 +6,7 @@ import contextlib
 import os
 import sqlite3
 import threading
+import time
 import weakref
 from collections.abc import Iterator
 from pathlib import Path
@@ -17,6 +18,7 @@ from latechunk.storage.connection import connect, reading_mode, transaction, tra
 # takes a third of a millisecond.
 _MOST_IDLE = 8
 _PATIENCE = 10.0  # seconds to wait for one that others read with, where no more can be opened
+_FORK_PATIENCE = 5.0  # seconds that a fork waits for what reads and writes; a long change takes more
 _MOST_LOG = 2**26  # bytes of the write-ahead log that are left when a larger one has been written back
 
 
@@ -29,37 +31,52 @@ class ConnectionPool:
     nor for the writer. Writing goes over one connection under a lock, as SQLite allows one writer at a time anyway.
 
     A connection must not live through a fork: the child would go on with the parent's locks, which the system does not
-    hand on, and what it writes would be lost when the parent closes the file. So what is idle is closed before a fork,
-    and each process opens its own when it needs one.
+    hand on, and what it writes would be lost when the parent closes the file. So a fork waits until no thread uses one
+    and closes them, and each process opens its own when it needs one. SQLite keeps the locks of a file for the whole
+    process: where a thread is not done in time, the child cannot use the file at all.
     """
 
     def __init__(self, path: Path, *, read_only: bool) -> None:
         """Open one connection that reads and, unless read-only, the one that writes."""
         self.read_only = read_only
         self._path = path
+        self._mode = "rw"
+        self._identity: tuple[int, ...] | None = None
+        self._is_closed = False
+        self._start()
+        self._n_lent = 1  # what is opened here, for which a fork waits
+        with _listing:
+            _OPEN.add(self)
+        try:
+            self._open()
+        except BaseException:
+            self.close()
+            raise
+        finally:
+            self._note_return()
+
+    def _start(self) -> None:
+        """Have no connection, and no thread that uses one."""
         # Protects the next attributes; its own thread may take it again, as Python closes what nobody refers to at
         # any time, also between ``pause`` and ``resume``.
         self._guard = threading.RLock()
         self._idle: list[sqlite3.Connection] = []
-        self._n_lent = 0
+        self._n_lent = 0  # with those that are being opened and closed
         self._given_back = threading.Condition(self._guard)
-        self._is_closed = self._is_alone = False
+        self._is_paused = self._is_alone = self._is_used = False
         self._write_lock = threading.RLock()
         self._of_thread = threading.local()  # has ``connection`` while its thread is in a snapshot or a change
         self._writer: sqlite3.Connection | None = None
-        with translated(path):
+
+    def _open(self) -> None:
+        with translated(self._path):
             # A reader of a writable index could write, too, but for query_only: the connection that is closed last
             # moves the write-ahead log into the database, and that may be a reader's.
-            self._mode = reading_mode(path) if read_only else "rw"
+            self._mode = reading_mode(self._path) if self.read_only else "rw"
             self._identity = self._identify()
-            try:
-                self._idle.append(self._open_reader())
-                self._writer = None if read_only else _open_writer(path)
-            except BaseException:
-                self.close()
-                raise
-        with _listing:
-            _OPEN.add(self)
+            self.require_open()
+            self._idle.append(self._open_reader())
+            self._writer = None if self.read_only else _open_writer(self._path)
 
     @contextlib.contextmanager
     def snapshot(self) -> Iterator[sqlite3.Connection]:
@@ -129,9 +146,14 @@ class ConnectionPool:
                 connection.close()
 
     def require_open(self) -> None:
-        """Raise a ``StoreError`` if it was closed."""
+        """Raise a ``StoreError`` if it was closed, or cannot be used in this process."""
         if self._is_closed:
             raise StoreError("the index is closed: open it again")
+        if self._identity and self._identity[:2] in _LOST:
+            raise StoreError(
+                f"{self._path} cannot be used in this process, since another thread was using it when the process was "
+                f"forked: fork when no thread does, or start processes by spawn or forkserver and open the index there"
+            )
 
     def is_in_place(self) -> bool:
         """Whether the file that is open is still the one at its path, and as it was where it cannot be followed."""
@@ -173,35 +195,40 @@ class ConnectionPool:
 
     def _borrow(self) -> sqlite3.Connection:
         self._require_unwritten()
-        with self._guard:
+        with self._given_back:
+            self._given_back.wait_for(lambda: not self._is_paused)
             self.require_open()
+            self._n_lent += 1
             if self._idle:
-                self._n_lent += 1
                 return self._idle.pop()  # the one last used, whose cached pages are the newest
         try:
-            connection = self._in_place(self._open_reader())
-        except (sqlite3.Error, StoreError):
+            return self._in_place(self._open_reader())
+        except BaseException as error:
+            self._note_return()
             # Of a folder that was removed or replaced no more can be opened, and those who read what it held share what
-            # is open. A thread that was lost in a fork gives nothing back, hence the limit.
-            with self._given_back:
-                self._given_back.wait_for(lambda: self._idle or not self._n_lent, _PATIENCE)
-                if not self._idle:
-                    raise
-                self._n_lent += 1
-                return self._idle.pop()
-        with self._guard:
-            self._n_lent += 1
-        return connection
+            # is open.
+            if isinstance(error, sqlite3.Error | StoreError):
+                with self._given_back:
+                    if self._given_back.wait_for(lambda: self._idle or not self._n_lent, _PATIENCE) and self._idle:
+                        self._n_lent += 1
+                        return self._idle.pop()
+            raise
 
     def _give_back(self, connection: sqlite3.Connection, *, is_usable: bool) -> None:
+        try:
+            with self._guard:
+                is_kept = is_usable and not self._is_closed and len(self._idle) < _MOST_IDLE
+                if is_kept:
+                    self._idle.append(connection)
+            if not is_kept:
+                connection.close()
+        finally:
+            self._note_return()
+
+    def _note_return(self) -> None:
         with self._given_back:
-            is_kept = is_usable and not self._is_closed and len(self._idle) < _MOST_IDLE
-            if is_kept:
-                self._idle.append(connection)
             self._n_lent -= 1
             self._given_back.notify_all()
-        if not is_kept:
-            connection.close()
 
     def _in_place(self, connection: sqlite3.Connection) -> sqlite3.Connection:
         """A connection just opened, which is closed if it is to another file, as that would be another index."""
@@ -217,10 +244,15 @@ class ConnectionPool:
         connection.execute("PRAGMA query_only = ON")
         return connection
 
-    def pause(self) -> None:
-        """Close what no thread uses, and lend nothing until ``resume``."""
+    def pause(self, deadline: float) -> None:
+        """Wait for those who use a connection, until ``deadline`` at most, and lend none until ``resume``."""
+        self._is_alone = self._write_lock.acquire(timeout=max(0.0, deadline - time.monotonic()))
         self._guard.acquire()
-        self._is_alone = self._write_lock.acquire(blocking=False)
+        self._is_paused = True
+        if getattr(self._of_thread, "connection", None) is None:  # or this thread would wait for itself
+            self._given_back.wait_for(lambda: not self._n_lent, max(0.0, deadline - time.monotonic()))
+        is_writing = not self._is_alone or (self._writer is not None and self._writer.in_transaction)
+        self._is_used = is_writing or self._n_lent > 0
         idle, self._idle = self._idle, []
         if self._is_alone and self._writer and not self._writer.in_transaction:
             idle.append(self._writer)
@@ -231,21 +263,36 @@ class ConnectionPool:
 
     def resume(self) -> None:
         """Go on after ``pause``."""
+        self._is_paused = False
+        self._given_back.notify_all()
+        self._guard.release()
         if self._is_alone:
             self._write_lock.release()
-        self._guard.release()
+
+    def resume_in_child(self) -> None:
+        """Go on after ``pause`` in a process just forked; what was in use is left alone, and its file with it."""
+        if not self._is_used:
+            self.resume()
+            return
+        if self._identity:
+            _LOST.add(self._identity[:2])
+        _LEFT.append(dict(vars(self)))
+        self._start()
 
 
+_LOST: set[tuple[int, ...]] = set()  # device and inode of files that this process, a forked one, cannot use
+_LEFT: list[object] = []  # connections that are not to be closed, which would write for the parent
 _OPEN: weakref.WeakSet[ConnectionPool] = weakref.WeakSet()
 _listing = threading.Lock()  # held over a fork, so that no other thread adds to the list meanwhile
 _paused: list[ConnectionPool] = []
 
 
 def _pause_all() -> None:
+    deadline = time.monotonic() + _FORK_PATIENCE
     _listing.acquire()
     for pool in list(_OPEN):
         _paused.append(pool)
-        pool.pause()
+        pool.pause(deadline)
 
 
 def _resume_all() -> None:
@@ -254,8 +301,14 @@ def _resume_all() -> None:
     _listing.release()
 
 
+def _resume_all_in_child() -> None:
+    while _paused:
+        _paused.pop().resume_in_child()
+    _listing.release()
+
+
 if hasattr(os, "register_at_fork"):
-    os.register_at_fork(before=_pause_all, after_in_parent=_resume_all, after_in_child=_resume_all)
+    os.register_at_fork(before=_pause_all, after_in_parent=_resume_all, after_in_child=_resume_all_in_child)
 
 
 def _open_writer(path: Path) -> sqlite3.Connection:

@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from latechunk.errors import IndexBusyError, IndexReadOnlyError, InputError
+from latechunk.forks import forget_in_child
 from latechunk.storage.directory import hold_write_lock
 from latechunk.storage.store import Store
 
@@ -21,6 +22,10 @@ class WriteTurns:
         self.were_taken = False
         self._store = store
         self._folder = folder
+        forget_in_child(self)
+
+    def forget(self) -> None:
+        """Have nobody change the index, as in a process just forked."""
         self._guard = threading.Lock()
         self._left = threading.Condition(self._guard)
         self._holder: int | None = None  # the thread that changes the index
