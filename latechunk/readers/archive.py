@@ -140,6 +140,12 @@ class Archive:
         except expat.ExpatError as error:
             raise DocumentError(f"{name} is damaged: {error}") from error
 
+    def values(self, name: str, tag: str, attribute: str) -> list[str]:
+        """An attribute of all elements of a tag in a member, in order; empty of those that lack it."""
+        found: list[str] = []
+        self.parse(name, lambda one, attributes: found.append(attributes.get(attribute, "")) if one == tag else None)
+        return found
+
     def _require_limits(self, name: str, n_bytes: int, n_packed: int) -> None:
         if n_bytes > max(_FREE_OF_RATIO, MAX_RATIO * n_packed):
             raise DocumentError(f"{name} unpacks to more than {MAX_RATIO} times its size, as only bombs do")

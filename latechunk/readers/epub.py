@@ -101,13 +101,7 @@ class _Package:
 
 
 def _package_name(archive: Archive) -> str:
-    names: list[str] = []
-
-    def start(tag: str, attributes: Mapping[str, str]) -> None:
-        if tag == "rootfile":
-            names.append(attributes.get("full-path", ""))
-
-    archive.parse(_CONTAINER, start)
+    names = archive.values(_CONTAINER, "rootfile", "full-path")
     if not names:
         raise DocumentError(f"it is no book: {_CONTAINER} names no package")
     return names[0]
@@ -115,15 +109,7 @@ def _package_name(archive: Archive) -> str:
 
 def _protected(archive: Archive) -> set[str]:
     """The members that are encrypted; fonts may be so in any book."""
-    names: set[str] = set()
-
-    def start(tag: str, attributes: Mapping[str, str]) -> None:
-        if tag == "CipherReference":
-            names.add(unquote(attributes.get("URI", "")))
-
-    if _ENCRYPTION in archive:
-        archive.parse(_ENCRYPTION, start)
-    return names
+    return set(map(unquote, archive.values(_ENCRYPTION, "CipherReference", "URI"))) if _ENCRYPTION in archive else set()
 
 
 EPUB = parsed_reader(__name__, ".epub")

@@ -10,13 +10,12 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
 
 from latechunk.errors import DocumentError
 from latechunk.readers.archive import Archive
 from latechunk.readers.html_tables import TableRows
 from latechunk.readers.notation import MOST_SPAN
-from latechunk.readers.office import join_runs
+from latechunk.readers.office import join_runs, read_metadata
 from latechunk.readers.parsed import Parsed, ParserOptions
 from latechunk.readers.reader import parsed_reader
 from latechunk.readers.structured import StructuredText
@@ -33,42 +32,11 @@ _SPACE = re.compile(r"[ \t\r\n]+")
 def parse(path: Path, options: ParserOptions) -> Parsed:  # noqa: ARG001
     """Read a text; see ``ParserProcess.parse``."""
     with Archive(path) as archive:
-        if _is_encrypted(archive):
+        if _MANIFEST in archive and archive.values(_MANIFEST, "encryption-data", "checksum"):
             raise DocumentError("it is encrypted; save it without a password")
         body = _Body()
         archive.parse(_CONTENT, body.start, body.end, body.text)
-        return Parsed(str(body.out), outline=body.out.outline, metadata=_read_metadata(archive))
-
-
-def _is_encrypted(archive: Archive) -> bool:
-    found: list[str] = []
-    if _MANIFEST in archive:
-        archive.parse(_MANIFEST, lambda tag, _: found.append(tag))
-    return "encryption-data" in found
-
-
-def _read_metadata(archive: Archive) -> dict[str, Any]:
-    """Title, author and date, the first of each."""
-    said: dict[str, str] = {}
-    name, parts = "", list[str]()
-
-    def start(tag: str, attributes: Mapping[str, str]) -> None:  # noqa: ARG001
-        nonlocal name
-        name = _METADATA.get(tag, "")
-        parts.clear()
-
-    def end(tag: str) -> None:  # noqa: ARG001
-        nonlocal name
-        if name and (value := "".join(parts).strip()):
-            said.setdefault(name, value)
-        name = ""
-
-    if _META in archive:
-        try:
-            archive.parse(_META, start, end, parts.append)
-        except DocumentError:  # no text is lost with it
-            return said
-    return said
+        return Parsed(str(body.out), outline=body.out.outline, metadata=read_metadata(archive, _META, _METADATA))
 
 
 @dataclass(slots=True)

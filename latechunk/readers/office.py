@@ -57,20 +57,26 @@ def join_runs(parts: Sequence[str]) -> str:
     return "\n".join(line.strip() for line in "".join(parts).split("\n") if line.strip())
 
 
-def read_metadata(archive: Archive) -> dict[str, Any]:
-    """Title, author and date, as far as the file says them; where what says them is damaged, what stood before that."""
-    parts: dict[str, list[str]] = {}
-    name: str | None = None
+def read_metadata(archive: Archive, part: str = _CORE, names: Mapping[str, str] = _METADATA) -> dict[str, Any]:
+    """Title, author and date, the first of each, as far as a part says them; where it is damaged, what stood before.
+
+    ``names`` are the metadata's by the part's elements.
+    """
+    said: dict[str, Any] = {}
+    name, texts = "", list[str]()
 
     def start(tag: str, attributes: Mapping[str, str]) -> None:  # noqa: ARG001
         nonlocal name
-        name = _METADATA.get(tag)
+        name = names.get(tag, "")
+        texts.clear()
 
-    def text(text: str) -> None:
-        if name:
-            parts.setdefault(name, []).append(text)
+    def end(tag: str) -> None:  # noqa: ARG001
+        nonlocal name
+        if name and (value := "".join(texts).strip()):
+            said.setdefault(name, value)
+        name = ""
 
-    if _CORE in archive:
+    if part in archive:
         with contextlib.suppress(DocumentError):  # no text is lost with it
-            archive.parse(_CORE, start, lambda tag: start("", {}), text)  # noqa: ARG005
-    return {name: said for name, texts in parts.items() if (said := "".join(texts).strip())}
+            archive.parse(part, start, end, texts.append)
+    return said
