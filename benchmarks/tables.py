@@ -237,6 +237,26 @@ def sweep() -> str:
     return table(header, rows)
 
 
+def sweep_of_default() -> str:
+    rows = []
+    tried = read("context_sweep-multilingual-e5-small-q4")["figures"]["tried"]
+    for row in tried:
+        halves = (row["first_half"], row["second_half"])
+        if row["late_weight"] != 0.5 and row["configuration"] != tried[0]["configuration"]:
+            continue
+        cells = [row["configuration"], f"{row['late_weight']:g}"]
+        cells += [
+            f"{half['means'][f'{size}-corpus']:+.2f} / {half['means'][f'{size}-document']:+.2f}"
+            for size in (64, 128)
+            for half in halves
+        ]
+        cells.append(" / ".join(f"{half['lookalikes']['128-corpus']:+.1f}" for half in halves))
+        cells.append(str(sum(len(half["losses"]) for half in halves)))
+        rows.append(cells)
+    sizes = [f"{size}, {half}" for size in (64, 128) for half in ("chosen", "confirmed")]
+    return table(["configuration", "weight", *sizes, "look-alikes", "sets lost"], rows)
+
+
 def cost() -> str:
     figures = read("context_speed")["figures"]
     rows = [
@@ -425,7 +445,7 @@ def main() -> None:
     models = {"speed": speed(), "encode": encode(), "jina": jina(), "runtimes": runtimes(), "eight-bits": eight_bits()}
     fill(docs / "models.md", {**models, "gpu": gpu()})
     fill(ROOT / "docs" / "operations.md", {"scale": scale()})
-    fill(ROOT / "docs" / "local-global.md", {"sweep": sweep(), "cost": cost()})
+    fill(ROOT / "docs" / "local-global.md", {"sweep": sweep(), "sweep-default": sweep_of_default(), "cost": cost()})
     fill(ROOT / "docs" / "training.md", {"gains": gains(), "enough": enough()})
     for name, context in (("multilingual-e5-small-q4", "context"), ("all-MiniLM-L6-v2", "context-all-MiniLM-L6-v2")):
         fill(ROOT / "latechunk" / "trained" / name / "README.md", {"gains": gains(context)})
