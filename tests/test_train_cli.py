@@ -8,6 +8,7 @@ import sys
 import numpy as np
 import pytest
 import torch
+from safetensors.torch import load_file
 from typer.testing import CliRunner
 
 from latechunk import Encoder
@@ -293,6 +294,43 @@ def test_adapters_to_begin_with_must_be_of_the_base_and_of_the_shape(base, data,
     assert code == 2
     assert "target_modules is 12 layers from encoder.layer.0." in message
     assert "and the run's 6 layers from encoder.layer.1." in message
+
+
+def test_adapters_are_averaged_with_those_of_other_seeds(base, data, finished, tmp_path):
+    alone, out = tmp_path / "alone", tmp_path / "out"
+    given = (*AS_BEGUN, "--seed", "4", "--steps", "4", "--evaluate-every", "4")
+    assert call(data, alone, base, *given).exit_code == 0
+
+    averaged = call(data, out, base, *given, "--average", str(finished[0]))
+
+    assert averaged.exit_code == 0, averaged.output
+    for name in ("retrieval_passage", "retrieval_query"):
+        mine, other, mean = (
+            load_file(folder / name / "adapter_model.safetensors") for folder in (alone, finished[0], out)
+        )
+        assert mean.keys() == mine.keys()
+        for key in (key for key in mine if "lora_A" in key):
+            up = key.replace("lora_A", "lora_B")
+            wanted = sum(one[up].float() @ one[key].float() for one in (mine, other)) / 2
+            left, sizes, right = torch.linalg.svd(wanted)
+            best = left[:, :4] * sizes[:4] @ right[:4]
+            assert (mean[up].dtype, mean[key].shape) == (torch.float16, mine[key].shape)
+            assert torch.allclose(mean[up].float() @ mean[key].float(), best, atol=2e-3 * float(sizes[0]))
+    log = [json.loads(line) for line in (out / "log.jsonl").read_text().splitlines()]
+    ends = [one["eval_ndcg_corpus"] for one in log if one["step"] == 4 and "eval_ndcg_corpus" in one]
+    assert len(ends) == 2  # of the run itself, then of the mean
+    encoder = Encoder.load(str(base), dtype="float32", adapters=str(out))
+    assert not np.allclose(
+        encoder.encode_query("who?"), Encoder.load(str(base), dtype="float32", adapters=str(alone)).encode_query("who?")
+    )
+    card = (out / "README.md").read_text()
+    assert f"--average {finished[0].name}" in card
+    refused = call(
+        data, tmp_path / "refused", base, *AS_BEGUN, "--average", str(out), "--average", str(finished[0]), "--rank", "5"
+    )
+    assert refused.exit_code == 2
+    assert f"in {out}, to average, has another shape: r is 4, and the run's 5" in refused.stderr
+    assert not (tmp_path / "refused").exists()
 
 
 def test_a_dry_run_tells_everything_and_writes_nothing(base, data, tmp_path):

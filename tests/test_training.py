@@ -21,6 +21,7 @@ from latechunk.encoding.pooling import SpanPool
 from latechunk.errors import InputError
 from latechunk.evaluation.dataset import EvaluationSet, Gold, Question
 from latechunk.models.catalogue import LocalGlobal
+from latechunk.training.average import average_factors
 from latechunk.training.batches import BatchMaker
 from latechunk.training.data import TrainingData, TrainingDocument, TrainingQuestion, prepare
 from latechunk.training.lookalikes import generate_lookalikes
@@ -750,3 +751,32 @@ def test_lookalikes_depend_on_the_seed_alone():
     assert one != other
     with pytest.raises(InputError, match="n_documents must be from 1 to 90, got 91"):
         generate_lookalikes(91)
+
+
+@given(st.integers(1, 4), st.integers(1, 7), st.integers(0, 2**31))
+def test_the_mean_of_adapters_is_the_nearest_of_their_rank(n_adapters, rank, seed):
+    generator = torch.Generator().manual_seed(seed)
+    ups = [torch.randn(6, rank, generator=generator) for _ in range(n_adapters)]
+    downs = [torch.randn(rank, 5, generator=generator) for _ in range(n_adapters)]
+
+    up, down = average_factors(ups, downs)
+
+    wanted = torch.stack([one @ other for one, other in zip(ups, downs, strict=True)]).mean(0)
+    sizes = torch.linalg.svdvals(wanted)
+    assert (up.shape, down.shape) == ((6, rank), (rank, 5))
+    assert float(torch.linalg.norm(wanted - up @ down)) == pytest.approx(
+        float(torch.linalg.norm(sizes[rank:])), abs=1e-4
+    )
+    if n_adapters == 1:
+        assert torch.allclose(up @ down, wanted, atol=1e-4)
+
+
+def test_the_mean_of_adapters_by_hand():
+    """Of 4 along one axis and 2 along another the mean is 2 and 1; one rank keeps the 2, split evenly."""
+    ups = [torch.tensor([[2.0], [0.0]]), torch.tensor([[0.0], [1.0]])]
+    downs = [torch.tensor([[2.0, 0.0, 0.0]]), torch.tensor([[0.0, 0.0, 2.0]])]
+
+    up, down = average_factors(ups, downs)
+
+    assert torch.allclose(up @ down, torch.tensor([[2.0, 0.0, 0.0], [0.0, 0.0, 0.0]]), atol=1e-6)
+    assert up.abs().flatten().tolist() == pytest.approx([2**0.5, 0], abs=1e-6)

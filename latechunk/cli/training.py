@@ -58,6 +58,13 @@ def train_command(
     adapters: Annotated[
         Path | None, _shape(help="Adapters to begin with, of the same rank and layers  [default: none].")
     ] = None,
+    average: Annotated[
+        list[Path] | None,
+        _shape(
+            help="Adapters of a run with another --seed, of the same rank and layers, whose mean with the new ones OUT "
+            "gets; may be given again."
+        ),
+    ] = None,
     dry_run: Annotated[
         bool, typer.Option("--dry-run", help="Say what would be trained and how long it takes, and write nothing.")
     ] = False,
@@ -187,6 +194,7 @@ def train_command(
             "segment_tokens": split_numbers("--segment-tokens", segment_tokens),
             "weights": dict(_parse_weight(text) for text in weight or ()),
             "own_document_only": tuple(own_document_only or ()),
+            "average": tuple(average or ()),
             "command": _command_line(context, options),
         }
         request = TrainingRequest(**{name: options[name] for name in TrainingRequest.model_fields})

@@ -139,8 +139,11 @@ class HeldOutEvaluator(SentenceEvaluator):
         self._last = steps, scores
         return to_metrics(scores)
 
-    def finish(self, folder: Path, steps: int) -> tuple[Scores, dict[str, float]]:
-        """Scores and means of a run's adapters in a folder; of the last call, if that was after so many steps."""
+    def finish(self, folder: Path, steps: int | None) -> tuple[Scores, dict[str, float]]:
+        """Scores and means of a run's adapters in a folder; of the last call, if that was after so many steps.
+
+        None where they are not those that the run's steps left.
+        """
         done, scores = self._last or (None, None)
         if scores is None or done != steps:
             scores = self._measurer.copied(folder)

@@ -23,6 +23,7 @@ from latechunk.models.adapter_manifest import (
 from latechunk.models.catalogue import find_known_model
 from latechunk.models.checkpoint import find_checkpoint
 from latechunk.models.device import choose_device
+from latechunk.training.average import average_adapters
 from latechunk.training.budget import Estimate
 from latechunk.training.choose import choose_manifest, choose_settings, choose_steps, keep_sets
 from latechunk.training.data import TrainingData, prepare
@@ -83,7 +84,9 @@ def prepare_job(request: TrainingRequest, on_progress: OnProgress, *, dry_run: b
     encoder = _load_base(request)
     settings = choose_settings(request, encoder)
     if request.adapters is not None:
-        require_fitting(request.adapters, request.base, encoder, settings)
+        require_fitting(request.adapters, request.base, encoder, settings, "to begin with")
+    for one in request.average:
+        require_fitting(one, request.base, encoder, settings, "to average")
     bundle = choose_manifest(request, encoder, settings)
     on_progress("tokenising", 0.0)
     if request.lookalikes:
@@ -137,6 +140,8 @@ def carry_out(job: Job, on_progress: OnProgress) -> Sequence[Mapping[str, Any]]:
         on_progress=reporter.train,
     )
     on_progress("describing", 1.0)
+    if job.request.average:
+        average_adapters(out, job.request.average, job.settings.adapter_names)
     rows = _measure_end(job, trained, references, evaluator) if references and evaluator else []
     write_results(job, trained, rows)
     write_adapter_manifest(out, job.bundle)
@@ -216,9 +221,10 @@ def _measure_end(
 ) -> list[dict[str, Any]]:
     """Compare the finished adapters with the references; measures them unless the last evaluation was of them."""
     n_steps = job.settings.run.n_steps
-    scores, figures = evaluator.finish(job.request.out, n_steps)
+    scores, figures = evaluator.finish(job.request.out, None if job.request.average else n_steps)
     last = {f"eval_{name}": value for name, value in figures.items()}
-    if not any(one["step"] == n_steps and last.keys() <= one.keys() for one in trained.log):
+    is_there = any(one["step"] == n_steps and last.keys() <= one.keys() for one in trained.log)
+    if job.request.average or not is_there:
         trained.log.append({"step": n_steps, **last})
     first = {f"eval_{name}": value for name, value in to_metrics(references["begin"]).items()}
     trained.log.insert(0, {"step": 0, **first})

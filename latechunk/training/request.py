@@ -24,6 +24,7 @@ class TrainingRequest(Validated):
     out: Path
     base: str = DEFAULT_MODEL
     adapters: Path | None = None
+    average: tuple[Path, ...] = ()
     resume: bool = False
     skip_unusable: bool = False
     minutes: Annotated[float, Field(gt=0, allow_inf_nan=False)] | None = None

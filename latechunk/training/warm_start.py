@@ -1,4 +1,4 @@
-"""Check that a run can begin with the adapters in a folder."""
+"""Check that a run can begin with the adapters in a folder, or be averaged with them."""
 
 from __future__ import annotations
 
@@ -18,8 +18,8 @@ from latechunk.training.lora import find_targets
 from latechunk.training.settings import LoraSettings, TrainingSettings
 
 
-def require_fitting(folder: Path, base: str, encoder: Encoder, settings: TrainingSettings) -> None:
-    """Raise unless adapters to begin with are whole, and of this base and the run's shape.
+def require_fitting(folder: Path, base: str, encoder: Encoder, settings: TrainingSettings, use: str) -> None:
+    """Raise unless adapters are whole, and of this base and the run's shape; ``use`` says what they are for.
 
     Raises:
         ModelError: If they are missing, damaged, or were trained over other weights.
@@ -30,15 +30,15 @@ def require_fitting(folder: Path, base: str, encoder: Encoder, settings: Trainin
     names, there = settings.adapter_names, bundle.task_set.adapters
     if not set(names) <= set(there):
         raise InputError(
-            f"the run trains {' and '.join(names)}, and the adapters in {folder}, to begin with, are "
+            f"the run trains {' and '.join(names)}, and the adapters in {folder}, {use}, are "
             f"{' and '.join(there)}; give others, or --no-query-adapter where there is none for questions"
         )
     model, plan = encoder.parts
     n_fixed = plan.local_global.local_layers if plan.local_global else 0
     targets = find_targets(model.transformer.model, settings.lora, n_fixed)
     for name in names:
-        _require_whole(folder, name)
-        _require_same_shape(folder, name, settings.lora, targets)
+        _require_whole(folder, name, use)
+        _require_same_shape(folder, name, settings.lora, targets, use)
 
 
 def require_same_base(folder: Path, manifest: AdapterManifest, base: str, encoder: Encoder) -> None:
@@ -51,16 +51,16 @@ def require_same_base(folder: Path, manifest: AdapterManifest, base: str, encode
         )
 
 
-def _require_whole(folder: Path, name: str) -> None:
+def _require_whole(folder: Path, name: str, use: str) -> None:
     require_adapter_files(str(folder), folder / name)
     path = folder / name / ADAPTER_WEIGHTS
     try:
         load_file(path)
     except (OSError, ValueError, SafetensorError) as error:
-        raise ModelError(f"{path}, of the adapters to begin with, is damaged: {error}; get it again") from error
+        raise ModelError(f"{path}, of the adapters {use}, is damaged: {error}; get it again") from error
 
 
-def _require_same_shape(folder: Path, name: str, lora: LoraSettings, targets: Sequence[str]) -> None:
+def _require_same_shape(folder: Path, name: str, lora: LoraSettings, targets: Sequence[str], use: str) -> None:
     config = read_config(folder / name / ADAPTER_CONFIG)
     found = config if isinstance(config, dict) else {}
     wanted = {"r": lora.rank, "lora_alpha": lora.alpha, "target_modules": sorted(targets)}
@@ -71,7 +71,7 @@ def _require_same_shape(folder: Path, name: str, lora: LoraSettings, targets: Se
     ]
     if differing:
         raise InputError(
-            f"the adapter {name!r} in {folder}, to begin with, has another shape: {'; '.join(differing)}; give the "
+            f"the adapter {name!r} in {folder}, {use}, has another shape: {'; '.join(differing)}; give the "
             f"--rank and --layers that it has, or other adapters"
         )
 
