@@ -52,10 +52,8 @@ def describe(configuration: LocalGlobal | None, tokens: int) -> str:
     """A configuration in one line."""
     if configuration is None:
         return f"plain windows of {tokens}"
-    return (
-        f"K = {configuration.local_layers}, windows of {configuration.local_tokens}, penalty {configuration.penalty:g}, "
-        f"means of {configuration.mean_tokens}, {tokens:,} tokens"
-    )
+    windows = f"windows of {configuration.local_tokens}, penalty {configuration.penalty:g}"
+    return f"K = {configuration.local_layers}, {windows}, means of {configuration.mean_tokens}, {tokens:,} tokens"
 
 
 @dataclass(frozen=True)
