@@ -318,18 +318,18 @@ def test_an_error_leaves_what_was_stored_as_it_was(index, documents):
 
 
 def test_batches_before_an_error_are_stored_and_counted(index):
-    many = [Document(f"d{number}", f"Text number {number}.") for number in range(70)]
+    many = [Document(f"d{number}", f"Text number {number}.") for number in range(260)]
 
     with pytest.raises(DocumentError) as caught:
         index.add(iter([*many, Document("bad", "")]))
 
-    assert caught.value.__notes__ == ["64 documents of this call were stored before the error"]
-    assert len(index) == 64
+    assert caught.value.__notes__ == ["256 documents of this call were stored before the error"]
+    assert len(index) == 256
 
 
 @pytest.mark.parametrize("bad", [Document("bad", "\n"), Document("d1", "Again.")])
 def test_of_a_list_with_a_bad_document_nothing_is_stored(index, bad):
-    many = [Document(f"d{number}", f"Text number {number}.") for number in range(70)]
+    many = [Document(f"d{number}", f"Text number {number}.") for number in range(260)]
 
     with pytest.raises(DocumentError) as caught:
         index.add([*many, bad])
@@ -1554,8 +1554,8 @@ def test_what_is_added_while_the_index_is_removed_or_replaced_is_not_called_stor
     with create(tmp_path / "index", encoder=Removes()) as index:
         index.add([Document("a", "Text.")])
         with pytest.raises(StoreError, match="removed or replaced") as caught:
-            index.add(Document(str(number), "Three words here." if number == 64 else "Text.") for number in range(100))
-        assert caught.value.__notes__ == ["64 documents of this call were stored before the error"]
+            index.add(Document(str(number), "Three words here." if number == 256 else "Text.") for number in range(300))
+        assert caught.value.__notes__ == ["256 documents of this call were stored before the error"]
 
 
 def test_an_index_that_was_removed_says_so(tmp_path):

@@ -117,8 +117,8 @@ def test_batches_grow_to_what_half_a_minute_takes():
     pace.note(20_000, 2.0)  # 10,000 characters a second
     assert pace.n_characters == 300_000
     pace.note(300_000, 0.1)
-    assert pace.n_characters == 400_000
-    pace.note(400_000, 4_000.0)
+    assert pace.n_characters == 1_600_000
+    pace.note(1_600_000, 4_000.0)
     assert pace.n_characters == 20_000
     pace.note(0, 5.0)  # nothing was encoded: nothing is learnt
     assert pace.n_characters == 20_000
@@ -186,12 +186,12 @@ def test_an_error_says_how_many_documents_were_stored_before_it(tmp_path):
         index.add([Document(str(number), "Old.") for number in range(31)])
         known = [Document(str(number), "Old.") for number in range(20)]
         changed = [Document(str(number), "New.") for number in range(20, 31)]
-        new = [Document(str(number), "New.") for number in range(31, 128)]
+        new = [Document(str(number), "New.") for number in range(31, 512)]
 
-        with pytest.raises(DocumentError) as caught:  # two batches of 64, then one that fails
+        with pytest.raises(DocumentError) as caught:  # two batches of 256, then one that fails
             index.add(iter([*known, *changed, *new, Document("bad", "")]))
 
-        assert caught.value.__notes__ == ["128 documents of this call were stored before the error"]
+        assert caught.value.__notes__ == ["512 documents of this call were stored before the error"]
 
 
 def test_batches_follow_the_speed_of_those_before(tmp_path, monkeypatch):
@@ -203,5 +203,5 @@ def test_batches_follow_the_speed_of_those_before(tmp_path, monkeypatch):
         index.add([Document(str(number), "word " * 1_800) for number in range(12)])
 
     # Three reach 20,000 characters, and the next three are prepared beside them. These 27,000 took one second, so
-    # thirty take more than the 400,000 at which a batch ends.
+    # half a minute takes more than there is.
     assert encoder.batches == [3, 3, 6]

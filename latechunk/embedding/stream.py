@@ -29,9 +29,10 @@ OnError: TypeAlias = Literal["raise", "skip"] | Callable[[Document, DocumentErro
 
 _LOG = logging.getLogger("latechunk")
 
-# What is encoded together and committed together: enough windows to fill batches, little enough to lose to a kill.
-_BATCH_DOCUMENTS = 64
-_MOST_CHARACTERS = 400_000
+# What is encoded together and committed together: enough windows to fill batches and to make a segment of the lexical
+# index that has not to be joined with others soon, little enough to lose to a kill.
+_BATCH_DOCUMENTS = 256
+_MOST_CHARACTERS = 1_600_000
 _LEAST_CHARACTERS = 20_000
 _SECONDS = 30.0
 

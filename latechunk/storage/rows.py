@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from functools import lru_cache
 from itertools import accumulate
 from typing import NamedTuple
 
@@ -67,9 +68,12 @@ class ChunkRow:
     titles: str
 
 
+_encode_part = lru_cache(maxsize=256)(to_json)  # neighbours stand under the same headings, most on no page
+
+
 def encode_place(place: Place) -> tuple[str, str, int, str]:
     """The last four fields of a ``ChunkRow``."""
-    return to_json(place.headings), to_json(place.pages), place.line, to_json(place.titles)
+    return _encode_part(place.headings), _encode_part(place.pages), place.line, _encode_part(place.titles)
 
 
 def decode_place(row: ChunkRow) -> Place:
