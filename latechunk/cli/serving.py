@@ -12,7 +12,6 @@ import typer
 
 from latechunk.cli.console import errors_explained, print_message, spinner, stderr_console
 from latechunk.cli.options import Device, Dtype, ModeName, Quiet, given, load_encoder, load_reranker, require_effect
-from latechunk.errors import InputError
 from latechunk.printing import counted
 
 if TYPE_CHECKING:
@@ -186,7 +185,4 @@ def _make_limits(
     )
     if body_mb is not None:
         chosen["pending_bytes"] = max(Limits().pending_bytes, 4 * body_mb * 2**20)
-    try:
-        return Limits(**chosen)
-    except InputError as error:
-        raise InputError(f"a limit is out of range: {error}") from error
+    return Limits(**chosen)

@@ -61,7 +61,7 @@ class Setup:
         object.__setattr__(self, "arms", tuple(dict.fromkeys(self.arms)))
         object.__setattr__(self, "max_tokens", tuple(dict.fromkeys(self.max_tokens)))
         if not 1 <= self.depth <= 1_000:
-            raise InputError(f"the k of measures (depth) must be from 1 to 1,000, got {self.depth}")
+            raise InputError(f"depth must be from 1 to 1,000, got {self.depth}")
 
 
 @dataclass(frozen=True, slots=True)
