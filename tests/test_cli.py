@@ -991,3 +991,17 @@ def test_interrupting_while_the_command_is_loaded_shows_no_traceback():
         _, errors = loading.communicate()
 
     assert (loading.returncode, errors) == (-signal.SIGINT, "")
+
+
+@pytest.mark.parametrize(
+    "command", [["import", "{}", "x.latechunk"], ["evaluate", "{}"], ["serve", "--api-key-file", "{}"]]
+)
+def test_a_name_that_is_too_long_is_an_error_of_a_file_and_not_of_the_output(run, command):
+    long = "n" * 300
+
+    result = run(*(one.format(long) for one in command))
+
+    assert result.exit_code in (1, 2)
+    assert "File name too long" in result.stderr
+    assert long in result.stderr
+    assert isinstance(result.exception, SystemExit)

@@ -473,3 +473,11 @@ def test_what_export_and_inspect_wrote_is_not_read(tmp_path):
     assert {one.reason for one in problems} == {
         "`latechunk export` or `inspect` wrote it, and it is no document; `latechunk import` reads an export"
     }
+
+
+def test_a_name_that_is_too_long_costs_itself(tmp_path, problems):
+    (tmp_path / "a.md").write_text("text")
+    long = tmp_path / ("n" * 300)
+
+    assert [one.id for one in read([long, tmp_path / "a.md"], problems)] == ["a.md"]
+    assert [(one.place, one.reason) for one in problems] == [(str(long), "File name too long")]

@@ -68,6 +68,10 @@ def errors_explained(
     except LateChunkError as error:
         notes = "".join(f" ({note})" for note in getattr(error, "__notes__", []))
         _fail(console, f"error: {name_options(str(error), options_typed.get())}{notes}", EXIT_ERROR)
+    except OSError as error:
+        if error.filename is None:  # of the output
+            raise
+        _fail(console, f"error: {error.filename} cannot be read or written: {error.strerror}", EXIT_ERROR)
     except KeyboardInterrupt:
         _fail(console, f"interrupted; {interrupted}", EXIT_INTERRUPTED)
     finally:

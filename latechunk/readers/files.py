@@ -59,7 +59,12 @@ def find_files(
     found: dict[str, SourceFile] = {}
     names: dict[str, Path] = {}
     for path in given:
-        if path.is_dir():
+        try:
+            is_folder = path.is_dir()
+        except OSError as error:  # its name is too long, or nobody may look
+            on_problem(Problem(str(path), error.strerror or str(error)))
+            continue
+        if is_folder:
             files = [(file, file.relative_to(path).as_posix()) for file in _files_below(path, on_problem, on_other)]
         elif reason := _why_not(path):
             on_problem(Problem(str(path), reason))
