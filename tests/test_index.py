@@ -12,6 +12,7 @@ import subprocess
 import sys
 import textwrap
 import threading
+import time
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -1187,6 +1188,47 @@ def test_threads_may_share_an_index(tmp_path):
         with ThreadPoolExecutor(8) as pool:
             assert set(pool.map(work, range(80))) == {3}
         assert len(index) == 30
+
+
+STEADY = """
+import sys
+from latechunk import Document, Index
+from tests.conftest import FakeEncoder
+
+with Index.open(sys.argv[1], encoder=FakeEncoder(), lock_timeout=60) as index:
+    for number in range(100_000):
+        index.add([Document("steady", f"Text {number}.")])
+        if number == 2:
+            print("ready", flush=True)
+"""
+
+
+@pytest.mark.parametrize("where", ["thread", "process"])
+def test_one_who_writes_without_a_pause_lets_others_write(tmp_path, documents, where):
+    path, ended = tmp_path / "index", threading.Event()
+    with create(path, lock_timeout=20) as index, ThreadPoolExecutor(1) as threads:
+
+        def add_steadily():
+            while not ended.is_set():
+                index.add([Document("steady", f"Text of {time.monotonic_ns()}.")])
+
+        index.add(documents[:1])
+        if where == "thread":
+            steady = threads.submit(add_steadily)
+        else:
+            command = [sys.executable, "-c", STEADY, str(path)]
+            root = Path(__file__).parent.parent
+            steady = subprocess.Popen(command, cwd=root, stdout=subprocess.PIPE, text=True)
+            assert steady.stdout.readline() == "ready\n"
+        try:
+            for number in range(3):
+                index.add([Document("other", f"Number {number}.")])
+            assert steady.running() if where == "thread" else steady.poll() is None
+        finally:
+            ended.set()
+            if where == "process":
+                steady.kill()
+                steady.communicate()
 
 
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="this system has no fork")

@@ -9,6 +9,7 @@ import re
 import secrets
 import shutil
 import stat
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -27,6 +28,7 @@ from latechunk.errors import (
 STORE = "store.sqlite3"
 _VECTORS = "vectors"
 _LOCK = "write.lock"
+_POLL = 0.01  # seconds between two attempts to get the lock
 _EMBEDDED = "manifest.json"  # of a folder of embedded documents, see latechunk.distributed.folder
 _NEW = re.compile(r"new-[0-9a-f]{16}(-journal|-wal|-shm)?")  # a store that is being made, and SQLite's files for it
 
@@ -211,8 +213,10 @@ def hold_write_lock(folder: Path, timeout: float, remedy: str | None = None) -> 
     ``remedy`` says what to do where it is not taken; None for what is right for an open index.
     """
     lock = FileLock(folder / _LOCK)
+    deadline = time.monotonic() + timeout
     try:
-        lock.acquire(timeout=timeout)
+        with _standing_in_line(folder, deadline):
+            lock.acquire(timeout=max(0.0, deadline - time.monotonic()), poll_interval=_POLL)
     except Timeout as error:
         remedy = remedy or (
             f"waited {timeout:g} s (lock_timeout). Searching goes on meanwhile; try the change again when it is done, "
@@ -225,6 +229,37 @@ def hold_write_lock(folder: Path, timeout: float, remedy: str | None = None) -> 
         yield
     finally:
         lock.release()
+
+
+@contextlib.contextmanager
+def _standing_in_line(folder: Path, deadline: float) -> Iterator[None]:
+    """Be the one who waits for the write lock next: who has just given it back comes after those who wait for it.
+
+    Without it a process that adds one document after the other would keep all others out. The line is a lock on the
+    folder; where there is no such lock, as on Windows and NFS, there is no line. Timeout at the deadline.
+    """
+    try:
+        import fcntl
+    except ImportError:
+        yield
+        return
+    handle = os.open(folder, os.O_RDONLY)
+    try:
+        while True:
+            try:
+                fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                break
+            except BlockingIOError:
+                if time.monotonic() >= deadline:
+                    raise Timeout(str(folder)) from None
+                time.sleep(_POLL)
+            except OSError:
+                break
+        yield
+    finally:
+        with contextlib.suppress(OSError):
+            fcntl.flock(handle, fcntl.LOCK_UN)  # a process that was forked meanwhile has the handle as well
+        os.close(handle)
 
 
 def folder_size(folder: Path) -> int:

@@ -29,6 +29,7 @@ class WriteTurns:
         self._guard = threading.Lock()
         self._left = threading.Condition(self._guard)
         self._holder: int | None = None  # the thread that changes the index
+        self._waiting: dict[int, None] = {}  # those that want to, in the order in which they came
 
     def require_writable(self) -> None:
         """Raise a ``StoreError`` if the index is closed, an ``IndexReadOnlyError`` if it is open for reading only."""
@@ -58,7 +59,13 @@ class WriteTurns:
             # An interrupt comes at a call, and there is none between this thread's becoming the holder and the end of
             # the bare lock's block.
             with self._guard:
-                if not self._left.wait_for(lambda: self._holder is None, self.timeout):
+                self._waiting[own] = None
+                try:
+                    is_next = self._left.wait_for(lambda: self._is_next(own), self.timeout)
+                finally:
+                    self._waiting.pop(own, None)
+                    self._left.notify_all()
+                if not is_next:
                     raise IndexBusyError(
                         f"{self._folder} is being written by another thread; waited {self.timeout:g} s (lock_timeout). "
                         f"Searching goes on meanwhile; try the change again when it is done, or open the index with a "
@@ -73,4 +80,7 @@ class WriteTurns:
             if self._holder == own:
                 with self._guard:
                     self._holder = None
-                    self._left.notify()
+                    self._left.notify_all()
+
+    def _is_next(self, thread: int) -> bool:
+        return self._holder is None and next(iter(self._waiting)) == thread
