@@ -156,6 +156,21 @@ def test_closing_finishes_what_waits_and_takes_nothing_new():
             dispatcher.run(gate, [1], [1])
 
 
+def test_a_thread_that_the_system_does_not_start_is_started_with_the_next_request(dispatcher, monkeypatch):
+    """As where a container has as many processes and threads as it may."""
+
+    def start(_):
+        raise RuntimeError("can't start new thread")
+
+    double = lambda items: [2 * item for item in items]  # noqa: E731
+    with monkeypatch.context() as patched, pytest.raises(RuntimeError, match="can't start"):
+        patched.setattr(threading.Thread, "start", start)
+        dispatcher.run(double, [1], [1])
+    assert dispatcher.waiting_tokens == 0
+
+    assert dispatcher.run(double, [3], [1]) == [6]
+
+
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="this system has no fork")
 @pytest.mark.filterwarnings("ignore:.*fork:DeprecationWarning")
 def test_a_forked_process_runs_what_it_is_asked(dispatcher):

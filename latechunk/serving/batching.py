@@ -84,11 +84,12 @@ class Dispatcher:
         with self._ready:
             if self._closed:
                 raise BusyError("the server is shutting down", self.retry_after)
+            if self._thread is None:
+                thread = threading.Thread(target=self._loop, name="latechunk-encode", daemon=True)
+                thread.start()  # which fails where there are as many threads as there may be
+                self._thread = thread
             self._jobs.append(job)
             self._waiting_tokens += sum(sizes)
-            if self._thread is None:
-                self._thread = threading.Thread(target=self._loop, name="latechunk-encode", daemon=True)
-                self._thread.start()
             self._ready.notify()
         try:
             return job.future.result(self._patience)
