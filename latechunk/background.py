@@ -11,7 +11,7 @@ Result = TypeVar("Result")
 
 
 def start(function: Callable[..., Result], *arguments: object) -> Future[Result]:
-    """Start a call in a thread of its own, which gives the future its result or its error.
+    """Start a call in a thread of its own, or make it now where none can be started; the future gets result or error.
 
     ``ThreadPoolExecutor`` takes nothing more as soon as the main thread has ended, so a thread that adds documents or
     searches would fail then, although the interpreter waits for it.
@@ -24,5 +24,8 @@ def start(function: Callable[..., Result], *arguments: object) -> Future[Result]
         except BaseException as error:  # noqa: BLE001  raised to whoever asks for the result
             future.set_exception(error)
 
-    threading.Thread(target=run, name="latechunk-background").start()
+    try:
+        threading.Thread(target=run, name="latechunk-background").start()
+    except RuntimeError:  # there are as many as there may be, or the interpreter is ending
+        run()
     return future

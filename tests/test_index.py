@@ -1190,6 +1190,19 @@ def test_threads_may_share_an_index(tmp_path):
         assert len(index) == 30
 
 
+def test_where_no_thread_can_be_started_documents_are_added_and_found(tmp_path, documents, monkeypatch):
+    """As in a container with as many as it may have, and in Python 3.12 when the main thread has ended."""
+
+    def start(_):
+        raise RuntimeError("can't start new thread")
+
+    monkeypatch.setattr(threading.Thread, "start", start)
+    with create(tmp_path / "index") as index:
+        assert index.add(documents).n_added == len(documents)
+    with create_open(tmp_path / "index") as again:
+        assert again.search("the capital", k=1)
+
+
 STEADY = """
 import sys
 from latechunk import Document, Index
