@@ -76,6 +76,17 @@ def test_the_main_text_of_a_page(read):
         ("<footer>Only this.</footer>", "Only this."),
         ("<p>soft\u00adhyphen non\u00a0breaking</p>", "soft\u00adhyphen non\u00a0breaking"),
         ("<p>東<rt>ひがし</rt>京</p>", "東京"),
+        (
+            "<div><p>Next: <a rel=next>B</a>, Previous: <a rel='prev nofollow'>A</a></p></div><h1>C</h1><p>Text.",
+            "C\n\nText.",
+        ),
+        (
+            "<table><tr><th colspan=3>C</th></tr><tr><td><a accesskey=p>Prev</a><td><td><a accesskey=n>Next</a></table>"
+            "<h1>C</h1><p>Text.",
+            "C\n\nText.",
+        ),
+        (f"<div>{'Text. ' * 30}<a rel=next>Next</a></div>", f"{'Text. ' * 30}Next"),
+        ("<div><p>Text.</p><a rel=next>Next</a></div>", "Text.\n\nNext"),
         ("plain <b>text", "plain text"),
     ],
 )

@@ -145,6 +145,14 @@ def test_times_without_parts_of_a_second_are_times(read):
     assert [one.text for one in read("a.srt", content.encode())[0]] == ["[00:00:58] Hello. Welcome."]
 
 
+def test_times_without_leading_zeros_are_times(read):
+    content = (
+        "WEBVTT\n\n6e2b1f0c-0d3a/12-0\n0:0:0.0 --> 0:0:3.5\n<v Ann>Hello.</v>\n\n0:1:5.2 --> 1:2:7.9\n<v Bo>Hi.</v>\n"
+    )
+
+    assert read("a.vtt", content)[0][0].text == "[00:00:00] Ann: Hello.\n\n[00:01:05] Bo: Hi."
+
+
 def test_names_with_which_most_cues_begin_are_their_speakers(read):
     said = ["Ann O'Neil: I think that", "Ann O'Neil: we sell pumps.", "Room 2: Note: at 10:30.", "Yes."]
     cues = [f"{n}\n00:0{n}.000 --> 00:0{n + 1}.000\n{what}" for n, what in enumerate(said, start=1)]

@@ -38,6 +38,11 @@ _NUMBERS = frozenset({"linenos", "lineno", "linenumber", "line-number"})  # of l
 _CODE_LINES = frozenset({"div", "p", "li"})
 _TEX = 'annotation[encoding="application/x-tex"]'
 _SECTIONS = frozenset({"article", "section"})
+# Links to the page before and after, as HTML, DocBook and Texinfo mark them, and the blocks that such links stand in.
+_TURNING = "a[rel~=prev], a[rel~=previous], a[rel~=next], a[accesskey=p], a[accesskey=n]"
+_HOLDERS = frozenset({"p", "div", "table", "ul", "ol", "body"})
+_TEXTS = "p, h1, h2, h3, h4, h5, h6"
+_MOST_BESIDE_LINKS = 120  # characters: "Next: , Previous: ", and the title of the page, which DocBook repeats there
 _MARGIN_ROLES = frozenset({"navigation", "banner", "contentinfo", "search", "complementary", "dialog"})
 _HIDDEN = re.compile(r"display\s*:\s*none", re.I)
 _SPACE = re.compile(r"[ \t\n\r\f]+")
@@ -53,10 +58,29 @@ def render(root: LexborNode, tick: Callable[[], None], *, drop_margins: bool) ->
 
     ``tick`` is called at least once for every 100,000 nodes.
     """
-    renderer = _Renderer(layout_tables(root, tick), drop_margins, tick)
+    renderer = _Renderer(layout_tables(root, tick), _find_navigation(root), drop_margins, tick)
     walk(root, renderer.enter, renderer.leave, tick)
     renderer.end_line()
     return renderer.out
+
+
+def _find_navigation(root: LexborNode) -> frozenset[int]:
+    """The blocks of a page that hold links to the one before or after and hardly anything else."""
+    holders: dict[int, LexborNode] = {}
+    for link in root.css(_TURNING):
+        node: LexborNode | None = link
+        while node is not None and node.tag not in _HOLDERS:
+            node = node.parent
+        if node is not None and node.tag != "body":
+            holders[node.mem_id] = node
+    return frozenset(mem_id for mem_id, node in holders.items() if _is_navigation(node))
+
+
+def _is_navigation(node: LexborNode) -> bool:
+    if node.css_first(_TEXTS) not in (None, node):
+        return False
+    length, of_links = (sum(len(" ".join(one.text().split())) for one in ones) for ones in ([node], node.css("a")))
+    return length - of_links <= _MOST_BESIDE_LINKS
 
 
 def _are_line_numbers(text: str) -> bool:
@@ -90,10 +114,13 @@ def _is_formula(node: LexborNode) -> bool:
 class _Renderer:
     """Takes the elements of a page as they begin and end, and writes the text."""
 
-    def __init__(self, layout: frozenset[int], drop_margins: bool, tick: Callable[[], None]) -> None:
+    def __init__(
+        self, layout: frozenset[int], navigation: frozenset[int], drop_margins: bool, tick: Callable[[], None]
+    ) -> None:
         self.out = StructuredText()
         self._tick = tick
         self._layout = layout
+        self._navigation = navigation
         self._drop_margins = drop_margins
         self._line: list[str] = []
         self._level = 0  # of the heading that is open
@@ -202,7 +229,7 @@ class _Renderer:
         return tag in _SKIPPED or (tag == "a" and _is_permalink(node))
 
     def _is_hidden(self, node: LexborNode, tag: str) -> bool:
-        if self._drop_margins and tag in _MARGINS and self._is_margin(node, tag):
+        if node.mem_id in self._navigation or (self._drop_margins and tag in _MARGINS and self._is_margin(node, tag)):
             return True
         attributes: Mapping[str, str | None] = node.attributes
         if not attributes:

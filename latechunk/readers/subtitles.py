@@ -16,7 +16,7 @@ from latechunk.types import Document
 _SECONDS = 15  # after which a paragraph ends where a sentence does
 _MOST_SECONDS = 30
 _MOST_LINES = 20  # that are shown at once
-_TIME = re.compile(r"[ \t]*(?:(\d{1,3}):)?(\d{1,2}):(\d\d)(?:[.,]\d{1,3})?[ \t]*-->")
+_TIME = re.compile(r"[ \t]*(?:(\d{1,3}):)?(\d{1,2}):(\d{1,2})(?:[.,]\d{1,3})?[ \t]*-->")
 _NO_CUE = re.compile(r"(?:WEBVTT|NOTE|STYLE|REGION)\b")
 _LANGUAGE = re.compile(r"WEBVTT[^\n]*(?:\n[^\n]+)*?\nLanguage: *([\w-]+)")
 _SPEAKER = re.compile(r"\s*<v(?:\.[\w.-]*)?[ \t]+([^\s<>][^<>]*)>")
