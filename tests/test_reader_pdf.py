@@ -11,6 +11,7 @@ from latechunk.errors import DocumentError, MissingDependencyError
 from latechunk.readers import parser_process, pdf
 from latechunk.readers.parsed import Parsed, ParserOptions
 from latechunk.readers.parser_process import ParserProcess
+from latechunk.readers.pdf_headings import _levels
 from latechunk.types import Block, Page
 from tests.pdfs import IMAGE, make_pdf, write_lines
 
@@ -121,6 +122,30 @@ def test_browsers_break_words_at_soft_hyphens_and_lines_at_those_of_words(read):
 
     assert printed.text == ("An organization of long-term pre-\nand postfix West-Falia, see /a-path and end.")
     assert other.text == "An organization of longterm pre-\nand postfix West-Falia, see /apath and end."
+
+
+def test_bullets_notes_and_words_in_other_type_end_no_paragraph(read):
+    shown = [  # where each piece of a line stands, and the size of its type
+        [(72, 720, 16, "\u2022"), (84, 720, 11, "The pump must be")],
+        [(72, 706, 11, "checked each week")],
+        [(72, 692, 8, "FAQ"), (92, 692, 11, "and manual of the")],
+        [(72, 678, 11, "pump say how.")],
+        [(72, 104, 5, "1"), (78, 100, 8, "A note on pumps")],
+        [(72, 94, 5, "b"), (76, 90, 8, "Another, of")],
+        [(72, 80, 8, "two lines")],
+    ]
+    content = b"".join(write_lines([text], x=x, y=y, size=size) for line in shown for x, y, size, text in line)
+
+    ((document,), _) = read(make_pdf([content, write_lines(["It goes on."])]))
+
+    assert document.text == (
+        "\u2022 The pump must be\nchecked each week\nFAQ and manual of the\npump say how."
+        "\n\n1 A note on pumps\n\nbAnother, of\ntwo lines\n\nIt goes on."
+    )
+
+
+def test_letters_of_one_font_that_differ_a_little_are_of_one_level():
+    assert _levels([20.0, 14.1, 14.0, 12.7]) == {20.0: 1, 14.1: 2, 14.0: 2, 12.7: 3}
 
 
 def test_lines_of_larger_type_are_headings(read):

@@ -22,7 +22,7 @@ from latechunk.readers.parsed import Parsed, ParserOptions
 from latechunk.readers.pdf_headings import Line, find_headings
 from latechunk.readers.pdf_hyphens import BROKEN, join_words
 from latechunk.readers.pdf_letters import Place, order_letters
-from latechunk.readers.pdf_margins import PageLine, is_far, usual_distance, without_margins
+from latechunk.readers.pdf_margins import PageLine, is_far, is_other, usual_distance, without_margins
 from latechunk.readers.reader import parsed_reader
 from latechunk.types import Page
 
@@ -36,12 +36,14 @@ _SOFT = "\u2010\u00ad"  # hyphens that break a word alone
 _LINE_END = re.compile(rf"[{_SOFT}]?\r?\n|[{_HYPHENS}]")
 _BROWSER = "Skia/PDF"  # the producer in what browsers and Google Docs write, whose own hyphens are soft ones
 _SAME_LINE = 0.1  # sizes of type that what stands on one line may differ in height
+_RAISED = 0.5  # sizes of type by which a number may stand above its footnote
 _SAMPLE = 100  # letters of a page that say how it is turned
 _MOST_STAMP = 120  # characters
 _LEAST_OF_SCAN = 0.5  # of the page
 _PASSWORD_ERROR = 4  # FPDF_ERR_PASSWORD
 _DYNAMIC = 2  # FORMTYPE_XFA_FULL, whose page says "Please wait" and no more
 _EAST_ASIAN = "\u2e80"  # the first character of such scripts
+_WORD = re.compile(r"[^\W\d_]{2,8}")
 _DATE = re.compile(r"(?:D:)?(\d{4})(\d\d)?(\d\d)?(?:(\d\d)(\d\d)(\d\d)?)?")
 _METADATA = {"Title": "title", "Author": "author"}
 
@@ -145,8 +147,9 @@ class _Text:
 
     def add_lines(self, lines: list[PageLine], label: str | None) -> None:
         """Add a page of these lines."""
-        if lines and self.length:
-            self._write("\n")  # a sentence may go on over the page
+        if lines and self.length:  # a sentence may go on over the page, but not from a footnote
+            below, above = self.lines[-1].size, lines[0].size
+            self._write("\n\n" if below < above and is_other(below, above) else "\n")
         start = self.length
         usual = usual_distance(lines)
         for number, line in enumerate(lines):
@@ -180,13 +183,15 @@ def _read_lines(page: pypdfium2.PdfTextPage) -> Iterator[PageLine]:
     text = page.get_text_range()
     is_wide = not text.isascii() and max(text) > "\uffff"  # PDFium counts in UTF-16
     start = place = 0
+    before = 0.0
     while start < len(text):
         found = _LINE_END.search(text, start)
         end, after = found.span() if found else (len(text), len(text))
         source = text[start:end]
         if line := source.strip():
             blank = len(source) - len(source.lstrip())
-            x, y, size = _measure(page, place + blank)
+            x, y, size, is_note = _measure_line(page, place + blank, line, before)
+            before = size
             # Only East Asian lines are asked for their ends, since that takes as long as all the rest.
             end_x, end_y, _ = _measure(page, place + blank + len(line) - 1) if line[0] > _EAST_ASIAN else (x, y, 0)
             is_vertical = y - end_y > abs(x - end_x)
@@ -194,7 +199,8 @@ def _read_lines(page: pypdfium2.PdfTextPage) -> Iterator[PageLine]:
                 line = order_letters(line, partial(_place_of_letter, page, place + blank))
             sign = found[0][0] if found else ""
             is_soft = sign != "" and sign in _SOFT
-            yield PageLine(line, x, y, size, is_soft or (sign != "" and sign in _HYPHENS), is_soft, is_vertical)
+            has_hyphen = is_soft or (sign != "" and sign in _HYPHENS)
+            yield PageLine(line, x, y, size, has_hyphen, is_soft, is_vertical, is_note)
         place += len(text[start:after].encode("utf-16-le")) // 2 if is_wide else after - start
         start = after
 
@@ -260,6 +266,27 @@ def _measure(page: pypdfium2.PdfTextPage, place: int) -> tuple[float, float, flo
     return across, up, round(height if is_upright else width, 1)
 
 
+def _measure_line(
+    page: pypdfium2.PdfTextPage, place: int, line: str, before: float
+) -> tuple[float, float, float, bool]:
+    """As ``_measure``, of a line that starts here; and whether it begins with the raised number or sign of a note.
+
+    It may begin with a bullet or some letters of another size than its own, which most often is that of the line
+    ``before``.
+    """
+    x, y, first = _measure(page, place)
+    if not is_other(first, before) or not (word := _WORD.search(line)):
+        return x, y, first, False
+    _, y_of_word, size = _measure(page, place + word.end() - 1)
+    if first < size and is_other(first, size) and y - y_of_word > _SAME_LINE * size:
+        return x, y_of_word, size, True
+    if is_other(size, before):
+        rest = [_WORD.search(line, len(line) * quarter // 4) for quarter in (2, 3)]
+        sizes = [_measure(page, place + one.start())[2] for one in rest if one]
+        size = before if sizes and not any(is_other(one, before) for one in sizes) else size
+    return x, y, size, False
+
+
 def _place_of_letter(page: pypdfium2.PdfTextPage, start: int, at: int) -> Place:
     """The origin and the left edge of the character at this place of the line that starts here."""
     import pypdfium2.raw as pdfium
@@ -279,11 +306,12 @@ def _between(line: PageLine, following: PageLine, usual: float, *, is_hard: bool
             return ""
         return BROKEN if is_one_word else "-"
     distance = line.y - following.y
-    if abs(distance) < _SAME_LINE * line.size and following.x > line.x and not line.is_vertical:
-        return " "  # cells of a row that were drawn one by one
-    is_apart = usual > 0 and is_far(distance, usual, min(line.size, following.size))
-    is_other_size = distance > 0 and abs(line.size - following.size) > 0.1 * line.size
-    return "\n\n" if is_apart or is_other_size else "\n"
+    is_other_size = is_other(line.size, following.size)
+    is_raised = line.size < following.size and is_other_size and 0 < distance < _RAISED * following.size
+    if (is_raised or abs(distance) < _SAME_LINE * line.size) and following.x > line.x and not line.is_vertical:
+        return " "  # cells of a row that were drawn one by one, or the number of a footnote before it
+    is_apart = following.is_note or (usual > 0 and is_far(distance, usual, min(line.size, following.size)))
+    return "\n\n" if is_apart or (distance > 0 and is_other_size) else "\n"
 
 
 def _is_image(page: pypdfium2.PdfPage, n_characters: int) -> bool:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
@@ -11,6 +12,7 @@ from itertools import groupby
 from latechunk.types import Block
 
 _LARGER = 1.15  # times the type of most of the text
+_SAME = 0.97
 _MOST_TITLE = 200  # characters
 _MOST_LINES = 3  # of one heading
 _MOST_OF_TEXT = 0.3  # what is large beyond that is no heading
@@ -77,13 +79,25 @@ def _large_lines(text: str, lines: Sequence[Line]) -> Iterator[Block]:
     n_pages = len({line.page for line in lines})
     heads = _running_heads(text, [line for line in lines if line.size in large], n_pages)
     lines = [line for line in lines if line not in heads]
-    levels = {size: min(level, _MOST_LEVELS) for level, size in enumerate(large, start=1)}
-    for (_, size), run in groupby(lines, lambda line: (line.page, line.size)):
+    levels = _levels(large)
+    for (_, level), run in groupby(lines, lambda line: (line.page, levels.get(line.size))):
         members = list(run)
         start, end = members[0].start, members[-1].end
         is_title = len(members) <= _MOST_LINES and end - start <= _MOST_TITLE
-        if size in levels and is_title and any(one.isalpha() for one in text[start:end]):
-            yield Block("heading", start, end, levels[size])
+        if level and is_title and any(one.isalpha() for one in text[start:end]):
+            yield Block("heading", start, end, level)
+
+
+def _levels(sizes: Sequence[float]) -> dict[float, int]:
+    """The level of each size of type, the largest first; letters of one font may differ a little."""
+    levels: dict[float, int] = {}
+    largest = math.inf
+    level = 0
+    for size in sizes:
+        if size < _SAME * largest:
+            largest, level = size, min(level + 1, _MOST_LEVELS)
+        levels[size] = level
+    return levels
 
 
 def _running_heads(text: str, lines: Sequence[Line], n_pages: int) -> set[Line]:

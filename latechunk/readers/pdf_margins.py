@@ -19,6 +19,7 @@ _PARAGRAPH = 1.3  # times the usual distance of lines
 _MOST_DISTANCE = 4.0  # in sizes of type; what is farther apart are no lines of one text
 _MOST_LINES = 3  # of a margin
 _LEAST_PAGES = 3
+_OTHER = 0.1  # of the size of type
 _LARGER = 1.15  # times the type of most of the page; such lines are titles, as of slides
 _NUMBER = re.compile(r"[0-9]{1,9}|\b(?:[ivxlc]{1,9}|[IVXLC]{1,9})\b")
 _ROMAN = {to_roman(number): number for number in range(1, 400)}  # as pages of prefaces have them
@@ -37,6 +38,7 @@ class PageLine:
     has_hyphen: bool
     is_soft: bool  # its hyphen
     is_vertical: bool
+    is_note: bool = False  # it begins with a raised number or sign
 
 
 def without_margins(pages: Sequence[Sequence[PageLine]]) -> list[list[PageLine]]:
@@ -69,6 +71,11 @@ def usual_distance(lines: Sequence[PageLine]) -> float:
 def is_far(distance: float, usual: float, size: float) -> bool:
     """Whether lines at this distance, in points, are of two paragraphs."""
     return distance > _PARAGRAPH * usual * size
+
+
+def is_other(size: float, other: float) -> bool:
+    """Whether type of these sizes is of two kinds of text."""
+    return abs(size - other) > _OTHER * max(size, other)
 
 
 def _margins(lines: Sequence[PageLine]) -> Iterator[tuple[PageLine, bool]]:
