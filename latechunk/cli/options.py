@@ -35,7 +35,8 @@ class Command(TyperCommand):
     def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
         """Refuse what is empty before it is read: the empty path would be the working directory."""
         typed, _, _ = self.make_parser(ctx).parse_args(args=[*args])
-        for parameter in self.get_params(ctx):
+        parameters: list[Any] = [*self.get_params(ctx)]
+        for parameter in parameters:
             value = typed.get(parameter.name)
             if parameter.name not in _MAY_BE_EMPTY and "" in (value if isinstance(value, list | tuple) else (value,)):
                 raise typer.BadParameter("it is empty, as a variable of the shell that is not set", ctx, parameter)
@@ -57,7 +58,7 @@ class Command(TyperCommand):
         panels: dict[str, list[tuple[str, str]]] = {"Arguments": []}
         for parameter in self.get_params(ctx):
             if parameter.param_type_name == "argument":
-                panels["Arguments"].append((parameter.metavar or "", parameter.help or ""))
+                panels["Arguments"].append((parameter.metavar or "", getattr(parameter, "help", None) or ""))
             elif (record := parameter.get_help_record(ctx)) is not None:
                 panels.setdefault(getattr(parameter, "rich_help_panel", None) or "Options", []).append(record)
         panels["Options"] = panels.pop("Options", [])
