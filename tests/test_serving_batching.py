@@ -163,9 +163,10 @@ def test_a_thread_that_the_system_does_not_start_is_started_with_the_next_reques
         raise RuntimeError("can't start new thread")
 
     double = lambda items: [2 * item for item in items]  # noqa: E731
-    with monkeypatch.context() as patched, pytest.raises(RuntimeError, match="can't start"):
+    with monkeypatch.context() as patched:
         patched.setattr(threading.Thread, "start", start)
-        dispatcher.run(double, [1], [1])
+        with pytest.raises(RuntimeError, match="can't start"):
+            dispatcher.run(double, [1], [1])
     assert dispatcher.waiting_tokens == 0
 
     assert dispatcher.run(double, [3], [1]) == [6]
