@@ -12,8 +12,8 @@ from latechunk import Document, Index, SentenceChunker
 from latechunk.embedding.unread_languages import find_unread_language
 from latechunk.search import spellings
 from latechunk.search.function_words import function_words
-from latechunk.search.spellings import beginnings, most_alike, other_numbers
-from latechunk.storage.terms import fold, question_terms, to_terms
+from latechunk.search.spellings import beginnings, most_alike, other_forms
+from latechunk.storage.terms import fold, number_phrases, question_terms, to_terms
 from tests.conftest import FakeEncoder
 
 
@@ -105,10 +105,44 @@ def test_what_is_no_number_in_groups_is_no_phrase(text):
 
 
 @pytest.mark.parametrize(
+    ("question", "phrases"),
+    [
+        ("§ 2 Abs. 3", ["abs 3", "2 abs", "2 abs 3"]),
+        ("What is in section 2 (3)?", ["2 3", "section 2"]),
+        ("How tall are those of 5 mm?", ["5 mm"]),
+        ("2009 and 2010", []),
+        ("DE89 3704 0044", ["de89 3704 0044"]),
+        ("モデル CX 21の値段", ["cx 21"]),
+        ("no number", []),
+        ("7 " * 65, []),
+    ],
+)
+def test_numbers_are_phrases_with_what_stands_next_to_them(question, phrases):
+    assert number_phrases(question, {"and", "in", "is", "of", "what"}) == phrases
+
+
+def test_a_question_of_many_numbers_has_64_phrases_of_them():
+    assert len(number_phrases("a 1 " * 5_000, set())) == 64
+
+
+@pytest.mark.parametrize(
+    ("asked", "text"),
+    [
+        ("What does getUserName do?", "get user name"),
+        ("C:\\logs\\old", "c logs old"),
+        ("section 2(3)", "2 3"),
+        ("f(x)=y", "f x y"),
+    ],
+)
+def test_names_of_programs_and_paths_are_phrases(asked, text):
+    assert text in question_terms(asked)
+
+
+@pytest.mark.parametrize(
     ("term", "others"),
     [
         ("1000", ["1 000"]),
-        ("1234567", ["1 234 567"]),
+        ("1234567", ["1 234 567", "12 34 567"]),
         ("999", []),
         ("5", ["05"]),
         ("05", ["5"]),
@@ -117,17 +151,29 @@ def test_what_is_no_number_in_groups_is_no_phrase(text):
         ("0815", []),  # no number
         ("1" * 16, []),
         ("12 500", ["12500", "v12 500"]),
-        ("5 3 2024", ["05 03 2024", "v5 3 2024"]),
-        ("05 12 2024", ["5 12 2024", "v05 12 2024"]),
-        ("2024 03 05", ["2024 3 5", "v2024 03 05"]),
+        ("5 3 2024", ["05 03 2024", "05032024", "v5 3 2024"]),
+        ("05 12 2024", ["5 12 2024", "05122024", "5122024", "v05 12 2024"]),
+        ("2024 03 05", ["2024 3 5", "20240305", "v2024 03 05"]),
         ("1 02", ["v1 02"]),  # another version than 1.2
         ("v1 2 3", ["1 2 3"]),
+        ("1 12 3", ["v1 12 3"]),  # not 1123
+        ("20240305", ["20 240 305", "2 02 40 305", "2024 03 05"]),
+        ("91 63 407", ["9163407", "v91 63 407"]),
+        ("978 3 16 148410 0", ["9783161484100", "v978 3 16 148410 0"]),
+        ("de89370400440532013000", ["de 89370400440532013000", "de89 3704 0044 0532 0130 00"]),
+        ("3rd", ["3", "3 rd"]),
+        ("cx21", ["cx 21"]),
+        ("cx 21", ["cx21"]),
+        ("25mm", ["25 mm"]),
+        ("e mail", ["email"]),
+        ("u s a", ["usa"]),
+        ("it s", []),  # not its
         ("ab 114 7", []),
         ("pump", []),
     ],
 )
 def test_other_ways_to_write_a_number(term, others):
-    assert other_numbers(term) == others
+    assert other_forms(term) == others
 
 
 @pytest.mark.parametrize(
@@ -226,6 +272,28 @@ def test_numbers_are_found_as_they_are_written(tmp_path, asked, text):
         (hit,) = index.search(asked, 1, mode="lexical")
 
     assert text in hit.chunk.text
+
+
+def test_numbers_codes_and_names_are_found_as_others_write_them(asked):
+    pairs = list(itertools.permutations((2, 3, 5, 12), 2))
+    laws = [(f"§ {a} Abs. {b} regelt die Haftung.", f"Was regelt § {a} Abs. {b}?") for a, b in pairs]
+    laws += [(f"Section {a}({b}) governs liability.", f"What does section {a} ({b}) govern?") for a, b in pairs]
+    units = [(f"Bolt of {a}{u}.", f"bolt {a} {u}") for a in (4, 7, 25) for u in ("mm", "cm", "kg")]
+    units += [(f"Pipe of {a} {u}.", f"pipe {a}{u}") for a in (4, 7, 25) for u in ("mm", "cm", "kg")]
+    codes = [(f"Part AB-{n} fits.", f"part AB{n}") for n in range(40, 60)]
+    codes += [(f"Piece XY{n} fits.", f"piece XY {n}") for n in range(40, 60)]
+    numbers = [(f"Book 978316{n}84100.", f"Book 978-3-16-{n}84-100") for n in range(1480, 1500)]
+    numbers += [(f"Pay DE89 3704 0044 05{n} please.", f"pay DE893704004405{n}") for n in range(10, 30)]
+    names = [(f"Call {a}_{b}_name.", f"What is {a}{b.title()}Name?") for a in ("get", "set") for b in ("user", "file")]
+    names += [(f"Use {a}{b.title()}Size.", f"What is {a}_{b}_size?") for a in ("get", "set") for b in ("user", "file")]
+    paths = [(f"See C:\\{a}\\{b}\\x.ini.", f"C:\\{a}\\{b}\\x.ini") for a, b in itertools.permutations("pqr", 2)]
+    words = [
+        (f"The {word} is here.", f"Where is the {typed}?") for word, typed in [("email", "e-mail"), ("UNO", "U.N.O.")]
+    ]
+    both = [*laws, *units, *codes, *numbers, *names, *paths, *words]
+
+    questions = [(question, number) for number, (_, question) in enumerate(both)]
+    assert asked([text for text, _ in both], questions) == len(both)
 
 
 @pytest.mark.parametrize(

@@ -10,7 +10,7 @@ from typing import Concatenate, ParamSpec, TypeVar
 
 from latechunk.ann.reader import VectorReader
 from latechunk.search.cache import StoreCache
-from latechunk.search.spellings import beginnings, most_alike, other_numbers
+from latechunk.search.spellings import beginnings, most_alike, other_forms
 from latechunk.storage.filter_sql import Selection
 from latechunk.storage.fulltext import DOCUMENTS
 from latechunk.storage.lookup import WordRows
@@ -108,7 +108,7 @@ class Corpus:
         most of the time of a search. A number stands where it is written in another way, too.
         """
         documents, chunks = (
-            self.store.score_term(term, kind, self._rows(kind, granularity), other_numbers(term))
+            self.store.score_term(term, kind, self._rows(kind, granularity), other_forms(term))
             for kind in (DOCUMENTS, granularity)
         )
         return Postings(*documents, *chunks)

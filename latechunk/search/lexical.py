@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Sequence
+from functools import reduce
 from itertools import accumulate
 
 import numpy as np
@@ -76,9 +77,9 @@ def score_words(corpus: Corpus, terms: Sequence[str], granularity: int) -> WordS
     terms = _affordable(corpus, terms, granularity)
     found = [_weigh(corpus.postings(term, granularity), places, _PRIOR if term in common else 0) for term in terms]
     holding, places_of = _union([one.chunks for one in found])
-    own, less, n_held = np.zeros(len(holding)), np.zeros(len(holding)), np.zeros(len(holding), dtype=np.int64)
+    own, less = np.zeros(len(holding)), np.zeros(len(holding))
     named, lacking = np.zeros(len(places.documents)), np.zeros(len(places.documents))  # of a chunk without the words
-    for term, one, at in zip(terms, found, places_of, strict=True):
+    for one, at in zip(found, places_of, strict=True):
         documents, n_chunks, name = _find_names(one, places)
         whole = _scores_of(one, documents)
         without = _power(np.maximum(whole - name, 0))
@@ -87,17 +88,30 @@ def score_words(corpus: Corpus, terms: Sequence[str], granularity: int) -> WordS
         lacking[documents] += without - _power(whole)
         whole, name, without = (np.repeat(values, n_chunks) for values in (whole, name, without))
         own[at] += np.maximum(one.chunk_scores - name, 0)
-        n_held[at] += term not in common
         less[at] += without - _power(np.maximum(whole - np.maximum(one.chunk_scores, name), 0))
-    n_asked = max(1, sum(term not in common for term in terms))
+    words = [term for term in terms if term not in common and " " not in term]
+    n_held, n_asked = _count_words(words, terms, places_of, len(holding)), max(1, len(words))
     share = np.arange(n_asked + 1) / n_asked
-    whole_match = (1 + share**_POWER + _HELD * share)[n_held]  # a power for each of a million chunks: 8 ms and more
+    matches = 1 + share**_POWER + _HELD * share  # a power for each of a million chunks would take 8 ms and more
+    whole_match = matches[np.minimum(n_held, n_asked)]
     of = places.document_of[holding]
     lacking_here = np.maximum(lacking[of] - less, 0)  # rounding may leave less than 0
     held = (own + named[of]) * whole_match + np.cbrt(lacking_here) ** 2
     # a chunk with none of the words has what its document's opening names, and lacks all else that its document has
     n_others = places.sizes - np.bincount(of, minlength=len(places.sizes))
     return WordScores(places, named + np.cbrt(lacking) ** 2, n_others, holding, held)
+
+
+def _count_words(words: Sequence[str], terms: Sequence[str], places_of: Sequence[IntArray], n: int) -> IntArray:
+    """How many of some words each of ``n`` chunks holds; one with a phrase, however written, holds the words of it.
+
+    Phrases themselves are not counted: as further words they cost SQuAD 0.4 points of nDCG@10.
+    """
+    n_held = np.zeros(n, dtype=np.int64)
+    for word in words:
+        holding = [at for term, at in zip(terms, places_of, strict=True) if word in term.split(" ")]
+        n_held[reduce(np.union1d, holding)] += 1
+    return n_held
 
 
 def as_held(corpus: Corpus, terms: Sequence[str], granularity: int) -> dict[str, str]:
@@ -107,7 +121,8 @@ def as_held(corpus: Corpus, terms: Sequence[str], granularity: int) -> dict[str,
     word most like it is looked for. Function words, numbers and phrases stay, as do the words of a long text, and all
     where many are held by none, as in another language.
     """
-    common = function_words(terms) if len(terms) <= _MOST_SPELT else terms
+    is_short = sum(" " not in term for term in terms) <= _MOST_SPELT
+    common = function_words(terms) if is_short else terms
     words = [term for term in terms if term not in common and beginnings(term)]
     lacking = [word for word in words if not corpus.count(word, granularity, 1)]
     held = {word: corpus.as_held(word, granularity) for word in lacking if len(lacking) <= _MOST_LACKING}

@@ -7,10 +7,11 @@ from dataclasses import dataclass
 
 from latechunk.embedding.unread_languages import find_unread_language
 from latechunk.errors import InputError, QueryError
+from latechunk.search.function_words import function_words
 from latechunk.search.options import SearchOptions
 from latechunk.storage.rows import SECTION
 from latechunk.storage.store import Store
-from latechunk.storage.terms import question_terms
+from latechunk.storage.terms import number_phrases, question_terms
 from latechunk.types import FloatArray
 
 # Of 0.1 to 0.9; see docs/search.md. Without any share, what the words cannot tell apart would be in no order.
@@ -64,13 +65,19 @@ def make_query(store: Store, languages: Sequence[str], text: str | None, options
         raise InputError(
             'this index was made without lexical search (words=False): search with mode="dense", or make a new one'
         )
-    terms = None if options.mode == "dense" else question_terms(text or "")
+    terms = None if options.mode == "dense" else _find_terms(text or "")
     if options.mode == "lexical" and not terms:
         raise QueryError(f"the question must hold a word to be searched for by its words, got {text!r:.80}")
     weight = options.dense_weight
     if weight is None:
         weight = choose_dense_weight(text if text and terms else "", languages)
     return Query(text or "", None, terms, weight, granularity, within, options)
+
+
+def _find_terms(question: str) -> list[str]:
+    """What to look for by words, phrases included."""
+    terms = question_terms(question)
+    return list(dict.fromkeys([*terms, *number_phrases(question, function_words(terms))]))
 
 
 def choose_dense_weight(text: str, languages: Sequence[str]) -> float:

@@ -11,9 +11,9 @@ from __future__ import annotations
 
 import re
 import unicodedata
-from collections.abc import Sequence
-from itertools import pairwise
-from operator import add
+from collections.abc import Sequence, Set
+from itertools import groupby, pairwise
+from operator import add, itemgetter
 
 import numpy as np
 import regex
@@ -52,12 +52,16 @@ _SPELLINGS = [
 ]
 # Marks, less those of the commonest classes that stay.
 _MARK = regex.compile(r"[\p{Mn}--[\p{ccc=0}\p{ccc=9}\p{ccc=103}\p{ccc=107}]]", regex.V1)
-# Words that a sign joins: versions, dates, codes, addresses, numbers with a decimal point. Possessive, and from the
-# beginning of a word alone, so that a word of 100,000 letters is read once and not from each of its letters.
+# Words that signs join: versions, dates, codes, addresses, paths, paragraphs; and numbers whose thousands spaces part.
+# Possessive, and from the beginning of a word alone, so that a word of 100,000 letters is read once and not from each
+# of its letters.
 _COMPOUND = regex.compile(
-    r"(?<![\p{L}\p{M}\p{N}\p{Co}])(?:[\p{L}\p{M}\p{N}\p{Co}]++(?:[-‐‑./:,@_+#&'’٫٬]++[\p{L}\p{M}\p{N}\p{Co}]++)++"
+    r"(?<![\p{L}\p{M}\p{N}\p{Co}])"
+    r"(?:[\p{L}\p{M}\p{N}\p{Co}]++(?:[^\s\p{L}\p{M}\p{N}\p{Co}]++[\p{L}\p{M}\p{N}\p{Co}]++)++"
     r"|[0-9]{1,3}+(?: [0-9]{3})++(?![\p{L}\p{M}\p{N}\p{Co}]))"
 )
+_HUMP = regex.compile(r"(?<=\p{Ll})(?=\p{Lu})")  # of names such as getName
+_NUMBER = regex.compile(r"\p{L}{0,2}\p{Nd}++")  # 5, Q3, DE89
 # Combining classes of what may be left out of a word: Hebrew points, Arabic vowels, and accents above and below. The
 # others are letters in all but name, such as viramas, nuktas, and the vowels and tones of Thai.
 _LEAST_ACCENT = 200
@@ -142,16 +146,40 @@ def question_terms(question: str) -> list[str]:
     """What to look for: the different terms of a question, the first 1,000, and phrases, which hold spaces.
 
     What signs join, such as ``1.12.3`` or ``AB-114/7``, is a phrase beside its words, since they alone do not tell
-    1.12.3 from 3.12.1. Next to a script without spaces it ends where that begins. What is longer than 64 terms is
-    looked for by them alone.
+    1.12.3 from 3.12.1; so are the parts of a name such as ``getName``. Next to a script without spaces it ends where
+    that begins. What is longer than 64 terms is looked for by them alone.
 
     Examples:
         >>> question_terms("Is 1.12.3 out?")
         ['is', '1', '12', '3', 'out', '1 12 3']
     """
-    joined = map(to_terms, _COMPOUND.findall(_UNSPACED_RUN.sub(" ", fold(question))))
+    humped = [_HUMP.sub(" ", word) for word in question.split() if _HUMP.search(word)]
+    joined = map(to_terms, [*_COMPOUND.findall(_UNSPACED_RUN.sub(" ", fold(question))), *humped])
     phrases = [" ".join(terms) for terms in joined if 0 < len(terms) <= _MOST_JOINED]
     return list(dict.fromkeys([*to_terms(question), *phrases]))[:_MOST_TERMS]
+
+
+def number_phrases(question: str, common: Set[str]) -> list[str]:
+    """Phrases of a question's numbers with the numbers and words next to them, 64 at the most.
+
+    Words alone do not tell § 2 Abs. 3 from § 3 Abs. 2, nor 5 mm and 8 kg from 8 mm and 5 kg. With the words ``common``,
+    such as function words, there is none.
+
+    Examples:
+        >>> number_phrases("Is § 2 Abs. 3 new?", {"is"})
+        ['abs 3', '2 abs', '3 new', '2 abs 3']
+        >>> number_phrases("030 910 98 01", set())
+        ['030 910 98 01']
+    """
+    words = to_words(_UNSPACED_RUN.sub(" ", fold(question)))
+    is_number = [_NUMBER.fullmatch(word) is not None for word in words]
+    runs = groupby(zip(is_number, words, strict=True), itemgetter(0))
+    found = [[word for _, word in run] for are_numbers, run in runs if are_numbers]
+    for kinds in ((False, True), (True, False), (True, False, True)):
+        n = len(kinds)
+        found += [words[at : at + n] for at in range(len(words)) if (*is_number[at : at + n],) == kinds]
+    phrases = [" ".join(one) for one in found if 1 < len(one) <= _MOST_JOINED and common.isdisjoint(one)]
+    return phrases[:_MOST_JOINED]
 
 
 def _terms_of(word: str) -> list[str]:
