@@ -188,6 +188,8 @@ def test_empty_elements_of_xhtml_end_where_they_begin(read):
 def test_a_large_page_of_one_line_and_deep_lists_are_read(read):
     data = "<!doctype html><p>" + "word " * 1_000_000
     assert read("a.html", data)[0][0].text == ("word " * 1_000_000).strip()
+    ((links,), _) = read("c.html", "<div><i>text<a rel=next>link</a>" * 10_000)  # minutes, if with their square
+    assert links.text.count("text") > 9_000
     ((deep,), _) = read("b.html", "<ul><li>item" * 3_000)
     assert deep.text.count("- item") == 3_000
     assert max(len(line) for line in deep.text.splitlines()) == 2 * 8 + len("- item")

@@ -41,7 +41,7 @@ _SECTIONS = frozenset({"article", "section"})
 # Links to the page before and after, as HTML, DocBook and Texinfo mark them, and the blocks that such links stand in.
 _TURNING = "a[rel~=prev], a[rel~=previous], a[rel~=next], a[accesskey=p], a[accesskey=n]"
 _HOLDERS = frozenset({"p", "div", "table", "ul", "ol", "body"})
-_TEXTS = "p, h1, h2, h3, h4, h5, h6"
+_WITHIN_NONE = _HOLDERS | {*HEADINGS, "pre", "section", "article"}
 _MOST_BESIDE_LINKS = 120  # characters: "Next: , Previous: ", and the title of the page, which DocBook repeats there
 _MARGIN_ROLES = frozenset({"navigation", "banner", "contentinfo", "search", "complementary", "dialog"})
 _HIDDEN = re.compile(r"display\s*:\s*none", re.I)
@@ -67,20 +67,32 @@ def render(root: LexborNode, tick: Callable[[], None], *, drop_margins: bool) ->
 def _find_navigation(root: LexborNode) -> frozenset[int]:
     """The blocks of a page that hold links to the one before or after and hardly anything else."""
     holders: dict[int, LexborNode] = {}
+    seen: set[int] = set()
     for link in root.css(_TURNING):
         node: LexborNode | None = link
-        while node is not None and node.tag not in _HOLDERS:
+        while node is not None and node.tag not in _HOLDERS and node.mem_id not in seen:
+            seen.add(node.mem_id)
             node = node.parent
-        if node is not None and node.tag != "body":
+        if node is not None and node.tag in _HOLDERS and node.tag != "body":
             holders[node.mem_id] = node
     return frozenset(mem_id for mem_id, node in holders.items() if _is_navigation(node))
 
 
-def _is_navigation(node: LexborNode) -> bool:
-    if node.css_first(_TEXTS) not in (None, node):
-        return False
-    length, of_links = (sum(len(" ".join(one.text().split())) for one in ones) for ones in ([node], node.css("a")))
-    return length - of_links <= _MOST_BESIDE_LINKS
+def _is_navigation(holder: LexborNode) -> bool:
+    n_beside, nodes = 0, [holder]
+    while nodes:
+        node = nodes.pop()
+        if node.tag == "-text":
+            n_beside += len(" ".join((node.text_content or "").split()))
+        elif node.tag != "a":
+            child = node.child
+            while child is not None:
+                nodes.append(child)
+                child = child.next
+        # What holds other blocks is none, so that each node is looked at once.
+        if n_beside > _MOST_BESIDE_LINKS or (node.tag in _WITHIN_NONE and node.mem_id != holder.mem_id):
+            return False
+    return True
 
 
 def _are_line_numbers(text: str) -> bool:
