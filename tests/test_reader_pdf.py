@@ -530,3 +530,13 @@ def test_a_process_that_was_lost_between_files_is_started_again(process):
         except DocumentError as error:  # it left before it answered
             assert "exit code 5" in str(error)
     assert process("good", GOOD).text == "file"
+
+
+def test_dots_that_lead_to_a_page_number_are_one_sign(read):
+    lines = [
+        "1 Introduction . . . . . . . . . . . . . . 5",
+        "1.1 Scope.......................12",
+        "And so on... to 1.2.3.4.5.",
+    ]
+    ((document,), _) = read(make_pdf([write_lines(lines)]))
+    assert document.text.split("\n") == ["1 Introduction … 5", "1.1 Scope … 12", "And so on... to 1.2.3.4.5."]

@@ -44,6 +44,7 @@ _PASSWORD_ERROR = 4  # FPDF_ERR_PASSWORD
 _DYNAMIC = 2  # FORMTYPE_XFA_FULL, whose page says "Please wait" and no more
 _EAST_ASIAN = "\u2e80"  # the first character of such scripts
 _WORD = re.compile(r"[^\W\d_]{2,8}")
+_LEADERS = re.compile(r"\s*(?:[.·…]\s?){5,}\s*")  # from a title in a table of contents to its page
 _DATE = re.compile(r"(?:D:)?(\d{4})(\d\d)?(\d\d)?(?:(\d\d)(\d\d)(\d\d)?)?")
 _METADATA = {"Title": "title", "Author": "author"}
 
@@ -200,6 +201,7 @@ def _read_lines(page: pypdfium2.PdfTextPage) -> Iterator[PageLine]:
             sign = found[0][0] if found else ""
             is_soft = sign != "" and sign in _SOFT
             has_hyphen = is_soft or (sign != "" and sign in _HYPHENS)
+            line = _LEADERS.sub(" … ", line).strip()
             yield PageLine(line, x, y, size, has_hyphen, is_soft, is_vertical, is_note)
         place += len(text[start:after].encode("utf-16-le")) // 2 if is_wide else after - start
         start = after
