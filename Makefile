@@ -59,24 +59,30 @@ MODEL ?= multilingual-e5-small-q4
 ENGLISH := --weight fairytaleqa-train=4 --weight timeqa-human-train=3 --weight medquad-nih=2 --weight qmsum-train=2 \
 	--weight cuad-v1=1 --own-document-only cuad-v1
 OTHERS := tydiqa-goldp-train jaquad-train-rest piaf-v1.0 arcd-train iapp-thai-train-short cmrc2018-trial-dev
-STEPS_all-MiniLM-L6-v2 = --steps 540 --batches 180
-TRAIN_all-MiniLM-L6-v2 = --lookalikes 0.22 --rank 64 --late-weight 0.7 --licence Apache-2.0 \
+STEPS_all-MiniLM-L6-v2 = --steps 720 --batches 360
+SEEDS_all-MiniLM-L6-v2 = 1 2 3
+TRAIN_all-MiniLM-L6-v2 = --lookalikes 0.15 --rank 64 --late-weight 0.7 --licence Apache-2.0 \
 	$(foreach set,$(OTHERS),--weight $(set)=0)
 STEPS_multilingual-e5-small-q4 = --steps 960 --batches 480
 TRAIN_multilingual-e5-small-q4 = --lookalikes 0.25 --rank 48 --late-weight 0.6 --index-late-weight 0.5 --anchor 0.05 --licence MIT \
 	--weight tydiqa-goldp-train=3 --weight jaquad-train-rest=2 --weight piaf-v1.0=1.5 \
 	--weight arcd-train=1 --weight iapp-thai-train-short=1.5 --weight cmrc2018-trial-dev=2
 
-train-default: $(INSTALLED)  ## Train a model's shipped adapters again; MODEL=name, DATA=folder of the training sets
-	$(BIN)/latechunk train $(DATA) --base $(MODEL) --out $(or $(OUT),build/$(MODEL)) --seed 0 --learning-rate 5e-4 \
-		--segment-tokens 255,1022 --no-evaluate --keep-nothing $(ENGLISH) $(TRAIN_$(MODEL)) $(STEPS_$(MODEL))
+TRAIN = $(BIN)/latechunk train $(DATA) --base $(MODEL) --learning-rate 5e-4 --segment-tokens 255,1022 --keep-nothing \
+	$(ENGLISH) $(TRAIN_$(MODEL))
+TRAINED := $(or $(OUT),build/$(MODEL))
+
+train-default: $(INSTALLED) $(SEEDS_$(MODEL):%=$(TRAINED)-seed%)  ## Train shipped adapters again; MODEL=name, DATA=folder of training sets
+	$(TRAIN) $(STEPS_$(MODEL)) --no-evaluate --out $(TRAINED) --seed 0 $(SEEDS_$(MODEL):%=--average $(TRAINED)-seed%)
+
+$(TRAINED)-seed%: $(INSTALLED)  # of other seeds, to be averaged
+	$(TRAIN) $(STEPS_$(MODEL)) --no-evaluate --out $@ --seed $*
 
 # EVAL is a folder of sets to measure with, SEGMENTS how many a step compares: as many as the card takes. Untried: nobody here
 # has had a GPU.
 train-gpu: $(INSTALLED)  ## Train them on a GPU for 8 minutes; MODEL=name, DATA=folder of the training sets, EVAL=folder
-	$(BIN)/latechunk train $(DATA) --base $(MODEL) --out $(or $(OUT),build/$(MODEL)-gpu) --device cuda --seed 0 \
-		--learning-rate 5e-4 --segment-tokens 255,1022 $(if $(EVAL),--evaluate $(EVAL),--no-evaluate) --keep-nothing \
-		$(ENGLISH) $(TRAIN_$(MODEL)) --minutes 8 --batch-segments $(or $(SEGMENTS),32)
+	$(TRAIN) $(if $(EVAL),--evaluate $(EVAL),--no-evaluate) --out $(or $(OUT),build/$(MODEL)-gpu) --device cuda --seed 0 \
+		--minutes 8 --batch-segments $(or $(SEGMENTS),32)
 
 bench: $(INSTALLED)  ## Run the benchmarks; DATA=folder with docs.jsonl and queries.jsonl for those that need it
 	$(if $(DATA),$(BIN)/latechunk evaluate $(DATA) --out build/evaluation,@echo "no DATA=folder: evaluation left out")
