@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
+import sys
 import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
@@ -136,6 +137,30 @@ def test_what_takes_longer_keeps_the_child_from_the_index_and_nothing_else(tmp_p
     assert index.delete(["d2"]) == 1
     assert len(other) == 19
     other.close()
+    assert verify(index.path) == []
+
+
+def test_ctrl_c_while_a_fork_waits_leaves_the_parent_able_to_go_on(tmp_path, monkeypatch, index):
+    ignored = []
+    monkeypatch.setattr(sys, "unraisablehook", lambda one: ignored.append(one.exc_type))
+    other = Index.create(tmp_path / "other", encoder=FakeEncoder())
+
+    def work():
+        for one in (index, other):  # neither is closed before the fork
+            with pytest.raises(StoreError, match="when the process was forked"):
+                one.add(DOCUMENTS)
+        return True
+
+    assert fork(lambda: True)
+    with AtWork(index._store.snapshot()), AtWork(other._store.change()):
+        threading.Timer(0.5, os.kill, (os.getpid(), signal.SIGINT)).start()
+        assert fork(work)
+    assert ignored == [KeyboardInterrupt]
+
+    other.close()
+    assert fork(lambda: finds(index) and index.delete(["d1"]) == 1)
+    with Index.open(index.path, encoder=FakeEncoder()) as again:
+        assert again.delete(["d2"]) == 1
     assert verify(index.path) == []
 
 

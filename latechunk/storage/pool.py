@@ -63,7 +63,9 @@ class ConnectionPool:
         self._idle: list[sqlite3.Connection] = []
         self._n_lent = 0  # with those that are being opened and closed
         self._given_back = threading.Condition(self._guard)
-        self._is_paused = self._is_alone = self._is_used = False
+        self._is_paused = False
+        self._is_used = True  # but for the time between a ``pause`` that came to its end and ``resume``
+        self._held: list[threading.RLock] = []  # by a thread that forks
         self._write_lock = threading.RLock()
         self._of_thread = threading.local()  # has ``connection`` while its thread is in a snapshot or a change
         self._writer: sqlite3.Connection | None = None
@@ -246,28 +248,31 @@ class ConnectionPool:
 
     def pause(self, deadline: float) -> None:
         """Wait for those who use a connection, until ``deadline`` at most, and lend none until ``resume``."""
-        self._is_alone = self._write_lock.acquire(timeout=max(0.0, deadline - time.monotonic()))
+        is_alone = self._write_lock.acquire(timeout=max(0.0, deadline - time.monotonic()))
+        if is_alone:
+            self._held.append(self._write_lock)
         self._guard.acquire()
+        self._held.append(self._guard)
         self._is_paused = True
         if getattr(self._of_thread, "connection", None) is None:  # or this thread would wait for itself
             self._given_back.wait_for(lambda: not self._n_lent, max(0.0, deadline - time.monotonic()))
-        is_writing = not self._is_alone or (self._writer is not None and self._writer.in_transaction)
-        self._is_used = is_writing or self._n_lent > 0
+        is_writing = not is_alone or (self._writer is not None and self._writer.in_transaction)
         idle, self._idle = self._idle, []
-        if self._is_alone and self._writer and not self._writer.in_transaction:
+        if is_alone and self._writer and not self._writer.in_transaction:
             idle.append(self._writer)
             self._writer = None
         for connection in idle:
             with contextlib.suppress(sqlite3.Error):
                 connection.close()
+        self._is_used = is_writing or self._n_lent > 0
 
     def resume(self) -> None:
-        """Go on after ``pause``."""
-        self._is_paused = False
-        self._given_back.notify_all()
-        self._guard.release()
-        if self._is_alone:
-            self._write_lock.release()
+        """Go on after ``pause``, also after one that an interrupt ended."""
+        self._is_used, self._is_paused = True, False
+        with self._given_back:
+            self._given_back.notify_all()
+        while self._held:
+            self._held.pop().release()
 
     def resume_in_child(self) -> None:
         """Go on after ``pause`` in a process just forked; what was in use is left alone, and its file with it."""
@@ -283,15 +288,15 @@ class ConnectionPool:
 _LOST: set[tuple[int, ...]] = set()  # device and inode of files that this process, a forked one, cannot use
 _LEFT: list[object] = []  # connections that are not to be closed, which would write for the parent
 _OPEN: weakref.WeakSet[ConnectionPool] = weakref.WeakSet()
-_listing = threading.Lock()  # held over a fork, so that no other thread adds to the list meanwhile
+_listing = threading.RLock()  # held over a fork, so that no other thread adds to the list meanwhile
 _paused: list[ConnectionPool] = []
 
 
 def _pause_all() -> None:
     deadline = time.monotonic() + _FORK_PATIENCE
     _listing.acquire()
-    for pool in list(_OPEN):
-        _paused.append(pool)
+    _paused.extend(_OPEN)
+    for pool in _paused:  # Python forks all the same if an interrupt comes here
         pool.pause(deadline)
 
 
