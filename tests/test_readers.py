@@ -450,12 +450,14 @@ def test_what_a_function_of_the_caller_raises_is_no_fault_of_a_file(tmp_path, er
     (tmp_path / "b.jsonl").write_text("{\n")
 
     def fail(*_):
-        raise error
+        raise error from cause
 
+    cause = ValueError("its own")
     for name, functions in {"a.md": (pytest.fail, fail), "b.jsonl": (fail, pytest.fail)}.items():
         with pytest.raises(type(error)) as raised:
             list(read_documents(find_files([tmp_path / name], pytest.fail), *functions))
         assert raised.value is error
+        assert error.__cause__ is cause
 
 
 def test_what_export_and_inspect_wrote_is_not_read(tmp_path):

@@ -49,7 +49,7 @@ def read_documents(
             try:
                 yield from _read(file, reading)
             except _CallerError as error:
-                raise error.cause from None
+                raise error.cause from error.cause.__cause__
             except UnicodeError as error:
                 explained = explain_decoding(error) if isinstance(error, UnicodeDecodeError) else str(error)
                 on_problem(Problem(str(file.path), explained))
