@@ -451,6 +451,8 @@ class Index:
             [(0, 59)]
         """
         require_text(document_id, "a document id", InputError)
+        if number is not None and (type(number) is not int or not 0 <= number < 2**63):
+            raise InputError(f"number must be that of a chunk, a whole number from 0, got {number!r:.80}")
         which = number_of_granularity(self._store, "granularity", granularity)
         with self._store.snapshot():
             return self._store.chunks(self._store.rows_of_document(document_id, which, number))

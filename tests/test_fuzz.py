@@ -153,7 +153,7 @@ def ask_for_ids(index, fuzz):
     one = fuzz.random.choice([fuzz.text(), fuzz.value()])
     assert one not in index or one in index.ids()
     index.get(one)
-    index.chunks(one, granularity=fuzz.random.choice([None, "sentences", fuzz.value()]))
+    index.chunks(one, granularity=fuzz.random.choice([None, "sentences", fuzz.value()]), number=fuzz.value())
     index.delete([one])
 
 

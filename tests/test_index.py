@@ -666,6 +666,18 @@ def create_open(path, **options):
     return Index.open(path, encoder=FakeEncoder(), **options)
 
 
+def test_a_chunk_is_read_by_its_number(tmp_path, documents):
+    with create(tmp_path / "index") as index:
+        index.add(documents)
+        chunks = index.chunks("berlin")
+        assert len(chunks) > 1
+        assert [index.chunks("berlin", number=n) for n in range(len(chunks))] == [[chunk] for chunk in chunks]
+        assert index.chunks("berlin", number=len(chunks)) == index.chunks("berlin", number=2**62) == []
+        for wrong in (-1, 2**63, "1", 1.0, True):
+            with pytest.raises(InputError, match=f"number must be that of a chunk, .* got {wrong!r}"):
+                index.chunks("berlin", number=wrong)
+
+
 def test_another_encoder_is_refused_by_what_differs(tmp_path):
     create(tmp_path / "index").close()
 
