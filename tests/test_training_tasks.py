@@ -404,7 +404,7 @@ def test_a_run_that_was_stopped_goes_on(base, data, finished, tmp_path):
     assert refused.exit_code == 2
     assert "holds a run that is not finished; continue it with --resume" in refused.stderr
     other = call(data, broken, base, "classification", "--resume", "--steps", "111", "--seed", "1")
-    assert "n_steps was 110, now 111" in other.stderr
+    assert "--steps was 110, now 111" in other.stderr
     result = call(data, broken, base, "classification", *arguments, "--resume", "--keep-nothing")
     assert result.exit_code == 0, result.output
 
@@ -446,7 +446,7 @@ def test_a_dry_run_tells_and_writes_nothing(base, data, tmp_path):
         ("separation", ["--minutes", "3"], "--minutes has no effect"),
         ("separation", ["--no-query-adapter"], "--query-adapter has no effect"),
         ("retrieval", ["--prompt", "x: "], "--prompt has no effect with --task retrieval"),
-        ("separation", ["--layers", "9"], "n_layers must be at most the 2 layers"),
+        ("separation", ["--layers", "9"], "--layers must be at most the 2 layers"),
         ("separation", ["--base", "jina-embeddings-v3"], "--base must be a model that embeds without adapters"),
     ],
 )

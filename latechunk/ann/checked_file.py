@@ -11,8 +11,8 @@ from collections.abc import Iterator, Sequence
 from concurrent.futures import Future, wait
 from itertools import islice
 
-from latechunk.background import start
 from latechunk.errors import IndexDamagedError
+from latechunk.threads import start
 
 BLOCK = 2**24  # bytes; FAISS is to ask for as many at once: with a sixteenth, its own, reading takes 2.6 times as long
 _AHEAD = 4  # blocks, each read and hashed by a thread of its own; one core hashes 1.6 GB a second

@@ -10,7 +10,7 @@ import faiss
 import numpy as np
 from numpy.typing import NDArray
 
-from latechunk.forks import make_lock
+from latechunk.threads import make_lock
 from latechunk.types import BoolArray, IntArray
 
 _KEPT = 8

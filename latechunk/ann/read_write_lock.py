@@ -6,7 +6,7 @@ import contextlib
 import threading
 from collections.abc import Iterator
 
-from latechunk.forks import forget_in_child
+from latechunk.threads import forget_in_child
 
 
 class ReadWriteLock:

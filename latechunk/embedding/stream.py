@@ -10,7 +10,6 @@ from contextlib import closing
 from dataclasses import dataclass, field
 from typing import Any, Literal, TypeAlias, TypeVar
 
-from latechunk.background import start
 from latechunk.chunking.places import make_chunks
 from latechunk.chunking.registry import to_chunker
 from latechunk.embedding.chunks import ChunkedDocument, blank_error, chunk_documents
@@ -19,6 +18,7 @@ from latechunk.embedding.settings import Embedding, choose_embedding
 from latechunk.embedding.vectors import embed_chunks
 from latechunk.errors import DocumentError, InputError
 from latechunk.protocols import Chunker, SpanEncoder
+from latechunk.threads import start
 from latechunk.types import Chunk, Document, FloatArray, Mode
 from latechunk.validation import require_function
 

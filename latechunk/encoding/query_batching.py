@@ -8,7 +8,7 @@ from collections.abc import Callable, Sequence
 from concurrent.futures import Future
 from typing import Generic, TypeVar
 
-from latechunk.forks import forget_in_child
+from latechunk.threads import forget_in_child
 
 In = TypeVar("In")
 Out = TypeVar("Out")

@@ -26,8 +26,8 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file
 
 from latechunk.errors import MissingDependencyError, ModelError
-from latechunk.forks import forget_in_child
 from latechunk.printing import how_to_install
+from latechunk.threads import forget_in_child
 
 if TYPE_CHECKING:
     from peft import LoraConfig

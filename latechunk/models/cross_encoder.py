@@ -9,10 +9,10 @@ import torch
 from sentence_transformers import CrossEncoder
 
 from latechunk.errors import InputError, ModelError
-from latechunk.forks import make_lock
 from latechunk.models.checkpoint import find_checkpoint
 from latechunk.models.device import choose_device
 from latechunk.models.loader import BROKEN_FILES, LOADING, require_whole, watched_loading
+from latechunk.threads import make_lock
 
 _EXAMPLE = "cross-encoder/ms-marco-MiniLM-L6-v2"
 

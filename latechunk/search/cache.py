@@ -9,7 +9,7 @@ from typing import Any, TypeVar, cast
 
 import numpy as np
 
-from latechunk.forks import make_lock
+from latechunk.threads import make_lock
 
 _Value = TypeVar("_Value")
 

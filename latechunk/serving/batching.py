@@ -11,8 +11,8 @@ from contextvars import ContextVar
 from dataclasses import dataclass, field
 from typing import Any, TypeAlias
 
-from latechunk.forks import forget_in_child
 from latechunk.serving.errors import BusyError, ClientLeftError
+from latechunk.threads import forget_in_child
 
 Function: TypeAlias = Callable[[list[Any]], Sequence[Any]]
 

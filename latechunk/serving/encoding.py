@@ -10,9 +10,9 @@ import numpy as np
 
 from latechunk.embedding import choose_embedding, encode_queries
 from latechunk.errors import InputError, QueryError
-from latechunk.forks import forget_in_child
 from latechunk.protocols import ExposesWindows, SpanEncoder
 from latechunk.serving.batching import Dispatcher, Function
+from latechunk.threads import forget_in_child
 from latechunk.types import FloatArray, PoolingTask, Settings, Tokens
 
 _TOKENIZING = 4  # requests that are tokenised at the same time

@@ -13,7 +13,6 @@ from mcp.types import CallToolResult, InputRequiredResult, ToolAnnotations
 from pydantic import Field
 
 import latechunk
-from latechunk.background import start
 from latechunk.errors import LateChunkError
 from latechunk.search.options import SearchOptions
 from latechunk.serving import passages
@@ -23,6 +22,7 @@ from latechunk.serving.limits import Limits
 from latechunk.serving.passages import DocumentPage, Outline, ReadPassage, SearchResult
 from latechunk.serving.searching import MOST_QUESTION
 from latechunk.serving.served import Served
+from latechunk.threads import start
 from latechunk.validation import explain_unknown
 
 Result = TypeVar("Result")

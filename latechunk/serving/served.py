@@ -10,7 +10,6 @@ from typing import Any, Self, TypeVar
 
 from latechunk.embedding import choose_embedding
 from latechunk.errors import IndexMismatchError, InputError, StoreError
-from latechunk.forks import make_lock
 from latechunk.index import Index
 from latechunk.protocols import Reranker, SpanEncoder
 from latechunk.serving.batching import Dispatcher
@@ -20,6 +19,7 @@ from latechunk.serving.limits import Limits
 from latechunk.serving.metrics import Metrics
 from latechunk.serving.model import ServedModel
 from latechunk.storage.directory import has_store
+from latechunk.threads import make_lock
 from latechunk.types import Mode, Settings
 
 Offered = TypeVar("Offered")

@@ -8,9 +8,9 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from latechunk.errors import IndexBusyError, IndexReadOnlyError, InputError
-from latechunk.forks import forget_in_child
 from latechunk.storage.directory import hold_write_lock
 from latechunk.storage.store import Store
+from latechunk.threads import forget_in_child
 
 
 class WriteTurns:

@@ -100,7 +100,7 @@ def find_targets(backbone: torch.nn.Module, settings: LoraSettings, n_fixed: int
     free = len(layers) - n_fixed
     n_layers = free if settings.n_layers is None else settings.n_layers
     if n_layers > free:
-        raise InputError(f"n_layers must be at most the {free} layers that are not fixed, got {n_layers} (--layers)")
+        raise InputError(f"n_layers must be at most the {free} layers that are not fixed, got {n_layers}")
     pattern = re.compile(settings.targets)
     names = [
         f"{prefix}.{number}.{name}"
